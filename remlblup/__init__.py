@@ -1,0 +1,73 @@
+"""remlblup: variance components by REML and BLUPs from Henderson's mixed model equations.
+
+    import remlblup as rb
+    model = rb.MixedModel("bwt ~ sex + (1 | vm(animal, A))", data, relationships={"A": pedigree})
+    fit = model.fit()
+    print(fit.summary())
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives; modules are imported on first use.
+_PUBLIC = {
+    "MixedModel": "remlblup.mixed_model",
+    "Fit": "remlblup.fit.results",
+    "Solved": "remlblup.fit.solved",
+    "load": "remlblup.fit.store",
+    "henderson": "remlblup.equations.henderson",
+    "Pedigree": "remlblup.relationship",
+    "Relationship": "remlblup.relationship",
+    "datasets": "remlblup.datasets",
+    "simulate_flock": "remlblup.datasets",
+    "RemlBlupError": "remlblup.errors",
+    "FormulaError": "remlblup.errors",
+    "DataError": "remlblup.errors",
+    "RelationshipError": "remlblup.errors",
+    "PedigreeError": "remlblup.errors",
+    "VarianceError": "remlblup.errors",
+    "ModelError": "remlblup.errors",
+    "OptionError": "remlblup.errors",
+    "NotPositiveDefiniteError": "remlblup.errors",
+    "DependencyError": "remlblup.errors",
+}
+
+if TYPE_CHECKING:
+    from remlblup import datasets as datasets
+    from remlblup.datasets import simulate_flock as simulate_flock
+    from remlblup.equations.henderson import henderson as henderson
+    from remlblup.errors import DataError as DataError
+    from remlblup.errors import DependencyError as DependencyError
+    from remlblup.errors import FormulaError as FormulaError
+    from remlblup.errors import ModelError as ModelError
+    from remlblup.errors import NotPositiveDefiniteError as NotPositiveDefiniteError
+    from remlblup.errors import OptionError as OptionError
+    from remlblup.errors import PedigreeError as PedigreeError
+    from remlblup.errors import RelationshipError as RelationshipError
+    from remlblup.errors import RemlBlupError as RemlBlupError
+    from remlblup.errors import VarianceError as VarianceError
+    from remlblup.fit.results import Fit as Fit
+    from remlblup.fit.solved import Solved as Solved
+    from remlblup.fit.store import load as load
+    from remlblup.mixed_model import MixedModel as MixedModel
+    from remlblup.relationship import Pedigree as Pedigree
+    from remlblup.relationship import Relationship as Relationship
+
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'remlblup' has no attribute '{name}'")
+    module = importlib.import_module(_PUBLIC[name])
+    value = module if name == "datasets" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,59 @@
+"""Every error remlblup raises on purpose: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class RemlBlupError(ValueError):
+    """Base class of all errors raised by remlblup."""
+
+
+class FormulaError(RemlBlupError):
+    """The formula cannot be read, or names something that does not exist."""
+
+
+class DataError(RemlBlupError):
+    """The data cannot be used: a missing column, an infinite value, a text response, no rows left."""
+
+
+class RelationshipError(RemlBlupError):
+    """A relationship matrix is missing, malformed, or does not hold the levels asked of it."""
+
+
+class PedigreeError(RelationshipError):
+    """The pedigree contradicts itself: a loop, a self-parent, conflicting duplicates."""
+
+
+class VarianceError(RemlBlupError):
+    """Variances given by the user are unknown, negative, or not positive definite."""
+
+
+class ModelError(RemlBlupError):
+    """The model cannot be estimated from these data: no residual df, one level, confounded terms."""
+
+
+class OptionError(RemlBlupError):
+    """An option is unknown or has a value it cannot take."""
+
+
+class NotPositiveDefiniteError(RemlBlupError):
+    """A matrix that must be positive definite is not."""
+
+
+class DependencyError(RemlBlupError, ImportError):
+    """An optional package is needed for this feature."""
+
+
+def some(names: Iterable[object], limit: int = 8) -> str:
+    """Quote a few names for a message: ``'a', 'b', 'c' and 12 more``."""
+    items = [repr(name) if isinstance(name, str) else str(name) for name in names]
+    shown = ", ".join(items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
+
+
+def choose(name: str, value: object, options: Iterable[str]) -> None:
+    """Raise `OptionError` unless `value` is one of `options`."""
+    allowed = list(options)
+    if value not in allowed:
+        raise OptionError(f"{name}={value!r} is not known. Choose one of: {some(allowed, 20)}.")

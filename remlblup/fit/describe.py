@@ -1,0 +1,48 @@
+"""What a model amounts to before it is fitted: sizes, fill, flops, the engine and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from remlblup.equations.mme import MixedModelEquations
+from remlblup.linalg.factor import FactorStats
+
+
+@dataclass(frozen=True)
+class Description:
+    """Sizes of a model and its equations; ``print`` it.
+
+    Attributes
+    ----------
+    records, fixed, random : numbers of records, fixed effects and random effects
+    terms : (name, effects, levels, structure) of each random term
+    stats : order and nonzeros of C and of its factor, flops per factorisation, engine and ordering
+    """
+
+    records: int
+    fixed: int
+    random: int
+    aliased: int
+    terms: tuple[tuple[str, int, int, str], ...]
+    stats: FactorStats
+
+    @classmethod
+    def of(cls, equations: MixedModelEquations) -> Description:
+        spec = equations.spec
+        terms = tuple((d.name, d.t, d.q, d.structure.keyword) for d in spec.random)
+        return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, equations.factor.stats)
+
+    def __str__(self) -> str:
+        s = self.stats
+        lines = [
+            f"records          {self.records:,}",
+            f"fixed effects    {self.fixed:,}" + (f" ({self.aliased} aliased columns set aside)" if self.aliased else ""),
+            f"random effects   {self.random:,}",
+        ]
+        lines += [f"  {name}: {t} x {q:,} levels, {structure}" for name, t, q, structure in self.terms]
+        lines += [
+            f"equations        order {s.n:,}, {s.nnz_matrix:,} nonzeros below and on the diagonal",
+            f"factor           {s.nnz_factor:,} nonzeros, {s.flops / 1e9:.3g} GF per factorisation",
+            f"engine           {s.engine}; ordering: {s.ordering} ({s.ordering_reason})",
+        ]
+        return "\n".join(lines)

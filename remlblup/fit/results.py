@@ -1,0 +1,175 @@
+"""The result of a REML or ML fit."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from remlblup.equations.mme import MixedModelEquations
+from remlblup.fit import tables
+from remlblup.fit.functions import Estimate, evaluate
+from remlblup.fit.satterthwaite import satterthwaite, within_reach
+from remlblup.fit.solved import Solved
+from remlblup.fit.statsmodels_names import StatsmodelsNames
+from remlblup.reml.convergence import Convergence
+from remlblup.reml.history import history_table
+from remlblup.reml.loop import Optimum, Options
+from remlblup.structure.base import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from remlblup.fit.summary import Summary
+
+
+class Fit(Solved, StatsmodelsNames):
+    """Estimates of a mixed model: what `MixedModel.fit` returns. Immutable; every table is a DataFrame.
+
+    Attributes
+    ----------
+    options : how it was fitted
+    convergence : the verdict with its criteria; `converged` is its short form
+    """
+
+    def __init__(self, equations: MixedModelEquations, optimum: Optimum, options: Options):
+        super().__init__(equations, optimum.solution, "ML" if options.ml else "REML")
+        self._optimum = optimum
+        self.options = options
+        self.convergence: Convergence = optimum.convergence
+
+    # -- the verdict -------------------------------------------------------------------------
+
+    @property
+    def converged(self) -> bool:
+        """True only if all five criteria are met and the components can be told apart."""
+        return self.convergence.converged
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row per iteration: iteration, step, loglik, delta, gradient, halvings, seconds, boundary, parameters."""
+        return history_table(self._optimum.iterations, self.specification.parameters.columns)
+
+    # -- variance components -----------------------------------------------------------------
+
+    @property
+    def status(self) -> tuple[str, ...]:
+        """free, boundary or fixed, per parameter."""
+        return tuple(
+            "fixed" if held else "boundary" if boundary else "free"
+            for held, boundary in zip(self._optimum.held, self._optimum.boundary, strict=True)
+        )
+
+    @cached_property
+    def variance_covariance(self) -> Array:
+        """Inverse average information of the free components; zero rows for the others, (n, n)."""
+        free = np.array([s == "free" for s in self.status])
+        out = np.zeros((len(free), len(free)))
+        if free.any():
+            H = self._optimum.point.information[np.ix_(free, free)]
+            d = 1.0 / np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
+            if np.linalg.eigvalsh(H * np.outer(d, d))[0] > 1e-10:
+                out[np.ix_(free, free)] = np.outer(d, d) * np.linalg.inv(H * np.outer(d, d))
+            else:  # not identified: no standard error is better than a wild one
+                out[np.ix_(free, free)] = np.nan
+        return out
+
+    @cached_property
+    def variance_components(self) -> pd.DataFrame:
+        """term, parameter, estimate, std_error (from the average information), z_ratio, status."""
+        return tables.variance_components(self.specification, self.theta, self.variance_covariance, self.status)
+
+    def function(self, expression: str) -> Estimate:
+        """A function of the components with its delta-method standard error.
+
+        Examples
+        --------
+        ``fit.function("vm(animal, A) / (vm(animal, A) + mother + residual)")`` is a heritability.
+        Components of a term with several parameters are written ``name[effect]`` and
+        ``name[effect, effect]``.
+        """
+        return evaluate(expression, self.specification.parameters, self.theta, self.variance_covariance)
+
+    # -- fixed effects -----------------------------------------------------------------------
+
+    @cached_property
+    def df_method(self) -> str:
+        """How the df of the fixed effects were found: "Satterthwaite" or "residual" (n − p)."""
+        usable = within_reach(self._equations) and np.all(np.isfinite(self.variance_covariance))
+        return "Satterthwaite" if usable else "residual"
+
+    @cached_property
+    def fixed_effects(self) -> pd.DataFrame:
+        """Indexed by coefficient: estimate, std_error, df, t, p_value, lower, upper (95 %).
+
+        Degrees of freedom are Satterthwaite's where within reach, n − p otherwise; `df_method` says which.
+        """
+        if self.df_method == "Satterthwaite":
+            nudged = self._optimum.point.score.solution
+            df = satterthwaite(self._equations, nudged, self.variance_covariance, float(self.df_residual))
+        else:
+            df = np.full(len(self.beta), float(self.df_residual))
+        return tables.fixed_effects(self.specification.fixed, self.beta, self.beta_covariance, df, self.df_method)
+
+    # -- information criteria ----------------------------------------------------------------
+
+    @property
+    def n_parameters(self) -> int:
+        """Fixed effects estimated plus variance parameters not fixed by the user."""
+        return self.specification.p + sum(s != "fixed" for s in self.status)
+
+    @property
+    def aic(self) -> float:
+        """−2ℓ + 2 n_parameters, as lme4 counts (REML fits with different X are not comparable)."""
+        return -2.0 * self.loglik + 2.0 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """−2ℓ + n_parameters log n."""
+        return -2.0 * self.loglik + self.n_parameters * float(np.log(self.n_obs))
+
+    # -- reports -----------------------------------------------------------------------------
+
+    def summary(self) -> Summary:
+        """The report: print it, or show it in a notebook."""
+        from remlblup.fit.summary import Summary
+
+        return Summary(self)
+
+    def __repr__(self) -> str:
+        return f"<remlblup fit: {self.formula or 'from matrices'}; {self.convergence}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything of the fit that is not one value per record or level, as plain JSON types."""
+        from remlblup.fit.store import to_dict
+
+        return to_dict(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fit to a folder as JSON and CSV; `remlblup.load` reads it back."""
+        from remlblup.fit.store import save
+
+        return save(self, path)
+
+    # -- plots -------------------------------------------------------------------------------
+
+    def plot_convergence(self, ax: Axes | None = None) -> Axes:
+        """Log-likelihood still to be gained and gradient by iteration."""
+        from remlblup.plot.convergence import plot_convergence
+
+        return plot_convergence(self, ax)
+
+    def plot_random_effects(self, term: str | None = None, effect: str | None = None, ax: Axes | None = None) -> Axes:
+        """BLUPs of a term in order, each with its 95 % prediction interval."""
+        from remlblup.plot.random_effects import plot_random_effects
+
+        return plot_random_effects(self, term, effect, ax)
+
+    def plot_residuals(self, ax: Axes | None = None) -> Axes:
+        """Residuals against fitted values."""
+        from remlblup.plot.residuals import plot_residuals
+
+        return plot_residuals(self, ax)

@@ -1,0 +1,176 @@
+"""The mixed model equations solved at given variances: β̂, û, their errors, fitted values, predictions."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.prediction_error import fixed_covariance, level_covariances
+from remlblup.fit import tables
+from remlblup.fit.predict import predict
+from remlblup.model.specification import Specification
+from remlblup.reml.likelihood import asreml_convention, log_likelihood, nlme_convention
+from remlblup.structure.base import Array
+
+
+class Solved:
+    """Henderson's mixed model equations solved at known variances: what `MixedModel.solve` returns.
+
+    Attributes
+    ----------
+    specification : the model
+    method : "REML" or "ML", for the log-likelihood
+    theta : (n_parameters,) the variances, in the order of `variance_components`
+    """
+
+    def __init__(self, equations: MixedModelEquations, solution: Solution, method: str):
+        self._equations = equations
+        self._solution = solution
+        self.method = method
+        self.theta = solution.theta.copy()
+        self.theta.flags.writeable = False
+
+    # -- the model ---------------------------------------------------------------------------
+
+    @property
+    def specification(self) -> Specification:
+        return self._equations.spec
+
+    @property
+    def formula(self) -> str | None:
+        """The formula as given; None for a model made from matrices."""
+        parsed = self.specification.formula
+        return None if parsed is None else parsed.text
+
+    @property
+    def n_obs(self) -> int:
+        """Number of records used."""
+        return self.specification.n
+
+    @property
+    def df_residual(self) -> int:
+        """n − p."""
+        return self.specification.n - self.specification.p
+
+    @property
+    def aliased(self) -> tuple[str, ...]:
+        """Fixed-effect columns set aside because they depend on earlier ones."""
+        return self.specification.fixed.aliased
+
+    # -- likelihood --------------------------------------------------------------------------
+
+    @cached_property
+    def loglik(self) -> float:
+        """Log-likelihood with all constants: −½[(n−p) log 2π + log|V| + log|X'V⁻¹X| + y'Py] for REML."""
+        ml = self.method == "ML"
+        if ml and self._solution.logdet_random is None:
+            self._solution = self._equations.solve(self.theta, ml=True)
+        return log_likelihood(self._equations, self._solution, ml)
+
+    @property
+    def loglik_asreml(self) -> float:
+        """ℓ without the 2π term, as ASReml, GCTA and WOMBAT print it."""
+        return asreml_convention(self.loglik, self.n_obs, self.specification.p if self.method == "REML" else 0)
+
+    @property
+    def loglik_nlme(self) -> float:
+        """ℓ + ½ log|X'X| (REML), as nlme and SAS print it; the same as `loglik` for ML."""
+        if self.method == "ML":
+            return self.loglik
+        return nlme_convention(self.loglik, tables.logdet_crossproduct(self.specification.fixed))
+
+    # -- effects -----------------------------------------------------------------------------
+
+    @cached_property
+    def beta(self) -> Array:
+        """β̂ of the columns kept, (p,)."""
+        fixed = self.specification.fixed
+        work = self._solution.effects[: fixed.p] + self._equations.beta_ols
+        return work if fixed.transform is None else fixed.transform @ work
+
+    @cached_property
+    def beta_covariance(self) -> Array:
+        """var(β̂) = (X'V⁻¹X)⁻¹, (p, p)."""
+        return fixed_covariance(self._equations, self._solution)
+
+    @cached_property
+    def _level_covariances(self) -> list[Array]:
+        return level_covariances(self._equations, self._solution)
+
+    @cached_property
+    def fixed_effects(self) -> pd.DataFrame:
+        """Indexed by coefficient: estimate, std_error, df, t, p_value, lower, upper (95 %).
+
+        At known variances the degrees of freedom are n − p.
+        """
+        df = np.full(len(self.beta), float(self.df_residual))
+        return tables.fixed_effects(self.specification.fixed, self.beta, self.beta_covariance, df, "residual")
+
+    @cached_property
+    def random_effects(self) -> pd.DataFrame:
+        """term, effect, level, estimate, std_error, pev, reliability, for every level with or without records.
+
+        std_error is √PEV, PEV = var(û − u); reliability = 1 − PEV/(σ²_ii K_ll).
+        """
+        return tables.random_effects(self._equations, self._solution, self._level_covariances)
+
+    def blup(self, term: str) -> pd.DataFrame:
+        """û of one term as a table levels × effects."""
+        k = tables.term_index(self.specification, term)
+        design = self.specification.random[k]
+        values = self._equations.term_blocks(self._solution.effects)[k]
+        return pd.DataFrame(values.T.copy(), index=pd.Index(design.relationship.labels, name="level"),
+                            columns=list(design.structure.effects))  # fmt: skip
+
+    @cached_property
+    def residuals(self) -> pd.Series:
+        """ê = y − Xβ̂ − Zû, indexed as the data."""
+        return pd.Series(self._solution.residual.copy(), index=self.specification.index, name="residual")
+
+    @cached_property
+    def fitted(self) -> pd.Series:
+        """Xβ̂ + Zû, indexed as the data."""
+        values = self.specification.y - self._solution.residual
+        return pd.Series(values, index=self.specification.index, name="fitted")
+
+    # -- variances ---------------------------------------------------------------------------
+
+    @property
+    def variances(self) -> dict[str, object]:
+        """The variances as a mapping that `solve`, `loglik`, `start=` and `fix=` accept."""
+        return self.specification.parameters.to_mapping(self.theta)
+
+    def covariance(self, term: str) -> pd.DataFrame:
+        """Σ of a random term as a labelled table; for "residual" the residual variance."""
+        return tables.covariance(self.specification, self.theta, term)
+
+    def correlation(self, term: str) -> pd.DataFrame:
+        """Correlations of the effects of a term; NaN where a variance is zero."""
+        return tables.correlation(self.covariance(term))
+
+    # -- prediction --------------------------------------------------------------------------
+
+    def predict(self, new: Any = None, include: Any = None, new_levels: str = "error", se: bool = True) -> pd.DataFrame:
+        """Predictions Xβ̂ + Zû for new records, with standard errors.
+
+        Parameters
+        ----------
+        new : DataFrame, optional
+            Records to predict; the data of the fit without.
+        include : sequence of str, optional
+            The random terms to include, by name; all without, none for ``[]``.
+        new_levels : {"error", "population"}
+            What to do with levels that were not in the model: refuse, or predict with u = 0 and
+            its prior variance in the standard error.
+        se : bool
+            Whether to compute standard errors: √var(x'(β̂−β) + z'(û−u)), without the residual.
+
+        Returns
+        -------
+        DataFrame indexed as `new`, with columns prediction and std_error.
+        """
+        return predict(self._equations, self._solution, self.beta, new, include, new_levels, se)

@@ -1,0 +1,100 @@
+"""The names a statsmodels user knows, as aliases of ours. No value is rescaled by the residual variance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+class StatsmodelsNames:
+    """Mixin with statsmodels' names of results."""
+
+    @property
+    def llf(self) -> float:
+        """`loglik`."""
+        return self.loglik  # type: ignore[attr-defined]
+
+    @property
+    def nobs(self) -> int:
+        """`n_obs`."""
+        return self.n_obs  # type: ignore[attr-defined]
+
+    @property
+    def df_resid(self) -> int:
+        """`df_residual`."""
+        return self.df_residual  # type: ignore[attr-defined]
+
+    @property
+    def fe_params(self) -> pd.Series:
+        """Fixed effects."""
+        return self.fixed_effects["estimate"].rename("params")  # type: ignore[attr-defined]
+
+    @property
+    def bse_fe(self) -> pd.Series:
+        """Standard errors of the fixed effects."""
+        return self.fixed_effects["std_error"].rename("bse")  # type: ignore[attr-defined]
+
+    @property
+    def params(self) -> pd.Series:
+        """Fixed effects, then the variance components (as they are: not divided by the scale)."""
+        return pd.concat([self.fe_params, self._components("estimate")]).rename("params")
+
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors of `params`; NaN on a boundary."""
+        return pd.concat([self.bse_fe, self._components("std_error")]).rename("bse")
+
+    @property
+    def tvalues(self) -> pd.Series:
+        """Estimate over standard error of `params`."""
+        return (self.params / self.bse).rename("tvalues")
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """p values of the fixed effects."""
+        return self.fixed_effects["p_value"].rename("pvalues")  # type: ignore[attr-defined]
+
+    @property
+    def scale(self) -> float:
+        """Residual variance."""
+        return float(self.theta[-1])  # type: ignore[attr-defined]
+
+    @property
+    def fittedvalues(self) -> pd.Series:
+        """`fitted`."""
+        return self.fitted  # type: ignore[attr-defined]
+
+    @property
+    def resid(self) -> pd.Series:
+        """`residuals`."""
+        return self.residuals  # type: ignore[attr-defined]
+
+    @property
+    def cov_re(self) -> pd.DataFrame:
+        """Σ of the first random term."""
+        return self.covariance(self.specification.parameters.terms[0])  # type: ignore[attr-defined]
+
+    def cov_params(self) -> pd.DataFrame:
+        """var(β̂), and the inverse average information of the components in the second block."""
+        first, second = self.beta_covariance, self.variance_covariance  # type: ignore[attr-defined]
+        labels = list(self.params.index)
+        out = np.zeros((len(labels), len(labels)))
+        out[: len(first), : len(first)] = first
+        out[len(first) :, len(first) :] = second
+        return pd.DataFrame(out, index=labels, columns=labels)
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Intervals of `params`: t for the fixed effects, normal for the variance components."""
+        from scipy import stats
+
+        table: Any = self.fixed_effects  # type: ignore[attr-defined]
+        quantile = stats.t.ppf(1 - alpha / 2, table["df"])
+        components = np.full(len(self.params) - len(table), stats.norm.ppf(1 - alpha / 2))
+        half = np.concatenate([quantile, components]) * self.bse
+        return pd.DataFrame({0: self.params - half, 1: self.params + half})
+
+    def _components(self, column: str) -> pd.Series:
+        labels = list(self.specification.parameters.columns)  # type: ignore[attr-defined]
+        return pd.Series(self.variance_components[column].to_numpy(), index=labels)  # type: ignore[attr-defined]

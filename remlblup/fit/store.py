@@ -1,0 +1,281 @@
+"""A fit on disk: a folder of JSON and CSV that any program can read, and that `load` turns into a fit again.
+
+fit.json holds the model, the estimates and the verdict; the tables are CSV beside it; data.csv and
+relationships/ hold what the model was made from, so that a loaded fit predicts like the first.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+import remlblup
+from remlblup.equations.mme import MixedModelEquations
+from remlblup.errors import DataError
+from remlblup.fit.results import Fit
+from remlblup.model.specification import Specification, from_formula, from_matrices
+from remlblup.reml.average_information import average_information
+from remlblup.reml.convergence import Convergence, Criterion
+from remlblup.reml.history import Iteration
+from remlblup.reml.loop import Optimum, Options
+from remlblup.reml.score import score
+from remlblup.reml.start import residual_variance, unit_variances
+from remlblup.reml.step import Point
+from remlblup.relationship import Pedigree, Relationship
+from remlblup.relationship.base import RelationshipBase
+
+TABLES = ("variance_components", "fixed_effects", "random_effects", "history")
+
+
+def to_dict(fit: Fit) -> dict[str, Any]:
+    """Model, estimates and verdict as plain JSON types (NaN as null)."""
+    spec = fit.specification
+    components = fit.variance_components
+    return clean(
+        {
+            "remlblup": remlblup.__version__,
+            "formula": fit.formula,
+            "response": spec.response,
+            "method": fit.method,
+            "options": {k: getattr(fit.options, k) for k in ("algorithm", "constrain", "max_iterations", "tolerance")},
+            "records": fit.n_obs,
+            "records_dropped": spec.records.dropped if spec.records else {},
+            "fixed_effects_estimated": spec.p,
+            "aliased": list(fit.aliased),
+            "random_effects": spec.n_random,
+            "df_residual": fit.df_residual,
+            "engine": fit._equations.factor.stats.engine,
+            "converged": fit.converged,
+            "convergence": {
+                "reason": fit.convergence.reason,
+                "iterations": fit.convergence.iterations,
+                "boundary": list(fit.convergence.boundary),
+                "unidentified": list(fit.convergence.unidentified),
+                "criteria": fit.convergence.table.to_dict("records"),
+            },
+            "loglik": fit.loglik,
+            "loglik_asreml": fit.loglik_asreml,
+            "loglik_nlme": fit.loglik_nlme,
+            "aic": fit.aic,
+            "bic": fit.bic,
+            "n_parameters": fit.n_parameters,
+            "variances": fit.variances,
+            "variance_components": components.to_dict("records"),
+            "variance_covariance": fit.variance_covariance.tolist(),
+            "df_method": fit.df_method,
+            "fixed_effects": fit.fixed_effects.reset_index().to_dict("records"),
+        }
+    )
+
+
+def clean(value: Any) -> Any:
+    """Plain JSON types: NumPy scalars as numbers, NaN and infinities as null."""
+    if isinstance(value, dict):
+        return {str(k): clean(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(v) for v in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def save(fit: Fit, path: str | Path) -> Path:
+    """Write a fit to the folder `path` (made if needed); returns the folder.
+
+    Raises
+    ------
+    DataError
+        If `path` is a file.
+    """
+    folder = Path(path)
+    if folder.is_file():
+        raise DataError(f"{folder} is a file: give the name of a folder to save the fit in.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        getattr(fit, name).to_csv(folder / f"{name}.csv", index=name == "fixed_effects")
+    content = to_dict(fit)
+    content["history"] = [row_to_dict(row) for row in fit._optimum.iterations]
+    content["status"] = list(fit.status)
+    content["model"] = save_model(fit.specification, folder)
+    (folder / "fit.json").write_text(json.dumps(clean(content), indent=1, ensure_ascii=False), encoding="utf-8")
+    return folder
+
+
+def row_to_dict(row: Iteration) -> dict[str, Any]:
+    """An iteration as plain types."""
+    return {**row.__dict__, "boundary": list(row.boundary), "theta": row.theta.tolist()}
+
+
+def save_model(spec: Specification, folder: Path) -> dict[str, Any]:
+    """Write what the model was made from; returns what is needed to read it back."""
+    (folder / "relationships").mkdir(exist_ok=True)
+    if spec.formula is None or spec.records is None:
+        return save_matrices(spec, folder)
+    used = list(spec.records.used)
+    frame = spec.records.frame[used]
+    frame.to_csv(folder / "data.csv", index=False)
+    names = {d.term.group.relationship: d.relationship for d in spec.random if d.term and d.term.group.relationship}
+    return {
+        "formula": spec.formula.text,
+        "residual": spec.residual.keyword,
+        "weights": spec.records.weights,
+        "columns": {c: column_type(frame[c]) for c in used},
+        "index": {"kind": label_kind(frame.index), "values": [clean(v) for v in frame.index.tolist()]}
+        if not frame.index.equals(pd.RangeIndex(len(frame)))
+        else None,
+        "relationships": {n: save_relationship(r, folder / "relationships" / f"{n}.csv") for n, r in names.items()},
+    }
+
+
+def column_type(column: pd.Series) -> dict[str, Any]:
+    """How to read a column back exactly."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        categories = column.cat.categories
+        return {"type": "category", "kind": label_kind(categories), "categories": [str(c) for c in categories],
+                "ordered": bool(column.cat.ordered)}  # fmt: skip
+    kind = {"b": "bool", "i": "int", "u": "int", "f": "float"}.get(column.dtype.kind, "str")
+    return {"type": kind}
+
+
+def label_kind(labels: Any) -> str:
+    """int if every label is a whole number, str otherwise."""
+    return "int" if all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in labels) else "str"
+
+
+def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, Any]:
+    """A pedigree as id, sire, dam; any other relationship as the nonzeros of K⁻¹ with its labels."""
+    labels = relationship.labels
+    kind = label_kind(labels.tolist())
+    if isinstance(relationship, Pedigree):
+        text = np.append(np.array([str(v) for v in labels], dtype=object), "")
+        table = pd.DataFrame({"id": text[:-1], "sire": text[relationship.sire], "dam": text[relationship.dam]})
+        table.to_csv(path, index=False)
+        return {"type": "pedigree", "kind": kind}
+    write_matrix(relationship.precision, path)
+    return {"type": "inverse", "kind": kind, "labels": [str(v) for v in labels]}
+
+
+def write_matrix(matrix: Any, path: Path) -> list[int]:
+    """Nonzeros of a matrix as row, column, value; returns its shape."""
+    coo = sp.coo_array(matrix)
+    pd.DataFrame({"row": coo.row, "column": coo.col, "value": coo.data}).to_csv(path, index=False)
+    return list(coo.shape)
+
+
+def read_matrix(path: Path, shape: Any) -> sp.csc_array:
+    """Inverse of `write_matrix`."""
+    t = pd.read_csv(path, float_precision="round_trip")
+    return sp.csc_array((t["value"], (t["row"], t["column"])), shape=tuple(shape))
+
+
+def save_matrices(spec: Specification, folder: Path) -> dict[str, Any]:
+    """y, X and each Z and K of a model made from matrices."""
+    pd.DataFrame({"y": spec.y, "weight": spec.weights}).to_csv(folder / "data.csv", index=False)
+    terms = []
+    for k, d in enumerate(spec.random):
+        shape = write_matrix(d.columns[0], folder / f"Z{k + 1}.csv")
+        saved = None if d.is_identity else save_relationship(d.relationship, folder / "relationships" / f"K{k + 1}.csv")
+        terms.append({"name": d.name, "shape": shape, "relationship": saved})
+    return {"formula": None, "X": write_matrix(spec.fixed.matrix, folder / "X.csv"), "names": list(spec.fixed.names), "terms": terms}
+
+
+# -- reading ---------------------------------------------------------------------------------
+
+
+def load(path: str | Path) -> Fit:
+    """Read a fit written by `Fit.save`: the same estimates, verdict, tables and predictions.
+
+    Parameters
+    ----------
+    path : the folder, or the fit.json in it
+
+    Raises
+    ------
+    DataError
+        If there is no saved fit at `path`.
+    """
+    folder = Path(path)
+    folder = folder.parent if folder.name == "fit.json" else folder
+    try:
+        content = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
+        spec = load_model(content["model"], folder)
+    except FileNotFoundError as error:
+        raise DataError(f"no saved fit in {folder}: {error.filename} is missing.") from None
+    except (json.JSONDecodeError, KeyError) as error:
+        raise DataError(f"{folder / 'fit.json'} is not a fit saved by remlblup ({error}).") from None
+    equations = MixedModelEquations(spec, content["engine"])
+    return restore(equations, content)
+
+
+def restore(equations: MixedModelEquations, content: dict[str, Any]) -> Fit:
+    """The fit at the stored estimates: the equations are solved once, nothing is estimated anew."""
+    options = Options(content["method"] == "ML", **content["options"])
+    iterations = tuple(
+        Iteration(**{**row, "boundary": tuple(row["boundary"]), "theta": np.array(row["theta"]),
+                     **{k: float("nan") if row[k] is None else row[k] for k in ("delta", "change", "gradient")}})
+        for row in content["history"]
+    )  # fmt: skip
+    verdict = content["convergence"]
+    checks = tuple(
+        Criterion(c["criterion"], float("nan") if c["value"] is None else c["value"], c["limit"], c["meaning"])
+        for c in verdict["criteria"]
+    )
+    convergence = Convergence(checks, verdict["reason"], tuple(verdict["boundary"]), tuple(verdict["unidentified"]), verdict["iterations"])
+    theta = iterations[-1].theta
+    solution = equations.solve(theta, ml=options.ml)
+    units = unit_variances(equations, residual_variance(equations))
+    now = score(equations, solution, units, options.ml)
+    point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution))
+    status = np.array(content["status"])
+    return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed"), options)
+
+
+def load_model(model: dict[str, Any], folder: Path) -> Specification:
+    """The specification a saved fit was made from."""
+    if model["formula"] is None:
+        return load_matrices(model, folder)
+    types = {"bool": "bool", "int": "int64", "float": "float64", "str": "str", "category": "str"}
+    frame = pd.read_csv(folder / "data.csv", dtype={c: types[t["type"]] for c, t in model["columns"].items()},
+                        keep_default_na=False, float_precision="round_trip")  # fmt: skip
+    for c, t in model["columns"].items():
+        if t["type"] == "category":
+            values = frame[c].map(int) if t["kind"] == "int" else frame[c].astype(object)
+            categories = [int(v) for v in t["categories"]] if t["kind"] == "int" else t["categories"]
+            frame[c] = pd.Categorical(values, categories=categories, ordered=t["ordered"])
+    if model["index"] is not None:
+        frame.index = pd.Index(model["index"]["values"])
+    relationships = {n: load_relationship(r, folder / "relationships" / f"{n}.csv") for n, r in model["relationships"].items()}
+    return from_formula(model["formula"], frame, relationships, model["residual"], model["weights"], "error")
+
+
+def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:
+    """A pedigree or a matrix as `save_relationship` wrote it."""
+    convert = int if saved["kind"] == "int" else str
+    if saved["type"] == "pedigree":
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        columns = [[None if v == "" else convert(v) for v in table[c]] for c in ("id", "sire", "dam")]
+        return Pedigree(*columns, unknown=(), hermaphrodites=True)
+    labels = [convert(v) for v in saved["labels"]]
+    return Relationship(read_matrix(path, (len(labels), len(labels))), labels, inverse=True)
+
+
+def load_matrices(model: dict[str, Any], folder: Path) -> Specification:
+    """A model made from matrices."""
+    data = pd.read_csv(folder / "data.csv", float_precision="round_trip")
+    X = read_matrix(folder / "X.csv", model["X"])
+    Z = [read_matrix(folder / f"Z{k + 1}.csv", t["shape"]) for k, t in enumerate(model["terms"])]
+    K = [
+        None if t["relationship"] is None else load_relationship(t["relationship"], folder / "relationships" / f"K{k + 1}.csv")
+        for k, t in enumerate(model["terms"])
+    ]
+    return from_matrices(data["y"].to_numpy(), X, Z, K, [t["name"] for t in model["terms"]], data["weight"].to_numpy(), model["names"])

@@ -1,0 +1,122 @@
+"""The tables of a fit as DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.errors import VarianceError
+from remlblup.model.design import FixedDesign
+from remlblup.model.specification import Specification
+from remlblup.structure.base import Array
+
+
+def fixed_effects(fixed: FixedDesign, beta: Array, covariance: Array, df: Array, df_method: str) -> pd.DataFrame:
+    """Estimates with t tests on the given degrees of freedom; aliased columns are not listed."""
+    from scipy import stats
+
+    se = np.sqrt(np.diag(covariance))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = beta / se
+    half = stats.t.ppf(0.975, df) * se
+    table = pd.DataFrame(
+        {
+            "estimate": beta,
+            "std_error": se,
+            "df": df,
+            "t": t,
+            "p_value": 2.0 * stats.t.sf(np.abs(t), df),
+            "lower": beta - half,
+            "upper": beta + half,
+        },
+        index=pd.Index(fixed.names, name="coefficient"),
+    )
+    table.attrs["df_method"] = df_method
+    return table
+
+
+def random_effects(equations: MixedModelEquations, solution: Solution, covariances: Sequence[Array]) -> pd.DataFrame:
+    """One row per term, effect and level."""
+    frames = []
+    parts = equations.spec.parameters.split(solution.theta)
+    blocks = equations.term_blocks(solution.effects)
+    for design, theta, u, cov in zip(equations.random, parts, blocks, covariances, strict=False):
+        prior = np.diag(design.structure.covariance(theta))
+        k = np.asarray(design.relationship.diagonal)
+        pev = np.einsum("qii->iq", cov)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reliability = 1.0 - pev / (prior[:, None] * k[None, :])
+        frames.append(
+            pd.DataFrame(
+                {
+                    "term": design.name,
+                    "effect": np.repeat(design.structure.effects, design.q),
+                    "level": np.tile(np.asarray(design.relationship.labels, dtype=object), design.t),
+                    "estimate": u.ravel(),
+                    "std_error": np.sqrt(np.maximum(pev, 0.0)).ravel(),
+                    "pev": pev.ravel(),
+                    "reliability": reliability.ravel(),
+                }
+            )
+        )
+    columns = ["term", "effect", "level", "estimate", "std_error", "pev", "reliability"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def variance_components(spec: Specification, theta: Array, covariance: Array, status: Sequence[str]) -> pd.DataFrame:
+    """term, parameter, estimate, std_error, z_ratio, status; no standard error unless the status is free."""
+    free = np.array([s == "free" for s in status])
+    se = np.where(free, np.sqrt(np.maximum(np.diag(covariance), 0.0)), np.nan)
+    se[se == 0.0] = np.nan
+    terms, names = zip(*spec.parameters.pairs, strict=True)
+    return pd.DataFrame(
+        {
+            "term": terms,
+            "parameter": names,
+            "estimate": theta,
+            "std_error": se,
+            "z_ratio": theta / se,
+            "status": list(status),
+        }
+    )
+
+
+def term_index(spec: Specification, term: str) -> int:
+    """Position of a random term, by its name or another spelling of it."""
+    k = spec.parameters.index(term)
+    if k == len(spec.random):
+        raise VarianceError("'residual' is not a random term: its effects are fit.residuals.")
+    return k
+
+
+def covariance(spec: Specification, theta: Array, term: str) -> pd.DataFrame:
+    """Σ of a term, labelled by its effects."""
+    k = spec.parameters.index(term)
+    part = theta[spec.parameters.slices[k]]
+    if k == len(spec.random):
+        return pd.DataFrame(np.diag(part), index=list(spec.residual.names), columns=list(spec.residual.names))
+    structure = spec.random[k].structure
+    return pd.DataFrame(structure.covariance(part), index=list(structure.effects), columns=list(structure.effects))
+
+
+def correlation(sigma: pd.DataFrame) -> pd.DataFrame:
+    """Correlations of a labelled covariance matrix."""
+    values = sigma.to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = 1.0 / np.sqrt(np.diag(values))
+        return pd.DataFrame(values * np.outer(d, d), index=sigma.index, columns=sigma.columns)
+
+
+def logdet_crossproduct(fixed: FixedDesign) -> float:
+    """log|X'X| of the columns kept."""
+    if fixed.p == 0:
+        return 0.0
+    X = fixed.work
+    gram = (X.T @ X).toarray() if sp.issparse(X) else X.T @ X
+    return float(np.linalg.slogdet(gram)[1]) - 2.0 * fixed.logdet_transform
+
+

@@ -1,0 +1,186 @@
+"""One contract for the two factorisation engines, and the choice between them.
+
+The coefficient matrix C of Henderson's mixed model equations keeps its pattern through a whole REML
+fit and changes its values at every iteration. So a factor is made once from the pattern
+(`make_factor`), and then refactorised, solved with and selectively inverted many times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from remlblup.errors import OptionError, choose
+
+DENSE_LIMIT = 1000
+"""Orders up to this one use the dense engine under ``engine="auto"``.
+
+The reason is compilation, not arithmetic: at order 1,000 LAPACK takes some 30 ms for a factor and its
+inverse, so that a fit of ten iterations ends long before numba would have compiled the sparse
+functions (seconds on the first use on a machine, some tenths of a second from its cache).
+"""
+
+DEPENDENT_PIVOT = 1e-12
+"""A pivot this small, relative to the largest magnitude its diagonal has had, is a zero pivot."""
+
+ENGINES = ("auto", "dense", "sparse")
+
+
+@dataclass(frozen=True)
+class FactorStats:
+    """Size and cost of a factorisation, known from the pattern alone.
+
+    Attributes
+    ----------
+    n : int
+        Order of the matrix.
+    nnz_matrix : int
+        Stored entries of the lower triangle of C, diagonal included.
+    nnz_factor : int
+        Entries of L, diagonal included.
+    flops : float
+        Floating point operations of one factorisation, ``sum_j count_j ** 2`` over the columns of L.
+    engine : str
+        ``"dense"`` or ``"sparse"``.
+    ordering : str
+        Name of the order of elimination.
+    ordering_reason : str
+        Why it was chosen, in words a user can read.
+    """
+
+    n: int
+    nnz_matrix: int
+    nnz_factor: int
+    flops: float
+    engine: str
+    ordering: str
+    ordering_reason: str
+
+
+class Factor(Protocol):
+    """LDL' of a symmetric matrix with a fixed pattern: analyse once, refactorise many times.
+
+    Attributes
+    ----------
+    n : int
+        Order of the matrix.
+    stats : FactorStats
+        Size and cost.
+    logdet : float
+        ``log|det C| = sum_i log|d_i|`` over the pivots that are not dependent.
+    n_negative : int
+        Number of negative pivots, which is the number of negative eigenvalues (Sylvester's law of
+        inertia): 0 when C is positive definite.
+    n_dependent : int
+        Number of zero pivots, i.e. equations that depend on others. The sparse engine drops them (a
+        generalised inverse with zero rows and columns there); the dense engine raises instead.
+    """
+
+    n: int
+    stats: FactorStats
+
+    @property
+    def logdet(self) -> float: ...
+
+    @property
+    def n_negative(self) -> int: ...
+
+    @property
+    def n_dependent(self) -> int: ...
+
+    def factorize(self, values: np.ndarray) -> None:
+        """Factorise C from its values, aligned with the lower-triangle pattern given at construction.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            When C is singular (dense engine), or when elimination without pivoting breaks down on an
+            indefinite C (sparse engine).
+        """
+        ...
+
+    def solve(self, B: np.ndarray) -> np.ndarray:
+        """Solve ``C X = B`` for B of shape (n,) or (n, k); the result has the shape of B."""
+        ...
+
+    def inverse_on_pattern(self) -> np.ndarray:
+        """Entries of C⁻¹ at the positions of the lower-triangle pattern (the *selected inverse*).
+
+        Computed once per factorisation and kept: do not write into the array.
+        """
+        ...
+
+
+def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "auto") -> Factor:
+    """Make the factor of a symmetric matrix from its pattern.
+
+    Parameters
+    ----------
+    indptr, indices : ndarray of int32 or int64, shapes (n + 1,) and (nnz,)
+        Compressed sparse columns of the lower triangle: every diagonal entry is present, and the row
+        indices of a column ascend (so that the diagonal comes first).
+    n : int
+        Order of the matrix.
+    engine : {"auto", "dense", "sparse"}
+        ``"auto"`` is dense up to `DENSE_LIMIT` equations.
+    """
+    choose("engine", engine, ENGINES)
+    indptr, indices = np.asarray(indptr), np.asarray(indices)
+    check_lower_pattern(indptr, indices, n)
+    if engine == "auto":
+        engine = "dense" if n <= DENSE_LIMIT else "sparse"
+    if engine == "dense":
+        from remlblup.linalg.dense import DenseFactor
+
+        return DenseFactor(indptr, indices, n)
+    # Imported only here: the module brings numba, and its functions may have to be compiled.
+    from remlblup.linalg.sparse import SparseFactor
+
+    return SparseFactor(indptr, indices, n)
+
+
+def check_lower_pattern(indptr: np.ndarray, indices: np.ndarray, n: int) -> None:
+    """Raise `OptionError` unless the pattern is a sorted lower triangle with a full diagonal."""
+    if n < 1 or indptr.shape != (n + 1,) or indptr[0] != 0 or indices.shape != (indptr[-1],):
+        raise OptionError(f"The pattern of a matrix of order {n} is malformed: see indptr and indices.")
+    counts = np.diff(indptr)
+    if (counts < 1).any() or (indices[indptr[:-1]] != np.arange(n)).any():
+        raise OptionError("Each column of the lower triangle must start with its diagonal entry.")
+    ascending = np.diff(indices) > 0
+    ascending[indptr[1:-1] - 1] = True  # from one column to the next
+    if not ascending.all() or indices.max() >= n:
+        raise OptionError("The row indices of each column must ascend, without duplicates, below n.")
+
+
+def columns_of(indptr: np.ndarray) -> np.ndarray:
+    """Column number of every stored entry of a compressed sparse column pattern, shape (nnz,)."""
+    return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+
+
+def check_values(values: np.ndarray, nnz: int) -> np.ndarray:
+    """Return values as float64, or raise `OptionError` when they do not fit the pattern."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (nnz,):
+        raise OptionError(f"The pattern has {nnz} entries, but the values have shape {values.shape}.")
+    return values
+
+
+def check_ready(ready: bool) -> None:
+    """Raise `RuntimeError` when results are asked of a factor that holds no factorisation."""
+    if not ready:
+        raise RuntimeError("This factor holds no factorisation: call factorize(values) first.")
+
+
+def explain_failure(values: np.ndarray, n: int) -> str:
+    """Message for a matrix that cannot be factorised."""
+    if not np.isfinite(values).all():
+        return (
+            f"The coefficient matrix of order {n} holds values that are infinite or not numbers. "
+            "Check the variances for zeros, and the data for missing or extreme values."
+        )
+    return (
+        f"The coefficient matrix of order {n} is singular: some of its equations depend on others. "
+        "Drop the dependent columns of the fixed effects, or fix a variance that runs away."
+    )

@@ -1,0 +1,243 @@
+"""Symbolic factorisation: everything about L that follows from the pattern of C alone.
+
+Davis, *Direct Methods for Sparse Linear Systems* (SIAM 2006), chapter 4. The textbook steps are the
+functions of this module: the permuted pattern, `elimination_tree`, `postorder`, `column_counts`,
+`pattern_of_factor`, and the map that later scatters the values of C straight into L.
+
+Arrays that count entries are int64, row numbers are int32. Signatures are given, so that each function
+is compiled for one set of types when the module is first imported, and comes from numba's cache in
+later processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numba import njit
+
+from remlblup.linalg.factor import columns_of
+from remlblup.linalg.ordering import Ordering, choose_ordering
+
+
+@dataclass(frozen=True, eq=False)
+class Symbolic:
+    """Pattern of L for ``P C P' = L D L'``, and where the values of C go.
+
+    Attributes
+    ----------
+    ordering : Ordering
+        The permutation; ``permutation[k]`` is the equation at place k.
+    indptr : ndarray of int64, shape (n + 1,)
+        Columns of L, without its unit diagonal.
+    rows : ndarray of int32, shape (nnz_l,)
+        Row numbers, ascending within a column.
+    places : ndarray of int64, shape (nnz_c,)
+        Where each value of C goes: below nnz_l, the entry of L; from there on, the diagonal.
+    flops : float
+        Operations of one factorisation.
+    """
+
+    ordering: Ordering
+    indptr: np.ndarray
+    rows: np.ndarray
+    places: np.ndarray
+    flops: float
+
+
+def analyse(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:
+    """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L."""
+    below, beside = off_diagonal_entries(indptr, indices)
+
+    def flops_of(permutation: np.ndarray) -> float:
+        upper = permuted_upper(below, beside, permutation)
+        return flops(column_counts(*upper, elimination_tree(*upper)))
+
+    chosen = choose_ordering(symmetric_graph(below, beside, n), flops_of)
+    permutation = in_postorder(below, beside, chosen.permutation)
+    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, chosen.reason))
+
+
+def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:
+    """Pattern of L for a C that is eliminated in the order of its equations."""
+    return analyse_in_order(indptr, indices, Ordering(np.arange(n), "natural", "as given"))
+
+
+def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering) -> Symbolic:
+    """Pattern of L for a given order of elimination."""
+    upper = permuted_upper(*off_diagonal_entries(indptr, indices), ordering.permutation)
+    parent = elimination_tree(*upper)
+    counts = column_counts(*upper, parent)
+    l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
+    rows = pattern_of_factor(*upper, parent, l_indptr)
+    place_of = inverse_permutation(ordering.permutation)
+    places = places_in_factor(place_of[indices], place_of[columns_of(indptr)], l_indptr, rows)
+    return Symbolic(ordering, l_indptr, rows, places, flops(counts))
+
+
+def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column numbers of the entries below the diagonal."""
+    columns = columns_of(indptr)
+    below = indices != columns
+    return indices[below], columns[below]
+
+
+def flops(counts: np.ndarray) -> float:
+    """Operations of a factorisation whose columns of L have these numbers of entries."""
+    return float((counts.astype(np.float64) ** 2).sum())
+
+
+def symmetric_graph(rows: np.ndarray, columns: np.ndarray, n: int) -> sp.csr_array:
+    """Graph with an edge for every off-diagonal entry (rows[i], columns[i])."""
+    lower = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
+    return (lower + lower.T).tocsr()
+
+
+def inverse_permutation(permutation: np.ndarray) -> np.ndarray:
+    """Place of every equation in the order of elimination."""
+    place_of = np.empty(len(permutation), dtype=np.int64)
+    place_of[permutation] = np.arange(len(permutation))
+    return place_of
+
+
+def permuted_upper(
+    rows: np.ndarray, columns: np.ndarray, permutation: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Strict upper triangle of the permuted pattern, by columns.
+
+    Column i of it lists the columns k < i of L in which row i starts a path of the elimination tree.
+    """
+    n = len(permutation)
+    place_of = inverse_permutation(permutation)
+    first, second = place_of[rows], place_of[columns]
+    late, early = np.maximum(first, second), np.minimum(first, second)
+    # csr of the transpose: scipy counts and scatters in one pass; order within a column is free.
+    pattern = sp.csr_array((np.ones(len(late), np.int8), (late, early)), shape=(n, n))
+    return pattern.indptr.astype(np.int64), pattern.indices.astype(np.int32)
+
+
+def in_postorder(rows: np.ndarray, columns: np.ndarray, permutation: np.ndarray) -> np.ndarray:
+    """Renumber an order of elimination so that each subtree of the elimination tree is contiguous.
+
+    The fill is the same; columns that update each other come to lie close in memory.
+    """
+    parent = elimination_tree(*permuted_upper(rows, columns, permutation))
+    return permutation[postorder(parent)]
+
+
+@njit("int32[::1](int64[::1], int32[::1])", cache=True)
+def elimination_tree(indptr, indices):
+    """Parent of each column in the elimination tree, -1 for a root (Liu 1990; Davis 2006, 4.1).
+
+    Parameters
+    ----------
+    indptr, indices : ndarray
+        Strict upper triangle by columns, as from `permuted_upper`.
+    """
+    n = len(indptr) - 1
+    parent = np.full(n, -1, np.int32)
+    ancestor = np.full(n, -1, np.int32)
+    for i in range(n):
+        for p in range(indptr[i], indptr[i + 1]):
+            k = indices[p]
+            while k != -1 and k < i:
+                above = ancestor[k]
+                ancestor[k] = i  # path compression
+                if above == -1:
+                    parent[k] = i
+                k = above
+    return parent
+
+
+@njit("int64[::1](int32[::1])", cache=True)
+def postorder(parent):
+    """Order of the columns in which each one follows all its descendants, depth first (Davis 2006, 4.3)."""
+    n = len(parent)
+    first_child = np.full(n, -1, np.int32)
+    sibling = np.full(n, -1, np.int32)
+    for j in range(n - 1, -1, -1):
+        if parent[j] != -1:
+            sibling[j] = first_child[parent[j]]
+            first_child[parent[j]] = j
+    order = np.empty(n, np.int64)
+    done = 0
+    for root in range(n):
+        if parent[root] != -1:
+            continue
+        node = root
+        while True:
+            while first_child[node] != -1:  # down to the first leaf not yet taken
+                child = first_child[node]
+                first_child[node] = sibling[child]
+                node = child
+            order[done] = node
+            done += 1
+            if node == root:
+                break
+            node = parent[node]
+    return order
+
+
+@njit("int64[::1](int64[::1], int32[::1], int32[::1])", cache=True)
+def column_counts(indptr, indices, parent):
+    """Entries in each column of L, diagonal included.
+
+    Row i of L is the union of the paths of the elimination tree from the entries of row i of C up to i
+    (the *row subtree*; Davis 2006, theorem 4.2), so walking them counts the columns in time nnz(L).
+    """
+    n = len(indptr) - 1
+    counts = np.ones(n, np.int64)
+    seen = np.full(n, -1, np.int32)
+    for i in range(n):
+        seen[i] = i
+        for p in range(indptr[i], indptr[i + 1]):
+            k = indices[p]
+            while seen[k] != i:
+                seen[k] = i
+                counts[k] += 1
+                k = parent[k]
+    return counts
+
+
+@njit("int32[::1](int64[::1], int32[::1], int32[::1], int64[::1])", cache=True)
+def pattern_of_factor(indptr, indices, parent, l_indptr):
+    """Row numbers of L below its diagonal, column by column, ascending.
+
+    The walk of `column_counts` once more; rows are visited in ascending order, hence the sorted columns.
+    """
+    n = len(indptr) - 1
+    rows = np.empty(l_indptr[n], np.int32)
+    end = l_indptr[:-1].copy()
+    seen = np.full(n, -1, np.int32)
+    for i in range(n):
+        seen[i] = i
+        for p in range(indptr[i], indptr[i + 1]):
+            k = indices[p]
+            while seen[k] != i:
+                seen[k] = i
+                rows[end[k]] = i
+                end[k] += 1
+                k = parent[k]
+    return rows
+
+
+@njit("int64[::1](int64[::1], int64[::1], int64[::1], int32[::1])", cache=True)
+def places_in_factor(first, second, l_indptr, rows):
+    """Where the entry of C at places (first[i], second[i]) goes: its position in L, or nnz(L) + diagonal."""
+    nnz_l = l_indptr[-1]
+    places = np.empty(len(first), np.int64)
+    for i in range(len(first)):
+        late, early = max(first[i], second[i]), min(first[i], second[i])
+        if late == early:
+            places[i] = nnz_l + early
+            continue
+        low, high = l_indptr[early], l_indptr[early + 1] - 1
+        while low < high:  # binary search in a sorted column
+            middle = (low + high) // 2
+            if rows[middle] < late:
+                low = middle + 1
+            else:
+                high = middle
+        places[i] = low
+    return places

@@ -1,0 +1,174 @@
+"""`MixedModel`: from a formula and a data frame to a fit. It composes the layers and holds no mathematics."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from remlblup.equations.mme import MixedModelEquations
+from remlblup.errors import OptionError, choose
+from remlblup.fit.describe import Description
+from remlblup.fit.results import Fit
+from remlblup.fit.solved import Solved
+from remlblup.model.specification import Specification, from_formula, from_matrices
+from remlblup.reml.history import HEADER, Iteration
+from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.loop import Loop, Options
+
+METHODS = ("REML", "ML")
+ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
+
+
+class MixedModel:
+    """A linear mixed model y = Xβ + Zu + e, u ~ N(0, G), e ~ N(0, R).
+
+    Parameters
+    ----------
+    formula : str
+        ``response ~ fixed + (effects | group) + …``. The fixed part is a Wilkinson formula
+        (factors, covariates, interactions, ``poly``, ``bs``); random terms are ``(1 | g)``,
+        ``(1 + x | g)`` (unstructured), ``(1 + x || g)`` and ``diag(…)`` (independent),
+        ``(1 | a/b)``, ``(1 | a:b)``, and ``vm(factor, NAME)`` as the group for a relationship.
+    data : DataFrame
+        pandas, polars, pyarrow (through narwhals), or a mapping of columns.
+    relationships : mapping, optional
+        NAME → `Pedigree`, `Relationship`, or a labelled matrix K.
+    residual : str
+        Structure of R; ``"units"``: independent with one variance.
+    weights : str, optional
+        Column of known weights w: R = σ² diag(1/w).
+    missing : {"drop", "error"}
+        What to do with rows where a used column is missing.
+    engine : {"auto", "dense", "sparse"}
+        How the equations are factorised.
+
+    Raises
+    ------
+    RemlBlupError
+        One of its subclasses, naming what is wrong with the formula, data or relationships.
+    """
+
+    def __init__(self, formula: str, data: Any, relationships: Mapping[str, Any] | None = None, residual: str = "units",
+                 weights: str | None = None, *, missing: str = "drop", engine: str = "auto"):  # fmt: skip
+        choose("engine", engine, ("auto", "dense", "sparse"))
+        self.engine = engine
+        self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing)
+
+    @classmethod
+    def from_matrices(cls, y: Any, X: Any, Z: Sequence[Any] = (), K: Sequence[Any] | None = None,
+                      names: Sequence[str] | None = None, *, weights: Any = None,
+                      fixed_names: Sequence[str] | None = None, engine: str = "auto") -> MixedModel:  # fmt: skip
+        """The same model from the matrices themselves.
+
+        Parameters
+        ----------
+        y : (n,) records
+        X : (n, p) fixed-effect design, dense or sparse
+        Z : sequence of (n, q_k) random-effect designs, one per term
+        K : sequence of (q_k, q_k) relationship matrices over the columns of Z_k; None for the identity.
+            A `Pedigree` or a `Relationship` (which may hold an inverse) is taken as it is.
+        names : names of the terms (default u1, u2, …)
+        weights : (n,) known weights
+        fixed_names : names of the columns of X (default x0, x1, …)
+        """
+        choose("engine", engine, ("auto", "dense", "sparse"))
+        model = cls.__new__(cls)
+        model.engine = engine
+        model.specification = from_matrices(y, X, Z, K, names, weights, fixed_names)
+        return model
+
+    @cached_property
+    def _equations(self) -> MixedModelEquations:
+        return MixedModelEquations(self.specification, self.engine)
+
+    def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,
+            fix: Mapping[str, Any] | None = None, constrain: bool = True, max_iterations: int | None = None,
+            tolerance: float = 1e-8, progress: bool | None = None) -> Fit:  # fmt: skip
+        """Estimate the variance components, and with them β̂ and û.
+
+        Parameters
+        ----------
+        method : {"REML", "ML"}
+        algorithm : {"auto", "ai", "em", "px-em"}
+            Average information alone, EM, parameter-expanded EM, or ("auto") AI with EM as its rescue.
+        start, fix : mapping, optional
+            Term → variance, covariance matrix, or mapping of parameter names; for some terms or all.
+        constrain : bool
+            Keep variances ≥ 0 and covariance matrices positive semidefinite. If False, components
+            may be negative as long as V is positive definite.
+        max_iterations : int, optional
+            Default 200, and 20 000 for the EM algorithms.
+        tolerance : float
+            Limit of the scale-free gradient (score × standard error); see `Fit.convergence`.
+        progress : bool, optional
+            Print a line per iteration; by default only on a terminal.
+
+        Returns
+        -------
+        Fit
+
+        Raises
+        ------
+        OptionError, VarianceError
+            If an option or a value in `start` or `fix` cannot be used.
+        """
+        choose("method", method, METHODS)
+        choose("algorithm", algorithm, ALGORITHMS)
+        limit = ALGORITHMS[algorithm] if max_iterations is None else max_iterations
+        if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1:
+            raise OptionError(f"max_iterations={max_iterations!r} must be a positive whole number.")
+        if not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0:
+            raise OptionError(f"tolerance={tolerance!r} must be a number between 0 and 1.")
+        parameters = self.specification.parameters
+        starts = parameters.read(start, what="start", complete=False, constrain=constrain)
+        fixed = parameters.read(fix, what="fix", complete=False, constrain=constrain)
+        options = Options(method == "ML", algorithm, bool(constrain), int(limit), float(tolerance))
+        optimum = Loop(self._equations, options, starts, fixed, _reporter(progress)).run()
+        return Fit(self._equations, optimum, options)
+
+    def solve(self, variances: Mapping[str, Any], *, method: str = "REML") -> Solved:
+        """Henderson's mixed model equations at known variances: β̂, û, standard errors, PEV, reliability.
+
+        Parameters
+        ----------
+        variances : mapping
+            Every term and ``residual``: a variance, a covariance matrix, or a mapping of parameter names.
+        """
+        choose("method", method, METHODS)
+        theta = self.specification.parameters.read(variances, what="variances", complete=True)
+        return Solved(self._equations, self._equations.solve(theta, ml=method == "ML"), method)
+
+    def loglik(self, variances: Mapping[str, Any], *, method: str = "REML") -> float:
+        """The (RE)ML log-likelihood at given variances, with all constants."""
+        choose("method", method, METHODS)
+        theta = self.specification.parameters.read(variances, what="variances", complete=True, constrain=False)
+        ml = method == "ML"
+        return log_likelihood(self._equations, self._equations.solve(theta, ml=ml), ml)
+
+    def describe(self) -> Description:
+        """Sizes of the model and of its equations, and the engine chosen; print it."""
+        return Description.of(self._equations)
+
+    def __repr__(self) -> str:
+        spec = self.specification
+        name = spec.formula.text if spec.formula else "from matrices"
+        return f"<MixedModel {name}: {spec.n:,} records, {spec.p:,} fixed and {spec.n_random:,} random effects>"
+
+
+def _reporter(progress: bool | None) -> Callable[[Iteration], None] | None:
+    """Print the header and a line per iteration, or nothing."""
+    if progress is None:
+        progress = bool(getattr(sys.stdout, "isatty", lambda: False)())
+    if not progress:
+        return None
+
+    def report(row: Iteration) -> None:
+        if row.iteration == 0:
+            print(HEADER)
+        print(row.line(), flush=True)
+
+    return report

@@ -1,0 +1,118 @@
+"""The user's data as a pandas DataFrame, its columns checked and its missing rows set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import DataError, choose, some
+
+
+@dataclass(frozen=True)
+class Records:
+    """The rows that can be used.
+
+    Attributes
+    ----------
+    frame : DataFrame of the complete rows, index kept
+    dropped : mapping of column to the number of rows where it is missing
+    n_dropped : rows set aside in all
+    used : columns the model reads
+    weights : the weights column among them, if any
+    """
+
+    frame: pd.DataFrame
+    dropped: dict[str, int]
+    n_dropped: int
+    used: tuple[str, ...]
+    weights: str | None = None
+
+
+def to_pandas(data: object) -> pd.DataFrame:
+    """A pandas DataFrame of `data`: pandas, a mapping of columns, or any frame narwhals knows."""
+    if isinstance(data, pd.DataFrame):
+        frame = data
+    elif isinstance(data, dict):
+        try:
+            frame = pd.DataFrame(data)
+        except ValueError as error:
+            raise DataError(f"the columns in data= do not fit together: {error}") from None
+    else:
+        import narwhals as nw
+
+        try:
+            frame = nw.from_native(data, eager_only=True).to_pandas()  # type: ignore[call-overload]
+        except TypeError:
+            raise DataError(
+                f"data= must be a DataFrame (pandas, polars, pyarrow) or a mapping of columns, not {type(data).__name__}."
+            ) from None
+    if frame.columns.duplicated().any():
+        raise DataError(f"column names occur twice in the data: {some(frame.columns[frame.columns.duplicated()])}.")
+    return frame
+
+
+def require_columns(frame: pd.DataFrame, columns: Iterable[str], role: str) -> None:
+    """Raise `DataError` naming the columns that the data do not have."""
+    absent = [c for c in columns if c not in frame.columns]
+    if absent:
+        raise DataError(
+            f"{role} names {some(absent)}, which is not a column of the data. Columns: {some(frame.columns, 20)}."
+        )
+
+
+def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, weights: str | None = None) -> Records:
+    """Set aside the rows where a used column is missing, or refuse them (``missing="error"``).
+
+    Raises
+    ------
+    DataError
+        If there are missing values and `missing` is "error", or if no row is left.
+    """
+    choose("missing", missing, ("drop", "error"))
+    used = list(dict.fromkeys(columns))
+    if len(frame) == 0:
+        raise DataError("the data have no rows.")
+    absent = frame[used].isna()
+    dropped = {c: int(k) for c, k in absent.sum().items() if k}
+    if not dropped:
+        return Records(frame, {}, 0, tuple(used), weights)
+    counts = ", ".join(f"{c} ({k})" for c, k in dropped.items())
+    rows = absent.any(axis=1).to_numpy()
+    if missing == "error":
+        raise DataError(
+            f"missing values in {counts}; first rows concerned: {some(frame.index[rows])}."
+            " Remove or fill them, or use missing='drop'."
+        )
+    if rows.all():
+        raise DataError(f"no rows are left after dropping missing values in {counts}.")
+    return Records(frame.loc[~rows], dropped, int(rows.sum()), tuple(used), weights)
+
+
+def numeric_column(frame: pd.DataFrame, column: str, role: str) -> np.ndarray:
+    """The column as float64; refuses text, complex and infinite values, naming rows."""
+    return numeric_values(frame[column], f"{role} '{column}'")
+
+
+def numeric_values(values: object, what: str) -> np.ndarray:
+    """One-dimensional finite float64 values of a series or array (see `numeric_column`)."""
+    series = values if isinstance(values, pd.Series) else pd.Series(np.asarray(values))
+    if series.dtype.kind == "c":
+        raise DataError(f"the {what} is complex: fit its real and imaginary parts as two responses.")
+    if series.dtype.kind not in "iufb":
+        first = series.iloc[0]
+        # Decimal, nullable and object columns of plain numbers are welcome; text is not.
+        if isinstance(first, (str, bytes)) or isinstance(series.dtype, pd.CategoricalDtype):
+            raise DataError(f"the {what} holds text (first value {first!r}): it must be numeric. Convert it, e.g. pandas.to_numeric.")
+        if series.dtype.kind in "mM":
+            raise DataError(f"the {what} holds dates: convert it to a number first.")
+    try:
+        array = np.ascontiguousarray(series.to_numpy(), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"the {what} is not numeric (dtype {series.dtype}): convert it first.") from None
+    bad = ~np.isfinite(array)
+    if bad.any():
+        raise DataError(f"the {what} is infinite or not a number in row(s) {some(series.index[bad])}: correct or remove them.")
+    return array

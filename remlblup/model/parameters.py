@@ -1,0 +1,206 @@
+"""The vector θ of all variance parameters, by term and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import VarianceError, some
+from remlblup.model.formula import squeeze
+from remlblup.structure.base import Array, ResidualStructure, Structure
+
+RESIDUAL = "residual"
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Where each term's parameters lie in θ: the random terms in order, then the residual.
+
+    Attributes
+    ----------
+    terms : names of the random terms
+    structures : their structures, in the same order
+    residual : the residual structure
+    aliases : other spellings of a term's name (without white space) and the index it stands for
+    """
+
+    terms: tuple[str, ...]
+    structures: tuple[Structure, ...]
+    residual: ResidualStructure
+    aliases: Mapping[str, int]
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """One slice of θ per random term and a last one for the residual."""
+        sizes = [s.n_parameters for s in self.structures] + [self.residual.n_parameters]
+        ends = np.cumsum(sizes)
+        return tuple(slice(int(e - k), int(e)) for e, k in zip(ends, sizes, strict=True))
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Term of each parameter."""
+        return tuple(t for t, _ in self.pairs)
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """(term, parameter) of each element of θ."""
+        rows = [(t, n) for t, s in zip(self.terms, self.structures, strict=True) for n in s.names]
+        return tuple(rows + [(RESIDUAL, n) for n in self.residual.names])
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """One short label per parameter: the term, with the parameter where it has several."""
+        count = {t: self.labels.count(t) for t in self.labels}
+        return tuple(t if count[t] == 1 else f"{t}: {p}" for t, p in self.pairs)
+
+    @cached_property
+    def lower(self) -> Array:
+        """Lower bounds of θ."""
+        return np.concatenate([s.lower for s in self.structures] + [self.residual.lower])
+
+    @property
+    def size(self) -> int:
+        return len(self.pairs)
+
+    def split(self, theta: Array) -> list[Array]:
+        """θ cut into the parameters of each random term and of the residual."""
+        return [theta[s] for s in self.slices]
+
+    def index(self, name: str) -> int:
+        """Position of a term in `slices`; raises `VarianceError` for an unknown name."""
+        key = squeeze(str(name))
+        if key == RESIDUAL:
+            return len(self.terms)
+        if key in self.aliases:
+            return self.aliases[key]
+        known = [*self.terms, RESIDUAL]
+        raise VarianceError(f"'{name}' is not a term of this model. Terms: {some(known, 20)}.")
+
+    def read(self, given: Mapping[str, object] | None, *, what: str, complete: bool, constrain: bool = True) -> Array:
+        """θ from a mapping term → variance, matrix, or mapping of parameter names; NaN where not given.
+
+        Parameters
+        ----------
+        given : mapping
+            Keys as in `variance_components`: the term as written, ``residual`` for R.
+        what : str
+            The argument's name, for messages.
+        complete : bool
+            Whether every parameter must be given.
+        constrain : bool
+            Whether variances must be >= 0 and matrices positive semidefinite.
+        """
+        theta = np.full(self.size, np.nan)
+        if given is None:
+            given = {}
+        if not isinstance(given, Mapping):
+            raise VarianceError(f"{what} must be a mapping such as {self._example()}, not {type(given).__name__}.")
+        for name, value in given.items():
+            k = self.index(name)
+            theta[self.slices[k]] = self._values(k, str(name), value, what)
+        if complete and np.isnan(theta).any():
+            absent = [f"{t} [{p}]" for (t, p), v in zip(self.pairs, theta, strict=True) if np.isnan(v)]
+            raise VarianceError(f"{what} lacks {some(absent)}. Give every component, as in {self._example()}.")
+        self._check(theta, what, constrain)
+        return theta
+
+    def _values(self, k: int, name: str, value: object, what: str) -> Array:
+        structure = self.residual if k == len(self.structures) else self.structures[k]
+        if isinstance(value, Mapping):
+            names = {squeeze(n): i for i, n in enumerate(structure.names)}
+            unknown = [n for n in value if squeeze(str(n)) not in names]
+            if unknown:
+                raise VarianceError(f"{what}: '{name}' has no parameter {some(unknown)}. It has: {some(structure.names, 20)}.")
+            out = np.full(structure.n_parameters, np.nan)
+            for n, v in value.items():
+                out[names[squeeze(str(n))]] = _number(v, f"{what}['{name}']['{n}']")
+            return out
+        array = _array(value, f"{what}['{name}']")
+        if array.ndim == 0:
+            if structure.n_parameters != 1:
+                raise VarianceError(
+                    f"{what}: '{name}' has {structure.n_parameters} parameters ({some(structure.names, 20)}):"
+                    " give its covariance matrix or a mapping of these names."
+                )
+            return array.reshape(1)
+        if isinstance(structure, Structure):
+            return self._from_matrix(structure, name, array, what)
+        if array.shape == (structure.n_parameters,):
+            return array
+        raise VarianceError(f"{what}: '{name}' takes {structure.n_parameters} number(s), got an array of shape {array.shape}.")
+
+    @staticmethod
+    def _from_matrix(structure: Structure, name: str, array: Array, what: str) -> Array:
+        if array.shape != (structure.size, structure.size):
+            raise VarianceError(
+                f"{what}: '{name}' takes a {structure.size} x {structure.size} covariance matrix over"
+                f" {list(structure.effects)}, got shape {array.shape}."
+            )
+        if not np.allclose(array, array.T, rtol=1e-10, atol=0):
+            raise VarianceError(f"{what}: the covariance matrix given for '{name}' is not symmetric.")
+        return structure.parameters_of(array)
+
+    def _check(self, theta: Array, what: str, constrain: bool) -> None:
+        residual = theta[self.slices[-1]]
+        if np.any(residual <= 0):
+            raise VarianceError(f"{what}: the residual variance must be positive, got {residual[residual <= 0][0]:g}.")
+        if not constrain:
+            return
+        for (term, parameter), value, bound in zip(self.pairs, theta, self.lower, strict=True):
+            if value < bound:
+                raise VarianceError(
+                    f"{what}: {term} [{parameter}] = {value:g} is negative. Give a value >= 0"
+                    " (negative components need constrain=False)."
+                )
+        for term, structure, part in zip(self.terms, self.structures, self.split(theta), strict=False):
+            if structure.cone and not np.isnan(part).any():
+                smallest = np.linalg.eigvalsh(structure.covariance(part))[0]
+                if smallest < -1e-10 * np.abs(part).max():
+                    raise VarianceError(
+                        f"{what}: the matrix of '{term}' is not positive semidefinite (smallest eigenvalue {smallest:g})."
+                    )
+
+    def to_mapping(self, theta: Array) -> dict[str, object]:
+        """The mapping `read` takes: a number per single-parameter term, else a mapping by parameter."""
+        out: dict[str, object] = {}
+        parts = [s.names for s in self.structures] + [self.residual.names]
+        for term, names, values in zip((*self.terms, RESIDUAL), parts, self.split(theta), strict=True):
+            out[term] = float(values[0]) if len(names) == 1 else dict(zip(names, map(float, values), strict=True))
+        return out
+
+    def _example(self) -> str:
+        items = [f"'{t}': {1.0 if s.n_parameters == 1 else 'matrix'}" for t, s in zip(self.terms, self.structures, strict=True)]
+        return "{" + ", ".join([*items, f"'{RESIDUAL}': 1.0"]) + "}"
+
+
+def _number(value: object, where: str) -> float:
+    array = _array(value, where)
+    if array.ndim:
+        raise VarianceError(f"{where} must be one number, got shape {array.shape}.")
+    return float(array)
+
+
+def _array(value: object, where: str) -> Array:
+    if isinstance(value, pd.DataFrame):
+        value = value.to_numpy()
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise VarianceError(f"{where} = {value!r} is not a number or a matrix of numbers.") from None
+    if not np.all(np.isfinite(array)):
+        raise VarianceError(f"{where} holds a value that is not finite.")
+    return array
+
+
+def aliases_of(names: Sequence[str], others: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Spellings of each term: its own name and, where no two terms share it, other forms of it."""
+    table = {squeeze(n): k for k, n in enumerate(names)}
+    spellings = [(squeeze(o), k) for k, forms in enumerate(others) for o in forms]
+    for text, k in spellings:
+        if all(j == k for t, j in spellings if t == text):
+            table.setdefault(text, k)
+    return table

@@ -1,0 +1,255 @@
+"""The numbers of a model, whatever they were made from: y, X, Z_k, K_k, the structures of G and R."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from remlblup.errors import DataError, FormulaError, ModelError, OptionError, RelationshipError, some
+from remlblup.model.design import (
+    FixedDesign,
+    RandomDesign,
+    fixed_design,
+    fixed_from_formula,
+    materialize,
+    random_design,
+    required_columns,
+)
+from remlblup.model.formula import MixedFormula, parse_formula, squeeze
+from remlblup.model.frame import Records, complete_records, numeric_column, numeric_values, require_columns, to_pandas
+from remlblup.model.parameters import RESIDUAL, Parameters, aliases_of
+from remlblup.relationship.base import IdentityRelationship, RelationshipBase
+from remlblup.relationship.coerce import coerce
+from remlblup.structure.base import ResidualStructure
+from remlblup.structure.identity import Identity
+from remlblup.structure.table import RESIDUALS, STRUCTURES
+from remlblup.structure.units import Units
+
+
+@dataclass(frozen=True)
+class Specification:
+    """y = Xβ + Σ_k Z_k u_k + e with the structures of var(u_k) and var(e).
+
+    Attributes
+    ----------
+    response : name of y
+    y : (n,) records
+    fixed : X and its aliased columns
+    random : one `RandomDesign` per term
+    residual : the structure of R
+    weights : (n,) known weights, all 1 without
+    records : the data rows behind y (None for a model made from matrices)
+    formula : the parsed formula (None for a model made from matrices)
+    """
+
+    response: str
+    y: np.ndarray
+    fixed: FixedDesign
+    random: tuple[RandomDesign, ...]
+    residual: ResidualStructure
+    weights: np.ndarray
+    records: Records | None = field(default=None, repr=False)
+    formula: MixedFormula | None = None
+
+    @property
+    def n(self) -> int:
+        return len(self.y)
+
+    @property
+    def p(self) -> int:
+        return self.fixed.p
+
+    @property
+    def n_random(self) -> int:
+        """Number of random effects, Σ_k t_k q_k."""
+        return sum(d.t * d.q for d in self.random)
+
+    @cached_property
+    def index(self) -> pd.Index:
+        """Row labels of the records."""
+        return pd.RangeIndex(self.n) if self.records is None else self.records.frame.index
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        names = tuple(d.name for d in self.random)
+        return Parameters(names, tuple(d.structure for d in self.random), self.residual,
+                          aliases_of(names, [_spellings(d) for d in self.random]))  # fmt: skip
+
+
+def _spellings(design: RandomDesign) -> list[str]:
+    """Other ways users write a term's name: with its brackets, or by its group alone."""
+    name, term = design.name, design.term
+    if term is None:
+        return [name]
+    group = f"vm({term.group.label},{term.group.relationship})" if term.group.relationship else term.group.label
+    return [f"({name})", f"1|{name}", f"(1|{name})", group, term.group.label]
+
+
+def from_formula(formula: str, data: object, relationships: Mapping[str, object] | None, residual: str,
+                 weights: str | None, missing: str) -> Specification:  # fmt: skip
+    """Read the formula, check the data against it, and build every matrix of the model."""
+    parsed = parse_formula(formula)
+    frame = to_pandas(data)
+    records = complete_records(frame, _used_columns(parsed, frame, weights), missing, weights)
+    rows = records.frame
+    y, name = _response(parsed.response, rows)
+    w = _weights(rows, weights)
+    known = _relationships(relationships)
+    random = tuple(random_design(t, rows, known, STRUCTURES[t.structure]) for t in parsed.random)
+    spec = Specification(name, y, fixed_from_formula(parsed.fixed, rows), random, _residual(residual, w), w, records, parsed)
+    check_estimable(spec)
+    return spec
+
+
+def _used_columns(parsed: MixedFormula, frame: pd.DataFrame, weights: str | None) -> list[str]:
+    columns = [parsed.response] if parsed.response in frame.columns else _response_columns(parsed.response)
+    require_columns(frame, columns, "the response")
+    fixed = required_columns(parsed.fixed, "the fixed part")
+    require_columns(frame, fixed, "the fixed part")
+    columns += fixed
+    for term in parsed.random:
+        effects = [] if term.effects.strip() == "1" else required_columns(term.effects, f"the effects of '{term.name}'")
+        needed = [*term.group.factors, *effects]
+        require_columns(frame, needed, f"the random term '{term.name}'")
+        columns += needed
+    if weights is not None:
+        if not isinstance(weights, str):
+            raise OptionError(f"weights= takes the name of a column of the data, not {type(weights).__name__}.")
+        require_columns(frame, [weights], "weights=")
+        columns.append(weights)
+    return columns
+
+
+def _response_columns(response: str) -> list[str]:
+    if squeeze(response).startswith("c("):
+        raise FormulaError(f"several responses at once ('{response}') are not available yet: fit one response at a time.")
+    return required_columns(f"0 + {response}", "the response")
+
+
+def _response(response: str, rows: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """y as float64; a plain column, or an expression such as log(y)."""
+    name = response.strip("`")
+    if name in rows.columns:
+        y = numeric_column(rows, name, "response")
+    else:
+        matrix = materialize(f"0 + {response}", rows, "the response")
+        if matrix.shape[1] != 1:
+            raise DataError(f"the response '{response}' must be one numeric column; it gives {matrix.shape[1]}.")
+        y = numeric_values(pd.Series(np.asarray(matrix)[:, 0], index=rows.index), f"response '{response}'")
+    return y, name
+
+
+def _weights(rows: pd.DataFrame, weights: str | None) -> np.ndarray:
+    if weights is None:
+        return np.ones(len(rows))
+    w = numeric_column(rows, weights, "weights column")
+    if np.any(w <= 0):
+        raise DataError(f"weights must be positive; '{weights}' is not in row(s) {some(rows.index[w <= 0])}: drop these rows.")
+    return w
+
+
+def _relationships(given: Mapping[str, object] | None) -> dict[str, RelationshipBase]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise RelationshipError("relationships= must be a mapping of names, such as {'A': Pedigree(ids, sires, dams)}.")
+    return {str(name): coerce(str(name), value) for name, value in given.items()}
+
+
+def _residual(residual: str, weights: np.ndarray) -> ResidualStructure:
+    if residual != "units":
+        raise OptionError(f"residual={residual!r} is not available. Choose one of: {some(RESIDUALS)}.")
+    return Units(weights)
+
+
+def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, names: Sequence[str] | None,
+                  weights: Any, fixed_names: Sequence[str] | None) -> Specification:  # fmt: skip
+    """The same specification from the matrices themselves; K_k is None for the identity."""
+    response = np.asarray(y)
+    if response.ndim == 2 and 1 in response.shape:
+        response = response.ravel()
+    if response.ndim != 1:
+        raise DataError(f"y must be a vector of records, got shape {response.shape}.")
+    values = numeric_values(response, "response y")
+    n = len(values)
+    Xm = as_matrix(X, n, "X")
+    labels = [f"x{k}" for k in range(Xm.shape[1])] if fixed_names is None else list(map(str, fixed_names))
+    if len(labels) != Xm.shape[1]:
+        raise DataError(f"fixed_names has {len(labels)} names for the {Xm.shape[1]} columns of X.")
+    Zs = [Z] if sp.issparse(Z) or (isinstance(Z, np.ndarray) and Z.ndim == 2) else list(Z)
+    Ks = [None] * len(Zs) if K is None else [K] if _is_matrix(K) else list(K)
+    terms = [f"u{k + 1}" for k in range(len(Zs))] if names is None else list(map(str, names))
+    if not len(Zs) == len(Ks) == len(terms):
+        raise DataError(f"Z, K and names must have the same length; got {len(Zs)}, {len(Ks)} and {len(terms)}.")
+    if len({squeeze(t) for t in terms} - {RESIDUAL}) < len(terms):
+        raise DataError(f"names must differ from each other and from 'residual'; got {terms}.")
+    random = tuple(_design_of(as_matrix(z, n, f"Z of '{t}'"), k, t) for z, k, t in zip(Zs, Ks, terms, strict=True))
+    w = np.ones(n) if weights is None else numeric_values(weights, "weights")
+    if w.shape != (n,) or np.any(w <= 0):
+        raise DataError(f"weights must be {n} positive numbers.")
+    spec = Specification("y", values, fixed_design(Xm, labels), random, Units(w), w)
+    check_estimable(spec)
+    return spec
+
+
+def _is_matrix(value: Any) -> bool:
+    return sp.issparse(value) or isinstance(value, (RelationshipBase, pd.DataFrame)) or getattr(value, "ndim", 0) == 2
+
+
+def _design_of(Z: Any, K: Any, name: str) -> RandomDesign:
+    Zr = sp.csr_array(Z)
+    q = Zr.shape[1]
+    if K is None:
+        relationship: RelationshipBase = IdentityRelationship(np.arange(q))
+    else:
+        # A bare matrix has its labels by position: the columns of Z.
+        bare = sp.issparse(K) or (isinstance(K, np.ndarray))
+        relationship = coerce(name, (K, np.arange(q)) if bare and K.shape[0] == q else K)
+    if relationship.size != q:
+        raise RelationshipError(f"K of '{name}' is over {relationship.size} levels, but its Z has {q} columns.")
+    if q < 2:
+        raise ModelError(f"the random term '{name}' has one level only: its variance cannot be estimated.")
+    scale = np.array([Zr.multiply(Zr).sum() / Zr.shape[0]])
+    return RandomDesign(name, Identity(("Intercept",)), relationship, (Zr,), scale)
+
+
+def as_matrix(value: Any, n: int, what: str) -> Any:
+    """A dense float64 or CSC matrix with n rows; `DataError` otherwise."""
+    if sp.issparse(value):
+        matrix = sp.csc_array(value, dtype=np.float64)
+        entries = matrix.data
+    else:
+        try:
+            matrix = entries = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"{what} is not a numeric matrix.") from None
+        if matrix.ndim == 1:
+            matrix = matrix[:, None]
+    if matrix.ndim != 2 or matrix.shape[0] != n:
+        raise DataError(f"{what} must have one row per record ({n}); its shape is {matrix.shape}.")
+    if not np.all(np.isfinite(entries)):
+        raise DataError(f"{what} has infinite or missing values.")
+    return matrix
+
+
+def check_estimable(spec: Specification) -> None:
+    """Refuse data from which no variance can be estimated.
+
+    Raises
+    ------
+    ModelError
+        If no residual degrees of freedom are left or y has no variation.
+    """
+    if spec.n - spec.p < 1:
+        raise ModelError(
+            f"no residual degrees of freedom: {spec.n} records and {spec.p} fixed effects."
+            " Use fewer fixed effects or more records."
+        )
+    if np.ptp(spec.y) == 0.0:
+        raise DataError(f"the response '{spec.response}' is constant ({spec.y[0]:g}): there is no variance to divide.")

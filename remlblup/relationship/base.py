@@ -1,0 +1,126 @@
+"""What every relationship between the levels of a random term offers to the rest of the package.
+
+A random term has covariance G = Σ ⊗ K. A relationship is K: an identity, a pedigree's numerator relationship
+matrix, a genomic matrix, or any matrix the user gives, as itself or as its inverse.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+import scipy.sparse as sp
+
+from remlblup.errors import RelationshipError, some
+from remlblup.relationship.labels import match
+
+
+class RelationshipBase(ABC):
+    """The relationship K of q labelled levels. Subclasses hold K in whatever form is cheapest for them.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray, shape (q,)
+        The levels, in the order of the rows of K, as the user wrote them.
+    """
+
+    labels: np.ndarray
+    #: True if `precision` has few entries per row; False if it is a dense matrix in sparse clothing.
+    is_sparse: bool = True
+
+    @property
+    def size(self) -> int:
+        """Number of levels q."""
+        return len(self.labels)
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    @abstractmethod
+    def precision(self) -> sp.csc_array:
+        """K⁻¹, shape (q, q): symmetric, both triangles stored."""
+
+    @property
+    @abstractmethod
+    def logdet(self) -> float:
+        """log|K|."""
+
+    @property
+    @abstractmethod
+    def diagonal(self) -> np.ndarray:
+        """Diagonal of K, shape (q,)."""
+
+    @abstractmethod
+    def multiply(self, V: np.ndarray) -> np.ndarray:
+        """K V for V of shape (q,) or (q, m)."""
+
+    @abstractmethod
+    def dense(self) -> np.ndarray:
+        """K as an array of shape (q, q)."""
+
+    def index(self, wanted: Iterable, factor: str | None = None, name: str | None = None) -> np.ndarray:
+        """Positions of levels in the relationship.
+
+        Parameters
+        ----------
+        wanted : array-like, shape (m,)
+            Levels, in any type: 7, "7" and 7.0 are the same level.
+        factor, name : str, optional
+            Names of the data column and of the relationship, for the message.
+
+        Returns
+        -------
+        numpy.ndarray of intp, shape (m,)
+
+        Raises
+        ------
+        RelationshipError
+            If a wanted level is not in the relationship or is missing, with the levels concerned.
+        """
+        positions = match(self.labels, wanted)
+        if (positions >= 0).all():
+            return positions
+        levels = np.asarray(wanted, dtype=object)[positions < 0]
+        distinct = list(dict.fromkeys(levels.tolist()))
+        which = f"relationship {name!r}" if name else "the relationship"
+        of = f" of {factor!r}" if factor else ""
+        count = f"{len(distinct)} level{of} is" if len(distinct) == 1 else f"{len(distinct)} levels{of} are"
+        raise RelationshipError(
+            f"{count} not in {which}: {some(distinct)}. It holds {self.size:,} levels, such as "
+            f"{some(self.labels[:3])}. Add the missing ones to it, or drop their records."
+        )
+
+
+class IdentityRelationship(RelationshipBase):
+    """K = I: unrelated levels.
+
+    Parameters
+    ----------
+    labels : array-like, shape (q,)
+    """
+
+    def __init__(self, labels: Iterable) -> None:
+        self.labels = np.asarray(labels)
+
+    @property
+    def precision(self) -> sp.csc_array:
+        return sp.csc_array(sp.eye_array(self.size, format="csc"))
+
+    @property
+    def logdet(self) -> float:
+        return 0.0
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        return np.ones(self.size)
+
+    def multiply(self, V: np.ndarray) -> np.ndarray:
+        return np.array(V, dtype=float)
+
+    def dense(self) -> np.ndarray:
+        return np.eye(self.size)
+
+    def __repr__(self) -> str:
+        return f"IdentityRelationship({self.size:,} levels)"

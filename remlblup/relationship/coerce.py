@@ -1,0 +1,147 @@
+"""From whatever a user puts in ``relationships={"A": ...}`` to a relationship."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import RelationshipError, some
+from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.labels import as_frame, canonical, match
+from remlblup.relationship.matrix import MatrixRelationship
+from remlblup.relationship.pedigree import Pedigree
+from remlblup.relationship.pedigree_reading import guess_columns
+
+_ACCEPTED = (
+    "Give a Pedigree, a Relationship, a data frame (a pedigree with columns id, sire, dam, or a square "
+    "matrix with the levels as index and columns), a pair (matrix, labels), or a dict "
+    '{"matrix": ..., "labels": ..., "inverse": True or False}'
+)
+
+
+def coerce(name: str, obj: object) -> RelationshipBase:
+    """Turn what a user gives for a relationship into one.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the formula, for messages.
+    obj : object
+        A `Pedigree` or `Relationship`; a data frame holding a pedigree or a labelled square matrix (an
+        inverse if ``df.attrs["inverse"]`` or ``df.attrs["INVERSE"]`` is true); a pair ``(matrix, labels)``;
+        or a dict with ``matrix``, ``labels`` and optionally ``inverse``.
+
+    Returns
+    -------
+    RelationshipBase
+
+    Raises
+    ------
+    RelationshipError
+        If it is none of these, or is one but wrong; the message starts with the relationship's name.
+    """
+    try:
+        return _coerce(obj)
+    except RelationshipError as error:
+        raise type(error)(f"Relationship {name!r}: {error}") from None
+
+
+def _coerce(obj: object) -> RelationshipBase:
+    if isinstance(obj, RelationshipBase):
+        return obj
+    if isinstance(obj, dict):
+        extra = set(obj) - {"matrix", "labels", "inverse"}
+        if extra or "matrix" not in obj:
+            raise RelationshipError(f"the dict has the keys {some(obj)}. {_ACCEPTED}.")
+        return MatrixRelationship(obj["matrix"], obj.get("labels"), bool(obj.get("inverse", False)))
+    if isinstance(obj, tuple):
+        if len(obj) != 2:
+            raise RelationshipError(
+                f"a pair (matrix, labels) was expected, not {len(obj)} items. {_ACCEPTED}."
+            )
+        return MatrixRelationship(*obj)
+    if isinstance(obj, np.ndarray) or hasattr(obj, "tocsc"):
+        return MatrixRelationship(obj)  # raises: a bare matrix has no labels
+    if isinstance(obj, pd.DataFrame) or hasattr(obj, "get_column"):
+        frame = as_frame(obj)
+        return Pedigree.from_frame(frame) if looks_like_pedigree(frame) else MatrixRelationship(frame)
+    raise RelationshipError(f"cannot make a relationship of {type(obj).__name__}. {_ACCEPTED}.")
+
+
+def looks_like_pedigree(frame: pd.DataFrame) -> bool:
+    """True if the columns are named like an animal and its parents, or there are three and not a square.
+
+    Raises
+    ------
+    RelationshipError
+        If the three columns look like row, column and value of a sparse matrix.
+    """
+    if len(guess_columns(frame.columns)) == 3:
+        return True
+    if frame.shape[1] != 3 or frame.shape[0] in (2, 3):
+        return False
+    last = frame.iloc[:, 2]
+    if pd.api.types.is_float_dtype(last.dtype) and (last.dropna() % 1 != 0).any():
+        raise RelationshipError(
+            f"the columns {some(frame.columns)} look like row, column and value of a sparse matrix. Build it "
+            "with scipy.sparse.coo_array (both triangles) and give Relationship(matrix, labels, inverse=...)."
+        )
+    return True
+
+
+def labelled_matrix(frame: pd.DataFrame, inverse: bool) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Values, labels and inverse flag of a data frame that holds a square matrix and its levels' names.
+
+    Labels come from the index if the columns name the same levels (the columns are put in its order) or are
+    mere numbers; from the columns if the index is a mere row number; from the first column if the frame has
+    one column more than rows.
+
+    Raises
+    ------
+    RelationshipError
+        If it is not square, or rows and columns name different levels, or neither names any.
+    """
+    flagged = any(bool(frame.attrs.get(key, False)) for key in ("inverse", "INVERSE"))
+    if frame.shape[1] == frame.shape[0] + 1:
+        # A file read without index_col: its first column holds the row names.
+        frame = frame.set_index(frame.columns[0])
+    rows, columns = frame.shape
+    if rows != columns:
+        raise RelationshipError(
+            f"a relationship matrix must be square; this data frame has {rows} rows and {columns} columns. "
+            "(A pedigree needs the columns id, sire and dam.)"
+        )
+    frame, labels = _choose_labels(frame)
+    return frame.to_numpy(), labels, bool(inverse) or flagged
+
+
+def _choose_labels(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index]:
+    index, columns = frame.index, frame.columns
+    mute_rows, mute_columns = isinstance(index, pd.RangeIndex), _numbered(columns)
+    if mute_rows and isinstance(columns, pd.RangeIndex):
+        raise RelationshipError(
+            "neither the rows nor the columns of this data frame are named, so it does not say which row "
+            "belongs to which level. Set its index and columns to the levels, or give (matrix, labels)."
+        )
+    if set(canonical(index)) == set(canonical(columns)):
+        if index.is_unique and columns.is_unique:
+            frame = frame.iloc[:, match(columns, index)]
+        return frame, index
+    if mute_rows:
+        return frame, columns
+    if mute_columns:
+        return frame, index
+    apart = [label for label in index if label not in set(columns)]
+    raise RelationshipError(
+        f"the rows and columns of this data frame name different levels: {some(apart)} of the rows are not "
+        f"among the columns ({some(columns, 4)}). Rows and columns must hold the same levels."
+    )
+
+
+def _numbered(names: pd.Index) -> bool:
+    """True if the names only count: 0, 1, 2, ..., or 1, 2, 3, ..., or V1, V2, ... as R writes them."""
+    texts = [str(name) for name in names]
+    bare = [re.sub(r"^[A-Za-z]{0,3}(?=\d+$)", "", text) for text in texts]
+    return any(bare == [str(k) for k in range(first, first + len(bare))] for first in (0, 1))

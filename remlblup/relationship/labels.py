@@ -1,0 +1,236 @@
+"""One spelling per label, so that the animals of a pedigree, a matrix and a data set find each other.
+
+The same animal is the integer 1306 in one file, the text ``"1306"`` in the next, and the float 1306.0 in a
+column that holds a missing value. All of them are compared through one canonical string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import RelationshipError, some
+
+# Floats above this do not hold every integer, so an integral one is no proof of an integer label.
+_EXACT_FLOAT = 2.0**53
+
+
+def canonical(values: Iterable) -> np.ndarray:
+    """One canonical string per label; ``None`` where the label is missing.
+
+    ``1306``, ``"1306"``, ``1306.0``, ``np.int64(1306)`` and ``" 1306 "`` all become ``"1306"``. Text is
+    stripped of outer blanks and otherwise kept as it is (``"1306.0"`` and ``"01306"`` stay different).
+
+    Parameters
+    ----------
+    values : array-like, shape (n,)
+        Labels of any type: a list, an array, a pandas Series, Index or Categorical, a polars Series.
+
+    Returns
+    -------
+    numpy.ndarray of object, shape (n,)
+        `str`, or `None` for None, NaN, `pandas.NA` and NaT.
+    """
+    codes, categories = _categories(values)
+    if codes is not None:
+        return np.append(canonical(categories), None)[codes]
+    array = _as_array(values)
+    if array.dtype.kind in "iu":
+        return _object(list(map(str, array.tolist())))
+    found = integers(array)
+    if found is not None:
+        whole, missing = found
+        texts = _object(list(map(str, whole.tolist())))
+        texts[missing] = None
+        return texts
+    if array.dtype.kind == "U":
+        return _object([text.strip() for text in array.tolist()])
+    return _object([_spell(value) for value in _elements(array)])
+
+
+def tidy(values: Iterable) -> np.ndarray:
+    """Labels as they are shown to the user: their own type, but integral floats become integers.
+
+    Parameters
+    ----------
+    values : array-like, shape (n,)
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+        int64 where every label is a whole number, otherwise object (text stripped, missing as `None`).
+    """
+    codes, categories = _categories(values)
+    if codes is not None:
+        shown = tidy(categories)
+        return shown[codes] if (codes >= 0).all() else np.append(shown.astype(object), None)[codes]
+    array = _as_array(values)
+    found = integers(array)
+    if found is not None:
+        whole, missing = found
+        if not missing.any():
+            return whole
+        shown = whole.astype(object)
+        shown[missing] = None
+        return shown
+    cleaned = [_clean(value) for value in _elements(array)]
+    if cleaned and all(type(value) is int for value in cleaned):
+        try:
+            return np.array(cleaned, dtype=np.int64)
+        except OverflowError:
+            pass
+    return _object(cleaned)
+
+
+def match(labels: Iterable, wanted: Iterable) -> np.ndarray:
+    """Position of each wanted label, by canonical spelling.
+
+    Parameters
+    ----------
+    labels : array-like, shape (n,)
+        The labels to look in; each one once.
+    wanted : array-like, shape (m,)
+
+    Returns
+    -------
+    numpy.ndarray of intp, shape (m,)
+        Positions in `labels`, −1 where a label is absent or missing.
+
+    Raises
+    ------
+    RelationshipError
+        If `labels` holds a label twice.
+    """
+    left, right = integers(labels), integers(wanted)
+    if left is not None and right is not None and not left[1].any():
+        index, sought, missing = pd.Index(left[0]), right[0], right[1]
+    else:
+        index, sought = pd.Index(canonical(labels), dtype=object), canonical(wanted)
+        missing = np.equal(sought, None).astype(bool)
+    if not index.is_unique:
+        raise RelationshipError(
+            f"These labels occur more than once: {some(index[index.duplicated()].unique())}. "
+            "Every level needs a label of its own."
+        )
+    positions = index.get_indexer(sought)
+    positions[missing] = -1
+    return positions
+
+
+def integers(values: Iterable) -> tuple[np.ndarray, np.ndarray] | None:
+    """The labels as integers with a mask of the missing ones, or None if any label is not a whole number.
+
+    A fast lane for the usual case of numbered animals: a million integers are matched without a string.
+
+    Returns
+    -------
+    (numpy.ndarray of int64, numpy.ndarray of bool) or None
+        Both of shape (n,); the integer under a missing label is 0.
+    """
+    if _categories(values)[0] is not None:
+        return None
+    array = _as_array(values)
+    if array.dtype.kind == "i":
+        return array.astype(np.int64, copy=False), np.zeros(len(array), dtype=bool)
+    if array.dtype.kind == "u" and (not len(array) or array.max() < 2**63):
+        return array.astype(np.int64), np.zeros(len(array), dtype=bool)
+    if array.dtype.kind != "f":
+        return None
+    missing = np.isnan(array)
+    filled = np.where(missing, 0.0, array)
+    if not ((np.abs(filled) <= _EXACT_FLOAT) & (filled == np.floor(filled))).all():
+        return None
+    return filled.astype(np.int64), missing
+
+
+def as_frame(table: object) -> pd.DataFrame:
+    """A pandas view of a data frame from pandas or, column by column, from polars and its kind.
+
+    Raises
+    ------
+    RelationshipError
+        If `table` is not a data frame.
+    """
+    if isinstance(table, pd.DataFrame):
+        return table
+    if hasattr(table, "columns") and hasattr(table, "get_column"):
+        return pd.DataFrame({name: table.get_column(name).to_list() for name in table.columns})
+    raise RelationshipError(f"A data frame is needed here, not {type(table).__name__}.")
+
+
+def _as_array(values: Iterable) -> np.ndarray:
+    """A one-dimensional array that has not lost the type of any label on the way."""
+    if isinstance(values, np.ndarray):
+        array = values
+    elif hasattr(values, "dtype") and hasattr(values, "to_numpy"):
+        kind = getattr(values.dtype, "kind", "O")
+        plain = isinstance(values.dtype, np.dtype) or kind in "iu"
+        if plain and not (kind in "iu" and bool(getattr(values, "hasnans", False))):
+            array = _try_numpy(values)
+        else:
+            array = np.asarray(values, dtype=object)
+    elif hasattr(values, "to_numpy"):
+        array = np.asarray(values.to_numpy())
+    else:
+        # np.asarray would turn [1, "a"] into text; an object array keeps what was given.
+        items = [values] if isinstance(values, str | bytes) else list(values)
+        array = _object(items)
+        if items and len(kinds := set(map(type, items))) == 1 and kinds <= {int, float}:
+            array = np.asarray(items)
+    return array.reshape(-1)
+
+
+def _try_numpy(values: Iterable) -> np.ndarray:
+    """Numbers as numbers; a nullable column with gaps falls back to objects."""
+    try:
+        return np.asarray(values.to_numpy())
+    except (TypeError, ValueError):
+        return np.asarray(values, dtype=object)
+
+
+def _categories(values: Iterable) -> tuple[np.ndarray, pd.Index] | tuple[None, None]:
+    """Codes (−1 for missing) and categories of a pandas categorical, else (None, None)."""
+    if not isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
+        return None, None
+    held = values.cat if isinstance(values, pd.Series) else values
+    return np.asarray(held.codes, dtype=np.intp), held.categories
+
+
+def _elements(array: np.ndarray) -> list:
+    # datetime64.tolist() gives integers at nanosecond resolution; pandas keeps them as time stamps.
+    return list(pd.Series(array)) if array.dtype.kind in "mM" else array.tolist()
+
+
+def _is_missing(value: object) -> bool:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def _clean(value: object) -> object:
+    """One label in its own type: stripped text, plain Python numbers, None for missing."""
+    if type(value) is str:
+        return value.strip()
+    if _is_missing(value):
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace").strip()
+    return value
+
+
+def _spell(value: object) -> str | None:
+    cleaned = _clean(value)
+    return cleaned if cleaned is None or type(cleaned) is str else str(cleaned).strip()
+
+
+def _object(items: list) -> np.ndarray:
+    """A one-dimensional object array, also where the items are tuples."""
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array

@@ -1,0 +1,122 @@
+"""Coordinates for a covariance matrix near the edge of its cone: Σ = L L' with L lower triangular.
+
+Where a step in Σ itself would leave the cone of positive semidefinite matrices, the step is taken
+in L instead: every L gives a valid Σ, and a singular Σ is a point with zero columns. With the
+score matrix S = ∂ℓ/∂Σ, the gradient in L is 2 S L, and the curvature of ℓ gains −2 S ⊗ I, which
+is what makes Newton steps converge where Σ becomes singular (a correlation of ±1, a zero variance).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from remlblup.structure.base import Array
+
+# A pivot below this share of the unit variance is taken as zero: Σ is put on the boundary.
+SNAP = 1e-9
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Pivoted Cholesky coordinates of Σ, scaled by the unit variances of its effects.
+
+    Attributes
+    ----------
+    scale : (t,) square roots of the unit variances
+    order : (t,) effects by decreasing pivot, so that zero columns come last
+    L : (t, t) lower triangular in that order; rank nonzero columns
+    rank : numerical rank of Σ
+    """
+
+    scale: Array
+    order: np.ndarray
+    L: Array
+    rank: int
+
+    @classmethod
+    def at(cls, sigma: Array, units: Array, snap: float = SNAP) -> Chart:
+        """The chart around Σ (t, t); pivots below `snap` (in unit variances) are zero."""
+        t = len(units)
+        scale = np.sqrt(units)
+        rest = sigma / np.outer(scale, scale)
+        order = np.arange(t)
+        L = np.zeros((t, t))
+        for a in range(t):
+            pivot = a + int(np.argmax(np.diag(rest)[order[a:]]))
+            value = rest[order[pivot], order[pivot]]
+            if value < snap:
+                return cls(scale, order, L, a)
+            order[[a, pivot]] = order[[pivot, a]]
+            L[[a, pivot]] = L[[pivot, a]]
+            column = rest[order[a:], order[a]] / np.sqrt(value)
+            L[a:, a] = column
+            rest = rest.copy()
+            rest[np.ix_(order[a:], order[a:])] -= np.outer(column, column)
+        return cls(scale, order, L, t)
+
+    @property
+    def slots(self) -> list[tuple[int, int]]:
+        """Free entries (i, a) of L, in pivot order."""
+        t = len(self.order)
+        return [(i, a) for i in range(t) for a in range(i + 1)]
+
+    def sigma(self, step: Array | None = None) -> Array:
+        """Σ at L, or at L + step with step given per slot."""
+        L = self.L.copy()
+        if step is not None:
+            for (i, a), d in zip(self.slots, step, strict=True):
+                L[i, a] += d
+        rows = np.empty_like(L)
+        rows[self.order] = L
+        rows *= self.scale[:, None]
+        return rows @ rows.T
+
+    def jacobian(self) -> Array:
+        """∂vech(Σ)/∂L: (t(t+1)/2, n_slots), vech row by row."""
+        t = len(self.order)
+        triangle = np.tril_indices(t)
+        out = np.empty((len(triangle[0]), len(self.slots)))
+        columns = np.empty_like(self.L)
+        columns[self.order] = self.L
+        columns *= self.scale[:, None]
+        for k, (i, a) in enumerate(self.slots):
+            row = self.order[i]
+            change = np.zeros((t, t))
+            change[row] = self.scale[row] * columns[:, a]
+            out[:, k] = (change + change.T)[triangle]
+        return out
+
+    def curvature(self, S: Array) -> Array:
+        """−2 S₋ ⊗ I over the slots, S₋ the negative part of the scaled score matrix."""
+        scaled = (S * np.outer(self.scale, self.scale))[np.ix_(self.order, self.order)]
+        values, vectors = np.linalg.eigh(scaled)
+        negative = (vectors * np.minimum(values, 0.0)) @ vectors.T
+        slots = self.slots
+        return np.array([[-2.0 * negative[i, j] if a == b else 0.0 for j, b in slots] for i, a in slots])
+
+    def inward(self, S: Array) -> tuple[float, Array]:
+        """Largest eigenvalue of the scaled score on the null space of Σ, and its direction vv' as a matrix.
+
+        At a maximum on the boundary it is not positive: no direction into the cone raises ℓ.
+        """
+        scaled = S * np.outer(self.scale, self.scale)
+        rows = np.empty_like(self.L)
+        rows[self.order] = self.L
+        left, _, _ = np.linalg.svd(rows[:, : self.rank], full_matrices=True) if self.rank else (np.eye(len(rows)), 0, 0)
+        null = left[:, self.rank :]
+        values, vectors = np.linalg.eigh(null.T @ scaled @ null)
+        direction = self.scale * (null @ vectors[:, -1])
+        return float(values[-1]), np.outer(direction, direction)
+
+
+def on_boundary(sigma: Array, units: Array) -> bool:
+    """Whether Σ (t, t) is singular to the precision the loop works in."""
+    return Chart.at(sigma, units).rank < len(units)
+
+
+def snapped(sigma: Array, units: Array) -> Array:
+    """Σ with pivots that are zero to working precision set to exactly zero."""
+    chart = Chart.at(sigma, units)
+    return sigma if chart.rank == len(units) else chart.sigma()

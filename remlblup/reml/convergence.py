@@ -1,0 +1,102 @@
+"""The verdict: what "converged" means, criterion by criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One condition of convergence: `value` must not exceed `limit`."""
+
+    name: str
+    value: float
+    limit: float
+    meaning: str
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.value <= self.limit)  # NaN does not pass
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """The verdict on a fit: converged only if every criterion passes and nothing speaks against it.
+
+    Attributes
+    ----------
+    criteria : Δℓ, relative Δθ, gradient, Newton decrement, sign of the score at each boundary
+    reason : in words, why the fit stopped; likely causes where it did not converge
+    boundary : components held on the boundary of the parameter space
+    unidentified : components the data cannot tell apart (singular average information)
+    iterations : number of iterations
+    """
+
+    criteria: tuple[Criterion, ...]
+    reason: str
+    boundary: tuple[str, ...]
+    unidentified: tuple[str, ...]
+    iterations: int
+
+    @property
+    def converged(self) -> bool:
+        return bool(self.criteria) and all(c.passed for c in self.criteria) and not self.unidentified
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """criterion, value, limit, passed, meaning."""
+        return pd.DataFrame(
+            [(c.name, c.value, c.limit, c.passed, c.meaning) for c in self.criteria],
+            columns=["criterion", "value", "limit", "passed", "meaning"],
+        )
+
+    def __bool__(self) -> bool:
+        return self.converged
+
+    def __str__(self) -> str:
+        word = "converged" if self.converged else "NOT CONVERGED"
+        return f"{word} after {self.iterations} iterations: {self.reason}"
+
+
+def criteria(delta: float, change: float, gradient: float, decrement: float, inward: float,
+             tolerance: float) -> tuple[Criterion, ...]:  # fmt: skip
+    """The five criteria at an iterate; all values are free of the units of y.
+
+    Parameters
+    ----------
+    delta : |Δℓ| of the last step
+    change : largest |Δθ_i| of the last step over max(|θ_i|, its standard error)
+    gradient : largest |∂ℓ/∂θ_i| × standard error, over the free parameters
+    decrement : Newton decrement g'H⁻¹g, twice the gain another step would bring
+    inward : largest score × standard error that points from a boundary into the parameter space
+    tolerance : limit of the gradient, from which the others follow
+    """
+    return (
+        Criterion("log-likelihood change", delta, 1e-6, "|Δℓ| of the last step"),
+        Criterion("parameter change", change, max(1e-5, tolerance), "largest relative |Δθ| of the last step"),
+        Criterion("gradient", gradient, tolerance, "largest |score| in standard errors, free parameters"),
+        Criterion("Newton decrement", decrement, tolerance, "g'H⁻¹g, twice the gain still expected"),
+        Criterion("boundary score", inward, 1e-6, "largest score pointing inward from a boundary"),
+    )
+
+
+def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str]) -> str:
+    """The verdict's reason in words."""
+    if unidentified:
+        return (
+            "the data cannot tell these components apart: " + ", ".join(unidentified) + "."
+            " Remove one of them, or hold one with fix=."
+        )
+    if passed:
+        return "all criteria met."
+    text = {
+        "iterations": "max_iterations was reached. Raise it, or start closer with start=.",
+        "stall": "no step raised the log-likelihood any more although the criteria are not met."
+        " Check the scaling of covariates and whether a component is poorly determined.",
+        "collapse": "the residual variance goes to zero: the random and fixed effects explain every record."
+        " Check for a random term with one record per level.",
+    }[stopped]
+    return f"{text} Not met: {', '.join(failed)}."

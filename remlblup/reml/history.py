@@ -1,0 +1,63 @@
+"""One row per iteration: what was done, what it gained, how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from remlblup.structure.base import Array
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """The state after an iteration; iteration 0 is the start.
+
+    Attributes
+    ----------
+    step : what led here: "start", "AI", "AI/2", "AI+EM", "EM", "PX-EM", "release", …
+    gradient : largest |score| over the free parameters, each in units of its standard error
+    change : largest change of a parameter relative to its size
+    boundary : labels of the components on the boundary
+    """
+
+    iteration: int
+    step: str
+    loglik: float
+    delta: float
+    gradient: float
+    change: float
+    halvings: int
+    seconds: float
+    boundary: tuple[str, ...]
+    theta: Array
+
+    def line(self) -> str:
+        """The line printed while fitting."""
+        delta = f"{self.delta:+12.3e}" if np.isfinite(self.delta) else " " * 12
+        change = f"{100 * self.change:9.2e}" if np.isfinite(self.change) else " " * 9
+        return (
+            f"{self.iteration:4d}  {self.step:<10} {self.loglik:16.6f} {delta}  {self.gradient:9.2e}  {change}"
+            f"  {', '.join(self.boundary) or '-':<12} {self.seconds:8.3f}"
+        )
+
+
+HEADER = f"{'iter':>4}  {'step':<10} {'logL':>16} {'ΔlogL':>12}  {'|grad|':>9}  {'maxΔ%':>9}  {'boundary':<12} {'time':>8}"
+
+
+def history_table(iterations: Sequence[Iteration], columns: Sequence[str]) -> pd.DataFrame:
+    """The history as a DataFrame, with one column per parameter."""
+    rows = {
+        "iteration": [i.iteration for i in iterations],
+        "step": [i.step for i in iterations],
+        "loglik": [i.loglik for i in iterations],
+        "delta": [i.delta for i in iterations],
+        "gradient": [i.gradient for i in iterations],
+        "halvings": [i.halvings for i in iterations],
+        "seconds": [i.seconds for i in iterations],
+        "boundary": [", ".join(i.boundary) for i in iterations],
+    }
+    theta = np.array([i.theta for i in iterations]).reshape(len(iterations), len(columns))
+    return pd.DataFrame(rows).join(pd.DataFrame(theta, columns=list(columns)))

@@ -1,0 +1,228 @@
+"""The outer loop: from start values to the maximum of ℓ(θ), and the verdict on it.
+
+    θ ← start values
+    repeat
+        solve the mixed model equations at θ                      equations.mme
+        score and average information                             score, average_information
+        stop if the criteria are met                              convergence
+        θ ← the first step of the ladder that raises ℓ            step, em
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.errors import NotPositiveDefiniteError
+from remlblup.reml.average_information import average_information
+from remlblup.reml.convergence import Convergence, Criterion, criteria, explain
+from remlblup.reml.em import complete_information, em_update, px_em_update
+from remlblup.reml.history import Iteration
+from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.score import score
+from remlblup.reml.start import residual_variance, start_values, unit_variances
+from remlblup.reml.step import FLOOR, Newton, Point, Space, inward_score, propose, release
+from remlblup.structure.base import Array
+
+# Steps tried in turn until one raises ℓ: (name, weight of the EM information, fraction of the step).
+LADDERS = {
+    "auto": (("AI", 0.0, 1.0), ("AI/2", 0.0, 0.5), ("AI+EM", 0.3, 1.0), ("AI+3EM", 3.0, 1.0), ("AI/16", 0.0, 1 / 16),
+             ("EM", np.inf, 1.0), ("EM/8", np.inf, 1 / 8)),
+    "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.5**k) for k in range(12)),
+}  # fmt: skip
+ROUNDING = 1e-10
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fit: see `MixedModel.fit`."""
+
+    ml: bool = False
+    algorithm: str = "auto"
+    constrain: bool = True
+    max_iterations: int = 100
+    tolerance: float = 1e-8
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where the loop ended.
+
+    Attributes
+    ----------
+    point : the last iterate (its `score.solution` is nudged where Σ is singular)
+    solution : the equations solved at exactly θ
+    convergence : the verdict
+    iterations : the history
+    boundary : (n_parameters,) True for components on the boundary
+    held : (n_parameters,) True for components fixed by the user
+    """
+
+    point: Point
+    solution: Solution
+    convergence: Convergence
+    iterations: tuple[Iteration, ...]
+    boundary: np.ndarray
+    held: np.ndarray
+
+
+class Loop:
+    """One maximisation of the (RE)ML likelihood of a model."""
+
+    def __init__(self, equations: MixedModelEquations, options: Options, start: Array, fixed: Array,
+                 report: Callable[[Iteration], None] | None = None):  # fmt: skip
+        self.equations, self.options, self.report = equations, options, report
+        variance = residual_variance(equations)
+        parameters = equations.spec.parameters
+        lower = parameters.lower.copy() if options.constrain else np.full(parameters.size, -np.inf)
+        lower[parameters.slices[-1]] = np.where(parameters.residual.lower == 0.0, FLOOR * variance, -np.inf)
+        held = ~np.isnan(fixed)
+        self.space = Space(equations, held, lower, unit_variances(equations, variance), options.constrain)
+        given = np.where(held, fixed, start)
+        self.theta = start_values(equations, variance, given)
+        self.from_data = bool(np.isnan(given).any())
+        self.reluctant = np.zeros(parameters.size, dtype=bool)
+        self.iterations: list[Iteration] = []
+        self.clock = time.perf_counter()
+
+    # -- evaluation --------------------------------------------------------------------------
+
+    def loglik(self, theta: Array) -> tuple[float, Solution | None]:
+        """ℓ and the solved equations at θ; −∞ where V is not positive definite."""
+        try:
+            solution = self.equations.solve(theta, ml=self.options.ml)
+        except NotPositiveDefiniteError:
+            return -np.inf, None
+        value = log_likelihood(self.equations, solution, self.options.ml)
+        return (value, solution) if np.isfinite(value) else (-np.inf, None)
+
+    def point(self, theta: Array, value: float, solution: Solution) -> Point:
+        """Score and average information at a solution."""
+        now = score(self.equations, solution, self.space.units, self.options.ml)
+        return Point(theta, value, solution, now, average_information(self.equations, now.solution))
+
+    # -- the loop ----------------------------------------------------------------------------
+
+    def run(self) -> Optimum:
+        """Iterate to convergence, a stall, or the limit of iterations."""
+        value, solution = self.loglik(self.theta)
+        if solution is None:
+            raise NotPositiveDefiniteError(
+                "V is not positive definite at the start values: give other start values with start=."
+            )
+        point = self.point(self.theta, value, solution)
+        self.record("start", point, None, 0)
+        stopped = "iterations"
+        while True:
+            checks = self.check(point)
+            if all(c.passed for c in checks):
+                break
+            if len(self.iterations) > self.options.max_iterations:
+                break
+            accepted = self.advance(point)
+            if accepted is None:
+                stopped = "stall"
+                break
+            name, halvings, new = accepted
+            self.reluctant |= (self.space.at_bound(point.theta)) & ~self.space.at_bound(new.theta)
+            self.record(name, new, point, halvings)
+            point = new
+        return self.verdict(point, checks, stopped)
+
+    def advance(self, point: Point) -> tuple[str, int, Point] | None:
+        """The first proposal that does not lower ℓ, evaluated; None if there is none."""
+        slack = ROUNDING * (1.0 + abs(point.loglik))
+        for halvings, (name, theta) in enumerate(self.proposals(point)):
+            if np.array_equal(theta, point.theta):
+                continue
+            value, solution = self.loglik(theta)
+            if solution is not None and value >= point.loglik - slack:
+                return name, halvings, self.point(theta, value, solution)
+        return None
+
+    def proposals(self, point: Point) -> Iterator[tuple[str, Array]]:
+        """What to try next, best first, for the algorithm chosen."""
+        algorithm = self.options.algorithm
+        if algorithm in ("em", "px-em"):
+            update = em_update if algorithm == "em" else px_em_update
+            yield algorithm.upper(), update(self.equations, point.score, self.space.held)
+            return
+        if algorithm == "auto":
+            if self.from_data and len(self.iterations) == 1 and len(self.space.held) > 1:
+                yield "PX-EM", px_em_update(self.equations, point.score, self.space.held)
+            released = release(self.space, point, 1e-6)
+            if released is not None:
+                yield "release", released
+        em = None
+        for name, weight, fraction in LADDERS[algorithm]:
+            if weight and em is None:
+                em = complete_information(self.equations, point.theta, self.space.units)
+            information = em if np.isinf(weight) else point.information if not weight else point.information + weight * em
+            yield name, propose(self.space, point, information, fraction, self.reluctant)
+
+    # -- the verdict -------------------------------------------------------------------------
+
+    def newton(self, point: Point) -> Newton:
+        """The quadratic model the criteria are read from."""
+        return Newton.at(self.space, point, point.information, self.space.charts(point.theta))
+
+    def check(self, point: Point) -> tuple[Criterion, ...]:
+        """The five criteria at a point; without a previous step, by the step AI would take."""
+        gradient, decrement = self.newton(point).size()
+        last = self.iterations[-1]
+        delta, change = abs(last.delta), last.change
+        if len(self.iterations) == 1:
+            delta, change = 0.5 * decrement, np.sqrt(decrement)
+        return criteria(delta, change, gradient, decrement, inward_score(self.space, point), self.options.tolerance)
+
+    def record(self, step: str, point: Point, before: Point | None, halvings: int) -> None:
+        """Append a row to the history and print it if asked."""
+        now = time.perf_counter()
+        delta = change = float("nan")
+        if before is not None:
+            delta = point.loglik - before.loglik
+            with np.errstate(divide="ignore", invalid="ignore"):
+                error = 1.0 / np.sqrt(np.diag(point.information))
+            size = np.maximum(np.abs(point.theta), np.where(np.isfinite(error), error, 0.0))
+            moving = ~self.space.held
+            change = float(np.max(np.abs(point.theta - before.theta)[moving] / size[moving], initial=0.0))
+        columns = self.equations.spec.parameters.columns
+        boundary = tuple(c for c, b in zip(columns, self.space.boundary(point.theta), strict=True) if b)
+        row = Iteration(len(self.iterations), step, point.loglik, delta, self.newton(point).size()[0], change,
+                        halvings, now - self.clock, boundary, point.theta)  # fmt: skip
+        self.clock = now
+        self.iterations.append(row)
+        if self.report is not None:
+            self.report(row)
+
+    def verdict(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
+        """Convergence and everything known at the last iterate."""
+        columns = self.equations.spec.parameters.columns
+        mask = self.space.boundary(point.theta)
+        boundary = tuple(c for c, b in zip(columns, mask, strict=True) if b)
+        unidentified = tuple(columns[i] for i in self.unidentified(point, mask))
+        failed = [c.name for c in checks if not c.passed]
+        residual = self.equations.spec.parameters.slices[-1]
+        if failed and np.any(point.theta[residual] <= 2.0 * self.space.lower[residual]):
+            stopped = "collapse"
+        reason = explain(not failed, unidentified, stopped, failed)
+        convergence = Convergence(checks, reason, boundary, unidentified, len(self.iterations) - 1)
+        return Optimum(point, point.solution, convergence, tuple(self.iterations), mask, self.space.held)
+
+    def unidentified(self, point: Point, boundary: np.ndarray) -> list[int]:
+        """Free parameters in a direction along which the likelihood has no curvature."""
+        free = np.flatnonzero(~(self.space.held | boundary))
+        if not len(free):
+            return []
+        H = point.information[np.ix_(free, free)]
+        diagonal = np.diag(H)
+        if np.any(diagonal <= 0):
+            return [int(i) for i in free[diagonal <= 0]]
+        d = 1.0 / np.sqrt(diagonal)
+        values, vectors = np.linalg.eigh(H * np.outer(d, d))
+        flat = vectors[:, values < 1e-10]
+        return [int(i) for i in free[np.any(np.abs(flat) > 0.1, axis=1)]]

@@ -1,0 +1,99 @@
+"""The score ∂ℓ/∂θ from the selected inverse: no inverse of V or C is ever formed.
+
+For Λ of term k (factor form) and r = Z'Py,
+
+    ∂ℓ/∂Λ_ia = r_i' b̂_a − ½ ∂log|C|/∂Λ_ia,      ∂log|C|/∂λ = 2 Σ_r ρ_r T_r λ,
+
+and since dΣ = dΛ D Λ' + Λ D dΛ', the score matrix S = ∂ℓ/∂Σ solves 2 S Λ D = ∂ℓ/∂Λ on the
+slots. For the residual, with the conditional moments m_r = ê'D_r ê + λ'T_r λ = E[e'D_r e | y],
+
+    ∂ℓ/∂φ = −½ [ ∂log|R|/∂φ + Σ_r m_r ∂ρ_r/∂φ ].
+
+At a singular Λ the slots do not determine S, so the score is taken at a *nudged* Σ, larger by a
+1e-10th part of the variance of y: its relative error is of that size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.structure.base import Array, signed_cholesky
+
+NUDGE = 1e-10
+
+
+@dataclass(frozen=True)
+class Score:
+    """First derivatives of ℓ at θ.
+
+    Attributes
+    ----------
+    gradient : (n_parameters,) ∂ℓ/∂θ
+    matrices : S_k = ∂ℓ/∂Σ_k (t, t) of each random term (only its slots where Λ is diagonal)
+    moments : (n_residual_bases,) E[e'D_r e | y]
+    solution : the solution they were taken at (nudged where Σ is singular)
+    """
+
+    gradient: Array
+    matrices: list[Array]
+    moments: Array
+    solution: Solution
+
+
+def score(equations: MixedModelEquations, solution: Solution, units: list[Array], ml: bool = False) -> Score:
+    """∂ℓ/∂θ at a solution; `units` (t,) per term are the variances that count as 1 for a nudge."""
+    solution = nudged(equations, solution, units, ml)
+    spec = equations.spec
+    T = equations.slot_traces(solution, ml=ml)
+    weighted = np.einsum("r,rst,t->s", solution.rho, T, solution.slots)
+    moments = np.array(
+        [
+            solution.residual @ (D * solution.residual if D.ndim == 1 else D @ solution.residual)
+            for D in spec.residual.bases
+        ]
+    ) + np.einsum("s,rst,t->r", solution.slots, T, solution.slots)
+    r_blocks = equations.term_blocks(equations.Wt @ solution.weighted_residual)
+    b_blocks = equations.term_blocks(solution.b)
+    matrices = [np.zeros((d.t, d.t)) for d in spec.random]
+    for position, slot in enumerate(equations.layout.slots[1:], start=1):
+        quadratic = r_blocks[slot.term][slot.i] @ b_blocks[slot.term][slot.a]
+        matrices[slot.term][slot.i, slot.a] = quadratic - weighted[position]
+    gradient = np.empty(len(solution.theta))
+    parts = spec.parameters.split(solution.theta)
+    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
+        factor, signs = solution.factors[k]
+        matrices[k] = score_matrix(matrices[k], factor, signs)
+        derivatives = design.structure.derivatives(parts[k])
+        gradient[place] = np.einsum("ij,pij->p", matrices[k], derivatives)
+    phi = parts[-1]
+    gradient[spec.parameters.slices[-1]] = -0.5 * (
+        spec.residual.logdet_gradient(phi) + spec.residual.jacobian(phi) @ moments
+    )
+    return Score(gradient, matrices, moments, solution)
+
+
+def score_matrix(gradient: Array, factor: Array, signs: Array) -> Array:
+    """S symmetric with 2 S Λ D = `gradient` on the lower triangle, by back-substitution from the last column."""
+    t = len(signs)
+    S = np.zeros((t, t))
+    half = 0.5 * gradient * signs
+    for a in range(t - 1, -1, -1):
+        for i in range(t - 1, a - 1, -1):
+            S[i, a] = S[a, i] = (half[i, a] - S[i, a + 1 :] @ factor[a + 1 :, a]) / factor[a, a]
+    return S
+
+
+def nudged(equations: MixedModelEquations, solution: Solution, units: list[Array], ml: bool) -> Solution:
+    """The same solution, or one at a slightly larger Σ for each term whose Λ is singular."""
+    factors, singular = [], False
+    parts = equations.spec.parameters.split(solution.theta)
+    for design, theta, unit, pair in zip(equations.random, parts, units, solution.factors, strict=False):
+        if np.all(np.diag(pair[0]) != 0.0):
+            factors.append(pair)
+            continue
+        singular = True
+        factors.append(signed_cholesky(design.structure.covariance(theta) + NUDGE * np.diag(unit)))
+    return equations.solve(solution.theta, ml=ml, factors=factors) if singular else solution

@@ -1,0 +1,49 @@
+"""Start values from the data, and what counts as one unit of variance for each effect."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from remlblup.equations.mme import MixedModelEquations
+from remlblup.errors import ModelError
+from remlblup.structure.base import Array
+
+
+def residual_variance(equations: MixedModelEquations) -> float:
+    """Weighted least-squares residual variance of y given X, of a record of weight 1: Σ w r²/(n − p).
+
+    Raises
+    ------
+    ModelError
+        If the fixed effects reproduce y exactly.
+    """
+    spec = equations.spec
+    w = spec.weights
+    ss = float(w @ equations.y**2)
+    # The threshold is the rounding error of the regression, not a size of effect.
+    if ss <= 1e-26 * float(w @ spec.y**2):
+        raise ModelError("the fixed effects reproduce the response exactly: no variance is left to estimate.")
+    return ss / (spec.n - spec.p)
+
+
+def unit_variances(equations: MixedModelEquations, variance: float) -> list[Array]:
+    """Per term (t,): the variance of each effect that would by itself explain `variance` of y.
+
+    `variance` is that of a record of weight 1; an average record has `variance` over the mean weight.
+    """
+    average = variance / float(np.mean(equations.spec.weights))
+    return [average / d.scale for d in equations.random]
+
+
+def start_values(equations: MixedModelEquations, variance: float, given: Array) -> Array:
+    """θ to start from: half of the residual variance to R, the other half shared by the random effects.
+
+    `given` holds the user's values and NaN elsewhere.
+    """
+    spec = equations.spec
+    effects = sum(d.t for d in spec.random)
+    share = 0.5 if effects else 1.0
+    units = unit_variances(equations, 0.5 * variance / max(effects, 1))
+    parts = [d.structure.start(unit) for d, unit in zip(spec.random, units, strict=True)]
+    theta = np.concatenate([*parts, spec.residual.start(share * variance)])
+    return np.where(np.isnan(given), theta, given)

@@ -1,0 +1,278 @@
+"""Directions and their control: from a point to the θ it proposes next.
+
+A step solves H d = g for the score g and an information matrix H = AI + w · EM: the average
+information for w = 0, the EM step for w → ∞, a blend between. Variances with a lower bound are
+handled as an active set: a step across the bound stops on it, and a component on the bound with
+an outward score stays there. A covariance matrix about to leave its cone is stepped in Cholesky
+coordinates instead (`remlblup.reml.chart`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.reml.chart import Chart, snapped
+from remlblup.reml.score import Score
+from remlblup.structure.base import Array
+
+# A step in Σ may shrink its smallest pivot to this share; beyond, Cholesky coordinates are used.
+SHRINK = 0.02
+# The residual variance may fall to this share in one step, and never below FLOOR of the variance of y.
+RESIDUAL_SHRINK = 0.1
+FLOOR = 1e-8
+
+
+@dataclass(frozen=True)
+class Point:
+    """An iterate with everything the next step needs."""
+
+    theta: Array
+    loglik: float
+    solution: Solution
+    score: Score
+    information: Array
+
+    @property
+    def gradient(self) -> Array:
+        return self.score.gradient
+
+
+@dataclass(frozen=True)
+class Space:
+    """The parameter space: which parameters move, between which bounds, in which units.
+
+    Attributes
+    ----------
+    equations : the model
+    held : (n_parameters,) True where the user fixed the value
+    lower : (n_parameters,) lower bounds, -inf without constraints
+    units : unit variance of each effect, per term
+    constrain : whether covariance matrices stay positive semidefinite
+    """
+
+    equations: MixedModelEquations
+    held: np.ndarray
+    lower: Array
+    units: list[Array]
+    constrain: bool
+
+    def cones(self) -> list[tuple[int, slice]]:
+        """(term, place in θ) of the covariance matrices kept in their cone; fully held ones excepted."""
+        if not self.constrain:
+            return []
+        parameters = self.equations.spec.parameters
+        return [
+            (k, place)
+            for k, (s, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False))
+            if s.cone and s.size > 1 and not self.held[place].any()
+        ]
+
+    def sigma(self, k: int, theta: Array) -> Array:
+        """Σ_k at θ."""
+        parameters = self.equations.spec.parameters
+        return parameters.structures[k].covariance(theta[parameters.slices[k]])
+
+    def charts(self, theta: Array) -> dict[int, Chart]:
+        """Charts of the terms whose Σ is singular at θ."""
+        charts = {k: Chart.at(self.sigma(k, theta), self.units[k]) for k, _ in self.cones()}
+        return {k: c for k, c in charts.items() if c.rank < len(c.order)}
+
+    def at_bound(self, theta: Array) -> np.ndarray:
+        """Components on a simple bound (cones apart)."""
+        mask = theta <= self.lower
+        for _, place in self.cones():
+            mask[place] = False
+        return mask
+
+    def boundary(self, theta: Array) -> np.ndarray:
+        """Components on the boundary in any sense, held ones excepted."""
+        mask = self.at_bound(theta)
+        for k in self.charts(theta):
+            mask[self.equations.spec.parameters.slices[k]] = True
+        return mask & ~self.held
+
+
+@dataclass(frozen=True)
+class Newton:
+    """The local quadratic model in the coordinates x of a step: some terms in Σ, some in L.
+
+    Attributes
+    ----------
+    jacobian : (n_parameters, n_x) ∂θ/∂x
+    gradient, hessian : score and information in x
+    free : (n_x,) coordinates that may move
+    charts : the charts in use, with the columns of x each takes
+    plain : (n_parameters,) column of x of each parameter stepped in itself, -1 otherwise
+    """
+
+    jacobian: Array
+    gradient: Array
+    hessian: Array
+    free: np.ndarray
+    charts: dict[int, tuple[Chart, slice]]
+    plain: np.ndarray
+
+    @classmethod
+    def at(cls, space: Space, point: Point, information: Array, charts: dict[int, Chart]) -> Newton:
+        """The quadratic model at a point, with the given terms in chart coordinates."""
+        places = space.equations.spec.parameters.slices
+        n = len(point.theta)
+        columns, curvatures, used = [], [], {}
+        plain = np.full(n, -1)
+        width = 0
+        for k, place in enumerate(places):
+            size = place.stop - place.start
+            block = np.zeros((n, size))
+            if k in charts:
+                block[place] = charts[k].jacobian()
+                curvatures.append(charts[k].curvature(point.score.matrices[k]))
+                used[k] = (charts[k], slice(width, width + size))
+            else:
+                block[place] = np.eye(size)
+                curvatures.append(np.zeros((size, size)))
+                plain[place] = np.arange(width, width + size)
+            columns.append(block)
+            width += size
+        J = np.hstack(columns)
+        held = space.held | (space.at_bound(point.theta) & (point.gradient <= 0))
+        free = np.ones(width, dtype=bool)
+        free[plain[held & (plain >= 0)]] = False
+        H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
+        return cls(J, J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain)
+
+    def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:
+        """d with H d = g on the free coordinates; the others move by `shift` (default: not at all)."""
+        free = self.free if free is None else free
+        d = np.zeros(len(self.gradient)) if shift is None else shift.copy()
+        d[free] = 0.0
+        if free.any():
+            rhs = self.gradient[free] - self.hessian[np.ix_(free, ~free)] @ d[~free]
+            d[free] = scaled_solve(self.hessian[np.ix_(free, free)], rhs)
+        return d
+
+    def size(self) -> tuple[float, float]:
+        """(largest |score| in standard errors, Newton decrement g'H⁻¹g) over the free coordinates."""
+        if not self.free.any():
+            return 0.0, 0.0
+        g = self.gradient[self.free]
+        H = self.hessian[np.ix_(self.free, self.free)]
+        return float(np.max(np.abs(g) / np.sqrt(np.diag(H)))), float(abs(g @ scaled_solve(H, g)))
+
+
+def scaled_solve(H: Array, rhs: Array) -> Array:
+    """H⁻¹ rhs after scaling H to a unit diagonal; least squares where H is singular."""
+    d = 1.0 / np.sqrt(np.diag(H))
+    scaled = H * np.outer(d, d)
+    try:
+        return d * scipy.linalg.cho_solve(scipy.linalg.cho_factor(scaled, check_finite=False), d * rhs, check_finite=False)
+    except np.linalg.LinAlgError:
+        return d * np.linalg.lstsq(scaled, d * rhs, rcond=1e-10)[0]
+
+
+def propose(space: Space, point: Point, information: Array, fraction: float, reluctant: np.ndarray) -> Array:
+    """θ after `fraction` of a Newton step with the given information, inside the parameter space.
+
+    `reluctant` marks components that already came back from the boundary once: they approach it
+    by a factor of ten instead of jumping onto it.
+    """
+    charts = space.charts(point.theta)
+    while True:
+        model = Newton.at(space, point, information, charts)
+        d = bounded_direction(space, point, model, fraction, reluctant)
+        theta = moved(space, point.theta, model, d)
+        leaving = [k for k, _ in space.cones() if k not in charts and leaves_cone(space, k, point.theta, theta)]
+        if not leaving:
+            return keep_residual(space, point.theta, theta)
+        charts = charts | {k: Chart.at(space.sigma(k, point.theta), space.units[k]) for k in leaving}
+
+
+def bounded_direction(space: Space, point: Point, model: Newton, fraction: float, reluctant: np.ndarray) -> Array:
+    """The direction times `fraction`, components that would cross their bound set onto it."""
+    free = model.free.copy()
+    shift = np.zeros(len(free))
+    n_random = space.equations.spec.parameters.slices[-1].start
+    while True:
+        d = fraction * model.direction(shift / fraction, free)
+        crossing = [
+            i
+            for i in range(n_random)
+            if (x := model.plain[i]) >= 0 and free[x] and point.theta[i] + d[x] <= space.lower[i]
+            and not _in_cone(space, i)
+        ]  # fmt: skip
+        if not crossing:
+            return d
+        for i in crossing:
+            x = model.plain[i]
+            to_bound = space.lower[i] - point.theta[i]
+            shift[x] = 0.9 * to_bound if reluctant[i] and to_bound < 0 else to_bound
+            free[x] = False
+
+
+def _in_cone(space: Space, i: int) -> bool:
+    return any(place.start <= i < place.stop for _, place in space.cones())
+
+
+def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
+    """θ after the displacement d in the coordinates of the model."""
+    new = theta.copy()
+    plain = model.plain >= 0
+    new[plain] += d[model.plain[plain]]
+    parameters = space.equations.spec.parameters
+    for k, (chart, columns) in model.charts.items():
+        sigma = snapped(chart.sigma(d[columns]), space.units[k])
+        new[parameters.slices[k]] = parameters.structures[k].project(sigma)
+    bounded = plain & np.isfinite(space.lower)
+    bounded[parameters.slices[-1]] = False
+    for _, place in space.cones():
+        bounded[place] = False
+    new[bounded] = np.maximum(new[bounded], space.lower[bounded])
+    return new
+
+
+def leaves_cone(space: Space, k: int, old: Array, new: Array) -> bool:
+    """Whether Σ_k is about to become indefinite, or singular in one stride."""
+    scale = np.sqrt(np.outer(space.units[k], space.units[k]))
+    before = np.linalg.eigvalsh(space.sigma(k, old) / scale)[0]
+    after = np.linalg.eigvalsh(space.sigma(k, new) / scale)[0]
+    return bool(after < SHRINK * before)
+
+
+def keep_residual(space: Space, old: Array, new: Array) -> Array:
+    """R must stay positive definite: a variance of R shrinks at most tenfold, down to a floor."""
+    place = space.equations.spec.parameters.slices[-1]
+    positive = np.isfinite(space.lower[place]) | (space.equations.spec.residual.lower == 0.0)
+    least = np.maximum(RESIDUAL_SHRINK * old[place], space.lower[place])
+    new[place] = np.where(positive, np.maximum(new[place], least), new[place])
+    return new
+
+
+def release(space: Space, point: Point, tolerance: float) -> Array | None:
+    """θ moved off a singular face where the score points back inside, or None."""
+    for k, chart in space.charts(point.theta).items():
+        value, direction = chart.inward(point.score.matrices[k])
+        place = space.equations.spec.parameters.slices[k]
+        change = space.equations.spec.parameters.structures[k].project(direction)
+        curvature = float(change @ point.information[place, place] @ change)
+        if value > tolerance * np.sqrt(curvature):
+            theta = point.theta.copy()
+            theta[place] += (value / curvature) * change
+            return theta
+    return None
+
+
+def inward_score(space: Space, point: Point) -> float:
+    """Largest score, in standard errors, that points from a boundary into the parameter space."""
+    worst = 0.0
+    at_bound = space.at_bound(point.theta) & ~space.held
+    if at_bound.any():
+        worst = float(np.max(point.gradient[at_bound] / np.sqrt(np.diag(point.information)[at_bound])))
+    for k, chart in space.charts(point.theta).items():
+        value, direction = chart.inward(point.score.matrices[k])
+        place = space.equations.spec.parameters.slices[k]
+        change = space.equations.spec.parameters.structures[k].project(direction)
+        worst = max(worst, value / np.sqrt(float(change @ point.information[place, place] @ change)))
+    return max(worst, 0.0)

@@ -1,0 +1,57 @@
+"""``units``: independent residuals, R = σ² diag(1/w); all w = 1 without weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from remlblup.structure.base import Array, ResidualStructure
+
+
+class Units(ResidualStructure):
+    """R(σ²) = σ² diag(1/w), so that R⁻¹ = (1/σ²) diag(w): one base, one coefficient.
+
+    Parameters
+    ----------
+    weights : (n,) array
+        Known weights w > 0; a record of weight w counts as w records of weight 1.
+    """
+
+    keyword = "units"
+
+    def __init__(self, weights: Array):
+        self.weights = weights
+        self.bases = (weights,)
+        self.n = len(weights)
+        self._log_weights = float(np.sum(np.log(weights)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("variance",)
+
+    @property
+    def lower(self) -> Array:
+        return np.zeros(1)
+
+    def coefficients(self, phi: Array) -> Array:
+        return 1.0 / phi
+
+    def jacobian(self, phi: Array) -> Array:
+        return np.array([[-1.0 / phi[0] ** 2]])
+
+    def logdet(self, phi: Array) -> float:
+        return self.n * float(np.log(phi[0])) - self._log_weights
+
+    def logdet_gradient(self, phi: Array) -> Array:
+        return self.n / phi
+
+    def multiply(self, phi: Array, v: Array) -> Array:
+        return phi[0] * v / (self.weights if v.ndim == 1 else self.weights[:, None])
+
+    def information(self, phi: Array) -> Array:
+        return np.array([[0.5 * self.n / phi[0] ** 2]])
+
+    def maximize(self, phi: Array, moments: Array) -> Array:
+        return np.asarray(moments) / self.n
+
+    def start(self, variance: float) -> Array:
+        return np.array([variance])

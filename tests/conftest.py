@@ -1,0 +1,24 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def reference() -> Callable[[str], Path]:
+    """A function that gives the path of a reference file, and skips the test where the folder is absent."""
+    named = os.environ.get("REMLBLUP_REFERENCE")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "reference"
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            pytest.skip(f"reference file {name} is not there (set REMLBLUP_REFERENCE to its folder)")
+        return path
+
+    return find

@@ -1,0 +1,131 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from remlblup.errors import PedigreeError, RelationshipError
+from remlblup.relationship import Pedigree, Relationship, coerce
+
+K = np.array([[1.0, 0.5, 0.25, 0.0], [0.5, 1.2, 0.3, 0.1], [0.25, 0.3, 0.9, 0.2], [0.0, 0.1, 0.2, 1.1]])
+NAMES = ["a1", "a2", "a3", "a4"]
+
+
+def square(index=NAMES, columns=NAMES) -> pd.DataFrame:
+    return pd.DataFrame(K, index=index, columns=columns)
+
+
+def check(relationship, labels=NAMES):
+    assert relationship.labels.tolist() == labels
+    np.testing.assert_allclose(relationship.dense(), K, atol=1e-14)
+
+
+def test_relationships_pass_through():
+    pedigree = Pedigree([1], [0], [0])
+    assert coerce("A", pedigree) is pedigree
+    matrix = Relationship(K, NAMES)
+    assert coerce("A", matrix) is matrix
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        square(),
+        square(columns=["1", "2", "3", "4"]),
+        square(columns=range(4)),
+        square(columns=["V1", "V2", "V3", "V4"]),
+        square(index=range(4)),
+        square().reset_index(),
+        square(columns=["1", "2", "3", "4"]).reset_index(names="id"),
+        (K, NAMES),
+        (sp.csc_array(K), NAMES),
+        {"matrix": K, "labels": NAMES},
+        {"matrix": square()},
+        {"matrix": np.linalg.inv(K), "labels": NAMES, "inverse": True},
+    ],
+)
+def test_labelled_matrices(given):
+    check(coerce("A", given))
+
+
+def test_columns_in_another_order_are_put_right():
+    frame = square()[["a3", "a1", "a4", "a2"]]
+    check(coerce("A", frame))
+
+
+def test_numbers_in_the_index_match_text_in_the_header():
+    # What read_csv(index_col=0) makes of animals 11 to 14.
+    frame = square(index=[11, 12, 13, 14], columns=["11", "12", "13", "14"])[["14", "12", "13", "11"]]
+    check(coerce("A", frame), [11, 12, 13, 14])
+
+
+@pytest.mark.parametrize("key", ["inverse", "INVERSE"])
+def test_an_inverse_is_marked_in_attrs(key):
+    frame = pd.DataFrame(np.linalg.inv(K), index=NAMES, columns=NAMES)
+    frame.attrs[key] = True
+    check(coerce("A", frame))
+    frame.attrs[key] = False
+    np.testing.assert_allclose(coerce("A", frame).dense(), np.linalg.inv(K), atol=1e-14)
+
+
+def test_pedigree_frames():
+    frame = pd.DataFrame({"animal": [1, 2, 3, 4], "sire": [0, 0, 1, 1], "dam": [0, 0, 2, 2], "year": 1990})
+    assert isinstance(coerce("A", frame), Pedigree)
+    unnamed = frame.iloc[:, :3].set_axis(["u", "v", "w"], axis=1)
+    assert coerce("A", unnamed).sire.tolist() == [-1, -1, 0, 0]
+    assert isinstance(coerce("A", frame.iloc[:3]), Pedigree)
+    polars = pytest.importorskip("polars")
+    assert isinstance(coerce("A", polars.DataFrame({"id": [1], "sire": [0], "dam": [0]})), Pedigree)
+
+
+def test_a_square_of_three_is_a_matrix():
+    assert isinstance(coerce("A", square().iloc[:3, :3]), Relationship)
+
+
+def error(obj) -> str:
+    with pytest.raises(RelationshipError) as caught:
+        coerce("GRM", obj)
+    message = str(caught.value)
+    assert message.startswith("Relationship 'GRM': ")
+    return message
+
+
+def test_errors_name_the_relationship():
+    assert "labels" in error(K)
+    assert "labels" in error(sp.csc_array(K))
+    assert "cannot make a relationship of int" in error(7)
+    assert "cannot make a relationship of NoneType" in error(None)
+    assert "not 3 items" in error((K, NAMES, True))
+    assert "keys 'matrx'" in error({"matrx": K})
+    assert "keys" in error({"matrix": K, "labels": NAMES, "inv": True})
+    assert "neither the rows nor the columns" in error(pd.DataFrame(K))
+    assert "4 rows and 2 columns" in error(square().iloc[:, :2])
+    assert "'a1', 'a2', 'a3', 'a4' of the rows" in error(square(columns=["b1", "b2", "c3", "d9"]))
+    assert "more than once: 'a1'" in error(
+        square(index=["a1", "a1", "a3", "a4"], columns=["1", "2", "3", "4"])
+    )
+    assert "more than once: 'a1'" in error(square(*[["a1", "a1", "a3", "a4"]] * 2))
+    triplets = pd.DataFrame({"row": [1, 2, 2, 3], "col": [1, 1, 2, 3], "value": [1.0, 0.5, 1.0, 1.0]})
+    assert "row, column and value" in error(triplets)
+    text = square().astype(object)
+    text.iloc[0, 0] = "one"
+    assert "not numbers" in error(text)
+
+
+def test_a_bad_pedigree_stays_a_pedigree_error():
+    frame = pd.DataFrame({"id": [1, 2], "sire": [2, 1], "dam": [0, 0]})
+    with pytest.raises(PedigreeError, match=r"Relationship 'A': .*loop"):
+        coerce("A", frame)
+    with pytest.raises(PedigreeError, match="empty"):
+        coerce("A", frame.iloc[:0])
+
+
+@pytest.mark.parametrize("name", ["wheat599", "cpdata", "example"])
+def test_matrices_as_read_from_files(reference, name):
+    path = reference(f"{name}.A.csv")
+    for frame in (pd.read_csv(path), pd.read_csv(path, index_col=0)):
+        try:
+            relationship = coerce("G", frame)
+        except RelationshipError as problem:
+            assert "eigenvalues are positive" in str(problem)
+            continue
+        assert relationship.labels.tolist() == pd.read_csv(path).iloc[:, 0].tolist()

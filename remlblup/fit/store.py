@@ -222,7 +222,7 @@ def restore(equations: MixedModelEquations, content: dict[str, Any]) -> Fit:
     options = Options(content["method"] == "ML", **content["options"])
     iterations = tuple(
         Iteration(**{**row, "boundary": tuple(row["boundary"]), "theta": np.array(row["theta"]),
-                     **{k: float("nan") if row[k] is None else row[k] for k in ("delta", "change", "gradient")}})
+                     **{k: float("nan") if row[k] is None else row[k] for k in ("delta", "change", "gradient", "decrement")}})
         for row in content["history"]
     )  # fmt: skip
     verdict = content["convergence"]
@@ -235,7 +235,7 @@ def restore(equations: MixedModelEquations, content: dict[str, Any]) -> Fit:
     solution = equations.solve(theta, ml=options.ml)
     units = unit_variances(equations, residual_variance(equations))
     now = score(equations, solution, units, options.ml)
-    point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution))
+    point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {})
     status = np.array(content["status"])
     return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed"), options)
 

@@ -5,6 +5,11 @@ indefinite when variance components are allowed to be negative; it then goes thr
 Bunch-Kaufman factorisation ``P L D L' P'`` with 1x1 and 2x2 pivots (``dsytrf`` and its companions;
 Golub & Van Loan, *Matrix Computations*, 4th ed., section 4.4), which is also what tells an indefinite
 matrix from a singular one.
+
+BLAS threads matter more than anything written here. On two cores, order 40, one `factorize`, inverse and
+log-determinant took some 27 microseconds with one OpenBLAS thread; with OpenBLAS's own two threads 30 to 45
+on an idle machine, and about a millisecond on a busy one, where the threads wait for each other. Whoever
+loops over small models should hold BLAS to one thread around the loop, not around each call.
 """
 
 from __future__ import annotations

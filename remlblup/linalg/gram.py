@@ -1,7 +1,7 @@
 """Cholesky of a Gram matrix X'X in the order of its columns, leaving out those with small pivots.
 
-`gram_factor` chooses between a dense factor (LAPACK when nothing is left out, else blocks of columns in
-numpy) and, past `DENSE_COLUMNS` columns, the sparse LDL' of the equations in their natural order. Both
+`gram_factor` chooses between a dense factor (LAPACK when nothing is left out, else blocks of rows in
+numpy) and, past `DENSE_COLUMNS` columns, the sparse LDL' of the equations as they come. Both
 can project on the columns before any one of them, because the leading part of such a factor is the
 factor of the leading part.
 """
@@ -115,6 +115,15 @@ def only_before(columns: np.ndarray, half: np.ndarray) -> np.ndarray:
     then gives the solution of the leading equations.
     """
     return np.where(np.arange(len(half))[:, None] < columns, half, 0.0)
+
+
+def fill_reducing_order(basis: sp.csc_array) -> np.ndarray:
+    """Order of the columns in which the sparse factor of ``basis' basis`` stays sparse."""
+    from remlblup.linalg.symbolic import analyse
+
+    lower = sp.tril(basis.T @ basis, format="csc")
+    lower.sort_indices()
+    return analyse(lower.indptr, lower.indices, lower.shape[0]).ordering.permutation
 
 
 def gram_factor(basis: np.ndarray | sp.csc_array, excluded: np.ndarray, smallest: float):

@@ -25,7 +25,7 @@ LOW_DEGREE = 4
 DENSE_ROW = 10.0
 """A node with more than this times sqrt(n) neighbours goes last (Amestoy, Davis & Duff 2004)."""
 
-SECOND_ORDER_FLOPS = 5e7
+SECOND_ORDER_FLOPS = 1e9
 """A second order is tried when the first one predicts more operations than this."""
 
 SMALL_ROUND = 0.01
@@ -59,12 +59,12 @@ def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float]
     flops_of : callable
         Predicted operations of a factorisation in a given permutation.
     """
-    group, quotient, sizes = merge_twins(graph)
+    group, quotient = merge_twins(graph)
     rest, last = split_dense_rows(quotient)
     quotient_rest = quotient[rest][:, rest]
 
     def order(limit: float | None) -> np.ndarray:
-        first, core, kept = eliminate_low_degree(quotient_rest, sizes[rest], limit)
+        first, core, kept = eliminate_low_degree(quotient_rest, limit)
         nodes = np.concatenate([rest[first], rest[kept[nested_dissection(core)]], last])
         return expand(nodes, group)
 
@@ -80,7 +80,7 @@ def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float]
     return Ordering(dissected, name, f"{flops:.2g} flops, minimum degree {other:.2g}")
 
 
-def merge_twins(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
+def merge_twins(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array]:
     """Merge nodes that touch each other and have the same neighbours, e.g. the traits of one animal.
 
     Twins can be eliminated one after the other without more fill, so that one node stands for all
@@ -93,8 +93,6 @@ def merge_twins(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarr
         Group of each node; groups are numbered by their first members.
     quotient : csr_array, shape (m, m)
         Graph of the groups.
-    sizes : ndarray of float, shape (m,)
-        Nodes in each group.
     """
     n = graph.shape[0]
     marks = np.random.default_rng(20240607).integers(1, 2**63, n, dtype=np.uint64)
@@ -106,7 +104,7 @@ def merge_twins(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarr
     rank[by_member] = np.arange(len(first))
     group, first = rank[group], first[by_member]
     quotient = graph if len(first) == n else graph[first][:, first]
-    return group, quotient, np.bincount(group).astype(np.float64)
+    return group, quotient
 
 
 def expand(nodes: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -124,17 +122,13 @@ def split_dense_rows(graph: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(~dense), last[np.argsort(degree[last], kind="stable")]
 
 
-def eliminate_low_degree(
-    graph: sp.csr_array, sizes: np.ndarray, limit: float | None
-) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
+def eliminate_low_degree(graph: sp.csr_array, limit: float | None) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
     """Eliminate independent sets of nodes of low degree, round after round.
 
     Parameters
     ----------
     graph : csr_array, shape (m, m)
         Symmetric pattern without a diagonal.
-    sizes : ndarray, shape (m,)
-        Equations that a node stands for; a degree counts equations.
     limit : float or None
         Largest degree to eliminate; None for a limit that follows the smallest degree of the round.
 
@@ -150,7 +144,7 @@ def eliminate_low_degree(
     random = np.random.default_rng(20240608)  # breaks ties: along a chain, order would free one end only
     kept, eliminated = np.arange(graph.shape[0]), []
     while len(kept):
-        degree = graph @ sizes[kept]
+        degree = np.diff(graph.indptr)
         ceiling = 1.2 * degree.min() + 1.0 if limit is None else limit
         chosen = independent_set(graph, degree + random.random(len(kept)), degree <= ceiling)
         if not chosen.any() or (chosen.sum() < SMALL_ROUND * len(kept) and degree[chosen].min() > 2):

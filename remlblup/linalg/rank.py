@@ -14,7 +14,8 @@ numbers in X'X. So:
 4. the first one found independent is replaced by what remained, scaled to length one, which leaves
    every span as it was and the basis well conditioned; then back to 2.
 
-The last step repeats once per nearly dependent column, of which there are few: powers of a covariate.
+The last two steps repeat once per nearly dependent column, of which there are few: powers of a covariate.
+A wide sparse X is treated in a fill-reducing order, and `null_space` turns the answer into the order given.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ import scipy.sparse as sp
 from scipy.linalg import qr, solve_triangular
 
 from remlblup.errors import DataError
-from remlblup.linalg.gram import gram_factor
+from remlblup.linalg import gram
+from remlblup.linalg.null_space import Projected, last_entries, null_vectors
 
 SUSPICIOUS = 1e-6
 """A Gram pivot below this is not trusted: the column itself is projected."""
@@ -52,7 +54,8 @@ class Rank:
         Column positions, ascending.
     pivot_ratios : ndarray, shape (p,)
         Squared length of each column's residual on the kept columns before it, relative to the squared
-        length of the column: 1 when orthogonal to them, 0 when all zero.
+        length of the column: 1 when orthogonal to them, 0 when all zero. For a sparse X of more than
+        `gram.DENSE_COLUMNS` columns, "before" is in a fill-reducing order.
     """
 
     kept: np.ndarray
@@ -82,43 +85,73 @@ def independent_columns(X: np.ndarray | sp.spmatrix, tolerance: float = TOLERANC
     """
     unit, lengths = unit_columns(X)
     nonzero = np.flatnonzero(lengths)
-    independent, ratios = judge_columns(unit[:, nonzero], tolerance)
+    if sp.issparse(unit) and len(nonzero) > gram.DENSE_COLUMNS:
+        independent, ratios = judge_wide(unit[:, nonzero], tolerance)
+    else:
+        independent, ratios, _ = judge_columns(unit[:, nonzero], tolerance)
     kept = nonzero[independent]
     pivot_ratios = np.zeros(len(lengths))
     pivot_ratios[nonzero] = ratios
     return Rank(kept, np.setdiff1d(np.arange(len(lengths)), kept), pivot_ratios)
 
 
-def judge_columns(basis: np.ndarray | sp.csc_array, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+def judge_columns(basis: np.ndarray | sp.csc_array, tolerance: float) -> tuple[np.ndarray, np.ndarray, list[Projected]]:
     """Steps 2 to 4 above, for columns of length one; a dense basis is overwritten.
 
     Returns
     -------
     independent : ndarray of bool, shape (p,)
+        Columns kept.
     ratios : ndarray, shape (p,)
         Squared length of each residual.
+    history : list of Projected
+        The projections behind the verdicts, in the order in which they were made.
     """
     p = basis.shape[1]
     ratios = np.ones(p)
     aliased = np.zeros(p, dtype=bool)
+    history = []
     projected = np.zeros(p, dtype=bool)  # a ratio found by projection outlives later Gram pivots
     while True:
-        gram = gram_factor(basis, aliased, SUSPICIOUS)
-        trusted = ~projected & ~gram.excluded
-        ratios[trusted] = gram.pivots[trusted]
-        for columns in batches(np.flatnonzero(gram.excluded & ~aliased), basis.shape[0]):
-            residuals, lengths, noise = project_out(basis, columns, gram.solve_before)
+        factor = gram.gram_factor(basis, aliased, SUSPICIOUS)
+        trusted = ~projected & ~factor.excluded
+        ratios[trusted] = factor.pivots[trusted]
+        for columns in batches(np.flatnonzero(factor.excluded & ~aliased), basis.shape[0]):
+            residuals, combinations, lengths, noise = project_out(basis, columns, factor.solve_before)
             independent = np.flatnonzero(lengths > np.maximum(tolerance, noise))
             # The columns after the first independent one have to be judged again with it in the basis.
             n_judged = independent[0] if len(independent) else len(columns)
             aliased[columns[:n_judged]] = True
             ratios[columns[: n_judged + 1]] = lengths[: n_judged + 1] ** 2
             projected[columns[: n_judged + 1]] = True
+            history.append(Projected(columns[:n_judged], combinations[:, :n_judged], lengths[:n_judged], False))
             if len(independent):
+                one = slice(n_judged, n_judged + 1)
+                history.append(Projected(columns[one], combinations[:, one], lengths[one], True))
                 basis = replace_column(basis, columns[n_judged], residuals[:, n_judged])
                 break
         else:
-            return ~aliased, ratios
+            return ~aliased, ratios, history
+
+
+def judge_wide(basis: sp.csc_array, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same for a wide sparse basis, by way of a fill-reducing order and the null space.
+
+    Ratios are those of the fill-reducing order; a column that only this order aliases has ratio 0, and
+    one that only the other aliased has ratio 1.
+    """
+    order = gram.fill_reducing_order(basis)
+    kept_in_order, ratios_in_order, history = judge_columns(basis[:, order], tolerance)
+    in_order = null_vectors(history, len(order))
+    vectors = np.empty_like(in_order)
+    vectors[order] = in_order
+    aliased = last_entries(vectors)
+    ratios = np.empty(len(order))
+    ratios[order] = np.where(kept_in_order, ratios_in_order, 1.0)
+    ratios[aliased] = 0.0
+    independent = np.ones(len(order), dtype=bool)
+    independent[aliased] = False
+    return independent, ratios
 
 
 def batches(columns: np.ndarray, n: int) -> list[np.ndarray]:
@@ -151,7 +184,7 @@ def unit_columns(X: np.ndarray | sp.spmatrix) -> tuple[np.ndarray | sp.csc_array
 
 def project_out(
     basis: np.ndarray | sp.csc_array, columns: np.ndarray, solve_before: Callable
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Residuals of k columns, each on the basis columns before it, orthogonal to working accuracy.
 
     Parameters
@@ -168,6 +201,8 @@ def project_out(
     -------
     residuals : ndarray, shape (n, k)
         Scaled to length one.
+    combinations : ndarray, shape (p, k)
+        ``columns = basis @ combinations + residuals * lengths``.
     lengths : ndarray, shape (k,)
         Their lengths before scaling.
     noise : ndarray, shape (k,)
@@ -176,22 +211,22 @@ def project_out(
     residuals = basis[:, columns]
     residuals = residuals.toarray() if sp.issparse(residuals) else residuals.copy()
     lengths = np.ones(len(columns))
+    combinations = np.zeros((basis.shape[1], len(columns)))
     for repeat in range(3):
         coefficients = solve_before(columns, basis.T @ residuals)
         if repeat == 0:
             noise = 100.0 * np.finfo(float).eps * (1.0 + np.abs(coefficients).sum(axis=0))
+        combinations += coefficients * lengths
         residuals -= basis @ coefficients
         left = np.linalg.norm(residuals, axis=0)
         lengths *= left
         if (lengths <= noise).all():
             break  # nothing is left of any of them, so that no direction is wanted either
         residuals /= np.where(left > 0, left, 1.0)
-    return residuals, lengths, noise
+    return residuals, combinations, lengths, noise
 
 
-def replace_column(
-    basis: np.ndarray | sp.csc_array, j: int, vector: np.ndarray
-) -> np.ndarray | sp.csc_array:
+def replace_column(basis: np.ndarray | sp.csc_array, j: int, vector: np.ndarray) -> np.ndarray | sp.csc_array:
     """The basis with column j replaced."""
     if not sp.issparse(basis):
         basis[:, j] = vector

@@ -2,16 +2,44 @@
 
 From ``C⁻¹ = D⁻¹L⁻¹ + (I - L')C⁻¹`` (Takahashi, Fagan & Chin 1973), for the rows i of column j of L,
 
-    z_ij = -sum_k l_kj z_ki            k over the rows of column j,
+    z_ij = -sum_k z_ik l_kj            k over the rows of column j,
     z_jj = 1/d_j - sum_k l_kj z_kj,
 
-from the last column to the first. Every z_ki needed is at the pattern of L (Erisman & Tinney 1975).
+from the last column to the first. Every z_ik needed is at the pattern of L (Erisman & Tinney 1975).
+
+Neighbouring columns with the same rows (a *supernode*) need the same z_ik. These are gathered once into
+a dense *front*, which then grows by a row with each column of the supernode (the inverse multifrontal
+method: Campbell & Davis 1995), so that the sums run over contiguous memory.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
+
+
+@njit("void(int64[::1], int32[::1], float64[::1], float64[::1], int64, float64[:, ::1])", cache=True)
+def gather_front(indptr, rows, inverse, diagonal, j, front):
+    """Copy the entries of C⁻¹ between the rows of column j of L into the corner of `front`."""
+    start, end = indptr[j], indptr[j + 1]
+    for p in range(start, end):
+        k = rows[p]
+        a = p - start
+        front[a, a] = diagonal[k]
+        q = indptr[k]
+        for other in range(p + 1, end):
+            # The rows of column j beyond k are among those of column k; both ascend.
+            low, step = q, 1
+            while low + step < indptr[k + 1] and rows[low + step] <= rows[other]:  # gallop, then bisect
+                low += step
+                step *= 2
+            while step > 0:
+                if low + step < indptr[k + 1] and rows[low + step] <= rows[other]:
+                    low += step
+                step //= 2
+            b = other - start
+            front[a, b] = front[b, a] = inverse[low]
+            q = low + 1
 
 
 @njit("void(int64[::1], int32[::1], float64[::1], float64[::1], float64[::1], float64[::1])", cache=True)
@@ -28,29 +56,32 @@ def selected_inverse(indptr, rows, lower, pivots, inverse, diagonal):
         Output: below and on the diagonal. Zero in the rows and columns of dependent equations (d = 0),
         which is the generalised inverse that leaves them out.
     """
-    n = len(pivots)
-    weight = np.zeros(n)  # column j of L
-    total = np.zeros(n)  # sum_k l_kj z_ik; outside column j of L it collects sums nobody reads
-    for j in range(n - 1, -1, -1):
-        start, end = indptr[j], indptr[j + 1]
-        if pivots[j] == 0.0:
-            diagonal[j] = 0.0
-            inverse[start:end] = 0.0
-            continue
-        for p in range(start, end):
-            weight[rows[p]] = lower[p]
-            total[rows[p]] = 0.0
-        for p in range(start, end):  # column k of C⁻¹ is used as a column and, by symmetry, as a row
-            k = rows[p]
-            from_row = lower[p] * diagonal[k]
-            for q in range(indptr[k], indptr[k + 1]):
-                total[rows[q]] += lower[p] * inverse[q]
-                from_row += weight[rows[q]] * inverse[q]
-            total[k] += from_row
-        corner = 1.0 / pivots[j]
-        for p in range(start, end):
-            k = rows[p]
-            inverse[p] = -total[k]
-            corner += lower[p] * total[k]
-            weight[k] = 0.0
-        diagonal[j] = corner
+    widest = 0
+    for j in range(len(pivots)):
+        widest = max(widest, indptr[j + 1] - indptr[j] + 1)
+    front = np.empty((widest, widest))
+    weight, total = np.empty(widest), np.empty(widest)
+    last = len(pivots) - 1
+    while last >= 0:
+        gather_front(indptr, rows, inverse, diagonal, last, front)
+        shared = indptr[last + 1] - indptr[last]  # rows of the front that all columns have
+        j = last
+        while True:
+            size, start = shared + last - j, indptr[j]
+            # In the front: the shared rows, then last, last - 1, ..., j + 1, which column j lists first.
+            for a in range(size):
+                weight[a] = lower[start + last - j + a] if a < shared else lower[start + size - 1 - a]
+            total[:size] = 0.0
+            for a in range(size):
+                for b in range(size):
+                    total[b] += weight[a] * front[a, b]
+            diagonal[j] = 1.0 / pivots[j] if pivots[j] != 0.0 else 0.0
+            for a in range(size):
+                diagonal[j] += weight[a] * total[a]
+                place = start + last - j + a if a < shared else start + size - 1 - a
+                inverse[place] = front[a, size] = front[size, a] = 0.0 - total[a]
+            front[size, size] = diagonal[j]
+            j -= 1
+            if j < 0 or rows[indptr[j]] != j + 1 or indptr[j + 1] - indptr[j] != size + 1:
+                break
+        last = j

@@ -37,6 +37,10 @@ class Symbolic:
         Where each value of C goes: below nnz_l, the entry of L; from there on, the diagonal.
     flops : float
         Operations of one factorisation.
+    parent : ndarray of int32, shape (n,)
+        Elimination tree.
+    counts : ndarray of int64, shape (n,)
+        Entries in each column of L, diagonal included.
     """
 
     ordering: Ordering
@@ -44,6 +48,8 @@ class Symbolic:
     rows: np.ndarray
     places: np.ndarray
     flops: float
+    parent: np.ndarray
+    counts: np.ndarray
 
 
 def analyse(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:
@@ -73,7 +79,7 @@ def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering
     rows = pattern_of_factor(*upper, parent, l_indptr)
     place_of = inverse_permutation(ordering.permutation)
     places = places_in_factor(place_of[indices], place_of[columns_of(indptr)], l_indptr, rows)
-    return Symbolic(ordering, l_indptr, rows, places, flops(counts))
+    return Symbolic(ordering, l_indptr, rows, places, flops(counts), parent, counts)
 
 
 def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,9 +107,7 @@ def inverse_permutation(permutation: np.ndarray) -> np.ndarray:
     return place_of
 
 
-def permuted_upper(
-    rows: np.ndarray, columns: np.ndarray, permutation: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def permuted_upper(rows: np.ndarray, columns: np.ndarray, permutation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Strict upper triangle of the permuted pattern, by columns.
 
     Column i of it lists the columns k < i of L in which row i starts a path of the elimination tree.

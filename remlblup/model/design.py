@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -127,24 +128,30 @@ def _column(X: Any, k: int) -> np.ndarray:
 
 def materialize(formula: str, frame: pd.DataFrame, what: str, sparse: bool = False) -> Any:
     """formulaic's model matrix of one right-hand side; its errors become `FormulaError`."""
-    from formulaic import Formula
     from formulaic.errors import FormulaicError
 
     try:
-        parsed = Formula(formula)
+        parsed = parsed_formula(formula)
         require_columns(frame, sorted(map(str, parsed.required_variables)), what)
         return parsed.get_model_matrix(frame, output="sparse" if sparse else "numpy", na_action="ignore")
     except (FormulaicError, NotImplementedError, TypeError, AttributeError, KeyError, SyntaxError) as error:
         raise FormulaError(f"{what} '{formula}' cannot be evaluated: {error}") from error
 
 
+@lru_cache(maxsize=256)
+def parsed_formula(formula: str) -> Any:
+    """formulaic's reading of a right-hand side."""
+    from formulaic import Formula
+
+    return Formula(formula)
+
+
 def required_columns(formula: str, what: str) -> list[str]:
     """Names of the data columns a right-hand side needs."""
-    from formulaic import Formula
     from formulaic.errors import FormulaicError
 
     try:
-        return sorted(map(str, Formula(formula).required_variables))
+        return sorted(map(str, parsed_formula(formula).required_variables))
     except (FormulaicError, SyntaxError) as error:
         raise FormulaError(f"{what} '{formula}' cannot be read: {error}") from error
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError, some
-from remlblup.relationship.labels import match
+from remlblup.relationship.labels import match, tidy
 
 
 class RelationshipBase(ABC):
@@ -82,8 +82,8 @@ class RelationshipBase(ABC):
         positions = match(self.labels, wanted)
         if (positions >= 0).all():
             return positions
-        levels = np.asarray(wanted, dtype=object)[positions < 0]
-        distinct = list(dict.fromkeys(levels.tolist()))
+        levels = tidy(wanted)[positions < 0]
+        distinct = list({str(level): level for level in levels.tolist()}.values())
         which = f"relationship {name!r}" if name else "the relationship"
         of = f" of {factor!r}" if factor else ""
         count = f"{len(distinct)} level{of} is" if len(distinct) == 1 else f"{len(distinct)} levels{of} are"
@@ -91,6 +91,16 @@ class RelationshipBase(ABC):
             f"{count} not in {which}: {some(distinct)}. It holds {self.size:,} levels, such as "
             f"{some(self.labels[:3])}. Add the missing ones to it, or drop their records."
         )
+
+
+def conformable(V: np.ndarray, size: int) -> np.ndarray:
+    """V as floats of shape (size,) or (size, m), or a `RelationshipError`."""
+    V = np.asarray(V, dtype=float)
+    if V.ndim not in (1, 2) or V.shape[0] != size:
+        raise RelationshipError(
+            f"The relationship holds {size:,} levels; it cannot be multiplied by an array of shape {V.shape}."
+        )
+    return V
 
 
 class IdentityRelationship(RelationshipBase):
@@ -102,7 +112,7 @@ class IdentityRelationship(RelationshipBase):
     """
 
     def __init__(self, labels: Iterable) -> None:
-        self.labels = np.asarray(labels)
+        self.labels = tidy(labels)
 
     @property
     def precision(self) -> sp.csc_array:
@@ -117,7 +127,7 @@ class IdentityRelationship(RelationshipBase):
         return np.ones(self.size)
 
     def multiply(self, V: np.ndarray) -> np.ndarray:
-        return np.array(V, dtype=float)
+        return conformable(V, self.size).copy()
 
     def dense(self) -> np.ndarray:
         return np.eye(self.size)

@@ -58,9 +58,7 @@ def _coerce(obj: object) -> RelationshipBase:
         return MatrixRelationship(obj["matrix"], obj.get("labels"), bool(obj.get("inverse", False)))
     if isinstance(obj, tuple):
         if len(obj) != 2:
-            raise RelationshipError(
-                f"a pair (matrix, labels) was expected, not {len(obj)} items. {_ACCEPTED}."
-            )
+            raise RelationshipError(f"a pair (matrix, labels) was expected, not {len(obj)} items. {_ACCEPTED}.")
         return MatrixRelationship(*obj)
     if isinstance(obj, np.ndarray) or hasattr(obj, "tocsc"):
         return MatrixRelationship(obj)  # raises: a bare matrix has no labels

@@ -160,6 +160,13 @@ def as_frame(table: object) -> pd.DataFrame:
     raise RelationshipError(f"A data frame is needed here, not {type(table).__name__}.")
 
 
+def as_items(values: object) -> list:
+    """The labels as a list; a single text or number is a list of one."""
+    if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
+        return [values]
+    return list(values)
+
+
 def _as_array(values: Iterable) -> np.ndarray:
     """A one-dimensional array that has not lost the type of any label on the way."""
     if isinstance(values, np.ndarray):
@@ -175,10 +182,14 @@ def _as_array(values: Iterable) -> np.ndarray:
         array = np.asarray(values.to_numpy())
     else:
         # np.asarray would turn [1, "a"] into text; an object array keeps what was given.
-        items = [values] if isinstance(values, str | bytes) else list(values)
+        items = as_items(values)
         array = _object(items)
         if items and len(kinds := set(map(type, items))) == 1 and kinds <= {int, float}:
             array = np.asarray(items)
+    if array.ndim > 1:
+        raise RelationshipError(
+            f"Labels must be a list or one column; an array of shape {array.shape} was given. Pick a column."
+        )
     return array.reshape(-1)
 
 

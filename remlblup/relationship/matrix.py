@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from remlblup.errors import RelationshipError, some
-from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.labels import canonical, tidy
 
 #: Largest matrix (or connected block of one) that is turned into a dense one.
@@ -84,7 +84,7 @@ class MatrixRelationship(RelationshipBase):
 
     def multiply(self, V: np.ndarray) -> np.ndarray:
         """K V for V of shape (q,) or (q, m)."""
-        V = np.asarray(V, dtype=float)
+        V = conformable(V, self.size)
         if not self.inverse:
             return self._given @ V
         if isinstance(self._given, np.ndarray):
@@ -160,15 +160,17 @@ class MatrixRelationship(RelationshipBase):
 def _clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
     """The matrix as float64, square, finite and exactly symmetric."""
     try:
+        if not sp.issparse(matrix):
+            matrix = np.asarray(matrix)
+        if np.iscomplexobj(matrix):
+            raise TypeError("they are complex")
         if sp.issparse(matrix):
             matrix = sp.csc_array(matrix, dtype=float)
             matrix.sum_duplicates()
         else:
             matrix = np.asarray(matrix, dtype=float)
     except (TypeError, ValueError) as error:
-        raise RelationshipError(
-            f"The relationship matrix holds entries that are not numbers: {error}."
-        ) from None
+        raise RelationshipError(f"The relationship matrix holds entries that are not numbers: {error}.") from None
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise RelationshipError(f"A relationship matrix must be square; this one has shape {matrix.shape}.")
     values = matrix.data if sp.issparse(matrix) else matrix

@@ -10,17 +10,22 @@ their offspring, as `Pedigree` holds them.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from remlblup.errors import PedigreeError, RelationshipError, choose
+from remlblup.relationship.base import conformable
 
 # Up to this many animals the plain NumPy routes are as fast as compiled code is to load.
 SMALL = 3000
 # A dense A of this size takes 3.2 GB.
 DENSE_LIMIT = 20_000
 _BLOCK = 256
+# Columns of A formed at a time: enough to share the walk over ancestors, few enough to stay in cache.
+_COLUMNS = 16
 
 
 def inbreeding(sire: np.ndarray, dam: np.ndarray, method: str = "auto") -> np.ndarray:
@@ -43,17 +48,39 @@ def inbreeding(sire: np.ndarray, dam: np.ndarray, method: str = "auto") -> np.nd
     choose("method", method, ("auto", "tabular", "columns"))
     if method == "tabular" or (method == "auto" and len(sire) <= SMALL):
         return np.diag(_tabular(sire, dam)) - 1.0
-    from remlblup.relationship import numerator_kernels as kernels
+    return _by_columns(np.asarray(sire, dtype=np.int32), np.asarray(dam, dtype=np.int32))
 
-    sire, dam = np.asarray(sire, dtype=np.int32), np.asarray(dam, dtype=np.int32)
-    both = np.flatnonzero((sire >= 0) & (dam >= 0)).astype(np.int32)
-    # One column of A per pivot parent: take the sex with fewer parents.
-    fewer_sires = np.unique(sire[both]).size <= np.unique(dam[both]).size
-    pivot, mate = (sire, dam) if fewer_sires else (dam, sire)
-    offspring = both[np.argsort(pivot[both], kind="stable")]
-    start = np.zeros(len(sire) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(pivot[both], minlength=len(sire)), out=start[1:])
-    return kernels.inbreeding_by_column(pivot, mate, offspring, start)
+
+def generations(sire: np.ndarray, dam: np.ndarray) -> np.ndarray:
+    """Generation of every animal: 0 for founders, else one more than its younger parent.
+
+    Founders first, then every animal whose parents are done, one generation a round (Kahn 1962, Commun ACM
+    5:558, vectorised).
+
+    Returns
+    -------
+    numpy.ndarray of int32, shape (n,)
+        −1 for animals on a loop and their descendants, which never come to their turn.
+    """
+    n = len(sire)
+    offspring = np.concatenate([np.flatnonzero(sire >= 0), np.flatnonzero(dam >= 0)]).astype(np.int32)
+    parent = np.concatenate([sire[sire >= 0], dam[dam >= 0]])
+    offspring = offspring[np.argsort(parent, kind="stable")]
+    count = np.bincount(parent, minlength=n)
+    start = np.concatenate([[0], np.cumsum(count)])
+    waiting = (sire >= 0).astype(np.int32) + (dam >= 0)
+    generation = np.full(n, -1, dtype=np.int32)
+    ready, round_number = np.flatnonzero(waiting == 0), 0
+    while ready.size:
+        generation[ready] = round_number
+        round_number += 1
+        counts = count[ready]
+        ends = np.cumsum(counts)
+        slots = np.arange(ends[-1]) + np.repeat(start[ready] - (ends - counts), counts)
+        children = offspring[slots]
+        np.subtract.at(waiting, children, 1)
+        ready = np.unique(children[waiting[children] == 0])
+    return generation
 
 
 def mendelian_variance(sire: np.ndarray, dam: np.ndarray, F: np.ndarray) -> np.ndarray:
@@ -141,7 +168,7 @@ def multiply(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, V: np.ndar
     -------
     numpy.ndarray of the shape of V
     """
-    V = np.asarray(V, dtype=float)
+    V = conformable(V, len(sire))
     if len(sire) <= SMALL:
         solver = splu(
             _descent(sire, dam).tocsc(),
@@ -154,15 +181,11 @@ def multiply(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, V: np.ndar
     from remlblup.relationship import numerator_kernels as kernels
 
     result = np.array(V.reshape(len(sire), -1), dtype=float, order="C")
-    kernels.multiply_in_place(
-        np.asarray(sire, dtype=np.int32), np.asarray(dam, dtype=np.int32), variance, result
-    )
+    kernels.multiply_in_place(np.asarray(sire, dtype=np.int32), np.asarray(dam, dtype=np.int32), variance, result)
     return result.reshape(V.shape)
 
 
-def matrix(
-    sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, subset: np.ndarray | None = None
-) -> np.ndarray:
+def matrix(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, subset: np.ndarray | None = None) -> np.ndarray:
     """A, or its rows and columns `subset`, as a dense array.
 
     Parameters
@@ -210,6 +233,34 @@ def check_variance(variance: np.ndarray) -> None:
             "(F = 1) and have no Mendelian variance. Keep one animal of each fully inbred line, or shorten "
             "the line's pedigree."
         )
+
+
+def _by_columns(sire: np.ndarray, dam: np.ndarray) -> np.ndarray:
+    """Order the work for the compiled kernel: pivot parents by generation, in batches."""
+    from remlblup.relationship import numerator_kernels as kernels
+
+    both = np.flatnonzero((sire >= 0) & (dam >= 0)).astype(np.int32)
+    # One column of A per pivot parent: take the sex with fewer parents.
+    fewer_sires = np.unique(sire[both]).size <= np.unique(dam[both]).size
+    pivot, mate = (sire, dam) if fewer_sires else (dam, sire)
+    generation = generations(sire, dam)
+    offspring = both[np.lexsort((pivot[both], generation[pivot[both]]))]
+    pivots, start = _runs(pivot[offspring])
+    _, bounds = _runs(generation[pivots])
+    batch_end = [
+        np.append(np.arange(first + _COLUMNS, last, _COLUMNS), last)
+        for first, last in itertools.pairwise(bounds.tolist())
+    ]
+    batches = np.concatenate([np.empty(0, dtype=np.int64), *batch_end]).astype(np.int64)
+    return kernels.inbreeding_by_columns(pivot, mate, pivots, batches, offspring, start)
+
+
+def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The value of each run of equal values, and where the runs start (with the end appended)."""
+    edge = np.ones(len(values), dtype=bool)
+    edge[1:] = values[1:] != values[:-1]
+    start = np.flatnonzero(edge)
+    return values[start], np.append(start, len(values))
 
 
 def _descent(sire: np.ndarray, dam: np.ndarray) -> sp.csr_array:

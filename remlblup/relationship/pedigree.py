@@ -15,7 +15,6 @@ from remlblup.relationship.labels import as_frame
 from remlblup.relationship.pedigree_reading import (
     UNKNOWN,
     check_parents,
-    generations,
     loop_error,
     pick_columns,
     read_family,
@@ -83,7 +82,7 @@ class Pedigree(RelationshipBase):
         order = np.concatenate([np.flatnonzero(family.row < 0), np.flatnonzero(family.row >= 0)])
         sire, dam = _renumber(family.sire, family.dam, order)
         if not _parents_first(sire, dam):
-            generation = generations(sire, dam)
+            generation = numerator.generations(sire, dam)
             if (generation < 0).any():
                 raise loop_error(family, np.sort(order[generation < 0]))
             order = order[np.argsort(generation, kind="stable")]
@@ -139,7 +138,7 @@ class Pedigree(RelationshipBase):
     @cached_property
     def generation(self) -> np.ndarray:
         """Generation: 0 for founders, else one more than the younger parent, shape (n,)."""
-        return generations(self.sire, self.dam)
+        return numerator.generations(self.sire, self.dam)
 
     @property
     def founders(self) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import PedigreeError, some
-from remlblup.relationship.labels import canonical, integers, tidy
+from remlblup.relationship.labels import as_items, canonical, integers, tidy
 
 #: Codes that mean "parent unknown", besides missing values.
 UNKNOWN = ("0", "0.0", "", "NA", "N/A", "na", "nan", "NaN", "None", "<NA>", "NULL", ".", "*")
@@ -67,8 +67,7 @@ def pick_columns(frame: pd.DataFrame, named: dict[str, object]) -> list[pd.Serie
     for role, column in named.items():
         if column is not None and column not in columns:
             raise PedigreeError(
-                f"The pedigree has no column {column!r} (given as {role}=). Its columns are: "
-                f"{some(columns, 20)}."
+                f"The pedigree has no column {column!r} (given as {role}=). Its columns are: {some(columns, 20)}."
             )
     given = {role: column for role, column in named.items() if column is not None}
     chosen = {**guess_columns(column for column in columns if column not in given.values()), **given}
@@ -94,19 +93,21 @@ def read_family(ids: Iterable, sires: Iterable, dams: Iterable, unknown: Iterabl
     PedigreeError
         For an empty pedigree, unequal lengths, missing ids, and repeated animals whose parents differ.
     """
+    if any(getattr(values, "ndim", 1) != 1 for values in (ids, sires, dams)):
+        raise PedigreeError("ids, sires and dams must each be one column of labels, not a table.")
     ids, sires, dams = (
-        values if hasattr(values, "__len__") else list(values) for values in (ids, sires, dams)
+        values if hasattr(values, "dtype") or isinstance(values, list) else as_items(values)
+        for values in (ids, sires, dams)
     )
     lengths = [len(ids), len(sires), len(dams)]
     if len(set(lengths)) > 1:
         raise PedigreeError(
-            f"ids, sires and dams must be equally long; they hold {lengths[0]}, {lengths[1]} and "
-            f"{lengths[2]} values."
+            f"ids, sires and dams must be equally long; they hold {lengths[0]}, {lengths[1]} and {lengths[2]} values."
         )
     if not lengths[0]:
         raise PedigreeError("The pedigree is empty: it has no rows.")
-    codes = ["" if unknown is None else str(unknown)] if _is_scalar(unknown) else list(unknown)
-    keys, no_label = _keys((ids, sires, dams), {code for code in canonical(codes) if code is not None})
+    unknown_codes = {code for code in canonical(as_items(unknown)) if code is not None}
+    keys, no_label = _keys((ids, sires, dams), unknown_codes)
     _check_ids(ids, no_label[0])
 
     known = ~np.array(no_label[1:])
@@ -146,38 +147,6 @@ def check_parents(family: Family, hermaphrodites: bool) -> None:
         )
 
 
-def generations(sire: np.ndarray, dam: np.ndarray) -> np.ndarray:
-    """Generation of every animal: 0 for founders, else one more than its younger parent.
-
-    Founders first, then every animal whose parents are done, one generation a round (Kahn 1962, Commun ACM
-    5:558, vectorised).
-
-    Returns
-    -------
-    numpy.ndarray of int32, shape (n,)
-        −1 for animals on a loop and their descendants, which never come to their turn.
-    """
-    n = len(sire)
-    offspring = np.concatenate([np.flatnonzero(sire >= 0), np.flatnonzero(dam >= 0)]).astype(np.int32)
-    parent = np.concatenate([sire[sire >= 0], dam[dam >= 0]])
-    offspring = offspring[np.argsort(parent, kind="stable")]
-    count = np.bincount(parent, minlength=n)
-    start = np.concatenate([[0], np.cumsum(count)])
-    waiting = (sire >= 0).astype(np.int32) + (dam >= 0)
-    generation = np.full(n, -1, dtype=np.int32)
-    ready, round_number = np.flatnonzero(waiting == 0), 0
-    while ready.size:
-        generation[ready] = round_number
-        round_number += 1
-        counts = count[ready]
-        ends = np.cumsum(counts)
-        slots = np.arange(ends[-1]) + np.repeat(start[ready] - (ends - counts), counts)
-        children = offspring[slots]
-        np.subtract.at(waiting, children, 1)
-        ready = np.unique(children[waiting[children] == 0])
-    return generation
-
-
 def find_loops(sire: np.ndarray, dam: np.ndarray, stuck: np.ndarray, limit: int = 3) -> list[list[int]]:
     """A few loops among the animals that could not be sorted, each as a path from parent to offspring."""
     held = np.zeros(len(sire), dtype=bool)
@@ -214,10 +183,6 @@ def loop_error(family: Family, stuck: np.ndarray) -> PedigreeError:
     )
 
 
-def _is_scalar(value: object) -> bool:
-    return value is None or isinstance(value, str | bytes) or not hasattr(value, "__iter__")
-
-
 def _keys(columns: tuple, unknown: set[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Comparable keys of the three columns (integers if all labels are, else canonical strings), and which
     of them are missing or a code for unknown."""
@@ -247,9 +212,7 @@ def _labels(ids, sires, dams, first, known, rest, n_own, n) -> tuple[np.ndarray,
         return own, 0
     where = np.unique(rest, return_index=True)
     where = where[1][where[0] >= n_own]
-    written = np.concatenate([tidy(sires)[known[0]].astype(object), tidy(dams)[known[1]].astype(object)])[
-        where
-    ]
+    written = np.concatenate([tidy(sires)[known[0]].astype(object), tidy(dams)[known[1]].astype(object)])[where]
     if own.dtype.kind == "i" and all(type(x) is int or str(x).lstrip("-").isdigit() for x in written):
         return np.concatenate([own, np.array([int(x) for x in written], dtype=own.dtype)]), n - n_own
     return np.concatenate([own.astype(object), written]), n - n_own

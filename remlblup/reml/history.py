@@ -19,6 +19,7 @@ class Iteration:
     ----------
     step : what led here: "start", "AI", "AI/2", "AI+EM", "EM", "PX-EM", "release", …
     gradient : largest |score| over the free parameters, each in units of its standard error
+    decrement : Newton decrement g'H⁻¹g
     change : largest change of a parameter relative to its size
     boundary : labels of the components on the boundary
     """
@@ -28,6 +29,7 @@ class Iteration:
     loglik: float
     delta: float
     gradient: float
+    decrement: float
     change: float
     halvings: int
     seconds: float
@@ -55,6 +57,8 @@ def history_table(iterations: Sequence[Iteration], columns: Sequence[str]) -> pd
         "loglik": [i.loglik for i in iterations],
         "delta": [i.delta for i in iterations],
         "gradient": [i.gradient for i in iterations],
+        "decrement": [i.decrement for i in iterations],
+        "change": [i.change for i in iterations],
         "halvings": [i.halvings for i in iterations],
         "seconds": [i.seconds for i in iterations],
         "boundary": [", ".join(i.boundary) for i in iterations],

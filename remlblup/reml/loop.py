@@ -24,6 +24,7 @@ from remlblup.reml.em import complete_information, em_update, px_em_update
 from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
+from remlblup.reml.secant import Secant
 from remlblup.reml.start import residual_variance, start_values, unit_variances
 from remlblup.reml.step import FLOOR, Newton, Point, Space, inward_score, propose, release
 from remlblup.structure.base import Array
@@ -86,6 +87,7 @@ class Loop:
         self.theta = start_values(equations, variance, given)
         self.from_data = bool(np.isnan(given).any())
         self.reluctant = np.zeros(parameters.size, dtype=bool)
+        self.secant = Secant()
         self.iterations: list[Iteration] = []
         self.clock = time.perf_counter()
 
@@ -103,7 +105,8 @@ class Loop:
     def point(self, theta: Array, value: float, solution: Solution) -> Point:
         """Score and average information at a solution."""
         now = score(self.equations, solution, self.space.units, self.options.ml)
-        return Point(theta, value, solution, now, average_information(self.equations, now.solution))
+        information = average_information(self.equations, now.solution)
+        return Point(theta, value, solution, now, information, self.space.charts(theta))
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -157,6 +160,9 @@ class Loop:
             released = release(self.space, point, 1e-6)
             if released is not None:
                 yield "release", released
+            learnt = self.secant.corrected()
+            if learnt is not None:
+                yield "AI+QN", propose(self.space, point, point.information, 1.0, self.reluctant, learnt)
         em = None
         for name, weight, fraction in LADDERS[algorithm]:
             if weight and em is None:
@@ -166,51 +172,46 @@ class Loop:
 
     # -- the verdict -------------------------------------------------------------------------
 
-    def newton(self, point: Point) -> Newton:
-        """The quadratic model the criteria are read from."""
-        return Newton.at(self.space, point, point.information, self.space.charts(point.theta))
-
     def check(self, point: Point) -> tuple[Criterion, ...]:
         """The five criteria at a point; without a previous step, by the step AI would take."""
-        gradient, decrement = self.newton(point).size()
         last = self.iterations[-1]
         delta, change = abs(last.delta), last.change
         if len(self.iterations) == 1:
-            delta, change = 0.5 * decrement, np.sqrt(decrement)
-        return criteria(delta, change, gradient, decrement, inward_score(self.space, point), self.options.tolerance)
+            delta, change = 0.5 * last.decrement, np.sqrt(last.decrement)
+        inward = inward_score(self.space, point)
+        return criteria(delta, change, last.gradient, last.decrement, inward, self.options.tolerance)
 
     def record(self, step: str, point: Point, before: Point | None, halvings: int) -> None:
         """Append a row to the history and print it if asked."""
         now = time.perf_counter()
-        delta = change = float("nan")
-        if before is not None:
-            delta = point.loglik - before.loglik
-            with np.errstate(divide="ignore", invalid="ignore"):
-                error = 1.0 / np.sqrt(np.diag(point.information))
-            size = np.maximum(np.abs(point.theta), np.where(np.isfinite(error), error, 0.0))
-            moving = ~self.space.held
-            change = float(np.max(np.abs(point.theta - before.theta)[moving] / size[moving], initial=0.0))
-        columns = self.equations.spec.parameters.columns
-        boundary = tuple(c for c, b in zip(columns, self.space.boundary(point.theta), strict=True) if b)
-        row = Iteration(len(self.iterations), step, point.loglik, delta, self.newton(point).size()[0], change,
-                        halvings, now - self.clock, boundary, point.theta)  # fmt: skip
+        delta = float("nan") if before is None else point.loglik - before.loglik
+        change = float("nan") if before is None else point.change_from(before, ~self.space.held)
+        model = Newton.at(self.space, point, point.information, point.charts)
+        gradient, decrement = model.size()
+        self.secant.learn(model, decrement)
+        row = Iteration(len(self.iterations), step, point.loglik, delta, gradient, decrement, change, halvings,
+                        now - self.clock, self.boundary_labels(point), point.theta)  # fmt: skip
         self.clock = now
         self.iterations.append(row)
         if self.report is not None:
             self.report(row)
 
+    def boundary_labels(self, point: Point) -> tuple[str, ...]:
+        """Labels of the components on the boundary."""
+        mask = self.space.boundary(point)
+        return tuple(c for c, b in zip(self.equations.spec.parameters.columns, mask, strict=True) if b)
+
     def verdict(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         """Convergence and everything known at the last iterate."""
         columns = self.equations.spec.parameters.columns
-        mask = self.space.boundary(point.theta)
-        boundary = tuple(c for c, b in zip(columns, mask, strict=True) if b)
+        mask = self.space.boundary(point)
         unidentified = tuple(columns[i] for i in self.unidentified(point, mask))
         failed = [c.name for c in checks if not c.passed]
         residual = self.equations.spec.parameters.slices[-1]
         if failed and np.any(point.theta[residual] <= 2.0 * self.space.lower[residual]):
             stopped = "collapse"
         reason = explain(not failed, unidentified, stopped, failed)
-        convergence = Convergence(checks, reason, boundary, unidentified, len(self.iterations) - 1)
+        convergence = Convergence(checks, reason, self.boundary_labels(point), unidentified, len(self.iterations) - 1)
         return Optimum(point, point.solution, convergence, tuple(self.iterations), mask, self.space.held)
 
     def unidentified(self, point: Point, boundary: np.ndarray) -> list[int]:

@@ -9,13 +9,14 @@ coordinates instead (`remlblup.reml.chart`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 
 from remlblup.equations.mme import MixedModelEquations, Solution
-from remlblup.reml.chart import Chart, snapped
+from remlblup.reml.chart import SNAP, Chart, snapped
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array
 
@@ -28,17 +29,31 @@ FLOOR = 1e-8
 
 @dataclass(frozen=True)
 class Point:
-    """An iterate with everything the next step needs."""
+    """An iterate with everything the next step needs.
+
+    Attributes
+    ----------
+    score, information : first derivatives and average information at θ
+    charts : Cholesky coordinates of each term whose Σ is singular at θ
+    """
 
     theta: Array
     loglik: float
     solution: Solution
     score: Score
     information: Array
+    charts: dict[int, Chart]
 
     @property
     def gradient(self) -> Array:
         return self.score.gradient
+
+    def change_from(self, other: Point, moving: np.ndarray) -> float:
+        """Largest |Δθ_i| of the moving parameters over max(|θ_i|, 1/√AI_ii)."""
+        curvature = np.diag(self.information)
+        error = np.where(curvature > 0.0, 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, 1.0)), 0.0)
+        size = np.maximum(np.maximum(np.abs(self.theta), error), np.finfo(float).tiny)
+        return float(np.max((np.abs(self.theta - other.theta) / size)[moving], initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,7 @@ class Space:
     units: list[Array]
     constrain: bool
 
+    @cached_property
     def cones(self) -> list[tuple[int, slice]]:
         """(term, place in θ) of the covariance matrices kept in their cone; fully held ones excepted."""
         if not self.constrain:
@@ -71,6 +87,14 @@ class Space:
             if s.cone and s.size > 1 and not self.held[place].any()
         ]
 
+    @cached_property
+    def in_cone(self) -> np.ndarray:
+        """(n_parameters,) True for the elements of such a matrix."""
+        mask = np.zeros(len(self.held), dtype=bool)
+        for _, place in self.cones:
+            mask[place] = True
+        return mask
+
     def sigma(self, k: int, theta: Array) -> Array:
         """Σ_k at θ."""
         parameters = self.equations.spec.parameters
@@ -78,20 +102,26 @@ class Space:
 
     def charts(self, theta: Array) -> dict[int, Chart]:
         """Charts of the terms whose Σ is singular at θ."""
-        charts = {k: Chart.at(self.sigma(k, theta), self.units[k]) for k, _ in self.cones()}
+        charts = {}
+        for k, _ in self.cones:
+            # No pivot is smaller than the smallest eigenvalue: most often that settles it.
+            if self.smallest_eigenvalue(k, theta) < SNAP:
+                charts[k] = Chart.at(self.sigma(k, theta), self.units[k])
         return {k: c for k, c in charts.items() if c.rank < len(c.order)}
+
+    def smallest_eigenvalue(self, k: int, theta: Array) -> float:
+        """Smallest eigenvalue of Σ_k in unit variances."""
+        scale = np.sqrt(self.units[k])
+        return float(np.linalg.eigvalsh(self.sigma(k, theta) / np.outer(scale, scale))[0])
 
     def at_bound(self, theta: Array) -> np.ndarray:
         """Components on a simple bound (cones apart)."""
-        mask = theta <= self.lower
-        for _, place in self.cones():
-            mask[place] = False
-        return mask
+        return (theta <= self.lower) & ~self.in_cone
 
-    def boundary(self, theta: Array) -> np.ndarray:
+    def boundary(self, point: Point) -> np.ndarray:
         """Components on the boundary in any sense, held ones excepted."""
-        mask = self.at_bound(theta)
-        for k in self.charts(theta):
+        mask = self.at_bound(point.theta)
+        for k in point.charts:
             mask[self.equations.spec.parameters.slices[k]] = True
         return mask & ~self.held
 
@@ -107,6 +137,7 @@ class Newton:
     free : (n_x,) coordinates that may move
     charts : the charts in use, with the columns of x each takes
     plain : (n_parameters,) column of x of each parameter stepped in itself, -1 otherwise
+    x : (n_x,) the coordinates of the point
     """
 
     jacobian: Array
@@ -115,6 +146,16 @@ class Newton:
     free: np.ndarray
     charts: dict[int, tuple[Chart, slice]]
     plain: np.ndarray
+    x: Array
+
+    @property
+    def signature(self) -> tuple:
+        """What the coordinates are: points with equal signatures have comparable x."""
+        return tuple((k, tuple(chart.order), chart.rank) for k, (chart, _) in self.charts.items())
+
+    def with_hessian(self, hessian: Array) -> Newton:
+        """The same model with another curvature."""
+        return replace(self, hessian=hessian)
 
     @classmethod
     def at(cls, space: Space, point: Point, information: Array, charts: dict[int, Chart]) -> Newton:
@@ -123,6 +164,7 @@ class Newton:
         n = len(point.theta)
         columns, curvatures, used = [], [], {}
         plain = np.full(n, -1)
+        x = point.theta.copy()
         width = 0
         for k, place in enumerate(places):
             size = place.stop - place.start
@@ -131,18 +173,19 @@ class Newton:
                 block[place] = charts[k].jacobian()
                 curvatures.append(charts[k].curvature(point.score.matrices[k]))
                 used[k] = (charts[k], slice(width, width + size))
+                x[place] = [charts[k].L[slot] for slot in charts[k].slots]
             else:
-                block[place] = np.eye(size)
+                block[place, :] = np.eye(size)
                 curvatures.append(np.zeros((size, size)))
                 plain[place] = np.arange(width, width + size)
             columns.append(block)
             width += size
-        J = np.hstack(columns)
+        J = np.hstack(columns) if used else np.eye(n)
         held = space.held | (space.at_bound(point.theta) & (point.gradient <= 0))
         free = np.ones(width, dtype=bool)
         free[plain[held & (plain >= 0)]] = False
-        H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
-        return cls(J, J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain)
+        H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures) if used else information
+        return cls(J, J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain, x)
 
     def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:
         """d with H d = g on the free coordinates; the others move by `shift` (default: not at all)."""
@@ -168,25 +211,30 @@ def scaled_solve(H: Array, rhs: Array) -> Array:
     d = 1.0 / np.sqrt(np.diag(H))
     scaled = H * np.outer(d, d)
     try:
-        return d * scipy.linalg.cho_solve(scipy.linalg.cho_factor(scaled, check_finite=False), d * rhs, check_finite=False)
+        np.linalg.cholesky(scaled)
+        return d * np.linalg.solve(scaled, d * rhs)
     except np.linalg.LinAlgError:
         return d * np.linalg.lstsq(scaled, d * rhs, rcond=1e-10)[0]
 
 
-def propose(space: Space, point: Point, information: Array, fraction: float, reluctant: np.ndarray) -> Array:
+def propose(space: Space, point: Point, information: Array, fraction: float, reluctant: np.ndarray,
+            known: Newton | None = None) -> Array:  # fmt: skip
     """θ after `fraction` of a Newton step with the given information, inside the parameter space.
+
+    `known` is the quadratic model to use at the point's own coordinates, if not that of `information`.
 
     `reluctant` marks components that already came back from the boundary once: they approach it
     by a factor of ten instead of jumping onto it.
     """
-    charts = space.charts(point.theta)
+    charts = point.charts
     while True:
-        model = Newton.at(space, point, information, charts)
+        model = known if known is not None else Newton.at(space, point, information, charts)
         d = bounded_direction(space, point, model, fraction, reluctant)
         theta = moved(space, point.theta, model, d)
-        leaving = [k for k, _ in space.cones() if k not in charts and leaves_cone(space, k, point.theta, theta)]
+        leaving = [k for k, _ in space.cones if k not in charts and leaves_cone(space, k, point.theta, theta)]
         if not leaving:
             return keep_residual(space, point.theta, theta)
+        known = None
         charts = charts | {k: Chart.at(space.sigma(k, point.theta), space.units[k]) for k in leaving}
 
 
@@ -201,7 +249,7 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
             i
             for i in range(n_random)
             if (x := model.plain[i]) >= 0 and free[x] and point.theta[i] + d[x] <= space.lower[i]
-            and not _in_cone(space, i)
+            and not space.in_cone[i]
         ]  # fmt: skip
         if not crossing:
             return d
@@ -210,10 +258,6 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
             to_bound = space.lower[i] - point.theta[i]
             shift[x] = 0.9 * to_bound if reluctant[i] and to_bound < 0 else to_bound
             free[x] = False
-
-
-def _in_cone(space: Space, i: int) -> bool:
-    return any(place.start <= i < place.stop for _, place in space.cones())
 
 
 def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
@@ -225,20 +269,15 @@ def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     for k, (chart, columns) in model.charts.items():
         sigma = snapped(chart.sigma(d[columns]), space.units[k])
         new[parameters.slices[k]] = parameters.structures[k].project(sigma)
-    bounded = plain & np.isfinite(space.lower)
+    bounded = plain & np.isfinite(space.lower) & ~space.in_cone
     bounded[parameters.slices[-1]] = False
-    for _, place in space.cones():
-        bounded[place] = False
     new[bounded] = np.maximum(new[bounded], space.lower[bounded])
     return new
 
 
 def leaves_cone(space: Space, k: int, old: Array, new: Array) -> bool:
     """Whether Σ_k is about to become indefinite, or singular in one stride."""
-    scale = np.sqrt(np.outer(space.units[k], space.units[k]))
-    before = np.linalg.eigvalsh(space.sigma(k, old) / scale)[0]
-    after = np.linalg.eigvalsh(space.sigma(k, new) / scale)[0]
-    return bool(after < SHRINK * before)
+    return space.smallest_eigenvalue(k, new) < SHRINK * space.smallest_eigenvalue(k, old)
 
 
 def keep_residual(space: Space, old: Array, new: Array) -> Array:
@@ -252,7 +291,7 @@ def keep_residual(space: Space, old: Array, new: Array) -> Array:
 
 def release(space: Space, point: Point, tolerance: float) -> Array | None:
     """θ moved off a singular face where the score points back inside, or None."""
-    for k, chart in space.charts(point.theta).items():
+    for k, chart in point.charts.items():
         value, direction = chart.inward(point.score.matrices[k])
         place = space.equations.spec.parameters.slices[k]
         change = space.equations.spec.parameters.structures[k].project(direction)
@@ -270,7 +309,7 @@ def inward_score(space: Space, point: Point) -> float:
     at_bound = space.at_bound(point.theta) & ~space.held
     if at_bound.any():
         worst = float(np.max(point.gradient[at_bound] / np.sqrt(np.diag(point.information)[at_bound])))
-    for k, chart in space.charts(point.theta).items():
+    for k, chart in point.charts.items():
         value, direction = chart.inward(point.score.matrices[k])
         place = space.equations.spec.parameters.slices[k]
         change = space.equations.spec.parameters.structures[k].project(direction)

@@ -100,9 +100,7 @@ def test_errors_name_the_relationship():
     assert "neither the rows nor the columns" in error(pd.DataFrame(K))
     assert "4 rows and 2 columns" in error(square().iloc[:, :2])
     assert "'a1', 'a2', 'a3', 'a4' of the rows" in error(square(columns=["b1", "b2", "c3", "d9"]))
-    assert "more than once: 'a1'" in error(
-        square(index=["a1", "a1", "a3", "a4"], columns=["1", "2", "3", "4"])
-    )
+    assert "more than once: 'a1'" in error(square(index=["a1", "a1", "a3", "a4"], columns=["1", "2", "3", "4"]))
     assert "more than once: 'a1'" in error(square(*[["a1", "a1", "a3", "a4"]] * 2))
     triplets = pd.DataFrame({"row": [1, 2, 2, 3], "col": [1, 1, 2, 3], "value": [1.0, 0.5, 1.0, 1.0]})
     assert "row, column and value" in error(triplets)

@@ -113,9 +113,7 @@ def test_errors_of_the_matrix(form):
     assert "0.99 K + 0.01 I" in message
     indefinite = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     assert "the smallest is -1" in error(form(indefinite), LABELS)
-    assert "inverse relationship matrix is not positive definite" in error(
-        form(indefinite), LABELS, inverse=True
-    )
+    assert "inverse relationship matrix is not positive definite" in error(form(indefinite), LABELS, inverse=True)
 
 
 def test_indefinite_sparse_matrices_of_many_blocks():
@@ -144,16 +142,16 @@ def test_errors_of_the_labels():
     assert "more than once: '7'" in error(K, [7, "7", "8"])
     assert "1 labels are missing (row 1" in error(K, ["a", None, "b"])
     assert "not numbers" in error([["a", "b"], ["c", "d"]], [1, 2])
+    assert "complex" in error(1j * K, LABELS)
+    assert "complex" in error(sp.csc_array(1j * K), LABELS)
+    assert "not numbers" in error([[1, 2], [3]], [1, 2])
     assert "square" in error(np.empty((0, 0)), [])
     assert "square" in error([1.0, 2.0], [1, 2])
 
 
 def test_repr():
     assert repr(Relationship(K, LABELS)) == "Relationship(3 levels, dense)"
-    assert (
-        repr(Relationship(sp.csc_array(K), LABELS, True))
-        == "Relationship(3 levels, sparse, given as inverse)"
-    )
+    assert repr(Relationship(sp.csc_array(K), LABELS, True)) == "Relationship(3 levels, sparse, given as inverse)"
 
 
 def test_data_frame_brings_its_labels():
@@ -170,3 +168,12 @@ def test_any_positive_definite_matrix(n, seed, inverse, form):
     relationship = Relationship(form(np.linalg.inv(full) if inverse else full), range(n), inverse=inverse)
     np.testing.assert_allclose(relationship.precision @ full, np.eye(n), atol=1e-8)
     np.testing.assert_allclose(relationship.diagonal, np.diag(full), rtol=1e-8)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("inverse", [False, True])
+def test_multiply_refuses_other_shapes(form, inverse):
+    with pytest.raises(RelationshipError, match="holds 3 levels"):
+        Relationship(form(K), LABELS, inverse=inverse).multiply(np.ones(4))
+    with pytest.raises(RelationshipError, match="holds 3 levels"):
+        IdentityRelationship(LABELS).multiply(np.ones((2, 3)))

@@ -244,3 +244,26 @@ def test_generation_is_one_more_than_the_younger_parent(parents):
     np.testing.assert_array_equal(
         pedigree.generation, np.maximum(generation[pedigree.sire], generation[pedigree.dam]) + 1
     )
+
+
+def test_tables_and_single_labels_in_place_of_columns():
+    assert "not a table" in error(np.array([[1, 2], [3, 4]]), [0, 0], [0, 0])
+    assert "not a table" in error(pd.DataFrame({"id": [1]}), [0], [0])
+    assert Pedigree("abc", "x", None).labels.tolist() == ["x", "abc"]
+    assert "no animal id" in error(None, None, None)
+    with pytest.raises(RelationshipError, match=r"shape \(2, 2\)"):
+        Pedigree(**MRODE).index(np.array([[1, 2], [3, 4]]))
+    assert Pedigree(**MRODE).index(3).tolist() == [2]
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 2), (6, 1, 1), ()])
+def test_multiply_refuses_other_shapes(shape):
+    with pytest.raises(RelationshipError, match="holds 6 levels; it cannot be multiplied"):
+        Pedigree(**MRODE).multiply(np.ones(shape))
+
+
+def test_error_loop_that_founders_marry_into():
+    # x is a founder and a parent of b, which is on the loop a -> b -> a.
+    message = error(["a", "b", "x"], ["b", "x", None], [None, "a", None])
+    assert "a -> b -> a" in message or "b -> a -> b" in message
+    assert "2 animals are on a loop" in message

@@ -1,0 +1,66 @@
+"""The command line: ``remlblup demo | fit | blup | validate``.
+
+Exit codes: 0 all well; 1 a fit that did not converge, or a validation that failed; 2 wrong input.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from remlblup.errors import RemlBlupError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; wrong input is told on stderr, without a traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["validate"]:  # it has a parser of its own
+            from remlblup.cli.commands import validate
+
+            return validate(arguments[1:])
+        from remlblup.cli.parser import make_parser
+
+        parser = make_parser()
+        given = parser.parse_args(arguments)
+        if given.run is None:
+            parser.print_help()
+            return 2
+        return given.run(given)
+    except RemlBlupError as error:
+        return complain(str(error))
+    except MemoryError as error:
+        return complain(f"out of memory. {error}")
+    except BrokenPipeError:  # the reader of a pipe, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def complain(message: str) -> int:
+    """Say what is wrong, in the options of the command line; 2."""
+    for pattern, option in OPTIONS:
+        message = re.sub(pattern, option, message)
+    print(f"remlblup: {message}", file=sys.stderr)
+    return 2
+
+
+# What the messages of the library call its arguments, and what they are called here.
+OPTIONS = (
+    (r"pass relationships=\{'(\w+)': [^}]*\}", r"give --pedigree \1=FILE or --relationship \1=FILE"),
+    (r"Name three different ones: id=\.\.\., sire=\.\.\., dam=\.+", "Rename them animal, sire, dam."),
+    (r"pass hermaphrodites=True", "give --hermaphrodites"),
+    (r"Build it with scipy\.sparse.*", "Give all entries as level, level, value."),
+    (r"constrain=False", "--no-constrain"),
+    (r"missing='(\w+)'", r"--missing \1"),
+    (r"\b(tolerance|residual)=(?=['\d])", r"--\1 "),
+    (r"\b(weights|start|fix)(=|:)(?= |\.)", r"--\1\2"),
+    (r"(--\w+)=(?=[ .])", r"\1"),
+    (r"^variances\b", "--variances"),
+)

@@ -1,0 +1,231 @@
+"""What each command does; every function returns the exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remlblup.errors import DataError, DependencyError, OptionError
+
+if TYPE_CHECKING:
+    from remlblup.fit.functions import Estimate
+    from remlblup.fit.results import Fit
+    from remlblup.fit.solved import Solved
+    from remlblup.mixed_model import MixedModel
+
+
+def fit(given: Namespace) -> int:
+    """``remlblup fit``: read, estimate, print, write."""
+    from remlblup.cli.values import named_expressions, variances
+    from remlblup.fit.summary import Summary
+
+    start, fix = variances("--start", given.start), variances("--fix", given.fix)
+    expressions = named_expressions(given.function)
+    if given.max_iterations is not None and given.max_iterations < 1:
+        raise OptionError(f"--max-iterations {given.max_iterations} must be a positive whole number.")
+    folder = folder_for(given.out)
+    model = read_model(given)
+    check_expressions(model, expressions)
+    if folder is not None:  # before the time of a fit is spent
+        folder.mkdir(parents=True, exist_ok=True)
+    result = model.fit(
+        method=given.method,
+        algorithm=given.algorithm,
+        start=start,
+        fix=fix,
+        constrain=not given.no_constrain,
+        max_iterations=given.max_iterations,
+        tolerance=given.tolerance,
+        progress=not given.quiet,
+    )
+    functions = {name: result.function(e) for name, e in expressions.items()}
+    print(("" if given.quiet else "\n") + str(Summary(result, functions)))
+    write(result, folder, functions=functions)
+    return 0 if result.converged else 1
+
+
+def blup(given: Namespace) -> int:
+    """``remlblup blup``: the mixed model equations at known variances."""
+    from remlblup.cli.values import variances
+
+    known = variances("--variances", given.variances)
+    folder = folder_for(given.out)
+    model = read_model(given)
+    assert known is not None
+    solved = model.solve(known)
+    print(solution_report(solved))
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        solved.fixed_effects.to_csv(folder / "fixed_effects.csv")
+        solved.random_effects.to_csv(folder / "random_effects.csv", index=False)
+        fitted = solved.fitted.to_frame().join(solved.residuals)
+        fitted.set_axis(fitted.index + 1).to_csv(folder / "fitted.csv", index_label="row")  # rows counted from 1
+        print(f"\nWritten to {folder}: fixed_effects.csv, random_effects.csv, fitted.csv")
+    return 0
+
+
+def validate(arguments: Sequence[str]) -> int:
+    """``remlblup validate``: the validation suite, with its own arguments."""
+    try:
+        suite: Any = importlib.import_module("remlblup.validation")
+        run = suite.run
+    except (ModuleNotFoundError, AttributeError) as error:
+        name = getattr(error, "name", None)
+        if isinstance(error, ModuleNotFoundError) and name != "remlblup.validation":
+            raise DependencyError(f"the validation suite needs the package '{name}': pip install {name}.") from None
+        raise DependencyError(
+            "the validation suite is not part of this installation: install remlblup from its source, pip install ."
+        ) from None
+    return int(run(list(arguments)))
+
+
+def demo(given: Namespace) -> int:
+    """``remlblup demo``: two analyses from data to report."""
+    folder = folder_for(given.out)
+    assert folder is not None
+    done = [sleepstudy(folder / "sleepstudy"), flock(folder / "flock")]
+    print(f"\nOpen {folder / 'sleepstudy' / 'report.html'} and {folder / 'flock' / 'report.html'} in a browser.")
+    return 0 if all(result.converged for result in done) else 1
+
+
+# -- the demonstration -----------------------------------------------------------------------
+
+
+def sleepstudy(folder: Path) -> Fit:
+    """Random intercepts and slopes in real data."""
+    import remlblup as rb
+
+    heading("1. Random slopes: reaction times in a study of sleep deprivation (Belenky et al. 2003)")
+    model = rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", rb.datasets.load("sleepstudy"))
+    result = model.fit(progress=True)
+    print(f"\n{result.summary()}")
+    write(result, folder, title="Reaction times in a study of sleep deprivation")
+    return result
+
+
+def flock(folder: Path) -> Fit:
+    """An animal model on simulated data, where the truth is known."""
+    import numpy as np
+
+    import remlblup as rb
+    from remlblup.fit.summary import Summary, Table, aligned, count
+
+    simulated = rb.simulate_flock()
+    truth = simulated.truth
+    animals = len(simulated.pedigree)
+    heading(f"2. Animal model: weaning weights of a simulated flock ({count(animals, 'animal')}, truth known)")
+    pedigree = rb.Pedigree.from_frame(simulated.pedigree)
+    model = rb.MixedModel(
+        "y ~ sex + litter + (1 | group) + (1 | dam) + (1 | vm(id, A))", simulated.data, relationships={"A": pedigree}
+    )
+    result = model.fit(progress=True)
+    h2 = result.function("vm(id, A) / (vm(id, A) + dam + residual)")
+    components = result.variance_components.set_index("term")
+    names = {"vm(id, A)": "additive", "dam": "maternal", "residual": "residual"}
+    true = [*(truth["variances"][n] for n in names.values()), truth["h2"]]
+    pairs = [*components.loc[list(names), ["estimate", "std_error"]].itertuples(index=False), tuple(h2)]
+    estimate, error = aligned(*zip(*pairs, strict=True))
+    rows = tuple(zip((*names, "heritability"), (f"{v:g}" for v in true), estimate, error, strict=True))
+    bred = truth["breeding_values"]
+    accuracy = float(np.corrcoef(result.blup("vm(id, A)")["Intercept"].loc[bred.index], bred)[0, 1])
+    note = f"correlation of estimated and true breeding values of all {animals:,} animals: {accuracy:.3f}"
+    compared = Table("Truth and estimate", ("component", "truth", "estimate", "s.e."), rows, note=note)
+    functions = {"h2": h2}
+    print(f"\n{Summary(result, functions)}\n\n{compared.text()}")
+    title = "Animal model of a simulated flock"
+    write(result, folder, title=title, functions=functions, sections=(compared,))
+    return result
+
+
+# -- parts -----------------------------------------------------------------------------------
+
+
+def read_model(given: Namespace) -> MixedModel:
+    """The model that the arguments of ``fit`` and ``blup`` describe; notes go to stderr."""
+    from remlblup.cli.tables import likely_factors, make_factors, read_relationships, read_table
+    from remlblup.cli.values import named_files
+    from remlblup.mixed_model import MixedModel
+
+    pedigrees = named_files("--pedigree", given.pedigree)
+    matrices = named_files("--relationship", given.relationship)
+    factors = [c.strip() for item in given.factor or () for c in item.split(",") if c.strip()]
+    data = make_factors(read_table(given.data, given.sep), factors)
+    notes = list(data.attrs.get("notes", ()))
+    relationships = read_relationships(pedigrees, matrices, given.inverse or (), given.hermaphrodites)
+    try:
+        model = MixedModel(given.formula, data, relationships, given.residual, given.weights,
+                           missing=given.missing, engine=given.engine)  # fmt: skip
+    except DataError:
+        say(notes, given.quiet)
+        raise
+    if found := likely_factors(model.specification):
+        which = ", ".join(f"{name} ({n} values)" for name, n in found.items())
+        notes.append(f"covariates in the fixed part: {which}. If they are factors, add --factor {','.join(found)}")
+    say(notes, given.quiet)
+    return model
+
+
+def say(notes: Sequence[str], quiet: bool) -> None:
+    """Notes on stderr, a line each."""
+    for note in () if quiet else notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def check_expressions(model: MixedModel, expressions: Mapping[str, str]) -> None:
+    """Refuse a function that cannot be evaluated before the time of a fit is spent."""
+    import numpy as np
+
+    from remlblup.fit.functions import evaluate
+
+    parameters = model.specification.parameters
+    for expression in expressions.values():
+        evaluate(expression, parameters, np.ones(parameters.size), np.zeros((parameters.size, parameters.size)))
+
+
+def folder_for(out: str | None) -> Path | None:
+    """The folder to write to, if it can be one."""
+    if out is None:
+        return None
+    folder = Path(out)
+    for part in (folder, *folder.parents):
+        if part.exists() and not part.is_dir():
+            raise DataError(f"--out {out}: {part} is a file; give the name of a folder.")
+    return folder
+
+
+def write(result: Fit, folder: str | Path | None, *, title: str | None = None,
+          functions: Mapping[str, Estimate] | None = None, sections: Sequence[Any] = ()) -> None:  # fmt: skip
+    """The report in a folder, and where it is."""
+    if folder is None:
+        return
+    from remlblup.report import write_report
+
+    path = write_report(result, folder, title=title, functions=functions, sections=sections)
+    print(f"\nWritten to {path}: report.html, report.txt, fit.json, tables (CSV), plots (PNG)")
+
+
+def heading(text: str) -> None:
+    print(f"\n{text}\n", flush=True)
+
+
+def solution_report(solved: Solved) -> str:
+    """Model, variances, fixed effects and the first random effects."""
+    from remlblup.fit.summary import Table, aligned, described, fixed_table, levels, random_table, underlined
+
+    spec = solved.specification
+    facts = [("Formula", str(solved.formula)), ("Records", f"{solved.n_obs:,}")]
+    facts += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
+    facts.append(("logL", f"{solved.loglik:.4f} (REML, at these variances)"))
+    (values, _) = aligned(solved.theta, [float("nan")] * len(solved.theta))
+    rows = tuple((t, p, v) for (t, p), v in zip(spec.parameters.pairs, values, strict=True))
+    tables = [Table("Variances, as given", ("term", "parameter", "variance"), rows, 2)]
+    if spec.p:
+        tables.append(fixed_table(solved))
+    if spec.random:
+        tables.append(random_table(solved, 10))
+    head = underlined("Mixed model equations at known variances", "=") + "\n" + described(facts)
+    return "\n\n".join([head, *(t.text() for t in tables)])

@@ -1,0 +1,134 @@
+"""The arguments of every command."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+import remlblup
+from remlblup.cli import commands
+
+EXAMPLES = """\
+examples:
+  remlblup demo
+      Two analyses, of real and of simulated data, with reports and plots in ./remlblup_demo.
+  remlblup fit sleepstudy.csv "Reaction ~ Days + (1 + Days | Subject)" --out sleep
+      Random intercepts and slopes; report.html, report.txt, fit.json, tables and plots in ./sleep.
+  remlblup fit gryphon.csv "BWT ~ SEX + (1 | BYEAR) + (1 | vm(ANIMAL, A))" --pedigree A=pedigree.csv
+           --factor SEX --function "h2 = vm(ANIMAL, A) / (vm(ANIMAL, A) + BYEAR + residual)"
+      An animal model with its heritability.
+  remlblup blup calves.csv "gain ~ 0 + sex + (1 | vm(animal, A))" --pedigree A=pedigree.csv
+           --variances "vm(animal, A)=20" "residual=40"
+      Breeding values at known variances.
+
+exit codes: 0 all well, 1 not converged or validation failed, 2 wrong input
+"""
+
+VALUES = 'as "term=1.5", "term=[[612, 10], [10, 35]]" (covariance matrix), or "term=var(Intercept):612, var(Days):35"'
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that explains its most puzzling message."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("the following arguments are required: DATA"):
+            message += " (put DATA and FORMULA first, the options behind them)"
+        self.exit(2, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of ``remlblup``."""
+    parser = Parser(
+        prog="remlblup",
+        description="Variance components by REML and BLUPs from Henderson's mixed model equations.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"remlblup {remlblup.__version__}")
+    parser.set_defaults(run=None)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    _demo(subparsers)
+    _fit(subparsers)
+    _blup(subparsers)
+    subparsers.add_parser("validate", help="compare with published results (validate --help)", add_help=False)
+    return parser
+
+
+def _demo(subparsers: argparse._SubParsersAction) -> None:
+    p = subparsers.add_parser("demo", help="fit a real and a simulated data set, with reports and plots")
+    p.add_argument("--out", metavar="DIR", default="remlblup_demo", help="folder to write to (default %(default)s)")
+    p.set_defaults(run=commands.demo)
+
+
+def _fit(subparsers: argparse._SubParsersAction) -> None:
+    p = subparsers.add_parser(
+        "fit",
+        help="estimate variance components, fixed and random effects",
+        description="Estimate variance components by REML, and with them fixed effects and BLUPs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _data(p)
+    g = p.add_argument_group("estimation")
+    g.add_argument("--method", type=str.upper, choices=("REML", "ML"), default="REML", help="default REML")
+    g.add_argument("--algorithm", choices=("auto", "ai", "em", "px-em"), default="auto",
+                   help="average information, EM, parameter-expanded EM; auto: AI with EM as its rescue")  # fmt: skip
+    g.add_argument("--start", nargs="+", action="extend", metavar="TERM=VALUE", help=f"start values, {VALUES}")
+    g.add_argument("--fix", nargs="+", action="extend", metavar="TERM=VALUE", help="components held at a value")
+    g.add_argument(
+        "--no-constrain", action="store_true", help="allow negative components while V stays positive definite"
+    )
+    g.add_argument("--max-iterations", type=int, metavar="N", help="default 200, for EM 20000")
+    g.add_argument(
+        "--tolerance", type=float, default=1e-8, metavar="T", help="of the scale-free gradient (default 1e-8)"
+    )
+    g = p.add_argument_group("output")
+    g.add_argument("--function", nargs="+", action="extend", metavar="NAME=EXPR",
+                   help="functions of the components, with s.e.: 'h2=vm(id, A) / (vm(id, A) + residual)'")  # fmt: skip
+    g.add_argument("--quiet", action="store_true", help="the report alone: no iteration lines, no notes")
+    g.add_argument(
+        "--out", metavar="DIR", help="folder for report.html, report.txt, fit.json, tables (CSV), plots (PNG)"
+    )
+    p.set_defaults(run=commands.fit)
+
+
+def _blup(subparsers: argparse._SubParsersAction) -> None:
+    p = subparsers.add_parser(
+        "blup",
+        help="fixed effects and BLUPs at known variances",
+        description="Solve Henderson's mixed model equations at known variances.",
+        allow_abbrev=False,
+    )
+    _data(p)
+    p.add_argument("--variances", nargs="+", action="extend", metavar="TERM=VALUE", required=True,
+                   help=f"every component and the residual, {VALUES}")  # fmt: skip
+    p.add_argument("--quiet", action="store_true", help="no notes")
+    p.add_argument("--out", metavar="DIR", help="folder for fixed_effects.csv, random_effects.csv, fitted.csv")
+    p.set_defaults(run=commands.blup)
+
+
+def _data(p: argparse.ArgumentParser) -> None:
+    """Arguments that make the model."""
+    p.add_argument(
+        "data", metavar="DATA", help="CSV or TSV (also .gz), parquet or feather; NA . * and blanks are missing"
+    )
+    p.add_argument("formula", metavar="FORMULA", help='such as "y ~ x + (1 | group) + (1 | vm(animal, A))"')
+    g = p.add_argument_group("model")
+    g.add_argument("--pedigree", nargs="+", action="extend", metavar="NAME=FILE",
+                   help="pedigree: columns animal, sire, dam; 0, NA, . or blank for an unknown parent")  # fmt: skip
+    g.add_argument("--relationship", nargs="+", action="extend", metavar="NAME=FILE",
+                   help="relationship matrix: square, its levels named, or columns level, level, value")  # fmt: skip
+    g.add_argument("--inverse", nargs="+", action="extend", metavar="NAME", help="these matrices are inverses")
+    g.add_argument("--hermaphrodites", action="store_true", help="animals of a pedigree can be sire and dam (plants)")
+    g.add_argument("--residual", default="units", metavar="STRUCTURE", help="structure of R (default units)")
+    g.add_argument("--weights", metavar="COLUMN", help="weights w: residual variance over w")
+    g.add_argument(
+        "--factor", action="append", metavar="COLUMN,COLUMN", help="columns to treat as factors though numeric"
+    )
+    g.add_argument(
+        "--missing", choices=("drop", "error"), default="drop", help="rows with missing values (default drop)"
+    )
+    g.add_argument("--engine", choices=("auto", "dense", "sparse"), default="auto", help="how equations are factorised")
+    g.add_argument("--sep", metavar="CHAR", help=r"separator of the columns in DATA (default: found out; \t for tabs)")

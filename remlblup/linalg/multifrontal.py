@@ -1,0 +1,356 @@
+"""Supernodal multifrontal Cholesky, its solves, and the selected inverse by the inverse recursion.
+
+Duff & Reid 1983; Liu 1992 (the multifrontal method); Campbell & Davis 1995 and Masuda, Baba & Suzuki
+2014 (the inverse multifrontal method). Supernodes come in postorder. The *front* of supernode s has
+the rows of its panel; its columns are eliminated, and the *update matrix* U = −L_b L_b' over the rows
+below is added into the parent (*extend-add*) as soon as it is complete, so that only the update
+matrices of one path of the tree are open at a time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from remlblup.linalg.blas import (
+    gemm_nn,
+    gemm_nt,
+    gemm_tn,
+    solve_right_lower,
+    solve_right_lower_transposed,
+    syrk_lower,
+)
+
+# Columns factorised at a time inside a panel, and the work below which plain loops beat a BLAS call.
+BLOCK = 32
+SMALL = 2000
+
+
+@njit(cache=True, nogil=True)
+def factorize(
+    first, rows_at, panel_at, parent, relative, panels, reference, dependent, tolerance, arena, work, letters
+):
+    """Overwrite the panels of C by those of L; returns the column where a pivot is negative, or -1.
+
+    Parameters
+    ----------
+    panels : values of C scattered onto the panels
+    reference : (n,) largest magnitude each diagonal element has had; a pivot within `tolerance` of it
+        is zero and its equation `dependent`
+    arena : workspace for the update matrices that are open
+    work : workspace for one update matrix
+    """
+    ints, reals = np.empty(8, np.int32), np.empty(2, np.float64)
+    n_supernodes = len(parent)
+    place = np.full(n_supernodes, -1, np.int64)
+    top = np.int64(0)
+    for s in range(n_supernodes):
+        width = first[s + 1] - first[s]
+        height = rows_at[s + 1] - rows_at[s]
+        below = height - width
+        panel = panels[panel_at[s] : panel_at[s + 1]]
+        failed = eliminate(panel, height, width, reference, dependent, first[s], tolerance, letters, ints, reals)
+        if failed >= 0:
+            return failed
+        if below == 0:
+            continue
+        size = below * below
+        opened = place[s] >= 0
+        start = place[s] if opened else top
+        update = arena[start : start + size]
+        update_matrix(panel, height, width, below, update, opened, letters, ints, reals)
+        p = parent[s]
+        p_width = first[p + 1] - first[p]
+        p_height = rows_at[p + 1] - rows_at[p]
+        p_below = p_height - p_width
+        source = update
+        if opened:
+            top = start
+        if place[p] < 0 and p_below > 0:
+            # The parent's update matrix opens where this one ends: this one steps aside.
+            source = work[:size]
+            source[:] = update
+            place[p] = top
+            arena[top : top + p_below * p_below] = 0.0
+            top += p_below * p_below
+        parent_update = arena[place[p] : place[p] + p_below * p_below] if p_below > 0 else arena[:0]
+        extend_add(source, below, relative[rows_at[s] + width : rows_at[s + 1]],
+                   panels[panel_at[p] : panel_at[p + 1]], p_height, p_width, parent_update, p_below)  # fmt: skip
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def eliminate(panel, height, width, reference, dependent, column, tolerance, letters, ints, reals):
+    """Cholesky of the panel (height × width, column-major) by blocks of columns; -1, or the failing column."""
+    address = panel.ctypes.data
+    for start in range(0, width, BLOCK):
+        stop = min(start + BLOCK, width)
+        size = stop - start
+        failed = eliminate_columns(panel, height, start, stop, reference, dependent, column, tolerance,
+                                   stop if height - stop > 8 else height)  # fmt: skip
+        if failed >= 0:
+            return failed
+        rest = height - stop
+        corner = address + 8 * (start * height + start)
+        if rest > 8:
+            beneath = address + 8 * (start * height + stop)
+            solve_right_lower_transposed(rest, size, corner, height, beneath, height, letters, ints, reals)
+            clear_dependent(panel, height, start, stop, dependent, column)
+        if stop < width:
+            if rest <= 8:
+                update_columns(panel, height, start, stop, width)
+            else:
+                beneath = address + 8 * (start * height + stop)
+                gemm_nt(rest, width - stop, size, -1.0, beneath, height, beneath, height, 1.0,
+                        address + 8 * (stop * height + stop), height, letters, ints, reals)  # fmt: skip
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def eliminate_columns(panel, height, start, stop, reference, dependent, column, tolerance, last_row):
+    """Columns start … stop, each updated by those before it in the block, for the rows up to last_row."""
+    for j in range(start, stop):
+        at = j * height
+        for k in range(start, j):
+            other = k * height
+            factor = panel[other + j]
+            if factor != 0.0:
+                for i in range(j, last_row):
+                    panel[at + i] -= factor * panel[other + i]
+        pivot = panel[at + j]
+        if abs(pivot) <= tolerance * reference[column + j]:
+            if reference[column + j] == 0.0 and np.any(panel[at + j + 1 : at + height] != 0.0):
+                return column + j  # a zero diagonal beside nonzeros: indefinite, not dependent
+            dependent[column + j] = True
+            for k in range(j):  # the row of a dependent equation plays no part inside the supernode either
+                panel[k * height + j] = 0.0
+            for i in range(j, height):
+                panel[at + i] = 0.0
+            panel[at + j] = 1.0
+            continue
+        if not pivot > 0.0:
+            return column + j
+        root = np.sqrt(pivot)
+        panel[at + j] = root
+        inverse = 1.0 / root
+        for i in range(j + 1, last_row):
+            panel[at + i] *= inverse
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def clear_dependent(panel, height, start, stop, dependent, column):
+    """Rows below a dependent column are zero."""
+    for j in range(start, stop):
+        if dependent[column + j]:
+            for i in range(stop, height):
+                panel[j * height + i] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def update_columns(panel, height, start, stop, width):
+    """The columns after `stop` less what the block start … stop contributes (few rows)."""
+    for j in range(stop, width):
+        for k in range(start, stop):
+            factor = panel[k * height + j]
+            for i in range(j, height):
+                panel[j * height + i] -= factor * panel[k * height + i]
+
+
+@njit(cache=True, nogil=True)
+def update_matrix(panel, height, width, below, update, opened, letters, ints, reals):
+    """Lower triangle of U ← U − L_b L_b' (U starts at zero unless children have been added)."""
+    if below * below * width < SMALL:
+        for j in range(below):
+            at = j * below
+            if not opened:
+                for i in range(j, below):
+                    update[at + i] = 0.0
+            for k in range(width):
+                other = k * height + width
+                factor = panel[other + j]
+                if factor != 0.0:
+                    for i in range(j, below):
+                        update[at + i] -= factor * panel[other + i]
+        return
+    syrk_lower(below, width, -1.0, panel.ctypes.data + 8 * width, height, 1.0 if opened else 0.0,
+               update.ctypes.data, below, letters, ints, reals)  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def extend_add(update, below, relative, panel, height, width, parent_update, parent_below):
+    """Add the lower triangle of a child's update matrix into its parent's panel and update matrix."""
+    for j in range(below):
+        column = relative[j]
+        source = j * below
+        if column < width:
+            target = column * height
+            for i in range(j, below):
+                panel[target + relative[i]] += update[source + i]
+        else:
+            target = (column - width) * parent_below - width
+            for i in range(j, below):
+                parent_update[target + relative[i]] += update[source + i]
+
+
+@njit(cache=True, nogil=True)
+def forward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
+    """X (n, k) ← L⁻¹ X, in permuted order; dependent equations give zero."""
+    k = X.shape[1]
+    for s in range(len(first) - 1):
+        height = rows_at[s + 1] - rows_at[s]
+        for j in range(first[s + 1] - first[s]):
+            column = first[s] + j
+            at = panel_at[s] + j * height
+            inverse = 0.0 if dependent[column] else 1.0 / panels[at + j]
+            for c in range(k):
+                X[column, c] *= inverse
+            for i in range(j + 1, height):
+                value = panels[at + i]
+                row = rows[rows_at[s] + i]
+                for c in range(k):
+                    X[row, c] -= value * X[column, c]
+
+
+@njit(cache=True, nogil=True)
+def backward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
+    """X (n, k) ← L⁻ᵀ X, in permuted order."""
+    k = X.shape[1]
+    for s in range(len(first) - 2, -1, -1):
+        height = rows_at[s + 1] - rows_at[s]
+        for j in range(first[s + 1] - first[s] - 1, -1, -1):
+            column = first[s] + j
+            at = panel_at[s] + j * height
+            for i in range(j + 1, height):
+                value = panels[at + i]
+                row = rows[rows_at[s] + i]
+                for c in range(k):
+                    X[column, c] -= value * X[row, c]
+            inverse = 0.0 if dependent[column] else 1.0 / panels[at + j]
+            for c in range(k):
+                X[column, c] *= inverse
+
+
+@njit(cache=True, nogil=True)
+def selected_inverse(first, rows_at, panel_at, parent, relative, n_children, panels, dependent, inverse, arena,
+                     block, product, letters):  # fmt: skip
+    """Panels of C⁻¹ on the pattern of L, from the root down.
+
+    With Z_bb the inverse over the rows below, gathered from the parent's front, and Y = L_b L_s⁻¹:
+
+        Z_bs = −Z_bb Y,    Z_ss = (L_s L_s')⁻¹ − Y' Z_bs.
+
+    Parameters
+    ----------
+    inverse : as `panels`, receives the panels of C⁻¹ (diagonal blocks in full)
+    arena : workspace for the inverse fronts that children wait for
+    block : workspace for one Z_bb
+    product : workspace for Y and for L_s⁻¹, the size of the largest panel
+    """
+    ints, reals = np.empty(8, np.int32), np.empty(2, np.float64)
+    n_supernodes = len(parent)
+    waiting = n_children.copy()
+    place = np.full(n_supernodes, -1, np.int64)
+    top = np.int64(0)
+    for s in range(n_supernodes - 1, -1, -1):
+        width = first[s + 1] - first[s]
+        height = rows_at[s + 1] - rows_at[s]
+        below = height - width
+        p = parent[s]
+        if below > 0:
+            p_height = rows_at[p + 1] - rows_at[p]
+            gather(arena[place[p] : place[p] + p_height * p_height], p_height,
+                   relative[rows_at[s] + width : rows_at[s + 1]], below, block)  # fmt: skip
+        if p >= 0:
+            waiting[p] -= 1
+            if waiting[p] == 0:
+                top = place[p]
+        panel = panels[panel_at[s] : panel_at[s + 1]]
+        out = inverse[panel_at[s] : panel_at[s + 1]]
+        if width == 1 and below <= 64:
+            invert_column(panel, below, block, out, dependent[first[s]])
+        else:
+            invert_panel(panel, height, width, below, block, out, product, letters, ints, reals)
+            for j in range(width):
+                if dependent[first[s] + j]:
+                    clear_inverse(out, height, width, j)
+        if n_children[s] > 0:
+            place[s] = top
+            open_front(arena[top : top + height * height], out, block, height, width, below)
+            top += height * height
+
+
+@njit(cache=True, nogil=True)
+def gather(front, height, relative, below, block):
+    """Z_bb (below × below, full) from the parent's inverse front."""
+    for j in range(below):
+        source = relative[j] * height
+        target = j * below
+        for i in range(below):
+            block[target + i] = front[source + relative[i]]
+
+
+@njit(cache=True, nogil=True)
+def invert_column(panel, below, block, out, dependent):
+    """`invert_panel` for a supernode of one column with few rows."""
+    if dependent:
+        for i in range(below + 1):
+            out[i] = 0.0
+        return
+    pivot = 1.0 / panel[0]
+    total = pivot * pivot
+    for i in range(below):
+        value = 0.0
+        for j in range(below):
+            value -= block[j * below + i] * panel[1 + j]
+        out[1 + i] = value * pivot
+    for i in range(below):
+        total -= panel[1 + i] * pivot * out[1 + i]
+    out[0] = total
+
+
+@njit(cache=True, nogil=True)
+def invert_panel(panel, height, width, below, block, out, product, letters, ints, reals):
+    """Z_bs and Z_ss of one supernode (formulas in `selected_inverse`)."""
+    a, o = panel.ctypes.data, out.ctypes.data
+    # W = L_s⁻¹ (lower, in a width × width block), then Z_ss = W'W.
+    w = product[: width * width]
+    w[:] = 0.0
+    for j in range(width):
+        w[j * width + j] = 1.0
+    solve_right_lower(width, width, a, height, w.ctypes.data, width, letters, ints, reals)
+    gemm_tn(width, width, width, 1.0, w.ctypes.data, width, w.ctypes.data, width, 0.0, o, height, letters, ints, reals)
+    if below == 0:
+        return
+    y = product[width * width : width * width + below * width]
+    for j in range(width):
+        for i in range(below):
+            y[j * below + i] = panel[j * height + width + i]
+    solve_right_lower(below, width, a, height, y.ctypes.data, below, letters, ints, reals)
+    gemm_nn(below, width, below, -1.0, block.ctypes.data, below, y.ctypes.data, below, 0.0,
+            o + 8 * width, height, letters, ints, reals)  # fmt: skip
+    gemm_tn(
+        width, width, below, -1.0, y.ctypes.data, below, o + 8 * width, height, 1.0, o, height, letters, ints, reals
+    )
+
+
+@njit(cache=True, nogil=True)
+def clear_inverse(out, height, width, j):
+    """The rows and columns of a dependent equation are zero in the generalised inverse."""
+    for i in range(height):
+        out[j * height + i] = 0.0
+    for i in range(width):
+        out[i * height + j] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def open_front(front, out, block, height, width, below):
+    """The inverse over all rows of a supernode (height × height, full), for its children to read."""
+    for j in range(width):
+        for i in range(height):
+            value = out[j * height + i]
+            front[j * height + i] = value
+            front[i * height + j] = value
+    for j in range(below):
+        for i in range(below):
+            front[(width + j) * height + width + i] = block[j * below + i]

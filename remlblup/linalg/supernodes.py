@@ -1,0 +1,198 @@
+"""Supernodes: runs of columns of L that share one pattern of rows, stored as dense panels.
+
+A fundamental supernode is a run of columns, each the parent of the one before, whose patterns differ
+only by the diagonal (Liu, Ng & Peyton 1993). *Relaxed amalgamation* (Ashcraft & Grimes 1989) joins a
+supernode with its parent where that stores few zeros: larger dense blocks are worth some of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+# A merger may make a supernode of up to this many columns … with this share of stored zeros.
+RELAXED = np.array([[4.0, 0.8], [16.0, 0.2], [48.0, 0.05]])
+
+
+@dataclass(frozen=True, eq=False)
+class Supernodes:
+    """The panels of L and how they hang together.
+
+    Attributes
+    ----------
+    first : (s + 1,) first column of each supernode
+    rows_at : (s + 1,) where the rows of each panel start in `rows`
+    rows : its columns themselves, then the rows below, ascending
+    panel_at : (s + 1,) where each panel starts in the array of values, (height × width) column-major
+    parent : (s,) parent supernode, -1 for a root
+    relative : as `rows`: position of each row below in the parent's rows; unused for the columns
+    n_children : (s,)
+    arena : doubles of workspace the update matrices need at most
+    largest : largest number of rows below a supernode
+    """
+
+    first: np.ndarray
+    rows_at: np.ndarray
+    rows: np.ndarray
+    panel_at: np.ndarray
+    parent: np.ndarray
+    relative: np.ndarray
+    n_children: np.ndarray
+    arena: int
+    inverse_arena: int
+    largest: int
+
+    @property
+    def count(self) -> int:
+        return len(self.parent)
+
+
+def find_supernodes(parent: np.ndarray, counts: np.ndarray, l_indptr: np.ndarray, l_rows: np.ndarray) -> Supernodes:
+    """Supernodes of L from its postordered elimination tree, column counts and pattern."""
+    first = amalgamate(parent, counts, fundamental(parent, counts), RELAXED)
+    count = len(first) - 1
+    last = first[1:] - 1
+    width = np.diff(first)
+    below = l_indptr[last + 1] - l_indptr[last]
+    height = width + below
+    rows_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(height)])
+    panel_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(height * width)])
+    rows = panel_rows(first, rows_at, l_indptr, l_rows)
+    supernode_of = np.repeat(np.arange(count, dtype=np.int32), width)
+    up = parent[last]
+    sn_parent = np.where(up >= 0, supernode_of[up], -1).astype(np.int32)
+    relative = relative_rows(first, rows_at, rows, sn_parent)
+    n_children = np.bincount(sn_parent[sn_parent >= 0], minlength=count).astype(np.int32)
+    arena = arena_size(sn_parent, n_children, below.astype(np.int64))
+    inverse_arena = inverse_arena_size(sn_parent, n_children, height.astype(np.int64))
+    return Supernodes(first, rows_at, rows, panel_at, sn_parent, relative, n_children, arena, inverse_arena,
+                      int(below.max(initial=0)))  # fmt: skip
+
+
+@njit("int64[::1](int32[::1], int64[::1])", cache=True)
+def fundamental(parent, counts):
+    """First columns of the supernodes whose columns have the same pattern, and a closing n."""
+    n = len(parent)
+    starts = np.empty(n + 1, np.int64)
+    count = 0
+    for j in range(n):
+        if j == 0 or parent[j - 1] != j or counts[j - 1] != counts[j] + 1:
+            starts[count] = j
+            count += 1
+    starts[count] = n
+    return starts[: count + 1].copy()
+
+
+@njit("int64[::1](int32[::1], int64[::1], int64[::1], float64[:, ::1])", cache=True)
+def amalgamate(parent, counts, first, relaxed):
+    """Merge supernodes with their parents, children first, while the zeros stored stay few.
+
+    Only the child that ends right before its parent's first column can merge: the columns stay a run.
+    """
+    s = len(first) - 1
+    start = first[:-1].copy()  # first column of the (merged) supernode that ends with supernode k
+    zeros = np.zeros(s)
+    gone = np.zeros(s, np.bool_)
+    previous = np.arange(-1, s - 1)  # the supernode that ends where this one starts
+    for k in range(s):
+        while True:
+            child = previous[k]
+            if child < 0 or parent[start[k] - 1] < start[k] or parent[start[k] - 1] >= first[k + 1]:
+                break
+            width = float(first[k + 1] - start[k])
+            child_width = float(start[k] - start[child])
+            below = float(counts[first[k + 1] - 1] - 1)
+            child_below = float(counts[start[k] - 1] - 1)
+            extra = child_width * (width + below - child_below)
+            both = width + child_width
+            total = both * (both + 1.0) / 2.0 + both * below
+            share = (zeros[child] + zeros[k] + extra) / total
+            allowed = zeros[child] + zeros[k] + extra == 0.0
+            for r in range(len(relaxed)):
+                if both <= relaxed[r, 0]:
+                    allowed = allowed or share <= relaxed[r, 1]
+            allowed = allowed or share <= relaxed[len(relaxed) - 1, 1]
+            if not allowed:
+                break
+            zeros[k] += zeros[child] + extra
+            start[k] = start[child]
+            previous[k] = previous[child]
+            gone[child] = True
+    out = np.empty(s + 1, np.int64)
+    count = 0
+    for k in range(s):
+        if not gone[k]:
+            out[count] = start[k]
+            count += 1
+    out[count] = first[s]
+    return out[: count + 1].copy()
+
+
+@njit("int32[::1](int64[::1], int64[::1], int64[::1], int32[::1])", cache=True)
+def panel_rows(first, rows_at, l_indptr, l_rows):
+    """Rows of each panel: its columns, then the pattern of its last column."""
+    rows = np.empty(rows_at[-1], np.int32)
+    for s in range(len(first) - 1):
+        at = rows_at[s]
+        for j in range(first[s], first[s + 1]):
+            rows[at] = j
+            at += 1
+        last = first[s + 1] - 1
+        for p in range(l_indptr[last], l_indptr[last + 1]):
+            rows[at] = l_rows[p]
+            at += 1
+    return rows
+
+
+@njit("int32[::1](int64[::1], int64[::1], int32[::1], int32[::1])", cache=True)
+def relative_rows(first, rows_at, rows, parent):
+    """Where each row below a supernode stands among the rows of its parent."""
+    relative = np.zeros(len(rows), np.int32)
+    for s in range(len(parent)):
+        if parent[s] < 0:
+            continue
+        at = rows_at[parent[s]]
+        position = at
+        for p in range(rows_at[s] + first[s + 1] - first[s], rows_at[s + 1]):
+            while rows[position] != rows[p]:
+                position += 1
+            relative[p] = position - at
+    return relative
+
+
+@njit("int64(int32[::1], int32[::1], int64[::1])", cache=True)
+def arena_size(parent, n_children, below):
+    """Largest total of the update matrices that are open at once (see `multifrontal.factorize`)."""
+    opened = np.zeros(len(parent), np.bool_)
+    now, most = np.int64(0), np.int64(0)
+    for s in range(len(parent)):
+        if not opened[s]:
+            now += below[s] * below[s]
+            opened[s] = True
+        most = max(most, now)
+        now -= below[s] * below[s]
+        p = parent[s]
+        if p >= 0 and not opened[p]:
+            opened[p] = True
+            now += below[p] * below[p]
+            most = max(most, now)
+    return most
+
+
+@njit("int64(int32[::1], int32[::1], int64[::1])", cache=True)
+def inverse_arena_size(parent, n_children, height):
+    """Largest total of the inverse fronts that are open at once (see `multifrontal.selected_inverse`)."""
+    waiting = n_children.copy()
+    now, most = np.int64(0), np.int64(0)
+    for s in range(len(parent) - 1, -1, -1):
+        p = parent[s]
+        if p >= 0:
+            waiting[p] -= 1
+            if waiting[p] == 0:
+                now -= height[p] * height[p]
+        if n_children[s] > 0:
+            now += height[s] * height[s]
+            most = max(most, now)
+    return most

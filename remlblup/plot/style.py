@@ -1,0 +1,54 @@
+"""What the plots share: a colour-blind-safe palette (Okabe and Ito), light axes, an Axes when none is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE = "#0072B2"
+VERMILION = "#D55E00"
+GREEN = "#009E73"
+ORANGE = "#E69F00"
+PURPLE = "#CC79A7"
+SKY = "#56B4E9"
+INK = "#222222"
+GREY = "#777777"
+PALE = "#BCD6E8"
+
+
+def axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
+    """`ax`, or the Axes of a new figure, with only the two spines that carry a scale.
+
+    Raises
+    ------
+    OptionError
+        If `ax` is not a matplotlib Axes.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(figsize=size, layout="constrained")[1]
+    elif not hasattr(ax, "plot") or not hasattr(ax, "set_title"):
+        from remlblup.errors import OptionError
+
+        raise OptionError(f"ax= takes one matplotlib Axes, not {type(ax).__name__}: pick one of the array, axs[0].")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    ax.tick_params(color=GREY, labelcolor=INK, labelsize=9)
+    return ax
+
+
+def title(ax: Axes, text: str, below: str = "", colour: str = INK) -> None:
+    """A left-aligned bold title, and a smaller line under it."""
+    ax.set_title(text, loc="left", fontsize=11, fontweight="bold", color=colour, pad=22 if below else 8)
+    if below:
+        note: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 9}
+        ax.annotate(below, (0, 1), (0, 8), color=GREY, va="bottom", **note)
+
+
+def shorten(text: object, limit: int) -> str:
+    """`text` cut to `limit` characters, the cut marked by an ellipsis."""
+    text = str(text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,62 @@
+"""What the average information misses of the curvature of ℓ, learnt from the steps taken.
+
+The average information is close to −∂²ℓ/∂θ² but not equal to it, so that pure AI steps converge
+linearly: fast in most models, slowly where components are poorly determined. Two consecutive
+iterates show the difference: −Δg = H Δx for the true curvature H in the coordinates x of the steps.
+Symmetric rank-one updates keep the part M of H beyond the model's (a structured quasi-Newton method;
+Dennis, Gay & Welsch 1981).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from remlblup.reml.step import Newton
+from remlblup.structure.base import Array
+
+# Newton decrement below which ℓ is close enough to quadratic for its curvature to be learnt.
+QUADRATIC = 1.0
+# M is used while every eigenvalue of the corrected curvature, relative to the model's, lies between these.
+LEAST, MOST = 0.01, 100.0
+
+
+class Secant:
+    """M with (H_model + M) Δx = −Δg for the last steps; forgotten when the coordinates change."""
+
+    def __init__(self) -> None:
+        self.last: Newton | None = None
+        self.correction: Array | None = None
+
+    def learn(self, now: Newton, decrement: float) -> None:
+        """Take in the quadratic model at a new iterate, in the coordinates of its step."""
+        last, self.last = self.last, now
+        if last is None or last.signature != now.signature or decrement > QUADRATIC:
+            self.correction = None
+            return
+        change, slope = now.x - last.x, now.gradient - last.gradient
+        moved = (change != 0.0) & now.free & last.free
+        if not moved.any():
+            return
+        M = np.zeros_like(now.hessian) if self.correction is None else self.correction
+        change = np.where(moved, change, 0.0)
+        missed = np.where(moved, -slope - (now.hessian + M) @ change, 0.0)
+        along = float(missed @ change)
+        scale = np.sqrt(np.maximum(np.diag(now.hessian), np.finfo(float).tiny))
+        # Scale-free safeguard against a denominator that is all rounding.
+        if abs(along) > 1e-6 * np.linalg.norm(missed / scale) * np.linalg.norm(scale * change):
+            self.correction = M + np.outer(missed, missed) / along
+
+    def corrected(self) -> Newton | None:
+        """The last quadratic model with what was learnt, if that is trustworthy."""
+        if self.last is None or self.correction is None or not self.last.free.any():
+            return None
+        block = np.ix_(self.last.free, self.last.free)
+        try:
+            root = np.linalg.cholesky(self.last.hessian[block])
+        except np.linalg.LinAlgError:
+            return None
+        relative = np.linalg.solve(root, np.linalg.solve(root, self.correction[block]).T)
+        values = 1.0 + np.linalg.eigvalsh(0.5 * (relative + relative.T))
+        if values[0] < LEAST or values[-1] > MOST:
+            return None
+        return self.last.with_hessian(self.last.hessian + self.correction)

@@ -1,0 +1,184 @@
+"""A fit as a folder for readers: report.txt, report.html with the plots in it, PNG files, tables, fit.json."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import remlblup
+from remlblup.fit.summary import Summary, Table, frame_table
+from remlblup.plot.random_effects import LABELLED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from remlblup.fit.functions import Estimate
+    from remlblup.fit.results import Fit
+
+RESOLUTION = 160  # dots per inch of the PNG files
+WIDTH, HEIGHT = 6.0, 4.2  # inches
+PANELS = 8  # caterpillar plots in a report at most
+
+
+def write_report(
+    fit: Fit,
+    folder: str | Path,
+    *,
+    title: str | None = None,
+    functions: Mapping[str, Estimate] | None = None,
+    sections: Sequence[Table] = (),
+) -> Path:
+    """Write a fit to a folder: text and HTML report, plots, fit.json and the tables as CSV.
+
+    Parameters
+    ----------
+    fit : Fit
+    folder : where to write; made if needed
+    title : heading of the HTML page; the formula without
+    functions : name → `Estimate`, listed with the components
+    sections : further tables behind those of the summary
+
+    Returns
+    -------
+    Path of the folder. `remlblup.load` reads the fit in it.
+
+    Raises
+    ------
+    DataError
+        If `folder` is a file.
+    """
+    path = fit.save(folder)
+    summary = Summary(fit, functions)
+    text = "\n\n".join([str(summary), *(table.text() for table in sections)])
+    (path / "report.txt").write_text(text + "\n", encoding="utf-8")
+    figures = []
+    for name, (caption, image) in plots(fit).items():
+        (path / f"{name}.png").write_bytes(image)
+        figures.append((caption, image))
+    page = html_page(fit, summary, figures, title or fit.formula or "Linear mixed model", sections)
+    (path / "report.html").write_text(page, encoding="utf-8")
+    return path
+
+
+# -- plots -----------------------------------------------------------------------------------
+
+
+def plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
+    """Name of the file → (caption, PNG): convergence, every random effect, residuals."""
+    out = {"convergence": (CAPTIONS["convergence"], png(fit.plot_convergence))}
+    pairs = [(d.name, str(e), d.q) for d in fit.specification.random for e in d.structure.effects]
+    for k, (term, effect, levels) in enumerate(pairs[:PANELS]):
+        name = "random_effects" if len(pairs) == 1 else f"random_effects_{k + 1}"
+        caption = f"{term}, {effect}: {CAPTIONS['random_effects']}"
+        height = max(HEIGHT, 1.2 + 0.15 * levels) if levels <= LABELLED else HEIGHT
+        out[name] = (caption, png(fit.plot_random_effects, term, effect, height=height))
+    out["residuals"] = (CAPTIONS["residuals"], png(fit.plot_residuals))
+    return out
+
+
+CAPTIONS = {
+    "convergence": "Log-likelihood still to be gained and gradient by iteration, with the step taken.",
+    "random_effects": "BLUPs in order, with 95 % prediction intervals.",
+    "residuals": "Residuals against fitted values. BLUPs are shrunken: with few records per level a rising"
+    " smooth is expected; look for curvature, outliers and uneven spread.",
+}
+
+
+def png(draw: Callable[..., Axes], *arguments: object, height: float = HEIGHT) -> bytes:
+    """What `draw(*arguments, ax=…)` draws, without pyplot and its open figures."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    draw(*arguments, ax=figure.add_subplot())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=RESOLUTION)
+    return buffer.getvalue()
+
+
+# -- the page --------------------------------------------------------------------------------
+
+STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 62rem; padding: 1.2rem 1rem 3rem; color: #222; background: #fff;
+       font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+h1 { font-size: 1.35rem; line-height: 1.3; margin: 0 0 .6rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.1rem; margin: 1.4rem 0 .5rem; }
+.failed { color: #b03a00; }
+.scroll { overflow-x: auto; margin: 0 0 1.4rem; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
+caption { caption-side: top; text-align: left; font-weight: 600; padding: 0 0 .35rem; white-space: nowrap; }
+th, td { padding: .28rem .8rem .28rem 0; text-align: left; vertical-align: top; white-space: nowrap; }
+thead th { border-bottom: 2px solid #777; font-weight: 600; }
+tbody td { border-bottom: 1px solid #e3e3e3; }
+th.n, td.n { text-align: right; padding: .28rem 0 .28rem 1.2rem; }
+td.n + td:not(.n), th.n + th:not(.n) { padding-left: 1.2rem; }
+.facts th { font-weight: 600; color: #555; }
+.facts th, .facts td { border: 0; padding-top: .12rem; padding-bottom: .12rem; }
+.facts td { white-space: normal; overflow-wrap: anywhere; }
+.note { color: #555; font-size: .88rem; margin: -1rem 0 1.4rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.4rem; }
+figure { margin: 0; break-inside: avoid; }
+img { width: 100%; height: auto; display: block; }
+figcaption { font-size: .88rem; color: #555; }
+summary { cursor: pointer; font-weight: 600; }
+details { margin-top: 1.6rem; }
+footer { margin-top: 2rem; font-size: .85rem; color: #555; }
+@media (max-width: 40rem) { body { font-size: 15px; } table { font-size: .85rem; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; }
+  .plots { grid-template-columns: 1fr 1fr; } table { break-inside: auto; } tr { break-inside: avoid; } }
+"""
+
+
+def html_page(
+    fit: Fit, summary: Summary, figures: Sequence[tuple[str, bytes]], title: str, sections: Sequence[Table]
+) -> str:
+    """The whole page; nothing in it is fetched from anywhere."""
+    images = "\n".join(
+        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{base64.b64encode(image).decode()}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        for caption, image in figures
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>{html.escape(title)}</h1>
+{summary.html()}
+{"".join(table.html() for table in sections)}
+<h2>Plots</h2>
+<div class="plots">
+{images}
+</div>
+<details>
+<summary>Iterations</summary>
+{iterations(fit).html()}
+</details>
+<footer>remlblup {html.escape(remlblup.__version__)}. The same numbers are in fit.json and the CSV files of this
+folder; <code>remlblup.load</code> reads them back.</footer>
+</body>
+</html>
+"""
+
+
+def iterations(fit: Fit) -> Table:
+    """The history; the first and last 50 iterations of a long one."""
+    history = fit.history.copy()
+    for column, places in (("loglik", ".6f"), ("delta", "+.2e"), ("gradient", ".2e"), ("seconds", ".3f")):
+        history[column] = [f"{v:{places}}" if v == v else "" for v in history[column]]
+    if len(history) > 100:
+        history = history.iloc[[*range(50), *range(len(history) - 50, len(history))]]
+    kept = [c for c in history if c not in ("decrement", "change")]
+    table = frame_table(history[kept].astype({"iteration": object}), "")
+    return Table(table.title, table.header, table.rows, 0, ("step", "boundary"))

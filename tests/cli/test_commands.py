@@ -1,0 +1,276 @@
+"""The command line as a user types it: exit codes, messages, files."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import remlblup as rb
+from remlblup.cli import main
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; gives exit code, stdout and stderr."""
+
+    def go(*arguments: object):
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as error:  # argparse
+            code = error.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return go
+
+
+@pytest.fixture
+def sleepstudy(tmp_path):
+    path = tmp_path / "sleep.csv"
+    rb.datasets.load("sleepstudy").to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def calves(tmp_path):
+    data, pedigree = tmp_path / "calves.csv", tmp_path / "ped.csv"
+    rb.datasets.load("mrode_weaning").to_csv(data, index=False)
+    rb.datasets.mrode_pedigree().to_csv(pedigree, index=False)
+    return data, f"A={pedigree}"
+
+
+SLOPES = "Reaction ~ Days + (1 + Days | Subject)"
+ANIMAL = "gain ~ 0 + sex + (1 | vm(animal, A))"
+
+
+# -- fit -------------------------------------------------------------------------------------
+
+
+def test_fit_prints_and_writes(run, sleepstudy, tmp_path):
+    out = tmp_path / "made" / "out"
+    code, text, err = run(
+        "fit", sleepstudy, SLOPES, "--out", out, "--function", "ratio=(1 + Days | Subject)[Days]/residual"
+    )
+    assert code == 0
+    assert text.startswith("iter  step") and "PX-EM" in text
+    assert "612.09" in text and "ratio" in text
+    assert f"Written to {out}" in text
+    assert "covariates in the fixed part: Days (10 values)" in err and "--factor Days" in err
+    again = rb.load(out)
+    assert again.loglik == pytest.approx(-871.814136, abs=1e-5)
+    assert "ratio" in (out / "report.txt").read_text(encoding="utf-8")
+    assert (out / "report.html").exists() and (out / "residuals.png").exists()
+
+
+def test_quiet_prints_the_report_alone(run, sleepstudy):
+    code, text, err = run("fit", sleepstudy, SLOPES, "--quiet")
+    assert code == 0 and err == ""
+    assert text.startswith("Linear mixed model by REML")
+
+
+def test_factor(run, sleepstudy):
+    code, text, err = run("fit", sleepstudy, "Reaction ~ Days + (1 | Subject)", "--factor", "Days")
+    assert code == 0 and err == ""
+    assert "Days[T.9]" in text
+
+
+def test_not_converged_is_exit_1(run, sleepstudy):
+    code, text, _ = run("fit", sleepstudy, SLOPES, "--max-iterations", 1)
+    assert code == 1
+    assert "Linear mixed model by REML: NOT CONVERGED" in text
+
+
+def test_options_reach_the_fit(run, sleepstudy):
+    code, text, _ = run(
+        "fit", sleepstudy, SLOPES, "--method", "ml", "--algorithm", "em", "--engine", "sparse", "--quiet"
+    )
+    assert code == 0
+    assert "Linear mixed model by ML" in text and "sparse engine, em algorithm" in text
+    _, text, _ = run(
+        "fit", sleepstudy, SLOPES, "--fix", "1 + Days | Subject=[[600, 0], [0, 30]]", "residual=650", "--quiet"
+    )
+    assert text.count("fixed\n") == 4 and "600.00" in text
+    _, text, _ = run("fit", sleepstudy, SLOPES, "--start", "1 + Days | Subject=var(Intercept):600, var(Days):30")
+    assert "612.09" in text
+
+
+def test_negative_components_on_request(run, tmp_path):
+    path = tmp_path / "d.csv"
+    rb.datasets.load("dyestuff2").to_csv(path, index=False)
+    code, text, _ = run("fit", path, "Yield ~ 1 + (1 | Batch)", "--quiet")
+    assert code == 0 and "boundary" in text
+    code, text, _ = run("fit", path, "Yield ~ 1 + (1 | Batch)", "--quiet", "--no-constrain")
+    line = next(one for one in text.splitlines() if one.startswith("Batch"))
+    assert code == 0 and float(line.split()[2]) < 0
+
+
+def test_animal_model_matrix_and_inverse_agree(run, calves, tmp_path):
+    data, pedigree = calves
+    A = rb.Pedigree.from_frame(rb.datasets.mrode_pedigree())
+    fixed = ("--fix", "vm(animal, A)=20", "residual=40", "--quiet")
+    code, first, _ = run("fit", data, ANIMAL, "--pedigree", pedigree, *fixed)
+    assert code == 0 and "4.3585" in first
+    for values, more in ((A.dense(), ()), (np.linalg.inv(A.dense()), ("--inverse", "A"))):
+        file = tmp_path / "K.csv"
+        pd.DataFrame(values, index=A.labels, columns=A.labels).to_csv(file)
+        code, text, err = run("fit", data, ANIMAL, "--relationship", f"A={file}", *more, *fixed)
+        assert code == 0, err
+        assert text.splitlines()[-3:] == first.splitlines()[-3:]
+
+
+def test_gryphon_published_figures(run, reference):
+    """ASReml-R 4.2, published with the data."""
+    data, pedigree = reference("gryphon.csv"), reference("gryphon.pedigree.csv")
+    code, text, _ = run("fit", data, "BWT ~ SEX + (1 | BYEAR) + (1 | vm(ANIMAL, A))", "--pedigree", f"A={pedigree}",
+                        "--factor", "SEX", "--quiet")  # fmt: skip
+    assert code == 0
+    for figure in ("0.8863", "2.7069", "2.3093", "-1113.7719 as ASReml", "SEX[T.2]"):
+        assert figure in text
+
+
+# -- blup ------------------------------------------------------------------------------------
+
+
+def test_blup_of_mrode_3_1(run, calves, tmp_path):
+    data, pedigree = calves
+    code, text, _ = run("blup", data, ANIMAL, "--pedigree", pedigree, "--variances", "vm(animal, A)=20", "residual=40",
+                        "--out", tmp_path / "b")  # fmt: skip
+    assert code == 0
+    assert "4.3585" in text and "0.0984" in text
+    table = pd.read_csv(tmp_path / "b" / "random_effects.csv").set_index("level")["estimate"]
+    book = [0.09844458, -0.01877010, -0.04108420, -0.00866312, -0.18573210, 0.17687209, -0.24945855, 0.18261469]
+    assert table.loc[range(1, 9)].tolist() == pytest.approx(book, abs=1e-7)
+    fixed = pd.read_csv(tmp_path / "b" / "fixed_effects.csv", index_col="coefficient")["estimate"]
+    assert fixed.to_dict() == pytest.approx({"sex[F]": 3.40443010, "sex[M]": 4.35850233}, abs=1e-6)
+    fitted = pd.read_csv(tmp_path / "b" / "fitted.csv", index_col="row")
+    assert fitted.sum(axis=1).tolist() == pytest.approx([4.5, 2.9, 3.9, 3.5, 5.0])
+    assert fitted.index.tolist() == [1, 2, 3, 4, 5]
+
+
+# -- demo, validate, help --------------------------------------------------------------------
+
+
+def test_demo(run, tmp_path):
+    code, text, _ = run("demo", "--out", tmp_path / "d")
+    assert code == 0
+    assert "612.09" in text and "Truth and estimate" in text and "heritability" in text
+    for name in ("sleepstudy", "flock"):
+        assert (tmp_path / "d" / name / "report.html").stat().st_size > 50_000
+        assert rb.load(tmp_path / "d" / name).converged
+    assert "Truth and estimate" in (tmp_path / "d" / "flock" / "report.html").read_text(encoding="utf-8")
+
+
+def test_validate_hands_over_its_arguments(run, monkeypatch):
+    seen = []
+    suite = types.ModuleType("remlblup.validation")
+    suite.run = lambda argv: seen.append(argv) or 1
+    monkeypatch.setitem(sys.modules, "remlblup.validation", suite)
+    assert run("validate", "--only", "x")[0] == 1
+    assert seen == [["--only", "x"]]
+
+
+def test_validate_without_the_suite(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "remlblup.validation", None)
+    code, _, err = run("validate")
+    assert code == 2 and "validation suite is not part of this installation" in err
+
+
+def test_version_and_help(run):
+    assert run("--version") == (0, f"remlblup {rb.__version__}\n", "")
+    code, text, _ = run("--help")
+    assert code == 0 and "examples:" in text and "exit codes" in text
+    code, text, _ = run("fit", "--help")
+    assert code == 0 and "--pedigree" in text
+    code, text, _ = run()
+    assert code == 2 and "usage: remlblup" in text
+
+
+def test_every_example_of_the_help_can_be_parsed():
+    import shlex
+
+    from remlblup.cli.parser import EXAMPLES, make_parser
+
+    joined = EXAMPLES.split("\n\n")[0].replace("\n           --", " --")
+    commands = [one.strip() for one in joined.splitlines() if one.strip().startswith("remlblup ")]
+    assert len(commands) == 4
+    for command in commands:
+        assert make_parser().parse_args(shlex.split(command)[1:]).run is not None
+
+
+# -- wrong input -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("formula", "options", "message"),
+    [
+        ("Reactoin ~ Days", [], "'Reactoin', which is not a column of the data. Columns: 'Reaction'"),
+        ("Reaction ~ Dayz", [], "'Dayz', which is not a column"),
+        ("Reaction ~ Days + (1 | Subjekt)", [], "'Subjekt', which is not a column"),
+        ("Reaction Days", [], "one '~'"),
+        ("Reaction ~ Days + (1 | Subject", [], "is not closed"),
+        ("Reaction ~ (1 | vm(Subject, A))", [], "give --pedigree A=FILE or --relationship A=FILE"),
+        ("Reaction ~ 1", ["--pedigree", "ped.csv"], "NAME=FILE"),
+        ("Reaction ~ 1", ["--pedigree", "A=nosuch.csv"], "no file 'nosuch.csv'"),
+        ("Reaction ~ 1", ["--relationship", "A=nosuch.csv"], "no file 'nosuch.csv'"),
+        ("Reaction ~ 1", ["--method", "MLE"], "invalid choice: 'MLE'"),
+        ("Reaction ~ 1", ["--algorithm", "newton"], "invalid choice: 'newton'"),
+        ("Reaction ~ 1", ["--engine", "gpu"], "invalid choice: 'gpu'"),
+        ("Reaction ~ 1", ["--max-iterations", "0"], "--max-iterations 0 must be a positive"),
+        ("Reaction ~ 1", ["--max-iterations", "ten"], "invalid int value: 'ten'"),
+        ("Reaction ~ 1", ["--tolerance", "2"], "--tolerance 2.0 must be a number between 0 and 1"),
+        ("Reaction ~ 1", ["--residual", "ar7"], "--residual 'ar7' is not available"),
+        ("Reaction ~ 1", ["--weights", "w"], "--weights names 'w'"),
+        ("Reaction ~ 1", ["--factor", "Reaction,Dais"], "--factor names 'Dais'"),
+        ("Reaction ~ 1", ["--start", "residual"], "TERM=VALUE"),
+        ("Reaction ~ 1", ["--start", "Subject=1"], "'Subject' is not a term of this model"),
+        ("Reaction ~ 1", ["--fix", "residual=-1"], "--fix: the residual variance must be positive"),
+        ("Reaction ~ 1", ["--function", "Subject/residual"], "'Subject' in 'Subject/residual' is not a term"),
+        ("Reaction ~ 1", ["--inverse", "G"], "--inverse names 'G'"),
+        ("Reaction ~ 1", ["--sep", ""], "--sep must not be empty"),
+        ("Reaction ~ 1", ["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_wrong_input_is_exit_2_with_a_message(run, sleepstudy, formula, options, message):
+    code, out, err = run("fit", sleepstudy, formula, *options)
+    assert code == 2
+    assert message in err
+    assert out == ""
+
+
+def test_wrong_commands(run, sleepstudy, tmp_path):
+    code, _, err = run("fit", tmp_path / "nosuch.csv", "y ~ 1")
+    assert code == 2 and "there is no file" in err and "nosuch.csv" in err
+    assert run("fti")[0] == 2
+    code, _, err = run("fit", "--pedigree", "A=p.csv", sleepstudy, "Reaction ~ 1")
+    assert code == 2 and "put DATA and FORMULA first" in err
+    code, _, err = run("blup", sleepstudy, "Reaction ~ 1")
+    assert code == 2 and "--variances" in err
+    code, _, err = run("blup", sleepstudy, "Reaction ~ 1 + (1 | Subject)", "--variances", "Subject=1")
+    assert code == 2 and "--variances lacks 'residual" in err
+
+
+def test_a_file_where_the_folder_should_be(run, sleepstudy, tmp_path):
+    for out in (sleepstudy, sleepstudy / "below"):
+        for command in (["fit", sleepstudy, SLOPES], ["demo"]):
+            code, text, err = run(*command, "--out", out)
+            assert code == 2 and "is a file" in err and text == ""
+
+
+def test_missing_values_can_be_refused(run, tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("g,y\na,1\na,2\nb,NA\nb,4\nc,2\nc,5\n")
+    code, _, err = run("fit", path, "y ~ 1 + (1 | g)", "--missing", "error")
+    assert code == 2 and "missing values in y (1)" in err and "--missing drop" in err
+    assert "5 (1 more dropped for missing values: y 1)" in run("fit", path, "y ~ 1 + (1 | g)")[1]
+
+
+def test_text_in_the_response_is_pointed_out(run, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("g,y\na,1\na,2\nb,3kg\nb,4\n")
+    code, _, err = run("fit", path, "y ~ 1 + (1 | g)")
+    assert code == 2 and "'3kg' (first in line 4)" in err and "must be numeric" in err

@@ -1,0 +1,150 @@
+"""The report of a fit, as text and as HTML."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import remlblup as rb
+from remlblup.fit.summary import Summary, Table, aligned, decimals, p_value, random_table
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", rb.datasets.load("sleepstudy")).fit()
+
+
+def row(text: str, start: str) -> list[str]:
+    """Cells of the first line that begins so."""
+    line = next(one for one in text.splitlines() if one.startswith(start))
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def test_components_and_fixed_effects(sleep):
+    text = str(sleep.summary())
+    assert row(text, "1 + Days | Subject") == [
+        "1 + Days | Subject",
+        "var(Intercept)",
+        "612.09",
+        "288.78",
+        "2.12",
+        "free",
+    ]
+    assert row(text, "residual") == ["residual", "variance", "654.94", "77.19", "8.49", "free"]
+    assert row(text, "Days") == ["Days", "10.467", "1.546", "17.0", "6.77", "<0.0001", "7.206", "13.729"]
+    assert row(text, "Random") == ["Random", "1 + Days | Subject: 18 levels, 2 effects (Intercept, Days)"]
+
+
+def test_layout(sleep):
+    lines = str(sleep.summary()).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert not [one for one in lines if one != one.rstrip()]
+    start = next(k for k, one in enumerate(lines) if one.startswith("term"))
+    points = {one.index(".") for one in lines[start + 1 : start + 5]}
+    assert len(points) == 1  # decimal points under each other
+    assert "NaN" not in "\n".join(lines) and "nan" not in "\n".join(lines)
+
+
+def test_a_boundary_component_has_no_standard_error():
+    fit = rb.MixedModel("Yield ~ 1 + (1 | Batch)", rb.datasets.load("dyestuff2")).fit()
+    text = str(fit.summary())
+    assert row(text, "Batch") == ["Batch", "variance", "0", "0.0 %", "boundary"]
+    assert row(text, "Boundary") == ["Boundary", "Batch"]
+    assert row(text, "Random") == ["Random", "Batch: 6 levels"]
+
+
+def test_shares_add_up_and_only_where_variances_do(sleep):
+    fit = rb.MixedModel("Yield ~ 1 + (1 | Batch)", rb.datasets.load("dyestuff")).fit()
+    shares = [
+        float(line.split("%")[0].split()[-1])
+        for line in str(fit.summary()).splitlines()
+        if " % " in line and "free" in line
+    ]
+    assert sum(shares) == pytest.approx(100.0)
+    expected = 100 * fit.theta / fit.theta.sum()
+    np.testing.assert_allclose(shares, expected, atol=0.05)
+    assert "share" not in str(sleep.summary())
+    weighted = rb.datasets.load("dyestuff").assign(w=lambda d: 1.0 + d.index)
+    assert "share" not in str(rb.MixedModel("Yield ~ 1 + (1 | Batch)", weighted, weights="w").fit().summary())
+
+
+def test_levels_of_a_pedigree_without_records():
+    calves, pedigree = rb.datasets.load("mrode_weaning"), rb.datasets.mrode_pedigree()
+    model = rb.MixedModel("gain ~ sex + (1 | vm(animal, A))", calves, relationships={"A": pedigree})
+    assert "vm(animal, A): 8 levels, 5 with records" in str(
+        model.fit(fix={"vm(animal, A)": 20, "residual": 40}).summary()
+    )
+
+
+def test_dropped_records_are_counted():
+    data = rb.datasets.load("sleepstudy")
+    data.loc[[3, 8], "Reaction"] = np.nan
+    text = str(rb.MixedModel("Reaction ~ Days + (1 | Subject)", data).fit().summary())
+    assert "178 (2 more dropped for missing values: Reaction 2)" in text
+
+
+def test_not_converged_is_told_first_and_explained(sleep):
+    data = rb.datasets.load("sleepstudy")
+    fit = rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", data).fit(max_iterations=1)
+    text = str(fit.summary())
+    assert text.startswith("Linear mixed model by REML: NOT CONVERGED")
+    assert row(text, "gradient")[3] == "NO"
+    assert "NOT CONVERGED" not in str(sleep.summary())
+    assert 'class="failed"' in fit.summary()._repr_html_()
+
+
+def test_many_fixed_effects_are_cut(sleep):
+    data = rb.datasets.load("sleepstudy")
+    data["cell"] = (np.arange(len(data)) // 3).astype(str)
+    text = str(rb.MixedModel("Reaction ~ 0 + cell + (1 | Subject)", data).fit().summary())
+    assert sum(one.startswith("cell[") for one in text.splitlines()) == 40
+    assert "20 more coefficients" in text
+
+
+def test_ml_and_functions(sleep):
+    fit = rb.MixedModel("Yield ~ 1 + (1 | Batch)", rb.datasets.load("dyestuff")).fit(method="ML")
+    ratio = fit.function("Batch / (Batch + residual)")
+    text = str(Summary(fit, {"icc": ratio}))
+    assert text.startswith("Linear mixed model by ML\n")
+    cells = row(text, "icc")
+    assert cells[1] == "Batch / (Batch + residual)"
+    assert float(cells[2]) == pytest.approx(ratio.estimate, rel=1e-4)
+    assert float(cells[3]) == pytest.approx(ratio.std_error, rel=1e-3)
+
+
+def test_html_escapes_and_holds_the_same_cells(sleep):
+    page = sleep.summary()._repr_html_()
+    for cell in ("612.09", "288.78", "&lt;0.0001", "var(Intercept)"):
+        assert f">{cell}</td>" in page
+    assert "<0.0001" not in page
+    data = rb.datasets.load("dyestuff").rename(columns={"Batch": "a<b"})
+    assert "a<b" not in rb.MixedModel("Yield ~ 1 + (1 | `a<b`)", data).fit().summary()._repr_html_()
+
+
+def test_first_levels_of_the_random_effects(sleep):
+    table = random_table(sleep, 3)
+    assert [r[1:3] for r in table.rows] == [(e, s) for e in ("Intercept", "Days") for s in ("308", "309", "310")]
+    assert "first 3 levels" in table.note
+    assert random_table(sleep, 18).note == ""
+
+
+def test_decimals_follow_the_standard_error():
+    estimate, error = aligned([612.0899, 0.0012345678], [288.783, math.nan])
+    assert estimate[0].strip() == "612.09" and error[0].strip() == "288.78"
+    assert estimate[1].strip() == "0.0012346" and error[1] == ""
+    assert [c[0] for c in aligned([10000.0], [0.05])] == ["10000.00000", "0.05000"]
+    assert aligned([9.0, 11.0], [1.0, 1.0])[0] == ["9.000", "11.000"]  # one decimal apart: the fewer
+    assert decimals(3e9, 1e9) is None
+    assert [c.strip() for c in aligned([3e9], [1e9])[0]] == ["3.0000e+09"]
+    assert [c.strip() for c in aligned([0.0], [math.nan])[0]] == ["0"]
+
+
+def test_p_values():
+    assert [p_value(v) for v in (0.5, 1e-4, 9.9e-5, math.nan)] == ["0.5000", "0.0001", "<0.0001", ""]
+
+
+def test_table_text():
+    table = Table("T", ("name", "x"), (("a", "1.5"), ("long", "10")), note="n")
+    assert table.text() == "T\n-\nname    x\na     1.5\nlong   10\nn"

@@ -1,0 +1,136 @@
+"""Formulas: what each form means, what its terms are called, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from remlblup.errors import FormulaError
+from remlblup.model.formula import Group, parse_formula
+
+
+def only(text: str):
+    (term,) = parse_formula(f"y ~ x + {text}").random
+    return term
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "effects", "factors", "relationship", "structure"),
+    [
+        ("(1 | g)", "g", "1", ("g",), None, "id"),
+        ("(1|g)", "g", "1", ("g",), None, "id"),
+        ("( 1 |  g )", "g", "1", ("g",), None, "id"),
+        ("(1 | a:b)", "a:b", "1", ("a", "b"), None, "id"),
+        ("(1 | a:b:c)", "a:b:c", "1", ("a", "b", "c"), None, "id"),
+        ("(1 + x | g)", "1 + x | g", "1 + x", ("g",), None, "us"),
+        ("(x | g)", "x | g", "x", ("g",), None, "us"),
+        ("(1 + x || g)", "1 + x || g", "1 + x", ("g",), None, "diag"),
+        ("(x || g)", "x || g", "x", ("g",), None, "diag"),
+        ("(0 + x | g)", "0 + x | g", "0 + x", ("g",), None, "us"),
+        ("(-1 + x | g)", "-1 + x | g", "-1 + x", ("g",), None, "us"),
+        ("diag(site | g)", "diag(site | g)", "site", ("g",), None, "diag"),
+        ("us(1 + x | g)", "us(1 + x | g)", "1 + x", ("g",), None, "us"),
+        ("id(site | g)", "id(site | g)", "site", ("g",), None, "id"),
+        ("(1 | vm(animal, A))", "vm(animal, A)", "1", ("animal",), "A", "id"),
+        ("(1 | vm(animal,A))", "vm(animal,A)", "1", ("animal",), "A", "id"),
+        ("us(1 + x | vm(animal, A))", "us(1 + x | vm(animal, A))", "1 + x", ("animal",), "A", "us"),
+        ("diag(site | vm(geno, G))", "diag(site | vm(geno, G))", "site", ("geno",), "G", "diag"),
+        ("(poly(x, 2) | g)", "poly(x, 2) | g", "poly(x, 2)", ("g",), None, "us"),
+        ("(1 | `plot no.`)", "`plot no.`", "1", ("plot no.",), None, "id"),
+        ("(1 | a.b)", "a.b", "1", ("a.b",), None, "id"),
+        ("(1 | größe)", "größe", "1", ("größe",), None, "id"),
+    ],
+)
+def test_one_random_term(text, name, effects, factors, relationship, structure):
+    term = only(text)
+    assert (term.name, term.effects, term.structure) == (name, effects, structure)
+    assert term.group == Group(factors, relationship)
+
+
+def test_nested_factors_are_two_terms():
+    first, second = parse_formula("y ~ 1 + (1 | a/b)").random
+    assert (first.name, first.group.factors) == ("a", ("a",))
+    assert (second.name, second.group.factors) == ("a:b", ("a", "b"))
+
+
+def test_nested_three_deep_and_with_slopes():
+    assert [t.name for t in parse_formula("y ~ (1 | a/b/c)").random] == ["a", "a:b", "a:b:c"]
+    terms = parse_formula("y ~ (1 + x | a/b)").random
+    assert [t.name for t in terms] == ["1 + x | a", "1 + x | a:b"]
+    assert [t.structure for t in terms] == ["us", "us"]
+
+
+def test_crossed_factors_keep_their_order():
+    parsed = parse_formula("y ~ x + (1 | b) + z + (1 | a)")
+    assert [t.name for t in parsed.random] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("right", "fixed"),
+    [
+        ("x", "x"),
+        ("1", "1"),
+        ("(1 | g)", "1"),
+        ("x + (1 | g)", "x"),
+        ("(1 | g) + x", "x"),
+        ("x + (1 | g) + z", "x + z"),
+        ("0 + x + (1 | g)", "0 + x"),
+        ("x - 1 + (1 | g)", "x - 1"),
+        ("-1 + x", "- 1 + x"),
+        ("a * b + (1 | g)", "a * b"),
+        ("a:b + poly(x, 2) + (1 | g)", "a:b + poly(x, 2)"),
+        ("bs(x, df=4) + C(year)", "bs(x, df=4) + C(year)"),
+        ("(a + b) * c + (1 | g)", "(a + b) * c"),
+        ("I(x - 1) + `odd name` + (1 | g)", "I(x - 1) + `odd name`"),
+        ("(a + b)**2", "(a + b)**2"),
+    ],
+)
+def test_fixed_part_is_left_as_it_was(right, fixed):
+    squeeze = lambda s: s.replace(" ", "")  # noqa: E731
+    assert squeeze(parse_formula(f"y ~ {right}").fixed) == squeeze(fixed)
+
+
+def test_response_may_be_an_expression():
+    assert parse_formula("log(y) ~ x").response == "log(y)"
+
+
+def test_line_breaks_are_white_space():
+    parsed = parse_formula("y ~ x\n  + (1 |\n g)")
+    assert parsed.fixed == "x"
+    assert parsed.random[0].group.factors == ("g",)
+
+
+@pytest.mark.parametrize(
+    ("formula", "culprit"),
+    [
+        ("y", "y"),
+        ("~ x", "response"),
+        ("y ~ x ~ z", "y ~ x ~ z"),
+        ("y ~ x + (1 | g", r"\("),
+        ("y ~ x + 1 | g)", r"\)"),
+        ("y ~ x + [1 | g)", r"\)"),
+        ("y ~ `x + (1 | g)", "`"),
+        ("y ~ x + 1 | g", r"\(1 \| g\)"),
+        ("y ~ (1 | g) + (1|g)", "g"),
+        ("y ~ (1 | g | h)", r"1 \| g \| h"),
+        ("y ~ ( | g)", r"\| g"),
+        ("y ~ (1 | )", r"1 \|"),
+        ("y ~ x - (1 | g)", r"\(1 \| g\)"),
+        ("y ~ toeplitz9(x | g)", "toeplitz9"),
+        ("y ~ us(1 + x || g)", r"us\(1 \+ x \|\| g\)"),
+        ("y ~ (1 | vm(animal))", r"vm\(animal\)"),
+        ("y ~ (1 | vm(animal, A, B))", r"vm\(animal, A, B\)"),
+        ("y ~ (1 | a:vm(animal, A))", "vm"),
+        ("y ~ (1 | log(g))", r"log\(g\)"),
+        ("y ~ (1 | 2g)", "2g"),
+        ("y ~ x + + (1 | g)", r"\+"),
+        ("y ~ x +", r"\+"),
+    ],
+)
+def test_a_formula_that_cannot_be_read_says_where(formula, culprit):
+    with pytest.raises(FormulaError, match=culprit):
+        parse_formula(formula)
+
+
+def test_a_formula_must_be_text():
+    with pytest.raises(FormulaError, match="int"):
+        parse_formula(5)

@@ -1,0 +1,121 @@
+"""The report folder: every file, a self-contained page, and a fit that can be read back."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+import remlblup as rb
+from remlblup.fit.summary import Table
+from remlblup.report import write_report
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Page(HTMLParser):
+    """Cells of the tables, sources of images, and whether the tags close in order."""
+
+    void = frozenset({"meta", "img", "br", "link"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.sources, self.cells, self.tags = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "img":
+            self.sources.append(dict(attrs)["src"])
+            assert dict(attrs)["alt"]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cells.append(data)
+
+
+@pytest.fixture(scope="module")
+def folder(sleep, tmp_path_factory):
+    functions = {"ratio": sleep.function("(1 + Days | Subject)[Days] / residual")}
+    extra = Table("Truth", ("what", "value"), (("a < b & c", "1"),))
+    path = tmp_path_factory.mktemp("report") / "made" / "here"
+    return write_report(sleep, path, functions=functions, sections=(extra,))
+
+
+def test_every_file_is_there(folder):
+    names = {p.name for p in folder.iterdir()}
+    assert {"report.txt", "report.html", "fit.json", "variance_components.csv", "fixed_effects.csv",
+            "random_effects.csv", "convergence.png", "residuals.png", "random_effects_1.png",
+            "random_effects_2.png"} <= names  # fmt: skip
+    for name in names:
+        if name.endswith(".png"):
+            assert (folder / name).read_bytes().startswith(PNG)
+
+
+def test_text(folder, sleep):
+    text = (folder / "report.txt").read_text(encoding="utf-8")
+    assert text.startswith("Linear mixed model by REML\n")
+    assert "612.09" in text and "ratio" in text and "a < b & c" in text
+
+
+def test_page_is_whole_and_self_contained(folder):
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert len(page.sources) == 4
+    for source in page.sources:
+        kind, _, data = source.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data).startswith(PNG)
+    assert not set(page.tags) & {"script", "link", "iframe"}
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    assert 'name="viewport"' in text and "@media print" in text
+
+
+def test_page_holds_the_numbers(folder, sleep):
+    cells = Page((folder / "report.html").read_text(encoding="utf-8")).cells
+    for expected in ("612.09", "288.78", "251.405", "ratio", "a < b & c", str(sleep.convergence)):
+        assert expected in cells
+    assert sleep.formula in cells
+
+
+def test_saved_fit_is_read_back(folder, sleep):
+    again = rb.load(folder)
+    assert again.loglik == pytest.approx(sleep.loglik, rel=1e-12)
+    table = pd.read_csv(folder / "variance_components.csv")
+    assert table["estimate"].tolist() == pytest.approx(sleep.variance_components["estimate"].tolist())
+
+
+def test_not_converged_is_marked(slopes, tmp_path):
+    path = write_report(slopes.fit(max_iterations=1), tmp_path / "r")
+    text = (path / "report.html").read_text(encoding="utf-8")
+    assert '<h2 class="failed">Linear mixed model by REML: NOT CONVERGED</h2>' in text
+    assert "NOT CONVERGED" in (path / "report.txt").read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_model_without_random_terms_has_two_plots(fixed_only, tmp_path):
+    path = write_report(fixed_only, tmp_path / "r")
+    assert sorted(p.name for p in path.glob("*.png")) == ["convergence.png", "residuals.png"]
+
+
+def test_reports_leave_no_open_figures(sleep, tmp_path):
+    import matplotlib.pyplot as plt
+
+    write_report(sleep, tmp_path / "r")
+    assert plt.get_fignums() == []
+
+
+def test_a_file_in_the_way(sleep, tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises(rb.DataError, match="is a file"):
+        write_report(sleep, tmp_path / "x")

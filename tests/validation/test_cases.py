@@ -1,0 +1,80 @@
+"""The comparisons themselves: books, a fast part of the live fits, and the stored answers where they are."""
+
+from __future__ import annotations
+
+import pytest
+from remlblup.validation import book_cases, reference_cases, statsmodels_cases
+from remlblup.validation.answers import plain
+from remlblup.validation.cases import run_case
+from remlblup.validation.designs import DESIGNS
+from remlblup.validation.table import line
+
+LIVE = (
+    "dyestuff.REML",
+    "dyestuff2.REML",
+    "dyestuff2.ML",
+    "rail.ML",
+    "penicillin.crossed.REML",
+    "pastes.nested.ML",
+    "machines.nested.REML",
+    "sleepstudy.slopes.REML",
+    "sleepstudy.independent.ML",
+    "simulated.oneway.REML",
+    "simulated.crossed.ML",
+    "simulated.nested.REML",
+)
+STORED = (
+    *(s.name for s in reference_cases.LME4_ANSWERS if not s.slow),
+    *(s.name for s in reference_cases.DENSE_ANSWERS),
+    *(p.name for p in reference_cases.published_cases.ASREML),
+    "kempton.slatehall.asreml",
+    "flock20k",
+    "nadiv.Mrode3.blup_known_vc",
+    "nadiv.Mrode3.blup_known_vc_nogroups",
+    "gryphon.bwt_animal.lmmsolver",
+)
+
+
+def check(cases, name):
+    """Run the one case of this name and show every line that falls short."""
+    (case,) = [c for c in cases if c.name == name]
+    outcome = run_case(case)
+    assert not outcome.failed, "\n".join(line(r, verbose=True) for r in outcome.comparisons if r.failed)
+    return outcome
+
+
+@pytest.mark.parametrize("name", [c.name for c in book_cases.cases()])
+def test_books(name):
+    check(book_cases.cases(), name)
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_statsmodels(name):
+    outcome = check(statsmodels_cases.cases(), name)
+    assert len(outcome.comparisons) >= 8
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_stored_answers(name, reference):
+    check(reference_cases.cases(reference("README.md").parent), name)
+
+
+def test_names_are_unique_and_designs_repeatable(reference):
+    cases = book_cases.cases() + statsmodels_cases.cases() + reference_cases.cases(reference("README.md").parent)
+    names = [c.name for c in cases]
+    assert len(set(names)) == len(names)
+    for design in DESIGNS:
+        assert design.data().equals(design.data())
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("(Intercept)", "Intercept"),
+        ("age:SexFemale", "Sex[T.Female]:age"),
+        ("MachineB", "Machine[B]"),
+        ("I(age - 11):SexFemale", "I(age - 11):Sex[T.Female]"),
+    ],
+)
+def test_names_of_coefficients_meet(theirs, ours):
+    assert plain(theirs) == plain(ours)

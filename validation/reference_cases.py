@@ -1,0 +1,95 @@
+"""Stored answers of lme4 and of an independent dense evaluation, beside ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from remlblup import Fit, MixedModel, Pedigree
+
+from . import peer_cases, published_cases
+from .answers import Answer, compare_answer
+from .cases import Case
+from .compare import Comparison, compare_vector
+from .reference_files import answers_of, read_answer_file, read_data
+from .reference_table import DENSE_ANSWERS, LME4_ANSWERS, Stored
+
+#: Environment variable with the folder of the reference results.
+VARIABLE = "REMLBLUP_REFERENCE"
+
+
+def find_folder(given: str | None = None) -> Path:
+    """The reference folder: as given, else from the environment, else ``../shared/reference`` from the project."""
+    named = given or os.environ.get(VARIABLE)
+    return Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "reference"
+
+
+def cases(folder: Path) -> list[Case]:
+    """Every stored answer that is a model of ours, and the published figures."""
+    stored = [
+        Case(s.name, "reference", partial(_compare, folder, s), source, s.note, s.slow)
+        for group, source in ((LME4_ANSWERS, "lme4 and dense evaluation"), (DENSE_ANSWERS, "dense evaluation"))
+        for s in group
+    ]
+    return stored + published_cases.cases(folder) + peer_cases.cases(folder)
+
+
+def _compare(folder: Path, stored: Stored, case: str) -> list[Comparison]:
+    """REML against every answer of the file, and ML where it has one."""
+    file = read_answer_file(folder / f"{stored.name}.json")
+    roots = {term: _root(folder / matrix) for term, (_, matrix) in stored.roots.items()}
+    model = _through_roots(folder, stored, roots) if roots else _model(folder, stored)
+    rows: list[Comparison] = []
+    for method in ("REML", "ML") if file.get("ML") else ("REML",):
+        fit = model.fit(method, progress=False)
+        for label, answer in answers_of(file, method, fit, stored.terms, stored.where).items():
+            if roots:
+                rows += _rooted_rows(case, label, fit, answer, roots)
+                answer = replace(answer, effects={}, effect_errors={})
+            rows += compare_answer(case, model, fit, answer, label)
+    return rows
+
+
+def _model(folder: Path, stored: Stored) -> MixedModel:
+    """The model of a stored answer, from its formula."""
+    data = read_data(folder / stored.csv, stored.factors, stored.levels)
+    pedigrees = {
+        name: Pedigree.from_frame(pd.read_csv(folder / file, dtype=str), id=animal, sire=sire, dam=dam)
+        for name, (file, animal, sire, dam) in stored.pedigrees.items()
+    }
+    return MixedModel(stored.formula, data, relationships=pedigrees or None)
+
+
+def _root(path: Path) -> pd.DataFrame:
+    """L with K = LL' of a positive semidefinite K, rows labelled by level."""
+    table = pd.read_csv(path, dtype={"id": str}).set_index("id")
+    values, vectors = np.linalg.eigh(table.to_numpy())
+    kept = values > 1e-10 * values[-1]
+    return pd.DataFrame(vectors[:, kept] * np.sqrt(values[kept]), index=table.index)
+
+
+def _through_roots(folder: Path, stored: Stored, roots: Mapping[str, pd.DataFrame]) -> MixedModel:
+    """y = 1μ + Σ ZL b + e with b ~ N(0, σ²I): the model of a singular relationship matrix."""
+    data = read_data(folder / stored.csv, stored.factors)
+    y = data[stored.formula.split("~")[0].strip()].to_numpy()
+    Z = [roots[term].loc[data[column]].to_numpy() for term, (column, _) in stored.roots.items()]
+    return MixedModel.from_matrices(y, np.ones((len(y), 1)), Z, names=list(roots), fixed_names=["Intercept"])
+
+
+def _rooted_rows(
+    case: str, label: str, fit: Fit, answer: Answer, roots: Mapping[str, pd.DataFrame]
+) -> list[Comparison]:
+    """BLUPs û = Lb̂ of the levels."""
+    rows = []
+    for (term, _), theirs in answer.effects.items():
+        ours = roots[term] @ fit.blup(term).to_numpy()[:, 0]
+        rows.append(
+            compare_vector(case, f"{label} BLUPs of {term}", ours, theirs, answer.digits.effects, note=answer.source)
+        )
+    return rows

@@ -46,9 +46,9 @@ def run_console(block: re.Match, where: str, line: int) -> str:
     shown = []
     for command in re.findall(r"^\$ (.*(?:\\\n.*)*)$", block["session"], re.M):
         ours = re.sub(r"^remlblup\b", f"{sys.executable} -m remlblup.cli", command)
-        done = subprocess.run(ours, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(ours, shell=True, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"{where}, block at line {line}: exit code {done.returncode} of {command}\n{done.stdout}")
+            raise SystemExit(f"{where}, block at line {line}: exit code {done.returncode} of {command}\n{done.stderr}")
         shown.append(f"$ {command}\n{tidy(done.stdout)}".rstrip())
     return "```console\n" + "\n".join(shown) + "\n```\n"
 

@@ -14,6 +14,7 @@ from remlblup.errors import OptionError, choose
 from remlblup.fit.describe import Description
 from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
+from remlblup.linalg.threads import single_threaded
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
@@ -85,6 +86,7 @@ class MixedModel:
     def _equations(self) -> MixedModelEquations:
         return MixedModelEquations(self.specification, self.engine)
 
+    @single_threaded
     def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,
             fix: Mapping[str, Any] | None = None, constrain: bool = True, max_iterations: int | None = None,
             tolerance: float = 1e-8, progress: bool | None = None) -> Fit:  # fmt: skip
@@ -130,6 +132,7 @@ class MixedModel:
         optimum = Loop(self._equations, options, starts, fixed, _reporter(progress)).run()
         return Fit(self._equations, optimum, options)
 
+    @single_threaded
     def solve(self, variances: Mapping[str, Any], *, method: str = "REML") -> Solved:
         """Henderson's mixed model equations at known variances: β̂, û, standard errors, PEV, reliability.
 
@@ -142,6 +145,7 @@ class MixedModel:
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
         return Solved(self._equations, self._equations.solve(theta, ml=method == "ML"), method)
 
+    @single_threaded
     def loglik(self, variances: Mapping[str, Any], *, method: str = "REML") -> float:
         """The (RE)ML log-likelihood at given variances, with all constants."""
         choose("method", method, METHODS)

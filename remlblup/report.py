@@ -131,8 +131,9 @@ summary { cursor: pointer; font-weight: 600; }
 details { margin-top: 1.6rem; }
 footer { margin-top: 2rem; font-size: .85rem; color: #555; }
 @media (max-width: 40rem) { body { font-size: 15px; } table { font-size: .85rem; } }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; }
-  .plots { grid-template-columns: 1fr 1fr; } table { break-inside: auto; } tr { break-inside: avoid; } }
+@media print { body { max-width: none; padding: 0; font-size: 9.5pt; } .plots { grid-template-columns: 1fr 1fr; }
+  .scroll { overflow: visible; break-inside: avoid; margin-bottom: .8rem; } tr { break-inside: avoid; }
+  th, td, th.n, td.n { padding-top: .12rem; padding-bottom: .12rem; } }
 """
 
 

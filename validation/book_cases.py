@@ -89,6 +89,6 @@ def _three_records(case: str) -> list[Comparison]:
         "PEV": (solution.pev, [2 / 5 + 16 / 25 * 15 / 11, 2 / 3 + 4 / 9 * 15 / 11]),
     }
     return [
-        compare_vector(case, name, pd.Series(ours), pd.Series(theirs, dtype=float), 14.0)
+        compare_vector(case, name, pd.Series(ours), pd.Series(theirs, dtype=float), 12.0)
         for name, (ours, theirs) in by_hand.items()
     ]

@@ -116,7 +116,7 @@ def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
         if not wrong.any():
             frame[name] = values
         elif wrong.mean() < 1.0 - MOSTLY:
-            first = wrong.idxmax()
+            first = int(np.argmax(wrong.to_numpy()))
             notes.append(
                 f"'{name}' is read as text because of {some(column[wrong].unique(), 3)} (first in line {first + 2})"
             )

@@ -15,6 +15,7 @@ from remlblup.fit.functions import Estimate, evaluate
 from remlblup.fit.satterthwaite import satterthwaite, within_reach
 from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
+from remlblup.linalg.threads import single_threaded
 from remlblup.reml.convergence import Convergence
 from remlblup.reml.history import history_table
 from remlblup.reml.loop import Optimum, Options
@@ -102,6 +103,7 @@ class Fit(Solved, StatsmodelsNames):
         return "Satterthwaite" if usable else "residual"
 
     @cached_property
+    @single_threaded
     def fixed_effects(self) -> pd.DataFrame:
         """Indexed by coefficient: estimate, std_error, df, t, p_value, lower, upper (95 %).
 

@@ -12,6 +12,7 @@ from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.equations.prediction_error import fixed_covariance, level_covariances
 from remlblup.fit import tables
 from remlblup.fit.predict import predict
+from remlblup.linalg.threads import single_threaded
 from remlblup.model.specification import Specification
 from remlblup.reml.likelihood import asreml_convention, log_likelihood, nlme_convention
 from remlblup.structure.base import Array
@@ -64,6 +65,7 @@ class Solved:
     # -- likelihood --------------------------------------------------------------------------
 
     @cached_property
+    @single_threaded
     def loglik(self) -> float:
         """Log-likelihood with all constants: −½[(n−p) log 2π + log|V| + log|X'V⁻¹X| + y'Py] for REML."""
         ml = self.method == "ML"
@@ -93,11 +95,13 @@ class Solved:
         return work if fixed.transform is None else fixed.transform @ work
 
     @cached_property
+    @single_threaded
     def beta_covariance(self) -> Array:
         """var(β̂) = (X'V⁻¹X)⁻¹, (p, p)."""
         return fixed_covariance(self._equations, self._solution)
 
     @cached_property
+    @single_threaded
     def _level_covariances(self) -> list[Array]:
         return level_covariances(self._equations, self._solution)
 
@@ -154,6 +158,7 @@ class Solved:
 
     # -- prediction --------------------------------------------------------------------------
 
+    @single_threaded
     def predict(self, new: Any = None, include: Any = None, new_levels: str = "error", se: bool = True) -> pd.DataFrame:
         """Predictions Xβ̂ + Zû for new records, with standard errors.
 

@@ -58,7 +58,8 @@ def plot_random_effects(
     n = len(table)
     rank = np.arange(1, n + 1)
     estimate = table["estimate"].to_numpy(dtype=float)
-    half = Z95 * table["std_error"].to_numpy(dtype=float)
+    # With a negative variance component (constrain=False) a PEV can be negative: no interval then.
+    half = Z95 * table["std_error"].where(table["pev"] >= 0.0).to_numpy(dtype=float)
 
     ax = axes(ax, (6.4, min(max(2.2, 1.3 + 0.2 * n), 8.0) if n <= LABELLED else 4.8))
     ax.axvline(0.0, color=GREY, lw=1, zorder=2.5)
@@ -104,7 +105,13 @@ def ribbon(half: np.ndarray) -> np.ndarray:
     """Half widths of the ribbon at every rank: medians over slices of neighbours, joined by lines."""
     rank = np.arange(len(half))
     slices = np.array_split(rank, int(np.clip(len(rank) // 20, *SLICES)))
-    return np.interp(rank, [s.mean() for s in slices], [np.nanmedian(half[s]) for s in slices])
+    return np.interp(rank, [s.mean() for s in slices], [median(half[s]) for s in slices])
+
+
+def median(values: np.ndarray) -> float:
+    """Median of the values there are."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else float("nan")
 
 
 def _titles(ax: Axes, fit: Solved, table: pd.DataFrame, name: str) -> None:
@@ -112,6 +119,8 @@ def _titles(ax: Axes, fit: Solved, table: pd.DataFrame, name: str) -> None:
     several = len(fit.specification.random[term_index(fit.specification, term)].structure.effects) > 1
     below = f"{len(table):,} levels"
     below += ", 95 % prediction intervals" + (" (median width of neighbours)" if len(table) > DRAWN else "")
+    if (table["pev"] < 0.0).all():
+        below = f"{len(table):,} levels, no intervals: the variance component is negative"
     if not table["estimate"].any() and not table["std_error"].any():
         below = f"{len(table):,} levels, all zero: the variance is on its boundary"
         ax.set_xlim(-1, 1)

@@ -10,6 +10,7 @@ from remlblup.plot.style import BLUE, GREY, VERMILION, axes, shorten, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
     from remlblup.fit.solved import Solved
 
@@ -45,7 +46,7 @@ def plot_residuals(fit: Solved, ax: Axes | None = None) -> Axes:
         counts = ax.hexbin(x, y, gridsize=60, mincnt=1, bins="log", cmap=_blues(), linewidths=0, rasterized=True)
         bar = ax.figure.colorbar(counts, ax=ax, pad=0.02, aspect=30)
         bar.set_label("records", fontsize=9)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     else:
         size = 18 if n <= 300 else 9
         ax.scatter(x, y, s=size, color=BLUE, alpha=0.7 if n <= 300 else 0.45, linewidths=0, rasterized=n > 1000)
@@ -60,7 +61,7 @@ def plot_residuals(fit: Solved, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _blues():
+def _blues() -> Colormap:
     """White to blue without the palest shades, which vanish on paper."""
     import matplotlib as mpl
     from matplotlib.colors import ListedColormap

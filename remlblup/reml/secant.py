@@ -15,7 +15,9 @@ from remlblup.reml.step import Newton
 from remlblup.structure.base import Array
 
 # Newton decrement below which ℓ is close enough to quadratic for its curvature to be learnt.
-QUADRATIC = 1.0
+QUADRATIC = 0.1
+# A step that leaves less than this share of the gradient needs no help.
+FAST = 0.05
 # M is used while every eigenvalue of the corrected curvature, relative to the model's, lies between these.
 LEAST, MOST = 0.01, 100.0
 
@@ -25,12 +27,16 @@ class Secant:
 
     def __init__(self) -> None:
         self.last: Newton | None = None
+        self.decrement = np.inf
+        self.slow = False
         self.correction: Array | None = None
 
     def learn(self, now: Newton, decrement: float) -> None:
         """Take in the quadratic model at a new iterate, in the coordinates of its step."""
         last, self.last = self.last, now
-        if last is None or last.signature != now.signature or decrement > QUADRATIC:
+        before, self.decrement = self.decrement, decrement
+        self.slow = decrement > FAST**2 * before
+        if last is None or last.signature != now.signature or max(before, decrement) > QUADRATIC:
             self.correction = None
             return
         change, slope = now.x - last.x, now.gradient - last.gradient
@@ -47,8 +53,8 @@ class Secant:
             self.correction = M + np.outer(missed, missed) / along
 
     def corrected(self) -> Newton | None:
-        """The last quadratic model with what was learnt, if that is trustworthy."""
-        if self.last is None or self.correction is None or not self.last.free.any():
+        """The last quadratic model with what was learnt, if that is needed and trustworthy."""
+        if self.last is None or self.correction is None or not self.slow or not self.last.free.any():
             return None
         block = np.ix_(self.last.free, self.last.free)
         try:

@@ -26,7 +26,7 @@ class Case:
         out: dict[str, object] = {}
         for k, (name, term) in enumerate(zip(self.names, self.oracle.terms, strict=True)):
             sigma = self.oracle.sigma(k, theta)
-            out[name] = float(sigma[0, 0]) if term.kind == "id" else sigma
+            out[name] = float(sigma[0, 0]) if term.kind == "id" else sigma  # one number is enough for id
         return out | {"residual": float(theta[-1])}
 
 
@@ -68,7 +68,8 @@ def animals(seed: int) -> tuple[pd.DataFrame, rb.Pedigree, np.ndarray, np.ndarra
         {"y": y, "x": x, "animal": ids[recorded], "ak": recorded, "dam": ids[dam_of], "w": rng.uniform(0.5, 2, len(y))}
     )
     parent = lambda p: [None if k < 0 else int(ids[k]) for k in p]  # noqa: E731
-    return frame, rb.Pedigree([int(i) for i in ids], parent(sires), parent(dams)), A, ids
+    pedigree = rb.Pedigree([int(i) for i in ids], parent(sires), parent(dams))
+    return frame, pedigree, A, ids
 
 
 def _case(formula, d, X, terms, names, points, weights=None, **options) -> Case:
@@ -82,7 +83,7 @@ def _factor(column) -> tuple[np.ndarray, np.ndarray]:
     return dummies(codes), np.eye(codes.max() + 1)
 
 
-NAMES = ("id", "crossed", "us2", "us3", "diag2", "site", "vm", "vm_us", "two_us", "wide")
+NAMES = ("id", "crossed", "us2", "us3", "diag2", "site", "site_id", "vm", "vm_us", "two_us", "wide")
 
 
 @cache
@@ -110,6 +111,9 @@ def case(name: str) -> Case:
         case "diag2":
             terms = [Term([G, Gx], IG, "diag")]
             return _case("y ~ x + (1 + x || g)", d, X, terms, ("1 + x || g",), [[1.8, 0.6, 1.3], [1e-5, 8.0, 0.7]])
+        case "site_id":
+            terms = [Term([G * dummies(d["sk"])[:, [k]] for k in range(3)], IG, "id")]
+            return _case("y ~ x + id(site | g)", d, X, terms, ("id(site | g)",), [[1.4, 0.9]])
         case "site":
             S = dummies(d["sk"])
             terms = [Term([G * S[:, [k]] for k in range(3)], IG, "diag")]
@@ -130,8 +134,9 @@ def case(name: str) -> Case:
     Xa = np.column_stack([np.ones(len(a)), xa])
     if name == "vm":
         D, ID = _factor(a["dam"])
-        return _case("y ~ x + (1 | vm(animal, A)) + (1 | dam)", a, Xa, [Term([Za], A), Term([D], ID)],
-                     ("vm(animal, A)", "dam"), [[1.5, 0.3, 1.0], [20.0, 1e-4, 0.5]], "w", relationships={"A": pedigree})  # fmt: skip
+        terms, names = [Term([Za], A), Term([D], ID)], ("vm(animal, A)", "dam")
+        points, known = [[1.5, 0.3, 1.0], [20.0, 1e-4, 0.5]], {"A": pedigree}
+        return _case("y ~ x + (1 | vm(animal, A)) + (1 | dam)", a, Xa, terms, names, points, "w", relationships=known)
     assert name == "vm_us"
     return _case("y ~ x + (1 + x | vm(animal, A))", a, Xa, [Term([Za, Za * xa[:, None]], A, "us")],
                  ("1 + x | vm(animal, A)",), [[1.5, -0.4, 0.7, 1.0]], relationships={"A": pedigree})  # fmt: skip

@@ -106,21 +106,21 @@ def test_dependent_columns_of_x_are_set_aside():
 
 def test_singular_diagonal_or_wrong_shapes_are_named():
     y, X, Z, G, R = problem()
-    with pytest.raises(rb.NotPositiveDefiniteError, match="^G"):
+    with pytest.raises(rb.NotPositiveDefiniteError, match=r"^G"):
         rb.henderson(y, X, Z, np.zeros((5, 5)), R)
-    with pytest.raises(rb.NotPositiveDefiniteError, match="^G"):
+    with pytest.raises(rb.NotPositiveDefiniteError, match=r"^G"):
         rb.henderson(y, X, Z, np.diag([1.0, 1, 1, 1, -1]), R)
-    with pytest.raises(rb.NotPositiveDefiniteError, match="^G"):
+    with pytest.raises(rb.NotPositiveDefiniteError, match=r"^G"):
         rb.henderson(y, X, Z, 0.0, R)
-    with pytest.raises(rb.NotPositiveDefiniteError, match="^R"):
+    with pytest.raises(rb.NotPositiveDefiniteError, match=r"^R"):
         rb.henderson(y, X, Z, G, -R)
     with pytest.raises(rb.DataError, match=r"^G.*\(4, 4\)"):
         rb.henderson(y, X, Z, np.eye(4), R)
-    with pytest.raises(rb.DataError, match="^R.*infinite"):
+    with pytest.raises(rb.DataError, match=r"^R.*infinite"):
         rb.henderson(y, X, Z, G, np.inf)
-    with pytest.raises(rb.DataError, match="^G is not symmetric"):
+    with pytest.raises(rb.DataError, match=r"^G is not symmetric"):
         rb.henderson(y, X, Z, G + np.triu(np.ones((5, 5)), 1), R)
-    with pytest.raises(rb.DataError, match="^Z"):
+    with pytest.raises(rb.DataError, match=r"^Z"):
         rb.henderson(y, X, Z[:-1], G, R)
     with pytest.raises(rb.DataError, match=r"response y.*0"):
         rb.henderson(np.r_[np.nan, y[1:]], X, Z, G, R)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from equations.models import NAMES, POINTS, animals, case, field
 
 import remlblup as rb
+from equations.models import NAMES, POINTS, animals, case, field
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.equations.prediction_error import level_covariances, variance_derivatives
 

@@ -48,9 +48,9 @@ def test_include_chooses_the_terms():
     cov = c.oracle.beta_covariance(theta)
     se = solved.predict(include=[])["std_error"]
     np.testing.assert_allclose(se, np.sqrt(np.einsum("ni,ij,nj->n", c.oracle.X, cov, c.oracle.X)), rtol=1e-9)
-    with pytest.raises(rb.VarianceError, match="'site'"):
+    with pytest.raises(rb.VarianceError, match=r"'site'"):
         solved.predict(include=["site"])
-    with pytest.raises(rb.DataError, match="include="):
+    with pytest.raises(rb.DataError, match=r"include="):
         solved.predict(include=3)
 
 
@@ -60,7 +60,7 @@ def test_excluded_terms_need_no_columns():
     np.testing.assert_allclose(
         solved.predict(new, include=["g"])["prediction"], solved.predict(include=["g"])["prediction"]
     )
-    with pytest.raises(rb.DataError, match="'h'"):
+    with pytest.raises(rb.DataError, match=r"'h'"):
         solved.predict(new)
 
 
@@ -96,8 +96,17 @@ def test_animals_without_records_are_predicted():
 def test_new_levels_of_a_fixed_factor_are_refused():
     _, solved = fitted("wide")
     new = field(11).assign(site=lambda d: d["site"].where(d.index != 4, "d"))
-    with pytest.raises(rb.DataError, match="'site'.*'d'"):
+    with pytest.raises(rb.DataError, match=r"'site'.*'d'"):
         solved.predict(new)
+
+
+@pytest.mark.parametrize(
+    "term", ["C(site)", "C(site, contr.sum)", "C(site, contr.treatment('c'))", "site:x", "x * C(site)"]
+)
+def test_new_levels_of_a_coded_fixed_factor_are_refused(term):
+    fit = rb.MixedModel(f"y ~ {term} + (1 | g)", field(11)).fit()
+    with pytest.raises(rb.DataError, match=r"site.*'d'"):
+        fit.predict(field(11).head(3).assign(site="d"))
 
 
 def test_a_subset_of_the_levels_keeps_the_coding():
@@ -130,9 +139,9 @@ def test_missing_values_and_columns_in_new_data():
     _, solved = fitted("crossed")
     new = field(11).head(4)
     new.loc[2, "x"] = np.nan
-    with pytest.raises(rb.DataError, match="missing.*2"):
+    with pytest.raises(rb.DataError, match=r"missing.*2"):
         solved.predict(new)
-    with pytest.raises(rb.DataError, match="'x'"):
+    with pytest.raises(rb.DataError, match=r"'x'"):
         solved.predict(new.drop(columns="x"))
 
 
@@ -146,12 +155,12 @@ def test_a_model_from_matrices_has_no_new_data():
     model = rb.MixedModel.from_matrices(c.oracle.y, c.oracle.X, [c.oracle.terms[0].Z[0]])
     solved = model.solve({"u1": 1.7, "residual": 1.2})
     np.testing.assert_allclose(solved.predict()["prediction"], solved.fitted)
-    with pytest.raises(rb.DataError, match="matrices"):
+    with pytest.raises(rb.DataError, match=r"matrices"):
         solved.predict(pd.DataFrame({"x": [1.0]}))
 
 
 def test_new_data_as_a_mapping():
-    c, solved = fitted("us2")
+    _, solved = fitted("us2")
     out = solved.predict({"x": [0.5], "g": ["g1"]})
     assert out["prediction"][0] == pytest.approx(
         solved.predict(pd.DataFrame({"x": [0.5], "g": ["g1"]}))["prediction"][0]

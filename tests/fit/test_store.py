@@ -72,6 +72,20 @@ def test_custom_index(tmp_path, index):
     assert list(back.residuals.index) == [v for k, v in enumerate(index) if k != 3]
 
 
+def test_index_of_dates(tmp_path):
+    d = field(11).set_index(pd.date_range("2020-01-01", periods=48))
+    back = round_trip(rb.MixedModel("y ~ x + (1 | g)", d).fit(), tmp_path)
+    assert back.residuals.index.equals(d.index)
+
+
+def test_aliased_columns_of_matrices_are_remembered(tmp_path):
+    c = case("id")
+    X = np.column_stack([c.oracle.X, 2 * c.oracle.X[:, 1]])
+    fit = rb.MixedModel.from_matrices(c.oracle.y, X, [c.oracle.terms[0].Z[0]]).fit()
+    assert fit.aliased == ("x2",)
+    assert round_trip(fit, tmp_path).aliased == ("x2",)
+
+
 @pytest.mark.parametrize("name", ["us3", "diag2", "site", "vm_us", "wide"])
 def test_structures(tmp_path, name):
     round_trip(case(name).model.fit(), tmp_path)

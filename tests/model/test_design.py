@@ -202,6 +202,20 @@ def test_combination_of_factors_has_a_level_per_cell_that_occurs():
     assert np.array_equal(term.columns[0].toarray(), levels(cells))
 
 
+def test_labels_with_a_colon_do_not_merge_cells():
+    d = frame().head(8).assign(a=["x:y", "x:y", "x", "x"] * 2, b=["z", "w", "y:z", "w"] * 2)
+    (term,) = random("y ~ 1 + (1 | a:b)", d)
+    assert term.q == 4
+
+
+def test_labels_that_differ_by_blanks_are_one_level():
+    d = frame()
+    d["g"] = [g + " " * (k % 2) for k, g in enumerate(d["g"])]
+    solved = rb.MixedModel("y ~ x + (1 | g)", d).solve({"g": 1.0, "residual": 1.0})
+    assert solved.random_effects["level"].is_unique
+    np.testing.assert_allclose(solved.predict(d)["prediction"], solved.fitted)
+
+
 def test_nested_is_the_sum_of_its_terms():
     d = frame()
     nested, apart = random("y ~ 1 + (1 | a/g)", d), random("y ~ 1 + (1 | a) + (1 | a:g)", d)

@@ -68,7 +68,7 @@ def test_a_spelling_shared_by_two_terms_is_not_guessed():
     assert parameters.index("g") == 0  # its own name
     assert parameters.index("0 + x | g") == 1
     both = rb.MixedModel("y ~ 1 + (0 + x | g) + us(1 + x | g)", d).specification.parameters
-    with pytest.raises(VarianceError, match="'g' is not a term"):
+    with pytest.raises(VarianceError, match=r"'g' is not a term"):
         both.index("g")
 
 
@@ -141,9 +141,9 @@ def test_semidefinite_matrices_are_accepted():
 
 def test_messages_name_the_argument():
     model = case("id").model
-    with pytest.raises(VarianceError, match="^start: g"):
+    with pytest.raises(VarianceError, match=r"^start: g"):
         model.fit(start={"g": -1.0})
-    with pytest.raises(VarianceError, match="^fix: g"):
+    with pytest.raises(VarianceError, match=r"^fix: g"):
         model.fit(fix={"g": -1.0})
 
 

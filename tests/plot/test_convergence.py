@@ -58,7 +58,7 @@ def test_a_given_axes_is_used_and_nothing_shown(sleep, monkeypatch):
     import matplotlib.pyplot as plt
 
     monkeypatch.setattr(plt, "show", lambda *a, **k: pytest.fail("show() was called"))
-    figure, axes = plt.subplots(1, 2)
+    _, axes = plt.subplots(1, 2)
     assert sleep.plot_convergence(ax=axes[1]) is axes[1]
     assert not axes[0].lines
     assert len(plt.get_fignums()) == 1

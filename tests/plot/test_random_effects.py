@@ -79,6 +79,17 @@ def test_a_boundary_variance_says_so(boundary):
     assert any("boundary" in t.get_text() for t in ax.texts)
 
 
+def test_a_negative_variance_has_no_intervals():
+    model = rb.MixedModel("Yield ~ 1 + (1 | Batch)", rb.datasets.load("dyestuff2"))
+    fit = model.fit(constrain=False)
+    assert fit.theta[0] < 0
+    ax = fit.plot_random_effects()
+    assert len(blups(ax)) == 6
+    bars = next(c for c in ax.collections if isinstance(c, LineCollection)).get_segments()
+    assert not any(len(b) and np.isfinite(b).all() for b in bars)
+    assert any("negative" in t.get_text() for t in ax.texts)
+
+
 def test_solved_models_can_be_drawn(slopes, sleep):
     ax = plot_random_effects(slopes.solve(sleep.variances))
     np.testing.assert_allclose(blups(ax), blups(sleep.plot_random_effects()), rtol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.optimize
-from equations.models import NAMES, case
+from equations.models import NAMES, animals, case
 from oracle import Oracle, Term, dummies
 
 import remlblup as rb
@@ -20,6 +20,18 @@ def newton_decrement(c, theta, ml: bool, free) -> float:
     g = c.oracle.score(theta, ml)[free]
     H = c.oracle.average_information(theta)[np.ix_(free, free)]
     return float(g @ np.linalg.solve(H, g))
+
+
+@pytest.mark.parametrize("name", ["us2", "vm", "wide"])
+def test_both_engines_end_at_one_optimum(name):
+    spec = case(name).model.specification
+    options = {"weights": spec.records.weights, "relationships": {"A": animals(5)[1]}}
+    one, other = (
+        rb.MixedModel(spec.formula.text, spec.records.frame, engine=e, **options).fit() for e in ("dense", "sparse")
+    )
+    np.testing.assert_allclose(one.theta, other.theta, rtol=1e-7, atol=1e-9)
+    assert one.loglik == pytest.approx(other.loglik, rel=1e-12)
+    pd.testing.assert_frame_equal(one.random_effects, other.random_effects, rtol=1e-6, atol=1e-8)
 
 
 @METHODS
@@ -178,7 +190,7 @@ def test_correlation_of_one(seed, slope, correlation, method):
     assert on_edge == (fit.status[:3] == ("boundary",) * 3)
     if on_edge:
         assert any("g" in b for b in fit.convergence.boundary)
-        values, vectors = np.linalg.eigh(sigma)
+        _, vectors = np.linalg.eigh(sigma)
         g = oracle.score(fit.theta, ml)
         S = np.array([[g[0], g[1] / 2], [g[1] / 2, g[2]]])
         assert vectors[:, 0] @ S @ vectors[:, 0] <= 1e-5
@@ -215,6 +227,40 @@ def test_a_natural_step_that_leaves_the_cone_is_taken_otherwise(seed, slope, cor
         assert np.linalg.eigvalsh([[s[0], s[1]], [s[1], s[2]]])[0] > -1e-10 * s[0]
 
 
+@METHODS
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_matrix_of_rank_one(seed, method):
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(5), 8)
+    x, z = rng.normal(size=(2, len(g)))
+    u = rng.normal(size=(5, 1)) @ rng.normal(size=(1, 3))
+    y = u[g, 0] + u[g, 1] * x + u[g, 2] * z + rng.normal(0, 0.8, len(g))
+    G, X = dummies(g), np.column_stack([np.ones_like(x), x, z])
+    oracle = Oracle(y, X, [Term([G, G * x[:, None], G * z[:, None]], np.eye(5), "us")])
+    model = rb.MixedModel("y ~ x + z + (1 + x + z | g)", pd.DataFrame({"y": y, "x": x, "z": z, "g": g}))
+    fit = model.fit(method=method)
+    ml, triangle = method == "ML", np.tril_indices(3)
+
+    def negative(v):
+        L = np.zeros((3, 3))
+        L[triangle] = v[:6]
+        return -oracle.loglik([*(L @ L.T)[triangle], np.exp(v[6])], ml)
+
+    starts = [[1, 0, 1, 0, 0, 1, 0], [1, -0.5, 0.2, 0.5, 0, 0.2, -0.5]]
+    best = -min(scipy.optimize.minimize(negative, s, method="BFGS", options={"gtol": 1e-5}).fun for s in starts)
+    assert fit.converged
+    assert fit.status[:6] == ("boundary",) * 6
+    assert fit.loglik == pytest.approx(best, abs=1e-6)
+    assert np.linalg.eigvalsh(fit.covariance("g"))[0] > -1e-10
+
+
+@pytest.mark.parametrize("held", [{"var(x)": 0.0}, {"var(x)": 1e-4}])
+def test_a_matrix_held_in_part_stays_positive_semidefinite(held):
+    fit = case("us2").model.fit(fix={"g": held})
+    assert np.linalg.eigvalsh(fit.covariance("g"))[0] >= -1e-10
+    assert fit.converged
+
+
 # -- without constraints -----------------------------------------------------------------------
 
 
@@ -248,6 +294,20 @@ def test_unconstrained_components_may_be_negative(method, within):
     assert free.loglik == pytest.approx(-best.fun, abs=1e-9)
     np.testing.assert_allclose(free.theta, best.x, rtol=1e-5)
     np.testing.assert_allclose(oracle.score(free.theta, ml), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_an_unconstrained_matrix_may_be_indefinite(seed):
+    model, oracle = boundary_model(seed, 0.0, 0.0, q=8)
+    kept, free = (model.fit(constrain=c) for c in (True, False))
+    assert free.converged
+    assert free.status == ("free",) * 4
+    assert free.loglik >= kept.loglik - 1e-9
+    if np.linalg.eigvalsh(free.covariance("g"))[0] < 0:
+        assert free.loglik > kept.loglik + 1e-6
+    assert free.loglik == pytest.approx(oracle.loglik(free.theta), rel=1e-11)
+    size = np.sqrt(np.diag(oracle.expected_information(free.theta)))
+    np.testing.assert_allclose(oracle.score(free.theta) / size, 0, atol=1e-6)
 
 
 def test_unconstrained_is_the_same_where_the_optimum_is_inside():

@@ -88,6 +88,22 @@ def test_confounded_terms_can_be_held_apart():
     assert fit.theta[0] == pytest.approx(single.theta[0] - 0.1, rel=1e-5)
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_a_residual_variance_that_goes_to_zero_is_not_converged(noise):
+    d = field(3)
+    d["y"] = 1.7 * d["gk"] + 0.3 + noise * d["z"]
+    fit = rb.MixedModel("y ~ 1 + (1 | g)", d).fit()
+    at_floor = fit.theta[1] > 2 * np.var(noise * d["z"])
+    assert not (fit.converged and at_floor)
+    if at_floor:
+        assert "residual variance" in fit.convergence.reason
+
+
+def test_a_fixed_value_that_cannot_be_is_named():
+    with pytest.raises(rb.RemlBlupError, match="fix"):
+        case("us2").model.fit(fix={"g": {"cov(Intercept, x)": 50.0}})
+
+
 # -- fix and start -------------------------------------------------------------------------------
 
 

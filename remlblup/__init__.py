@@ -1,9 +1,9 @@
 """remlblup: variance components by REML and BLUPs from Henderson's mixed model equations.
 
-    import remlblup as rb
-    model = rb.MixedModel("bwt ~ sex + (1 | vm(animal, A))", data, relationships={"A": pedigree})
-    fit = model.fit()
-    print(fit.summary())
+import remlblup as rb
+model = rb.MixedModel("bwt ~ sex + (1 | vm(animal, A))", data, relationships={"A": pedigree})
+fit = model.fit()
+print(fit.summary())
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .cases import Case, Outcome
+    from remlblup.validation.cases import Case, Outcome
 
 GROUPS = ("books", "statsmodels", "reference")
 
@@ -60,7 +60,7 @@ def collect(only: str | None = None, reference: str | None = None) -> tuple[list
     only : {"books", "statsmodels", "reference"}, optional
     reference : path of the reference folder, optional
     """
-    from . import book_cases, reference_cases, statsmodels_cases
+    from remlblup.validation import book_cases, reference_cases, statsmodels_cases
 
     cases: list[Case] = []
     lines: list[str] = []
@@ -80,8 +80,8 @@ def collect(only: str | None = None, reference: str | None = None) -> tuple[list
 
 
 def _run_and_print(cases: Sequence[Case], skipped: Sequence[str], verbose: bool, out: str | None) -> int:
-    from . import table
-    from .cases import run_case
+    from remlblup.validation import table
+    from remlblup.validation.cases import run_case
 
     outcomes: list[Outcome] = []
     if cases:

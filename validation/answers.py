@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .compare import Comparison, Verdict, compare_number, compare_vector, failure
-from .standing import Standing, standing, variances_of
+from remlblup.validation.compare import Comparison, Verdict, compare_number, compare_vector, failure
+from remlblup.validation.standing import Standing, standing, variances_of
 
 if TYPE_CHECKING:
     from remlblup import Fit, MixedModel, Solved

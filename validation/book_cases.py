@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from remlblup import MixedModel, Pedigree, datasets, henderson
-
-from .cases import Case
-from .compare import Comparison, compare_number, compare_vector
+from remlblup.validation.cases import Case
+from remlblup.validation.compare import Comparison, compare_number, compare_vector
 
 _TERM = "vm(animal, A)"
 _FORMULA = f"gain ~ 0 + sex + (1 | {_TERM})"

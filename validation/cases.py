@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .compare import Comparison, failure
+from remlblup.validation.compare import Comparison, failure
 
 
 @dataclass(frozen=True)

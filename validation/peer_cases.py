@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from remlblup import MixedModel, Pedigree
-
-from .answers import Answer, Digits, compare_answer
-from .cases import Case
-from .compare import Comparison
-from .reference_files import read_answer_file, read_data
-from .reference_table import GRYPHON
+from remlblup.validation.answers import Answer, Digits, compare_answer
+from remlblup.validation.cases import Case
+from remlblup.validation.compare import Comparison
+from remlblup.validation.reference_files import read_answer_file, read_data
+from remlblup.validation.reference_table import GRYPHON
 
 _NOTE = (
     "LMMsolver was given A⁻¹ cut down to the animals with records, which is not the inverse of their A:"

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from remlblup import Fit, MixedModel, Pedigree
-
-from .answers import Answer, Digits, compare_answer, plain
-from .cases import Case
-from .compare import Comparison, compare_number, compare_vector
-from .reference_files import read_answer_file, read_data
-from .reference_table import ANIMAL, GRYPHON
+from remlblup.validation.answers import Answer, Digits, compare_answer, plain
+from remlblup.validation.cases import Case
+from remlblup.validation.compare import Comparison, compare_number, compare_vector
+from remlblup.validation.reference_files import read_answer_file, read_data
+from remlblup.validation.reference_table import ANIMAL, GRYPHON
 
 #: A printed figure comes from the program's stopping rule: its last digits are not the optimum's.
 PRINTED = Digits(loglik=6.0, components=5.0, component_errors=4.0, fixed=5.0, fixed_errors=5.0)

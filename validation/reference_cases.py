@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 
 from remlblup import Fit, MixedModel, Pedigree
-
-from . import peer_cases, published_cases
-from .answers import Answer, compare_answer
-from .cases import Case
-from .compare import Comparison, compare_vector
-from .reference_files import answers_of, read_answer_file, read_data
-from .reference_table import DENSE_ANSWERS, LME4_ANSWERS, Stored
+from remlblup.validation import peer_cases, published_cases
+from remlblup.validation.answers import Answer, compare_answer
+from remlblup.validation.cases import Case
+from remlblup.validation.compare import Comparison, compare_vector
+from remlblup.validation.reference_files import answers_of, read_answer_file, read_data
+from remlblup.validation.reference_table import DENSE_ANSWERS, LME4_ANSWERS, Stored
 
 #: Environment variable with the folder of the reference results.
 VARIABLE = "REMLBLUP_REFERENCE"

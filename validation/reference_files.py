@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .answers import Answer, Digits, component_keys, plain
+from remlblup.validation.answers import Answer, Digits, component_keys, plain
 
 if TYPE_CHECKING:
     from remlblup import Fit

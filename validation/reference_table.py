@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .reference_files import Where
+from remlblup.validation.reference_files import Where
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .compare import Comparison, Verdict, digits_agreed
+from remlblup.validation.compare import Comparison, Verdict, digits_agreed
 
 if TYPE_CHECKING:
     from remlblup import Fit, MixedModel

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from remlblup import MixedModel
-
-from .answers import Digits, compare_answer
-from .cases import Case
-from .compare import Comparison, skipped
-from .designs import DESIGNS, LiveDesign
+from remlblup.validation.answers import Digits, compare_answer
+from remlblup.validation.cases import Case
+from remlblup.validation.compare import Comparison, skipped
+from remlblup.validation.designs import DESIGNS, LiveDesign
 
 #: statsmodels' optimisers stop at a gradient near 1e-8: the log-likelihood is then exact, a variance to 6 digits.
 DIGITS = Digits(loglik=10.0, components=5.5, fixed=8.0, fixed_errors=6.5, effects=6.5)
@@ -31,7 +30,7 @@ def cases() -> list[Case]:
 
 
 def _compare(design: LiveDesign, method: str, case: str) -> list[Comparison]:
-    from .statsmodels_fit import best_fit, build, read
+    from remlblup.validation.statsmodels_fit import best_fit, build, read
 
     data = design.data()
     model = MixedModel(design.formula, data)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .answers import Answer, Digits, component_keys, plain
-from .designs import LiveDesign, Part
+from remlblup.validation.answers import Answer, Digits, component_keys, plain
+from remlblup.validation.designs import LiveDesign, Part
 
 if TYPE_CHECKING:
     from remlblup import Fit

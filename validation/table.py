@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .cases import Outcome
-from .compare import Comparison, Verdict
+from remlblup.validation.cases import Outcome
+from remlblup.validation.compare import Comparison, Verdict
 
 COLUMNS = ("quantity", "ours", "theirs", "difference", "digits", "required", "verdict")
 _QUANTITY = 52

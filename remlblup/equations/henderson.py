@@ -54,6 +54,8 @@ class Henderson:
 def henderson(y: Any, X: Any, Z: Any, G: Any, R: Any) -> Henderson:
     """Solve the mixed model equations for known G and R (Henderson 1950, 1975).
 
+    A small, direct computation, O(n³) for general R and G: for large models use `MixedModel.solve`.
+
     ``[X'R⁻¹X, X'R⁻¹Z; Z'R⁻¹X, Z'R⁻¹Z + G⁻¹] [β̂; û] = [X'R⁻¹y; Z'R⁻¹y]``
 
     Parameters
@@ -145,7 +147,9 @@ def expand(matrix: Any, size: int, name: str) -> Any:
     if value.ndim == 0:
         value = np.full(size, float(value))
     if value.shape not in ((size,), (size, size)):
-        raise DataError(f"{name} must be a number, {size} variances or a {size} x {size} matrix; its shape is {value.shape}.")
+        raise DataError(
+            f"{name} must be a number, {size} variances or a {size} x {size} matrix; its shape is {value.shape}."
+        )
     if not np.all(np.isfinite(value.data if sp.issparse(value) else value)):
         raise DataError(f"{name} has infinite or missing values.")
     return value

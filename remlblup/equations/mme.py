@@ -101,7 +101,9 @@ class MixedModelEquations:
         if sp.issparse(X):
             Xw = sp.csc_array(X.multiply(root[:, None]))
             normal, rhs = (Xw.T @ Xw), Xw.T @ (root * spec.y)
-            beta = np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs)) if spec.p > 1 else rhs / normal.toarray()[0]
+            beta = (
+                np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs)) if spec.p > 1 else rhs / normal.toarray()[0]
+            )
         else:
             beta = np.linalg.lstsq(root[:, None] * X, root * spec.y, rcond=None)[0]
         return beta, spec.y - X @ beta
@@ -117,7 +119,9 @@ class MixedModelEquations:
 
     def factors(self, theta: Array) -> list[tuple[Array, Array]]:
         """Λ_k and signs of every term at θ."""
-        return [d.structure.factor(part) for d, part in zip(self.random, self.spec.parameters.split(theta), strict=False)]
+        return [
+            d.structure.factor(part) for d, part in zip(self.random, self.spec.parameters.split(theta), strict=False)
+        ]
 
     def solve(self, theta: Array, *, ml: bool = False, factors: list[tuple[Array, Array]] | None = None) -> Solution:
         """Assemble and factorise C(θ), solve for β̂ and b̂.
@@ -136,13 +140,14 @@ class MixedModelEquations:
         self.at = None
         self.factor.factorize(self.layout.bases @ c)
         negative = sum(int((s < 0).sum()) * d.q for d, (_, s) in zip(self.random, factors, strict=True))
+        logdet_random = None
+        if ml or negative:
+            logdet_random, of_random = self._factorize_random(c)
+            # neg(C_bb) = neg(D) − neg(V): by Haynsworth's inertia formula V is positive definite iff they agree.
+            if of_random != negative:
+                raise NotPositiveDefiniteError("V is not positive definite at these variances.")
         if self.factor.n_negative != negative:
             raise NotPositiveDefiniteError("V is not positive definite at these variances.")
-        logdet_random = None
-        if ml:
-            layout, factor, _ = self.random_system
-            factor.factorize(layout.bases @ c)
-            logdet_random = factor.logdet
         rhs = sum(r * v for r, v in zip(rho, self._rhs, strict=True))
         b = self.factor.solve(self.to_factor(rhs, factors))
         effects = self.from_factor(b, factors)
@@ -150,8 +155,16 @@ class MixedModelEquations:
         weighted = self.residual.precision(phi, residual)
         quadratic = float(residual @ weighted) + self._penalty(b, factors)
         self.at = Solution(theta, factors, slots, rho, b, effects, residual, weighted, self.factor.logdet,
-                           logdet_random, quadratic)  # fmt: skip
+                           logdet_random if ml else None, quadratic)  # fmt: skip
         return self.at
+
+    def _factorize_random(self, c: Array) -> tuple[float, int]:
+        """log-determinant of the random block of C and its number of negative pivots."""
+        if not self.random:
+            return 0.0, 0
+        layout, factor, _ = self.random_system
+        factor.factorize(layout.bases @ c)
+        return factor.logdet, factor.n_negative
 
     def coefficients(self, slots: Array, rho: Array, signs: Array) -> Array:
         """c(θ): ρ_r λ_s λ_s' for the products, then the signs of D ⊗ K⁻¹."""
@@ -205,6 +218,9 @@ class MixedModelEquations:
         """
         self.require(solution)
         if solution.traces is not None:
+            return solution.traces
+        if ml and not self.random:
+            solution.traces = np.zeros((len(solution.rho), 1, 1))
             return solution.traces
         if ml:
             layout, factor, bases_t = self.random_system

@@ -86,7 +86,8 @@ def variance_derivatives(equations: MixedModelEquations, solution: Solution) -> 
             derivative[chunk, place] = np.einsum("cij,pij->cp", cross, design.structure.derivatives(parts[k]))
             start = end
         moments = [
-            np.einsum("nc,nc->c", fitted, D[:, None] * fitted if D.ndim == 1 else D @ fitted) for D in spec.residual.bases
+            np.einsum("nc,nc->c", fitted, D[:, None] * fitted if D.ndim == 1 else D @ fitted)
+            for D in spec.residual.bases
         ]
         derivative[chunk, spec.parameters.slices[-1]] = -(rho_dot @ np.array(moments)).T
     return variance, derivative

@@ -36,7 +36,8 @@ class Description:
         s = self.stats
         lines = [
             f"records          {self.records:,}",
-            f"fixed effects    {self.fixed:,}" + (f" ({self.aliased} aliased columns set aside)" if self.aliased else ""),
+            f"fixed effects    {self.fixed:,}"
+            + (f" ({self.aliased} aliased columns set aside)" if self.aliased else ""),
             f"random effects   {self.random:,}",
         ]
         lines += [f"  {name}: {t} x {q:,} levels, {structure}" for name, t, q, structure in self.terms]

@@ -62,7 +62,10 @@ def evaluate(expression: str, parameters: Parameters, theta: Array, covariance: 
         point = theta.astype(complex)
         point[i] += 1j * step
         gradient[i] = value(point).imag / step
-    estimate = float(np.real(value(theta.astype(complex))))
+    at_estimate = value(theta.astype(complex))
+    if not abs(at_estimate.imag) <= 1e-12 * abs(at_estimate):  # the root or logarithm of a negative number
+        return Estimate(expression, float("nan"), float("nan"))
+    estimate = float(at_estimate.real)
     spread = float(gradient @ covariance @ gradient)
     error = math.sqrt(spread) if spread > 0.0 and math.isfinite(spread) else float("nan")
     return Estimate(expression, estimate, error)
@@ -78,10 +81,17 @@ def translate(expression: str, parameters: Parameters) -> tuple[str, dict[str, i
     while position < len(text):
         found = next((n for n in ordered if _stands_at(text, n, position)), None)
         if found is None:
+            number = re.match(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?", text[position:])
+            if number:
+                out += number[0]
+                position += len(number[0])
+                continue
             word = re.match(r"[^\W\d]\w*", text[position:])
             if word and word[0] not in _FUNCTIONS:
                 known = [*parameters.terms, RESIDUAL]
-                raise FormulaError(f"'{word[0]}' in '{expression}' is not a term of this model. Terms: {some(known, 20)}.")
+                raise FormulaError(
+                    f"'{word[0]}' in '{expression}' is not a term of this model. Terms: {some(known, 20)}."
+                )
             step = len(word[0]) if word else 1
             out += text[position : position + step]
             position += step
@@ -101,7 +111,10 @@ def _stands_at(text: str, name: str, position: int) -> bool:
         return False
     before = text[position - 1] if position else ""
     after = text[position + len(name)] if position + len(name) < len(text) else ""
-    return not (re.match(r"[\w.]", before) and re.match(r"\w", name)) and not (re.match(r"[\w.(]", after) and re.match(r"\w", name[-1]))
+    # "(plate)" is a spelling of a term, but not in "sqrt(plate)".
+    return not (re.match(r"[\w.]", before) and re.match(r"[\w(]", name)) and not (
+        re.match(r"[\w.(]", after) and re.match(r"\w", name[-1])
+    )
 
 
 def component(parameters: Parameters, k: int, index: str | None, expression: str) -> int:
@@ -123,12 +136,18 @@ def component(parameters: Parameters, k: int, index: str | None, expression: str
         labels = [squeeze(e) for e in structure.effects]
         if all(p in labels for p in parts) and len(parts) in (1, 2):
             i, j = labels.index(parts[0]), labels.index(parts[-1])
-            for candidate in (f"var({labels[i]})" if i == j else "", f"cov({labels[j]},{labels[i]})", f"cov({labels[i]},{labels[j]})"):
+            for candidate in (
+                f"var({labels[i]})" if i == j else "",
+                f"cov({labels[j]},{labels[i]})",
+                f"cov({labels[i]},{labels[j]})",
+            ):
                 if candidate in names:
                     return names[candidate]
             if i == j and len(names) == 1:
                 return place.start
-    raise FormulaError(f"'[{index}]' in '{expression}' is not a parameter of this term. It has: {some(structure.names, 20)}.")
+    raise FormulaError(
+        f"'[{index}]' in '{expression}' is not a parameter of this term. It has: {some(structure.names, 20)}."
+    )
 
 
 def compiled(code: str, expression: str) -> Callable[[dict[str, complex]], complex]:
@@ -136,7 +155,9 @@ def compiled(code: str, expression: str) -> Callable[[dict[str, complex]], compl
     try:
         tree = ast.parse(code, mode="eval")
     except SyntaxError:
-        raise FormulaError(f"'{expression}' is not an expression that can be evaluated: check brackets and operators.") from None
+        raise FormulaError(
+            f"'{expression}' is not an expression that can be evaluated: check brackets and operators."
+        ) from None
 
     def run(node: ast.AST, values: dict[str, complex]) -> complex:
         match node:

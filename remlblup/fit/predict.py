@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,14 +59,16 @@ def included_terms(spec: Specification, include: Any) -> set[int]:
 def checked_frame(spec: Specification, frame: pd.DataFrame, included: set[int]) -> pd.DataFrame:
     """The new records, with every column they need and no missing value among them."""
     if spec.formula is None:
-        raise DataError("a model made from matrices has no formula to read new data with: predict with its own matrices.")
+        raise DataError(
+            "a model made from matrices has no formula to read new data with: predict with its own matrices."
+        )
     needed = [str(v) for v in spec.fixed.spec.required_variables] if spec.fixed.spec is not None else []
     for k in sorted(included):
         design = spec.random[k]
         assert design.term is not None
         needed += list(design.term.group.factors)
         needed += [] if design.spec is None else [str(v) for v in design.spec.required_variables]
-    require_columns(frame, needed, "prediction")
+    require_columns(frame, needed, "the prediction", "the new data")
     missing = frame[list(dict.fromkeys(needed))].isna().any(axis=1)
     if missing.any():
         raise DataError(f"the new data have missing values in row(s) {some(frame.index[missing])}: fill or drop them.")
@@ -83,18 +86,19 @@ def fixed_rows(spec: Specification, frame: pd.DataFrame) -> Any:
 
 def check_categories(model_spec: Any, frame: pd.DataFrame) -> None:
     """Refuse levels of a fixed factor that the model has no coefficient for."""
+    variables = [str(v) for v in model_spec.required_variables]
     for factor, contrasts in model_spec.factor_contrasts.items():
-        if factor.expr in frame.columns:
-            name = factor.expr
-        else:
-            variables = [v for v in map(str, model_spec.variables_by_source.get("data", ())) if v in factor.expr]
-            name = next((v for v in variables if factor.expr in (f"C({v})", v)), "")
-        if not name:
+        # The factor itself, or coded: C(site), C(site, contr.sum), …
+        named = [v for v in variables if re.search(rf"(?<![\w.]){re.escape(v)}(?![\w.(])", factor.expr)]
+        if factor.expr not in named and not (len(named) == 1 and factor.expr.startswith("C(")):
             continue
+        name = factor.expr if factor.expr in named else named[0]
         known = {str(level) for level in contrasts.levels}
         unknown = sorted({str(v) for v in frame[name].unique()} - known)
         if unknown:
-            raise DataError(f"'{name}' has levels that were not in the data of the fit: {some(unknown)}. Known: {some(sorted(known))}.")
+            raise DataError(
+                f"'{name}' has levels that were not in the data of the fit: {some(unknown)}. Known: {some(sorted(known))}."
+            )
 
 
 def random_rows(spec: Specification, solution: Solution, frame: pd.DataFrame, included: set[int],

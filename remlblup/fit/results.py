@@ -70,12 +70,15 @@ class Fit(Solved, StatsmodelsNames):
         free = np.array([s == "free" for s in self.status])
         out = np.zeros((len(free), len(free)))
         if free.any():
-            H = self._optimum.point.information[np.ix_(free, free)]
+            block = np.ix_(free, free)
+            J = self._optimum.basis[block]
+            H = J.T @ self._optimum.point.information[block] @ J
             d = 1.0 / np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
-            if np.linalg.eigvalsh(H * np.outer(d, d))[0] > 1e-10:
-                out[np.ix_(free, free)] = np.outer(d, d) * np.linalg.inv(H * np.outer(d, d))
-            else:  # not identified: no standard error is better than a wild one
-                out[np.ix_(free, free)] = np.nan
+            scaled = H * np.outer(d, d)
+            # Not identified: no standard error is better than a wild one.
+            known = np.linalg.eigvalsh(scaled)[0] > 1e-10
+            inverse = np.outer(d, d) * np.linalg.inv(scaled) if known else np.full_like(scaled, np.nan)
+            out[block] = J @ inverse @ J.T
         return out
 
     @cached_property

@@ -80,7 +80,7 @@ class Solved:
 
     @property
     def loglik_nlme(self) -> float:
-        """ℓ + ½ log|X'X| (REML), as nlme and SAS print it; the same as `loglik` for ML."""
+        """ℓ + ½ log|X'X| (REML; see `reml.likelihood.nlme_convention`); the same as `loglik` for ML."""
         if self.method == "ML":
             return self.loglik
         return nlme_convention(self.loglik, tables.logdet_crossproduct(self.specification.fixed))
@@ -109,10 +109,10 @@ class Solved:
     def fixed_effects(self) -> pd.DataFrame:
         """Indexed by coefficient: estimate, std_error, df, t, p_value, lower, upper (95 %).
 
-        At known variances the degrees of freedom are n − p.
+        At known variances the test is normal: infinite degrees of freedom.
         """
-        df = np.full(len(self.beta), float(self.df_residual))
-        return tables.fixed_effects(self.specification.fixed, self.beta, self.beta_covariance, df, "residual")
+        df = np.full(len(self.beta), np.inf)
+        return tables.fixed_effects(self.specification.fixed, self.beta, self.beta_covariance, df, "known variances")
 
     @cached_property
     def random_effects(self) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,15 @@ from remlblup.equations.mme import MixedModelEquations
 from remlblup.errors import DataError
 from remlblup.fit.results import Fit
 from remlblup.model.specification import Specification, from_formula, from_matrices
+from remlblup.relationship import Pedigree, Relationship
+from remlblup.relationship.base import RelationshipBase
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion
 from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.score import score
 from remlblup.reml.start import residual_variance, unit_variances
-from remlblup.reml.step import Point
-from remlblup.relationship import Pedigree, Relationship
-from remlblup.relationship.base import RelationshipBase
+from remlblup.reml.step import Point, Space
 
 TABLES = ("variance_components", "fixed_effects", "random_effects", "history")
 
@@ -57,6 +58,7 @@ def to_dict(fit: Fit) -> dict[str, Any]:
                 "iterations": fit.convergence.iterations,
                 "boundary": list(fit.convergence.boundary),
                 "unidentified": list(fit.convergence.unidentified),
+                "collapsed": fit.convergence.collapsed,
                 "criteria": fit.convergence.table.to_dict("records"),
             },
             "loglik": fit.loglik,
@@ -130,11 +132,33 @@ def save_model(spec: Specification, folder: Path) -> dict[str, Any]:
         "residual": spec.residual.keyword,
         "weights": spec.records.weights,
         "columns": {c: column_type(frame[c]) for c in used},
-        "index": {"kind": label_kind(frame.index), "values": [clean(v) for v in frame.index.tolist()]}
-        if not frame.index.equals(pd.RangeIndex(len(frame)))
-        else None,
+        "index": save_index(frame.index),
         "relationships": {n: save_relationship(r, folder / "relationships" / f"{n}.csv") for n, r in names.items()},
     }
+
+
+def save_index(index: pd.Index) -> dict[str, Any] | None:
+    """The row labels as JSON; None for 0, 1, 2, …"""
+    if index.equals(pd.RangeIndex(len(index))):
+        return None
+    if isinstance(index, pd.MultiIndex):
+        levels = [save_index(index.get_level_values(k)) or list(range(len(index))) for k in range(index.nlevels)]
+        return {"kind": "multi", "values": levels}
+    if isinstance(index, pd.DatetimeIndex):
+        return {"kind": "datetime", "values": [v.isoformat() for v in index], "freq": index.freqstr}
+    plain = index.inferred_type in ("integer", "floating", "string", "boolean", "mixed-integer-float")
+    return {"kind": "plain", "values": [clean(v) if plain else str(v) for v in index.tolist()]}
+
+
+def load_index(saved: Any) -> pd.Index:
+    """Inverse of `save_index`."""
+    if isinstance(saved, list):
+        return pd.Index(saved)
+    if saved["kind"] == "multi":
+        return pd.MultiIndex.from_arrays([load_index(level) for level in saved["values"]])
+    if saved["kind"] == "datetime":
+        return pd.DatetimeIndex(saved["values"], freq=saved["freq"])
+    return pd.Index(saved["values"])
 
 
 def column_type(column: pd.Series) -> dict[str, Any]:
@@ -174,8 +198,21 @@ def write_matrix(matrix: Any, path: Path) -> list[int]:
 
 def read_matrix(path: Path, shape: Any) -> sp.csc_array:
     """Inverse of `write_matrix`."""
-    t = pd.read_csv(path, float_precision="round_trip")
+    t = read_table(path, {"row": "int", "column": "int", "value": "float"})
     return sp.csc_array((t["value"], (t["row"], t["column"])), shape=tuple(shape))
+
+
+def read_table(path: Path, types: dict[str, str]) -> pd.DataFrame:
+    """A CSV with columns of known types; numbers to the last digit."""
+    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    numpy_types = {"bool": bool, "int": np.int64, "float": np.float64}
+    columns = {}
+    for name, kind in types.items():
+        values = text[name].to_numpy(dtype=object)
+        if kind == "bool":
+            values = values == "True"
+        columns[name] = values.astype(numpy_types[kind]) if kind in numpy_types else text[name]
+    return pd.DataFrame(columns)
 
 
 def save_matrices(spec: Specification, folder: Path) -> dict[str, Any]:
@@ -186,7 +223,8 @@ def save_matrices(spec: Specification, folder: Path) -> dict[str, Any]:
         shape = write_matrix(d.columns[0], folder / f"Z{k + 1}.csv")
         saved = None if d.is_identity else save_relationship(d.relationship, folder / "relationships" / f"K{k + 1}.csv")
         terms.append({"name": d.name, "shape": shape, "relationship": saved})
-    return {"formula": None, "X": write_matrix(spec.fixed.matrix, folder / "X.csv"), "names": list(spec.fixed.names), "terms": terms}
+    return {"formula": None, "X": write_matrix(spec.fixed.matrix, folder / "X.csv"), "names": list(spec.fixed.names),
+            "aliased": list(spec.fixed.aliased), "terms": terms}  # fmt: skip
 
 
 # -- reading ---------------------------------------------------------------------------------
@@ -230,31 +268,34 @@ def restore(equations: MixedModelEquations, content: dict[str, Any]) -> Fit:
         Criterion(c["criterion"], float("nan") if c["value"] is None else c["value"], c["limit"], c["meaning"])
         for c in verdict["criteria"]
     )
-    convergence = Convergence(checks, verdict["reason"], tuple(verdict["boundary"]), tuple(verdict["unidentified"]), verdict["iterations"])
+    convergence = Convergence(checks, verdict["reason"], tuple(verdict["boundary"]), tuple(verdict["unidentified"]), verdict["iterations"],
+                              verdict["collapsed"])  # fmt: skip
     theta = iterations[-1].theta
     solution = equations.solve(theta, ml=options.ml)
     units = unit_variances(equations, residual_variance(equations))
     now = score(equations, solution, units, options.ml)
     point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {})
     status = np.array(content["status"])
-    return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed"), options)
+    space = Space(equations, status == "fixed", equations.spec.parameters.lower, units, options.constrain)
+    return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
+                                  space.invariant_basis(theta)), options)  # fmt: skip
 
 
 def load_model(model: dict[str, Any], folder: Path) -> Specification:
     """The specification a saved fit was made from."""
     if model["formula"] is None:
         return load_matrices(model, folder)
-    types = {"bool": "bool", "int": "int64", "float": "float64", "str": "str", "category": "str"}
-    frame = pd.read_csv(folder / "data.csv", dtype={c: types[t["type"]] for c, t in model["columns"].items()},
-                        keep_default_na=False, float_precision="round_trip")  # fmt: skip
+    frame = read_table(folder / "data.csv", {c: t["type"] for c, t in model["columns"].items()})
     for c, t in model["columns"].items():
         if t["type"] == "category":
             values = frame[c].map(int) if t["kind"] == "int" else frame[c].astype(object)
             categories = [int(v) for v in t["categories"]] if t["kind"] == "int" else t["categories"]
             frame[c] = pd.Categorical(values, categories=categories, ordered=t["ordered"])
     if model["index"] is not None:
-        frame.index = pd.Index(model["index"]["values"])
-    relationships = {n: load_relationship(r, folder / "relationships" / f"{n}.csv") for n, r in model["relationships"].items()}
+        frame.index = load_index(model["index"])
+    relationships = {
+        n: load_relationship(r, folder / "relationships" / f"{n}.csv") for n, r in model["relationships"].items()
+    }
     return from_formula(model["formula"], frame, relationships, model["residual"], model["weights"], "error")
 
 
@@ -271,11 +312,15 @@ def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:
 
 def load_matrices(model: dict[str, Any], folder: Path) -> Specification:
     """A model made from matrices."""
-    data = pd.read_csv(folder / "data.csv", float_precision="round_trip")
+    data = read_table(folder / "data.csv", {"y": "float", "weight": "float"})
     X = read_matrix(folder / "X.csv", model["X"])
     Z = [read_matrix(folder / f"Z{k + 1}.csv", t["shape"]) for k, t in enumerate(model["terms"])]
     K = [
-        None if t["relationship"] is None else load_relationship(t["relationship"], folder / "relationships" / f"K{k + 1}.csv")
+        None
+        if t["relationship"] is None
+        else load_relationship(t["relationship"], folder / "relationships" / f"K{k + 1}.csv")
         for k, t in enumerate(model["terms"])
     ]
-    return from_matrices(data["y"].to_numpy(), X, Z, K, [t["name"] for t in model["terms"]], data["weight"].to_numpy(), model["names"])
+    names = [t["name"] for t in model["terms"]]
+    spec = from_matrices(data["y"].to_numpy(), X, Z, K, names, data["weight"].to_numpy(), model["names"])
+    return replace(spec, fixed=replace(spec.fixed, aliased=tuple(model["aliased"])))

@@ -62,7 +62,7 @@ class Summary:
             rows.append(("Unconstrained", "components may be negative as long as V is positive definite"))
         conventions = f"{fit.loglik:.4f} with all constants, {fit.loglik_asreml:.4f} as ASReml"
         if fit.method == "REML":
-            conventions += f", {fit.loglik_nlme:.4f} as nlme"
+            conventions += f", {fit.loglik_nlme:.4f} with ½ log|X'X|"
         rows.append(("logL", conventions))
         rows.append(("AIC, BIC", f"{fit.aic:.3f}, {fit.bic:.3f} ({count(fit.n_parameters, 'parameter')})"))
         return rows

@@ -48,8 +48,11 @@ def random_effects(equations: MixedModelEquations, solution: Solution, covarianc
         prior = np.diag(design.structure.covariance(theta))
         k = np.asarray(design.relationship.diagonal)
         pev = np.einsum("qii->iq", cov)
+        variance = prior[:, None] * k[None, :]
+        # Without constraints Σ may be indefinite: such effects have no distribution and no errors.
+        pev = np.where((variance >= 0.0) & (pev >= -1e-9 * np.abs(variance)), np.maximum(pev, 0.0), np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
-            reliability = 1.0 - pev / (prior[:, None] * k[None, :])
+            reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)
         frames.append(
             pd.DataFrame(
                 {
@@ -57,7 +60,7 @@ def random_effects(equations: MixedModelEquations, solution: Solution, covarianc
                     "effect": np.repeat(design.structure.effects, design.q),
                     "level": np.tile(np.asarray(design.relationship.labels, dtype=object), design.t),
                     "estimate": u.ravel(),
-                    "std_error": np.sqrt(np.maximum(pev, 0.0)).ravel(),
+                    "std_error": np.sqrt(pev).ravel(),
                     "pev": pev.ravel(),
                     "reliability": reliability.ravel(),
                 }
@@ -118,5 +121,3 @@ def logdet_crossproduct(fixed: FixedDesign) -> float:
     X = fixed.work
     gram = (X.T @ X).toarray() if sp.issparse(X) else X.T @ X
     return float(np.linalg.slogdet(gram)[1]) - 2.0 * fixed.logdet_transform
-
-

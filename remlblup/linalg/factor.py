@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from remlblup.errors import OptionError, choose
+from remlblup.linalg.compilation import announce_compilation
 
 DENSE_LIMIT = 1000
 """Orders up to this one use the dense engine under ``engine="auto"``.
@@ -136,6 +137,7 @@ def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "
 
         return DenseFactor(indptr, indices, n)
     # Imported only here: the module brings numba, and its functions may have to be compiled.
+    announce_compilation()
     from remlblup.linalg.sparse import SparseFactor
 
     return SparseFactor(indptr, indices, n)

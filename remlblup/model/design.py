@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,7 @@ from remlblup.linalg.rank import independent_columns, whiten
 from remlblup.model.formula import Group, RandomTerm
 from remlblup.model.frame import require_columns
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
-from remlblup.relationship.labels import tidy
+from remlblup.relationship.labels import canonical, match, tidy
 from remlblup.structure.base import Structure
 
 # Up to this many records formulaic is asked for a dense X: cheaper than sparse for small models.
@@ -72,7 +73,7 @@ class RandomDesign:
 
     name: str
     structure: Structure
-    relationship: Relationship
+    relationship: RelationshipBase
     columns: tuple[sp.csr_array, ...]
     scale: np.ndarray
     term: RandomTerm | None = None
@@ -102,7 +103,7 @@ def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
     work, transform, logdet = matrix, None, 0.0
     if rank.smallest_ratio < ILL_CONDITIONED and len(kept) <= WIDEST_WHITENED:
         dense = matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)
-        work, transform, logdet = whiten(dense)
+        work, transform, logdet = whiten(dense, np.arange(dense.shape[1]))
     return FixedDesign(
         tuple(names[k] for k in kept),
         tuple(names[k] for k in rank.aliased),
@@ -118,7 +119,9 @@ def fixed_from_formula(fixed: str, frame: pd.DataFrame) -> FixedDesign:
     values = X.data if sp.issparse(X) else X
     if not np.all(np.isfinite(values)):
         bad = [n for k, n in enumerate(spec.column_names) if not np.all(np.isfinite(_column(X, k)))]
-        raise DataError(f"the fixed part has infinite or undefined values in {some(bad)}: correct the rows or the transform.")
+        raise DataError(
+            f"the fixed part has infinite or undefined values in {some(bad)}: correct the rows or the transform."
+        )
     return fixed_design(X, list(spec.column_names), spec)
 
 
@@ -131,9 +134,9 @@ def materialize(formula: str, frame: pd.DataFrame, what: str, sparse: bool = Fal
     from formulaic.errors import FormulaicError
 
     try:
-        parsed = parsed_formula(formula)
-        require_columns(frame, sorted(map(str, parsed.required_variables)), what)
-        return parsed.get_model_matrix(frame, output="sparse" if sparse else "numpy", na_action="ignore")
+        return parsed_formula(formula).get_model_matrix(
+            frame, output="sparse" if sparse else "numpy", na_action="ignore"
+        )
     except (FormulaicError, NotImplementedError, TypeError, AttributeError, KeyError, SyntaxError) as error:
         raise FormulaError(f"{what} '{formula}' cannot be evaluated: {error}") from error
 
@@ -146,14 +149,19 @@ def parsed_formula(formula: str) -> Any:
     return Formula(formula)
 
 
-def required_columns(formula: str, what: str) -> list[str]:
-    """Names of the data columns a right-hand side needs."""
+def required_columns(formula: str, what: str, frame: pd.DataFrame) -> list[str]:
+    """Names of the data columns a right-hand side needs; `FormulaError` or `DataError` if they are not there."""
     from formulaic.errors import FormulaicError
 
     try:
-        return sorted(map(str, parsed_formula(formula).required_variables))
+        names = sorted(map(str, parsed_formula(formula).required_variables))
     except (FormulaicError, SyntaxError) as error:
         raise FormulaError(f"{what} '{formula}' cannot be read: {error}") from error
+    for name in names:
+        if name not in frame.columns and re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", formula):
+            raise FormulaError(f"{what} '{formula}' uses the function '{name}', which is not known.")
+    require_columns(frame, names, what)
+    return names
 
 
 def group_keys(group: Group, frame: pd.DataFrame) -> pd.Series:
@@ -165,6 +173,12 @@ def group_keys(group: Group, frame: pd.DataFrame) -> pd.Series:
     joined = parts[0]
     for part in parts[1:]:
         joined = joined + ":" + part
+    if any(part.str.contains(":", regex=False).any() for part in parts):
+        cells = pd.MultiIndex.from_arrays(parts).nunique()
+        if cells != joined.nunique():
+            raise DataError(
+                f"levels of {some(group.factors)} contain ':' so that different cells read alike: rename them."
+            )
     return joined
 
 
@@ -172,11 +186,18 @@ def factorize(keys: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Codes (n,) and the levels that occur, in category order or sorted."""
     if isinstance(keys.dtype, pd.CategoricalDtype):
         keys = keys.cat.remove_unused_categories()
-        return keys.cat.codes.to_numpy(), np.asarray(tidy(keys.cat.categories))
-    try:
-        codes, levels = pd.factorize(keys, sort=True)
-    except TypeError:  # labels of several types have no common order
-        codes, levels = pd.factorize(keys.astype(str), sort=True)
+        codes, levels = keys.cat.codes.to_numpy(), keys.cat.categories
+    else:
+        try:
+            codes, levels = pd.factorize(keys, sort=True)
+        except TypeError:  # labels of several types have no common order
+            codes, levels = pd.factorize(keys.astype(str), sort=True)
+    # Spellings that mean one label ("a" and "a ") are one level.
+    same, first = np.unique(canonical(levels), return_index=True)
+    if len(same) < len(levels):
+        first = np.sort(first)
+        codes = match(levels[first], levels)[codes]
+        levels = levels[first]
     return codes, np.asarray(tidy(levels))
 
 
@@ -206,7 +227,9 @@ def random_design(term: RandomTerm, frame: pd.DataFrame, relationships: dict[str
         try:
             codes = np.asarray(relationship.index(levels))[codes]
         except RelationshipError as error:
-            raise RelationshipError(f"in '{term.name}' (factor '{term.group.label}', relationship '{name}'): {error}") from None
+            raise RelationshipError(
+                f"in '{term.name}' (factor '{term.group.label}', relationship '{name}'): {error}"
+            ) from None
     effects, values, spec = effect_covariates(term, frame)
     columns = tuple(incidence(codes, relationship.size, values[:, i]) for i in range(len(effects)))
     return RandomDesign(term.name, make_structure(effects), relationship, columns, _mean_squares(values), term, spec)

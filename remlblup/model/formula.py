@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from remlblup.errors import FormulaError, some
 from remlblup.structure.table import STRUCTURES
@@ -119,7 +120,7 @@ def split_top(text: str, separator: str) -> list[str]:
     """Split at a one-character separator outside brackets and quotes."""
     cuts = [p for p, ch, depth in scan(text) if ch == separator and depth == 0]
     edges = [-1, *cuts, len(text)]
-    return [text[a + 1 : b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [text[a + 1 : b] for a, b in pairwise(edges)]
 
 
 def signed_pieces(text: str) -> list[tuple[str, str]]:
@@ -144,7 +145,9 @@ def read_bar(piece: str) -> list[RandomTerm] | None:
     independent = "||" in inside
     sides = [side.strip() for side in inside.replace("||", "|").split("|")]
     if len(sides) != 2 or not all(sides):
-        raise FormulaError(f"'{piece}' is not a random term: write '(effects | group)' with one bar, as in '(1 + x | g)'.")
+        raise FormulaError(
+            f"'{piece}' is not a random term: write '(effects | group)' with one bar, as in '(1 + x | g)'."
+        )
     if keyword is not None and keyword not in STRUCTURES:
         raise FormulaError(
             f"the covariance structure '{keyword}' in '{piece}' is not known. Known: {', '.join(sorted(STRUCTURES))}."
@@ -179,7 +182,9 @@ def read_groups(text: str) -> list[Group]:
             raise FormulaError(f"'{text}' must be vm(factor, NAME) with NAME a key of relationships=.")
         return [Group((_variable(arguments[0], text),), arguments[1])]
     if "vm(" in squeeze(text):
-        raise FormulaError(f"'{text}': vm(factor, NAME) stands alone behind the bar; combinations with it are not supported.")
+        raise FormulaError(
+            f"'{text}': vm(factor, NAME) stands alone behind the bar; combinations with it are not supported."
+        )
     parts = split_top(text, "/")
     groups: list[Group] = []
     factors: tuple[str, ...] = ()

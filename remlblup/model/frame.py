@@ -44,7 +44,9 @@ def to_pandas(data: object) -> pd.DataFrame:
         import narwhals as nw
 
         try:
-            frame = nw.from_native(data, eager_only=True).to_pandas()  # type: ignore[call-overload]
+            table = nw.from_native(data, eager_only=True)  # type: ignore[call-overload]
+            # Column by column: a polars frame gives its pandas form only where pyarrow is installed.
+            frame = pd.DataFrame({name: table[name].to_numpy() for name in table.columns})
         except TypeError:
             raise DataError(
                 f"data= must be a DataFrame (pandas, polars, pyarrow) or a mapping of columns, not {type(data).__name__}."
@@ -54,13 +56,11 @@ def to_pandas(data: object) -> pd.DataFrame:
     return frame
 
 
-def require_columns(frame: pd.DataFrame, columns: Iterable[str], role: str) -> None:
+def require_columns(frame: pd.DataFrame, columns: Iterable[str], role: str, what: str = "the data") -> None:
     """Raise `DataError` naming the columns that the data do not have."""
     absent = [c for c in columns if c not in frame.columns]
     if absent:
-        raise DataError(
-            f"{role} names {some(absent)}, which is not a column of the data. Columns: {some(frame.columns, 20)}."
-        )
+        raise DataError(f"{role} needs {some(absent)}: not a column of {what}. Columns: {some(frame.columns, 20)}.")
 
 
 def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, weights: str | None = None) -> Records:
@@ -105,7 +105,9 @@ def numeric_values(values: object, what: str) -> np.ndarray:
         first = series.iloc[0]
         # Decimal, nullable and object columns of plain numbers are welcome; text is not.
         if isinstance(first, (str, bytes)) or isinstance(series.dtype, pd.CategoricalDtype):
-            raise DataError(f"the {what} holds text (first value {first!r}): it must be numeric. Convert it, e.g. pandas.to_numeric.")
+            raise DataError(
+                f"the {what} holds text (first value {first!r}): it must be numeric. Convert it, e.g. pandas.to_numeric."
+            )
         if series.dtype.kind in "mM":
             raise DataError(f"the {what} holds dates: convert it to a number first.")
     try:
@@ -114,5 +116,7 @@ def numeric_values(values: object, what: str) -> np.ndarray:
         raise DataError(f"the {what} is not numeric (dtype {series.dtype}): convert it first.") from None
     bad = ~np.isfinite(array)
     if bad.any():
-        raise DataError(f"the {what} is infinite or not a number in row(s) {some(series.index[bad])}: correct or remove them.")
+        raise DataError(
+            f"the {what} is infinite or not a number in row(s) {some(series.index[bad])}: correct or remove them."
+        )
     return array

@@ -70,6 +70,10 @@ class Parameters:
         """θ cut into the parameters of each random term and of the residual."""
         return [theta[s] for s in self.slices]
 
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (*self.terms, RESIDUAL)
+
     def index(self, name: str) -> int:
         """Position of a term in `slices`; raises `VarianceError` for an unknown name."""
         key = squeeze(str(name))
@@ -101,6 +105,8 @@ class Parameters:
             raise VarianceError(f"{what} must be a mapping such as {self._example()}, not {type(given).__name__}.")
         for name, value in given.items():
             k = self.index(name)
+            if not np.isnan(theta[self.slices[k]]).all():
+                raise VarianceError(f"{what} gives '{self._names[k]}' twice, the second time as '{name}'.")
             theta[self.slices[k]] = self._values(k, str(name), value, what)
         if complete and np.isnan(theta).any():
             absent = [f"{t} [{p}]" for (t, p), v in zip(self.pairs, theta, strict=True) if np.isnan(v)]
@@ -114,7 +120,9 @@ class Parameters:
             names = {squeeze(n): i for i, n in enumerate(structure.names)}
             unknown = [n for n in value if squeeze(str(n)) not in names]
             if unknown:
-                raise VarianceError(f"{what}: '{name}' has no parameter {some(unknown)}. It has: {some(structure.names, 20)}.")
+                raise VarianceError(
+                    f"{what}: '{name}' has no parameter {some(unknown)}. It has: {some(structure.names, 20)}."
+                )
             out = np.full(structure.n_parameters, np.nan)
             for n, v in value.items():
                 out[names[squeeze(str(n))]] = _number(v, f"{what}['{name}']['{n}']")
@@ -131,7 +139,9 @@ class Parameters:
             return self._from_matrix(structure, name, array, what)
         if array.shape == (structure.n_parameters,):
             return array
-        raise VarianceError(f"{what}: '{name}' takes {structure.n_parameters} number(s), got an array of shape {array.shape}.")
+        raise VarianceError(
+            f"{what}: '{name}' takes {structure.n_parameters} number(s), got an array of shape {array.shape}."
+        )
 
     @staticmethod
     def _from_matrix(structure: Structure, name: str, array: Array, what: str) -> Array:
@@ -173,7 +183,10 @@ class Parameters:
         return out
 
     def _example(self) -> str:
-        items = [f"'{t}': {1.0 if s.n_parameters == 1 else 'matrix'}" for t, s in zip(self.terms, self.structures, strict=True)]
+        items = [
+            f"'{t}': {1.0 if s.n_parameters == 1 else 'matrix'}"
+            for t, s in zip(self.terms, self.structures, strict=True)
+        ]
         return "{" + ", ".join([*items, f"'{RESIDUAL}': 1.0"]) + "}"
 
 

@@ -95,6 +95,8 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
                  weights: str | None, missing: str) -> Specification:  # fmt: skip
     """Read the formula, check the data against it, and build every matrix of the model."""
     parsed = parse_formula(formula)
+    if any(term.key == RESIDUAL for term in parsed.random):
+        raise FormulaError("a random term cannot be named 'residual', the name of R: rename that column.")
     frame = to_pandas(data)
     records = complete_records(frame, _used_columns(parsed, frame, weights), missing, weights)
     rows = records.frame
@@ -102,19 +104,24 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
     w = _weights(rows, weights)
     known = _relationships(relationships)
     random = tuple(random_design(t, rows, known, STRUCTURES[t.structure]) for t in parsed.random)
-    spec = Specification(name, y, fixed_from_formula(parsed.fixed, rows), random, _residual(residual, w), w, records, parsed)
+    spec = Specification(
+        name, y, fixed_from_formula(parsed.fixed, rows), random, _residual(residual, w), w, records, parsed
+    )
     check_estimable(spec)
     return spec
 
 
 def _used_columns(parsed: MixedFormula, frame: pd.DataFrame, weights: str | None) -> list[str]:
-    columns = [parsed.response] if parsed.response in frame.columns else _response_columns(parsed.response)
+    columns = [parsed.response] if parsed.response in frame.columns else _response_columns(parsed.response, frame)
     require_columns(frame, columns, "the response")
-    fixed = required_columns(parsed.fixed, "the fixed part")
-    require_columns(frame, fixed, "the fixed part")
+    fixed = required_columns(parsed.fixed, "the fixed part", frame)
     columns += fixed
     for term in parsed.random:
-        effects = [] if term.effects.strip() == "1" else required_columns(term.effects, f"the effects of '{term.name}'")
+        effects = (
+            []
+            if term.effects.strip() == "1"
+            else required_columns(term.effects, f"the effects of '{term.name}'", frame)
+        )
         needed = [*term.group.factors, *effects]
         require_columns(frame, needed, f"the random term '{term.name}'")
         columns += needed
@@ -126,10 +133,12 @@ def _used_columns(parsed: MixedFormula, frame: pd.DataFrame, weights: str | None
     return columns
 
 
-def _response_columns(response: str) -> list[str]:
+def _response_columns(response: str, frame: pd.DataFrame) -> list[str]:
     if squeeze(response).startswith("c("):
-        raise FormulaError(f"several responses at once ('{response}') are not available yet: fit one response at a time.")
-    return required_columns(f"0 + {response}", "the response")
+        raise FormulaError(
+            f"several responses at once ('{response}') are not available yet: fit one response at a time."
+        )
+    return required_columns(f"0 + {response}", "the response", frame)
 
 
 def _response(response: str, rows: pd.DataFrame) -> tuple[np.ndarray, str]:
@@ -150,7 +159,9 @@ def _weights(rows: pd.DataFrame, weights: str | None) -> np.ndarray:
         return np.ones(len(rows))
     w = numeric_column(rows, weights, "weights column")
     if np.any(w <= 0):
-        raise DataError(f"weights must be positive; '{weights}' is not in row(s) {some(rows.index[w <= 0])}: drop these rows.")
+        raise DataError(
+            f"weights must be positive; '{weights}' is not in row(s) {some(rows.index[w <= 0])}: drop these rows."
+        )
     return w
 
 

@@ -58,8 +58,8 @@ def plot_random_effects(
     n = len(table)
     rank = np.arange(1, n + 1)
     estimate = table["estimate"].to_numpy(dtype=float)
-    # With a negative variance component (constrain=False) a PEV can be negative: no interval then.
-    half = Z95 * table["std_error"].where(table["pev"] >= 0.0).to_numpy(dtype=float)
+    # With a negative variance component (constrain=False) there is no PEV, and so no interval.
+    half = Z95 * table["std_error"].to_numpy(dtype=float)
 
     ax = axes(ax, (6.4, min(max(2.2, 1.3 + 0.2 * n), 8.0) if n <= LABELLED else 4.8))
     ax.axvline(0.0, color=GREY, lw=1, zorder=2.5)
@@ -119,9 +119,9 @@ def _titles(ax: Axes, fit: Solved, table: pd.DataFrame, name: str) -> None:
     several = len(fit.specification.random[term_index(fit.specification, term)].structure.effects) > 1
     below = f"{len(table):,} levels"
     below += ", 95 % prediction intervals" + (" (median width of neighbours)" if len(table) > DRAWN else "")
-    if (table["pev"] < 0.0).all():
+    if table["pev"].isna().all():
         below = f"{len(table):,} levels, no intervals: the variance component is negative"
-    if not table["estimate"].any() and not table["std_error"].any():
+    if not table["estimate"].any() and (table["std_error"] == 0.0).all():
         below = f"{len(table):,} levels, all zero: the variance is on its boundary"
         ax.set_xlim(-1, 1)
     title(ax, shorten(term, 50) + (f": {shorten(name, 24)}" if several else ""), below)

@@ -32,6 +32,7 @@ class Convergence:
     reason : in words, why the fit stopped; likely causes where it did not converge
     boundary : components held on the boundary of the parameter space
     unidentified : components the data cannot tell apart (singular average information)
+    collapsed : whether the residual variance went to zero
     iterations : number of iterations
     """
 
@@ -40,10 +41,16 @@ class Convergence:
     boundary: tuple[str, ...]
     unidentified: tuple[str, ...]
     iterations: int
+    collapsed: bool = False
 
     @property
     def converged(self) -> bool:
-        return bool(self.criteria) and all(c.passed for c in self.criteria) and not self.unidentified
+        return (
+            bool(self.criteria)
+            and all(c.passed for c in self.criteria)
+            and not self.unidentified
+            and not self.collapsed
+        )
 
     @property
     def table(self) -> pd.DataFrame:
@@ -58,7 +65,8 @@ class Convergence:
 
     def __str__(self) -> str:
         word = "converged" if self.converged else "NOT CONVERGED"
-        return f"{word} after {self.iterations} iterations: {self.reason}"
+        times = "1 iteration" if self.iterations == 1 else f"{self.iterations} iterations"
+        return f"{word} after {times}: {self.reason}"
 
 
 def criteria(delta: float, change: float, gradient: float, decrement: float, inward: float,
@@ -90,13 +98,15 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
             "the data cannot tell these components apart: " + ", ".join(unidentified) + "."
             " Remove one of them, or hold one with fix=."
         )
-    if passed:
+    if passed and stopped != "collapse":
         return "all criteria met."
     text = {
         "iterations": "max_iterations was reached. Raise it, or start closer with start=.",
         "stall": "no step raised the log-likelihood any more although the criteria are not met."
         " Check the scaling of covariates and whether a component is poorly determined.",
+        "edge": "a covariance matrix held in part by fix= is at the edge of positive semidefiniteness, where the"
+        " remaining elements cannot be maximised reliably. Hold all of it, or none.",
         "collapse": "the residual variance goes to zero: the random and fixed effects explain every record."
         " Check for a random term with one record per level.",
     }[stopped]
-    return f"{text} Not met: {', '.join(failed)}."
+    return f"{text} Not met: {', '.join(failed)}." if failed else text

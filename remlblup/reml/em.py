@@ -44,7 +44,9 @@ def em_update(equations: MixedModelEquations, now: Score, held: Array) -> Array:
     parts = spec.parameters.split(theta)
     for k, design in enumerate(spec.random):
         sigma = design.structure.covariance(parts[k])
-        new[spec.parameters.slices[k]] = design.structure.project(sigma + (2.0 / design.q) * sigma @ now.matrices[k] @ sigma)
+        new[spec.parameters.slices[k]] = design.structure.project(
+            sigma + (2.0 / design.q) * sigma @ now.matrices[k] @ sigma
+        )
     new[spec.parameters.slices[-1]] = spec.residual.maximize(parts[-1], now.moments)
     new[held] = theta[held]
     return new
@@ -66,7 +68,7 @@ def px_em_update(equations: MixedModelEquations, now: Score, held: Array) -> Arr
     slots = solution.slots.copy()
     slots[targets] = np.linalg.lstsq(normal, rhs, rcond=None)[0]
     new = solution.theta.copy()
-    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
+    for k, place in enumerate(spec.parameters.slices[:-1]):
         new[place] = _expanded(equations, now, k, slots)
     residual = solution.residual + fitted - columns @ slots[targets]
     moments = [

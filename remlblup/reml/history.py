@@ -46,7 +46,9 @@ class Iteration:
         )
 
 
-HEADER = f"{'iter':>4}  {'step':<10} {'logL':>16} {'ΔlogL':>12}  {'|grad|':>9}  {'maxΔ%':>9}  {'boundary':<12} {'time':>8}"
+HEADER = (
+    f"{'iter':>4}  {'step':<10} {'logL':>16} {'ΔlogL':>12}  {'|grad|':>9}  {'maxΔ%':>9}  {'boundary':<12} {'time':>8}"
+)
 
 
 def history_table(iterations: Sequence[Iteration], columns: Sequence[str]) -> pd.DataFrame:

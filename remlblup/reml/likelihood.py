@@ -32,5 +32,8 @@ def asreml_convention(loglik: float, n: int, p: int) -> float:
 
 
 def nlme_convention(loglik: float, logdet_xx: float) -> float:
-    """ℓ + ½ log|X'X|, invariant to the coding of X, as nlme and SAS proc mixed print it."""
+    """ℓ + ½ log|X'X|: Harville's (1974) restricted likelihood, invariant to the coding of X.
+
+    Older descriptions of nlme give this constant; nlme 3.1-162 itself prints ℓ with all constants.
+    """
     return loglik + 0.5 * logdet_xx

@@ -1,11 +1,11 @@
 """The outer loop: from start values to the maximum of ℓ(θ), and the verdict on it.
 
-    θ ← start values
-    repeat
-        solve the mixed model equations at θ                      equations.mme
-        score and average information                             score, average_information
-        stop if the criteria are met                              convergence
-        θ ← the first step of the ladder that raises ℓ            step, em
+θ ← start values
+repeat
+    solve the mixed model equations at θ                      equations.mme
+    score and average information                             score, average_information
+    stop if the criteria are met                              convergence
+    θ ← the first step of the ladder that does not lower ℓ    step, em
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
-from remlblup.reml.start import residual_variance, start_values, unit_variances
+from remlblup.reml.start import residual_variance, start_values, unit_variances, zero_covariances
 from remlblup.reml.step import FLOOR, Newton, Point, Space, inward_score, propose, release
 from remlblup.structure.base import Array
 
@@ -45,7 +45,7 @@ class Options:
     ml: bool = False
     algorithm: str = "auto"
     constrain: bool = True
-    max_iterations: int = 100
+    max_iterations: int = 200
     tolerance: float = 1e-8
 
 
@@ -61,6 +61,7 @@ class Optimum:
     iterations : the history
     boundary : (n_parameters,) True for components on the boundary
     held : (n_parameters,) True for components fixed by the user
+    basis : (n_parameters, n_parameters) coordinates to invert the information in (`Space.invariant_basis`)
     """
 
     point: Point
@@ -69,6 +70,7 @@ class Optimum:
     iterations: tuple[Iteration, ...]
     boundary: np.ndarray
     held: np.ndarray
+    basis: Array
 
 
 class Loop:
@@ -81,6 +83,7 @@ class Loop:
         parameters = equations.spec.parameters
         lower = parameters.lower.copy() if options.constrain else np.full(parameters.size, -np.inf)
         lower[parameters.slices[-1]] = np.where(parameters.residual.lower == 0.0, FLOOR * variance, -np.inf)
+        fixed = zero_covariances(equations, fixed)
         held = ~np.isnan(fixed)
         self.space = Space(equations, held, lower, unit_variances(equations, variance), options.constrain)
         given = np.where(held, fixed, start)
@@ -95,6 +98,8 @@ class Loop:
 
     def loglik(self, theta: Array) -> tuple[float, Solution | None]:
         """ℓ and the solved equations at θ; −∞ where V is not positive definite."""
+        if not self.space.feasible(theta):
+            return -np.inf, None
         try:
             solution = self.equations.solve(theta, ml=self.options.ml)
         except NotPositiveDefiniteError:
@@ -114,8 +119,9 @@ class Loop:
         """Iterate to convergence, a stall, or the limit of iterations."""
         value, solution = self.loglik(self.theta)
         if solution is None:
+            given = "fix= and the start values" if self.space.held.any() else "the start values"
             raise NotPositiveDefiniteError(
-                "V is not positive definite at the start values: give other start values with start=."
+                f"the covariance matrices at {given} are not positive definite: change them, or give start= for the rest."
             )
         point = self.point(self.theta, value, solution)
         self.record("start", point, None, 0)
@@ -164,10 +170,13 @@ class Loop:
             if learnt is not None:
                 yield "AI+QN", propose(self.space, point, point.information, 1.0, self.reluctant, learnt)
         em = None
-        for name, weight, fraction in LADDERS[algorithm]:
+        # EM keeps variances positive: without constraints it is no help, and creeps where one should change sign.
+        for name, weight, fraction in LADDERS[algorithm if self.options.constrain else "ai"]:
             if weight and em is None:
                 em = complete_information(self.equations, point.theta, self.space.units)
-            information = em if np.isinf(weight) else point.information if not weight else point.information + weight * em
+            information = (
+                em if np.isinf(weight) else point.information if not weight else point.information + weight * em
+            )
             yield name, propose(self.space, point, information, fraction, self.reluctant)
 
     # -- the verdict -------------------------------------------------------------------------
@@ -208,22 +217,31 @@ class Loop:
         unidentified = tuple(columns[i] for i in self.unidentified(point, mask))
         failed = [c.name for c in checks if not c.passed]
         residual = self.equations.spec.parameters.slices[-1]
-        if failed and np.any(point.theta[residual] <= 2.0 * self.space.lower[residual]):
-            stopped = "collapse"
-        reason = explain(not failed, unidentified, stopped, failed)
-        convergence = Convergence(checks, reason, self.boundary_labels(point), unidentified, len(self.iterations) - 1)
-        return Optimum(point, point.solution, convergence, tuple(self.iterations), mask, self.space.held)
+        collapsed = bool(np.any(point.theta[residual] <= 2.0 * self.space.lower[residual]))
+        reason = explain(
+            not failed,
+            unidentified,
+            "collapse" if collapsed else "edge" if self.space.at_edge(point.theta) else stopped,
+            failed,
+        )
+        convergence = Convergence(
+            checks, reason, self.boundary_labels(point), unidentified, len(self.iterations) - 1, collapsed
+        )
+        return Optimum(point, point.solution, convergence, tuple(self.iterations), mask, self.space.held,
+                       self.space.invariant_basis(point.theta))  # fmt: skip
 
     def unidentified(self, point: Point, boundary: np.ndarray) -> list[int]:
         """Free parameters in a direction along which the likelihood has no curvature."""
         free = np.flatnonzero(~(self.space.held | boundary))
         if not len(free):
             return []
-        H = point.information[np.ix_(free, free)]
+        J = self.space.invariant_basis(point.theta)[np.ix_(free, free)]
+        H = J.T @ point.information[np.ix_(free, free)] @ J
         diagonal = np.diag(H)
         if np.any(diagonal <= 0):
             return [int(i) for i in free[diagonal <= 0]]
         d = 1.0 / np.sqrt(diagonal)
         values, vectors = np.linalg.eigh(H * np.outer(d, d))
-        flat = vectors[:, values < 1e-10]
-        return [int(i) for i in free[np.any(np.abs(flat) > 0.1, axis=1)]]
+        flat = J @ (d[:, None] * vectors[:, values < 1e-10])
+        share = np.abs(flat) / np.maximum(np.max(np.abs(flat), axis=0, initial=0.0), np.finfo(float).tiny)
+        return [int(i) for i in free[np.any(share > 0.1, axis=1)]]

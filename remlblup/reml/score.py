@@ -10,7 +10,7 @@ slots. For the residual, with the conditional moments m_r = ê'D_r ê + λ'T_r �
     ∂ℓ/∂φ = −½ [ ∂log|R|/∂φ + Σ_r m_r ∂ρ_r/∂φ ].
 
 At a singular Λ the slots do not determine S, so the score is taken at a *nudged* Σ, larger by a
-1e-10th part of the variance of y: its relative error is of that size.
+1e-10th part of the variance of y given X: its relative error is of that size.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.equations.mme import MixedModelEquations
-from remlblup.errors import ModelError
+from remlblup.errors import DataError, ModelError, VarianceError
 from remlblup.structure.base import Array
 
 
@@ -23,7 +23,10 @@ def residual_variance(equations: MixedModelEquations) -> float:
     # The threshold is the rounding error of the regression, not a size of effect.
     if ss <= 1e-26 * float(w @ spec.y**2):
         raise ModelError("the fixed effects reproduce the response exactly: no variance is left to estimate.")
-    return ss / (spec.n - spec.p)
+    variance = ss / (spec.n - spec.p)
+    if not 1e-100 < variance < 1e100:
+        raise DataError(f"the residual variance of the response, {variance:g}, is out of range: rescale the response.")
+    return variance
 
 
 def unit_variances(equations: MixedModelEquations, variance: float) -> list[Array]:
@@ -47,3 +50,29 @@ def start_values(equations: MixedModelEquations, variance: float, given: Array) 
     parts = [d.structure.start(unit) for d, unit in zip(spec.random, units, strict=True)]
     theta = np.concatenate([*parts, spec.residual.start(share * variance)])
     return np.where(np.isnan(given), theta, given)
+
+
+def zero_covariances(equations: MixedModelEquations, fixed: Array) -> Array:
+    """`fixed` with the covariances of every effect whose variance is fixed at zero: they can only be zero.
+
+    Raises
+    ------
+    VarianceError
+        If such a covariance is itself fixed at another value.
+    """
+    fixed = fixed.copy()
+    parameters = equations.spec.parameters
+    for term, structure, place in zip(parameters.terms, parameters.structures, parameters.slices, strict=False):
+        if not structure.cone:
+            continue
+        given = fixed[place]
+        index = structure.covariance(np.arange(structure.n_parameters, dtype=float)).astype(int)
+        for i in np.flatnonzero(given[np.diag(index)] == 0.0):
+            for k in np.delete(index[i], i):
+                if given[k] not in (0.0,) and not np.isnan(given[k]):
+                    raise VarianceError(
+                        f"fix: '{term}' has {structure.names[index[i, i]]} = 0 but {structure.names[k]} = {given[k]:g}:"
+                        " an effect without variance has no covariance. Fix it at 0 or leave it out."
+                    )
+                given[k] = 0.0
+    return fixed

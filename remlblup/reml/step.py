@@ -22,7 +22,7 @@ from remlblup.structure.base import Array
 
 # A step in Σ may shrink its smallest pivot to this share; beyond, Cholesky coordinates are used.
 SHRINK = 0.02
-# The residual variance may fall to this share in one step, and never below FLOOR of the variance of y.
+# The residual variance may fall to this share in one step, and never below FLOOR of the variance of y given X.
 RESIDUAL_SHRINK = 0.1
 FLOOR = 1e-8
 
@@ -77,7 +77,7 @@ class Space:
 
     @cached_property
     def cones(self) -> list[tuple[int, slice]]:
-        """(term, place in θ) of the covariance matrices kept in their cone; fully held ones excepted."""
+        """(term, place in θ) of the covariance matrices whose every element may move inside the cone."""
         if not self.constrain:
             return []
         parameters = self.equations.spec.parameters
@@ -99,6 +99,43 @@ class Space:
         """Σ_k at θ."""
         parameters = self.equations.spec.parameters
         return parameters.structures[k].covariance(theta[parameters.slices[k]])
+
+    def feasible(self, theta: Array) -> bool:
+        """Whether a partly held covariance matrix, which has no chart to keep it in its cone, is in it."""
+        if not self.constrain:
+            return True
+        parameters = self.equations.spec.parameters
+        whole = {k for k, _ in self.cones}
+        return all(
+            self.smallest_eigenvalue(k, theta) >= -SNAP
+            for k, s in enumerate(parameters.structures)
+            if s.cone and k not in whole
+        )
+
+    def at_edge(self, theta: Array) -> bool:
+        """Whether a partly held covariance matrix is nearly singular in more than the effects held at zero."""
+        parameters = self.equations.spec.parameters
+        whole = {k for k, _ in self.cones}
+        for k, (s, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
+            if self.constrain and s.cone and k not in whole and not self.held[place].all():
+                sigma = self.sigma(k, theta)
+                moving = np.diag(sigma) > 0.0
+                d = 1.0 / np.sqrt(np.diag(sigma)[moving])
+                if moving.any() and np.linalg.eigvalsh(sigma[np.ix_(moving, moving)] * np.outer(d, d))[0] < 0.05:
+                    return True
+        return False
+
+    def invariant_basis(self, theta: Array) -> Array:
+        """(n, n) directions L(E_ij + E_ji)L' of each Σ = LL': coordinates free of the coding of the effects."""
+        J = np.eye(len(theta))
+        for k, place in self.cones:
+            sigma = self.sigma(k, theta)
+            if self.smallest_eigenvalue(k, theta) > SNAP:
+                L = np.linalg.cholesky(sigma)
+                i, j = np.tril_indices(len(sigma))
+                directions = np.einsum("ak,bk->kab", L[:, i], L[:, j])
+                J[place, place] = (directions + directions.transpose(0, 2, 1))[:, i, j].T
+        return J
 
     def charts(self, theta: Array) -> dict[int, Chart]:
         """Charts of the terms whose Σ is singular at θ."""

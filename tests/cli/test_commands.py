@@ -208,9 +208,9 @@ def test_every_example_of_the_help_can_be_parsed():
 @pytest.mark.parametrize(
     ("formula", "options", "message"),
     [
-        ("Reactoin ~ Days", [], "'Reactoin', which is not a column of the data. Columns: 'Reaction'"),
-        ("Reaction ~ Dayz", [], "'Dayz', which is not a column"),
-        ("Reaction ~ Days + (1 | Subjekt)", [], "'Subjekt', which is not a column"),
+        ("Reactoin ~ Days", [], "'Reactoin': not a column of the data. Columns: 'Reaction'"),
+        ("Reaction ~ Dayz", [], "'Dayz': not a column"),
+        ("Reaction ~ Days + (1 | Subjekt)", [], "'Subjekt': not a column"),
         ("Reaction Days", [], "one '~'"),
         ("Reaction ~ Days + (1 | Subject", [], "is not closed"),
         ("Reaction ~ (1 | vm(Subject, A))", [], "give --pedigree A=FILE or --relationship A=FILE"),
@@ -224,7 +224,7 @@ def test_every_example_of_the_help_can_be_parsed():
         ("Reaction ~ 1", ["--max-iterations", "ten"], "invalid int value: 'ten'"),
         ("Reaction ~ 1", ["--tolerance", "2"], "--tolerance 2.0 must be a number between 0 and 1"),
         ("Reaction ~ 1", ["--residual", "ar7"], "--residual 'ar7' is not available"),
-        ("Reaction ~ 1", ["--weights", "w"], "--weights names 'w'"),
+        ("Reaction ~ 1", ["--weights", "w"], "--weights needs 'w'"),
         ("Reaction ~ 1", ["--factor", "Reaction,Dais"], "--factor names 'Dais'"),
         ("Reaction ~ 1", ["--start", "residual"], "TERM=VALUE"),
         ("Reaction ~ 1", ["--start", "Subject=1"], "'Subject' is not a term of this model"),

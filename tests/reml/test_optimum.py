@@ -254,11 +254,18 @@ def test_a_matrix_of_rank_one(seed, method):
     assert np.linalg.eigvalsh(fit.covariance("g"))[0] > -1e-10
 
 
-@pytest.mark.parametrize("held", [{"var(x)": 0.0}, {"var(x)": 1e-4}])
+@pytest.mark.parametrize("held", [{"var(x)": 0.0}, {"var(x)": 0.3}])
 def test_a_matrix_held_in_part_stays_positive_semidefinite(held):
     fit = case("us2").model.fit(fix={"g": held})
     assert np.linalg.eigvalsh(fit.covariance("g"))[0] >= -1e-10
     assert fit.converged
+
+
+def test_a_matrix_held_in_part_at_its_edge_is_not_called_converged():
+    fit = case("us2").model.fit(fix={"g": {"var(x)": 1e-4}})
+    assert np.linalg.eigvalsh(fit.covariance("g"))[0] >= -1e-10
+    assert not fit.converged
+    assert "held in part" in fit.convergence.reason
 
 
 # -- without constraints -----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from remlblup.validation import book_cases, reference_cases, statsmodels_cases
 from remlblup.validation.answers import plain
 from remlblup.validation.cases import run_case

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+
 from remlblup.validation.compare import Verdict, compare_number, compare_vector, digits_agreed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import pytest
+
 from remlblup.validation import book_cases, run
 from remlblup.validation.cases import Case
 from remlblup.validation.compare import compare_number

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+
+from remlblup import MixedModel, datasets
 from remlblup.validation.answers import Answer, compare_answer
 from remlblup.validation.compare import Verdict
 from remlblup.validation.standing import VISIBLE, Standing, variances_of
-
-from remlblup import MixedModel, datasets
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""Elimination of nodes of low degree, one at a time, on the graph of C (minimum degree, stopped early).
+
+Nodes of few neighbours, of which pedigrees are full, leave almost no fill; taking them out first makes
+the graph that is left for nested dissection several times smaller. Whether two neighbours already meet
+is looked up in a hash table of edges, so that nodes of high degree (a sire with thousands of progeny)
+cost no more than others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit("Tuple((int32[::1], int32[::1], int32[::1], int32[::1]))(int64[::1], int32[::1], int64)", cache=True)
+def eliminate_low_degree(indptr, indices, limit):
+    """Eliminate nodes of degree <= limit, smallest degree first, adding the fill.
+
+    Parameters
+    ----------
+    indptr, indices : symmetric graph without a diagonal
+    limit : largest degree to eliminate, at most 16
+
+    Returns
+    -------
+    order : eliminated nodes
+    kept : nodes that remain
+    rows, columns : edges among `kept` (both directions), numbered within it
+    """
+    n = len(indptr) - 1
+    degree = np.empty(n, np.int32)
+    for v in range(n):
+        degree[v] = indptr[v + 1] - indptr[v]
+    table = edge_table(indptr, indices)
+    # Neighbours gained by fill: chained blocks behind the given lists.
+    head = np.full(n, -1, np.int32)
+    link = np.empty(max(16, len(indices) // 2), np.int32)
+    gained = np.empty_like(link)
+    n_gained = 0
+    gone = np.zeros(n, np.bool_)
+    first, chain = np.full(limit + 1, -1, np.int32), np.full(n, -1, np.int32)
+    queued = np.full(n, -1, np.int32)
+    for v in range(n - 1, -1, -1):
+        if degree[v] <= limit:
+            chain[v], first[degree[v]], queued[v] = first[degree[v]], v, degree[v]
+    order = np.empty(n, np.int32)
+    count = 0
+    near = np.empty(limit + 1, np.int32)
+    while True:
+        level = 0
+        while level <= limit and first[level] < 0:
+            level += 1
+        if level > limit:
+            break
+        v = first[level]
+        first[level] = chain[v]
+        if gone[v] or queued[v] != level or degree[v] != level:
+            # Requeue a node whose degree has changed since it was queued.
+            if not gone[v] and queued[v] == level:
+                queued[v] = -1
+                if degree[v] <= limit:
+                    chain[v], first[degree[v]], queued[v] = first[degree[v]], v, degree[v]
+            continue
+        k = 0
+        for p in range(indptr[v], indptr[v + 1]):
+            if not gone[indices[p]]:
+                near[k] = indices[p]
+                k += 1
+        at = head[v]
+        while at >= 0:
+            if not gone[gained[at]]:
+                near[k] = gained[at]
+                k += 1
+            at = link[at]
+        gone[v] = True
+        order[count] = v
+        count += 1
+        for i in range(k):
+            degree[near[i]] -= 1
+        for i in range(k):
+            for j in range(i):
+                a, b = near[i], near[j]
+                if add_edge(table, a, b, n):
+                    if n_gained + 2 > len(link):
+                        link = grown(link)
+                        gained = grown(gained)
+                    gained[n_gained], link[n_gained], head[a] = b, head[a], n_gained
+                    gained[n_gained + 1], link[n_gained + 1], head[b] = a, head[b], n_gained + 1
+                    n_gained += 2
+                    degree[a] += 1
+                    degree[b] += 1
+                    if table[-1] * 2 > len(table):
+                        table = rehashed(table)
+        for i in range(k):
+            a = near[i]
+            if degree[a] <= limit and queued[a] < 0:
+                chain[a], first[degree[a]], queued[a] = first[degree[a]], a, degree[a]
+    kept = np.flatnonzero(~gone).astype(np.int32)
+    number = np.full(n, -1, np.int32)
+    for i in range(len(kept)):
+        number[kept[i]] = i
+    rows, columns = remaining_edges(indptr, indices, head, link, gained, gone, kept, number)
+    return order[:count].copy(), kept, rows, columns
+
+
+@njit(cache=True)
+def remaining_edges(indptr, indices, head, link, gained, gone, kept, number):
+    """Both directions of every edge between nodes that are left."""
+    total = 0
+    for pass_ in range(2):
+        if pass_ == 1:
+            rows, columns = np.empty(total, np.int32), np.empty(total, np.int32)
+            total = 0
+        for v in kept:
+            for p in range(indptr[v], indptr[v + 1]):
+                if not gone[indices[p]]:
+                    if pass_ == 1:
+                        rows[total], columns[total] = number[v], number[indices[p]]
+                    total += 1
+            at = head[v]
+            while at >= 0:
+                if not gone[gained[at]]:
+                    if pass_ == 1:
+                        rows[total], columns[total] = number[v], number[gained[at]]
+                    total += 1
+                at = link[at]
+    return rows, columns
+
+
+@njit(cache=True)
+def grown(array):
+    """The array with room for twice as many."""
+    out = np.empty(2 * len(array), array.dtype)
+    out[: len(array)] = array
+    return out
+
+
+@njit(cache=True)
+def edge_table(indptr, indices):
+    """Open-addressing hash table of the edges a < b as keys a·n + b; its last element counts them."""
+    n = len(indptr) - 1
+    size = 16
+    while size < 2 * len(indices) + 16:
+        size *= 2
+    table = np.full(size + 1, -1, np.int64)
+    table[-1] = 0
+    for v in range(n):
+        for p in range(indptr[v], indptr[v + 1]):
+            if indices[p] > v:
+                add_edge(table, v, indices[p], n)
+    return table
+
+
+@njit(cache=True)
+def add_edge(table, a, b, n):
+    """Enter an edge; False if it was there."""
+    key = np.int64(min(a, b)) * n + max(a, b)
+    mask = len(table) - 2
+    slot = ((key * np.int64(-7046029254386353131)) >> 20) & mask
+    while table[slot] >= 0:
+        if table[slot] == key:
+            return False
+        slot = (slot + 1) & mask
+    table[slot] = key
+    table[-1] += 1
+    return True
+
+
+@njit(cache=True)
+def rehashed(table):
+    """The same edges in a table of twice the size."""
+    out = np.full(2 * (len(table) - 1) + 1, -1, np.int64)
+    mask = len(out) - 2
+    for i in range(len(table) - 1):
+        key = table[i]
+        if key >= 0:
+            slot = ((key * np.int64(-7046029254386353131)) >> 20) & mask
+            while out[slot] >= 0:
+                slot = (slot + 1) & mask
+            out[slot] = key
+    out[-1] = table[-1]
+    return out

@@ -1,0 +1,48 @@
+"""GPBoost: maximum likelihood for grouped random effects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..model import Case
+from .base import Answer, Job, Peer
+
+
+class Gpboost(Peer):
+    """`GPModel` with grouped random effects; ML only, and no covariance between intercepts and slopes."""
+
+    name = "gpboost"
+    does = "GPModel + fit (ML) + predict_training_data_random_effects; X made beforehand"
+    package = ("gpboost", "gpboost")
+
+    def can(self, case: Case) -> str:
+        return super().can(case) or ("no covariance of intercepts and slopes" if case.model.slopes else "")
+
+    def prepare(self, job: Job) -> Any:
+        import formulaic
+
+        frame = job.data.frame
+        X = formulaic.model_matrix(job.model.fixed, frame).to_numpy(float)
+        return frame[[term.group for term in job.model.random]], X, frame[job.model.response].to_numpy(float)
+
+    def run(self, task: Any) -> Any:
+        import gpboost
+
+        groups, X, y = task
+        model = gpboost.GPModel(group_data=groups, likelihood="gaussian")
+        model.fit(y=y, X=X)
+        assert len(model.predict_training_data_random_effects())
+        return model
+
+    def answer(self, job: Job, task: Any, result: Any) -> Answer:
+        residual, *variances = result.get_cov_pars(format_pandas=False)
+        labels = [term.group for term in job.model.random]
+        return Answer(
+            loglik=-float(result.get_current_neg_log_likelihood()),
+            method="ML",
+            estimates={**dict(zip(labels, map(float, variances), strict=True)), "residual": float(residual)},
+            iterations=int(result._get_num_optim_iter()),
+        )
+
+
+PEER = Gpboost()

@@ -1,0 +1,52 @@
+"""mixedlm: lme4's formulas on a Rust engine."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from .base import Answer, Job, Peer, components
+
+
+class Mixedlm(Peer):
+    """`lmer` of mixedlm."""
+
+    name = "mixedlm"
+    does = "lmer (REML) + ranef + vcov"
+    package = ("mixedlm", "mixedlm")
+
+    def load(self) -> None:
+        from mixedlm import lmer
+
+        assert lmer
+
+    def run(self, task: Job) -> Any:
+        from mixedlm import lmer
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = lmer(task.model.formula, task.data.frame)
+            assert len(result.ranef()) and len(result.vcov())
+        return result
+
+    def answer(self, job: Job, task: Job, result: Any) -> Answer:
+        import numpy as np
+
+        # θ: the columns of each relative factor's lower triangle, term by term in the order of mixedlm.
+        blocks, at = {}, 0
+        for structure in result.matrices.random_structures:
+            t = structure.n_terms
+            factor = np.zeros((t, t))
+            columns, rows = np.triu_indices(t)
+            factor[rows, columns] = result.theta[at : at + len(rows)]
+            at += len(rows)
+            blocks[structure.grouping_factor] = result.sigma**2 * factor @ factor.T
+        return Answer(
+            loglik=float(result.logLik().value),
+            estimates=components(job.model, [blocks[term.group] for term in job.model.random], result.sigma**2),
+            converged=bool(result.converged),
+            iterations=int(result.n_iter),
+        )
+
+
+PEER = Mixedlm()

@@ -1,0 +1,97 @@
+"""remlblup itself, as a whole and the fit alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..model import Case
+from .base import Answer, Available, Job, Peer, components
+
+
+class Whole(Peer):
+    """Pedigree, model, fit, BLUPs with their reliabilities, fixed effects with their tests."""
+
+    name = "remlblup"
+    does = "Pedigree + MixedModel + fit + random_effects (PEV, reliability) + fixed_effects"
+
+    def available(self) -> Available:
+        import remlblup
+
+        return Available(remlblup.__version__)
+
+    def can(self, case: Case) -> str:
+        return ""
+
+    def load(self) -> None:
+        from remlblup import MixedModel, Pedigree
+
+        assert MixedModel and Pedigree
+
+    def run(self, task: Job) -> Any:
+        fit = _fit(_model(task))
+        assert len(fit.random_effects) and len(fit.fixed_effects)
+        return fit
+
+    def answer(self, job: Job, task: Job, result: Any) -> Answer:
+        blocks = [result.covariance(design.name).to_numpy() for design in result.specification.random]
+        return Answer(
+            loglik=float(result.loglik),
+            estimates=components(job.model, blocks, result.covariance("residual").to_numpy()[0, 0]),
+            converged=bool(result.converged),
+            iterations=int(result.history["iteration"].max()),
+            loglik_ml=None if job.model.pedigree else float(_fit(_model(job), "ML").loglik),
+        )
+
+    def finish(self, job: Job, result: Any) -> None:
+        if job.matrix:
+            save_matrix(result, job.matrix)
+
+
+class FitOnly(Whole):
+    """The model and its fit, the pedigree at hand; no tables."""
+
+    name = "remlblup-fit"
+    does = "MixedModel + fit, with the Pedigree at hand and no tables"
+
+    def prepare(self, job: Job) -> Any:
+        return job, _pedigree(job)
+
+    def run(self, task: Any) -> Any:
+        return _fit(_model(*task))
+
+    def finish(self, job: Job, result: Any) -> None:
+        """The whole run writes the matrix."""
+
+
+def _pedigree(job: Job) -> Any:
+    from remlblup import Pedigree
+
+    frame = job.data.pedigree
+    return None if frame is None else Pedigree(frame["id"], frame["sire"], frame["dam"])
+
+
+def _model(job: Job, pedigree: Any = None) -> Any:
+    from remlblup import MixedModel
+
+    pedigree = _pedigree(job) if pedigree is None else pedigree
+    relationships = None if pedigree is None else {"A": pedigree}
+    return MixedModel(job.model.formula, job.data.frame, relationships=relationships)
+
+
+def _fit(model: Any, method: str = "REML") -> Any:
+    return model.fit(method, progress=False)
+
+
+def save_matrix(fit: Any, path: str) -> None:
+    """Write the lower triangle of C at the estimates of a fit (compressed columns), as the yardstick takes it."""
+    import numpy as np
+
+    equations, solution = fit._equations, fit._solution
+    signs = np.concatenate([np.ones(0), *(s for _, s in solution.factors)])
+    coefficients = equations.coefficients(solution.slots, solution.rho, signs)
+    layout = equations.layout
+    np.savez(path, indptr=layout.indptr, indices=layout.indices, values=layout.bases @ coefficients,
+             iterations=int(fit.history["iteration"].max()), logdet=solution.logdet)  # fmt: skip
+
+
+WHOLE, FIT = Whole(), FitOnly()

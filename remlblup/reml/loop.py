@@ -221,7 +221,7 @@ class Loop:
         reason = explain(
             not failed,
             unidentified,
-            "collapse" if collapsed else "edge" if self.space.at_edge(point.theta) else stopped,
+            "collapse" if collapsed else "edge" if failed and self.at_edge(point) else stopped,
             failed,
         )
         convergence = Convergence(
@@ -229,6 +229,11 @@ class Loop:
         )
         return Optimum(point, point.solution, convergence, tuple(self.iterations), mask, self.space.held,
                        self.space.invariant_basis(point.theta))  # fmt: skip
+
+    def at_edge(self, point: Point) -> bool:
+        """Whether the next step would take a partly held covariance matrix out of its cone."""
+        theta = propose(self.space, point, point.information, 1.0, self.reluctant)
+        return not self.space.feasible(theta)
 
     def unidentified(self, point: Point, boundary: np.ndarray) -> list[int]:
         """Free parameters in a direction along which the likelihood has no curvature."""

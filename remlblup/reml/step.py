@@ -112,19 +112,6 @@ class Space:
             if s.cone and k not in whole
         )
 
-    def at_edge(self, theta: Array) -> bool:
-        """Whether a partly held covariance matrix is nearly singular in more than the effects held at zero."""
-        parameters = self.equations.spec.parameters
-        whole = {k for k, _ in self.cones}
-        for k, (s, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
-            if self.constrain and s.cone and k not in whole and not self.held[place].all():
-                sigma = self.sigma(k, theta)
-                moving = np.diag(sigma) > 0.0
-                d = 1.0 / np.sqrt(np.diag(sigma)[moving])
-                if moving.any() and np.linalg.eigvalsh(sigma[np.ix_(moving, moving)] * np.outer(d, d))[0] < 0.05:
-                    return True
-        return False
-
     def invariant_basis(self, theta: Array) -> Array:
         """(n, n) directions L(E_ij + E_ji)L' of each Σ = LL': coordinates free of the coding of the effects."""
         J = np.eye(len(theta))

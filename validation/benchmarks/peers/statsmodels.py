@@ -29,7 +29,6 @@ class Statsmodels(Peer):
             if model.crossed:
                 options: dict[str, Any] = {
                     "groups": [1] * len(frame),
-                    "re_formula": "0",
                     "vc_formula": {term.group: f"0 + C({term.group})" for term in model.random},
                 }
             else:

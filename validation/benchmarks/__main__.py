@@ -1,0 +1,114 @@
+"""The command: ``python -m remlblup.validation.benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from . import table
+from .cases import CASES, TRIALS
+from .outcome import Outcome
+from .registry import PEERS, find_case, find_peer
+from .runner import REFERENCE, Left, Settings, run_case
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and print its table.
+
+    Returns
+    -------
+    int
+        0; 1 if remlblup itself failed or did not converge in any case; 2 if the options cannot be used.
+    """
+    options = _parser().parse_args(argv)
+    cases, peers = options.case or list(CASES), options.peer or list(PEERS)
+    wrong = [*_unknown(cases, find_case), *_unknown(peers, find_peer)]
+    if wrong or options.repeats < 0 or options.time_limit <= 0:
+        print("\n".join(wrong) or "--repeats must be at least 0 and --time-limit above 0.")
+        return 2
+    if options.list:
+        _print_list()
+        return 0
+    return run(cases, peers, Settings(options.repeats, options.time_limit, options.cold), options.out)
+
+
+def run(cases: Iterable[str], peers: Sequence[str], settings: Settings, out: str | None = None) -> int:
+    """All cases, a row at a time."""
+    _print_machine(peers, settings)
+    print(table.header())
+    rows: list[tuple[Outcome | Left, Outcome | None]] = []
+    sound = True
+    for case in cases:
+        reference, left = None, []
+        for item in run_case(case, peers, settings):
+            if isinstance(item, Left):
+                left.append(item)
+            else:
+                reference = item if item.peer == REFERENCE else reference
+                print(table.line(item, reference), flush=True)
+            rows.append((item, reference))
+        for text in table.left_lines(case, left):
+            print(text, flush=True)
+        if reference is not None:
+            sound = sound and reference.answer.get("converged") is True
+        if out:
+            table.write_csv(out, rows)  # after every case: a long run may be interrupted
+    if out:
+        print(f"Written to {out}.")
+    return 0 if sound else 1
+
+
+def _print_machine(peers: Sequence[str], settings: Settings) -> None:
+    from . import machine
+
+    for text in machine.facts():
+        print(text)
+    print("programs: " + "; ".join(f"{name} {_version(name)}" for name in (REFERENCE, *peers[:0], *_others(peers))))
+    compiled = "compiled anew" if settings.cold else "compiled or read from numba's cache"
+    print(f"first: the first run in a new process (remlblup's functions {compiled}); seconds: {settings.repeats} runs after")
+    print(f"ratio: seconds / seconds of {REFERENCE}; time limit {settings.time_limit:g} s a program and case\n")
+
+
+def _others(peers: Sequence[str]) -> list[str]:
+    return [name for name in peers if name != REFERENCE]
+
+
+def _version(name: str) -> str:
+    found = find_peer(name).available()
+    return found.version or f"- ({found.reason})"
+
+
+def _print_list() -> None:
+    print("Cases")
+    for case in [*CASES.values(), *TRIALS.values()]:
+        missing = case.missing()
+        print(f"  {case.name:<17} {case.what}: {case.model.formula}" + (f"  SKIP: {missing}" if missing else ""))
+    print("Programs")
+    for name in PEERS:
+        print(f"  {name:<14} {_version(name):<22} {find_peer(name).does}")
+
+
+def _unknown(names: Iterable[str], find: Callable[[str], object]) -> Iterable[str]:
+    for name in names:
+        try:
+            find(name)
+        except (LookupError, AttributeError) as error:
+            yield f"{error} `--list` shows the names."
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m remlblup.validation.benchmarks", description=__doc__)
+    parser.add_argument("--case", nargs="+", metavar="NAME", help="only these cases")
+    parser.add_argument("--peer", nargs="+", metavar="NAME", help="only these programs beside remlblup")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="timed runs after the first (default 3)")
+    parser.add_argument("--time-limit", type=float, default=600.0, metavar="SECONDS",
+                        help="for one program on one case, import and data included (default 600)")  # fmt: skip
+    parser.add_argument("--cold", action="store_true", help="let remlblup compile its functions in every process")
+    parser.add_argument("--list", action="store_true", help="list cases and programs, and stop")
+    parser.add_argument("--out", metavar="FILE.csv", help="write the table, with the estimates, to a CSV file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

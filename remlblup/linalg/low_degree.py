@@ -12,6 +12,85 @@ import numpy as np
 from numba import njit
 
 
+@njit(cache=True)
+def add_edge(table, a, b, n):
+    """Enter an edge; False if it was there."""
+    key = np.int64(min(a, b)) * n + max(a, b)
+    mask = len(table) - 2
+    slot = ((key * np.int64(-7046029254386353131)) >> 20) & mask
+    while table[slot] >= 0:
+        if table[slot] == key:
+            return False
+        slot = (slot + 1) & mask
+    table[slot] = key
+    table[-1] += 1
+    return True
+
+
+@njit(cache=True)
+def rehashed(table):
+    """The same edges in a table of twice the size."""
+    out = np.full(2 * (len(table) - 1) + 1, -1, np.int64)
+    mask = len(out) - 2
+    for i in range(len(table) - 1):
+        key = table[i]
+        if key >= 0:
+            slot = ((key * np.int64(-7046029254386353131)) >> 20) & mask
+            while out[slot] >= 0:
+                slot = (slot + 1) & mask
+            out[slot] = key
+    out[-1] = table[-1]
+    return out
+
+
+@njit(cache=True)
+def edge_table(indptr, indices):
+    """Open-addressing hash table of the edges a < b as keys a·n + b; its last element counts them."""
+    n = len(indptr) - 1
+    size = 16
+    while size < 2 * len(indices) + 16:
+        size *= 2
+    table = np.full(size + 1, -1, np.int64)
+    table[-1] = 0
+    for v in range(n):
+        for p in range(indptr[v], indptr[v + 1]):
+            if indices[p] > v:
+                add_edge(table, v, indices[p], n)
+    return table
+
+
+@njit(cache=True)
+def grown(array):
+    """The array with room for twice as many."""
+    out = np.empty(2 * len(array), array.dtype)
+    out[: len(array)] = array
+    return out
+
+
+@njit(cache=True)
+def remaining_edges(indptr, indices, head, link, gained, gone, kept, number):
+    """Both directions of every edge between nodes that are left."""
+    total = 0
+    for pass_ in range(2):
+        if pass_ == 1:
+            rows, columns = np.empty(total, np.int32), np.empty(total, np.int32)
+            total = 0
+        for v in kept:
+            for p in range(indptr[v], indptr[v + 1]):
+                if not gone[indices[p]]:
+                    if pass_ == 1:
+                        rows[total], columns[total] = number[v], number[indices[p]]
+                    total += 1
+            at = head[v]
+            while at >= 0:
+                if not gone[gained[at]]:
+                    if pass_ == 1:
+                        rows[total], columns[total] = number[v], number[gained[at]]
+                    total += 1
+                at = link[at]
+    return rows, columns
+
+
 @njit("Tuple((int32[::1], int32[::1], int32[::1], int32[::1]))(int64[::1], int32[::1], int64)", cache=True)
 def eliminate_low_degree(indptr, indices, limit):
     """Eliminate nodes of degree <= limit, smallest degree first, adding the fill.
@@ -101,82 +180,3 @@ def eliminate_low_degree(indptr, indices, limit):
         number[kept[i]] = i
     rows, columns = remaining_edges(indptr, indices, head, link, gained, gone, kept, number)
     return order[:count].copy(), kept, rows, columns
-
-
-@njit(cache=True)
-def remaining_edges(indptr, indices, head, link, gained, gone, kept, number):
-    """Both directions of every edge between nodes that are left."""
-    total = 0
-    for pass_ in range(2):
-        if pass_ == 1:
-            rows, columns = np.empty(total, np.int32), np.empty(total, np.int32)
-            total = 0
-        for v in kept:
-            for p in range(indptr[v], indptr[v + 1]):
-                if not gone[indices[p]]:
-                    if pass_ == 1:
-                        rows[total], columns[total] = number[v], number[indices[p]]
-                    total += 1
-            at = head[v]
-            while at >= 0:
-                if not gone[gained[at]]:
-                    if pass_ == 1:
-                        rows[total], columns[total] = number[v], number[gained[at]]
-                    total += 1
-                at = link[at]
-    return rows, columns
-
-
-@njit(cache=True)
-def grown(array):
-    """The array with room for twice as many."""
-    out = np.empty(2 * len(array), array.dtype)
-    out[: len(array)] = array
-    return out
-
-
-@njit(cache=True)
-def edge_table(indptr, indices):
-    """Open-addressing hash table of the edges a < b as keys a·n + b; its last element counts them."""
-    n = len(indptr) - 1
-    size = 16
-    while size < 2 * len(indices) + 16:
-        size *= 2
-    table = np.full(size + 1, -1, np.int64)
-    table[-1] = 0
-    for v in range(n):
-        for p in range(indptr[v], indptr[v + 1]):
-            if indices[p] > v:
-                add_edge(table, v, indices[p], n)
-    return table
-
-
-@njit(cache=True)
-def add_edge(table, a, b, n):
-    """Enter an edge; False if it was there."""
-    key = np.int64(min(a, b)) * n + max(a, b)
-    mask = len(table) - 2
-    slot = ((key * np.int64(-7046029254386353131)) >> 20) & mask
-    while table[slot] >= 0:
-        if table[slot] == key:
-            return False
-        slot = (slot + 1) & mask
-    table[slot] = key
-    table[-1] += 1
-    return True
-
-
-@njit(cache=True)
-def rehashed(table):
-    """The same edges in a table of twice the size."""
-    out = np.full(2 * (len(table) - 1) + 1, -1, np.int64)
-    mask = len(out) - 2
-    for i in range(len(table) - 1):
-        key = table[i]
-        if key >= 0:
-            slot = ((key * np.int64(-7046029254386353131)) >> 20) & mask
-            while out[slot] >= 0:
-                slot = (slot + 1) & mask
-            out[slot] = key
-    out[-1] = table[-1]
-    return out

@@ -27,9 +27,8 @@ SMALL = 2000
 
 
 @njit(cache=True, nogil=True)
-def factorize(
-    first, rows_at, panel_at, parent, relative, panels, reference, dependent, tolerance, arena, work, letters
-):
+def factorize(first, rows_at, panel_at, parent, relative, n_children, update_at, panels, reference, dependent, tolerance,
+              arena, work, letters):  # fmt: skip
     """Overwrite the panels of C by those of L; returns the column where a pivot is negative, or -1.
 
     Parameters
@@ -37,14 +36,12 @@ def factorize(
     panels : values of C scattered onto the panels
     reference : (n,) largest magnitude each diagonal element has had; a pivot within `tolerance` of it
         is zero and its equation `dependent`
-    arena : workspace for the update matrices that are open
-    work : workspace for one update matrix
+    arena : workspace for the update matrices that are open, at `update_at`
+    work : workspace for the update matrix of a supernode without children
     """
     ints, reals = np.empty(8, np.int32), np.empty(2, np.float64)
-    n_supernodes = len(parent)
-    place = np.full(n_supernodes, -1, np.int64)
-    top = np.int64(0)
-    for s in range(n_supernodes):
+    opened = np.zeros(len(parent), np.bool_)
+    for s in range(len(parent)):
         width = first[s + 1] - first[s]
         height = rows_at[s + 1] - rows_at[s]
         below = height - width
@@ -54,29 +51,44 @@ def factorize(
             return failed
         if below == 0:
             continue
-        size = below * below
-        opened = place[s] >= 0
-        start = place[s] if opened else top
-        update = arena[start : start + size]
-        update_matrix(panel, height, width, below, update, opened, letters, ints, reals)
         p = parent[s]
         p_width = first[p + 1] - first[p]
         p_height = rows_at[p + 1] - rows_at[p]
         p_below = p_height - p_width
-        source = update
-        if opened:
-            top = start
-        if place[p] < 0 and p_below > 0:
-            # The parent's update matrix opens where this one ends: this one steps aside.
-            source = work[:size]
-            source[:] = update
-            place[p] = top
-            arena[top : top + p_below * p_below] = 0.0
-            top += p_below * p_below
-        parent_update = arena[place[p] : place[p] + p_below * p_below] if p_below > 0 else arena[:0]
-        extend_add(source, below, relative[rows_at[s] + width : rows_at[s + 1]],
-                   panels[panel_at[p] : panel_at[p + 1]], p_height, p_width, parent_update, p_below)  # fmt: skip
+        p_update = arena[update_at[p] : update_at[p] + p_below * p_below]
+        if not opened[p]:
+            opened[p] = True
+            p_update[:] = 0.0
+        p_panel = panels[panel_at[p] : panel_at[p + 1]]
+        at = relative[rows_at[s] + width : rows_at[s + 1]]
+        if n_children[s] == 0 and below * below * width < SMALL:
+            subtract_product(panel, height, width, below, at, p_panel, p_height, p_width, p_update, p_below)
+            continue
+        update = work[: below * below]
+        if n_children[s] > 0:
+            update = arena[update_at[s] : update_at[s] + below * below]
+        update_matrix(panel, height, width, below, update, n_children[s] > 0, letters, ints, reals)
+        extend_add(update, below, at, p_panel, p_height, p_width, p_update, p_below)
     return -1
+
+
+@njit(cache=True, nogil=True)
+def subtract_product(panel, height, width, below, at, p_panel, p_height, p_width, p_update, p_below):
+    """`update_matrix` and `extend_add` in one, for a small supernode without children."""
+    for k in range(width):
+        column = panel[k * height + width : (k + 1) * height]
+        for j in range(below):
+            factor = column[j]
+            if factor == 0.0:
+                continue
+            if at[j] < p_width:
+                target = p_panel[at[j] * p_height : (at[j] + 1) * p_height]
+                for i in range(j, below):
+                    target[at[i]] -= factor * column[i]
+            else:
+                target = p_update[(at[j] - p_width) * p_below : (at[j] - p_width + 1) * p_below]
+                for i in range(j, below):
+                    target[at[i] - p_width] -= factor * column[i]
 
 
 @njit(cache=True, nogil=True)
@@ -232,7 +244,7 @@ def backward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
 
 
 @njit(cache=True, nogil=True)
-def selected_inverse(first, rows_at, panel_at, parent, relative, n_children, panels, dependent, inverse, arena,
+def selected_inverse(first, rows_at, panel_at, parent, relative, n_children, front_at, panels, dependent, inverse, arena,
                      block, product, letters):  # fmt: skip
     """Panels of C⁻¹ on the pattern of L, from the root down.
 
@@ -243,56 +255,48 @@ def selected_inverse(first, rows_at, panel_at, parent, relative, n_children, pan
     Parameters
     ----------
     inverse : as `panels`, receives the panels of C⁻¹ (diagonal blocks in full)
-    arena : workspace for the inverse fronts that children wait for
-    block : workspace for one Z_bb
+    arena : workspace for the inverse fronts of supernodes with children, at `front_at`
+    block : workspace for the Z_bb of a supernode without children
     product : workspace for Y and for L_s⁻¹, the size of the largest panel
     """
     ints, reals = np.empty(8, np.int32), np.empty(2, np.float64)
-    n_supernodes = len(parent)
-    waiting = n_children.copy()
-    place = np.full(n_supernodes, -1, np.int64)
-    top = np.int64(0)
-    for s in range(n_supernodes - 1, -1, -1):
+    for s in range(len(parent) - 1, -1, -1):
         width = first[s + 1] - first[s]
         height = rows_at[s + 1] - rows_at[s]
         below = height - width
         p = parent[s]
-        if below > 0:
-            p_height = rows_at[p + 1] - rows_at[p]
-            gather(arena[place[p] : place[p] + p_height * p_height], p_height,
-                   relative[rows_at[s] + width : rows_at[s + 1]], below, block)  # fmt: skip
-        if p >= 0:
-            waiting[p] -= 1
-            if waiting[p] == 0:
-                top = place[p]
         panel = panels[panel_at[s] : panel_at[s + 1]]
         out = inverse[panel_at[s] : panel_at[s + 1]]
-        if width == 1 and below <= 64:
-            invert_column(panel, below, block, out, dependent[first[s]])
-        else:
-            invert_panel(panel, height, width, below, block, out, product, letters, ints, reals)
-            for j in range(width):
-                if dependent[first[s] + j]:
-                    clear_inverse(out, height, width, j)
+        at = relative[rows_at[s] + width : rows_at[s + 1]]
+        p_height = rows_at[p + 1] - rows_at[p] if below > 0 else 0
+        p_front = arena[front_at[p] : front_at[p] + p_height * p_height] if below > 0 else arena[:0]
+        if n_children[s] == 0 and width == 1:
+            invert_column(panel, below, p_front, p_height, at, out, dependent[first[s]])
+            continue
+        stride = height if n_children[s] > 0 else below
+        front = arena[front_at[s] : front_at[s] + height * height] if n_children[s] > 0 else block
+        corner = width * (height + 1) if n_children[s] > 0 else 0
+        for j in range(below):  # Z_bb, where the children will read it if there are any
+            source = p_front[at[j] * p_height : (at[j] + 1) * p_height]
+            target = front[corner + j * stride : corner + j * stride + below]
+            for i in range(below):
+                target[i] = source[at[i]]
+        invert_panel(panel, height, width, below, front.ctypes.data + 8 * corner, stride, out, product, letters, ints,
+                     reals)  # fmt: skip
+        for j in range(width):
+            if dependent[first[s] + j]:
+                clear_inverse(out, height, width, j)
         if n_children[s] > 0:
-            place[s] = top
-            open_front(arena[top : top + height * height], out, block, height, width, below)
-            top += height * height
+            for j in range(width):
+                for i in range(height):
+                    value = out[j * height + i]
+                    front[j * height + i] = value
+                    front[i * height + j] = value
 
 
 @njit(cache=True, nogil=True)
-def gather(front, height, relative, below, block):
-    """Z_bb (below × below, full) from the parent's inverse front."""
-    for j in range(below):
-        source = relative[j] * height
-        target = j * below
-        for i in range(below):
-            block[target + i] = front[source + relative[i]]
-
-
-@njit(cache=True, nogil=True)
-def invert_column(panel, below, block, out, dependent):
-    """`invert_panel` for a supernode of one column with few rows."""
+def invert_column(panel, below, p_front, p_height, at, out, dependent):
+    """`invert_panel` for a supernode of one column without children: Z_bb is read where it is."""
     if dependent:
         for i in range(below + 1):
             out[i] = 0.0
@@ -300,19 +304,30 @@ def invert_column(panel, below, block, out, dependent):
     pivot = 1.0 / panel[0]
     total = pivot * pivot
     for i in range(below):
+        row = p_front[at[i] * p_height : (at[i] + 1) * p_height]
         value = 0.0
         for j in range(below):
-            value -= block[j * below + i] * panel[1 + j]
-        out[1 + i] = value * pivot
-    for i in range(below):
-        total -= panel[1 + i] * pivot * out[1 + i]
+            value += row[at[j]] * panel[1 + j]
+        out[1 + i] = -value * pivot
+        total += panel[1 + i] * pivot * value * pivot
     out[0] = total
 
 
 @njit(cache=True, nogil=True)
-def invert_panel(panel, height, width, below, block, out, product, letters, ints, reals):
-    """Z_bs and Z_ss of one supernode (formulas in `selected_inverse`)."""
+def invert_panel(panel, height, width, below, block, stride, out, product, letters, ints, reals):
+    """Z_bs and Z_ss of one supernode (formulas in `selected_inverse`); `block` is the address of Z_bb."""
     a, o = panel.ctypes.data, out.ctypes.data
+    if width == 1:
+        pivot = 1.0 / panel[0]
+        y = product[:below]
+        for i in range(below):
+            y[i] = panel[1 + i] * pivot
+        out[0] = pivot * pivot
+        if below > 0:
+            gemm_nn(below, 1, below, -1.0, block, stride, y.ctypes.data, below, 0.0, o + 8, height, letters, ints, reals)
+            for i in range(below):
+                out[0] -= y[i] * out[1 + i]
+        return
     # W = L_s⁻¹ (lower, in a width × width block), then Z_ss = W'W.
     w = product[: width * width]
     w[:] = 0.0
@@ -327,11 +342,9 @@ def invert_panel(panel, height, width, below, block, out, product, letters, ints
         for i in range(below):
             y[j * below + i] = panel[j * height + width + i]
     solve_right_lower(below, width, a, height, y.ctypes.data, below, letters, ints, reals)
-    gemm_nn(below, width, below, -1.0, block.ctypes.data, below, y.ctypes.data, below, 0.0,
-            o + 8 * width, height, letters, ints, reals)  # fmt: skip
-    gemm_tn(
-        width, width, below, -1.0, y.ctypes.data, below, o + 8 * width, height, 1.0, o, height, letters, ints, reals
-    )
+    gemm_nn(below, width, below, -1.0, block, stride, y.ctypes.data, below, 0.0, o + 8 * width, height, letters, ints,
+            reals)  # fmt: skip
+    gemm_tn(width, width, below, -1.0, y.ctypes.data, below, o + 8 * width, height, 1.0, o, height, letters, ints, reals)
 
 
 @njit(cache=True, nogil=True)
@@ -341,16 +354,3 @@ def clear_inverse(out, height, width, j):
         out[j * height + i] = 0.0
     for i in range(width):
         out[i * height + j] = 0.0
-
-
-@njit(cache=True, nogil=True)
-def open_front(front, out, block, height, width, below):
-    """The inverse over all rows of a supernode (height × height, full), for its children to read."""
-    for j in range(width):
-        for i in range(height):
-            value = out[j * height + i]
-            front[j * height + i] = value
-            front[i * height + j] = value
-    for j in range(below):
-        for i in range(below):
-            front[(width + j) * height + width + i] = block[j * below + i]

@@ -1,14 +1,10 @@
 """Order of elimination: which equations first, so that L stays sparse.
 
 Equations that touch a good part of all the others go last. Of the rest, those with few neighbours go
-first (a pedigree is full of animals without progeny, whose elimination makes no fill), many at a time
-(multiple minimum degree: Tinney & Walker 1967; Liu 1985), and what remains is ordered by nested
-dissection (George 1973; METIS: Karypis & Kumar 1998). How long to go on with low degrees before the
-dissection is the one question left: two answers are tried where the difference could matter, and the
-one that predicts fewer operations is kept.
-
-Nothing here is compiled: graphs are scipy sparse matrices, and one product of matrices handles all the
-nodes of a round.
+first (a pedigree is full of animals without progeny, whose elimination makes no fill), one by one, and
+what remains is ordered by nested dissection (George 1973; METIS: Karypis & Kumar 1998). Where that
+predicts much work, multiple minimum degree (Tinney & Walker 1967; Liu 1985), many nodes a round and
+further down, is tried as well, and the order that predicts fewer operations is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-LOW_DEGREE = 4
+LOW_DEGREE = 8
 """Nodes with at most this many neighbours are always eliminated before the dissection."""
 
 DENSE_ROW = 10.0
@@ -63,17 +59,16 @@ def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float]
     rest, last = split_dense_rows(quotient)
     quotient_rest = quotient[rest][:, rest]
 
-    def order(limit: float | None) -> np.ndarray:
-        first, core, kept = eliminate_low_degree(quotient_rest, limit)
+    def order(first: np.ndarray, core: sp.csr_array, kept: np.ndarray) -> np.ndarray:
         nodes = np.concatenate([rest[first], rest[kept[nested_dissection(core)]], last])
         return expand(nodes, group)
 
-    dissected = order(LOW_DEGREE)
+    dissected = order(*eliminate_leaves(quotient_rest))
     flops = flops_of(dissected)
     name = "nested dissection"
     if flops <= SECOND_ORDER_FLOPS:
         return Ordering(dissected, name, f"cheap enough not to look further: {flops:.2g} flops")
-    degree = order(None)
+    degree = order(*eliminate_rising_degree(quotient_rest))
     other = flops_of(degree)
     if other < flops:
         return Ordering(degree, "minimum degree", f"{other:.2g} flops, nested dissection {flops:.2g}")
@@ -122,15 +117,8 @@ def split_dense_rows(graph: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(~dense), last[np.argsort(degree[last], kind="stable")]
 
 
-def eliminate_low_degree(graph: sp.csr_array, limit: float | None) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
-    """Eliminate independent sets of nodes of low degree, round after round.
-
-    Parameters
-    ----------
-    graph : csr_array, shape (m, m)
-        Symmetric pattern without a diagonal.
-    limit : float or None
-        Largest degree to eliminate; None for a limit that follows the smallest degree of the round.
+def eliminate_leaves(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
+    """Eliminate the nodes of at most `LOW_DEGREE` neighbours one by one (compiled; see `linalg.low_degree`).
 
     Returns
     -------
@@ -141,11 +129,26 @@ def eliminate_low_degree(graph: sp.csr_array, limit: float | None) -> tuple[np.n
     kept : ndarray of int
         Their numbers in `graph`.
     """
+    from remlblup.linalg.low_degree import eliminate_low_degree
+
+    indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int32)
+    first, kept, rows, columns = eliminate_low_degree(indptr, indices, LOW_DEGREE)
+    core = sp.csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(kept), len(kept)))
+    return first, core, kept
+
+
+def eliminate_rising_degree(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
+    """Eliminate independent sets round after round, by a limit that follows the smallest degree of the round.
+
+    Returns
+    -------
+    as `eliminate_leaves`
+    """
     random = np.random.default_rng(20240608)  # breaks ties: along a chain, order would free one end only
     kept, eliminated = np.arange(graph.shape[0]), []
     while len(kept):
         degree = np.diff(graph.indptr)
-        ceiling = 1.2 * degree.min() + 1.0 if limit is None else limit
+        ceiling = 1.2 * degree.min() + 1.0
         chosen = independent_set(graph, degree + random.random(len(kept)), degree <= ceiling)
         if not chosen.any() or (chosen.sum() < SMALL_ROUND * len(kept) and degree[chosen].min() > 2):
             break

@@ -9,7 +9,7 @@ import numpy as np
 from remlblup.linalg import multifrontal
 from remlblup.linalg.blas import CHARACTERS
 from remlblup.linalg.factor import DEPENDENT_PIVOT
-from remlblup.linalg.supernodes import Supernodes, find_supernodes
+from remlblup.linalg.supernodes import Supernodes, find_supernodes, places_in_panels
 from remlblup.linalg.symbolic import Symbolic, inverse_permutation
 
 
@@ -30,13 +30,13 @@ class SupernodalFactor:
         self.permutation = permutation
         self.supernodes: Supernodes = find_supernodes(symbolic.parent, symbolic.counts, symbolic.indptr, symbolic.rows)
         place_of = inverse_permutation(permutation)
-        self.places = places_in_panels(self.supernodes, place_of[rows], place_of[columns])
+        self.places = panel_places(self.supernodes, place_of[rows], place_of[columns])
         self.diagonal = diagonal_places(self.supernodes)
         sn = self.supernodes
         self.panels = np.zeros(sn.panel_at[-1])
         self.reference = np.zeros(self.n)
         self.dependent = np.zeros(self.n, dtype=np.bool_)
-        self._arena = np.empty(sn.arena)
+        self._arena = np.empty(sn.update_at[-1])
         self._work = np.empty(sn.largest**2)
         self._inverse: np.ndarray | None = None
 
@@ -48,8 +48,8 @@ class SupernodalFactor:
         np.maximum(self.reference, np.abs(self.panels[self.diagonal]), out=self.reference)
         self.dependent.fill(False)
         failed = multifrontal.factorize(
-            sn.first, sn.rows_at, sn.panel_at, sn.parent, sn.relative, self.panels, self.reference, self.dependent,
-            DEPENDENT_PIVOT, self._arena, self._work, CHARACTERS,
+            sn.first, sn.rows_at, sn.panel_at, sn.parent, sn.relative, sn.n_children, sn.update_at, self.panels,
+            self.reference, self.dependent, DEPENDENT_PIVOT, self._arena, self._work, CHARACTERS,
         )  # fmt: skip
         return failed < 0
 
@@ -82,26 +82,19 @@ class SupernodalFactor:
             self._inverse = np.empty_like(self.panels)
         largest = int(np.max(np.diff(sn.panel_at), initial=1))
         multifrontal.selected_inverse(
-            sn.first, sn.rows_at, sn.panel_at, sn.parent, sn.relative, sn.n_children, self.panels, self.dependent,
-            self._inverse, np.empty(sn.inverse_arena), self._work, np.empty(largest), CHARACTERS,
+            sn.first, sn.rows_at, sn.panel_at, sn.parent, sn.relative, sn.n_children, sn.front_at, self.panels,
+            self.dependent, self._inverse, np.empty(sn.front_at[-1]), self._work, np.empty(largest), CHARACTERS,
         )  # fmt: skip
         return self._inverse[self.places]
 
 
-def places_in_panels(sn: Supernodes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def panel_places(sn: Supernodes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Position in the panels of the entry of C at places (first[i], second[i]) of the elimination."""
-    late, early = np.maximum(first, second), np.minimum(first, second)
-    width = np.diff(sn.first)
-    supernode = np.repeat(np.arange(sn.count), width)[early]
-    # Rows are ascending within a panel: one sorted search over (supernode, row) keys finds them all.
-    n = int(sn.first[-1])
-    owner = np.repeat(np.arange(sn.count, dtype=np.int64), np.diff(sn.rows_at))
-    position = np.searchsorted(owner * n + sn.rows, supernode * np.int64(n) + late) - sn.rows_at[supernode]
-    height = np.diff(sn.rows_at)[supernode]
-    return sn.panel_at[supernode] + (early - sn.first[supernode]) * height + position
+    supernode_of = np.repeat(np.arange(sn.count, dtype=np.int32), np.diff(sn.first))
+    return places_in_panels(supernode_of, sn.first, sn.rows_at, sn.rows, sn.panel_at, first, second)
 
 
 def diagonal_places(sn: Supernodes) -> np.ndarray:
     """Position in the panels of every diagonal element."""
     columns = np.arange(sn.first[-1])
-    return places_in_panels(sn, columns, columns)
+    return panel_places(sn, columns, columns)

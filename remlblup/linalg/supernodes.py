@@ -29,7 +29,9 @@ class Supernodes:
     parent : (s,) parent supernode, -1 for a root
     relative : as `rows`: position of each row below in the parent's rows; unused for the columns
     n_children : (s,)
-    arena : doubles of workspace the update matrices need at most
+    update_at : (s + 1,) where the update matrix (below × below) of each supernode stands in the workspace,
+        right behind that of its parent; the last element is the size of the workspace
+    front_at : (s + 1,) the same for the inverse fronts (height × height) of supernodes with children
     largest : largest number of rows below a supernode
     """
 
@@ -40,8 +42,8 @@ class Supernodes:
     parent: np.ndarray
     relative: np.ndarray
     n_children: np.ndarray
-    arena: int
-    inverse_arena: int
+    update_at: np.ndarray
+    front_at: np.ndarray
     largest: int
 
     @property
@@ -65,9 +67,9 @@ def find_supernodes(parent: np.ndarray, counts: np.ndarray, l_indptr: np.ndarray
     sn_parent = np.where(up >= 0, supernode_of[up], -1).astype(np.int32)
     relative = relative_rows(first, rows_at, rows, sn_parent)
     n_children = np.bincount(sn_parent[sn_parent >= 0], minlength=count).astype(np.int32)
-    arena = arena_size(sn_parent, n_children, below.astype(np.int64))
-    inverse_arena = inverse_arena_size(sn_parent, n_children, height.astype(np.int64))
-    return Supernodes(first, rows_at, rows, panel_at, sn_parent, relative, n_children, arena, inverse_arena,
+    update_at = path_places(sn_parent, np.where(n_children > 0, below, 0) ** 2)
+    front_at = path_places(sn_parent, np.where(n_children > 0, height, 0) ** 2)
+    return Supernodes(first, rows_at, rows, panel_at, sn_parent, relative, n_children, update_at, front_at,
                       int(below.max(initial=0)))  # fmt: skip
 
 
@@ -162,37 +164,38 @@ def relative_rows(first, rows_at, rows, parent):
     return relative
 
 
-@njit("int64(int32[::1], int32[::1], int64[::1])", cache=True)
-def arena_size(parent, n_children, below):
-    """Largest total of the update matrices that are open at once (see `multifrontal.factorize`)."""
-    opened = np.zeros(len(parent), np.bool_)
-    now, most = np.int64(0), np.int64(0)
-    for s in range(len(parent)):
-        if not opened[s]:
-            now += below[s] * below[s]
-            opened[s] = True
-        most = max(most, now)
-        now -= below[s] * below[s]
-        p = parent[s]
-        if p >= 0 and not opened[p]:
-            opened[p] = True
-            now += below[p] * below[p]
-            most = max(most, now)
-    return most
+@njit("int64[::1](int32[::1], int64[::1])", cache=True)
+def path_places(parent, size):
+    """Places for blocks of which only those on one path of the tree are in use at a time.
+
+    Each stands behind its parent's; siblings share a place, for in postorder (and in its reverse) one
+    subtree is done with before the next begins. The last element is the total needed.
+    """
+    n = len(parent)
+    place = np.zeros(n + 1, np.int64)
+    for s in range(n - 1, -1, -1):
+        if parent[s] >= 0:
+            place[s] = place[parent[s]] + size[parent[s]]
+        place[n] = max(place[n], place[s] + size[s])
+    return place
 
 
-@njit("int64(int32[::1], int32[::1], int64[::1])", cache=True)
-def inverse_arena_size(parent, n_children, height):
-    """Largest total of the inverse fronts that are open at once (see `multifrontal.selected_inverse`)."""
-    waiting = n_children.copy()
-    now, most = np.int64(0), np.int64(0)
-    for s in range(len(parent) - 1, -1, -1):
-        p = parent[s]
-        if p >= 0:
-            waiting[p] -= 1
-            if waiting[p] == 0:
-                now -= height[p] * height[p]
-        if n_children[s] > 0:
-            now += height[s] * height[s]
-            most = max(most, now)
-    return most
+@njit(
+    "int64[::1](int32[::1], int64[::1], int64[::1], int32[::1], int64[::1], int64[::1], int64[::1])",
+    cache=True,
+)
+def places_in_panels(supernode_of, first, rows_at, rows, panel_at, one, other):
+    """Position in the panels of the entries of C at places (one[i], other[i]) of the elimination."""
+    places = np.empty(len(one), np.int64)
+    for i in range(len(one)):
+        late, early = max(one[i], other[i]), min(one[i], other[i])
+        s = supernode_of[early]
+        low, high = rows_at[s], rows_at[s + 1] - 1
+        while low < high:  # binary search among the rows of the panel
+            middle = (low + high) // 2
+            if rows[middle] < late:
+                low = middle + 1
+            else:
+                high = middle
+        places[i] = panel_at[s] + (early - first[s]) * (rows_at[s + 1] - rows_at[s]) + low - rows_at[s]
+    return places

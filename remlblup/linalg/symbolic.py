@@ -126,8 +126,10 @@ def in_postorder(rows: np.ndarray, columns: np.ndarray, permutation: np.ndarray)
 
     The fill is the same; columns that update each other come to lie close in memory.
     """
-    parent = elimination_tree(*permuted_upper(rows, columns, permutation))
-    return permutation[postorder(parent)]
+    upper = permuted_upper(rows, columns, permutation)
+    parent = elimination_tree(*upper)
+    heaviest_first = np.argsort(-column_counts(*upper, parent), kind="stable")
+    return permutation[postorder(parent, heaviest_first)]
 
 
 @njit("int32[::1](int64[::1], int32[::1])", cache=True)
@@ -154,13 +156,17 @@ def elimination_tree(indptr, indices):
     return parent
 
 
-@njit("int64[::1](int32[::1])", cache=True)
-def postorder(parent):
-    """Order of the columns in which each one follows all its descendants, depth first (Davis 2006, 4.3)."""
+@njit("int64[::1](int32[::1], int64[::1])", cache=True)
+def postorder(parent, heaviest_first):
+    """Order of the columns in which each one follows all its descendants, depth first (Davis 2006, 4.3).
+
+    `heaviest_first` lists the columns by falling numbers of entries in L: of the children of a column the
+    heaviest comes last, right before it, where the two can become one supernode.
+    """
     n = len(parent)
     first_child = np.full(n, -1, np.int32)
     sibling = np.full(n, -1, np.int32)
-    for j in range(n - 1, -1, -1):
+    for j in heaviest_first:
         if parent[j] != -1:
             sibling[j] = first_child[parent[j]]
             first_child[parent[j]] = j

@@ -94,15 +94,15 @@ def _same_answer(outcome: Outcome, reference: Outcome | None) -> Iterable[str]:
     if reference is None or outcome is reference or not answer or not answer.get("method"):
         return
     ml = answer["method"] == "ML"
-    ours, theirs = reference.answer.get("loglik_ml" if ml else "loglik"), answer.get("loglik")
-    if ours is None or theirs is None:
+    best, reached = reference.answer.get("loglik_ml" if ml else "loglik"), answer.get("loglik")
+    if best is None or reached is None:
         yield "log-likelihood not compared"
         return
-    gap = theirs - ours
+    gap = reached - best
     if not abs(gap) <= LOGLIK_TOLERANCE:  # also where it is not a number
         yield f"LOG-LIKELIHOOD {'HIGHER' if gap > 0 else 'LOWER'} by {abs(gap):.2g}"
-    if not ml:
-        yield from _far_estimates(answer.get("estimates", {}), reference.answer.get("estimates", {}))
+    ours = reference.answer.get("estimates_ml" if ml else "estimates", {})
+    yield from _far_estimates(answer.get("estimates", {}), ours)
 
 
 def _far_estimates(theirs: Mapping[str, float], ours: Mapping[str, float]) -> Iterable[str]:

@@ -24,6 +24,7 @@ PEERS = {
     "mixedlm-rs": "mixedlm_rs:PEER",
     "lme-python": "lme_python:PEER",
     "gpboost": "gpboost:PEER",
+    "gpboost-chol": "gpboost:CHOLESKY",
 }
 """Name → module of `peers` and attribute, in the order of the table; nothing is imported before it is asked for."""
 

@@ -40,9 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace, begun: float, report: Any) -> None:
-    from .peers import find_peer
     from .peers.base import Job
-    from .registry import find_case
+    from .registry import find_case, find_peer
 
     peer = find_peer(options.peer)
     start = time.perf_counter()

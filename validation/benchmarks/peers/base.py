@@ -17,6 +17,9 @@ from typing import Any, ClassVar
 
 from ..model import Case, Data, Model
 
+SETTLED, MOST = 1.0, 50
+"""Runs of milliseconds are repeated until this many seconds, or runs, are spent: the median of three says little."""
+
 Report = Callable[[str, Mapping[str, Any]], None]
 """Takes an event of the worker, by name, with its values."""
 
@@ -38,7 +41,7 @@ class Answer:
     loglik : as the program maximised it, with all constants
     method : "REML" or "ML": which log-likelihood that is
     estimates : components by the labels of `Random.labels`, and "residual"
-    loglik_ml : the other log-likelihood, where the program gives both
+    loglik_ml, estimates_ml : those of an ML fit besides, from remlblup, for the programs that have only ML
     """
 
     loglik: float | None = None
@@ -47,6 +50,7 @@ class Answer:
     converged: bool | None = None
     iterations: int | None = None
     loglik_ml: float | None = None
+    estimates_ml: dict[str, float] = field(default_factory=dict)
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,14 +145,19 @@ class Peer:
 
 
 def rounds(job: Job) -> Iterator[int]:
-    """0 (the first run), 1, …, repeats; ends early where another run as long as the last would pass the deadline."""
-    last = 0.0
-    for k in range(job.repeats + 1):
+    """0 for the first run, then 1, 2, …: `job.repeats` more, or as many as a second holds (`MOST` at most).
+
+    Ends early where another run as long as the last would pass the deadline.
+    """
+    k, start = 0, time.monotonic()
+    while True:
         begun = time.monotonic()
-        if k > 0 and begun + last > job.deadline:
-            return
         yield k
-        last = time.monotonic() - begun
+        now = time.monotonic()
+        enough = k >= job.repeats and (k >= MOST or now - start > SETTLED or job.repeats == 0)
+        if enough or 2 * now - begun > job.deadline:
+            return
+        k += 1
 
 
 def components(model: Model, blocks: list[Any], residual: float) -> dict[str, float]:

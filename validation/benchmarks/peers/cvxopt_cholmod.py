@@ -106,8 +106,9 @@ def nested_dissection(rows: Any, columns: Any, n: int) -> Any:
     lower = sp.coo_array((np.ones(int(off.sum()), dtype=np.int8), (rows[off], columns[off])), shape=(n, n))
     graph = sp.csr_array(lower + lower.T)
     adjacency = pymetis.CSRAdjacency(graph.indptr.astype(np.int64), graph.indices.astype(np.int64))
-    order, _ = pymetis.nested_dissection(adjacency)
-    return cvxopt.matrix(np.asarray(order, dtype=np.int64))
+    order = np.empty(n, dtype=np.int64)  # pymetis' own array is of a C type that cvxopt does not take
+    order[:], _ = pymetis.nested_dissection(adjacency)
+    return cvxopt.matrix(order)
 
 
 def read_matrix(path: str) -> tuple[Any, dict[str, Any]]:

@@ -9,11 +9,16 @@ from .base import Answer, Job, Peer
 
 
 class Gpboost(Peer):
-    """`GPModel` with grouped random effects; ML only, and no covariance between intercepts and slopes."""
+    """`GPModel` with grouped random effects; ML only, and no covariance between intercepts and slopes.
+
+    With its defaults it solves and takes the log-determinant of crossed factors iteratively, with random
+    probes: the log-likelihood it maximises and reports is an approximation.
+    """
 
     name = "gpboost"
-    does = "GPModel + fit (ML) + predict_training_data_random_effects; X made beforehand"
+    does = "GPModel + fit (ML; iterative for crossed factors) + predict_training_data_random_effects; X made beforehand"
     package = ("gpboost", "gpboost")
+    inversion = "default"
 
     def can(self, case: Case) -> str:
         return super().can(case) or ("no covariance of intercepts and slopes" if case.model.slopes else "")
@@ -29,7 +34,7 @@ class Gpboost(Peer):
         import gpboost
 
         groups, X, y = task
-        model = gpboost.GPModel(group_data=groups, likelihood="gaussian")
+        model = gpboost.GPModel(group_data=groups, likelihood="gaussian", matrix_inversion_method=self.inversion)
         model.fit(y=y, X=X)
         assert len(model.predict_training_data_random_effects())
         return model
@@ -37,12 +42,25 @@ class Gpboost(Peer):
     def answer(self, job: Job, task: Any, result: Any) -> Answer:
         residual, *variances = result.get_cov_pars(format_pandas=False)
         labels = [term.group for term in job.model.random]
+        approximate = self.inversion == "default" and job.model.crossed
         return Answer(
             loglik=-float(result.get_current_neg_log_likelihood()),
             method="ML",
             estimates={**dict(zip(labels, map(float, variances), strict=True)), "residual": float(residual)},
             iterations=int(result._get_num_optim_iter()),
+            note="approximate log-likelihood" if approximate else "",
         )
 
 
-PEER = Gpboost()
+class GpboostCholesky(Gpboost):
+    """The same with its exact method."""
+
+    name = "gpboost-chol"
+    does = "the same with matrix_inversion_method='cholesky', which is exact"
+    inversion = "cholesky"
+
+    def can(self, case: Case) -> str:
+        return super().can(case) or ("" if case.model.crossed else "the same as gpboost")
+
+
+PEER, CHOLESKY = Gpboost(), GpboostCholesky()

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .base import Answer, Available, Job, Peer, Report, components
+from .base import MOST, SETTLED, Answer, Available, Job, Peer, Report, components
 
-#: Arguments: data, formula, factors (comma-separated), repeats, seconds until no further run is begun.
+#: Arguments: data, formula, factors (comma-separated), repeats, seconds until no further run is
+#: begun, and the two constants of `base.rounds`.
 SCRIPT = r"""
 arguments <- commandArgs(trailingOnly = TRUE)
 say <- function(...) { cat(..., "\n"); flush(stdout()) }
-now <- function() as.numeric(proc.time()[["elapsed"]])
+now <- function() as.numeric(Sys.time())
 begun <- now()
 suppressPackageStartupMessages(library(lme4))
 say("import", now() - begun)
@@ -26,9 +27,11 @@ for (name in strsplit(arguments[3], ",")[[1]]) data[[name]] <- factor(data[[name
 formula <- as.formula(arguments[2])
 repeats <- as.integer(arguments[4])
 limit <- as.numeric(arguments[5])
+settled <- as.numeric(arguments[6])
+most <- if (repeats == 0) 0 else max(repeats, as.integer(arguments[7]))
 say("ready", 0)
 ready <- now()
-for (k in 0:repeats) {
+for (k in 0:most) {
   start <- now()
   model <- suppressMessages(lmer(formula, data))
   effects <- ranef(model, condVar = FALSE)
@@ -43,7 +46,8 @@ for (k in 0:repeats) {
     say("iterations", model@optinfo$feval)
     say("messages", length(model@optinfo$conv$lme4$messages))
   }
-  if (now() - ready + seconds > limit) break
+  spent <- now() - ready
+  if (spent + seconds > limit || (k >= repeats && spent > settled)) break
 }
 """
 
@@ -96,8 +100,8 @@ class Lme4(Peer):
             job.data.frame.to_csv(data, index=False)
             script.write_text(SCRIPT, encoding="utf-8")
             left = max(job.deadline - time.monotonic(), 0.0)
-            options = [str(data), job.model.formula, ",".join(_factors(job)), str(job.repeats), str(left)]
-            command = ["Rscript", "--vanilla", str(script), *options]
+            options = [job.model.formula, ",".join(_factors(job)), *map(str, (job.repeats, left, SETTLED, MOST))]
+            command = ["Rscript", "--vanilla", str(script), str(data), *options]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout is not None
                 for line in process.stdout:

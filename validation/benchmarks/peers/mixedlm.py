@@ -30,20 +30,11 @@ class Mixedlm(Peer):
         return result
 
     def answer(self, job: Job, task: Job, result: Any) -> Answer:
-        import numpy as np
-
-        # θ: the columns of each relative factor's lower triangle, term by term in the order of mixedlm.
-        blocks, at = {}, 0
-        for structure in result.matrices.random_structures:
-            t = structure.n_terms
-            factor = np.zeros((t, t))
-            columns, rows = np.triu_indices(t)
-            factor[rows, columns] = result.theta[at : at + len(rows)]
-            at += len(rows)
-            blocks[structure.grouping_factor] = result.sigma**2 * factor @ factor.T
+        groups = result.VarCorr().groups
+        blocks = [groups[term.group].cov for term in job.model.random]
         return Answer(
             loglik=float(result.logLik().value),
-            estimates=components(job.model, [blocks[term.group] for term in job.model.random], result.sigma**2),
+            estimates=components(job.model, blocks, result.sigma**2),
             converged=bool(result.converged),
             iterations=int(result.n_iter),
         )

@@ -32,15 +32,17 @@ class Whole(Peer):
         assert len(fit.random_effects) and len(fit.fixed_effects)
         return fit
 
-    def answer(self, job: Job, task: Job, result: Any) -> Answer:
-        blocks = [result.covariance(design.name).to_numpy() for design in result.specification.random]
-        return Answer(
+    def answer(self, job: Job, task: Any, result: Any) -> Answer:
+        answer = Answer(
             loglik=float(result.loglik),
-            estimates=components(job.model, blocks, result.covariance("residual").to_numpy()[0, 0]),
+            estimates=_estimates(job, result),
             converged=bool(result.converged),
             iterations=int(result.history["iteration"].max()),
-            loglik_ml=None if job.model.pedigree else float(_fit(_model(job), "ML").loglik),
         )
+        if not job.model.pedigree:
+            ml = _fit(_model(job), "ML")
+            answer.loglik_ml, answer.estimates_ml = float(ml.loglik), _estimates(job, ml)
+        return answer
 
     def finish(self, job: Job, result: Any) -> None:
         if job.matrix:
@@ -76,6 +78,11 @@ def _model(job: Job, pedigree: Any = None) -> Any:
     pedigree = _pedigree(job) if pedigree is None else pedigree
     relationships = None if pedigree is None else {"A": pedigree}
     return MixedModel(job.model.formula, job.data.frame, relationships=relationships)
+
+
+def _estimates(job: Job, fit: Any) -> dict[str, float]:
+    blocks = [fit.covariance(design.name).to_numpy() for design in fit.specification.random]
+    return components(job.model, blocks, fit.covariance("residual").to_numpy()[0, 0])
 
 
 def _fit(model: Any, method: str = "REML") -> Any:

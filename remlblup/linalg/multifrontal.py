@@ -27,12 +27,15 @@ SMALL = 2000
 
 
 @njit(cache=True, nogil=True)
-def factorize(first, rows_at, panel_at, parent, relative, n_children, update_at, panels, reference, dependent, tolerance,
-              arena, work, letters):  # fmt: skip
+def factorize(begin, end, top, enter, pending_at, pending, first, rows_at, panel_at, parent, relative, n_children,
+              update_at, panels, reference, dependent, tolerance, arena, work, letters):  # fmt: skip
     """Overwrite the panels of C by those of L; returns the column where a pivot is negative, or -1.
 
     Parameters
     ----------
+    begin, end, top : the supernodes of one subtree, whose root leaves its update matrix in `pending`; or all of
+        them with `top` set, when those inside subtrees are passed over (see `linalg.schedule`)
+    enter, pending_at : where subtrees start, and the places of their roots in `pending`
     panels : values of C scattered onto the panels
     reference : (n,) largest magnitude each diagonal element has had; a pivot within `tolerance` of it
         is zero and its equation `dependent`
@@ -40,8 +43,21 @@ def factorize(first, rows_at, panel_at, parent, relative, n_children, update_at,
     work : workspace for the update matrix of a supernode without children
     """
     ints, reals = np.empty(8, np.int32), np.empty(2, np.float64)
-    opened = np.zeros(len(parent), np.bool_)
-    for s in range(len(parent)):
+    opened = np.zeros(end - begin, np.bool_)
+    base = np.int64(0) if top else update_at[end - 1]
+    following = begin
+    while following < end:
+        s = following
+        following += 1
+        if top and enter[s] > 0:
+            following = enter[s]
+            s = enter[s] - 1
+            width = first[s + 1] - first[s]
+            below = rows_at[s + 1] - rows_at[s] - width
+            if below > 0:
+                hand_up(s, width, below, pending[pending_at[s] : pending_at[s + 1]], first, rows_at, panel_at, parent,
+                        relative, update_at, panels, opened, arena, begin, base)  # fmt: skip
+            continue
         width = first[s + 1] - first[s]
         height = rows_at[s + 1] - rows_at[s]
         below = height - width
@@ -51,25 +67,44 @@ def factorize(first, rows_at, panel_at, parent, relative, n_children, update_at,
             return failed
         if below == 0:
             continue
-        p = parent[s]
-        p_width = first[p + 1] - first[p]
-        p_height = rows_at[p + 1] - rows_at[p]
-        p_below = p_height - p_width
-        p_update = arena[update_at[p] : update_at[p] + p_below * p_below]
-        if not opened[p]:
-            opened[p] = True
-            p_update[:] = 0.0
-        p_panel = panels[panel_at[p] : panel_at[p + 1]]
-        at = relative[rows_at[s] + width : rows_at[s + 1]]
-        if n_children[s] == 0 and below * below * width < SMALL:
-            subtract_product(panel, height, width, below, at, p_panel, p_height, p_width, p_update, p_below)
+        has_children = n_children[s] > 0
+        update = arena[update_at[s] - base : update_at[s] - base + below * below] if has_children else work[: below * below]
+        if not top and s == end - 1:
+            update_matrix(panel, height, width, below, update, has_children, letters, ints, reals)
+            pending[pending_at[s] : pending_at[s + 1]] = update
             continue
-        update = work[: below * below]
-        if n_children[s] > 0:
-            update = arena[update_at[s] : update_at[s] + below * below]
-        update_matrix(panel, height, width, below, update, n_children[s] > 0, letters, ints, reals)
-        extend_add(update, below, at, p_panel, p_height, p_width, p_update, p_below)
+        if not has_children and below * below * width < SMALL:
+            p = parent[s]
+            p_width = first[p + 1] - first[p]
+            p_height = rows_at[p + 1] - rows_at[p]
+            p_below = p_height - p_width
+            p_update = arena[update_at[p] - base : update_at[p] - base + p_below * p_below]
+            if not opened[p - begin]:
+                opened[p - begin] = True
+                p_update[:] = 0.0
+            subtract_product(panel, height, width, below, relative[rows_at[s] + width : rows_at[s + 1]],
+                             panels[panel_at[p] : panel_at[p + 1]], p_height, p_width, p_update, p_below)  # fmt: skip
+            continue
+        update_matrix(panel, height, width, below, update, has_children, letters, ints, reals)
+        hand_up(s, width, below, update, first, rows_at, panel_at, parent, relative, update_at, panels, opened, arena,
+                begin, base)  # fmt: skip
     return -1
+
+
+@njit(cache=True, nogil=True)
+def hand_up(s, width, below, update, first, rows_at, panel_at, parent, relative, update_at, panels, opened, arena, begin,
+            base):  # fmt: skip
+    """Add the update matrix of s into its parent, whose own is set to zero before its first child's comes."""
+    p = parent[s]
+    p_width = first[p + 1] - first[p]
+    p_height = rows_at[p + 1] - rows_at[p]
+    p_below = p_height - p_width
+    p_update = arena[update_at[p] - base : update_at[p] - base + p_below * p_below]
+    if not opened[p - begin]:
+        opened[p - begin] = True
+        p_update[:] = 0.0
+    extend_add(update, below, relative[rows_at[s] + width : rows_at[s + 1]], panels[panel_at[p] : panel_at[p + 1]],
+               p_height, p_width, p_update, p_below)  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
@@ -244,8 +279,8 @@ def backward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
 
 
 @njit(cache=True, nogil=True)
-def selected_inverse(first, rows_at, panel_at, parent, relative, n_children, front_at, panels, dependent, inverse, arena,
-                     block, product, letters):  # fmt: skip
+def selected_inverse(begin, end, top, leave, pending_at, pending, itself, first, rows_at, panel_at, parent, relative,
+                     n_children, front_at, panels, dependent, inverse, arena, block, product, letters):  # fmt: skip
     """Panels of C⁻¹ on the pattern of L, from the root down.
 
     With Z_bb the inverse over the rows below, gathered from the parent's front, and Y = L_b L_s⁻¹:
@@ -254,33 +289,47 @@ def selected_inverse(first, rows_at, panel_at, parent, relative, n_children, fro
 
     Parameters
     ----------
+    begin, end, top, pending_at, pending : as in `factorize`; `pending` holds the Z_bb of the roots of subtrees
+    leave : where subtrees end, going down
+    itself : 0, 1, 2, …
     inverse : as `panels`, receives the panels of C⁻¹ (diagonal blocks in full)
     arena : workspace for the inverse fronts of supernodes with children, at `front_at`
     block : workspace for the Z_bb of a supernode without children
     product : workspace for Y and for L_s⁻¹, the size of the largest panel
     """
     ints, reals = np.empty(8, np.int32), np.empty(2, np.float64)
-    for s in range(len(parent) - 1, -1, -1):
+    base = np.int64(0) if top else front_at[end - 1]
+    following = end - 1
+    while following >= begin:
+        s = following
+        following -= 1
         width = first[s + 1] - first[s]
         height = rows_at[s + 1] - rows_at[s]
         below = height - width
         p = parent[s]
-        panel = panels[panel_at[s] : panel_at[s + 1]]
-        out = inverse[panel_at[s] : panel_at[s + 1]]
         at = relative[rows_at[s] + width : rows_at[s + 1]]
         p_height = rows_at[p + 1] - rows_at[p] if below > 0 else 0
-        p_front = arena[front_at[p] : front_at[p] + p_height * p_height] if below > 0 else arena[:0]
+        if not top and s == end - 1:
+            at = itself[:below]
+            p_height = below
+            p_front = pending[pending_at[s] : pending_at[s + 1]]
+        else:
+            p_front = arena[front_at[p] - base : front_at[p] - base + p_height * p_height] if below > 0 else arena[:0]
+        if top and leave[s] > 0:
+            gather(p_front, p_height, at, below, pending[pending_at[s] : pending_at[s + 1]], below, 0)
+            following = leave[s] - 2
+            continue
+        panel = panels[panel_at[s] : panel_at[s + 1]]
+        out = inverse[panel_at[s] : panel_at[s + 1]]
         if n_children[s] == 0 and width == 1:
             invert_column(panel, below, p_front, p_height, at, out, dependent[first[s]])
             continue
         stride = height if n_children[s] > 0 else below
-        front = arena[front_at[s] : front_at[s] + height * height] if n_children[s] > 0 else block
+        own = front_at[s] - base
+        front = arena[own : own + height * height] if n_children[s] > 0 else block
         corner = width * (height + 1) if n_children[s] > 0 else 0
-        for j in range(below):  # Z_bb, where the children will read it if there are any
-            source = p_front[at[j] * p_height : (at[j] + 1) * p_height]
-            target = front[corner + j * stride : corner + j * stride + below]
-            for i in range(below):
-                target[i] = source[at[i]]
+        # Z_bb goes where the children will read it, if there are any.
+        gather(p_front, p_height, at, below, front, stride, corner)
         invert_panel(panel, height, width, below, front.ctypes.data + 8 * corner, stride, out, product, letters, ints,
                      reals)  # fmt: skip
         for j in range(width):
@@ -292,6 +341,16 @@ def selected_inverse(first, rows_at, panel_at, parent, relative, n_children, fro
                     value = out[j * height + i]
                     front[j * height + i] = value
                     front[i * height + j] = value
+
+
+@njit(cache=True, nogil=True)
+def gather(p_front, p_height, at, below, front, stride, corner):
+    """The rows and columns `at` of the parent's front as a block of another one."""
+    for j in range(below):
+        source = p_front[at[j] * p_height : (at[j] + 1) * p_height]
+        target = front[corner + j * stride : corner + j * stride + below]
+        for i in range(below):
+            target[i] = source[at[i]]
 
 
 @njit(cache=True, nogil=True)

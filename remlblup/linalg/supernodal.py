@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import fsum
 
 import numpy as np
@@ -9,8 +10,18 @@ import numpy as np
 from remlblup.linalg import multifrontal
 from remlblup.linalg.blas import CHARACTERS
 from remlblup.linalg.factor import DEPENDENT_PIVOT
+from remlblup.linalg.schedule import Schedule, cut
 from remlblup.linalg.supernodes import Supernodes, find_supernodes, places_in_panels
 from remlblup.linalg.symbolic import Symbolic, inverse_permutation
+from remlblup.linalg.threads import n_threads, pool
+
+
+def side_by_side(run: Callable[[int, int, bool], int], schedule: Schedule) -> list[int]:
+    """Run a kernel over every subtree, the largest first, on the threads at hand."""
+    tasks = [(int(schedule.start[k]), int(schedule.stop[k]), False) for k in schedule.order]
+    if len(tasks) < 2 or n_threads() < 2:
+        return [run(*task) for task in tasks]
+    return list(pool().map(lambda task: run(*task), tasks))
 
 
 class SupernodalFactor:
@@ -36,8 +47,8 @@ class SupernodalFactor:
         self.panels = np.zeros(sn.panel_at[-1])
         self.reference = np.zeros(self.n)
         self.dependent = np.zeros(self.n, dtype=np.bool_)
-        self._arena = np.empty(sn.update_at[-1])
-        self._work = np.empty(sn.largest**2)
+        self.schedule = cut(sn)
+        self._pending = np.empty(self.schedule.pending_at[-1])
         self._inverse: np.ndarray | None = None
 
     def factorize(self, values: np.ndarray) -> bool:
@@ -47,11 +58,18 @@ class SupernodalFactor:
         self.panels[self.places] = values
         np.maximum(self.reference, np.abs(self.panels[self.diagonal]), out=self.reference)
         self.dependent.fill(False)
-        failed = multifrontal.factorize(
-            sn.first, sn.rows_at, sn.panel_at, sn.parent, sn.relative, sn.n_children, sn.update_at, self.panels,
-            self.reference, self.dependent, DEPENDENT_PIVOT, self._arena, self._work, CHARACTERS,
-        )  # fmt: skip
-        return failed < 0
+        schedule = self.schedule
+
+        def run(begin: int, end: int, top: bool) -> int:
+            base = 0 if top else sn.update_at[end - 1]
+            return multifrontal.factorize(
+                begin, end, top, schedule.enter, schedule.pending_at, self._pending, sn.first, sn.rows_at, sn.panel_at,
+                sn.parent, sn.relative, sn.n_children, sn.update_at, self.panels, self.reference, self.dependent,
+                DEPENDENT_PIVOT, np.empty(sn.update_at[-1] - base), np.empty(sn.largest**2), CHARACTERS,
+            )  # fmt: skip
+
+        failed = side_by_side(run, schedule)
+        return max(failed, default=-1) < 0 and run(0, sn.count, True) < 0
 
     n_negative = 0
 
@@ -80,11 +98,21 @@ class SupernodalFactor:
         sn = self.supernodes
         if self._inverse is None:
             self._inverse = np.empty_like(self.panels)
+        inverse, schedule = self._inverse, self.schedule
         largest = int(np.max(np.diff(sn.panel_at), initial=1))
-        multifrontal.selected_inverse(
-            sn.first, sn.rows_at, sn.panel_at, sn.parent, sn.relative, sn.n_children, sn.front_at, self.panels,
-            self.dependent, self._inverse, np.empty(sn.front_at[-1]), self._work, np.empty(largest), CHARACTERS,
-        )  # fmt: skip
+        itself = np.arange(sn.largest, dtype=np.int32)
+
+        def run(begin: int, end: int, top: bool) -> int:
+            base = 0 if top else sn.front_at[end - 1]
+            multifrontal.selected_inverse(
+                begin, end, top, schedule.leave, schedule.pending_at, self._pending, itself, sn.first, sn.rows_at,
+                sn.panel_at, sn.parent, sn.relative, sn.n_children, sn.front_at, self.panels, self.dependent, inverse,
+                np.empty(sn.front_at[-1] - base), np.empty(sn.largest**2), np.empty(largest), CHARACTERS,
+            )  # fmt: skip
+            return 0
+
+        run(0, sn.count, True)
+        side_by_side(run, schedule)
         return self._inverse[self.places]
 
 

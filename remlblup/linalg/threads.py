@@ -7,8 +7,44 @@ belongs on the elimination tree, and the digits of a fit must not depend on the 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from remlblup.errors import OptionError
+
+_settings: dict[str, int] = {}
+
+
+def n_threads() -> int:
+    """Threads the sparse kernels use: as set, else REMLBLUP_THREADS, else the cores this process may run on."""
+    if "threads" not in _settings:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        text = os.environ.get("REMLBLUP_THREADS", "")
+        _settings["threads"] = int(text) if text.isdigit() and int(text) > 0 else cores
+    return _settings["threads"]
+
+
+def set_threads(number: int) -> None:
+    """Set the number of threads of the sparse kernels; the digits of a result do not depend on it.
+
+    Raises
+    ------
+    OptionError
+        If `number` is not a positive whole number.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise OptionError(f"the number of threads must be a positive whole number, not {number!r}.")
+    _settings["threads"] = number
+    pool.cache_clear()
+
+
+@functools.lru_cache(maxsize=1)
+def pool() -> ThreadPoolExecutor:
+    """The threads, started once."""
+    return ThreadPoolExecutor(n_threads(), thread_name_prefix="remlblup")
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 

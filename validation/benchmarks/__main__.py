@@ -67,7 +67,9 @@ def _print_machine(peers: Sequence[str], settings: Settings) -> None:
     print("programs: " + "; ".join(f"{name} {_version(name)}" for name in (REFERENCE, *_others(peers))))
     compiled = "compiled anew" if settings.cold else "compiled or read from numba's cache"
     print(f"first: the first run in a new process (remlblup's functions {compiled}); seconds: the runs after")
-    print(f"ratio: seconds / seconds of {REFERENCE}; above 1, {REFERENCE} is faster (on a row of cholmod: within the target)")
+    print(
+        f"ratio: seconds / seconds of {REFERENCE}; above 1, {REFERENCE} is faster (on a row of cholmod: within the target)"
+    )
     print(f"time limit: {settings.time_limit:g} s for a program and case\n")
 
 

@@ -71,7 +71,9 @@ def ordered(peers: Sequence[str]) -> list[str]:
 
 def run_one(case: str, peer: str, settings: Settings, folder: str, matrix: str | None = None) -> Outcome:
     """One program on one case, in a process of its own that is stopped at the time limit."""
-    events, console = (Path(folder, f"{Path(peer).name}.{suffix}".replace(":", "-")) for suffix in ("events", "console"))
+    events, console = (
+        Path(folder, f"{Path(peer).name}.{suffix}".replace(":", "-")) for suffix in ("events", "console")
+    )
     command = [sys.executable, "-m", f"{__package__}.worker", case, peer, str(events)]
     command += ["--repeats", str(settings.repeats), "--time-limit", str(settings.time_limit)]
     command += ["--matrix", matrix] if matrix else []

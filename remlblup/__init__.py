@@ -34,6 +34,8 @@ _PUBLIC = {
     "OptionError": "remlblup.errors",
     "NotPositiveDefiniteError": "remlblup.errors",
     "DependencyError": "remlblup.errors",
+    "MemoryLimitError": "remlblup.errors",
+    "set_threads": "remlblup.linalg.threads",
 }
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from remlblup.errors import DataError as DataError
     from remlblup.errors import DependencyError as DependencyError
     from remlblup.errors import FormulaError as FormulaError
+    from remlblup.errors import MemoryLimitError as MemoryLimitError
     from remlblup.errors import ModelError as ModelError
     from remlblup.errors import NotPositiveDefiniteError as NotPositiveDefiniteError
     from remlblup.errors import OptionError as OptionError
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from remlblup.fit.results import Fit as Fit
     from remlblup.fit.solved import Solved as Solved
     from remlblup.fit.store import load as load
+    from remlblup.linalg.threads import set_threads as set_threads
     from remlblup.mixed_model import MixedModel as MixedModel
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship

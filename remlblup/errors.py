@@ -41,6 +41,10 @@ class NotPositiveDefiniteError(RemlBlupError):
     """A matrix that must be positive definite is not."""
 
 
+class MemoryLimitError(RemlBlupError, MemoryError):
+    """A model needs more memory than there is; nothing has been allocated."""
+
+
 class DependencyError(RemlBlupError, ImportError):
     """An optional package is needed for this feature."""
 

@@ -10,6 +10,7 @@ y enters as its ordinary least-squares residual: P y is the same, and a large me
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -82,6 +83,7 @@ class MixedModelEquations:
         self.bases_t = sp.csr_array(self.layout.bases.T)
         self.factor: Factor = make_factor(self.layout.indptr, self.layout.indices, self.layout.m, engine)
         self.at: Solution | None = None
+        self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
         self.log_k = float(sum(d.t * d.relationship.logdet for d in spec.random))
         self.beta_ols, self.y = self._ordinary_least_squares()
         self._rhs = [self.Wt @ _times(D, self.y) for D in spec.residual.bases]
@@ -138,7 +140,9 @@ class MixedModelEquations:
         signs = np.concatenate([np.ones(0), *(s for _, s in factors)])
         c = self.coefficients(slots, rho, signs)
         self.at = None
+        started = time.perf_counter()
         self.factor.factorize(self.layout.bases @ c)
+        self._spent("factor", started)
         negative = sum(int((s < 0).sum()) * d.q for d, (_, s) in zip(self.random, factors, strict=True))
         logdet_random = None
         if ml or negative:
@@ -146,10 +150,12 @@ class MixedModelEquations:
             # neg(C_bb) = neg(D) − neg(V): by Haynsworth's inertia formula V is positive definite iff they agree.
             if of_random != negative:
                 raise NotPositiveDefiniteError("V is not positive definite at these variances.")
+        if self.factor.n_dependent:  # X has been cut to independent columns: only rounding leads here
+            raise NotPositiveDefiniteError("the equations are numerically singular at these variances.")
         if self.factor.n_negative != negative:
             raise NotPositiveDefiniteError("V is not positive definite at these variances.")
         rhs = sum(r * v for r, v in zip(rho, self._rhs, strict=True))
-        b = self.factor.solve(self.to_factor(rhs, factors))
+        b = self.solve_factor(self.to_factor(rhs, factors))
         effects = self.from_factor(b, factors)
         residual = self.y - self.W @ effects
         weighted = self.residual.precision(phi, residual)
@@ -226,7 +232,9 @@ class MixedModelEquations:
             layout, factor, bases_t = self.random_system
         else:
             layout, factor, bases_t = self.layout, self.factor, self.bases_t
+        started = time.perf_counter()
         t = bases_t @ (layout.twice * factor.inverse_on_pattern())
+        self._spent("inverse", started)
         r, s, s2 = layout.products.T
         share = np.where(s == s2, 1.0, 0.5) * t[: len(r)]
         T = np.zeros((len(solution.rho), len(layout.slots), len(layout.slots)))
@@ -238,7 +246,17 @@ class MixedModelEquations:
     def solve_columns(self, solution: Solution, columns: Array) -> Array:
         """C⁻¹ times right-hand sides in factor form, at the solution's θ; (m,) or (m, k)."""
         self.require(solution)
-        return self.factor.solve(columns)
+        return self.solve_factor(columns)
+
+    def solve_factor(self, columns: Array) -> Array:
+        """C⁻¹ columns with the factor on hand."""
+        started = time.perf_counter()
+        out = self.factor.solve(columns)
+        self._spent("solve", started)
+        return out
+
+    def _spent(self, phase: str, started: float) -> None:
+        self.seconds[phase] += time.perf_counter() - started
 
     def require(self, solution: Solution) -> None:
         """Make sure the factor on hand is the one of this solution."""

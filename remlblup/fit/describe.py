@@ -44,6 +44,7 @@ class Description:
         lines += [
             f"equations        order {s.n:,}, {s.nnz_matrix:,} nonzeros below and on the diagonal",
             f"factor           {s.nnz_factor:,} nonzeros, {s.flops / 1e9:.3g} GF per factorisation",
+            f"memory           {s.memory / 1e6:,.3g} MB for the factor and the selected inverse",
             f"engine           {s.engine}; ordering: {s.ordering} ({s.ordering_reason})",
         ]
         return "\n".join(lines)

@@ -66,20 +66,17 @@ class Fit(Solved, StatsmodelsNames):
 
     @cached_property
     def variance_covariance(self) -> Array:
-        """Inverse average information of the free components; zero rows for the others, (n, n)."""
-        free = np.array([s == "free" for s in self.status])
-        out = np.zeros((len(free), len(free)))
-        if free.any():
-            block = np.ix_(free, free)
-            J = self._optimum.basis[block]
-            H = J.T @ self._optimum.point.information[block] @ J
-            d = 1.0 / np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
-            scaled = H * np.outer(d, d)
-            # Not identified: no standard error is better than a wild one.
-            known = np.linalg.eigvalsh(scaled)[0] > 1e-10
-            inverse = np.outer(d, d) * np.linalg.inv(scaled) if known else np.full_like(scaled, np.nan)
-            out[block] = J @ inverse @ J.T
-        return out
+        """var(θ̂), (n, n): the inverse average information, along the face for a singular Σ; zero where θ cannot move."""
+        J = self._optimum.tangent
+        if not J.shape[1]:
+            return np.zeros((len(J), len(J)))
+        H = J.T @ self._optimum.point.information @ J
+        d = 1.0 / np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
+        scaled = H * np.outer(d, d)
+        # Not identified: no standard error is better than a wild one.
+        known = np.linalg.eigvalsh(scaled)[0] > 1e-10
+        inverse = np.outer(d, d) * np.linalg.inv(scaled) if known else np.full_like(scaled, np.nan)
+        return J @ inverse @ J.T
 
     @cached_property
     def variance_components(self) -> pd.DataFrame:

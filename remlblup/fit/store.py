@@ -28,7 +28,7 @@ from remlblup.reml.convergence import Convergence, Criterion
 from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.score import score
-from remlblup.reml.start import residual_variance, unit_variances
+from remlblup.reml.start import residual_variance, unit_matrices
 from remlblup.reml.step import Point, Space
 
 TABLES = ("variance_components", "fixed_effects", "random_effects", "history")
@@ -115,7 +115,8 @@ def save(fit: Fit, path: str | Path) -> Path:
 
 def row_to_dict(row: Iteration) -> dict[str, Any]:
     """An iteration as plain types."""
-    return {**row.__dict__, "boundary": list(row.boundary), "theta": row.theta.tolist()}
+    plain = {**row.__dict__, "boundary": list(row.boundary), "theta": row.theta.tolist()}
+    return {name: value for name, value in plain.items() if name not in ("phases", "left")}
 
 
 def save_model(spec: Specification, folder: Path) -> dict[str, Any]:
@@ -272,13 +273,13 @@ def restore(equations: MixedModelEquations, content: dict[str, Any]) -> Fit:
                               verdict["collapsed"])  # fmt: skip
     theta = iterations[-1].theta
     solution = equations.solve(theta, ml=options.ml)
-    units = unit_variances(equations, residual_variance(equations))
+    units = unit_matrices(equations, residual_variance(equations))
     now = score(equations, solution, units, options.ml)
     point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {})
     status = np.array(content["status"])
     space = Space(equations, status == "fixed", equations.spec.parameters.lower, units, options.constrain)
     return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
-                                  space.invariant_basis(theta)), options)  # fmt: skip
+                                  space.tangent(theta)), options)  # fmt: skip
 
 
 def load_model(model: dict[str, Any], folder: Path) -> Specification:

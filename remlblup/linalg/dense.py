@@ -28,6 +28,7 @@ from remlblup.linalg.factor import (
     columns_of,
     explain_failure,
 )
+from remlblup.linalg.memory import require
 
 
 class DenseFactor:
@@ -47,6 +48,7 @@ class DenseFactor:
     n_dependent = 0  # a singular C raises
 
     def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int) -> None:
+        require(16.0 * n * n, f"a dense factor of order {n:,}")
         self.n = n
         nnz = len(indices)
         self.stats = FactorStats(
@@ -57,6 +59,7 @@ class DenseFactor:
             engine="dense",
             ordering="natural",
             ordering_reason="a dense factor has no zeros to keep",
+            memory=16.0 * n * n,
         )
         self._rows, self._columns = np.asarray(indices), columns_of(indptr)
         self._positions = (self._rows + self._columns * n).astype(np.intp)

@@ -49,6 +49,8 @@ class FactorStats:
         Name of the order of elimination.
     ordering_reason : str
         Why it was chosen, in words a user can read.
+    memory : float
+        Bytes of the factor and of the inverse.
     """
 
     n: int
@@ -58,6 +60,7 @@ class FactorStats:
     engine: str
     ordering: str
     ordering_reason: str
+    memory: float = 0.0
 
 
 class Factor(Protocol):

@@ -37,7 +37,7 @@ def factorize(begin, end, top, enter, pending_at, pending, first, rows_at, panel
         them with `top` set, when those inside subtrees are passed over (see `linalg.schedule`)
     enter, pending_at : where subtrees start, and the places of their roots in `pending`
     panels : values of C scattered onto the panels
-    reference : (n,) largest magnitude each diagonal element has had; a pivot within `tolerance` of it
+    reference : (n,) magnitude of the diagonal of C; a pivot within `tolerance` of it
         is zero and its equation `dependent`
     arena : workspace for the update matrices that are open, at `update_at`
     work : workspace for the update matrix of a supernode without children
@@ -168,6 +168,9 @@ def eliminate_columns(panel, height, start, stop, reference, dependent, column, 
         if abs(pivot) <= tolerance * reference[column + j]:
             if reference[column + j] == 0.0 and np.any(panel[at + j + 1 : at + height] != 0.0):
                 return column + j  # a zero diagonal beside nonzeros: indefinite, not dependent
+            for i in range(j + 1, stop):
+                if panel[at + i] ** 2 > 1e4 * tolerance * reference[column + i] * reference[column + j]:
+                    return column + j  # a zero pivot beside nonzeros, likewise
             dependent[column + j] = True
             for k in range(j):  # the row of a dependent equation plays no part inside the supernode either
                 panel[k * height + j] = 0.0

@@ -50,6 +50,7 @@ class SparseFactor:
             engine="sparse",
             ordering=self._symbolic.ordering.name,
             ordering_reason=self._symbolic.ordering.reason,
+            memory=self._definite.memory,
         )
         self._selected: np.ndarray | None = None
         self._logdet: float | None = None

@@ -56,7 +56,7 @@ class SupernodalFactor:
         sn = self.supernodes
         self.panels.fill(0.0)
         self.panels[self.places] = values
-        np.maximum(self.reference, np.abs(self.panels[self.diagonal]), out=self.reference)
+        np.abs(self.panels[self.diagonal], out=self.reference)
         self.dependent.fill(False)
         schedule = self.schedule
 
@@ -70,6 +70,12 @@ class SupernodalFactor:
 
         failed = side_by_side(run, schedule)
         return max(failed, default=-1) < 0 and run(0, sn.count, True) < 0
+
+    @property
+    def memory(self) -> float:
+        """Bytes of L, of the inverse and of the workspaces."""
+        sn = self.supernodes
+        return 8.0 * (2 * sn.panel_at[-1] + sn.update_at[-1] + sn.front_at[-1] + len(self.places)) + 8.0 * len(sn.rows)
 
     n_negative = 0
 

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from numba import njit
 
 from remlblup.linalg.factor import columns_of
+from remlblup.linalg.memory import require
 from remlblup.linalg.ordering import Ordering, choose_ordering
 
 
@@ -75,6 +76,7 @@ def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering
     upper = permuted_upper(*off_diagonal_entries(indptr, indices), ordering.permutation)
     parent = elimination_tree(*upper)
     counts = column_counts(*upper, parent)
+    require(factor_bytes(counts), f"the factor of {len(counts):,} equations ({counts.sum():,} nonzeros)")
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
     rows = pattern_of_factor(*upper, parent, l_indptr)
     place_of = inverse_permutation(ordering.permutation)
@@ -87,6 +89,11 @@ def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.nd
     columns = columns_of(indptr)
     below = indices != columns
     return indices[below], columns[below]
+
+
+def factor_bytes(counts: np.ndarray) -> float:
+    """Memory of L, of the selected inverse and of their pattern, with a third more for dense panels."""
+    return float(counts.sum()) * (4.0 + 2 * 8.0 * 1.35)
 
 
 def flops(counts: np.ndarray) -> float:

@@ -66,7 +66,7 @@ class RandomDesign:
     structure : Σ over the t effects
     relationship : K over the q levels
     columns : t CSR matrices Z_i of shape (n, q)
-    scale : (t,) mean square of each effect's covariate over the records (1 for an intercept)
+    moments : (t, t) mean products of the effects' covariates over the records (1 for an intercept)
     term : the parsed term (None when Z was given as a matrix)
     spec : formulaic's ModelSpec of the effects (None for an intercept or a given Z)
     """
@@ -75,7 +75,7 @@ class RandomDesign:
     structure: Structure
     relationship: RelationshipBase
     columns: tuple[sp.csr_array, ...]
-    scale: np.ndarray
+    moments: np.ndarray
     term: RandomTerm | None = None
     spec: Any = field(default=None, repr=False)
 
@@ -232,7 +232,7 @@ def random_design(term: RandomTerm, frame: pd.DataFrame, relationships: dict[str
             ) from None
     effects, values, spec = effect_covariates(term, frame)
     columns = tuple(incidence(codes, relationship.size, values[:, i]) for i in range(len(effects)))
-    return RandomDesign(term.name, make_structure(effects), relationship, columns, _mean_squares(values), term, spec)
+    return RandomDesign(term.name, make_structure(effects), relationship, columns, _moments(values), term, spec)
 
 
 def _lookup(relationships: dict[str, RelationshipBase], name: str, term: RandomTerm) -> RelationshipBase:
@@ -276,5 +276,5 @@ def incidence(codes: np.ndarray, q: int, values: np.ndarray) -> sp.csr_array:
     return sp.csr_array((values[nonzero], codes[nonzero].astype(np.int32), indptr), shape=(n, q))
 
 
-def _mean_squares(values: np.ndarray) -> np.ndarray:
-    return np.mean(values**2, axis=0)
+def _moments(values: np.ndarray) -> np.ndarray:
+    return values.T @ values / len(values)

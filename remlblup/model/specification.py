@@ -226,8 +226,10 @@ def _design_of(Z: Any, K: Any, name: str) -> RandomDesign:
         raise RelationshipError(f"K of '{name}' is over {relationship.size} levels, but its Z has {q} columns.")
     if q < 2:
         raise ModelError(f"the random term '{name}' has one level only: its variance cannot be estimated.")
-    scale = np.array([Zr.multiply(Zr).sum() / Zr.shape[0]])
-    return RandomDesign(name, Identity(("Intercept",)), relationship, (Zr,), scale)
+    if Zr.nnz == 0:
+        raise ModelError(f"Z of '{name}' is zero: the term has no part in any record.")
+    moments = np.array([[Zr.multiply(Zr).sum() / Zr.shape[0]]])
+    return RandomDesign(name, Identity(("Intercept",)), relationship, (Zr,), moments)
 
 
 def as_matrix(value: Any, n: int, what: str) -> Any:
@@ -257,6 +259,8 @@ def check_estimable(spec: Specification) -> None:
     ModelError
         If no residual degrees of freedom are left or y has no variation.
     """
+    if spec.p == 0 and not spec.random:
+        raise ModelError("the model has neither fixed nor random effects: there is nothing to estimate but y itself.")
     if spec.n - spec.p < 1:
         raise ModelError(
             f"no residual degrees of freedom: {spec.n} records and {spec.p} fixed effects."

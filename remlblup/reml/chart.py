@@ -11,50 +11,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 
 from remlblup.structure.base import Array
 
-# A pivot below this share of the unit variance is taken as zero: Σ is put on the boundary.
+# A pivot of Σ below this, in the metric of its unit matrix, is taken as zero: Σ is put on the boundary.
 SNAP = 1e-9
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Pivoted Cholesky coordinates of Σ, scaled by the unit variances of its effects.
+    """Pivoted Cholesky coordinates of Σ in the metric of its unit matrix U = FF': F⁻¹ΣF⁻ᵀ = LL'.
+
+    U is what Σ would be if the term explained all of y (`start.unit_matrices`); in its metric neither the
+    scale nor the origin of a covariate plays a part.
 
     Attributes
     ----------
-    scale : (t,) square roots of the unit variances
+    root : (t, t) F, lower triangular
     order : (t,) effects by decreasing pivot, so that zero columns come last
     L : (t, t) lower triangular in that order; rank nonzero columns
     rank : numerical rank of Σ
     """
 
-    scale: Array
+    root: Array
     order: np.ndarray
     L: Array
     rank: int
 
     @classmethod
-    def at(cls, sigma: Array, units: Array, snap: float = SNAP) -> Chart:
-        """The chart around Σ (t, t); pivots below `snap` (in unit variances) are zero."""
-        t = len(units)
-        scale = np.sqrt(units)
-        rest = sigma / np.outer(scale, scale)
+    def at(cls, sigma: Array, root: Array, snap: float = SNAP) -> Chart:
+        """The chart around Σ (t, t) in the metric of FF'; pivots below `snap` are zero."""
+        t = len(root)
+        rest = in_metric(sigma, root)
         order = np.arange(t)
         L = np.zeros((t, t))
         for a in range(t):
             pivot = a + int(np.argmax(np.diag(rest)[order[a:]]))
             value = rest[order[pivot], order[pivot]]
             if value < snap:
-                return cls(scale, order, L, a)
+                return cls(root, order, L, a)
             order[[a, pivot]] = order[[pivot, a]]
             L[[a, pivot]] = L[[pivot, a]]
             column = rest[order[a:], order[a]] / np.sqrt(value)
             L[a:, a] = column
             rest = rest.copy()
             rest[np.ix_(order[a:], order[a:])] -= np.outer(column, column)
-        return cls(scale, order, L, t)
+        return cls(root, order, L, t)
 
     @property
     def slots(self) -> list[tuple[int, int]]:
@@ -70,7 +73,7 @@ class Chart:
                 L[i, a] += d
         rows = np.empty_like(L)
         rows[self.order] = L
-        rows *= self.scale[:, None]
+        rows = self.root @ rows
         return rows @ rows.T
 
     def jacobian(self) -> Array:
@@ -80,17 +83,16 @@ class Chart:
         out = np.empty((len(triangle[0]), len(self.slots)))
         columns = np.empty_like(self.L)
         columns[self.order] = self.L
-        columns *= self.scale[:, None]
+        columns = self.root @ columns
         for k, (i, a) in enumerate(self.slots):
             row = self.order[i]
-            change = np.zeros((t, t))
-            change[row] = self.scale[row] * columns[:, a]
+            change = np.outer(self.root[:, row], columns[:, a])
             out[:, k] = (change + change.T)[triangle]
         return out
 
     def curvature(self, S: Array) -> Array:
         """−2 S₋ ⊗ I over the slots, S₋ the negative part of the scaled score matrix."""
-        scaled = (S * np.outer(self.scale, self.scale))[np.ix_(self.order, self.order)]
+        scaled = (self.root.T @ S @ self.root)[np.ix_(self.order, self.order)]
         values, vectors = np.linalg.eigh(scaled)
         negative = (vectors * np.minimum(values, 0.0)) @ vectors.T
         slots = self.slots
@@ -101,22 +103,23 @@ class Chart:
 
         At a maximum on the boundary it is not positive: no direction into the cone raises ℓ.
         """
-        scaled = S * np.outer(self.scale, self.scale)
+        scaled = self.root.T @ S @ self.root
         rows = np.empty_like(self.L)
         rows[self.order] = self.L
         left, _, _ = np.linalg.svd(rows[:, : self.rank], full_matrices=True) if self.rank else (np.eye(len(rows)), 0, 0)
         null = left[:, self.rank :]
         values, vectors = np.linalg.eigh(null.T @ scaled @ null)
-        direction = self.scale * (null @ vectors[:, -1])
+        direction = self.root @ (null @ vectors[:, -1])
         return float(values[-1]), np.outer(direction, direction)
 
 
-def on_boundary(sigma: Array, units: Array) -> bool:
-    """Whether Σ (t, t) is singular to the precision the loop works in."""
-    return Chart.at(sigma, units).rank < len(units)
+def in_metric(sigma: Array, root: Array) -> Array:
+    """F⁻¹ Σ F⁻ᵀ."""
+    half = scipy.linalg.solve_triangular(root, sigma, lower=True, check_finite=False)
+    return scipy.linalg.solve_triangular(root, half.T, lower=True, check_finite=False)
 
 
-def snapped(sigma: Array, units: Array) -> Array:
+def snapped(sigma: Array, root: Array) -> Array:
     """Σ with pivots that are zero to working precision set to exactly zero."""
-    chart = Chart.at(sigma, units)
-    return sigma if chart.rank == len(units) else chart.sigma()
+    chart = Chart.at(sigma, root)
+    return sigma if chart.rank == len(root) else chart.sigma()

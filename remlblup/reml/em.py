@@ -28,7 +28,7 @@ def complete_information(equations: MixedModelEquations, theta: Array, units: li
     for k, design in enumerate(spec.random):
         sigma = design.structure.covariance(parts[k])
         # A singular Σ has infinite information across its face: a small ridge keeps it finite.
-        ridge = sigma + 1e-8 * np.diag(units[k])
+        ridge = sigma + 1e-8 * units[k]
         solved = np.linalg.solve(ridge, design.structure.derivatives(parts[k]))
         block = 0.5 * design.q * np.einsum("pij,qji->pq", solved, solved)
         out[spec.parameters.slices[k], spec.parameters.slices[k]] = block

@@ -11,6 +11,10 @@ import pandas as pd
 from remlblup.structure.base import Array
 
 
+# Iterations of at least this many seconds also show where they went and what is left.
+LONG = 1.0
+
+
 @dataclass(frozen=True)
 class Iteration:
     """The state after an iteration; iteration 0 is the start.
@@ -22,6 +26,8 @@ class Iteration:
     decrement : Newton decrement g'H⁻¹g
     change : largest change of a parameter relative to its size
     boundary : labels of the components on the boundary
+    phases : seconds by phase of the kernel: factor, inverse, solve
+    left : seconds still to go by the rate the gradient has fallen so far, NaN where that tells nothing
     """
 
     iteration: int
@@ -35,14 +41,20 @@ class Iteration:
     seconds: float
     boundary: tuple[str, ...]
     theta: Array
+    phases: tuple[tuple[str, float], ...] = ()
+    left: float = float("nan")
 
     def line(self) -> str:
         """The line printed while fitting."""
         delta = f"{self.delta:+12.3e}" if np.isfinite(self.delta) else " " * 12
         change = f"{100 * self.change:9.2e}" if np.isfinite(self.change) else " " * 9
+        detail = ""
+        if self.seconds >= LONG:
+            detail = "  " + ", ".join(f"{name} {spent:.1f}" for name, spent in self.phases)
+            detail += f"; about {self.left:.0f} s left" if np.isfinite(self.left) else ""
         return (
             f"{self.iteration:4d}  {self.step:<10} {self.loglik:16.6f} {delta}  {self.gradient:9.2e}  {change}"
-            f"  {', '.join(self.boundary) or '-':<12} {self.seconds:8.3f}"
+            f"  {', '.join(self.boundary) or '-':<12} {self.seconds:8.3f}{detail}"
         )
 
 

@@ -25,7 +25,7 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
-from remlblup.reml.start import residual_variance, start_values, unit_variances, zero_covariances
+from remlblup.reml.start import residual_variance, start_values, unit_matrices, zero_covariances
 from remlblup.reml.step import FLOOR, Newton, Point, Space, inward_score, propose, release
 from remlblup.structure.base import Array
 
@@ -61,7 +61,7 @@ class Optimum:
     iterations : the history
     boundary : (n_parameters,) True for components on the boundary
     held : (n_parameters,) True for components fixed by the user
-    basis : (n_parameters, n_parameters) coordinates to invert the information in (`Space.invariant_basis`)
+    tangent : (n_parameters, k) directions the information is inverted in (`Space.tangent`)
     """
 
     point: Point
@@ -70,7 +70,7 @@ class Optimum:
     iterations: tuple[Iteration, ...]
     boundary: np.ndarray
     held: np.ndarray
-    basis: Array
+    tangent: Array
 
 
 class Loop:
@@ -85,7 +85,7 @@ class Loop:
         lower[parameters.slices[-1]] = np.where(parameters.residual.lower == 0.0, FLOOR * variance, -np.inf)
         fixed = zero_covariances(equations, fixed)
         held = ~np.isnan(fixed)
-        self.space = Space(equations, held, lower, unit_variances(equations, variance), options.constrain)
+        self.space = Space(equations, held, lower, unit_matrices(equations, variance), options.constrain)
         given = np.where(held, fixed, start)
         self.theta = start_values(equations, variance, given)
         self.from_data = bool(np.isnan(given).any())
@@ -140,7 +140,19 @@ class Loop:
             self.reluctant |= (self.space.at_bound(point.theta)) & ~self.space.at_bound(new.theta)
             self.record(name, new, point, halvings)
             point = new
+            if self.stalled():
+                stopped = "stall"
+                checks = self.check(point)
+                break
         return self.verdict(point, checks, stopped)
+
+    def stalled(self) -> bool:
+        """Three steps within rounding of ℓ that brought the gradient no lower."""
+        if self.options.algorithm in ("em", "px-em") or len(self.iterations) < 5:
+            return False
+        before, last = self.iterations[-4], self.iterations[-3:]
+        slack = ROUNDING * (1.0 + abs(before.loglik))
+        return all(abs(row.delta) < slack and row.gradient >= before.gradient for row in last)
 
     def advance(self, point: Point) -> tuple[str, int, Point] | None:
         """The first proposal that does not lower ℓ, evaluated; None if there is none."""
@@ -150,8 +162,24 @@ class Loop:
                 continue
             value, solution = self.loglik(theta)
             if solution is not None and value >= point.loglik - slack:
+                if name == "AI":
+                    name, theta, value, solution = self.stretched(point, theta, value, solution)
                 return name, halvings, self.point(theta, value, solution)
         return None
+
+    def stretched(self, point: Point, theta: Array, value: float, solution: Solution) -> tuple[str, Array, float, Solution]:
+        """A step that gained about all its gradient promised was too short (a ridge): go on while ℓ rises."""
+        name, fraction = "AI", 1.0
+        decrement = self.iterations[-1].decrement
+        while self.options.algorithm == "auto" and fraction < 2000.0 and value - point.loglik > 0.9 * decrement > 1e-6:
+            fraction *= 4.0
+            decrement *= 4.0
+            further = propose(self.space, point, point.information, fraction, self.reluctant)
+            ahead, there = self.loglik(further)
+            if there is None or ahead <= value:
+                break
+            name, theta, value, solution = f"AI x{fraction:.0f}", further, ahead, there
+        return name, theta, value, solution
 
     def proposals(self, point: Point) -> Iterator[tuple[str, Array]]:
         """What to try next, best first, for the algorithm chosen."""
@@ -198,12 +226,22 @@ class Loop:
         model = Newton.at(self.space, point, point.information, point.charts)
         gradient, decrement = model.size()
         self.secant.learn(model, decrement)
+        phases = tuple(self.equations.seconds.items())
+        self.equations.seconds = dict.fromkeys(self.equations.seconds, 0.0)
         row = Iteration(len(self.iterations), step, point.loglik, delta, gradient, decrement, change, halvings,
-                        now - self.clock, self.boundary_labels(point), point.theta)  # fmt: skip
+                        now - self.clock, self.boundary_labels(point), point.theta, phases,
+                        self.seconds_left(gradient, now - self.clock))  # fmt: skip
         self.clock = now
         self.iterations.append(row)
         if self.report is not None:
             self.report(row)
+
+    def seconds_left(self, gradient: float, seconds: float) -> float:
+        """Seconds until the gradient meets its limit, falling at the rate of the last step."""
+        before = self.iterations[-1].gradient if self.iterations else 0.0
+        if not 0.0 < gradient < 0.9 * before or gradient <= self.options.tolerance:
+            return 0.0 if 0.0 < gradient <= self.options.tolerance else float("nan")
+        return seconds * float(np.ceil(np.log(self.options.tolerance / gradient) / np.log(gradient / before)))
 
     def boundary_labels(self, point: Point) -> tuple[str, ...]:
         """Labels of the components on the boundary."""
@@ -214,10 +252,10 @@ class Loop:
         """Convergence and everything known at the last iterate."""
         columns = self.equations.spec.parameters.columns
         mask = self.space.boundary(point)
-        unidentified = tuple(columns[i] for i in self.unidentified(point, mask))
+        unidentified = tuple(columns[i] for i in self.unidentified(point))
         failed = [c.name for c in checks if not c.passed]
         residual = self.equations.spec.parameters.slices[-1]
-        collapsed = bool(np.any(point.theta[residual] <= 2.0 * self.space.lower[residual]))
+        collapsed = bool(np.any((point.theta <= 1.001 * self.space.lower)[residual] & (point.gradient < 0.0)[residual]))
         reason = explain(
             not failed,
             unidentified,
@@ -228,25 +266,24 @@ class Loop:
             checks, reason, self.boundary_labels(point), unidentified, len(self.iterations) - 1, collapsed
         )
         return Optimum(point, point.solution, convergence, tuple(self.iterations), mask, self.space.held,
-                       self.space.invariant_basis(point.theta))  # fmt: skip
+                       self.space.tangent(point.theta))  # fmt: skip
 
     def at_edge(self, point: Point) -> bool:
         """Whether the next step would take a partly held covariance matrix out of its cone."""
         theta = propose(self.space, point, point.information, 1.0, self.reluctant)
         return not self.space.feasible(theta)
 
-    def unidentified(self, point: Point, boundary: np.ndarray) -> list[int]:
+    def unidentified(self, point: Point) -> list[int]:
         """Free parameters in a direction along which the likelihood has no curvature."""
-        free = np.flatnonzero(~(self.space.held | boundary))
-        if not len(free):
+        J = self.space.tangent(point.theta)
+        if not J.shape[1]:
             return []
-        J = self.space.invariant_basis(point.theta)[np.ix_(free, free)]
-        H = J.T @ point.information[np.ix_(free, free)] @ J
+        H = J.T @ point.information @ J
         diagonal = np.diag(H)
         if np.any(diagonal <= 0):
-            return [int(i) for i in free[diagonal <= 0]]
+            return [int(i) for i in np.flatnonzero(np.any(J[:, diagonal <= 0] != 0.0, axis=1))]
         d = 1.0 / np.sqrt(diagonal)
         values, vectors = np.linalg.eigh(H * np.outer(d, d))
         flat = J @ (d[:, None] * vectors[:, values < 1e-10])
         share = np.abs(flat) / np.maximum(np.max(np.abs(flat), axis=0, initial=0.0), np.finfo(float).tiny)
-        return [int(i) for i in free[np.any(share > 0.1, axis=1)]]
+        return [int(i) for i in np.flatnonzero(np.any(share > 0.1, axis=1))]

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from remlblup.equations.mme import MixedModelEquations, Solution
-from remlblup.structure.base import Array, signed_cholesky
+from remlblup.reml.chart import Chart
+from remlblup.structure.base import Array
 
 NUDGE = 1e-10
 
@@ -44,7 +45,7 @@ class Score:
 
 
 def score(equations: MixedModelEquations, solution: Solution, units: list[Array], ml: bool = False) -> Score:
-    """∂ℓ/∂θ at a solution; `units` (t,) per term are the variances that count as 1 for a nudge."""
+    """∂ℓ/∂θ at a solution; `units` (t, t) per term are the covariance matrices that count as 1 for a nudge."""
     solution = nudged(equations, solution, units, ml)
     spec = equations.spec
     T = equations.slot_traces(solution, ml=ml)
@@ -95,5 +96,22 @@ def nudged(equations: MixedModelEquations, solution: Solution, units: list[Array
             factors.append(pair)
             continue
         singular = True
-        factors.append(signed_cholesky(design.structure.covariance(theta) + NUDGE * np.diag(unit)))
+        factors.append((nudged_factor(design.structure.covariance(theta), unit), np.ones(design.t)))
     return equations.solve(solution.theta, ml=ml, factors=factors) if singular else solution
+
+
+def nudged_factor(sigma: Array, unit: Array) -> Array:
+    """Λ (t, t) lower triangular of Σ with its zero pivots raised to `NUDGE` units.
+
+    The small pivots are set in the factor, not added to Σ: there they would drown in rounding where
+    effects are highly correlated (a slope on a covariate far from its origin).
+    """
+    chart = Chart.at(sigma, np.linalg.cholesky(unit))
+    L = chart.L.copy()
+    empty = np.arange(chart.rank, len(L))
+    L[empty, empty] = np.sqrt(NUDGE)
+    rows = np.empty_like(L)
+    rows[chart.order] = L
+    upper = np.linalg.qr((chart.root @ rows).T, mode="r")
+    signs = np.sign(np.diag(upper))
+    return (upper * np.where(signs == 0.0, 1.0, signs)[:, None]).T

@@ -29,13 +29,24 @@ def residual_variance(equations: MixedModelEquations) -> float:
     return variance
 
 
-def unit_variances(equations: MixedModelEquations, variance: float) -> list[Array]:
-    """Per term (t,): the variance of each effect that would by itself explain `variance` of y.
+def unit_matrices(equations: MixedModelEquations, variance: float) -> list[Array]:
+    """Per term (t, t): U = v M⁻¹, M the mean products of the covariates: each effect explains `variance` of y.
 
-    `variance` is that of a record of weight 1; an average record has `variance` over the mean weight.
+    For structures without covariances U is diagonal, v over the mean squares. `variance` is that of a record
+    of weight 1; an average record has v, `variance` over the mean weight.
     """
     average = variance / float(np.mean(equations.spec.weights))
-    return [average / d.scale for d in equations.random]
+    units = []
+    for design in equations.random:
+        squares = np.diag(design.moments)
+        if not design.structure.cone:
+            units.append(np.diag(average / squares))
+            continue
+        d = 1.0 / np.sqrt(squares)
+        # The ridge keeps covariates that repeat each other from an infinite unit.
+        correlation = design.moments * np.outer(d, d) + 1e-10 * np.eye(design.t)
+        units.append(average * np.outer(d, d) * np.linalg.inv(correlation))
+    return units
 
 
 def start_values(equations: MixedModelEquations, variance: float, given: Array) -> Array:
@@ -46,8 +57,12 @@ def start_values(equations: MixedModelEquations, variance: float, given: Array) 
     spec = equations.spec
     effects = sum(d.t for d in spec.random)
     share = 0.5 if effects else 1.0
-    units = unit_variances(equations, 0.5 * variance / max(effects, 1))
-    parts = [d.structure.start(unit) for d, unit in zip(spec.random, units, strict=True)]
+    units = unit_matrices(equations, 0.5 * variance / max(effects, 1))
+    parts = [
+        # Beside values the user gave, independent effects are the guess that stays positive semidefinite.
+        d.structure.start(unit if np.isnan(given[place]).all() else np.diag(np.diag(unit)))
+        for d, unit, place in zip(spec.random, units, spec.parameters.slices, strict=False)
+    ]
     theta = np.concatenate([*parts, spec.residual.start(share * variance)])
     return np.where(np.isnan(given), theta, given)
 

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.linalg
 
 from remlblup.equations.mme import MixedModelEquations, Solution
-from remlblup.reml.chart import SNAP, Chart, snapped
+from remlblup.reml.chart import SNAP, Chart, in_metric, snapped
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array
 
@@ -24,7 +24,7 @@ from remlblup.structure.base import Array
 SHRINK = 0.02
 # The residual variance may fall to this share in one step, and never below FLOOR of the variance of y given X.
 RESIDUAL_SHRINK = 0.1
-FLOOR = 1e-8
+FLOOR = 1e-12
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Space:
     equations : the model
     held : (n_parameters,) True where the user fixed the value
     lower : (n_parameters,) lower bounds, -inf without constraints
-    units : unit variance of each effect, per term
+    units : (t, t) unit matrix of each term (`start.unit_matrices`)
     constrain : whether covariance matrices stay positive semidefinite
     """
 
@@ -74,6 +74,20 @@ class Space:
     lower: Array
     units: list[Array]
     constrain: bool
+
+    @cached_property
+    def roots(self) -> list[Array]:
+        """Cholesky factors of the unit matrices."""
+        return [np.linalg.cholesky(u) for u in self.units]
+
+    @cached_property
+    def sizes(self) -> Array:
+        """(n_parameters,) what counts as one unit of each parameter; 1 for those of R."""
+        parameters = self.equations.spec.parameters
+        out = np.ones(parameters.size)
+        for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
+            out[place] = structure.project(unit)
+        return out
 
     @cached_property
     def cones(self) -> list[tuple[int, slice]]:
@@ -101,28 +115,27 @@ class Space:
         return parameters.structures[k].covariance(theta[parameters.slices[k]])
 
     def feasible(self, theta: Array) -> bool:
-        """Whether a partly held covariance matrix, which has no chart to keep it in its cone, is in it."""
-        if not self.constrain:
-            return True
-        parameters = self.equations.spec.parameters
-        whole = {k for k, _ in self.cones}
-        return all(
-            self.smallest_eigenvalue(k, theta) >= -SNAP
-            for k, s in enumerate(parameters.structures)
-            if s.cone and k not in whole
+        """Whether every covariance matrix is positive semidefinite (partly held ones have no chart to keep them so)."""
+        structures = self.equations.spec.parameters.structures
+        return not self.constrain or all(
+            self.smallest_eigenvalue(k, theta) >= -SNAP for k, s in enumerate(structures) if s.cone
         )
 
-    def invariant_basis(self, theta: Array) -> Array:
-        """(n, n) directions L(E_ij + E_ji)L' of each Σ = LL': coordinates free of the coding of the effects."""
-        J = np.eye(len(theta))
+    def tangent(self, theta: Array) -> Array:
+        """(n, k) directions in which θ may move to first order, in coordinates free of the coding of the effects.
+
+        A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on, which the
+        nonzero columns of L span. Held components, and variances on their bound, do not move.
+        """
+        still = self.held | self.at_bound(theta)
+        columns = np.eye(len(theta))[:, ~still & ~self.in_cone]
+        blocks = [columns]
         for k, place in self.cones:
-            sigma = self.sigma(k, theta)
-            if self.smallest_eigenvalue(k, theta) > SNAP:
-                L = np.linalg.cholesky(sigma)
-                i, j = np.tril_indices(len(sigma))
-                directions = np.einsum("ak,bk->kab", L[:, i], L[:, j])
-                J[place, place] = (directions + directions.transpose(0, 2, 1))[:, i, j].T
-        return J
+            chart = Chart.at(self.sigma(k, theta), self.roots[k])
+            block = np.zeros((len(theta), len(chart.slots)))
+            block[place] = chart.jacobian()
+            blocks.append(block[:, [a < chart.rank for _, a in chart.slots]])
+        return np.hstack(blocks)
 
     def charts(self, theta: Array) -> dict[int, Chart]:
         """Charts of the terms whose Σ is singular at θ."""
@@ -130,13 +143,12 @@ class Space:
         for k, _ in self.cones:
             # No pivot is smaller than the smallest eigenvalue: most often that settles it.
             if self.smallest_eigenvalue(k, theta) < SNAP:
-                charts[k] = Chart.at(self.sigma(k, theta), self.units[k])
+                charts[k] = Chart.at(self.sigma(k, theta), self.roots[k])
         return {k: c for k, c in charts.items() if c.rank < len(c.order)}
 
     def smallest_eigenvalue(self, k: int, theta: Array) -> float:
-        """Smallest eigenvalue of Σ_k in unit variances."""
-        scale = np.sqrt(self.units[k])
-        return float(np.linalg.eigvalsh(self.sigma(k, theta) / np.outer(scale, scale))[0])
+        """Smallest eigenvalue of Σ_k in the metric of its unit matrix."""
+        return float(np.linalg.eigvalsh(in_metric(self.sigma(k, theta), self.roots[k]))[0])
 
     def at_bound(self, theta: Array) -> np.ndarray:
         """Components on a simple bound (cones apart)."""
@@ -259,7 +271,7 @@ def propose(space: Space, point: Point, information: Array, fraction: float, rel
         if not leaving:
             return keep_residual(space, point.theta, theta)
         known = None
-        charts = charts | {k: Chart.at(space.sigma(k, point.theta), space.units[k]) for k in leaving}
+        charts = charts | {k: Chart.at(space.sigma(k, point.theta), space.roots[k]) for k in leaving}
 
 
 def bounded_direction(space: Space, point: Point, model: Newton, fraction: float, reluctant: np.ndarray) -> Array:
@@ -280,7 +292,8 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
         for i in crossing:
             x = model.plain[i]
             to_bound = space.lower[i] - point.theta[i]
-            shift[x] = 0.9 * to_bound if reluctant[i] and to_bound < 0 else to_bound
+            creep = reluctant[i] and -to_bound > 1e-7 * abs(space.sizes[i])
+            shift[x] = 0.9 * to_bound if creep else to_bound
             free[x] = False
 
 
@@ -291,7 +304,7 @@ def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     new[plain] += d[model.plain[plain]]
     parameters = space.equations.spec.parameters
     for k, (chart, columns) in model.charts.items():
-        sigma = snapped(chart.sigma(d[columns]), space.units[k])
+        sigma = snapped(chart.sigma(d[columns]), space.roots[k])
         new[parameters.slices[k]] = parameters.structures[k].project(sigma)
     bounded = plain & np.isfinite(space.lower) & ~space.in_cone
     bounded[parameters.slices[-1]] = False
@@ -329,13 +342,19 @@ def release(space: Space, point: Point, tolerance: float) -> Array | None:
 
 def inward_score(space: Space, point: Point) -> float:
     """Largest score, in standard errors, that points from a boundary into the parameter space."""
-    worst = 0.0
+    scores = [0.0]
     at_bound = space.at_bound(point.theta) & ~space.held
-    if at_bound.any():
-        worst = float(np.max(point.gradient[at_bound] / np.sqrt(np.diag(point.information)[at_bound])))
+    scores += [relative(g, h) for g, h in zip(point.gradient[at_bound], np.diag(point.information)[at_bound], strict=True)]
     for k, chart in point.charts.items():
         value, direction = chart.inward(point.score.matrices[k])
         place = space.equations.spec.parameters.slices[k]
         change = space.equations.spec.parameters.structures[k].project(direction)
-        worst = max(worst, value / np.sqrt(float(change @ point.information[place, place] @ change)))
-    return max(worst, 0.0)
+        scores.append(relative(value, float(change @ point.information[place, place] @ change)))
+    return float(np.max(scores))  # NaN if any is, and NaN does not pass
+
+
+def relative(score: float, curvature: float) -> float:
+    """A score in standard errors; infinite for an inward score without curvature."""
+    if score <= 0.0:
+        return 0.0
+    return score / float(np.sqrt(curvature)) if curvature > 0.0 else float("inf")

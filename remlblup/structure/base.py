@@ -96,9 +96,9 @@ class Structure(ABC):
             )
         return theta
 
-    def start(self, variances: Array) -> Array:
-        """θ to start from, given a guess of the variance of each effect, shape (t,)."""
-        return self.project(np.diag(variances))
+    def start(self, sigma: Array) -> Array:
+        """θ to start from, given a guess of Σ, shape (t, t)."""
+        return self.project(sigma)
 
     def factor(self, theta: Array) -> tuple[Array, Array]:
         """Λ (t, t) lower triangular and signs (t,) with Σ = Λ diag(signs) Λ'.

@@ -177,7 +177,7 @@ def test_slopes_multiply_the_incidence():
     assert term.structure.effects == ("Intercept", "x")
     assert np.array_equal(term.columns[0].toarray(), G)
     assert np.array_equal(term.columns[1].toarray(), G * d[["x"]].to_numpy())
-    np.testing.assert_allclose(term.scale, [1, np.mean(d["x"] ** 2)])
+    np.testing.assert_allclose(term.moments, [[1, d["x"].mean()], [d["x"].mean(), np.mean(d["x"] ** 2)]])
 
 
 @pytest.mark.parametrize("effects", ["0 + x", "x - 1", "-1 + x"])

@@ -11,14 +11,14 @@ from remlblup.reml.average_information import average_information
 from remlblup.reml.em import complete_information, em_update
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
-from remlblup.reml.start import residual_variance, unit_variances
+from remlblup.reml.start import residual_variance, unit_matrices
 
 ML = pytest.mark.parametrize("ml", [False, True], ids=["REML", "ML"])
 
 
 def package_score(c, theta, ml: bool):
     equations = c.model._equations
-    units = unit_variances(equations, residual_variance(equations))
+    units = unit_matrices(equations, residual_variance(equations))
     return score(equations, equations.solve(theta, ml=ml), units, ml)
 
 

@@ -93,7 +93,7 @@ def test_a_matrix_of_another_form_is_refused_by_name(keyword, t):
 def test_start_has_the_variances_asked_for_on_average(keyword, t):
     s = make(keyword, t)
     variances = np.array([2.0, 0.5, 1.25])[:t]
-    sigma = s.covariance(s.start(variances))
+    sigma = s.covariance(s.start(np.diag(variances)))
     assert np.linalg.eigvalsh(sigma)[0] > 0
     assert np.trace(sigma) == pytest.approx(variances.sum(), rel=1e-12)
 

@@ -123,7 +123,13 @@ class MixedModel:
         limit = ALGORITHMS[algorithm] if max_iterations is None else max_iterations
         if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1:
             raise OptionError(f"max_iterations={max_iterations!r} must be a positive whole number.")
-        if not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0:
+        for name, value, allowed in (
+            ("constrain", constrain, (True, False)),
+            ("progress", progress, (None, True, False)),
+        ):
+            if not any(value is a for a in allowed):
+                raise OptionError(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}.")
+        if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0:
             raise OptionError(f"tolerance={tolerance!r} must be a number between 0 and 1.")
         parameters = self.specification.parameters
         starts = parameters.read(start, what="start", complete=False, constrain=constrain)

@@ -85,7 +85,9 @@ class MixedModelEquations:
         self.at: Solution | None = None
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
         self.log_k = float(sum(d.t * d.relationship.logdet for d in spec.random))
-        self.beta_ols, self.y = self._ordinary_least_squares()
+        # Free of its mean, y keeps its digits; P y is the same.
+        self.beta_ols = self._ordinary_least_squares(spec.y)
+        self.y = spec.y - spec.fixed.work @ self.beta_ols
         self._rhs = [self.Wt @ _times(D, self.y) for D in spec.residual.bases]
 
     @property
@@ -93,22 +95,22 @@ class MixedModelEquations:
         """Order of C."""
         return self.layout.m
 
-    def _ordinary_least_squares(self) -> tuple[Array, Array]:
-        """β_work by weighted least squares and the residual of y: what is left is free of a large mean."""
-        spec = self.spec
-        if spec.p == 0:
-            return np.zeros(0), spec.y - 0.0
-        X = spec.fixed.work
-        root = np.sqrt(spec.weights)
-        if sp.issparse(X):
-            Xw = sp.csc_array(X.multiply(root[:, None]))
-            normal, rhs = (Xw.T @ Xw), Xw.T @ (root * spec.y)
-            beta = (
-                np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs)) if spec.p > 1 else rhs / normal.toarray()[0]
-            )
-        else:
-            beta = np.linalg.lstsq(root[:, None] * X, root * spec.y, rcond=None)[0]
-        return beta, spec.y - X @ beta
+    def _ordinary_least_squares(self, v: Array) -> Array:
+        """β_work of the weighted regression of v (n,) on X."""
+        X = self.spec.fixed.work
+        if self.p == 0:
+            return np.zeros(0)
+        root = np.sqrt(self.spec.weights)
+        if not sp.issparse(X):
+            return np.linalg.lstsq(root[:, None] * X, root * v, rcond=None)[0]
+        weighted = sp.csc_array(X.multiply(root[:, None]))
+        rhs = weighted.T @ (root * v)
+        normal = weighted.T @ weighted
+        return rhs / normal.diagonal() if self.p == 1 else np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs))
+
+    def project_out(self, v: Array) -> Array:
+        """What is left of v (n,) after its weighted regression on X."""
+        return v - self.spec.fixed.work @ self._ordinary_least_squares(v)
 
     @cached_property
     def random_system(self) -> tuple[Layout, Factor, sp.csr_array]:

@@ -101,4 +101,5 @@ def prediction_variances(equations: MixedModelEquations, solution: Solution, row
         dense = np.asarray(chunk.toarray() if hasattr(chunk, "toarray") else chunk)
         columns = equations.to_factor(dense.T, solution.factors)
         out[start : start + CHUNK] = np.einsum("mc,mc->c", columns, equations.solve_columns(solution, columns))
-    return np.maximum(out, 0.0)
+    # Below zero by more than rounding only where Σ is indefinite (no constraints): no error exists then.
+    return np.where(out >= -1e-10 * np.max(np.abs(out), initial=0.0), np.maximum(out, 0.0), np.nan)

@@ -53,7 +53,10 @@ def evaluate(expression: str, parameters: Parameters, theta: Array, covariance: 
     function = compiled(code, expression)
 
     def value(point: Array) -> complex:
-        return function({name: point[i] for name, i in used.items()})
+        try:
+            return function({name: point[i] for name, i in used.items()})
+        except (OverflowError, ZeroDivisionError):
+            return complex("nan")
 
     # Complex steps: derivatives to machine precision, without differences.
     gradient = np.zeros(len(theta))
@@ -73,6 +76,8 @@ def evaluate(expression: str, parameters: Parameters, theta: Array, covariance: 
 
 def translate(expression: str, parameters: Parameters) -> tuple[str, dict[str, int]]:
     """The expression with every component replaced by a plain variable, and what each variable is."""
+    if not isinstance(expression, str):
+        raise FormulaError(f"function() takes an expression as text, such as 'a / (a + residual)', not {expression!r}.")
     text = squeeze(expression)
     names = {squeeze(t): k for k, t in enumerate(parameters.terms)} | dict(parameters.aliases)
     names[RESIDUAL] = len(parameters.terms)

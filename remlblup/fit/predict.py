@@ -14,10 +14,10 @@ from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.equations.prediction_error import prediction_variances
 from remlblup.errors import DataError, choose, some
 from remlblup.fit.tables import term_index
-from remlblup.model.design import RandomDesign, group_keys, incidence
-from remlblup.model.frame import require_columns, to_pandas
+from remlblup.model.design import RandomDesign, group_keys, incidence, required_columns
+from remlblup.model.frame import numeric_values, require_columns, to_pandas
 from remlblup.model.specification import Specification
-from remlblup.relationship.labels import match
+from remlblup.relationship.labels import canonical, match
 from remlblup.structure.base import Array
 
 
@@ -62,24 +62,65 @@ def checked_frame(spec: Specification, frame: pd.DataFrame, included: set[int]) 
         raise DataError(
             "a model made from matrices has no formula to read new data with: predict with its own matrices."
         )
-    needed = [str(v) for v in spec.fixed.spec.required_variables] if spec.fixed.spec is not None else []
+    fitted = spec.records.frame  # type: ignore[union-attr]
+    covariates = required_columns(spec.formula.fixed, "the prediction", fitted)
+    groups: list[str] = []
     for k in sorted(included):
-        design = spec.random[k]
-        assert design.term is not None
-        needed += list(design.term.group.factors)
-        needed += [] if design.spec is None else [str(v) for v in design.spec.required_variables]
+        term = spec.random[k].term
+        assert term is not None
+        groups += list(term.group.factors)
+        covariates += required_columns(term.effects, "the prediction", fitted)
+    needed = list(dict.fromkeys([*covariates, *groups]))
     require_columns(frame, needed, "the prediction", "the new data")
-    missing = frame[list(dict.fromkeys(needed))].isna().any(axis=1)
+    missing = frame[needed].isna().any(axis=1)
     if missing.any():
         raise DataError(f"the new data have missing values in row(s) {some(frame.index[missing])}: fill or drop them.")
-    return frame
+    return frame.assign(**{c: conformed(fitted[c], frame[c], c in groups) for c in needed})
+
+
+def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:
+    """The new column in the type of the fit's: "1", 1 and 1.0 are one label, and a factor stays a factor."""
+    was_number, is_number = fitted.dtype.kind in "iuf", new.dtype.kind in "iuf"
+    if was_number and is_number:
+        whole = fitted.dtype.kind in "iu" and new.dtype.kind == "f"
+        if not grouping:
+            numeric_values(new, f"column '{new.name}' of the new data")
+        return new.astype(np.int64) if whole and bool(np.all(new == np.floor(new))) else new
+    if not was_number and not is_number and (fitted.dtype.kind == "b") == (new.dtype.kind == "b"):
+        return new
+    levels = np.asarray(fitted.unique(), dtype=object)
+    _, first = np.unique(canonical(levels), return_index=True)
+    levels = levels[first]
+    positions = np.asarray(match(levels, new))
+    known = positions >= 0
+    if was_number and not grouping and not known.all():
+        numeric = pd.to_numeric(new, errors="coerce")
+        if numeric.isna().any():
+            bad = some(dict.fromkeys(map(str, new[numeric.isna()])))
+            raise DataError(f"'{new.name}' holds text in the new data ({bad}); in the fit it was a number.")
+        return numeric
+    values = np.where(known, levels[np.maximum(positions, 0)], np.asarray(new, dtype=object))
+    if known.all() and fitted.dtype.kind in "iufb":
+        return pd.Series(values.astype(fitted.dtype), index=new.index, name=new.name)
+    return pd.Series([v if k else str(v) for v, k in zip(values, known, strict=True)], index=new.index, name=new.name,
+                     dtype=object)  # fmt: skip
+
+
+def model_matrix(model_spec: Any, frame: pd.DataFrame, **options: Any) -> Any:
+    """formulaic's matrix of new records; its errors become `DataError`."""
+    from formulaic.errors import FormulaicError
+
+    check_categories(model_spec, frame)
+    try:
+        return model_spec.get_model_matrix(frame, na_action="ignore", **options)
+    except (FormulaicError, ValueError, TypeError) as error:
+        raise DataError(f"the new data cannot be coded as the fit's were: {error}") from error
 
 
 def fixed_rows(spec: Specification, frame: pd.DataFrame) -> Any:
     """X of the new records, with the coding of the model (formulaic's ModelSpec keeps it)."""
     assert spec.fixed.spec is not None
-    check_categories(spec.fixed.spec, frame)
-    matrix = spec.fixed.spec.get_model_matrix(frame, na_action="ignore")
+    matrix = model_matrix(spec.fixed.spec, frame)
     X = sp.csc_array(matrix) if sp.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
     return X[:, spec.fixed.kept]
 
@@ -133,5 +174,4 @@ def effect_values(design: RandomDesign, frame: pd.DataFrame) -> Array:
     """Covariates (n, t) of the effects of a term for new records."""
     if design.spec is None:
         return np.ones((len(frame), 1))
-    check_categories(design.spec, frame)
-    return np.asarray(design.spec.get_model_matrix(frame, na_action="ignore", output="numpy"), dtype=np.float64)
+    return np.asarray(model_matrix(design.spec, frame, output="numpy"), dtype=np.float64)

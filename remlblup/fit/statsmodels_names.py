@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from remlblup.errors import OptionError
+
 
 class StatsmodelsNames:
     """Mixin with statsmodels' names of results."""
@@ -89,6 +91,8 @@ class StatsmodelsNames:
         """Intervals of `params`: t for the fixed effects, normal for the variance components."""
         from scipy import stats
 
+        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:
+            raise OptionError(f"alpha={alpha!r} must be a number between 0 and 1.")
         table: Any = self.fixed_effects  # type: ignore[attr-defined]
         quantile = stats.t.ppf(1 - alpha / 2, table["df"])
         components = np.full(len(self.params) - len(table), stats.norm.ppf(1 - alpha / 2))

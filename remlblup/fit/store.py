@@ -99,10 +99,13 @@ def save(fit: Fit, path: str | Path) -> Path:
     DataError
         If `path` is a file.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     if folder.is_file():
         raise DataError(f"{folder} is a file: give the name of a folder to save the fit in.")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be made: {error.strerror}.") from None
     for name in TABLES:
         getattr(fit, name).to_csv(folder / f"{name}.csv", index=name == "fixed_effects")
     content = to_dict(fit)
@@ -243,17 +246,26 @@ def load(path: str | Path) -> Fit:
     DataError
         If there is no saved fit at `path`.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     folder = folder.parent if folder.name == "fit.json" else folder
     try:
         content = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
         spec = load_model(content["model"], folder)
     except FileNotFoundError as error:
         raise DataError(f"no saved fit in {folder}: {error.filename} is missing.") from None
-    except (json.JSONDecodeError, KeyError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / 'fit.json'} is not a fit saved by remlblup ({error}).") from None
-    equations = MixedModelEquations(spec, content["engine"])
-    return restore(equations, content)
+    try:
+        return restore(MixedModelEquations(spec, content["engine"]), content)
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{folder / 'fit.json'} is not a fit saved by remlblup ({error!r}).") from None
+
+
+def folder_of(path: object) -> Path:
+    """The path as given, if it is one."""
+    if not isinstance(path, (str, Path)):
+        raise DataError(f"a fit is saved in a folder: give its name, not {path!r}.")
+    return Path(path)
 
 
 def restore(equations: MixedModelEquations, content: dict[str, Any]) -> Fit:

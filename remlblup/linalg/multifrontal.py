@@ -68,7 +68,9 @@ def factorize(begin, end, top, enter, pending_at, pending, first, rows_at, panel
         if below == 0:
             continue
         has_children = n_children[s] > 0
-        update = arena[update_at[s] - base : update_at[s] - base + below * below] if has_children else work[: below * below]
+        update = (
+            arena[update_at[s] - base : update_at[s] - base + below * below] if has_children else work[: below * below]
+        )
         if not top and s == end - 1:
             update_matrix(panel, height, width, below, update, has_children, letters, ints, reals)
             pending[pending_at[s] : pending_at[s + 1]] = update
@@ -386,7 +388,9 @@ def invert_panel(panel, height, width, below, block, stride, out, product, lette
             y[i] = panel[1 + i] * pivot
         out[0] = pivot * pivot
         if below > 0:
-            gemm_nn(below, 1, below, -1.0, block, stride, y.ctypes.data, below, 0.0, o + 8, height, letters, ints, reals)
+            gemm_nn(
+                below, 1, below, -1.0, block, stride, y.ctypes.data, below, 0.0, o + 8, height, letters, ints, reals
+            )
             for i in range(below):
                 out[0] -= y[i] * out[1 + i]
         return
@@ -406,7 +410,9 @@ def invert_panel(panel, height, width, below, block, stride, out, product, lette
     solve_right_lower(below, width, a, height, y.ctypes.data, below, letters, ints, reals)
     gemm_nn(below, width, below, -1.0, block, stride, y.ctypes.data, below, 0.0, o + 8 * width, height, letters, ints,
             reals)  # fmt: skip
-    gemm_tn(width, width, below, -1.0, y.ctypes.data, below, o + 8 * width, height, 1.0, o, height, letters, ints, reals)
+    gemm_tn(
+        width, width, below, -1.0, y.ctypes.data, below, o + 8 * width, height, 1.0, o, height, letters, ints, reals
+    )
 
 
 @njit(cache=True, nogil=True)

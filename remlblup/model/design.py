@@ -138,7 +138,10 @@ def materialize(formula: str, frame: pd.DataFrame, what: str, sparse: bool = Fal
             frame, output="sparse" if sparse else "numpy", na_action="ignore"
         )
     except (FormulaicError, NotImplementedError, TypeError, AttributeError, KeyError, SyntaxError) as error:
-        raise FormulaError(f"{what} '{formula}' cannot be evaluated: {error}") from error
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        if unknown := re.search(r"name '([^']+)' is not defined", text):
+            require_columns(frame, [unknown[1]], what)
+        raise FormulaError(f"{what} '{formula}' cannot be evaluated: {text}") from error
 
 
 @lru_cache(maxsize=256)
@@ -156,12 +159,20 @@ def required_columns(formula: str, what: str, frame: pd.DataFrame) -> list[str]:
     try:
         names = sorted(map(str, parsed_formula(formula).required_variables))
     except (FormulaicError, SyntaxError) as error:
-        raise FormulaError(f"{what} '{formula}' cannot be read: {error}") from error
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        raise FormulaError(f"{what} '{formula}' cannot be read: {text}") from error
+    # formulaic does not list the columns inside poly(), bs(), scale(): find them by name.
+    names = sorted({*names, *(n for n in words(formula) if n in frame.columns)})
     for name in names:
         if name not in frame.columns and re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", formula):
             raise FormulaError(f"{what} '{formula}' uses the function '{name}', which is not known.")
     require_columns(frame, names, what)
     return names
+
+
+def words(formula: str) -> list[str]:
+    """Names and `quoted names` in a formula."""
+    return [a or b for a, b in re.findall(r"`([^`]+)`|([^\W\d][\w.]*)", formula)]
 
 
 def group_keys(group: Group, frame: pd.DataFrame) -> pd.Series:

@@ -137,6 +137,10 @@ def signed_pieces(text: str) -> list[tuple[str, str]]:
 def read_bar(piece: str) -> list[RandomTerm] | None:
     """The random term(s) of one summand; None if it belongs to the fixed part."""
     match = re.fullmatch(r"(?s)([A-Za-z_]\w*)?\s*\((.*)\)", piece)
+    if match and not match[1] and _is_one_bracket(piece) and "|" not in _top_characters(match[2]):
+        inner = match[2].strip()
+        if re.match(r"[A-Za-z_(]", inner) and inner.endswith(")") and len(signed_pieces(inner)) == 1:
+            return read_bar(inner) if "(" in inner else None  # brackets around a bar: (us(x | g))
     if match is None or not _is_one_bracket(piece) or "|" not in _top_characters(match[2]):
         if "|" in _top_characters(piece):
             raise FormulaError(f"put brackets around the random term: '({piece})'.")

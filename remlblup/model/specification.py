@@ -193,7 +193,7 @@ def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, nam
     labels = [f"x{k}" for k in range(Xm.shape[1])] if fixed_names is None else list(map(str, fixed_names))
     if len(labels) != Xm.shape[1]:
         raise DataError(f"fixed_names has {len(labels)} names for the {Xm.shape[1]} columns of X.")
-    Zs = [Z] if sp.issparse(Z) or (isinstance(Z, np.ndarray) and Z.ndim == 2) else list(Z)
+    Zs = [] if Z is None else [Z] if sp.issparse(Z) or (isinstance(Z, np.ndarray) and Z.ndim == 2) else list(Z)
     Ks = [None] * len(Zs) if K is None else [K] if _is_matrix(K) else list(K)
     terms = [f"u{k + 1}" for k in range(len(Zs))] if names is None else list(map(str, names))
     if not len(Zs) == len(Ks) == len(terms):
@@ -220,8 +220,11 @@ def _design_of(Z: Any, K: Any, name: str) -> RandomDesign:
         relationship: RelationshipBase = IdentityRelationship(np.arange(q))
     else:
         # A bare matrix has its labels by position: the columns of Z.
-        bare = sp.issparse(K) or (isinstance(K, np.ndarray))
-        relationship = coerce(name, (K, np.arange(q)) if bare and K.shape[0] == q else K)
+        bare = sp.issparse(K) or isinstance(K, (np.ndarray, list))
+        K = np.asarray(K) if isinstance(K, list) else K
+        if bare and K.shape != (q, q):
+            raise RelationshipError(f"K of '{name}' has shape {K.shape}; its Z has {q} columns: K must be {q} x {q}.")
+        relationship = coerce(name, (K, np.arange(q)) if bare else K)
     if relationship.size != q:
         raise RelationshipError(f"K of '{name}' is over {relationship.size} levels, but its Z has {q} columns.")
     if q < 2:

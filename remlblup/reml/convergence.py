@@ -94,6 +94,10 @@ def criteria(delta: float, change: float, gradient: float, decrement: float, inw
 def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str]) -> str:
     """The verdict's reason in words."""
     if unidentified:
+        if len(unidentified) == 1:
+            return (
+                f"the data cannot tell '{unidentified[0]}' from the fixed effects. Remove it from one of the two parts."
+            )
         return (
             "the data cannot tell these components apart: " + ", ".join(unidentified) + "."
             " Remove one of them, or hold one with fix=."

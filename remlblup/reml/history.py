@@ -10,7 +10,6 @@ import pandas as pd
 
 from remlblup.structure.base import Array
 
-
 # Iterations of at least this many seconds also show where they went and what is left.
 LONG = 1.0
 

@@ -22,6 +22,7 @@ from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion, criteria, explain
 from remlblup.reml.em import complete_information, em_update, px_em_update
 from remlblup.reml.history import Iteration
+from remlblup.reml.identify import confounded
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
@@ -87,7 +88,10 @@ class Loop:
         held = ~np.isnan(fixed)
         self.space = Space(equations, held, lower, unit_matrices(equations, variance), options.constrain)
         given = np.where(held, fixed, start)
-        self.theta = start_values(equations, variance, given)
+        self.theta = start_values(equations, variance, given, held)
+        self.confounded = confounded(equations, held)
+        # Where the likelihood is flat by design there is no point in going on for long.
+        self.limit = min(options.max_iterations, 20) if self.confounded else options.max_iterations
         self.from_data = bool(np.isnan(given).any())
         self.reluctant = np.zeros(parameters.size, dtype=bool)
         self.secant = Secant()
@@ -130,7 +134,7 @@ class Loop:
             checks = self.check(point)
             if all(c.passed for c in checks):
                 break
-            if len(self.iterations) > self.options.max_iterations:
+            if len(self.iterations) > self.limit:
                 break
             accepted = self.advance(point)
             if accepted is None:
@@ -167,7 +171,9 @@ class Loop:
                 return name, halvings, self.point(theta, value, solution)
         return None
 
-    def stretched(self, point: Point, theta: Array, value: float, solution: Solution) -> tuple[str, Array, float, Solution]:
+    def stretched(
+        self, point: Point, theta: Array, value: float, solution: Solution
+    ) -> tuple[str, Array, float, Solution]:
         """A step that gained about all its gradient promised was too short (a ridge): go on while ℓ rises."""
         name, fraction = "AI", 1.0
         decrement = self.iterations[-1].decrement
@@ -252,7 +258,7 @@ class Loop:
         """Convergence and everything known at the last iterate."""
         columns = self.equations.spec.parameters.columns
         mask = self.space.boundary(point)
-        unidentified = tuple(columns[i] for i in self.unidentified(point))
+        unidentified = self.confounded or tuple(columns[i] for i in self.unidentified(point))
         failed = [c.name for c in checks if not c.passed]
         residual = self.equations.spec.parameters.slices[-1]
         collapsed = bool(np.any((point.theta <= 1.001 * self.space.lower)[residual] & (point.gradient < 0.0)[residual]))

@@ -6,6 +6,7 @@ import numpy as np
 
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.errors import DataError, ModelError, VarianceError
+from remlblup.reml.chart import in_metric
 from remlblup.structure.base import Array
 
 
@@ -49,10 +50,10 @@ def unit_matrices(equations: MixedModelEquations, variance: float) -> list[Array
     return units
 
 
-def start_values(equations: MixedModelEquations, variance: float, given: Array) -> Array:
+def start_values(equations: MixedModelEquations, variance: float, given: Array, held: np.ndarray) -> Array:
     """θ to start from: half of the residual variance to R, the other half shared by the random effects.
 
-    `given` holds the user's values and NaN elsewhere.
+    `given` holds the user's values and NaN elsewhere; `held` marks those that are not to move.
     """
     spec = equations.spec
     effects = sum(d.t for d in spec.random)
@@ -64,7 +65,14 @@ def start_values(equations: MixedModelEquations, variance: float, given: Array) 
         for d, unit, place in zip(spec.random, units, spec.parameters.slices, strict=False)
     ]
     theta = np.concatenate([*parts, spec.residual.start(share * variance)])
-    return np.where(np.isnan(given), theta, given)
+    theta = np.where(np.isnan(given), theta, given)
+    for design, unit, place in zip(spec.random, units, spec.parameters.slices, strict=False):
+        if design.structure.cone and not held[place].any():
+            sigma = design.structure.covariance(theta[place])
+            # From a singular start no step could tell which way to leave the boundary.
+            if np.linalg.eigvalsh(in_metric(sigma, np.linalg.cholesky(unit)))[0] < 1e-6:
+                theta[place] = design.structure.project(sigma + 1e-2 * unit)
+    return theta
 
 
 def zero_covariances(equations: MixedModelEquations, fixed: Array) -> Array:

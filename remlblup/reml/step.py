@@ -344,7 +344,9 @@ def inward_score(space: Space, point: Point) -> float:
     """Largest score, in standard errors, that points from a boundary into the parameter space."""
     scores = [0.0]
     at_bound = space.at_bound(point.theta) & ~space.held
-    scores += [relative(g, h) for g, h in zip(point.gradient[at_bound], np.diag(point.information)[at_bound], strict=True)]
+    scores += [
+        relative(g, h) for g, h in zip(point.gradient[at_bound], np.diag(point.information)[at_bound], strict=True)
+    ]
     for k, chart in point.charts.items():
         value, direction = chart.inward(point.score.matrices[k])
         place = space.equations.spec.parameters.slices[k]

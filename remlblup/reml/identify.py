@@ -1,0 +1,45 @@
+"""Components that no data of this design can tell apart, found before the first iteration."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from remlblup.equations.mme import MixedModelEquations
+
+# Share of ‖Zu‖² left outside the span of X below which Z lies in it.
+INSIDE = 1e-12
+
+
+def confounded(equations: MixedModelEquations, held: np.ndarray) -> tuple[str, ...]:
+    """Labels of free components confounded by design: with the fixed effects, or with the residual.
+
+    A term whose Z lies in the span of X leaves the restricted likelihood flat (seen by projecting Z u for a random
+    u); a term with independent levels of one record each is a second residual.
+    """
+    parameters = equations.spec.parameters
+    found: list[str] = []
+    random = np.random.default_rng(20241122)
+    for k, design in enumerate(equations.random):
+        place = parameters.slices[k]
+        if held[place].all():
+            continue
+        for i, Z in enumerate(design.columns):
+            z = Z @ random.standard_normal(design.q)
+            left = equations.project_out(z)
+            if left @ left <= INSIDE * (z @ z):
+                names = parameters.columns[place]
+                found += [n for n, p in zip(names, design.structure.names, strict=True)
+                          if design.t == 1 or design.structure.effects[i] in p]  # fmt: skip
+        if repeats_residual(equations, k) and not held[parameters.slices[-1]].all():
+            found += [*parameters.columns[place], *parameters.columns[parameters.slices[-1]]]
+    return tuple(dict.fromkeys(found))
+
+
+def repeats_residual(equations: MixedModelEquations, k: int) -> bool:
+    """Whether every record is the only one of its level, alike for all records."""
+    design, weights = equations.random[k], equations.spec.weights
+    if not design.is_identity or design.t != 1 or np.ptp(weights) > 0.0:
+        return False
+    Z = design.columns[0]
+    per_record, per_level = np.diff(Z.indptr), np.bincount(Z.indices, minlength=design.q)
+    return bool(np.all(per_record == 1) and np.all(per_level <= 1) and np.ptp(np.abs(Z.data)) == 0.0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 from remlblup.structure.base import Array
 
@@ -115,8 +114,8 @@ class Chart:
 
 def in_metric(sigma: Array, root: Array) -> Array:
     """F⁻¹ Σ F⁻ᵀ."""
-    half = scipy.linalg.solve_triangular(root, sigma, lower=True, check_finite=False)
-    return scipy.linalg.solve_triangular(root, half.T, lower=True, check_finite=False)
+    inverse = np.linalg.inv(root)
+    return inverse @ sigma @ inverse.T
 
 
 def snapped(sigma: Array, root: Array) -> Array:

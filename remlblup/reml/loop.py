@@ -211,7 +211,8 @@ class Loop:
             information = (
                 em if np.isinf(weight) else point.information if not weight else point.information + weight * em
             )
-            yield name, propose(self.space, point, information, fraction, self.reluctant)
+            known = self.secant.last if weight == 0.0 else None
+            yield name, propose(self.space, point, information, fraction, self.reluctant, known)
 
     # -- the verdict -------------------------------------------------------------------------
 

@@ -58,12 +58,10 @@ def start_values(equations: MixedModelEquations, variance: float, given: Array, 
     spec = equations.spec
     effects = sum(d.t for d in spec.random)
     share = 0.5 if effects else 1.0
+    weight = float(np.mean(spec.weights))
     units = unit_matrices(equations, 0.5 * variance / max(effects, 1))
-    parts = [
-        # Beside values the user gave, independent effects are the guess that stays positive semidefinite.
-        d.structure.start(unit if np.isnan(given[place]).all() else np.diag(np.diag(unit)))
-        for d, unit, place in zip(spec.random, units, spec.parameters.slices, strict=False)
-    ]
+    # Independent effects to begin with: positive semidefinite beside any variances the user gave.
+    parts = [d.structure.start(np.diag(0.5 * variance / effects / weight / np.diag(d.moments))) for d in spec.random]
     theta = np.concatenate([*parts, spec.residual.start(share * variance)])
     theta = np.where(np.isnan(given), theta, given)
     for design, unit, place in zip(spec.random, units, spec.parameters.slices, strict=False):

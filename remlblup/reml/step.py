@@ -16,7 +16,7 @@ import numpy as np
 import scipy.linalg
 
 from remlblup.equations.mme import MixedModelEquations, Solution
-from remlblup.reml.chart import SNAP, Chart, in_metric, snapped
+from remlblup.reml.chart import SNAP, Chart, snapped
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array
 
@@ -79,6 +79,11 @@ class Space:
     def roots(self) -> list[Array]:
         """Cholesky factors of the unit matrices."""
         return [np.linalg.cholesky(u) for u in self.units]
+
+    @cached_property
+    def inverse_roots(self) -> list[Array]:
+        """Inverses of `roots`."""
+        return [np.linalg.inv(root) for root in self.roots]
 
     @cached_property
     def sizes(self) -> Array:
@@ -148,11 +153,13 @@ class Space:
 
     def smallest_eigenvalue(self, k: int, theta: Array) -> float:
         """Smallest eigenvalue of Σ_k in the metric of its unit matrix."""
-        return float(np.linalg.eigvalsh(in_metric(self.sigma(k, theta), self.roots[k]))[0])
+        inverse = self.inverse_roots[k]
+        return float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
 
     def at_bound(self, theta: Array) -> np.ndarray:
         """Components on a simple bound (cones apart)."""
-        return (theta <= self.lower) & ~self.in_cone
+        mask: np.ndarray = theta <= self.lower
+        return mask & ~self.in_cone if self.cones else mask
 
     def boundary(self, point: Point) -> np.ndarray:
         """Components on the boundary in any sense, held ones excepted."""
@@ -196,6 +203,8 @@ class Newton:
     @classmethod
     def at(cls, space: Space, point: Point, information: Array, charts: dict[int, Chart]) -> Newton:
         """The quadratic model at a point, with the given terms in chart coordinates."""
+        if not charts:
+            return cls.plainly(space, point, information)
         places = space.equations.spec.parameters.slices
         n = len(point.theta)
         columns, curvatures, used = [], [], {}
@@ -216,12 +225,20 @@ class Newton:
                 plain[place] = np.arange(width, width + size)
             columns.append(block)
             width += size
-        J = np.hstack(columns) if used else np.eye(n)
+        J = np.hstack(columns)
         held = space.held | (space.at_bound(point.theta) & (point.gradient <= 0))
         free = np.ones(width, dtype=bool)
         free[plain[held & (plain >= 0)]] = False
-        H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures) if used else information
+        H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
         return cls(J, J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain, x)
+
+    @classmethod
+    def plainly(cls, space: Space, point: Point, information: Array) -> Newton:
+        """The quadratic model in θ itself."""
+        n = len(point.theta)
+        free = ~(space.held | (space.at_bound(point.theta) & (point.gradient <= 0)))
+        free &= np.diag(information) > 0
+        return cls(np.eye(n), point.gradient, information, free, {}, np.arange(n), point.theta)
 
     def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:
         """d with H d = g on the free coordinates; the others move by `shift` (default: not at all)."""
@@ -233,10 +250,18 @@ class Newton:
             d[free] = scaled_solve(self.hessian[np.ix_(free, free)], rhs)
         return d
 
+    @cached_property
+    def newton_step(self) -> Array:
+        """H⁻¹g with every coordinate free."""
+        return scaled_solve(self.hessian, self.gradient)
+
     def size(self) -> tuple[float, float]:
         """(largest |score| in standard errors, Newton decrement g'H⁻¹g) over the free coordinates."""
         if not self.free.any():
             return 0.0, 0.0
+        if self.free.all():
+            g = self.gradient
+            return float(np.max(np.abs(g) / np.sqrt(np.diag(self.hessian)))), float(abs(g @ self.newton_step))
         g = self.gradient[self.free]
         H = self.hessian[np.ix_(self.free, self.free)]
         return float(np.max(np.abs(g) / np.sqrt(np.diag(H)))), float(abs(g @ scaled_solve(H, g)))
@@ -245,10 +270,10 @@ class Newton:
 def scaled_solve(H: Array, rhs: Array) -> Array:
     """H⁻¹ rhs after scaling H to a unit diagonal; least squares where H is singular."""
     d = 1.0 / np.sqrt(np.diag(H))
-    scaled = H * np.outer(d, d)
+    scaled = H * d * d[:, None]
     try:
-        np.linalg.cholesky(scaled)
-        return d * np.linalg.solve(scaled, d * rhs)
+        inverse = np.linalg.inv(np.linalg.cholesky(scaled))
+        return d * (inverse.T @ (inverse @ (d * rhs)))
     except np.linalg.LinAlgError:
         return d * np.linalg.lstsq(scaled, d * rhs, rcond=1e-10)[0]
 
@@ -279,8 +304,9 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
     free = model.free.copy()
     shift = np.zeros(len(free))
     n_random = space.equations.spec.parameters.slices[-1].start
+    whole = bool(free.all())
     while True:
-        d = fraction * model.direction(shift / fraction, free)
+        d = fraction * (model.newton_step if whole else model.direction(shift / fraction, free))
         crossing = [
             i
             for i in range(n_random)
@@ -294,7 +320,7 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
             to_bound = space.lower[i] - point.theta[i]
             creep = reluctant[i] and -to_bound > 1e-7 * abs(space.sizes[i])
             shift[x] = 0.9 * to_bound if creep else to_bound
-            free[x] = False
+            free[x] = whole = False
 
 
 def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:

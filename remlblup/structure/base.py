@@ -118,6 +118,14 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
         If Σ is indefinite in a way that has no such factor (a zero pivot above a nonzero element).
     """
     t = sigma.shape[0]
+    if t == 1:
+        return np.sqrt(np.abs(sigma)), np.where(sigma[0] < 0.0, -1.0, 1.0)
+    try:
+        factor = np.linalg.cholesky(sigma)
+        if np.all(np.diag(factor) ** 2 > SINGULAR * np.diag(sigma)):
+            return factor, np.ones(t)
+    except np.linalg.LinAlgError:
+        pass
     factor = np.zeros((t, t))
     signs = np.ones(t)
     for a in range(t):

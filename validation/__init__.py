@@ -11,6 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from remlblup.errors import DataError
+
 if TYPE_CHECKING:
     from remlblup.validation.cases import Case, Outcome
 
@@ -72,6 +74,8 @@ def collect(only: str | None = None, reference: str | None = None) -> tuple[list
         folder = reference_cases.find_folder(reference)
         if folder.is_dir():
             cases += reference_cases.cases(folder)
+        elif reference is not None:
+            raise DataError(f"--reference: there is no folder '{folder}'.")
         else:
             lines.append(
                 f"SKIP reference: no folder '{folder}' (give --reference DIR or set {reference_cases.VARIABLE})"

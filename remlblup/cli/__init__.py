@@ -1,4 +1,4 @@
-"""The command line: ``remlblup demo | fit | blup | validate``.
+"""The command line: ``remlblup demo | fit | blup | validate | warmup``.
 
 Exit codes: 0 all well; 1 a fit that did not converge, or a validation that failed; 2 wrong input.
 """

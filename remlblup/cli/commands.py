@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,6 +82,16 @@ def validate(arguments: Sequence[str]) -> int:
             "the validation suite is not part of this installation: install remlblup from its source, pip install ."
         ) from None
     return int(run(list(arguments)))
+
+
+def warmup(given: Namespace) -> int:
+    """``remlblup warmup``: compile the sparse kernels now."""
+    from remlblup.linalg.compilation import warm_up
+
+    started = time.perf_counter()
+    warm_up()
+    print(f"The kernels of large models are compiled ({time.perf_counter() - started:.0f} s).")
+    return 0
 
 
 def demo(given: Namespace) -> int:

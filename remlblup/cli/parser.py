@@ -51,6 +51,8 @@ def make_parser() -> argparse.ArgumentParser:
     _demo(subparsers)
     _fit(subparsers)
     _blup(subparsers)
+    p = subparsers.add_parser("warmup", help="compile the kernels of large models ahead of their first use")
+    p.set_defaults(run=commands.warmup)
     subparsers.add_parser("validate", help="compare with published results (validate --help)", add_help=False)
     return parser
 

@@ -88,6 +88,10 @@ def factorize(begin, end, top, enter, pending_at, pending, first, rows_at, panel
                              panels[panel_at[p] : panel_at[p + 1]], p_height, p_width, p_update, p_below)  # fmt: skip
             continue
         update_matrix(panel, height, width, below, update, has_children, letters, ints, reals)
+        if has_children and not opened[parent[s] - begin]:
+            # The parent's update matrix opens where this one stands: step aside.
+            work[: below * below] = update
+            update = work[: below * below]
         hand_up(s, width, below, update, first, rows_at, panel_at, parent, relative, update_at, panels, opened, arena,
                 begin, base)  # fmt: skip
     return -1
@@ -299,7 +303,7 @@ def selected_inverse(begin, end, top, leave, pending_at, pending, itself, first,
     itself : 0, 1, 2, …
     inverse : as `panels`, receives the panels of C⁻¹ (diagonal blocks in full)
     arena : workspace for the inverse fronts of supernodes with children, at `front_at`
-    block : workspace for the Z_bb of a supernode without children
+    block : workspace for one Z_bb
     product : workspace for Y and for L_s⁻¹, the size of the largest panel
     """
     ints, reals = np.empty(8, np.int32), np.empty(2, np.float64)
@@ -333,8 +337,14 @@ def selected_inverse(begin, end, top, leave, pending_at, pending, itself, first,
         own = front_at[s] - base
         front = arena[own : own + height * height] if n_children[s] > 0 else block
         corner = width * (height + 1) if n_children[s] > 0 else 0
-        # Z_bb goes where the children will read it, if there are any.
-        gather(p_front, p_height, at, below, front, stride, corner)
+        # Z_bb goes where the children will read it, if there are any …
+        if n_children[s] > 0 and below > 0 and front_at[s] == front_at[p] and (top or s < end - 1):
+            # … by way of `block` where that is the place of the parent's front, read for the last time.
+            gather(p_front, p_height, at, below, block, below, 0)
+            for j in range(below):
+                front[corner + j * stride : corner + j * stride + below] = block[j * below : (j + 1) * below]
+        else:
+            gather(p_front, p_height, at, below, front, stride, corner)
         invert_panel(panel, height, width, below, front.ctypes.data + 8 * corner, stride, out, product, letters, ints,
                      reals)  # fmt: skip
         for j in range(width):

@@ -30,7 +30,7 @@ class Supernodes:
     relative : as `rows`: position of each row below in the parent's rows; unused for the columns
     n_children : (s,)
     update_at : (s + 1,) where the update matrix (below × below) of each supernode stands in the workspace,
-        right behind that of its parent; the last element is the size of the workspace
+        see `path_places`; the last element is the size of the workspace
     front_at : (s + 1,) the same for the inverse fronts (height × height) of supernodes with children
     largest : largest number of rows below a supernode
     """
@@ -169,13 +169,21 @@ def path_places(parent, size):
     """Places for blocks of which only those on one path of the tree are in use at a time.
 
     Each stands behind its parent's; siblings share a place, for in postorder (and in its reverse) one
-    subtree is done with before the next begins. The last element is the total needed.
+    subtree is done with before the next begins. The first child even stands where its parent will: in
+    postorder the parent's block opens only after it, in reverse the parent's is done with before it. So a
+    chain needs no more than its largest block. The last element is the total needed.
     """
     n = len(parent)
     place = np.zeros(n + 1, np.int64)
+    first_child = np.full(n, -1, np.int64)
     for s in range(n - 1, -1, -1):
         if parent[s] >= 0:
-            place[s] = place[parent[s]] + size[parent[s]]
+            first_child[parent[s]] = s
+    for s in range(n - 1, -1, -1):
+        if parent[s] >= 0:
+            place[s] = place[parent[s]]
+            if first_child[parent[s]] != s:
+                place[s] += size[parent[s]]
         place[n] = max(place[n], place[s] + size[s])
     return place
 

@@ -69,3 +69,21 @@ def test_an_indefinite_subtree_is_noticed(cut_always):
 def test_wrong_numbers_of_threads(number):
     with pytest.raises(OptionError, match="positive whole number"):
         threads.set_threads(number)
+
+
+def test_a_chain_needs_no_more_workspace_than_its_largest_front():
+    n, dense = 3000, 30
+    chain = sp.diags_array([np.full(n, 4.0), np.ones(n - 1), np.ones(n - 1)], offsets=[0, 1, -1], format="lil")
+    full = sp.lil_array((n + dense, n + dense))
+    full[:n, :n] = chain
+    full[n:, :n] = 0.01
+    full[:n, n:] = 0.01
+    full[n:, n:] = sp.eye_array(dense) * (n + 1.0)
+    factor, inverse, _, lower = solved(sp.csc_array(full))
+    sn = factor._definite.supernodes
+    largest = int(np.diff(sn.rows_at).max()) ** 2
+    assert sn.front_at[-1] <= 3 * largest
+    assert sn.update_at[-1] <= 3 * largest
+    dense_inverse = np.linalg.inv(full.toarray())
+    columns = np.repeat(np.arange(n + dense), np.diff(lower.indptr))
+    np.testing.assert_allclose(inverse, dense_inverse[lower.indices, columns], atol=1e-13)

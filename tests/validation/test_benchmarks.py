@@ -206,7 +206,7 @@ def test_listing_imports_no_program():
         "for name in PEERS: find_peer(name).can(find_case('dyestuff'))\n"
         "print([m for m in ('numpy', 'pandas', 'statsmodels', 'cvxopt', 'numba') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -6,6 +6,7 @@ import csv
 
 import pytest
 
+import remlblup as rb
 from remlblup.validation import book_cases, run
 from remlblup.validation.cases import Case
 from remlblup.validation.compare import compare_number
@@ -81,8 +82,14 @@ def test_csv(suite, tmp_path):
     assert (float(row["ours"]), float(row["theirs"])) == (2.0, 2.5)
 
 
-def test_without_the_reference_folder_its_cases_are_skipped(tmp_path, capsys):
-    assert run(["--only", "reference", "--reference", str(tmp_path / "absent")]) == 0
+def test_without_the_reference_folder_its_cases_are_skipped(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("REMLBLUP_REFERENCE", str(tmp_path / "absent"))
+    assert run(["--only", "reference"]) == 0
     out = capsys.readouterr().out
     assert "SKIP reference" in out
     assert "Nothing was compared" in out
+
+
+def test_a_folder_asked_for_must_be_there(tmp_path):
+    with pytest.raises(rb.DataError, match="there is no folder"):
+        run(["--only", "reference", "--reference", str(tmp_path / "absent")])

@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from . import table
-from .cases import CASES, TRIALS
-from .outcome import Outcome
-from .registry import PEERS, find_case, find_peer
-from .runner import REFERENCE, Left, Settings, run_case
+from remlblup.validation.benchmarks import table
+from remlblup.validation.benchmarks.cases import CASES, TRIALS
+from remlblup.validation.benchmarks.outcome import Outcome
+from remlblup.validation.benchmarks.registry import PEERS, find_case, find_peer
+from remlblup.validation.benchmarks.runner import REFERENCE, Left, Settings, run_case
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def run(cases: Iterable[str], peers: Sequence[str], settings: Settings, out: str
 
 
 def _print_machine(peers: Sequence[str], settings: Settings) -> None:
-    from . import machine
+    from remlblup.validation.benchmarks import machine
 
     for text in machine.facts():
         print(text)

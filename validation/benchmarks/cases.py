@@ -6,7 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from .model import Case, Data, Model, Random
+from remlblup.validation.benchmarks.model import Case, Data, Model, Random
 
 VARIABLE = "REMLBLUP_REFERENCE"
 """Environment variable with the folder of the reference data."""
@@ -55,7 +55,7 @@ def flock20k() -> Data:
 
 def simulated(simulator: str, *arguments: float) -> Data:
     """Data of a simulator, which is imported on first use: it brings numpy and pandas."""
-    from . import simulate
+    from remlblup.validation.benchmarks import simulate
 
     return getattr(simulate, simulator)(*arguments)
 

@@ -7,11 +7,11 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cases import CASES, TRIALS
+from remlblup.validation.benchmarks.cases import CASES, TRIALS
 
 if TYPE_CHECKING:
-    from .model import Case
-    from .peers.base import Peer
+    from remlblup.validation.benchmarks.model import Case
+    from remlblup.validation.benchmarks.peers.base import Peer
 
 PEERS = {
     "remlblup": "remlblup:WHOLE",

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .outcome import Outcome
-from .registry import PEERS, find_case, find_peer
+from remlblup.validation.benchmarks.outcome import Outcome
+from remlblup.validation.benchmarks.registry import PEERS, find_case, find_peer
 
 REFERENCE = "remlblup"
 """The row that ratios refer to; it is always run, and first."""
@@ -74,7 +74,7 @@ def run_one(case: str, peer: str, settings: Settings, folder: str, matrix: str |
     events, console = (
         Path(folder, f"{Path(peer).name}.{suffix}".replace(":", "-")) for suffix in ("events", "console")
     )
-    command = [sys.executable, "-m", f"{__package__}.worker", case, peer, str(events)]
+    command = [sys.executable, "-P", "-m", f"{__package__}.worker", case, peer, str(events)]
     command += ["--repeats", str(settings.repeats), "--time-limit", str(settings.time_limit)]
     command += ["--matrix", matrix] if matrix else []
     with tempfile.TemporaryDirectory(prefix="compiled") as cache, console.open("w") as output:

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from .model import Data
+from remlblup.validation.benchmarks.model import Data
 
 COHORTS = 10
 SIRE_COHORTS, DAM_COHORTS = 2, 3

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .outcome import Outcome, notes, ratio
-from .runner import Left
+from remlblup.validation.benchmarks.outcome import Outcome, notes, ratio
+from remlblup.validation.benchmarks.runner import Left
 
 WIDTHS = (17, 14, 28, 9, 9, 8, 8, 18)
 TITLES = ("case", "program", "seconds: median [min-max]", "ratio", "first", "import", "peak MB", "logL")

@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace, begun: float, report: Any) -> None:
-    from .peers.base import Job
-    from .registry import find_case, find_peer
+    from remlblup.validation.benchmarks.peers.base import Job
+    from remlblup.validation.benchmarks.registry import find_case, find_peer
 
     peer = find_peer(options.peer)
     start = time.perf_counter()

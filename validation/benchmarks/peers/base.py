@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any, ClassVar
 
-from ..model import Case, Data, Model
+from remlblup.validation.benchmarks.model import Case, Data, Model
 
 SETTLED, MOST = 1.0, 50
 """Runs of milliseconds are repeated until this many seconds, or runs, are spent: the median of three says little."""

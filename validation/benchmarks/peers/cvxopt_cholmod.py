@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..model import Case
-from .base import Answer, Available, Job, Peer, Report, rounds
+from remlblup.validation.benchmarks.model import Case
+from remlblup.validation.benchmarks.peers.base import Answer, Available, Job, Peer, Report, rounds
 
 PER_ITERATION = 3
 """Numeric factorisations counted per REML iteration: one factor, and two more for the selected inverse."""

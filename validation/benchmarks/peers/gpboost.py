@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..model import Case
-from .base import Answer, Job, Peer
+from remlblup.validation.benchmarks.model import Case
+from remlblup.validation.benchmarks.peers.base import Answer, Job, Peer
 
 
 class Gpboost(Peer):

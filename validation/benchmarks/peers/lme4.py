@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .base import MOST, SETTLED, Answer, Available, Job, Peer, Report, components
+from remlblup.validation.benchmarks.peers.base import MOST, SETTLED, Answer, Available, Job, Peer, Report, components
 
 #: Arguments: data, formula, factors (comma-separated), repeats, seconds until no further run is
 #: begun, and the two constants of `base.rounds`.

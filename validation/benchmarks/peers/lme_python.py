@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Answer, Job, Peer
+from remlblup.validation.benchmarks.peers.base import Answer, Job, Peer
 
 
 class LmePython(Peer):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ..model import Case
-from .base import Answer, Job, Peer, components
+from remlblup.validation.benchmarks.model import Case
+from remlblup.validation.benchmarks.peers.base import Answer, Job, Peer, components
 
 
 class MixedlmRs(Peer):

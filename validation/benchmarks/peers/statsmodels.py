@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from .base import Answer, Job, Peer, components
+from remlblup.validation.benchmarks.peers.base import Answer, Job, Peer, components
 
 
 class Statsmodels(Peer):

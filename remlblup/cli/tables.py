@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-import warnings
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,12 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
         names = pd.read_csv(path, header=None, nrows=1, dtype=str, **common).iloc[0].dropna().str.strip()
         if names.duplicated().any():  # pandas would rename them without a word
             raise DataError(f"{path} has columns of the same name: {some(names[names.duplicated()])}. Rename them.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(path, na_values=MISSING, index_col=False, **common, **options)
-    except pd.errors.ParserWarning:
-        raise DataError(
-            f"{path} has rows with more fields than its first line has names. Check it, or --sep."
-        ) from None
+        frame = pd.read_csv(path, na_values=MISSING, **common, **options)
+        if not isinstance(frame.index, pd.RangeIndex):
+            print(
+                f"note: the rows of {path} have more fields than its first line has names; the first ones are row names.",
+                file=sys.stderr,
+            )
     except UnicodeDecodeError:
         raise DataError(f"{path} is not in UTF-8: save it in this encoding (CSV UTF-8).") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, re.error) as error:

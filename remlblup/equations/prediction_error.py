@@ -48,6 +48,15 @@ def fixed_columns(equations: MixedModelEquations, solution: Solution) -> Iterato
         yield chunk, equations.solve_columns(solution, rhs)
 
 
+def fixed_variances(equations: MixedModelEquations, solution: Solution) -> Array:
+    """var(β̂_j), shape (p,): from the diagonal of the selected inverse, without a solve."""
+    if equations.spec.fixed.transform is not None:
+        return np.diag(fixed_covariance(equations, solution))
+    equations.require(solution)
+    # Row numbers ascend within a column of the lower triangle: the diagonal comes first.
+    return equations.factor.inverse_on_pattern()[equations.layout.indptr[: equations.p]]
+
+
 def fixed_covariance(equations: MixedModelEquations, solution: Solution) -> Array:
     """var(β̂) = (X'V⁻¹X)⁻¹, shape (p, p)."""
     p, T = equations.p, equations.spec.fixed.transform

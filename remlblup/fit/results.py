@@ -114,7 +114,7 @@ class Fit(Solved, StatsmodelsNames):
             df = satterthwaite(self._equations, nudged, self.variance_covariance, float(self.df_residual))
         else:
             df = np.full(len(self.beta), float(self.df_residual))
-        return tables.fixed_effects(self.specification.fixed, self.beta, self.beta_covariance, df, self.df_method)
+        return tables.fixed_effects(self.specification.fixed, self.beta, self._beta_variances, df, self.df_method)
 
     # -- information criteria ----------------------------------------------------------------
 

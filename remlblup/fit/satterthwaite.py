@@ -8,8 +8,9 @@ from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.equations.prediction_error import variance_derivatives
 from remlblup.structure.base import Array
 
-# Work (elements of C⁻¹ columns) up to which the exact computation is made.
-LIMIT = 400_000_000
+# Elements of the columns of C⁻¹ up to which the exact computation is made: beyond, n − p is in the hundreds of
+# thousands or the solves would take longer than the fit.
+LIMIT = 20_000_000
 
 
 def within_reach(equations: MixedModelEquations) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.equations.mme import MixedModelEquations, Solution
-from remlblup.equations.prediction_error import fixed_covariance, level_covariances
+from remlblup.equations.prediction_error import fixed_covariance, fixed_variances, level_covariances
 from remlblup.fit import tables
 from remlblup.fit.predict import predict
 from remlblup.linalg.threads import single_threaded
@@ -102,6 +102,11 @@ class Solved:
 
     @cached_property
     @single_threaded
+    def _beta_variances(self) -> Array:
+        return fixed_variances(self._equations, self._solution)
+
+    @cached_property
+    @single_threaded
     def _level_covariances(self) -> list[Array]:
         return level_covariances(self._equations, self._solution)
 
@@ -112,7 +117,7 @@ class Solved:
         At known variances the test is normal: infinite degrees of freedom.
         """
         df = np.full(len(self.beta), np.inf)
-        return tables.fixed_effects(self.specification.fixed, self.beta, self.beta_covariance, df, "known variances")
+        return tables.fixed_effects(self.specification.fixed, self.beta, self._beta_variances, df, "known variances")
 
     @cached_property
     def random_effects(self) -> pd.DataFrame:

@@ -15,11 +15,11 @@ from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
 
 
-def fixed_effects(fixed: FixedDesign, beta: Array, covariance: Array, df: Array, df_method: str) -> pd.DataFrame:
+def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, df_method: str) -> pd.DataFrame:
     """Estimates with t tests on the given degrees of freedom; aliased columns are not listed."""
     from scipy import stats
 
-    se = np.sqrt(np.diag(covariance))
+    se = np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = beta / se
     half = stats.t.ppf(0.975, df) * se

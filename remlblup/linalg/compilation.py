@@ -17,7 +17,9 @@ def is_compiled() -> bool:
         from numba.misc.appdirs import AppDirs
 
         folders.append(Path(AppDirs(appname="numba", appauthor=False).user_cache_dir))
-    return any(next(folder.rglob("multifrontal.selected_inverse*.nbi"), None) for folder in folders if folder.is_dir())
+    return any(
+        next(folder.rglob("inverse_multifrontal.selected_inverse*.nbi"), None) for folder in folders if folder.is_dir()
+    )
 
 
 @functools.lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ from math import fsum
 
 import numpy as np
 
-from remlblup.linalg import multifrontal
+from remlblup.linalg import inverse_multifrontal, multifrontal
 from remlblup.linalg.blas import CHARACTERS
 from remlblup.linalg.factor import DEPENDENT_PIVOT
 from remlblup.linalg.schedule import Schedule, cut
@@ -110,7 +110,7 @@ class SupernodalFactor:
 
         def run(begin: int, end: int, top: bool) -> int:
             base = 0 if top else sn.front_at[end - 1]
-            multifrontal.selected_inverse(
+            inverse_multifrontal.selected_inverse(
                 begin, end, top, schedule.leave, schedule.pending_at, self._pending, itself, sn.first, sn.rows_at,
                 sn.panel_at, sn.parent, sn.relative, sn.n_children, sn.front_at, self.panels, self.dependent, inverse,
                 np.empty(sn.front_at[-1] - base), np.empty(sn.largest**2), np.empty(largest), CHARACTERS,

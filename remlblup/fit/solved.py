@@ -35,6 +35,9 @@ class Solved:
         self.theta = solution.theta.copy()
         self.theta.flags.writeable = False
 
+    def __repr__(self) -> str:
+        return f"<remlblup solution at known variances: {self.formula or 'from matrices'}>"
+
     # -- the model ---------------------------------------------------------------------------
 
     @property

@@ -75,6 +75,10 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
     used = list(dict.fromkeys(columns))
     if len(frame) == 0:
         raise DataError("the data have no rows.")
+    if complex_columns := [c for c in used if frame[c].dtype.kind == "c"]:
+        raise DataError(
+            f"the column {some(complex_columns)} is complex: use its real and imaginary parts as two columns."
+        )
     absent = frame[used].isna()
     dropped = {c: int(k) for c, k in absent.sum().items() if k}
     if not dropped:

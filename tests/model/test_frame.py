@@ -192,3 +192,10 @@ def test_weights_must_be_positive(bad):
     d.loc[16, "w"] = bad
     with pytest.raises(DataError, match=r"'w'.*16"):
         rb.MixedModel(FORMULA, d, weights="w")
+
+
+def test_complex_columns_are_refused_wherever_they_stand():
+    d = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "x": [1j, 2.0, 3.0, 1.0], "g": list("aabb")})
+    for formula in ("y ~ x", "y ~ 1 + (0 + x | g)", "y ~ 1 + (1 | x)"):
+        with pytest.raises(DataError, match="'x' is complex"):
+            rb.MixedModel(formula, d)

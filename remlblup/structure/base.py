@@ -11,11 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from remlblup.errors import NotPositiveDefiniteError, VarianceError
-
-Array = npt.NDArray[np.float64]
+from remlblup.structure.pattern import Array, Pattern
 
 # A pivot of Σ below this share of its diagonal element is zero: Σ is then taken as singular.
 SINGULAR = 1e-12
@@ -28,14 +26,23 @@ class Structure(ABC):
     ----------
     effects : sequence of str
         Names of the t effects (intercept and slopes, sites, traits).
+    positions : (t,) array, optional
+        Where the effects lie on a line (times), for a structure with `ordered` over a numeric variable.
 
     Attributes
     ----------
     names : tuple of str
         One name per parameter in θ.
-    lower : (n_parameters,) array
-        Lower bound of each parameter when variances are kept in the parameter space
-        (0 for a variance, -inf where there is none).
+    lower, upper : (n_parameters,) arrays
+        Bounds of each parameter when Σ is kept in the parameter space (0 for a variance, ±1 for
+        a correlation, infinite where there is none). Σ must exist on the bounds, singular or not.
+    linear : bool
+        True if Σ is linear in θ, so that `project` of the EM update of Σ is the EM update of θ.
+    n_factors : int
+        Number of columns of Λ: t, or fewer for a structure of reduced rank.
+    ordered : bool
+        True if the effects are the levels of one variable in ascending order, numeric ones included
+        (``ar1(time | g)``), so that a bare numeric variable is no covariate there.
     cone : bool
         True if θ = vech(Σ) and positive semidefiniteness couples the parameters, so that the
         boundary is a face of the cone of covariance matrices and not a simple bound.
@@ -45,9 +52,12 @@ class Structure(ABC):
 
     keyword: str
     cone: bool = False
+    linear: bool = True
+    ordered: bool = False
 
-    def __init__(self, effects: Sequence[str]):
+    def __init__(self, effects: Sequence[str], positions: Array | None = None):
         self.effects = tuple(effects)
+        self.positions = positions
 
     @property
     def size(self) -> int:
@@ -70,9 +80,19 @@ class Structure(ABC):
         """Lower bounds of θ."""
 
     @property
-    @abstractmethod
+    def upper(self) -> Array:
+        """Upper bounds of θ."""
+        return np.full(self.n_parameters, np.inf)
+
+    @property
+    def n_factors(self) -> int:
+        """Number of columns of Λ."""
+        return self.size
+
+    @property
     def slots(self) -> tuple[tuple[int, int], ...]:
-        """Positions of Λ that may be nonzero, row by row."""
+        """Positions of Λ that may be nonzero, row by row: the lower triangle unless a structure says less."""
+        return tuple((i, j) for i in range(self.size) for j in range(min(i + 1, self.n_factors)))
 
     @abstractmethod
     def covariance(self, theta: Array) -> Array:
@@ -84,7 +104,10 @@ class Structure(ABC):
 
     @abstractmethod
     def project(self, sigma: Array) -> Array:
-        """θ of the matrix of this structure nearest to `sigma` (the EM update of a linear structure)."""
+        """θ of the matrix of this structure nearest to `sigma`, a positive semidefinite (t, t) matrix.
+
+        Exact where `sigma` is of the structure: project(covariance(θ)) = θ.
+        """
 
     def parameters_of(self, sigma: Array) -> Array:
         """θ such that Σ(θ) = `sigma`; raises `VarianceError` where `sigma` is not of this structure."""
@@ -96,17 +119,28 @@ class Structure(ABC):
             )
         return theta
 
+    def feasible(self, theta: Array) -> bool:
+        """Whether Σ(θ) is positive semidefinite, for θ within its bounds."""
+        return True
+
     def start(self, sigma: Array) -> Array:
         """θ to start from, given a guess of Σ, shape (t, t)."""
         return self.project(sigma)
 
     def factor(self, theta: Array) -> tuple[Array, Array]:
-        """Λ (t, t) lower triangular and signs (t,) with Σ = Λ diag(signs) Λ'.
+        """Λ (t, t) lower triangular and signs (t,) with Σ = Λ diag(signs) Λ'; (t, n_factors) and (n_factors,) at reduced rank.
 
         Signs are all +1 for a positive semidefinite Σ, which may be singular: the column of a
         zero pivot is zero. A negative sign (only without constraints) marks a negative pivot.
         """
         return signed_cholesky(self.covariance(theta))
+
+    def factor_derivatives(self, theta: Array) -> Array | None:
+        """∂Λ/∂θ (n_parameters, t, n_factors) of a structure written in Λ itself (reduced rank); else None.
+
+        Where it is None, the score comes by way of `derivatives`.
+        """
+        return None
 
 
 def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
@@ -144,17 +178,23 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
 class ResidualStructure(ABC):
     """Covariance R(φ) of the records through its precision R⁻¹ = Σ_r ρ_r(φ) D_r.
 
-    The D_r are fixed symmetric matrices (diagonal or sparse); only the coefficients ρ_r and
-    log|R| depend on φ. `bases` are given once, when the records are known.
+    The D_r are fixed symmetric matrices, held together in one `Pattern`; only the coefficients
+    ρ_r and log|R| depend on φ. The pattern is given once, when the records are known.
+
+    A structure over a grid with empty cells (a field with plots without a record) has `size`
+    n + n_filled: the n records in their order, then the cells it fills in. The equations give
+    each filled cell an effect of its own, which leaves the likelihood of the records as it is.
 
     Attributes
     ----------
-    names, lower : as in `Structure`
-    bases : sequence of (n,) arrays (diagonal D_r) or (n, n) sparse matrices
+    names, lower, upper : as in `Structure`
+    pattern : Pattern of R⁻¹, of order n + n_filled
+    n_filled : number of cells filled in
     """
 
     keyword: str
-    bases: Sequence
+    pattern: Pattern
+    n_filled: int = 0
 
     @property
     @abstractmethod
@@ -164,7 +204,12 @@ class ResidualStructure(ABC):
     @property
     @abstractmethod
     def lower(self) -> Array:
-        """Lower bounds of φ."""
+        """Lower bounds of φ; 0 for a variance, which stays above it."""
+
+    @property
+    def upper(self) -> Array:
+        """Upper bounds of φ, inf where there is none; a correlation stays below 1."""
+        return np.full(self.n_parameters, np.inf)
 
     @property
     def n_parameters(self) -> int:
@@ -173,11 +218,11 @@ class ResidualStructure(ABC):
 
     @abstractmethod
     def coefficients(self, phi: Array) -> Array:
-        """ρ(φ), shape (n_bases,)."""
+        """ρ(φ), shape (pattern.n_coefficients,)."""
 
     @abstractmethod
     def jacobian(self, phi: Array) -> Array:
-        """∂ρ/∂φ, shape (n_parameters, n_bases)."""
+        """∂ρ/∂φ, shape (n_parameters, pattern.n_coefficients)."""
 
     @abstractmethod
     def logdet(self, phi: Array) -> float:
@@ -189,31 +234,36 @@ class ResidualStructure(ABC):
 
     @abstractmethod
     def multiply(self, phi: Array, v: Array) -> Array:
-        """R(φ) v for v of shape (n,) or (n, k)."""
+        """R(φ) v for v of shape (size,) or (size, k)."""
 
     @abstractmethod
     def information(self, phi: Array) -> Array:
         """Complete-data information ½ tr(R⁻¹ Ṙ_i R⁻¹ Ṙ_j), shape (n_parameters, n_parameters)."""
 
-    @abstractmethod
     def maximize(self, phi: Array, moments: Array) -> Array:
-        """The M step: φ that maximises E[log p(e | φ)] given moments_r = E[e' D_r e] (EM, PX-EM)."""
+        """The M step: φ that maximises E[log p(e | φ)] given moments_r = E[e' D_r e] (EM, PX-EM).
+
+        One scoring step on that expectation unless a structure knows better; it may leave the bounds.
+        """
+        score = -0.5 * (self.logdet_gradient(phi) + self.jacobian(phi) @ moments)
+        return phi + np.linalg.solve(self.information(phi), score)
 
     @abstractmethod
     def start(self, variance: float) -> Array:
-        """φ to start from, given a guess of the residual variance."""
+        """φ to start from, given a guess of the residual variance of one record."""
+
+    def feasible(self, phi: Array) -> bool:
+        """Whether R(φ) is positive definite, for φ strictly inside its bounds."""
+        return True
+
+    def matrices(self, phi: Array) -> dict[str, tuple[tuple[str, ...], Array]]:
+        """The covariance matrices that make up R, by label: the effects and Σ (t, t) over them.
+
+        For a structure over traits or times within units one entry "", for one matrix per trial
+        an entry each; empty where R is a matter of scalars.
+        """
+        return {}
 
     def precision(self, phi: Array, v: Array) -> Array:
-        """R⁻¹ v = Σ_r ρ_r D_r v for v of shape (n,) or (n, k)."""
-        return combine(self.bases, self.coefficients(phi), v)
-
-
-def combine(bases: Sequence, coefficients: Array, v: Array) -> Array:
-    """Σ_r c_r D_r v, with each D_r a diagonal (n,) or a sparse matrix (n, n)."""
-    total: Array | float = 0.0
-    for base, c in zip(bases, coefficients, strict=True):
-        if base.ndim == 1:
-            total = total + c * (base if v.ndim == 1 else base[:, None]) * v
-        else:
-            total = total + c * (base @ v)
-    return np.asarray(total)
+        """R⁻¹ v for v of shape (size,) or (size, k)."""
+        return self.pattern.times(self.coefficients(phi), v)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.structure.base import Array, ResidualStructure
+from remlblup.structure.pattern import Pattern
 
 
 class Units(ResidualStructure):
-    """R(σ²) = σ² diag(1/w), so that R⁻¹ = (1/σ²) diag(w): one base, one coefficient.
+    """R(σ²) = σ² diag(1/w), so that R⁻¹ = (1/σ²) diag(w): one coefficient for all records.
 
     Parameters
     ----------
@@ -20,8 +21,8 @@ class Units(ResidualStructure):
 
     def __init__(self, weights: Array):
         self.weights = weights
-        self.bases = (weights,)
         self.n = len(weights)
+        self.pattern = Pattern.diagonal(np.zeros(self.n, np.int64), weights, 1)
         self._log_weights = float(np.sum(np.log(weights)))
 
     @property

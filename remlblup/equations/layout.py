@@ -1,4 +1,4 @@
-"""Where the pieces of the coefficient matrix lie: C(θ) = Σ_j c_j(θ) B_j on one fixed pattern.
+"""Where the pieces of the coefficient matrix lie: C(θ) in two linear stages on fixed patterns.
 
 With u = (Λ ⊗ I) b and b ~ N(0, D ⊗ K), D = diag(signs), the mixed model equations in
 (β, b) are the *factor form*
@@ -7,26 +7,30 @@ With u = (Λ ⊗ I) b and b ~ N(0, D ⊗ K), D = diag(signs), the mixed model eq
         [ Λ'Z'R⁻¹X    Λ'Z'R⁻¹ZΛ + D ⊗ K⁻¹ ]
 
 which never divides by a variance: a zero variance or a correlation of ±1 is an ordinary
-point. A *slot* is one entry (i, a) of Λ of one term, and slot 0 the constant 1 that stands
-for X. Let λ be the vector of all slots and R⁻¹ = Σ_r ρ_r D_r. Then every coefficient but
-those of D ⊗ K⁻¹ is a product ρ_r λ_s λ_s', and its base is the block Z_i'D_r Z_j of the two
-slots' effects, moved to the columns of the two slots.
+point. The first stage is M = W'R⁻¹W (`remlblup.equations.cross_products`). A *slot* is one entry
+(i, a) of Λ of one term, and slot 0 the constant 1 that stands for X. The second stage adds each
+element of M, times the product λ_s λ_s' of two slots of its effects, at the columns of these slots.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.equations.cross_products import CrossProducts
 from remlblup.model.design import RandomDesign
+from remlblup.structure.base import Array
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Entry (i, a) of Λ_k; `source` and `target` are the column blocks of effect i and factor a."""
+    """Entry (i, a) of Λ_k; `source` and `target` are the column blocks of effect i in W and of factor a in C.
+
+    The term is −1 for X and for the cells the residual structure fills in, whose coefficient is 1.
+    """
 
     term: int
     i: int
@@ -37,153 +41,182 @@ class Slot:
 
 @dataclass(frozen=True)
 class Layout:
-    """The bases of C on the lower triangle of one common pattern (CSC).
+    """The lower triangle of C on one pattern (CSC), and how M and K⁻¹ enter it.
 
     Attributes
     ----------
-    m : order of C, p + Σ_k t_k q_k; X first, then the effects term by term
-    offsets : (n_blocks + 1,) first column of each block: X, then each effect of each term
+    m : order of C, p + Σ_k s_k q_k + filled cells; X first, then the factors term by term
+    offsets : first column in C of each block: X, each factor of each term, the filled cells
     slots : the slots, slot 0 being X
-    products : (n_products, 3) rows (r, s, s'), s <= s': coefficient ρ_r λ_s λ_s'
-    n_signs : number of bases D ⊗ K⁻¹, one per term and factor column; their coefficients are the signs
+    pairs : (n_pairs, 2) pairs of slots s <= s' with coefficient λ_s λ_s'
     indptr, indices : lower triangle of the pattern
-    bases : (nnz, n_products + n_signs) CSR, column j holds B_j on the pattern
+    c_at, m_at, pair : one entry per term of the second stage: C[c_at] += M[m_at] λ_s λ_s'
+    k_at, k_value, k_sign : the entries of D ⊗ K⁻¹: C[k_at] += signs[k_sign] k_value
     twice : (nnz,) 1 on the diagonal, 2 below: the weight of an entry in ⟨C⁻¹, B⟩
     """
 
     m: int
     offsets: np.ndarray
     slots: tuple[Slot, ...]
-    products: np.ndarray
-    n_signs: int
+    pairs: np.ndarray
     indptr: np.ndarray
     indices: np.ndarray
-    bases: sp.csr_array
-    twice: np.ndarray
+    c_at: np.ndarray
+    m_at: np.ndarray
+    pair: np.ndarray
+    k_at: np.ndarray
+    k_value: Array
+    k_sign: np.ndarray
+    twice: Array
+
+    @property
+    def nnz(self) -> int:
+        return len(self.indices)
+
+    def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
+        """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""
+        values = np.bincount(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
+        values += np.bincount(self.k_at, signs[self.k_sign] * self.k_value, self.nnz)
+        return values
+
+    def coefficients(self, slots: Array) -> Array:
+        """λ_s λ_s' of every pair."""
+        return slots[self.pairs[:, 0]] * slots[self.pairs[:, 1]]
+
+    def slot_traces(self, M: Array, inverse: Array) -> Array:
+        """T (n_slots, n_slots) symmetric with λ'Tλ = ⟨C⁻¹, T'W'R⁻¹WT⟩, so that ∂log|C|/∂λ = 2Tλ."""
+        weights = (self.twice * inverse)[self.c_at]
+        t = np.bincount(self.pair, M[self.m_at] * weights, len(self.pairs))
+        s, s2 = self.pairs.T
+        T = np.zeros((len(self.slots), len(self.slots)))
+        T[s, s2] = T[s2, s] = np.where(s == s2, 1.0, 0.5) * t
+        return T
+
+    def cross_product_weights(self, slots: Array, inverse: Array, nnz: int) -> Array:
+        """∂log|C|/∂M for the `nnz` elements of M, at any slots λ."""
+        weights = (self.twice * inverse)[self.c_at]
+        return np.bincount(self.m_at, weights * self.coefficients(slots)[self.pair], nnz)
 
     def without_fixed(self, p: int) -> Layout:
         """The layout of the random block alone (Z-part of C), for the ML log-determinant."""
         columns = np.repeat(np.arange(self.m), np.diff(self.indptr))
         keep = columns >= p
-        indptr = np.concatenate([[0], np.cumsum(np.diff(self.indptr)[p:])])
-        return Layout(self.m - p, self.offsets, self.slots, self.products, self.n_signs, indptr,
-                      self.indices[keep] - p, self.bases[keep], self.twice[keep])  # fmt: skip
+        place = np.cumsum(keep) - 1
+        in_c, in_k = keep[self.c_at], keep[self.k_at]
+        return replace(
+            self, m=self.m - p, indices=self.indices[keep] - p, twice=self.twice[keep],
+            indptr=np.concatenate([[0], np.cumsum(np.diff(self.indptr)[p:])]),
+            c_at=place[self.c_at[in_c]], m_at=self.m_at[in_c], pair=self.pair[in_c],
+            k_at=place[self.k_at[in_k]], k_value=self.k_value[in_k], k_sign=self.k_sign[in_k],
+        )  # fmt: skip
 
 
-def slots_of(random: Sequence[RandomDesign]) -> tuple[Slot, ...]:
-    """Slot 0 for X, then the nonzero entries of each Λ_k."""
+def slots_of(random: Sequence[RandomDesign], n_filled: int = 0) -> tuple[Slot, ...]:
+    """Slot 0 for X, the nonzero entries of each Λ_k, and one for the filled cells if there are any."""
     slots = [Slot(-1, 0, 0, 0, 0)]
-    block = 1
+    source = target = 1
     for k, design in enumerate(random):
-        slots += [Slot(k, i, a, block + i, block + a) for i, a in design.structure.slots]
-        block += design.t
-    return tuple(slots)
+        slots += [Slot(k, i, a, source + i, target + a) for i, a in design.structure.slots]
+        source += design.t
+        target += design.structure.n_factors
+    return (*slots, Slot(-1, 0, 0, source, target)) if n_filled else tuple(slots)
 
 
-def block_offsets(p: int, random: Sequence[RandomDesign]) -> np.ndarray:
-    """First column of each block in C: X, then one block of q columns per effect."""
-    sizes = [p] + [d.q for d in random for _ in range(d.t)]
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+def block_offsets(p: int, sizes: Sequence[tuple[int, int]], n_filled: int) -> np.ndarray:
+    """First column of each block: X, `count` blocks of q columns per term, the filled cells, the end."""
+    widths = [p] + [q for count, q in sizes for _ in range(count)] + ([n_filled] if n_filled else [])
+    return np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
 
 
-def build_layout(W: sp.csr_array, p: int, random: Sequence[RandomDesign], residual_bases: Sequence) -> Layout:
-    """Lay out all bases of C for W = [X Z_1 …] and the bases D_r of R⁻¹."""
-    offsets = block_offsets(p, random)
-    slots = slots_of(random)
+def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_filled: int = 0) -> Layout:
+    """Lay out C for the pattern of M, the slots of Λ and the K⁻¹ of every term."""
+    sources = block_offsets(p, [(d.t, d.q) for d in random], n_filled)
+    offsets = block_offsets(p, [(d.structure.n_factors, d.q) for d in random], n_filled)
+    slots = slots_of(random, n_filled)
     m = int(offsets[-1])
-    products: list[tuple[int, int, int]] = []
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for r, D in enumerate(residual_bases):
-        blocks = crossproduct_blocks(W, D, offsets)
-        for s, s2, part in product_bases(blocks, slots, offsets):
-            products.append((r, s, s2))
-            parts.append(part)
-    signs = list(precision_bases(random, offsets))
-    parts += signs
-    basis = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
-    rows, columns, values = (np.concatenate([part[k] for part in parts]) for k in range(3))
-    extra_rows, extra_columns = level_blocks(random, offsets, m)
-    key = np.concatenate([columns * m + rows, extra_columns * m + extra_rows])
-    pattern, position = np.unique(key, return_inverse=True)
-    at = position[: len(rows)]
-    bases = sp.csr_array((values, (at, basis)), shape=(len(pattern), len(parts)))
-    pattern_columns, indices = pattern // m, pattern % m
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(pattern_columns, minlength=m))])
-    twice = np.where(pattern_columns == indices, 1.0, 2.0)
-    return Layout(m, offsets, slots, np.array(products, dtype=np.int64).reshape(-1, 3), len(signs),
-                  indptr, indices, bases, twice)  # fmt: skip
+    pair_of = {}
+    parts = []
+    for s, s2, rows, columns, m_at in slot_products(M, slots, sources, offsets):
+        number = pair_of.setdefault((min(s, s2), max(s, s2)), len(pair_of))
+        parts.append((columns * m + rows, m_at, np.full(len(m_at), number, np.int16 if len(slots) < 180 else np.int32)))
+    keys, m_at, pair = (np.concatenate(part) for part in zip(*parts, strict=True))
+    k_keys, k_value, k_sign = precision_entries(random, offsets, m)
+    found, position = np.unique(np.concatenate([keys, k_keys, level_keys(random, offsets, m)]), return_inverse=True)
+    position = position.astype(np.int32 if len(found) < 2**31 else np.int64)
+    columns, indices = found // m, found % m
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=m))])
+    return Layout(m, offsets, slots, np.array(list(pair_of), np.int64).reshape(-1, 2), indptr, indices,
+                  position[: len(keys)], m_at.astype(np.int32 if len(M.rows) < 2**31 else np.int64), pair,
+                  position[len(keys) : len(keys) + len(k_keys)], k_value, k_sign,
+                  np.where(columns == indices, 1.0, 2.0))  # fmt: skip
 
 
-Blocks = dict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
+def slot_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray, offsets: np.ndarray) -> Iterator:
+    """Yield (s, s', rows, columns, m_at): the entries of the lower triangle of C with coefficient λ_s λ_s'.
 
-
-def crossproduct_blocks(W: sp.csr_array, D: np.ndarray | sp.sparray, offsets: np.ndarray) -> Blocks:
-    """W'DW cut into its blocks: (source, source') → local rows, local columns, values."""
-    weighted = sp.csr_array((W.data * np.repeat(D, np.diff(W.indptr)), W.indices, W.indptr), shape=W.shape) \
-        if getattr(D, "ndim", 2) == 1 else D @ W  # fmt: skip
-    product = (W.T @ weighted).tocoo()
-    rows, columns = product.row.astype(np.int64), product.col.astype(np.int64)
-    n_blocks = len(offsets) - 1
-    block_of = np.repeat(np.arange(n_blocks), np.diff(offsets))
-    pair = block_of[rows] * n_blocks + block_of[columns]
-    order = np.argsort(pair, kind="stable")
-    present, starts = np.unique(pair[order], return_index=True)
-    ends = np.append(starts[1:], len(order))
-    blocks: Blocks = {}
-    for code, start, end in zip(present, starts, ends, strict=True):
-        i, j = divmod(int(code), n_blocks)
-        take = order[start:end]
-        blocks[i, j] = (rows[take] - offsets[i], columns[take] - offsets[j], product.data[take])
-    return blocks
-
-
-def product_bases(blocks: Blocks, slots: Sequence[Slot], offsets: np.ndarray) -> Iterator:
-    """Each pair of slots s <= s' whose block is not empty, as entries of the lower triangle of C.
-
-    The base of s < s' is E(s, s') + E(s', s); where both lie in the same block of columns the
-    diagonal entries therefore count twice.
+    An element of M beside the diagonal stands for two. Both fall on one place of the diagonal of C where its
+    effects share a level and a factor: such an entry is listed twice.
     """
-    for s, one in enumerate(slots):
-        for s2 in range(s, len(slots)):
-            other = slots[s2]
-            block = blocks.get((one.source, other.source))
-            if block is None:
-                continue
-            rows = block[0] + offsets[one.target]
-            columns = block[1] + offsets[other.target]
-            values = block[2]
-            if s == s2:
-                lower = rows >= columns
-                yield s, s2, (rows[lower], columns[lower], values[lower])
-            else:
-                doubled = np.where(rows == columns, 2.0 * values, values)
-                yield s, s2, (np.maximum(rows, columns), np.minimum(rows, columns), doubled)
+    by_source: dict[int, list[tuple[int, Slot]]] = {}
+    for s, slot in enumerate(slots):
+        by_source.setdefault(slot.source, []).append((s, slot))
+    for i, j, at in source_blocks(M, sources):
+        local_row, local_column = M.rows[at] - sources[i], M.columns[at] - sources[j]
+        diagonal = M.rows[at] == M.columns[at] if i == j else None
+        for s, one in by_source.get(i, ()):
+            for s2, other in by_source.get(j, ()):
+                rows, columns, m_at = local_row + offsets[one.target], local_column + offsets[other.target], at
+                if diagonal is not None and s < s2:
+                    keep = ~diagonal  # λ_s λ_s' of an element on the diagonal of M has been listed
+                    rows, columns, m_at = rows[keep], columns[keep], m_at[keep]
+                if i != j and one.target == other.target:
+                    same = rows == columns
+                    rows, columns = np.concatenate([rows, rows[same]]), np.concatenate([columns, columns[same]])
+                    m_at = np.concatenate([m_at, m_at[same]])
+                yield s, s2, np.maximum(rows, columns), np.minimum(rows, columns), m_at
 
 
-def precision_bases(random: Sequence[RandomDesign], offsets: np.ndarray) -> Iterator:
-    """I ⊗ K⁻¹ of each term, one base per factor column, as entries of the lower triangle of C."""
+def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(i, j, positions in M) for every pair of column blocks of W with elements in M, i >= j."""
+    n_blocks = len(sources) - 1
+    block_of = np.repeat(np.arange(n_blocks, dtype=np.uint16), np.diff(sources))
+    code = block_of[M.rows].astype(np.uint16 if n_blocks < 256 else np.int64)
+    code = code * n_blocks + block_of[M.columns]
+    if n_blocks < 256:
+        code = code.astype(np.uint16)  # sixteen bits are sorted by counting
+    order = np.argsort(code, kind="stable")
+    present, starts = np.unique(code[order], return_index=True)
+    for number, at in zip(present, np.split(order, starts[1:]), strict=True):
+        i, j = divmod(int(number), n_blocks)
+        yield i, j, at
+
+
+def precision_entries(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> tuple[Array, Array, Array]:
+    """Keys in C, values and number of the sign of the lower triangle of D ⊗ K⁻¹, over all terms."""
+    keys, values, signs = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, np.int64)]
     block = 1
     for design in random:
         if design.is_identity:
             rows = columns = np.arange(design.q, dtype=np.int64)
-            values = np.ones(design.q)
+            value = np.ones(design.q)
         else:
             lower = sp.tril(design.relationship.precision, format="coo")
-            rows, columns, values = lower.row.astype(np.int64), lower.col.astype(np.int64), lower.data
-        for _ in range(design.t):
-            yield rows + offsets[block], columns + offsets[block], values
+            rows, columns, value = lower.row.astype(np.int64), lower.col.astype(np.int64), lower.data
+        for _ in range(design.structure.n_factors):
+            keys.append((columns + offsets[block]) * m + rows + offsets[block])
+            values.append(value)
+            signs.append(np.full(len(value), block - 1))
             block += 1
+    return np.concatenate(keys), np.concatenate(values), np.concatenate(signs)
 
 
-def level_blocks(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pattern entries that join the effects of one level (for PEV), and the whole diagonal."""
-    rows, columns = [np.arange(m, dtype=np.int64)], [np.arange(m, dtype=np.int64)]
+def level_keys(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> np.ndarray:
+    """Keys of the whole diagonal, and of the entries that join the factors of one level (for PEV)."""
+    keys = [np.arange(m, dtype=np.int64) * (m + 1)]
     block = 1
     for design in random:
         level = np.arange(design.q, dtype=np.int64)
-        for i in range(design.t):
-            for j in range(i):
-                rows.append(level + offsets[block + i])
-                columns.append(level + offsets[block + j])
-        block += design.t
-    return np.concatenate(rows), np.concatenate(columns)
+        for a in range(design.structure.n_factors):
+            keys += [(level + offsets[block + b]) * m + level + offsets[block + a] for b in range(a)]
+        block += design.structure.n_factors
+    return np.concatenate(keys)

@@ -13,11 +13,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.equations.cross_products import CrossProducts, cross_products
 from remlblup.equations.layout import Layout, build_layout
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.factor import Factor, make_factor
@@ -57,7 +58,8 @@ class Solution:
     logdet: float
     logdet_random: float | None
     quadratic: float
-    traces: Array | None = field(default=None, repr=False)
+    traces: tuple[Array, Array] | None = field(default=None, repr=False)
+    scores: Array | None = field(default=None, repr=False)
 
 
 class MixedModelEquations:
@@ -76,19 +78,24 @@ class MixedModelEquations:
         self.random = spec.random
         self.residual = spec.residual
         self.engine = engine
-        W = sp.hstack([sp.csr_array(spec.fixed.work), *[z for d in spec.random for z in d.columns]], format="csr")
-        self.layout: Layout = build_layout(sp.csr_array(W), spec.p, spec.random, spec.residual.bases)
-        self.W = W.toarray() if W.shape[0] * W.shape[1] <= DENSE_ELEMENTS else sp.csr_array(W)
+        W = self._incidence()
+        self.cross_products: CrossProducts = cross_products(W, spec.residual.pattern)
+        self.layout: Layout = build_layout(self.cross_products, spec.p, spec.random, spec.residual.n_filled)
+        self.W = W.toarray() if W.shape[0] * W.shape[1] <= DENSE_ELEMENTS else W
         self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
-        self.bases_t = sp.csr_array(self.layout.bases.T)
         self.factor: Factor = make_factor(self.layout.indptr, self.layout.indices, self.layout.m, engine)
         self.at: Solution | None = None
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
-        self.log_k = float(sum(d.t * d.relationship.logdet for d in spec.random))
+        self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in spec.random))
         # Free of its mean, y keeps its digits; P y is the same.
         self.beta_ols = self._ordinary_least_squares(spec.y)
-        self.y = spec.y - spec.fixed.work @ self.beta_ols
-        self._rhs = [self.Wt @ _times(D, self.y) for D in spec.residual.bases]
+        self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(spec.residual.n_filled)])
+
+    def _incidence(self) -> sp.csr_array:
+        """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in."""
+        spec, filled = self.spec, self.spec.residual.n_filled
+        W = sp.csr_array(sp.hstack([sp.csr_array(spec.fixed.work), *[z for d in spec.random for z in d.columns]]))
+        return sp.csr_array(sp.block_diag([W, sp.eye_array(filled)])) if filled else W
 
     @property
     def m(self) -> int:
@@ -113,11 +120,10 @@ class MixedModelEquations:
         return v - self.spec.fixed.work @ self._ordinary_least_squares(v)
 
     @cached_property
-    def random_system(self) -> tuple[Layout, Factor, sp.csr_array]:
-        """Layout, factor and transposed bases of the random block alone, whose log-determinant ML needs."""
+    def random_system(self) -> tuple[Layout, Factor]:
+        """Layout and factor of the random block alone, whose log-determinant ML needs."""
         layout = self.layout.without_fixed(self.p)
-        factor = make_factor(layout.indptr, layout.indices, layout.m, self.engine)
-        return layout, factor, sp.csr_array(layout.bases.T)
+        return layout, make_factor(layout.indptr, layout.indices, layout.m, self.engine)
 
     # -- one solve ---------------------------------------------------------------------------
 
@@ -138,17 +144,17 @@ class MixedModelEquations:
         factors = self.factors(theta) if factors is None else factors
         phi = theta[self.spec.parameters.slices[-1]]
         rho = self.residual.coefficients(phi)
-        slots = np.array([1.0, *(factors[s.term][0][s.i, s.a] for s in self.layout.slots[1:])])
+        slots = np.array([factors[s.term][0][s.i, s.a] if s.term >= 0 else 1.0 for s in self.layout.slots])
         signs = np.concatenate([np.ones(0), *(s for _, s in factors)])
-        c = self.coefficients(slots, rho, signs)
         self.at = None
         started = time.perf_counter()
-        self.factor.factorize(self.layout.bases @ c)
+        M = self.cross_products.values(rho)
+        self.factor.factorize(self.layout.assemble(M, slots, signs))
         self._spent("factor", started)
         negative = sum(int((s < 0).sum()) * d.q for d, (_, s) in zip(self.random, factors, strict=True))
         logdet_random = None
         if ml or negative:
-            logdet_random, of_random = self._factorize_random(c)
+            logdet_random, of_random = self._factorize_random(M, slots, signs)
             # neg(C_bb) = neg(D) − neg(V): by Haynsworth's inertia formula V is positive definite iff they agree.
             if of_random != negative:
                 raise NotPositiveDefiniteError("V is not positive definite at these variances.")
@@ -156,8 +162,7 @@ class MixedModelEquations:
             raise NotPositiveDefiniteError("the equations are numerically singular at these variances.")
         if self.factor.n_negative != negative:
             raise NotPositiveDefiniteError("V is not positive definite at these variances.")
-        rhs = sum(r * v for r, v in zip(rho, self._rhs, strict=True))
-        b = self.solve_factor(self.to_factor(rhs, factors))
+        b = self.solve_factor(self.to_factor(self.Wt @ self.residual.precision(phi, self.y), factors))
         effects = self.from_factor(b, factors)
         residual = self.y - self.W @ effects
         weighted = self.residual.precision(phi, residual)
@@ -166,18 +171,13 @@ class MixedModelEquations:
                            logdet_random if ml else None, quadratic)  # fmt: skip
         return self.at
 
-    def _factorize_random(self, c: Array) -> tuple[float, int]:
+    def _factorize_random(self, M: Array, slots: Array, signs: Array) -> tuple[float, int]:
         """log-determinant of the random block of C and its number of negative pivots."""
-        if not self.random:
+        if self.m == self.p:
             return 0.0, 0
-        layout, factor, _ = self.random_system
-        factor.factorize(layout.bases @ c)
+        layout, factor = self.random_system
+        factor.factorize(layout.assemble(M, slots, signs))
         return factor.logdet, factor.n_negative
-
-    def coefficients(self, slots: Array, rho: Array, signs: Array) -> Array:
-        """c(θ): ρ_r λ_s λ_s' for the products, then the signs of D ⊗ K⁻¹."""
-        r, s, s2 = self.layout.products.T
-        return np.concatenate([rho[r] * slots[s] * slots[s2], signs])
 
     def to_factor(self, v: Array, factors: list[tuple[Array, Array]]) -> Array:
         """T'v with T = blockdiag(I, Λ_k ⊗ I): from the columns of W to those of C; v is (m,) or (m, k)."""
@@ -188,62 +188,103 @@ class MixedModelEquations:
         return self._blockwise(b, [factor for factor, _ in factors])
 
     def _blockwise(self, v: Array, matrices: list[Array]) -> Array:
-        out = np.array(v, dtype=np.float64)
-        start = self.p
+        """Each term's block of v, (columns of its matrix) · q long, times its matrix ⊗ I."""
+        parts, start = [v[: self.p]], self.p
         for design, matrix in zip(self.random, matrices, strict=True):
-            end = start + design.t * design.q
-            if design.t == 1:
-                out[start:end] *= matrix[0, 0]
+            end = start + matrix.shape[1] * design.q
+            part = v[start:end]
+            if matrix.size == 1:
+                parts.append(part * matrix[0, 0])
             else:
-                out[start:end] = (matrix @ v[start:end].reshape(design.t, -1)).reshape(out[start:end].shape)
+                parts.append((matrix @ part.reshape(matrix.shape[1], -1)).reshape(-1, *v.shape[1:]))
             start = end
-        return out
+        return np.concatenate([*parts, v[start:]])
 
     def term_blocks(self, v: Array) -> list[Array]:
-        """The random part of v (m,) as one (t, q) array per term."""
+        """The random part of v, over the effects of W, as one (t, q) array per term; (t, q·c) for v (m, c)."""
+        return self._cut(v, [d.t for d in self.random])
+
+    def factor_blocks(self, b: Array) -> list[Array]:
+        """The random part of b, over the factors of C, as one (n_factors, q) array per term."""
+        return self._cut(b, [d.structure.n_factors for d in self.random])
+
+    def _cut(self, v: Array, counts: list[int]) -> list[Array]:
         start, blocks = self.p, []
-        for design in self.random:
-            end = start + design.t * design.q
-            blocks.append(v[start:end].reshape(design.t, design.q))
+        for design, count in zip(self.random, counts, strict=True):
+            end = start + count * design.q
+            blocks.append(v[start:end].reshape(count, -1))
             start = end
         return blocks
+
+    def relate(self, k: int, solution: Solution, r: Array, b: Array) -> Array:
+        """(I ⊗ K) r of term k for r (t, q·c), given b (n_factors, q·c) with D b = (Λ' ⊗ K) r.
+
+        Where Λ is square that is Λ⁻ᵀ D b (Λ must then be nonsingular), and K itself is not needed.
+        """
+        design = self.random[k]
+        factor, signs = solution.factors[k]
+        signed = signs[:, None] * b
+        if factor.size == 1:
+            return np.asarray(signed / factor[0, 0])
+        if factor.shape[0] == factor.shape[1]:
+            return np.asarray(scipy.linalg.solve_triangular(factor.T, signed))
+        if design.is_identity:
+            return r
+        columns = np.moveaxis(r.reshape(design.t, design.q, -1), 1, 0)
+        product = design.relationship.multiply(columns.reshape(design.q, -1))
+        return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
 
     def _penalty(self, b: Array, factors: list[tuple[Array, Array]]) -> float:
         """b'(D ⊗ K⁻¹)b."""
         total = 0.0
-        for design, block, (_, signs) in zip(self.random, self.term_blocks(b), factors, strict=True):
+        for design, block, (_, signs) in zip(self.random, self.factor_blocks(b), factors, strict=True):
             solved = block if design.is_identity else (design.relationship.precision @ block.T).T
             total += float(signs @ np.einsum("aq,aq->a", block, solved))
         return total
 
     # -- what the score and the EM rounds need -------------------------------------------------
 
-    def slot_traces(self, solution: Solution, *, ml: bool = False) -> Array:
-        """T_r (n_residual_bases, n_slots, n_slots): λ'T_r λ = tr(C⁻¹ W'D_r W) in factor form.
+    def slot_traces(self, solution: Solution, *, ml: bool = False) -> tuple[Array, Array]:
+        """T (n_slots, n_slots) with ∂log|C|/∂λ = 2Tλ, and τ_r = ∂log|C|/∂ρ_r = tr(C⁻¹ W'D_r W) in factor form.
 
         Read from the selected inverse of C (REML) or of its random block (ML), where slot 0
-        (X) then has no part. ∂log|C|/∂λ = 2 Σ_r ρ_r T_r λ.
+        (X) then has no part.
         """
+        if solution.traces is None:
+            layout, inverse = self._inverse(solution, ml)
+            if inverse is None:
+                solution.traces = np.zeros((1, 1)), np.zeros(len(solution.rho))
+            else:
+                T = layout.slot_traces(self.cross_products.values(solution.rho), inverse)
+                # A single ρ multiplies the whole of T'W'R⁻¹WT.
+                solution.traces = T, self.residual_traces(solution, solution.slots, ml=ml) \
+                    if len(solution.rho) > 1 else np.array([solution.slots @ T @ solution.slots]) / solution.rho  # fmt: skip
+        return solution.traces
+
+    def residual_traces(self, solution: Solution, slots: Array, *, ml: bool = False) -> Array:
+        """tr(C⁻¹ T'W'D_r W T) of every r, with C at the solution and T at any slots λ."""
+        layout, inverse = self._inverse(solution, ml)
+        if inverse is None:
+            return np.zeros(len(solution.rho))
+        weights = layout.cross_product_weights(slots, inverse, len(self.cross_products.rows))
+        return self.cross_products.traces(weights)
+
+    def _inverse(self, solution: Solution, ml: bool) -> tuple[Layout, Array | None]:
+        """C⁻¹ on its pattern, or that of its random block (None if there is none), with its layout."""
         self.require(solution)
-        if solution.traces is not None:
-            return solution.traces
-        if ml and not self.random:
-            solution.traces = np.zeros((len(solution.rho), 1, 1))
-            return solution.traces
-        if ml:
-            layout, factor, bases_t = self.random_system
-        else:
-            layout, factor, bases_t = self.layout, self.factor, self.bases_t
+        if ml and self.m == self.p:
+            return self.layout, None
+        layout, factor = self.random_system if ml else (self.layout, self.factor)
         started = time.perf_counter()
-        t = bases_t @ (layout.twice * factor.inverse_on_pattern())
+        inverse = factor.inverse_on_pattern()
         self._spent("inverse", started)
-        r, s, s2 = layout.products.T
-        share = np.where(s == s2, 1.0, 0.5) * t[: len(r)]
-        T = np.zeros((len(solution.rho), len(layout.slots), len(layout.slots)))
-        T[r, s, s2] = share
-        T[r, s2, s] = share
-        solution.traces = T
-        return T
+        return layout, inverse
+
+    def effect_scores(self, solution: Solution) -> Array:
+        """W'Py over the effects of W; zero for β."""
+        if solution.scores is None:
+            solution.scores = self.Wt @ solution.weighted_residual
+        return solution.scores
 
     def solve_columns(self, solution: Solution, columns: Array) -> Array:
         """C⁻¹ times right-hand sides in factor form, at the solution's θ; (m,) or (m, k)."""
@@ -265,7 +306,3 @@ class MixedModelEquations:
         if self.at is not solution:
             self.solve(solution.theta, ml=solution.logdet_random is not None, factors=solution.factors)
             self.at = solution
-
-
-def _times(D: Any, v: Array) -> Array:
-    return D * v if D.ndim == 1 else D @ v

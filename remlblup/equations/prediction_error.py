@@ -27,13 +27,14 @@ def level_covariances(equations: MixedModelEquations, solution: Solution) -> lis
     out, block = [], 1
     for design, (factor, _) in zip(equations.random, solution.factors, strict=True):
         level = np.arange(design.q)
-        C = np.empty((design.q, design.t, design.t))
-        for i in range(design.t):
+        rank = design.structure.n_factors
+        C = np.empty((design.q, rank, rank))
+        for i in range(rank):
             for j in range(i + 1):
                 rows, cols = level + layout.offsets[block + i], level + layout.offsets[block + j]
                 C[:, i, j] = C[:, j, i] = inverse[np.searchsorted(keys, cols * layout.m + rows)]
         out.append(np.einsum("ia,qab,jb->qij", factor, C, factor))
-        block += design.t
+        block += rank
     return out
 
 
@@ -83,22 +84,15 @@ def variance_derivatives(equations: MixedModelEquations, solution: Solution) -> 
         variance[chunk] = own[np.arange(chunk.start, chunk.stop), np.arange(chunk.stop - chunk.start)]
         fitted = equations.W @ equations.from_factor(columns, solution.factors)
         ZtH = equations.Wt @ spec.residual.precision(phi, fitted)
-        start = p
-        for k, design in enumerate(spec.random):
-            end = start + design.t * design.q
-            factor, signs = solution.factors[k]
-            b = columns[start:end].reshape(design.t, -1)
-            h = -np.linalg.solve(factor.T, signs[:, None] * b).reshape(design.t, design.q, -1)
-            r = ZtH[start:end].reshape(design.t, design.q, -1)
-            cross = np.einsum("iqc,jqc->cij", r, h)
+        of_effects, of_factors = equations.term_blocks(ZtH), equations.factor_blocks(-columns)
+        for k, (design, r, b) in enumerate(zip(spec.random, of_effects, of_factors, strict=True)):
+            h = equations.relate(k, solution, r, b)
+            shape = (design.t, design.q, columns.shape[1])
+            cross = np.einsum("iqc,jqc->cij", r.reshape(shape), h.reshape(shape))
             place = spec.parameters.slices[k]
             derivative[chunk, place] = np.einsum("cij,pij->cp", cross, design.structure.derivatives(parts[k]))
-            start = end
-        moments = [
-            np.einsum("nc,nc->c", fitted, D[:, None] * fitted if D.ndim == 1 else D @ fitted)
-            for D in spec.residual.bases
-        ]
-        derivative[chunk, spec.parameters.slices[-1]] = -(rho_dot @ np.array(moments)).T
+        moments = np.array([spec.residual.pattern.moments(v) for v in fitted.T]).T
+        derivative[chunk, spec.parameters.slices[-1]] = -(rho_dot @ moments).T
     return variance, derivative
 
 

@@ -29,7 +29,7 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.score import score
 from remlblup.reml.start import residual_variance, unit_matrices
-from remlblup.reml.step import Point, Space
+from remlblup.reml.step import Point, Space, bounds
 
 TABLES = ("variance_components", "fixed_effects", "random_effects", "history")
 
@@ -289,7 +289,8 @@ def restore(equations: MixedModelEquations, content: dict[str, Any]) -> Fit:
     now = score(equations, solution, units, options.ml)
     point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {})
     status = np.array(content["status"])
-    space = Space(equations, status == "fixed", equations.spec.parameters.lower, units, options.constrain)
+    lower, upper = bounds(equations.spec.parameters, options.constrain, 0.0)
+    space = Space(equations, status == "fixed", lower, upper, units, options.constrain)
     return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
                                   space.tangent(theta)), options)  # fmt: skip
 

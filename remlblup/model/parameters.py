@@ -62,6 +62,11 @@ class Parameters:
         """Lower bounds of θ."""
         return np.concatenate([s.lower for s in self.structures] + [self.residual.lower])
 
+    @cached_property
+    def upper(self) -> Array:
+        """Upper bounds of θ."""
+        return np.concatenate([s.upper for s in self.structures] + [self.residual.upper])
+
     @property
     def size(self) -> int:
         return len(self.pairs)

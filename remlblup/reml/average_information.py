@@ -1,17 +1,15 @@
 """The average information matrix from working variates: one solve per parameter, no traces.
 
 AI_ij = ½ f_i'P f_j with the working variate f_i = V̇_i P y (Gilmour, Thompson & Cullis 1995;
-Johnson & Thompson 1995). For a parameter of G: f_i = Z (Σ̇_i ⊗ I) h, with h = (I ⊗ K) Z'Py
-= (Σ⁻¹ ⊗ I) û; for one of R: R⁻¹f_i = −Σ_r ρ̇_r D_r ê. And P f = R⁻¹f − R⁻¹W C⁻¹W'R⁻¹f.
+Johnson & Thompson 1995). For a parameter of G: f_i = Z (Σ̇_i ⊗ I) h, with h = (I ⊗ K) Z'Py; for one of R: R⁻¹f_i = −Σ_r ρ̇_r D_r ê. And P f = R⁻¹f − R⁻¹W C⁻¹W'R⁻¹f.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 
 from remlblup.equations.mme import MixedModelEquations, Solution
-from remlblup.structure.base import Array, combine
+from remlblup.structure.base import Array
 
 
 def average_information(equations: MixedModelEquations, solution: Solution) -> Array:
@@ -22,7 +20,7 @@ def average_information(equations: MixedModelEquations, solution: Solution) -> A
     weighted = np.column_stack(
         [
             spec.residual.precision(phi, from_terms),
-            *(-combine(spec.residual.bases, rho_dot, solution.residual) for rho_dot in spec.residual.jacobian(phi)),
+            *(-spec.residual.pattern.times(rho_dot, solution.residual) for rho_dot in spec.residual.jacobian(phi)),
         ]
     )
     variates = np.column_stack([from_terms, spec.residual.multiply(phi, weighted[:, from_terms.shape[1] :])])
@@ -35,13 +33,11 @@ def working_effects(equations: MixedModelEquations, solution: Solution) -> Array
     """(Σ̇_i ⊗ I) h of every parameter of G, as columns over the effects of W: (m, n_parameters of G)."""
     spec = equations.spec
     places, parts = spec.parameters.slices, spec.parameters.split(solution.theta)
-    out = np.zeros((equations.m, places[-1].start))
+    out = np.zeros((len(solution.effects), places[-1].start))
     start = equations.p
-    for k, (design, b) in enumerate(zip(spec.random, equations.term_blocks(solution.b), strict=True)):
-        factor, signs = solution.factors[k]
-        signed = signs[:, None] * b
-        # u = Λ b, so h = Σ⁻¹u = Λ⁻ᵀ D b.
-        h = signed / factor[0, 0] if design.t == 1 else scipy.linalg.solve_triangular(factor.T, signed)
+    of_effects, of_factors = equations.term_blocks(equations.effect_scores(solution)), equations.factor_blocks(solution.b)
+    for k, (design, r, b) in enumerate(zip(spec.random, of_effects, of_factors, strict=True)):
+        h = equations.relate(k, solution, r, b)
         end = start + design.t * design.q
         for column, derivative in enumerate(design.structure.derivatives(parts[k]), start=places[k].start):
             out[start:end, column] = (derivative @ h).ravel()

@@ -9,6 +9,10 @@ have the same fixed point).
 PX-EM (Liu, Rubin & Wu 1998; Foulley & van Dyk 2000) regresses y on the columns of Z b̂ as well:
 with the model written as y = Xβ + Σ_s λ_s Z_s b_s + e, the expanded parameters are the slots λ
 of Λ themselves, so that Σ ← Λ_new Σ_b Λ_new' with Σ_b the EM update of var(b).
+
+A structure that is not linear in θ has no closed M step: one scoring step on the expected complete-data
+likelihood takes its place (a generalised EM, which the loop checks like any other step). One written in Λ itself
+(reduced rank) takes the regression on Z b̂ for its update, in both algorithms.
 """
 
 from __future__ import annotations
@@ -17,87 +21,133 @@ import numpy as np
 
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.reml.score import Score
-from remlblup.structure.base import Array
+from remlblup.structure.base import Array, ResidualStructure, Structure
 
 
-def complete_information(equations: MixedModelEquations, theta: Array, units: list[Array]) -> Array:
-    """Information on θ if u and e were observed: ½ q tr(Σ⁻¹Σ̇_iΣ⁻¹Σ̇_j) and that of R; block diagonal."""
+def complete_information(equations: MixedModelEquations, theta: Array, units: list[Array], average: Array) -> Array:
+    """Information on θ if u and e were observed: ½ q tr(Σ⁻¹Σ̇_iΣ⁻¹Σ̇_j) and that of R; block diagonal.
+
+    A structure written in Λ itself has none that is finite: the diagonal of the `average` information serves.
+    """
     spec = equations.spec
     out = np.zeros((len(theta), len(theta)))
     parts = spec.parameters.split(theta)
     for k, design in enumerate(spec.random):
-        sigma = design.structure.covariance(parts[k])
-        # A singular Σ has infinite information across its face: a small ridge keeps it finite.
-        ridge = sigma + 1e-8 * units[k]
-        solved = np.linalg.solve(ridge, design.structure.derivatives(parts[k]))
-        block = 0.5 * design.q * np.einsum("pij,qji->pq", solved, solved)
-        out[spec.parameters.slices[k], spec.parameters.slices[k]] = block
+        place = spec.parameters.slices[k]
+        if design.structure.factor_derivatives(parts[k]) is None:
+            out[place, place] = observed_information(design.structure, design.q, parts[k], units[k])
+        else:
+            out[place, place] = np.diag(np.diag(average[place, place]))
     place = spec.parameters.slices[-1]
     out[place, place] = spec.residual.information(parts[-1])
     return out
 
 
-def em_update(equations: MixedModelEquations, now: Score, held: Array) -> Array:
+def observed_information(structure: Structure, q: int, theta: Array, unit: Array) -> Array:
+    """½ q tr(Σ⁻¹Σ̇_iΣ⁻¹Σ̇_j): information on θ of q observed vectors u ~ N(0, Σ)."""
+    # A singular Σ has infinite information across its face: a small ridge keeps it finite.
+    ridge = structure.covariance(theta) + 1e-8 * unit
+    solved = np.linalg.solve(ridge, structure.derivatives(theta))
+    return np.asarray(0.5 * q * np.einsum("pij,qji->pq", solved, solved))
+
+
+def within_bounds(structure: Structure | ResidualStructure, theta: Array) -> Array:
+    """θ moved onto the bounds it exceeds."""
+    return np.clip(theta, structure.lower, structure.upper)
+
+
+def em_update(equations: MixedModelEquations, now: Score, held: Array, units: list[Array]) -> Array:
     """θ after one EM round; `held` parameters keep their value."""
     spec, theta = equations.spec, now.solution.theta
     new = theta.copy()
     parts = spec.parameters.split(theta)
-    for k, design in enumerate(spec.random):
-        sigma = design.structure.covariance(parts[k])
-        new[spec.parameters.slices[k]] = design.structure.project(
-            sigma + (2.0 / design.q) * sigma @ now.matrices[k] @ sigma
-        )
-    new[spec.parameters.slices[-1]] = spec.residual.maximize(parts[-1], now.moments)
+    written_in_factor = [d.structure.factor_derivatives(part) is not None
+                         for d, part in zip(spec.random, parts, strict=False)]  # fmt: skip
+    slots, _ = regressed_slots(equations, now, written_in_factor) if any(written_in_factor) else (None, None)
+    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
+        structure, sigma = design.structure, design.structure.covariance(parts[k])
+        if slots is not None and written_in_factor[k]:
+            expanded = factor_of_slots(equations, k, slots)
+            new[place] = structure.project(expanded @ expanded.T)
+        elif structure.linear:
+            new[place] = structure.project(sigma + (2.0 / design.q) * sigma @ now.matrices[k] @ sigma)
+        else:
+            information = observed_information(structure, design.q, parts[k], units[k])
+            step = np.linalg.lstsq(information, now.gradient[place], rcond=None)[0]
+            new[place] = within_bounds(structure, parts[k] + step)
+    new[spec.parameters.slices[-1]] = maximized(spec.residual, parts[-1], now.moments)
     new[held] = theta[held]
     return new
 
 
-def px_em_update(equations: MixedModelEquations, now: Score, held: Array) -> Array:
+def maximized(residual: ResidualStructure, phi: Array, moments: Array) -> Array:
+    """The M step of R, half-way back to φ where a scoring step overshoots."""
+    new = residual.maximize(phi, moments)
+    for _ in range(30):
+        inside = np.all(new > residual.lower) and np.all(new < residual.upper)
+        if inside and residual.feasible(new):
+            break
+        new = 0.5 * (phi + new)
+    return new
+
+
+def px_em_update(equations: MixedModelEquations, now: Score, held: Array, units: list[Array]) -> Array:
     """θ after one PX-EM round; terms with a `held` parameter are expanded but keep that parameter."""
     spec, solution = equations.spec, now.solution
-    T = solution.traces
-    assert T is not None
-    targets, columns = _slot_columns(equations, now)
-    phi = solution.theta[spec.parameters.slices[-1]]
-    weighted = spec.residual.precision(phi, columns)
-    traces = np.einsum("r,rst->st", solution.rho, T)
-    # The fitted part Σ λ_s Z_s b̂_s is added back to ê: what the expanded slots regress on.
-    fitted = columns @ solution.slots[targets]
-    normal = columns.T @ weighted + traces[np.ix_(targets, targets)]
-    rhs = weighted.T @ (solution.residual + fitted) - traces[targets, 0]
-    slots = solution.slots.copy()
-    slots[targets] = np.linalg.lstsq(normal, rhs, rcond=None)[0]
+    slots, residual = regressed_slots(equations, now, [True] * len(spec.random))
     new = solution.theta.copy()
     for k, place in enumerate(spec.parameters.slices[:-1]):
-        new[place] = _expanded(equations, now, k, slots)
-    residual = solution.residual + fitted - columns @ slots[targets]
-    moments = [
-        residual @ (D * residual if D.ndim == 1 else D @ residual) + slots @ T[r] @ slots
-        for r, D in enumerate(spec.residual.bases)
-    ]
-    new[spec.parameters.slices[-1]] = spec.residual.maximize(phi, np.array(moments))
+        new[place] = expanded(equations, now, k, slots)
+    moments = spec.residual.pattern.moments(residual) + equations.residual_traces(solution, slots, ml=now.ml)
+    place = spec.parameters.slices[-1]
+    new[place] = maximized(spec.residual, solution.theta[place], moments)
     new[held] = solution.theta[held]
     return new
 
 
-def _slot_columns(equations: MixedModelEquations, now: Score) -> tuple[np.ndarray, Array]:
-    """Positions of the slots of Λ and the n-vectors Z_i b̂_a they multiply."""
-    slots = equations.layout.slots
-    columns = np.zeros((equations.spec.n, len(slots) - 1))
-    blocks = equations.term_blocks(now.solution.b)
-    for position, slot in enumerate(slots[1:]):
+def regressed_slots(equations: MixedModelEquations, now: Score, terms: list[bool]) -> tuple[Array, Array]:
+    """Slots λ of the chosen terms regressed anew, E[‖y − Xβ − Σ λ_s Z_s b_s‖² | y] least; and the ê they leave."""
+    solution = now.solution
+    targets = np.array([s for s, slot in enumerate(equations.layout.slots) if slot.term >= 0 and terms[slot.term]], int)
+    columns = slot_columns(equations, now, targets)
+    T, _ = equations.slot_traces(solution, ml=now.ml)
+    # The fitted part Σ λ_s Z_s b̂_s is added back to ê: what the slots regress on.
+    fitted = columns @ solution.slots[targets]
+    weighted = equations.spec.residual.precision(solution.theta[equations.spec.parameters.slices[-1]], columns)
+    others = np.setdiff1d(np.arange(len(solution.slots)), targets)
+    normal = columns.T @ weighted + T[np.ix_(targets, targets)]
+    rhs = weighted.T @ (solution.residual + fitted) - T[np.ix_(targets, others)] @ solution.slots[others]
+    slots = solution.slots.copy()
+    slots[targets] = np.linalg.lstsq(normal, rhs, rcond=None)[0]
+    return slots, solution.residual + fitted - columns @ slots[targets]
+
+
+def slot_columns(equations: MixedModelEquations, now: Score, targets: np.ndarray) -> Array:
+    """The vectors Z_i b̂_a that the slots of Λ multiply, (n, n_targets), zero for the cells filled in."""
+    columns = np.zeros((len(equations.y), len(targets)))
+    blocks = equations.factor_blocks(now.solution.b)
+    for position, s in enumerate(targets):
+        slot = equations.layout.slots[s]
         Z = equations.random[slot.term].columns[slot.i]
-        columns[:, position] = Z @ blocks[slot.term][slot.a]
-    return np.arange(1, len(slots)), columns
+        columns[: Z.shape[0], position] = Z @ blocks[slot.term][slot.a]
+    return columns
 
 
-def _expanded(equations: MixedModelEquations, now: Score, k: int, slots: Array) -> Array:
-    """Λ_new Σ_b Λ_new' of term k, with Σ_b = I + (2/q) Λ'SΛ the EM update of var(b)."""
-    design = equations.random[k]
-    factor = now.solution.factors[k][0]
-    expanded = np.zeros_like(factor)
-    for value, slot in zip(slots[1:], equations.layout.slots[1:], strict=True):
+def factor_of_slots(equations: MixedModelEquations, k: int, slots: Array) -> Array:
+    """Λ of term k with the given slots."""
+    structure = equations.random[k].structure
+    factor = np.zeros((structure.size, structure.n_factors))
+    for value, slot in zip(slots, equations.layout.slots, strict=True):
         if slot.term == k:
-            expanded[slot.i, slot.a] = value
+            factor[slot.i, slot.a] = value
+    return factor
+
+
+def expanded(equations: MixedModelEquations, now: Score, k: int, slots: Array) -> Array:
+    """θ of Λ_new Σ_b Λ_new' of term k, with Σ_b = I + (2/q) Λ'SΛ the EM update of var(b)."""
+    design = equations.random[k]
+    factor, new = now.solution.factors[k][0], factor_of_slots(equations, k, slots)
+    if factor.shape[0] != factor.shape[1]:
+        return design.structure.project(new @ new.T)
     inner = np.eye(design.t) + (2.0 / design.q) * factor.T @ now.matrices[k] @ factor
-    return design.structure.project(expanded @ inner @ expanded.T)
+    return design.structure.project(new @ inner @ new.T)

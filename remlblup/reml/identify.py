@@ -38,7 +38,7 @@ def confounded(equations: MixedModelEquations, held: np.ndarray) -> tuple[str, .
 def repeats_residual(equations: MixedModelEquations, k: int) -> bool:
     """Whether every record is the only one of its level, alike for all records."""
     design, weights = equations.random[k], equations.spec.weights
-    if not design.is_identity or design.t != 1 or np.ptp(weights) > 0.0:
+    if not design.is_identity or design.t != 1 or np.ptp(weights) > 0.0 or equations.residual.keyword != "units":
         return False
     Z = design.columns[0]
     per_record, per_level = np.diff(Z.indptr), np.bincount(Z.indices, minlength=design.q)

@@ -27,7 +27,7 @@ from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
 from remlblup.reml.start import residual_variance, start_values, unit_matrices, zero_covariances
-from remlblup.reml.step import FLOOR, Newton, Point, Space, inward_score, propose, release
+from remlblup.reml.step import FLOOR, Newton, Point, Space, bounds, inward_score, propose, release
 from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, fraction of the step).
@@ -82,11 +82,10 @@ class Loop:
         self.equations, self.options, self.report = equations, options, report
         variance = residual_variance(equations)
         parameters = equations.spec.parameters
-        lower = parameters.lower.copy() if options.constrain else np.full(parameters.size, -np.inf)
-        lower[parameters.slices[-1]] = np.where(parameters.residual.lower == 0.0, FLOOR * variance, -np.inf)
+        lower, upper = bounds(parameters, options.constrain, FLOOR * variance)
         fixed = zero_covariances(equations, fixed)
         held = ~np.isnan(fixed)
-        self.space = Space(equations, held, lower, unit_matrices(equations, variance), options.constrain)
+        self.space = Space(equations, held, lower, upper, unit_matrices(equations, variance), options.constrain)
         given = np.where(held, fixed, start)
         self.theta = start_values(equations, variance, given, held)
         self.confounded = confounded(equations, held)
@@ -192,11 +191,11 @@ class Loop:
         algorithm = self.options.algorithm
         if algorithm in ("em", "px-em"):
             update = em_update if algorithm == "em" else px_em_update
-            yield algorithm.upper(), update(self.equations, point.score, self.space.held)
+            yield algorithm.upper(), update(self.equations, point.score, self.space.held, self.space.units)
             return
         if algorithm == "auto":
             if self.from_data and len(self.iterations) == 1 and len(self.space.held) > 1:
-                yield "PX-EM", px_em_update(self.equations, point.score, self.space.held)
+                yield "PX-EM", px_em_update(self.equations, point.score, self.space.held, self.space.units)
             released = release(self.space, point, 1e-6)
             if released is not None:
                 yield "release", released
@@ -207,7 +206,7 @@ class Loop:
         # EM keeps variances positive: without constraints it is no help, and creeps where one should change sign.
         for name, weight, fraction in LADDERS[algorithm if self.options.constrain else "ai"]:
             if weight and em is None:
-                em = complete_information(self.equations, point.theta, self.space.units)
+                em = complete_information(self.equations, point.theta, self.space.units, point.information)
             information = (
                 em if np.isinf(weight) else point.information if not weight else point.information + weight * em
             )
@@ -281,8 +280,13 @@ class Loop:
         return not self.space.feasible(theta)
 
     def unidentified(self, point: Point) -> list[int]:
-        """Free parameters in a direction along which the likelihood has no curvature."""
-        J = self.space.tangent(point.theta)
+        """Free parameters in a direction along which the likelihood has no curvature.
+
+        A component on a bound that no score holds there counts as free: on a ridge the way out is as good.
+        """
+        diagonal = np.maximum(np.diag(point.information), np.finfo(float).tiny)
+        pressed = self.space.at_bound(point.theta) & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
+        J = self.space.tangent(point.theta, pressed)
         if not J.shape[1]:
             return []
         H = J.T @ point.information @ J

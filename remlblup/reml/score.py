@@ -2,10 +2,11 @@
 
 For Λ of term k (factor form) and r = Z'Py,
 
-    ∂ℓ/∂Λ_ia = r_i' b̂_a − ½ ∂log|C|/∂Λ_ia,      ∂log|C|/∂λ = 2 Σ_r ρ_r T_r λ,
+    ∂ℓ/∂Λ_ia = r_i' b̂_a − ½ ∂log|C|/∂Λ_ia,      ∂log|C|/∂λ = 2 T λ,
 
 and since dΣ = dΛ D Λ' + Λ D dΛ', the score matrix S = ∂ℓ/∂Σ solves 2 S Λ D = ∂ℓ/∂Λ on the
-slots. For the residual, with the conditional moments m_r = ê'D_r ê + λ'T_r λ = E[e'D_r e | y],
+slots; a structure written in Λ itself takes ∂ℓ/∂Λ as it is. For the residual, with the conditional moments
+m_r = ê'D_r ê + τ_r = E[e'D_r e | y], τ_r = ∂log|C|/∂ρ_r,
 
     ∂ℓ/∂φ = −½ [ ∂log|R|/∂φ + Σ_r m_r ∂ρ_r/∂φ ].
 
@@ -33,47 +34,48 @@ class Score:
     Attributes
     ----------
     gradient : (n_parameters,) ∂ℓ/∂θ
-    matrices : S_k = ∂ℓ/∂Σ_k (t, t) of each random term (only its slots where Λ is diagonal)
-    moments : (n_residual_bases,) E[e'D_r e | y]
+    matrices : S_k = ∂ℓ/∂Σ_k (t, t) of each random term (only its slots where Λ is diagonal), or ∂ℓ/∂Λ_k
+        (t, n_factors) where the structure is written in Λ itself
+    moments : (n_coefficients,) E[e'D_r e | y]
     solution : the solution they were taken at (nudged where Σ is singular)
+    ml : whether ℓ is the full likelihood
     """
 
     gradient: Array
     matrices: list[Array]
     moments: Array
     solution: Solution
+    ml: bool = False
 
 
 def score(equations: MixedModelEquations, solution: Solution, units: list[Array], ml: bool = False) -> Score:
     """∂ℓ/∂θ at a solution; `units` (t, t) per term are the covariance matrices that count as 1 for a nudge."""
     solution = nudged(equations, solution, units, ml)
     spec = equations.spec
-    T = equations.slot_traces(solution, ml=ml)
-    weighted = np.einsum("r,rst,t->s", solution.rho, T, solution.slots)
-    moments = np.array(
-        [
-            solution.residual @ (D * solution.residual if D.ndim == 1 else D @ solution.residual)
-            for D in spec.residual.bases
-        ]
-    ) + np.einsum("s,rst,t->r", solution.slots, T, solution.slots)
-    r_blocks = equations.term_blocks(equations.Wt @ solution.weighted_residual)
-    b_blocks = equations.term_blocks(solution.b)
-    matrices = [np.zeros((d.t, d.t)) for d in spec.random]
-    for position, slot in enumerate(equations.layout.slots[1:], start=1):
-        quadratic = r_blocks[slot.term][slot.i] @ b_blocks[slot.term][slot.a]
-        matrices[slot.term][slot.i, slot.a] = quadratic - weighted[position]
+    T, traces = equations.slot_traces(solution, ml=ml)
+    weighted = T @ solution.slots
+    moments = spec.residual.pattern.moments(solution.residual) + traces
+    r_blocks = equations.term_blocks(equations.effect_scores(solution))
+    b_blocks = equations.factor_blocks(solution.b)
+    matrices = [np.zeros((d.t, d.structure.n_factors)) for d in spec.random]
+    for position, slot in enumerate(equations.layout.slots):
+        if slot.term >= 0:
+            quadratic = r_blocks[slot.term][slot.i] @ b_blocks[slot.term][slot.a]
+            matrices[slot.term][slot.i, slot.a] = quadratic - weighted[position]
     gradient = np.empty(len(solution.theta))
     parts = spec.parameters.split(solution.theta)
     for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
         factor, signs = solution.factors[k]
-        matrices[k] = score_matrix(matrices[k], factor, signs)
-        derivatives = design.structure.derivatives(parts[k])
+        derivatives = design.structure.factor_derivatives(parts[k])
+        if derivatives is None:
+            matrices[k] = score_matrix(matrices[k], factor, signs)
+            derivatives = design.structure.derivatives(parts[k])
         gradient[place] = np.einsum("ij,pij->p", matrices[k], derivatives)
     phi = parts[-1]
     gradient[spec.parameters.slices[-1]] = -0.5 * (
         spec.residual.logdet_gradient(phi) + spec.residual.jacobian(phi) @ moments
     )
-    return Score(gradient, matrices, moments, solution)
+    return Score(gradient, matrices, moments, solution, ml)
 
 
 def score_matrix(gradient: Array, factor: Array, signs: Array) -> Array:
@@ -92,7 +94,7 @@ def nudged(equations: MixedModelEquations, solution: Solution, units: list[Array
     factors, singular = [], False
     parts = equations.spec.parameters.split(solution.theta)
     for design, theta, unit, pair in zip(equations.random, parts, units, solution.factors, strict=False):
-        if np.all(np.diag(pair[0]) != 0.0):
+        if np.all(np.diag(pair[0]) != 0.0) or design.structure.factor_derivatives(theta) is not None:
             factors.append(pair)
             continue
         singular = True

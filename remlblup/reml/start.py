@@ -6,6 +6,7 @@ import numpy as np
 
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.errors import DataError, ModelError, VarianceError
+from remlblup.model.design import RandomDesign
 from remlblup.reml.chart import in_metric
 from remlblup.structure.base import Array
 
@@ -20,7 +21,7 @@ def residual_variance(equations: MixedModelEquations) -> float:
     """
     spec = equations.spec
     w = spec.weights
-    ss = float(w @ equations.y**2)
+    ss = float(w @ equations.y[: spec.n] ** 2)
     # The threshold is the rounding error of the regression, not a size of effect.
     if ss <= 1e-26 * float(w @ spec.y**2):
         raise ModelError("the fixed effects reproduce the response exactly: no variance is left to estimate.")
@@ -34,20 +35,41 @@ def unit_matrices(equations: MixedModelEquations, variance: float) -> list[Array
     """Per term (t, t): U = v M⁻¹, M the mean products of the covariates: each effect explains `variance` of y.
 
     For structures without covariances U is diagonal, v over the mean squares. `variance` is that of a record
-    of weight 1; an average record has v, `variance` over the mean weight.
+    of weight 1; an average record has v, `variance` over the mean weight. Effects that share no record (traits,
+    sites) have the v of their own records.
     """
     average = variance / float(np.mean(equations.spec.weights))
     units = []
     for design in equations.random:
-        squares = np.diag(design.moments)
-        if not design.structure.cone:
-            units.append(np.diag(average / squares))
+        if not design.structure.cone or disjoint(design):
+            units.append(np.diag(average * explained(equations, design)))
             continue
-        d = 1.0 / np.sqrt(squares)
+        d = 1.0 / np.sqrt(np.diag(design.moments))
         # The ridge keeps covariates that repeat each other from an infinite unit.
         correlation = design.moments * np.outer(d, d) + 1e-10 * np.eye(design.t)
         units.append(average * np.outer(d, d) * np.linalg.inv(correlation))
     return units
+
+
+def disjoint(design: RandomDesign) -> bool:
+    """Whether the effects, two or more, share no record: traits, sites, times."""
+    return design.t > 1 and not np.any(design.moments - np.diag(np.diag(design.moments)))
+
+
+def explained(equations: MixedModelEquations, design: RandomDesign) -> Array:
+    """(t,) variance that each effect needs to explain one unit of variance of its records.
+
+    One over the mean square of its covariate; of effects that share no record, times the variance of their own
+    records relative to that of all.
+    """
+    squares = np.diag(design.moments)
+    if not disjoint(design):
+        return np.asarray(1.0 / squares)
+    y2 = equations.spec.weights * equations.y[: equations.spec.n] ** 2
+    z2 = [np.asarray(Z.multiply(Z).sum(axis=1)).ravel() for Z in design.columns]
+    own = np.array([z @ y2 / z.sum() for z in z2]) / np.mean(y2)
+    covariate = np.array([z.sum() / np.count_nonzero(z) for z in z2])
+    return np.asarray(np.maximum(own, 1e-6) / covariate)
 
 
 def start_values(equations: MixedModelEquations, variance: float, given: Array, held: np.ndarray) -> Array:
@@ -61,8 +83,8 @@ def start_values(equations: MixedModelEquations, variance: float, given: Array, 
     weight = float(np.mean(spec.weights))
     units = unit_matrices(equations, 0.5 * variance / max(effects, 1))
     # Independent effects to begin with: positive semidefinite beside any variances the user gave.
-    parts = [d.structure.start(np.diag(0.5 * variance / effects / weight / np.diag(d.moments))) for d in spec.random]
-    theta = np.concatenate([*parts, spec.residual.start(share * variance)])
+    parts = [d.structure.start(np.diag(0.5 * variance / effects / weight * explained(equations, d))) for d in spec.random]
+    theta = np.concatenate([*parts, spec.residual.start(share * variance, share * equations.y[: spec.n] ** 2)])
     theta = np.where(np.isnan(given), theta, given)
     for design, unit, place in zip(spec.random, units, spec.parameters.slices, strict=False):
         if design.structure.cone and not held[place].any():

@@ -16,9 +16,12 @@ import numpy as np
 import scipy.linalg
 
 from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.model.parameters import Parameters
 from remlblup.reml.chart import SNAP, Chart, snapped
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array
+
+Matrices = dict[str, tuple[tuple[str, ...], Array]]
 
 # A step in Σ may shrink its smallest pivot to this share; beyond, Cholesky coordinates are used.
 SHRINK = 0.02
@@ -64,7 +67,7 @@ class Space:
     ----------
     equations : the model
     held : (n_parameters,) True where the user fixed the value
-    lower : (n_parameters,) lower bounds, -inf without constraints
+    lower, upper : (n_parameters,) bounds; those of variances infinite without constraints
     units : (t, t) unit matrix of each term (`start.unit_matrices`)
     constrain : whether covariance matrices stay positive semidefinite
     """
@@ -72,6 +75,7 @@ class Space:
     equations: MixedModelEquations
     held: np.ndarray
     lower: Array
+    upper: Array
     units: list[Array]
     constrain: bool
 
@@ -87,11 +91,11 @@ class Space:
 
     @cached_property
     def sizes(self) -> Array:
-        """(n_parameters,) what counts as one unit of each parameter; 1 for those of R."""
+        """(n_parameters,) what counts as one unit of each parameter; 1 for correlations and those of R."""
         parameters = self.equations.spec.parameters
         out = np.ones(parameters.size)
         for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
-            out[place] = structure.project(unit)
+            out[place] = np.where(np.isfinite(structure.upper), 1.0, structure.project(unit))
         return out
 
     @cached_property
@@ -120,19 +124,26 @@ class Space:
         return parameters.structures[k].covariance(theta[parameters.slices[k]])
 
     def feasible(self, theta: Array) -> bool:
-        """Whether every covariance matrix is positive semidefinite (partly held ones have no chart to keep them so)."""
-        structures = self.equations.spec.parameters.structures
+        """Whether R is positive definite and, constrained, every Σ positive semidefinite.
+
+        Only a Σ partly held, or of a structure whose bounds do not see to it, can fail to be.
+        """
+        parameters = self.equations.spec.parameters
+        parts = parameters.split(theta)
+        if not parameters.residual.feasible(parts[-1]):
+            return False
         return not self.constrain or all(
-            self.smallest_eigenvalue(k, theta) >= -SNAP for k, s in enumerate(structures) if s.cone
+            self.smallest_eigenvalue(k, theta) >= -SNAP if s.cone else s.feasible(part)
+            for k, (s, part) in enumerate(zip(parameters.structures, parts, strict=False))
         )
 
-    def tangent(self, theta: Array) -> Array:
+    def tangent(self, theta: Array, on_bound: np.ndarray | None = None) -> Array:
         """(n, k) directions in which θ may move to first order, in coordinates free of the coding of the effects.
 
         A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on, which the
-        nonzero columns of L span. Held components, and variances on their bound, do not move.
+        nonzero columns of L span. Held components do not move, nor do those `on_bound` (default: all on a bound).
         """
-        still = self.held | self.at_bound(theta)
+        still = self.held | (self.at_bound(theta) if on_bound is None else on_bound)
         columns = np.eye(len(theta))[:, ~still & ~self.in_cone]
         blocks = [columns]
         for k, place in self.cones:
@@ -158,8 +169,16 @@ class Space:
 
     def at_bound(self, theta: Array) -> np.ndarray:
         """Components on a simple bound (cones apart)."""
-        mask: np.ndarray = theta <= self.lower
+        mask: np.ndarray = (theta <= self.lower) | (theta >= self.upper)
         return mask & ~self.in_cone if self.cones else mask
+
+    def pinned(self, point: Point) -> np.ndarray:
+        """Components on a simple bound whose score points out of the parameter space."""
+        return self.at_bound(point.theta) & (self.inward(point.theta, point.gradient) <= 0.0)
+
+    def inward(self, theta: Array, v: Array) -> Array:
+        """v with the sign that is positive where it points away from the bound θ lies on."""
+        return np.where(theta >= self.upper, -v, v)
 
     def boundary(self, point: Point) -> np.ndarray:
         """Components on the boundary in any sense, held ones excepted."""
@@ -167,6 +186,19 @@ class Space:
         for k in point.charts:
             mask[self.equations.spec.parameters.slices[k]] = True
         return mask & ~self.held
+
+
+def bounds(parameters: Parameters, constrain: bool, floor: float) -> tuple[Array, Array]:
+    """Bounds of θ: those of the structures, or without constraints only those of correlations.
+
+    The variances of R stay above `floor`.
+    """
+    lower, upper = parameters.lower.copy(), parameters.upper
+    place, residual = parameters.slices[-1], parameters.residual
+    if not constrain:
+        lower[np.isinf(upper)] = -np.inf
+    lower[place] = np.where((residual.lower == 0.0) & np.isinf(residual.upper), floor, residual.lower)
+    return lower, upper
 
 
 @dataclass(frozen=True)
@@ -226,7 +258,7 @@ class Newton:
             columns.append(block)
             width += size
         J = np.hstack(columns)
-        held = space.held | (space.at_bound(point.theta) & (point.gradient <= 0))
+        held = space.held | space.pinned(point)
         free = np.ones(width, dtype=bool)
         free[plain[held & (plain >= 0)]] = False
         H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
@@ -236,7 +268,7 @@ class Newton:
     def plainly(cls, space: Space, point: Point, information: Array) -> Newton:
         """The quadratic model in θ itself."""
         n = len(point.theta)
-        free = ~(space.held | (space.at_bound(point.theta) & (point.gradient <= 0)))
+        free = ~(space.held | space.pinned(point))
         free &= np.diag(information) > 0
         return cls(np.eye(n), point.gradient, information, free, {}, np.arange(n), point.theta)
 
@@ -272,10 +304,13 @@ def scaled_solve(H: Array, rhs: Array) -> Array:
     d = 1.0 / np.sqrt(np.diag(H))
     scaled = H * d * d[:, None]
     try:
-        inverse = np.linalg.inv(np.linalg.cholesky(scaled))
-        return d * (inverse.T @ (inverse @ (d * rhs)))
+        root = np.linalg.cholesky(scaled)
+        if np.min(np.diag(root)) ** 2 > 1e-12:
+            inverse = np.linalg.inv(root)
+            return d * (inverse.T @ (inverse @ (d * rhs)))
     except np.linalg.LinAlgError:
-        return d * np.linalg.lstsq(scaled, d * rhs, rcond=1e-10)[0]
+        pass
+    return d * np.linalg.lstsq(scaled, d * rhs, rcond=1e-10)[0]
 
 
 def propose(space: Space, point: Point, information: Array, fraction: float, reluctant: np.ndarray,
@@ -310,15 +345,15 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
         crossing = [
             i
             for i in range(n_random)
-            if (x := model.plain[i]) >= 0 and free[x] and point.theta[i] + d[x] <= space.lower[i]
-            and not space.in_cone[i]
+            if (x := model.plain[i]) >= 0 and free[x] and not space.in_cone[i]
+            and not space.lower[i] < point.theta[i] + d[x] < space.upper[i]
         ]  # fmt: skip
         if not crossing:
             return d
         for i in crossing:
             x = model.plain[i]
-            to_bound = space.lower[i] - point.theta[i]
-            creep = reluctant[i] and -to_bound > 1e-7 * abs(space.sizes[i])
+            to_bound = (space.lower if d[x] < 0.0 else space.upper)[i] - point.theta[i]
+            creep = reluctant[i] and abs(to_bound) > 1e-7 * abs(space.sizes[i])
             shift[x] = 0.9 * to_bound if creep else to_bound
             free[x] = whole = False
 
@@ -332,9 +367,9 @@ def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     for k, (chart, columns) in model.charts.items():
         sigma = snapped(chart.sigma(d[columns]), space.roots[k])
         new[parameters.slices[k]] = parameters.structures[k].project(sigma)
-    bounded = plain & np.isfinite(space.lower) & ~space.in_cone
+    bounded = plain & ~space.in_cone
     bounded[parameters.slices[-1]] = False
-    new[bounded] = np.maximum(new[bounded], space.lower[bounded])
+    new[bounded] = np.clip(new[bounded], space.lower[bounded], space.upper[bounded])
     return new
 
 
@@ -344,12 +379,37 @@ def leaves_cone(space: Space, k: int, old: Array, new: Array) -> bool:
 
 
 def keep_residual(space: Space, old: Array, new: Array) -> Array:
-    """R must stay positive definite: a variance of R shrinks at most tenfold, down to a floor."""
-    place = space.equations.spec.parameters.slices[-1]
-    positive = np.isfinite(space.lower[place]) | (space.equations.spec.residual.lower == 0.0)
-    least = np.maximum(RESIDUAL_SHRINK * old[place], space.lower[place])
-    new[place] = np.where(positive, np.maximum(new[place], least), new[place])
+    """R must stay positive definite: in one step nothing of it shrinks more than tenfold.
+
+    A variance stays above a floor; a correlation short of ±1; of each covariance matrix in R, no combination of
+    effects loses more than nine tenths of its variance.
+    """
+    place, residual = space.equations.spec.parameters.slices[-1], space.equations.spec.residual
+    lower, upper, before = residual.lower, residual.upper, old[place]
+    variance, ceiling = (lower == 0.0) & np.isinf(upper), np.isfinite(upper)
+    after = new[place]
+    after = np.where(variance, np.maximum(after, np.maximum(RESIDUAL_SHRINK * before, space.lower[place])), after)
+    short = np.where(ceiling, upper, 0.0)
+    after = np.where(ceiling, np.minimum(after, short - RESIDUAL_SHRINK * (short - before)), after)
+    floor = np.where(ceiling & (lower < 0.0), lower, 0.0)
+    after = np.where(ceiling & (lower < 0.0), np.maximum(after, floor + RESIDUAL_SHRINK * (before - floor)), after)
+    after = np.where(ceiling & (lower == 0.0), np.maximum(after, 0.0), after)
+    for _ in range(40):
+        if residual.feasible(after) and not shrinks(residual.matrices(before), residual.matrices(after)):
+            break
+        after = 0.5 * (before + after)
+    new[place] = np.where(space.held[place], before, after)
     return new
+
+
+def shrinks(old: Matrices, new: Matrices) -> bool:
+    """Whether some combination of effects has less than `RESIDUAL_SHRINK` of its variance left."""
+    for label, (_, sigma) in old.items():
+        if len(sigma) > 1:
+            inverse = np.linalg.inv(np.linalg.cholesky(sigma))
+            if np.linalg.eigvalsh(inverse @ new[label][1] @ inverse.T)[0] < RESIDUAL_SHRINK:
+                return True
+    return False
 
 
 def release(space: Space, point: Point, tolerance: float) -> Array | None:
@@ -370,9 +430,8 @@ def inward_score(space: Space, point: Point) -> float:
     """Largest score, in standard errors, that points from a boundary into the parameter space."""
     scores = [0.0]
     at_bound = space.at_bound(point.theta) & ~space.held
-    scores += [
-        relative(g, h) for g, h in zip(point.gradient[at_bound], np.diag(point.information)[at_bound], strict=True)
-    ]
+    inward, curvature = space.inward(point.theta, point.gradient), np.diag(point.information)
+    scores += [relative(g, h) for g, h in zip(inward[at_bound], curvature[at_bound], strict=True)]
     for k, chart in point.charts.items():
         value, direction = chart.inward(point.score.matrices[k])
         place = space.equations.spec.parameters.slices[k]

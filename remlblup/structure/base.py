@@ -112,7 +112,8 @@ class Structure(ABC):
     def parameters_of(self, sigma: Array) -> Array:
         """θ such that Σ(θ) = `sigma`; raises `VarianceError` where `sigma` is not of this structure."""
         theta = self.project(sigma)
-        if not np.allclose(self.covariance(theta), sigma, rtol=1e-10, atol=0):
+        size = np.sqrt(np.abs(np.diag(sigma)))
+        if not np.all(np.abs(self.covariance(theta) - sigma) <= 1e-10 * np.outer(size, size)):
             raise VarianceError(
                 f"this matrix is not of the structure '{self.keyword}' over {list(self.effects)}: give a matrix "
                 f"of that form or the parameters by name ({', '.join(self.names)})."
@@ -249,8 +250,8 @@ class ResidualStructure(ABC):
         return phi + np.linalg.solve(self.information(phi), score)
 
     @abstractmethod
-    def start(self, variance: float) -> Array:
-        """φ to start from, given a guess of the residual variance of one record."""
+    def start(self, variance: float, squares: Array) -> Array:
+        """φ to start from, given a guess of the residual variance and, for each record (n,), of its square."""
 
     def feasible(self, phi: Array) -> bool:
         """Whether R(φ) is positive definite, for φ strictly inside its bounds."""

@@ -54,5 +54,5 @@ class Units(ResidualStructure):
     def maximize(self, phi: Array, moments: Array) -> Array:
         return np.asarray(moments) / self.n
 
-    def start(self, variance: float) -> Array:
+    def start(self, variance: float, squares: Array) -> Array:
         return np.array([variance])

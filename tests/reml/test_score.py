@@ -124,7 +124,8 @@ def test_score_matrix_is_the_derivative_by_sigma(name):
 def test_em_update_is_the_conditional_expectation(name, ml):
     """Σ ← E[U'K⁻¹U | y]/q and σ² ← E[e'We | y]/n, by the conditional distribution of u and e."""
     c, theta = case(name), case(name).points[0]
-    found = em_update(c.model._equations, package_score(c, theta, ml), np.zeros(len(theta), dtype=bool))
+    units = [np.eye(t.t) for t in c.oracle.terms]
+    found = em_update(c.model._equations, package_score(c, theta, ml), np.zeros(len(theta), dtype=bool), units)
     inverse, _, P = c.oracle.projection(theta)
     w = np.ones(len(P)) if c.oracle.weights is None else c.oracle.weights
     R, Py = theta[-1] / w, P @ c.oracle.y
@@ -154,7 +155,7 @@ def test_complete_data_information(name):
     c, theta = case(name), case(name).points[0]
     equations = c.model._equations
     units = [np.full(t.t, 1e-12) for t in c.oracle.terms]
-    found = complete_information(equations, theta, units)
+    found = complete_information(equations, theta, units, np.zeros((len(theta),) * 2))
     at = 0
     for k, term in enumerate(c.oracle.terms):
         solved = [np.linalg.solve(c.oracle.sigma(k, theta), b) for b in term.bases()]

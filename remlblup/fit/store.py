@@ -28,8 +28,8 @@ from remlblup.reml.convergence import Convergence, Criterion
 from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.score import score
+from remlblup.reml.space import Point, Space, bounds
 from remlblup.reml.start import residual_variance, unit_matrices
-from remlblup.reml.step import Point, Space, bounds
 
 TABLES = ("variance_components", "fixed_effects", "random_effects", "history")
 

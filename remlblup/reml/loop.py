@@ -26,8 +26,9 @@ from remlblup.reml.identify import confounded
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
+from remlblup.reml.space import Point, Space, bounds
 from remlblup.reml.start import residual_variance, start_values, unit_matrices, zero_covariances
-from remlblup.reml.step import FLOOR, Newton, Point, Space, bounds, inward_score, propose, release
+from remlblup.reml.step import FLOOR, Newton, inward_score, propose, release
 from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, fraction of the step).

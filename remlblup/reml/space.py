@@ -1,0 +1,185 @@
+"""The parameter space: bounds, cones of covariance matrices, and the tangent directions at a point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.model.parameters import Parameters
+from remlblup.reml.chart import SNAP, Chart
+from remlblup.reml.score import Score
+from remlblup.structure.base import Array
+
+
+@dataclass(frozen=True)
+class Point:
+    """An iterate with everything the next step needs.
+
+    Attributes
+    ----------
+    score, information : first derivatives and average information at θ
+    charts : Cholesky coordinates of each term whose Σ is singular at θ
+    """
+
+    theta: Array
+    loglik: float
+    solution: Solution
+    score: Score
+    information: Array
+    charts: dict[int, Chart]
+
+    @property
+    def gradient(self) -> Array:
+        return self.score.gradient
+
+    def change_from(self, other: Point, moving: np.ndarray) -> float:
+        """Largest |Δθ_i| of the moving parameters over max(|θ_i|, 1/√AI_ii)."""
+        curvature = np.diag(self.information)
+        error = np.where(curvature > 0.0, 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, 1.0)), 0.0)
+        size = np.maximum(np.maximum(np.abs(self.theta), error), np.finfo(float).tiny)
+        return float(np.max((np.abs(self.theta - other.theta) / size)[moving], initial=0.0))
+
+
+@dataclass(frozen=True)
+class Space:
+    """The parameter space: which parameters move, between which bounds, in which units.
+
+    Attributes
+    ----------
+    equations : the model
+    held : (n_parameters,) True where the user fixed the value
+    lower, upper : (n_parameters,) bounds; those of variances infinite without constraints
+    units : (t, t) unit matrix of each term (`start.unit_matrices`)
+    constrain : whether covariance matrices stay positive semidefinite
+    """
+
+    equations: MixedModelEquations
+    held: np.ndarray
+    lower: Array
+    upper: Array
+    units: list[Array]
+    constrain: bool
+
+    @cached_property
+    def roots(self) -> list[Array]:
+        """Cholesky factors of the unit matrices."""
+        return [np.linalg.cholesky(u) for u in self.units]
+
+    @cached_property
+    def inverse_roots(self) -> list[Array]:
+        """Inverses of `roots`."""
+        return [np.linalg.inv(root) for root in self.roots]
+
+    @cached_property
+    def sizes(self) -> Array:
+        """(n_parameters,) what counts as one unit of each parameter; 1 for correlations and those of R."""
+        parameters = self.equations.spec.parameters
+        out = np.ones(parameters.size)
+        for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
+            out[place] = np.where(np.isfinite(structure.upper), 1.0, structure.project(unit))
+        return out
+
+    @cached_property
+    def cones(self) -> list[tuple[int, slice]]:
+        """(term, place in θ) of the covariance matrices whose every element may move inside the cone."""
+        if not self.constrain:
+            return []
+        parameters = self.equations.spec.parameters
+        return [
+            (k, place)
+            for k, (s, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False))
+            if s.cone and s.size > 1 and not self.held[place].any()
+        ]
+
+    @cached_property
+    def in_cone(self) -> np.ndarray:
+        """(n_parameters,) True for the elements of such a matrix."""
+        mask = np.zeros(len(self.held), dtype=bool)
+        for _, place in self.cones:
+            mask[place] = True
+        return mask
+
+    def sigma(self, k: int, theta: Array) -> Array:
+        """Σ_k at θ."""
+        parameters = self.equations.spec.parameters
+        return parameters.structures[k].covariance(theta[parameters.slices[k]])
+
+    def feasible(self, theta: Array) -> bool:
+        """Whether R is positive definite and, constrained, every Σ positive semidefinite.
+
+        Only a Σ partly held, or of a structure whose bounds do not see to it, can fail to be.
+        """
+        parameters = self.equations.spec.parameters
+        parts = parameters.split(theta)
+        if not parameters.residual.feasible(parts[-1]):
+            return False
+        return not self.constrain or all(
+            self.smallest_eigenvalue(k, theta) >= -SNAP if s.cone else s.feasible(part)
+            for k, (s, part) in enumerate(zip(parameters.structures, parts, strict=False))
+        )
+
+    def tangent(self, theta: Array, on_bound: np.ndarray | None = None) -> Array:
+        """(n, k) directions in which θ may move to first order, in coordinates free of the coding of the effects.
+
+        A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on, which the
+        nonzero columns of L span. Held components do not move, nor do those `on_bound` (default: all on a bound).
+        """
+        still = self.held | (self.at_bound(theta) if on_bound is None else on_bound)
+        columns = np.eye(len(theta))[:, ~still & ~self.in_cone]
+        blocks = [columns]
+        for k, place in self.cones:
+            chart = Chart.at(self.sigma(k, theta), self.roots[k])
+            block = np.zeros((len(theta), len(chart.slots)))
+            block[place] = chart.jacobian()
+            blocks.append(block[:, [a < chart.rank for _, a in chart.slots]])
+        return np.hstack(blocks)
+
+    def charts(self, theta: Array) -> dict[int, Chart]:
+        """Charts of the terms whose Σ is singular at θ."""
+        charts = {}
+        for k, _ in self.cones:
+            # No pivot is smaller than the smallest eigenvalue: most often that settles it.
+            if self.smallest_eigenvalue(k, theta) < SNAP:
+                charts[k] = Chart.at(self.sigma(k, theta), self.roots[k])
+        return {k: c for k, c in charts.items() if c.rank < len(c.order)}
+
+    def smallest_eigenvalue(self, k: int, theta: Array) -> float:
+        """Smallest eigenvalue of Σ_k in the metric of its unit matrix."""
+        inverse = self.inverse_roots[k]
+        return float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
+
+    def at_bound(self, theta: Array) -> np.ndarray:
+        """Components on a simple bound (cones apart)."""
+        mask: np.ndarray = (theta <= self.lower) | (theta >= self.upper)
+        return mask & ~self.in_cone if self.cones else mask
+
+    def pinned(self, point: Point) -> np.ndarray:
+        """Components on a simple bound whose score points out of the parameter space."""
+        return self.at_bound(point.theta) & (self.inward(point.theta, point.gradient) <= 0.0)
+
+    def inward(self, theta: Array, v: Array) -> Array:
+        """v with the sign that is positive where it points away from the bound θ lies on."""
+        return np.where(theta >= self.upper, -v, v)
+
+    def boundary(self, point: Point) -> np.ndarray:
+        """Components on the boundary in any sense, held ones excepted."""
+        mask = self.at_bound(point.theta)
+        for k in point.charts:
+            mask[self.equations.spec.parameters.slices[k]] = True
+        return mask & ~self.held
+
+
+def bounds(parameters: Parameters, constrain: bool, floor: float) -> tuple[Array, Array]:
+    """Bounds of θ: those of the structures, or without constraints only those of correlations.
+
+    The variances of R stay above `floor`.
+    """
+    lower, upper = parameters.lower.copy(), parameters.upper
+    place, residual = parameters.slices[-1], parameters.residual
+    if not constrain:
+        lower[np.isinf(upper)] = -np.inf
+    lower[place] = np.where((residual.lower == 0.0) & np.isinf(residual.upper), floor, residual.lower)
+    return lower, upper

@@ -53,6 +53,8 @@ class Layout:
     c_at, m_at, pair : one entry per term of the second stage: C[c_at] += M[m_at] λ_s λ_s'
     k_at, k_value, k_sign : the entries of D ⊗ K⁻¹: C[k_at] += signs[k_sign] k_value
     twice : (nnz,) 1 on the diagonal, 2 below: the weight of an entry in ⟨C⁻¹, B⟩
+    groups : (m,) number of the node of each equation in the ordering: one per level with all its factors; None where
+        no term has more than one
     """
 
     m: int
@@ -68,6 +70,7 @@ class Layout:
     k_value: Array
     k_sign: np.ndarray
     twice: Array
+    groups: np.ndarray | None
 
     @property
     def nnz(self) -> int:
@@ -108,6 +111,7 @@ class Layout:
             indptr=np.concatenate([[0], np.cumsum(np.diff(self.indptr)[p:])]),
             c_at=place[self.c_at[in_c]], m_at=self.m_at[in_c], pair=self.pair[in_c],
             k_at=place[self.k_at[in_k]], k_value=self.k_value[in_k], k_sign=self.k_sign[in_k],
+            groups=None if self.groups is None else self.groups[p:] - p,
         )  # fmt: skip
 
 
@@ -148,7 +152,18 @@ def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_fil
     return Layout(m, offsets, slots, np.array(list(pair_of), np.int64).reshape(-1, 2), indptr, indices,
                   position[: len(keys)], m_at.astype(np.int32 if len(M.rows) < 2**31 else np.int64), pair,
                   position[len(keys) : len(keys) + len(k_keys)], k_value, k_sign,
-                  np.where(columns == indices, 1.0, 2.0))  # fmt: skip
+                  np.where(columns == indices, 1.0, 2.0), level_groups(p, random, n_filled))  # fmt: skip
+
+
+def level_groups(p: int, random: Sequence[RandomDesign], n_filled: int) -> np.ndarray | None:
+    """Node of each equation, the factors of one level together."""
+    if all(d.structure.n_factors == 1 for d in random):
+        return None
+    groups, start = [np.arange(p)], p
+    for design in random:
+        groups.append(np.tile(np.arange(start, start + design.q), design.structure.n_factors))
+        start += design.q
+    return np.concatenate([*groups, np.arange(start, start + n_filled)])
 
 
 def slot_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray, offsets: np.ndarray) -> Iterator:

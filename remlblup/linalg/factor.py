@@ -117,7 +117,8 @@ class Factor(Protocol):
         ...
 
 
-def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "auto") -> Factor:
+def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "auto",
+                groups: np.ndarray | None = None) -> Factor:  # fmt: skip
     """Make the factor of a symmetric matrix from its pattern.
 
     Parameters
@@ -129,6 +130,8 @@ def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "
         Order of the matrix.
     engine : {"auto", "dense", "sparse"}
         ``"auto"`` is dense up to `DENSE_LIMIT` equations.
+    groups : ndarray of int, shape (n,), optional
+        Equations the sparse engine orders as one node, e.g. the traits of one animal.
     """
     choose("engine", engine, ENGINES)
     indptr, indices = np.asarray(indptr), np.asarray(indices)
@@ -143,7 +146,7 @@ def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "
     announce_compilation()
     from remlblup.linalg.sparse import SparseFactor
 
-    return SparseFactor(indptr, indices, n)
+    return SparseFactor(indptr, indices, n, groups)
 
 
 def check_lower_pattern(indptr: np.ndarray, indices: np.ndarray, n: int) -> None:

@@ -21,8 +21,12 @@ LOW_DEGREE = 8
 DENSE_ROW = 10.0
 """A node with more than this times sqrt(n) neighbours goes last (Amestoy, Davis & Duff 2004)."""
 
-SECOND_ORDER_FLOPS = 1e9
-"""A second order is tried when the first one predicts more operations than this."""
+SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE = 1e9, 2e4
+"""A second order is tried when the first one predicts more operations than this, and than this times n.
+
+A fit takes some thirty times the flops of one factorisation, and the second order may save a quarter of them; finding
+it costs about as much as a million operations per equation.
+"""
 
 SMALL_ROUND = 0.01
 """Elimination stops when a round takes a smaller share than this of the nodes left."""
@@ -45,7 +49,8 @@ class Ordering:
     reason: str
 
 
-def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float]) -> Ordering:
+def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float],
+                    groups: np.ndarray | None = None) -> Ordering:  # fmt: skip
     """Choose a fill-reducing order of elimination.
 
     Parameters
@@ -54,8 +59,13 @@ def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float]
         Symmetric pattern of C without its diagonal; the stored values are ones.
     flops_of : callable
         Predicted operations of a factorisation in a given permutation.
+    groups : (n,) ndarray of int, optional
+        Equations to be eliminated together, e.g. the traits of one animal: one node each.
     """
+    if groups is not None:
+        graph = quotient_graph(graph, groups)
     group, quotient = merge_twins(graph)
+    group = group if groups is None else group[groups]
     rest, last = split_dense_rows(quotient)
     quotient_rest = quotient[rest][:, rest]
 
@@ -66,13 +76,24 @@ def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float]
     dissected = order(*eliminate_leaves(quotient_rest))
     flops = flops_of(dissected)
     name = "nested dissection"
-    if flops <= SECOND_ORDER_FLOPS:
+    if flops <= max(SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE * len(group)):
         return Ordering(dissected, name, f"cheap enough not to look further: {flops:.2g} flops")
     degree = order(*eliminate_rising_degree(quotient_rest))
     other = flops_of(degree)
     if other < flops:
         return Ordering(degree, "minimum degree", f"{other:.2g} flops, nested dissection {flops:.2g}")
     return Ordering(dissected, name, f"{flops:.2g} flops, minimum degree {other:.2g}")
+
+
+def quotient_graph(graph: sp.csr_array, groups: np.ndarray) -> sp.csr_array:
+    """Graph of the groups 0 … m−1 of nodes: an edge where any members touch."""
+    m = int(groups.max()) + 1
+    rows = np.repeat(groups, np.diff(graph.indptr))
+    columns = groups[graph.indices]
+    apart = rows != columns
+    quotient = sp.csr_array((np.ones(apart.sum()), (rows[apart], columns[apart])), shape=(m, m))
+    quotient.data.fill(1.0)
+    return quotient
 
 
 def merge_twins(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array]:

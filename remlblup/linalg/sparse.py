@@ -34,11 +34,13 @@ class SparseFactor:
         Pattern of the lower triangle of C, as in `make_factor`.
     n : int
         Order of C.
+    groups : ndarray of int, shape (n,), optional
+        Equations to be ordered as one node.
     """
 
-    def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int) -> None:
+    def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> None:
         self.n = n
-        self._symbolic = analyse(indptr, indices, n)
+        self._symbolic = analyse(indptr, indices, n, groups)
         self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr))
         self._indefinite: ColumnFactor | None = None
         self._current: SupernodalFactor | ColumnFactor = self._definite

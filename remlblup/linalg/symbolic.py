@@ -53,15 +53,18 @@ class Symbolic:
     counts: np.ndarray
 
 
-def analyse(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:
-    """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L."""
+def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> Symbolic:
+    """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L.
+
+    `groups` (n,) numbers the equations that are to stay together, if any.
+    """
     below, beside = off_diagonal_entries(indptr, indices)
 
     def flops_of(permutation: np.ndarray) -> float:
         upper = permuted_upper(below, beside, permutation)
         return flops(column_counts(*upper, elimination_tree(*upper)))
 
-    chosen = choose_ordering(symmetric_graph(below, beside, n), flops_of)
+    chosen = choose_ordering(symmetric_graph(below, beside, n), flops_of, groups)
     permutation = in_postorder(below, beside, chosen.permutation)
     return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, chosen.reason))
 

@@ -107,7 +107,7 @@ class MixedModel:
         tolerance : float
             Limit of the scale-free gradient (score × standard error); see `Fit.convergence`.
         progress : bool, optional
-            Print a line per iteration; by default only on a terminal.
+            Print a line per iteration, and before a long fit its sizes; by default only on a terminal.
 
         Returns
         -------
@@ -135,7 +135,10 @@ class MixedModel:
         starts = parameters.read(start, what="start", complete=False, constrain=constrain)
         fixed = parameters.read(fix, what="fix", complete=False, constrain=constrain)
         options = Options(method == "ML", algorithm, bool(constrain), int(limit), float(tolerance))
-        optimum = Loop(self._equations, options, starts, fixed, _reporter(progress)).run()
+        report = _reporter(progress)
+        if report is not None and (description := self.describe()).is_long:
+            print(description, flush=True)
+        optimum = Loop(self._equations, options, starts, fixed, report).run()
         return Fit(self._equations, optimum, options)
 
     @single_threaded

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.linalg.factor import FactorStats
 
+# From these on, flops of a factorisation or equations, a fit says what it is about to do.
+LONG_FLOPS, LONG_ORDER = 3e9, 300_000
+
 
 @dataclass(frozen=True)
 class Description:
@@ -16,6 +19,7 @@ class Description:
     ----------
     records, fixed, random : numbers of records, fixed effects and random effects
     terms : (name, effects, levels, structure) of each random term
+    residual : the structure of R
     stats : order and nonzeros of C and of its factor, flops per factorisation, engine and ordering
     """
 
@@ -24,13 +28,20 @@ class Description:
     random: int
     aliased: int
     terms: tuple[tuple[str, int, int, str], ...]
+    residual: str
     stats: FactorStats
 
     @classmethod
     def of(cls, equations: MixedModelEquations) -> Description:
         spec = equations.spec
         terms = tuple((d.name, d.t, d.q, d.structure.keyword) for d in spec.random)
-        return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, equations.factor.stats)
+        return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, spec.residual.keyword,
+                   equations.factor.stats)  # fmt: skip
+
+    @property
+    def is_long(self) -> bool:
+        """Whether an iteration takes a second or so: worth saying what is ahead."""
+        return self.stats.flops > LONG_FLOPS or self.stats.n > LONG_ORDER
 
     def __str__(self) -> str:
         s = self.stats
@@ -42,8 +53,10 @@ class Description:
         ]
         lines += [f"  {name}: {t} x {q:,} levels, {structure}" for name, t, q, structure in self.terms]
         lines += [
+            f"residual         {self.residual}",
             f"equations        order {s.n:,}, {s.nnz_matrix:,} nonzeros below and on the diagonal",
-            f"factor           {s.nnz_factor:,} nonzeros, {s.flops / 1e9:.3g} GF per factorisation",
+            f"factor           {s.nnz_factor:,} nonzeros, {s.flops / 1e9:.3g} GF per factorisation,"
+            f" about {3 * s.flops / 1e9:.3g} GF per iteration with the selected inverse",
             f"memory           {s.memory / 1e6:,.3g} MB for the factor and the selected inverse",
             f"engine           {s.engine}; ordering: {s.ordering} ({s.ordering_reason})",
         ]

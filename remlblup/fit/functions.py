@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from remlblup.errors import FormulaError, some
 from remlblup.model.formula import squeeze
 from remlblup.model.parameters import RESIDUAL, Parameters
-from remlblup.structure.base import Array, Structure
+from remlblup.structure.base import Array
 
 _FUNCTIONS: dict[str, Callable] = {"sqrt": np.sqrt, "log": np.log, "exp": np.exp}
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
@@ -41,31 +42,30 @@ def evaluate(expression: str, parameters: Parameters, theta: Array, covariance: 
     """The value of an expression in the terms' names at θ, and √(g' var(θ̂) g) with g its gradient.
 
     A name stands for the variance of a term with one parameter. Of a term with several,
-    ``name[effect]`` is a variance and ``name[effect, effect]`` a covariance; ``name[parameter]``
-    works too. Numbers, + − * / **, brackets, sqrt, log and exp may be used.
+    ``name[effect]`` is a variance and ``name[effect, effect]`` a covariance, whatever the structure;
+    ``name[parameter]`` is a parameter. Numbers, + − * / **, brackets, sqrt, log and exp may be used.
 
     Raises
     ------
     FormulaError
         If the expression cannot be read or names something unknown.
     """
-    code, used = translate(expression, parameters)
+    code, used = translate(expression, parameters, theta)
     function = compiled(code, expression)
+    values = {name: complex(quantity.value) for name, quantity in used.items()}
 
-    def value(point: Array) -> complex:
+    def value(point: dict[str, complex]) -> complex:
         try:
-            return function({name: point[i] for name, i in used.items()})
+            return function(point)
         except (OverflowError, ZeroDivisionError):
             return complex("nan")
 
     # Complex steps: derivatives to machine precision, without differences.
     gradient = np.zeros(len(theta))
-    for i in set(used.values()):
-        step = 1e-20 * max(abs(theta[i]), 1e-100)
-        point = theta.astype(complex)
-        point[i] += 1j * step
-        gradient[i] = value(point).imag / step
-    at_estimate = value(theta.astype(complex))
+    for name, quantity in used.items():
+        step = 1e-20 * max(abs(quantity.value), 1e-100)
+        gradient += value(values | {name: values[name] + 1j * step}).imag / step * quantity.gradient
+    at_estimate = value(values)
     if not abs(at_estimate.imag) <= 1e-12 * abs(at_estimate):  # the root or logarithm of a negative number
         return Estimate(expression, float("nan"), float("nan"))
     estimate = float(at_estimate.real)
@@ -74,7 +74,15 @@ def evaluate(expression: str, parameters: Parameters, theta: Array, covariance: 
     return Estimate(expression, estimate, error)
 
 
-def translate(expression: str, parameters: Parameters) -> tuple[str, dict[str, int]]:
+@dataclass(frozen=True)
+class Quantity:
+    """A variance parameter or an element of a covariance matrix: its value at θ and ∂/∂θ (n_parameters,)."""
+
+    value: float
+    gradient: Array
+
+
+def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[str, dict[str, Quantity]]:
     """The expression with every component replaced by a plain variable, and what each variable is."""
     if not isinstance(expression, str):
         raise FormulaError(f"function() takes an expression as text, such as 'a / (a + residual)', not {expression!r}.")
@@ -82,7 +90,8 @@ def translate(expression: str, parameters: Parameters) -> tuple[str, dict[str, i
     names = {squeeze(t): k for k, t in enumerate(parameters.terms)} | dict(parameters.aliases)
     names[RESIDUAL] = len(parameters.terms)
     ordered = sorted(names, key=len, reverse=True)
-    out, used, position = "", {}, 0
+    out, position = "", 0
+    used: dict[str, Quantity] = {}
     while position < len(text):
         found = next((n for n in ordered if _stands_at(text, n, position)), None)
         if found is None:
@@ -105,9 +114,9 @@ def translate(expression: str, parameters: Parameters) -> tuple[str, dict[str, i
         index = re.match(r"\[([^\]]*)\]", text[position:])
         if index:
             position += len(index[0])
-        i = component(parameters, names[found], index[1] if index else None, expression)
-        used[f"v{i}_"] = i
-        out += f"v{i}_"
+        variable = f"v{len(used)}_"
+        used[variable] = component(parameters, names[found], index[1] if index else None, expression, theta)
+        out += variable
     return out, used
 
 
@@ -122,37 +131,69 @@ def _stands_at(text: str, name: str, position: int) -> bool:
     )
 
 
-def component(parameters: Parameters, k: int, index: str | None, expression: str) -> int:
-    """Position in θ of a term's only parameter, or of the one in square brackets."""
+def component(parameters: Parameters, k: int, index: str | None, expression: str, theta: Array) -> Quantity:
+    """A term's only parameter, the one named in square brackets, or the element of Σ of the effects named there."""
     place = parameters.slices[k]
     structure = parameters.residual if k == len(parameters.terms) else parameters.structures[k]
     names = {squeeze(n): place.start + i for i, n in enumerate(structure.names)}
     if index is None:
         if len(names) == 1:
-            return place.start
+            return parameter(place.start, theta)
         raise FormulaError(
             f"in '{expression}' a term has {len(names)} parameters: choose one in square brackets,"
             f" {some(structure.names, 10)}, or by effects such as [a, b]."
         )
     if index in names:
-        return names[index]
-    if isinstance(structure, Structure):
+        return parameter(names[index], theta)
+    for _, effects, sigma, derivatives in covariance_matrices(parameters, k, theta):
+        labels = [squeeze(e) for e in effects]
         parts = index.split(",")
-        labels = [squeeze(e) for e in structure.effects]
-        if all(p in labels for p in parts) and len(parts) in (1, 2):
+        if len(parts) in (1, 2) and all(p in labels for p in parts):
             i, j = labels.index(parts[0]), labels.index(parts[-1])
-            for candidate in (
-                f"var({labels[i]})" if i == j else "",
-                f"cov({labels[j]},{labels[i]})",
-                f"cov({labels[i]},{labels[j]})",
-            ):
-                if candidate in names:
-                    return names[candidate]
-            if i == j and len(names) == 1:
-                return place.start
+            gradient = np.zeros(len(theta))
+            gradient[place] = derivatives[:, i, j]
+            return Quantity(float(sigma[i, j]), gradient)
     raise FormulaError(
         f"'[{index}]' in '{expression}' is not a parameter of this term. It has: {some(structure.names, 20)}."
     )
+
+
+def parameter(i: int, theta: Array) -> Quantity:
+    """θ_i itself."""
+    return Quantity(float(theta[i]), np.eye(1, len(theta), i)[0])
+
+
+def covariance_matrices(parameters: Parameters, k: int, theta: Array) -> list[tuple[str, tuple[str, ...], Array, Array]]:
+    """(label, effects, Σ (t, t), ∂Σ/∂θ_k (n_parameters of the term, t, t)) of term k; for R, of each of its matrices."""
+    part = theta[parameters.slices[k]]
+    if k < len(parameters.terms):
+        structure = parameters.structures[k]
+        return [("", structure.effects, structure.covariance(part), structure.derivatives(part))]
+    residual = parameters.residual
+    derivatives = residual.matrix_derivatives(part)
+    return [(label, *pair, derivatives[label]) for label, pair in residual.matrices(part).items()]
+
+
+def correlation_errors(parameters: Parameters, k: int, theta: Array, covariance: Array) -> pd.DataFrame:
+    """Standard errors of the correlations of term k by the delta method; zero on the diagonal."""
+    tables = []
+    for label, effects, sigma, derivatives in covariance_matrices(parameters, k, theta):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            d = 1.0 / np.sqrt(np.diag(sigma))
+            r = sigma * np.outer(d, d)
+            diagonal = np.einsum("pii->pi", derivatives) * d**2
+            # ∂r_ij = ∂σ_ij/√(σ_ii σ_jj) − ½ r_ij (∂σ_ii/σ_ii + ∂σ_jj/σ_jj)
+            J = derivatives * np.outer(d, d) - 0.5 * r * (diagonal[:, :, None] + diagonal[:, None, :])
+            place = parameters.slices[k]
+            error = np.sqrt(np.maximum(np.einsum("pij,pq,qij->ij", J, covariance[place, place], J), 0.0))
+        names = [f"{label}: {e}" if label else e for e in effects]
+        tables.append(pd.DataFrame(error, index=names, columns=names))
+    return joined(tables)
+
+
+def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Labelled square tables along the diagonal of one."""
+    return tables[0] if len(tables) == 1 else pd.concat(tables).reindex(columns=[c for t in tables for c in t.columns])
 
 
 def compiled(code: str, expression: str) -> Callable[[dict[str, complex]], complex]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +13,13 @@ from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.equations.prediction_error import prediction_variances
 from remlblup.errors import DataError, choose, some
 from remlblup.fit.tables import term_index
-from remlblup.model.design import RandomDesign, group_keys, incidence, required_columns
 from remlblup.model.frame import numeric_values, require_columns, to_pandas
+from remlblup.model.grouping import UNITS
+from remlblup.model.random_terms import new_rows
+from remlblup.model.records import term_columns
+from remlblup.model.response import TRAIT, long_frame
 from remlblup.model.specification import Specification
+from remlblup.model.wilkinson import model_matrix, required_columns
 from remlblup.relationship.labels import canonical, match
 from remlblup.structure.base import Array
 
@@ -57,25 +60,45 @@ def included_terms(spec: Specification, include: Any) -> set[int]:
 
 
 def checked_frame(spec: Specification, frame: pd.DataFrame, included: set[int]) -> pd.DataFrame:
-    """The new records, with every column they need and no missing value among them."""
+    """The new records, with every column they need and no missing value among them; a row per trait of each."""
     if spec.formula is None:
         raise DataError(
             "a model made from matrices has no formula to read new data with: predict with its own matrices."
         )
+    if spec.responses:
+        frame = by_trait(spec.responses, frame)
     fitted = spec.records.frame  # type: ignore[union-attr]
     covariates = required_columns(spec.formula.fixed, "the prediction", fitted)
     groups: list[str] = []
+    parents: list[str] = []
     for k in sorted(included):
-        term = spec.random[k].term
-        assert term is not None
-        groups += list(term.group.factors)
-        covariates += required_columns(term.effects, "the prediction", fitted)
+        design = spec.random[k]
+        if design.term is None:
+            covariates += design.spec.variables
+            continue
+        needed, optional = term_columns(design.term, fitted)
+        factors = [f for g in design.term.groups for f in g.factors if f not in optional]
+        groups += [f for f in factors if f != UNITS or f in frame.columns]
+        covariates += [c for c in needed if c not in factors]
+        parents += optional
     needed = list(dict.fromkeys([*covariates, *groups]))
-    require_columns(frame, needed, "the prediction", "the new data")
+    require_columns(frame, [*needed, *parents], "the prediction", "the new data")
     missing = frame[needed].isna().any(axis=1)
     if missing.any():
         raise DataError(f"the new data have missing values in row(s) {some(frame.index[missing])}: fill or drop them.")
     return frame.assign(**{c: conformed(fitted[c], frame[c], c in groups) for c in needed})
+
+
+def by_trait(responses: tuple[str, ...], frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for every trait of each new record, or the rows as they are if they say which trait they are of."""
+    if TRAIT not in frame.columns:
+        n, t = len(frame), len(responses)
+        return long_frame(frame, responses, np.repeat(np.arange(n), t), np.tile(np.arange(t), n))
+    codes = np.asarray(match(responses, frame[TRAIT]))
+    if np.any(codes < 0):
+        unknown = some(dict.fromkeys(map(str, frame[TRAIT][codes < 0])))
+        raise DataError(f"'{TRAIT}' of the new data has {unknown}; the traits of the model are {some(responses)}.")
+    return frame.assign(**{TRAIT: pd.Categorical.from_codes(codes, categories=pd.Index(responses, dtype=object))})
 
 
 def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:
@@ -88,7 +111,7 @@ def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:
         return new.astype(np.int64) if whole and bool(np.all(new == np.floor(new))) else new
     if not was_number and not is_number and (fitted.dtype.kind == "b") == (new.dtype.kind == "b"):
         return new
-    levels = np.asarray(fitted.unique(), dtype=object)
+    levels = np.asarray(fitted.dropna().unique(), dtype=object)
     _, first = np.unique(canonical(levels), return_index=True)
     levels = levels[first]
     positions = np.asarray(match(levels, new))
@@ -106,40 +129,12 @@ def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:
                      dtype=object)  # fmt: skip
 
 
-def model_matrix(model_spec: Any, frame: pd.DataFrame, **options: Any) -> Any:
-    """formulaic's matrix of new records; its errors become `DataError`."""
-    from formulaic.errors import FormulaicError
-
-    check_categories(model_spec, frame)
-    try:
-        return model_spec.get_model_matrix(frame, na_action="ignore", **options)
-    except (FormulaicError, ValueError, TypeError) as error:
-        raise DataError(f"the new data cannot be coded as the fit's were: {error}") from error
-
-
 def fixed_rows(spec: Specification, frame: pd.DataFrame) -> Any:
     """X of the new records, with the coding of the model (formulaic's ModelSpec keeps it)."""
     assert spec.fixed.spec is not None
     matrix = model_matrix(spec.fixed.spec, frame)
     X = sp.csc_array(matrix) if sp.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
     return X[:, spec.fixed.kept]
-
-
-def check_categories(model_spec: Any, frame: pd.DataFrame) -> None:
-    """Refuse levels of a fixed factor that the model has no coefficient for."""
-    variables = [str(v) for v in model_spec.required_variables]
-    for factor, contrasts in model_spec.factor_contrasts.items():
-        # The factor itself, or coded: C(site), C(site, contr.sum), …
-        named = [v for v in variables if re.search(rf"(?<![\w.]){re.escape(v)}(?![\w.(])", factor.expr)]
-        if factor.expr not in named and not (len(named) == 1 and factor.expr.startswith("C(")):
-            continue
-        name = factor.expr if factor.expr in named else named[0]
-        known = {str(level) for level in contrasts.levels}
-        unknown = sorted({str(v) for v in frame[name].unique()} - known)
-        if unknown:
-            raise DataError(
-                f"'{name}' has levels that were not in the data of the fit: {some(unknown)}. Known: {some(sorted(known))}."
-            )
 
 
 def random_rows(spec: Specification, solution: Solution, frame: pd.DataFrame, included: set[int],
@@ -151,27 +146,15 @@ def random_rows(spec: Specification, solution: Solution, frame: pd.DataFrame, in
     for k, design in enumerate(spec.random):
         if k not in included:
             columns += [sp.csr_array((len(frame), design.q))] * design.t
-            continue
-        assert design.term is not None
-        keys = group_keys(design.term.group, frame)
-        positions = np.asarray(match(design.relationship.labels, keys))
-        unknown = positions < 0
-        if unknown.any() and new_levels == "error":
-            raise DataError(
-                f"levels of '{design.name}' were not in the model: {some(dict.fromkeys(keys[unknown]))}."
-                " Use new_levels='population' to predict them with a random effect of zero."
-            )
-        values = effect_values(design, frame)
-        known = np.where(unknown[:, None], 0.0, values)
-        codes = np.where(unknown, 0, positions)
-        columns += [incidence(codes, design.q, known[:, i]) for i in range(design.t)]
-        sigma = design.structure.covariance(parts[k])
-        extra += np.where(unknown, np.einsum("ni,ij,nj->n", values, sigma, values), 0.0)
+        elif design.term is None:
+            columns.append(sp.csr_array(design.spec.rows(frame)))
+        else:
+            rows = new_rows(design, frame)
+            if rows.unknown and new_levels == "error":
+                raise DataError(
+                    f"levels of '{design.name}' were not in the model: {some(rows.unknown)}."
+                    " Use new_levels='population' to predict them with a random effect of zero."
+                )
+            columns += rows.columns
+            extra += rows.prior(design.structure.covariance(parts[k]))
     return columns, extra
-
-
-def effect_values(design: RandomDesign, frame: pd.DataFrame) -> Array:
-    """Covariates (n, t) of the effects of a term for new records."""
-    if design.spec is None:
-        return np.ones((len(frame), 1))
-    return np.asarray(model_matrix(design.spec, frame, output="numpy"), dtype=np.float64)

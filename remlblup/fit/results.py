@@ -11,7 +11,7 @@ import pandas as pd
 
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.fit import tables
-from remlblup.fit.functions import Estimate, evaluate
+from remlblup.fit.functions import Estimate, correlation_errors, evaluate
 from remlblup.fit.satterthwaite import satterthwaite, within_reach
 from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
@@ -93,6 +93,11 @@ class Fit(Solved, StatsmodelsNames):
         ``name[effect, effect]``.
         """
         return evaluate(expression, self.specification.parameters, self.theta, self.variance_covariance)
+
+    def correlation_errors(self, term: str) -> pd.DataFrame:
+        """Standard errors of `correlation(term)`, labelled alike, by the delta method."""
+        parameters = self.specification.parameters
+        return correlation_errors(parameters, parameters.index(term), self.theta, self.variance_covariance)
 
     # -- fixed effects -----------------------------------------------------------------------
 

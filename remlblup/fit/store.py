@@ -289,7 +289,7 @@ def restore(equations: MixedModelEquations, content: dict[str, Any]) -> Fit:
     now = score(equations, solution, units, options.ml)
     point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {})
     status = np.array(content["status"])
-    lower, upper = bounds(equations.spec.parameters, options.constrain, 0.0)
+    lower, upper = bounds(equations.spec.parameters, options.constrain, np.zeros(equations.residual.n_parameters))
     space = Space(equations, status == "fixed", lower, upper, units, options.constrain)
     return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
                                   space.tangent(theta)), options)  # fmt: skip

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.errors import VarianceError
+from remlblup.fit.functions import joined
 from remlblup.model.design import FixedDesign
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
@@ -101,7 +102,11 @@ def covariance(spec: Specification, theta: Array, term: str) -> pd.DataFrame:
     k = spec.parameters.index(term)
     part = theta[spec.parameters.slices[k]]
     if k == len(spec.random):
-        return pd.DataFrame(np.diag(part), index=list(spec.residual.names), columns=list(spec.residual.names))
+        matrices = spec.residual.matrices(part)
+        if not matrices:
+            return pd.DataFrame(np.diag(part), index=list(spec.residual.names), columns=list(spec.residual.names))
+        names = {a: [f"{a}: {e}" if a else e for e in effects] for a, (effects, _) in matrices.items()}
+        return joined([pd.DataFrame(s, index=names[a], columns=names[a]) for a, (_, s) in matrices.items()])
     structure = spec.random[k].structure
     return pd.DataFrame(structure.covariance(part), index=list(structure.effects), columns=list(structure.effects))
 

@@ -1,4 +1,4 @@
-"""Reading a mixed-model formula: the fixed part is left to formulaic, the bars are read here.
+"""Reading a mixed-model formula: the fixed part is left to formulaic, the random terms are read here.
 
 ``"y ~ x + (1 + x | g) + us(site | vm(animal, A))"`` becomes the response ``y``, the fixed
 formula ``1 + x`` and a `RandomTerm` for each bar.
@@ -6,63 +6,19 @@ formula ``1 + x`` and a `RandomTerm` for each bar.
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
 
 from remlblup.errors import FormulaError, some
+from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
+from remlblup.model.terms import Group, MixedFormula, Options, RandomTerm, SmoothTerm
 from remlblup.structure.table import STRUCTURES
 
-_OPEN, _CLOSE = "([{", ")]}"
+__all__ = ["Group", "MixedFormula", "RandomTerm", "SmoothTerm", "parse_formula", "squeeze"]
 
-
-@dataclass(frozen=True)
-class Group:
-    """What the levels of a random term are: one factor, or the combinations of several.
-
-    `relationship` is the NAME of ``vm(factor, NAME)``, None for independent levels.
-    """
-
-    factors: tuple[str, ...]
-    relationship: str | None = None
-
-    @property
-    def label(self) -> str:
-        return ":".join(self.factors)
-
-
-@dataclass(frozen=True)
-class RandomTerm:
-    """One bar: ``structure(effects | group)``; `name` is the term as written.
-
-    `named` tells whether the structure was written, ``diag(site | g)``, or follows from the bar.
-    """
-
-    name: str
-    effects: str
-    group: Group
-    structure: str
-    named: bool = False
-
-    @property
-    def key(self) -> str:
-        return squeeze(self.name)
-
-
-@dataclass(frozen=True)
-class MixedFormula:
-    """Response, fixed part and random terms of a formula."""
-
-    text: str
-    response: str
-    fixed: str
-    random: tuple[RandomTerm, ...]
-
-
-def squeeze(text: str) -> str:
-    """The text without white space: how names of terms are compared."""
-    return re.sub(r"\s+", "", text)
+# Smooth terms: how many covariates each takes, as written.
+SMOOTHS = {"spl": ("spl(x)", 1), "pspline": ("pspline(row, col)", 2)}
+SMOOTH_OPTIONS = ("knots",)
 
 
 def parse_formula(text: str) -> MixedFormula:
@@ -81,141 +37,222 @@ def parse_formula(text: str) -> MixedFormula:
         raise FormulaError(f"the formula {text!r} needs one response and one '~', as in 'y ~ x + (1 | g)'.")
     response, right = sides[0].strip(), sides[1]
     fixed: list[str] = []
-    random: list[RandomTerm] = []
+    random: list[RandomTerm | SmoothTerm] = []
     for sign, piece in signed_pieces(right):
-        bar = read_bar(piece)
-        if bar is None:
+        terms = read_term(piece)
+        if terms is None:
             fixed.append(f"{sign} {piece}")
         elif sign == "-":
             raise FormulaError(f"a random term cannot be subtracted: remove '- {piece}' from the formula.")
         else:
-            random.extend(bar)
+            random.extend(terms)
     names = [term.key for term in random]
     if twice := {n for n in names if names.count(n) > 1}:
         raise FormulaError(f"the random term {some(sorted(twice))} is given more than once: keep one of them.")
-    return MixedFormula(text.strip(), response, " ".join(fixed).strip().removeprefix("+").strip() or "1", tuple(random))
+    fixed_text = " ".join(fixed).strip().removeprefix("+").strip() or "1"
+    return MixedFormula(text.strip(), response, fixed_text + plane(random), tuple(random), read_responses(response))
 
 
-def scan(text: str) -> Iterator[tuple[int, str, int]]:
-    """Yield (position, character, depth) outside quotes; raise on brackets that do not match."""
-    stack: list[str] = []
-    quote = ""
-    for position, ch in enumerate(text):
-        if quote:
-            quote = "" if ch == quote else quote
-            continue
-        if ch in "'\"`":
-            quote = ch
-            continue
-        if ch in _CLOSE and (not stack or _OPEN.index(stack.pop()) != _CLOSE.index(ch)):
-            raise FormulaError(f"in {text.strip()!r} a {ch!r} closes nothing: check the brackets.")
-        yield position, ch, len(stack)
-        if ch in _OPEN:
-            stack.append(ch)
-    if stack or quote:
-        raise FormulaError(f"in {text.strip()!r} a {(quote or stack[-1])!r} is not closed.")
+def plane(random: list[RandomTerm | SmoothTerm]) -> str:
+    """The fixed part of every P-spline surface: its plane and twist, ``row + col + row:col``."""
+    text = ""
+    for term in random:
+        if isinstance(term, SmoothTerm) and term.function == "pspline":
+            u, v = (name if re.fullmatch(r"[^\W\d]\w*", name) else f"`{name}`" for name in term.variables)
+            text += f" + {u} + {v} + {u}:{v}"
+    return text
 
 
-def split_top(text: str, separator: str) -> list[str]:
-    """Split at a one-character separator outside brackets and quotes."""
-    cuts = [p for p, ch, depth in scan(text) if ch == separator and depth == 0]
-    edges = [-1, *cuts, len(text)]
-    return [text[a + 1 : b] for a, b in pairwise(edges)]
+def read_responses(response: str) -> tuple[str, ...]:
+    """The responses of ``c(y1, y2)``; none for a single response."""
+    parts = call(response)
+    if parts is None or parts[0] != "c":
+        return ()
+    texts = [text.strip() for text in split_top(parts[1], ",")]
+    if len(texts) < 2 or not all(texts):
+        raise FormulaError(f"'{response}' must hold two responses or more, as in 'c(y1, y2) ~ …'; or write 'y ~ …'.")
+    names = tuple(text.strip("`") if call(text) is None else text for text in texts)
+    if len(set(names)) < len(names):
+        raise FormulaError(f"'{response}' holds a response twice: keep it once.")
+    return names
 
 
-def signed_pieces(text: str) -> list[tuple[str, str]]:
-    """The summands of a right-hand side with their signs."""
-    cuts = [(p, ch) for p, ch, depth in scan(text) if ch in "+-" and depth == 0]
-    starts = [(-1, "+"), *cuts]
-    ends = [p for p, _ in cuts] + [len(text)]
-    pieces = [(sign, text[p + 1 : end].strip()) for (p, sign), end in zip(starts, ends, strict=True)]
-    if any(not piece for _, piece in pieces[1:]):
-        raise FormulaError(f"in {text.strip()!r} a '+' or '-' has nothing after or before it.")
-    return [piece for piece in pieces if piece[1]]
-
-
-def read_bar(piece: str) -> list[RandomTerm] | None:
+def read_term(piece: str) -> list[RandomTerm | SmoothTerm] | None:
     """The random term(s) of one summand; None if it belongs to the fixed part."""
-    match = re.fullmatch(r"(?s)([A-Za-z_]\w*)?\s*\((.*)\)", piece)
-    if match and not match[1] and _is_one_bracket(piece) and "|" not in _top_characters(match[2]):
-        inner = match[2].strip()
-        if re.match(r"[A-Za-z_(]", inner) and inner.endswith(")") and len(signed_pieces(inner)) == 1:
-            return read_bar(inner) if "(" in inner else None  # brackets around a bar: (us(x | g))
-    if match is None or not _is_one_bracket(piece) or "|" not in _top_characters(match[2]):
-        if "|" in _top_characters(piece):
+    parts = call(piece)
+    if parts is None:
+        if "|" in top_characters(piece):
             raise FormulaError(f"put brackets around the random term: '({piece})'.")
         return None
-    keyword, inside = match[1], match[2].strip()
-    independent = "||" in inside
-    sides = [side.strip() for side in inside.replace("||", "|").split("|")]
-    if len(sides) != 2 or not all(sides):
+    keyword, inside = parts
+    if "|" in top_characters(inside):
+        return list(read_bar(piece, keyword, inside))
+    if not keyword:  # brackets around a bar: (us(x | g))
+        return read_term(inside) if inside and len(signed_pieces(inside)) == 1 else None
+    if keyword in SMOOTHS:
+        return [read_smooth(piece, keyword, inside)]
+    if keyword == "vm":
+        raise FormulaError(f"'{piece}' is a group of levels: write the random term as '(1 | {piece})'.")
+    if "vm(" in squeeze(inside):
+        return [read_by_factor(piece, keyword, inside)]
+    if keyword in STRUCTURES and not _is_function(keyword):
+        raise FormulaError(f"'{piece}' needs a bar: write '{keyword}(effects | group)', as in '{keyword}(site | g)'.")
+    return None
+
+
+def read_bar(piece: str, keyword: str, inside: str) -> list[RandomTerm]:
+    """``structure(effects | group, option=value)``; ``(… | a/b)`` is two terms."""
+    sides = split_top(inside, "|")
+    independent = len(sides) == 3 and sides[1] == ""
+    if independent:
+        del sides[1]
+    if len(sides) != 2 or not all(side.strip() for side in sides):
         raise FormulaError(
             f"'{piece}' is not a random term: write '(effects | group)' with one bar, as in '(1 + x | g)'."
         )
-    if keyword is not None and keyword not in STRUCTURES:
-        raise FormulaError(
-            f"the covariance structure '{keyword}' in '{piece}' is not known. Known: {', '.join(sorted(STRUCTURES))}."
-        )
-    if keyword is not None and independent:
+    effects, (group_text, *option_texts) = sides[0].strip(), split_top(sides[1], ",")
+    if keyword and independent:
         raise FormulaError(f"'{piece}' names a structure and uses '||': use one of the two.")
-    effects, groups = sides[0], read_groups(sides[1])
-    simple = keyword is None and squeeze(effects) == "1"
+    options = read_options(piece, keyword, option_texts)
+    groups = read_groups(group_text.strip(), piece)
+    simple = not keyword and squeeze(effects) == "1"
     structure = keyword or ("id" if simple else "diag" if independent else "us")
-    nested = len(groups) > 1
+    if len(groups) > 1:  # nested: a/b
+        head, tail = inside[: inside.rindex("|") + 1] + " ", "".join(f", {o.strip()}" for o in option_texts)
+        names = [_named(g[0].label if simple else head + g[0].label + tail, keyword) for g in groups]
+    else:
+        names = [_named(group_text.strip() if simple else inside, keyword)]
+    short = _named(f"{effects} | {group_text.strip()}", keyword) if options else ""
     return [
-        RandomTerm(_name(inside, sides[1], keyword, simple, g, nested), effects, g, structure, keyword is not None)
-        for g in groups
+        RandomTerm(name, effects, first, structure, bool(keyword), options, tuple(more), short)
+        for name, (first, *more) in zip(names, groups, strict=True)
     ]
 
 
-def _name(inside: str, group: str, keyword: str | None, simple: bool, g: Group, nested: bool) -> str:
-    """The term as written; for a nested group ``a/b`` each of the terms it stands for."""
-    if simple:
-        return g.label if nested else group
-    if nested:
-        inside = inside[: inside.rindex("|") + 1] + " " + g.label
+def _named(inside: str, keyword: str) -> str:
     return f"{keyword}({inside})" if keyword else inside
 
 
-def read_groups(text: str) -> list[Group]:
-    """The right-hand side of a bar: ``g``, ``a:b``, ``a/b`` (two groups) or ``vm(factor, NAME)``."""
-    vm = re.fullmatch(r"\s*vm\s*\((.*)\)\s*", text)
-    if vm:
-        arguments = [a.strip() for a in split_top(vm[1], ",")]
+def read_by_factor(piece: str, keyword: str, inside: str) -> RandomTerm:
+    """``us(vm(animal, A) + vm(dam, A))``: an effect per factor over the levels they share."""
+    group_text, *option_texts = split_top(inside, ",")
+    options = read_options(piece, keyword, option_texts)
+    groups = overlaid(group_text, piece)
+    names = [g.label for g in groups]
+    if len(groups) < 2 or len(set(names)) < len(names):
+        raise FormulaError(
+            f"'{piece}' correlates the effects of several factors: give two or more that differ, as in"
+            f" '{keyword}(vm(animal, A) + vm(dam, A))'; for one factor write '(1 | vm(animal, A))'."
+        )
+    short = _named(group_text.strip(), keyword) if options else ""
+    return RandomTerm(_named(inside, keyword), "", groups[0], keyword, True, options, tuple(groups[1:]), short)
+
+
+def read_smooth(piece: str, function: str, inside: str) -> SmoothTerm:
+    """``spl(x, knots=20)`` or ``pspline(row, col, knots=(10, 10))``."""
+    arguments = [a.strip() for a in split_top(inside, ",") if a.strip()]
+    names = [a for a in arguments if "=" not in top_characters(a)]
+    example, wanted = SMOOTHS[function]
+    if len(names) != wanted:
+        raise FormulaError(f"'{piece}' takes {wanted} covariate(s), as in '{example}', not {len(names)}.")
+    options = read_values(piece, [a for a in arguments if a not in names], SMOOTH_OPTIONS, function)
+    return SmoothTerm(piece, function, tuple(variable(n, piece) for n in names), options)
+
+
+def read_options(piece: str, keyword: str, texts: list[str]) -> Options:
+    """The options of a structure, ``k=2``, checked against what it takes."""
+    if keyword and keyword not in STRUCTURES:
+        raise FormulaError(
+            f"the covariance structure '{keyword}' in '{piece}' is not known. Known: {', '.join(sorted(STRUCTURES))}."
+        )
+    if texts and not keyword:
+        raise FormulaError(f"'{piece}': the option '{texts[0].strip()}' needs a structure, as in 'fa(site | g, k=2)'.")
+    return read_values(piece, texts, getattr(STRUCTURES.get(keyword), "options", ()), keyword)
+
+
+def read_values(piece: str, texts: list[str], allowed: tuple[str, ...], keyword: str) -> Options:
+    """``name=value`` texts as (name, value); a value is a number, a tuple, or the name of something given."""
+    options: list[tuple[str, object]] = []
+    for text in texts:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not name or not value:
+            raise FormulaError(f"'{text.strip()}' in '{piece}' is not an option: write name=value, as in 'k=2'.")
+        if name not in allowed:
+            takes = f"It takes: {', '.join(allowed)}." if allowed else "It takes no options."
+            raise FormulaError(f"'{keyword}' has no option '{name}' ('{piece}'). {takes}")
+        if name in dict(options):
+            raise FormulaError(f"'{piece}' gives the option '{name}' twice.")
+        options.append((name, _value(value, piece)))
+    return tuple(options)
+
+
+def _value(text: str, piece: str) -> object:
+    if re.fullmatch(r"[^\W\d][\w.]*", text) and text not in ("True", "False", "None"):
+        return text
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise FormulaError(f"the value '{text}' in '{piece}' must be a number or a name.") from None
+
+
+def read_groups(text: str, piece: str) -> list[list[Group]]:
+    """The right-hand side of a bar, a list of factors for each term it stands for.
+
+    ``g``, ``a:b``, ``vm(factor, NAME)`` and ``f1 + 0.5*f2`` are one term, ``a/b`` two.
+    """
+    if len(signed_pieces(text)) > 1 or _coefficient(text)[1] != text:
+        return [overlaid(text, piece)]
+    parts = split_top(text, "/")
+    if len(parts) == 1:
+        return [[read_group(text)]]
+    if "vm(" in squeeze(text):
+        raise FormulaError(f"'{text}': vm(factor, NAME) cannot be nested; make the combination a column first.")
+    factors: tuple[str, ...] = ()
+    nested = []
+    for part in parts:
+        factors = factors + tuple(variable(v, text) for v in split_top(part, ":"))
+        nested.append([Group(factors)])
+    return nested
+
+
+def overlaid(text: str, piece: str) -> list[Group]:
+    """``vm(sire, A) + 0.5*vm(mgs, A)``: factors with coefficients over one set of levels."""
+    groups = []
+    for sign, summand in signed_pieces(text):
+        coefficient, rest = _coefficient(summand)
+        group = read_group(rest)
+        groups.append(Group(group.factors, group.relationship, -coefficient if sign == "-" else coefficient))
+    if len({g.relationship for g in groups}) > 1:
+        names = some(sorted({g.relationship or f"none ({g.label})" for g in groups}))
+        raise FormulaError(f"the factors of '{piece}' must share one relationship; it names {names}.")
+    if any(g.coefficient == 0.0 for g in groups):
+        raise FormulaError(f"a coefficient in '{piece}' is zero: leave that factor out.")
+    return groups
+
+
+def _coefficient(text: str) -> tuple[float, str]:
+    """The number in front of a factor and the factor."""
+    match = re.fullmatch(r"(?s)\s*(\d+\.?\d*|\.\d+)\s*\*(.*)", text)
+    return (float(match[1]), match[2].strip()) if match else (1.0, text)
+
+
+def read_group(text: str) -> Group:
+    """``g``, ``a:b`` or ``vm(factor, NAME)``."""
+    parts = call(text)
+    if parts and parts[0] == "vm":
+        arguments = [a.strip() for a in split_top(parts[1], ",")]
         if len(arguments) != 2 or not all(arguments):
             raise FormulaError(f"'{text}' must be vm(factor, NAME) with NAME a key of relationships=.")
-        return [Group((_variable(arguments[0], text),), arguments[1])]
+        return Group((variable(arguments[0], text),), arguments[1])
     if "vm(" in squeeze(text):
         raise FormulaError(
             f"'{text}': vm(factor, NAME) stands alone behind the bar; combinations with it are not supported."
         )
-    parts = split_top(text, "/")
-    groups: list[Group] = []
-    factors: tuple[str, ...] = ()
-    for part in parts:
-        factors = factors + tuple(_variable(v, text) for v in split_top(part, ":"))
-        groups.append(Group(factors))
-    return groups
+    return Group(tuple(variable(v, text) for v in split_top(text, ":")))
 
 
-def _variable(text: str, where: str) -> str:
-    name = text.strip()
-    if name.startswith("`") and name.endswith("`") and len(name) > 2:
-        return name[1:-1]
-    if not re.fullmatch(r"[^\W\d][\w.]*", name):
-        raise FormulaError(
-            f"'{name}' in '{where}' is not the name of a column. Make the factor a column of the data first"
-            " (or put `backticks` around a name with special characters)."
-        )
-    return name
+def _is_function(name: str) -> bool:
+    """Whether formulaic knows a function of this name, as it does exp() and cs()."""
+    from formulaic.transforms import TRANSFORMS
 
-
-def _top_characters(text: str) -> str:
-    return "".join(ch for _, ch, depth in scan(text) if depth == 0)
-
-
-def _is_one_bracket(piece: str) -> bool:
-    """Whether the last bracket of the piece closes its first one: '(a|b)' but not '(a) * (b)'."""
-    opened = piece.index("(")
-    inside = [p for p, _, depth in scan(piece) if depth == 0 and p > opened]
-    return inside == [len(piece) - 1]
+    return name in TRANSFORMS

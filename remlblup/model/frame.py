@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,13 @@ class Records:
 
     Attributes
     ----------
-    frame : DataFrame of the complete rows, index kept
+    frame : DataFrame of the complete rows, index kept; of several responses a row per record and trait
     dropped : mapping of column to the number of rows where it is missing
     n_dropped : rows set aside in all
-    used : columns the model reads
+    used : columns of the data the model reads
     weights : the weights column among them, if any
+    cells : of several responses the number of missing values in the rows used
+    source : the rows used as the user gave them, where `frame` differs; see `original`
     """
 
     frame: pd.DataFrame
@@ -29,6 +31,13 @@ class Records:
     n_dropped: int
     used: tuple[str, ...]
     weights: str | None = None
+    cells: dict[str, int] = field(default_factory=dict)
+    source: pd.DataFrame | None = None
+
+    @property
+    def original(self) -> pd.DataFrame:
+        """The rows used, as the user gave them: what a saved fit keeps."""
+        return self.frame if self.source is None else self.source
 
 
 def to_pandas(data: object) -> pd.DataFrame:
@@ -63,8 +72,16 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str], role: str, what
         raise DataError(f"{role} needs {some(absent)}: not a column of {what}. Columns: {some(frame.columns, 20)}.")
 
 
-def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, weights: str | None = None) -> Records:
-    """Set aside the rows where a used column is missing, or refuse them (``missing="error"``).
+def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, weights: str | None = None, *,
+                     optional: Iterable[str] = (), responses: Mapping[str, Sequence[str]] | None = None) -> Records:  # fmt: skip
+    """Set aside the rows where a needed column is missing, or refuse them (``missing="error"``).
+
+    Parameters
+    ----------
+    columns : columns that must hold a value
+    missing : "drop" or "error"
+    optional : further columns the model reads, in which a value may be missing
+    responses : of several responses the columns of each: one of them must have a value
 
     Raises
     ------
@@ -72,19 +89,25 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
         If there are missing values and `missing` is "error", or if no row is left.
     """
     choose("missing", missing, ("drop", "error"))
-    used = list(dict.fromkeys(columns))
+    responses = responses or {}
+    needed = list(dict.fromkeys(columns))
+    used = list(dict.fromkeys([*needed, *optional, *(c for own in responses.values() for c in own)]))
     if len(frame) == 0:
         raise DataError("the data have no rows.")
     if complex_columns := [c for c in used if frame[c].dtype.kind == "c"]:
         raise DataError(
             f"the column {some(complex_columns)} is complex: use its real and imaginary parts as two columns."
         )
-    absent = frame[used].isna()
-    dropped = {c: int(k) for c, k in absent.sum().items() if k}
-    if not dropped:
-        return Records(frame, {}, 0, tuple(used), weights)
-    counts = ", ".join(f"{c} ({k})" for c, k in dropped.items())
+    absent = frame[needed].isna()
+    empty = pd.DataFrame({name: frame[list(own)].isna().any(axis=1) for name, own in responses.items()})
+    if responses:
+        absent["all of " + ", ".join(responses)] = empty.all(axis=1)
     rows = absent.any(axis=1).to_numpy()
+    cells = {str(name): int(k) for name, k in empty[~rows].sum().items() if k} if responses else {}
+    dropped = {str(c): int(k) for c, k in absent.sum().items() if k}
+    if not dropped:
+        return Records(frame, {}, 0, tuple(used), weights, cells)
+    counts = ", ".join(f"{c} ({k})" for c, k in dropped.items())
     if missing == "error":
         raise DataError(
             f"missing values in {counts}; first rows concerned: {some(frame.index[rows])}."
@@ -92,7 +115,7 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
         )
     if rows.all():
         raise DataError(f"no rows are left after dropping missing values in {counts}.")
-    return Records(frame.loc[~rows], dropped, int(rows.sum()), tuple(used), weights)
+    return Records(frame.loc[~rows], dropped, int(rows.sum()), tuple(used), weights, cells)
 
 
 def numeric_column(frame: pd.DataFrame, column: str, role: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,24 +11,23 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import DataError, FormulaError, ModelError, OptionError, RelationshipError, some
-from remlblup.model.design import (
-    FixedDesign,
-    RandomDesign,
-    fixed_design,
-    fixed_from_formula,
-    materialize,
-    random_design,
-    required_columns,
-)
-from remlblup.model.formula import MixedFormula, parse_formula, squeeze
-from remlblup.model.frame import Records, complete_records, numeric_column, numeric_values, require_columns, to_pandas
+from remlblup.errors import DataError, ModelError, RelationshipError, some
+from remlblup.model.design import FixedDesign, RandomDesign, fixed_design, fixed_from_formula
+from remlblup.model.formula import parse_formula
+from remlblup.model.frame import Records, numeric_column, numeric_values, to_pandas
+from remlblup.model.given import Given, matrix_names
 from remlblup.model.parameters import RESIDUAL, Parameters, aliases_of
+from remlblup.model.random_terms import random_design, spellings, units_design
+from remlblup.model.records import check_names, stacked, usable_records
+from remlblup.model.residual import parse_residual, residual_structure
+from remlblup.model.response import check_varies
+from remlblup.model.scanner import squeeze
+from remlblup.model.smooth import smooth_designs
+from remlblup.model.terms import MixedFormula, RandomTerm, SmoothTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.coerce import coerce
 from remlblup.structure.base import ResidualStructure
 from remlblup.structure.identity import Identity
-from remlblup.structure.table import RESIDUALS, STRUCTURES
 from remlblup.structure.units import Units
 
 
@@ -46,6 +45,8 @@ class Specification:
     weights : (n,) known weights, all 1 without
     records : the data rows behind y (None for a model made from matrices)
     formula : the parsed formula (None for a model made from matrices)
+    residual_text : ``residual=`` as the user wrote it
+    matrices : the entries of ``relationships=`` used as ``matrix=NAME``
     """
 
     response: str
@@ -56,6 +57,13 @@ class Specification:
     weights: np.ndarray
     records: Records | None = field(default=None, repr=False)
     formula: MixedFormula | None = None
+    residual_text: str = "units"
+    matrices: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """The traits, in their order, where there are several; else empty."""
+        return self.formula.responses if self.formula is not None else ()
 
     @property
     def n(self) -> int:
@@ -83,75 +91,35 @@ class Specification:
 
 
 def _spellings(design: RandomDesign) -> list[str]:
-    """Other ways users write a term's name: with its brackets, or by its group alone."""
-    name, term = design.name, design.term
-    if term is None:
-        return [name]
-    group = f"vm({term.group.label},{term.group.relationship})" if term.group.relationship else term.group.label
-    return [f"({name})", f"1|{name}", f"(1|{name})", group, term.group.label]
+    """Other ways users write a term's name."""
+    return [design.name] if design.term is None else spellings(design.term)
 
 
 def from_formula(formula: str, data: object, relationships: Mapping[str, object] | None, residual: str,
                  weights: str | None, missing: str) -> Specification:  # fmt: skip
     """Read the formula, check the data against it, and build every matrix of the model."""
-    parsed = parse_formula(formula)
-    if any(term.key == RESIDUAL for term in parsed.random):
-        raise FormulaError("a random term cannot be named 'residual', the name of R: rename that column.")
+    parsed, residual_term = parse_formula(formula), parse_residual(residual)
+    check_names(parsed, residual_term)
     frame = to_pandas(data)
-    records = complete_records(frame, _used_columns(parsed, frame, weights), missing, weights)
-    rows = records.frame
-    y, name = _response(parsed.response, rows)
+    given = Given(relationships, matrix_names(parsed.random, residual_term.options))
+    records = usable_records(parsed, residual_term, frame, weights, missing)
+    y, rows, record = stacked(parsed, residual_term, records)
     w = _weights(rows, weights)
-    known = _relationships(relationships)
-    random = tuple(random_design(t, rows, known, STRUCTURES[t.structure]) for t in parsed.random)
-    spec = Specification(
-        name, y, fixed_from_formula(parsed.fixed, rows), random, _residual(residual, w), w, records, parsed
-    )
+    random = [d for t in parsed.random for d in _designs(t, rows, given)]
+    if residual_term.plus_units:
+        random.append(units_design(rows))
+    R = residual_structure(residual_term, rows, record, None if weights is None else w, given)
+    if rows is not records.frame:
+        records = replace(records, frame=rows, source=records.frame)
+    fixed = fixed_from_formula(parsed.fixed, rows)
+    spec = Specification(parsed.response.strip("`"), y, fixed, tuple(random), R, w, records, parsed,
+                         residual_term.text, given.matrices)  # fmt: skip
     check_estimable(spec)
     return spec
 
 
-def _used_columns(parsed: MixedFormula, frame: pd.DataFrame, weights: str | None) -> list[str]:
-    columns = [parsed.response] if parsed.response in frame.columns else _response_columns(parsed.response, frame)
-    require_columns(frame, columns, "the response")
-    fixed = required_columns(parsed.fixed, "the fixed part", frame)
-    columns += fixed
-    for term in parsed.random:
-        effects = (
-            []
-            if term.effects.strip() == "1"
-            else required_columns(term.effects, f"the effects of '{term.name}'", frame)
-        )
-        needed = [*term.group.factors, *effects]
-        require_columns(frame, needed, f"the random term '{term.name}'")
-        columns += needed
-    if weights is not None:
-        if not isinstance(weights, str):
-            raise OptionError(f"weights= takes the name of a column of the data, not {type(weights).__name__}.")
-        require_columns(frame, [weights], "weights=")
-        columns.append(weights)
-    return columns
-
-
-def _response_columns(response: str, frame: pd.DataFrame) -> list[str]:
-    if squeeze(response).startswith("c("):
-        raise FormulaError(
-            f"several responses at once ('{response}') are not available yet: fit one response at a time."
-        )
-    return required_columns(f"0 + {response}", "the response", frame)
-
-
-def _response(response: str, rows: pd.DataFrame) -> tuple[np.ndarray, str]:
-    """y as float64; a plain column, or an expression such as log(y)."""
-    name = response.strip("`")
-    if name in rows.columns:
-        y = numeric_column(rows, name, "response")
-    else:
-        matrix = materialize(f"0 + {response}", rows, "the response")
-        if matrix.shape[1] != 1:
-            raise DataError(f"the response '{response}' must be one numeric column; it gives {matrix.shape[1]}.")
-        y = numeric_values(pd.Series(np.asarray(matrix)[:, 0], index=rows.index), f"response '{response}'")
-    return y, name
+def _designs(term: RandomTerm | SmoothTerm, rows: pd.DataFrame, given: Given) -> list[RandomDesign]:
+    return smooth_designs(term, rows) if isinstance(term, SmoothTerm) else [random_design(term, rows, given)]
 
 
 def _weights(rows: pd.DataFrame, weights: str | None) -> np.ndarray:
@@ -163,20 +131,6 @@ def _weights(rows: pd.DataFrame, weights: str | None) -> np.ndarray:
             f"weights must be positive; '{weights}' is not in row(s) {some(rows.index[w <= 0])}: drop these rows."
         )
     return w
-
-
-def _relationships(given: Mapping[str, object] | None) -> dict[str, RelationshipBase]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise RelationshipError("relationships= must be a mapping of names, such as {'A': Pedigree(ids, sires, dams)}.")
-    return {str(name): coerce(str(name), value) for name, value in given.items()}
-
-
-def _residual(residual: str, weights: np.ndarray) -> ResidualStructure:
-    if residual != "units":
-        raise OptionError(f"residual={residual!r} is not available. Choose one of: {some(RESIDUALS)}.")
-    return Units(weights)
 
 
 def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, names: Sequence[str] | None,
@@ -269,5 +223,4 @@ def check_estimable(spec: Specification) -> None:
             f"no residual degrees of freedom: {spec.n} records and {spec.p} fixed effects."
             " Use fewer fixed effects or more records."
         )
-    if np.ptp(spec.y) == 0.0:
-        raise DataError(f"the response '{spec.response}' is constant ({spec.y[0]:g}): there is no variance to divide.")
+    check_varies(spec.y, None if spec.records is None else spec.records.frame, spec.responses, spec.response)

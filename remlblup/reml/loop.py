@@ -83,7 +83,8 @@ class Loop:
         self.equations, self.options, self.report = equations, options, report
         variance = residual_variance(equations)
         parameters = equations.spec.parameters
-        lower, upper = bounds(parameters, options.constrain, FLOOR * variance)
+        squares = equations.y[: equations.spec.n] ** 2
+        lower, upper = bounds(parameters, options.constrain, FLOOR * parameters.residual.start(variance, squares))
         fixed = zero_covariances(equations, fixed)
         held = ~np.isnan(fixed)
         self.space = Space(equations, held, lower, upper, unit_matrices(equations, variance), options.constrain)
@@ -133,7 +134,12 @@ class Loop:
         while True:
             checks = self.check(point)
             if all(c.passed for c in checks):
-                break
+                escaped = self.escape(point)
+                if escaped is None:
+                    break
+                self.record("escape", escaped, point, 0)
+                point = escaped
+                continue
             if len(self.iterations) > self.limit:
                 break
             accepted = self.advance(point)
@@ -149,6 +155,17 @@ class Loop:
                 checks = self.check(point)
                 break
         return self.verdict(point, checks, stopped)
+
+    def escape(self, point: Point) -> Point | None:
+        """A better point with a column of zero loadings filled in: there the score is zero whether or not ℓ is largest."""
+        for _, mask in self.space.empty_columns(point.theta):
+            for size in (0.3, 0.03):
+                theta = point.theta.copy()
+                theta[mask] = size * self.space.sizes[mask]
+                value, solution = self.loglik(theta)
+                if solution is not None and value > point.loglik + 1e-8 * (1.0 + abs(point.loglik)):
+                    return self.point(theta, value, solution)
+        return None
 
     def stalled(self) -> bool:
         """Three steps within rounding of ℓ that brought the gradient no lower."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,10 @@ from remlblup.model.parameters import Parameters
 from remlblup.reml.chart import SNAP, Chart
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array
+
+
+# A column of loadings below this, each in units of its own, counts as zero.
+EMPTY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,35 @@ class Space:
         parameters = self.equations.spec.parameters
         out = np.ones(parameters.size)
         for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
-            out[place] = np.where(np.isfinite(structure.upper), 1.0, structure.project(unit))
+            of_unit = structure.project(unit)
+            loadings = structure.factor_derivatives(of_unit)
+            if loadings is not None:
+                out[place] = np.einsum("pia,i->p", np.abs(loadings), np.sqrt(np.diag(unit)))
+            else:
+                out[place] = np.where(np.isfinite(structure.upper), 1.0, of_unit)
         return out
+
+    @cached_property
+    def loadings(self) -> np.ndarray:
+        """(n_parameters,) True for the parameters of structures written in Λ itself: Σ is flat where they are zero."""
+        parameters = self.equations.spec.parameters
+        mask = np.zeros(parameters.size, dtype=bool)
+        for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
+            mask[place] = structure.factor_derivatives(structure.project(unit)) is not None
+        return mask
+
+    def empty_columns(self, theta: Array) -> Iterator[tuple[int, Array]]:
+        """(term, (n_parameters,) mask of its loadings) of every column of a Λ written as such that is zero."""
+        parameters = self.equations.spec.parameters
+        for k, (structure, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
+            derivatives = structure.factor_derivatives(theta[place]) if self.loadings[place].any() else None
+            if derivatives is None:
+                continue
+            for a in range(structure.n_factors):
+                mask = np.zeros(len(theta), dtype=bool)
+                mask[place] = np.any(derivatives[:, :, a] != 0.0, axis=1)
+                if np.all(np.abs(theta[mask]) < EMPTY * self.sizes[mask]) and not self.held[mask].any():
+                    yield k, mask
 
     @cached_property
     def cones(self) -> list[tuple[int, slice]]:
@@ -172,14 +204,15 @@ class Space:
         return mask & ~self.held
 
 
-def bounds(parameters: Parameters, constrain: bool, floor: float) -> tuple[Array, Array]:
-    """Bounds of θ: those of the structures, or without constraints only those of correlations.
+def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array, Array]:
+    """Bounds of θ: those of the structures; without constraints those of structures linear in θ fall away.
 
-    The variances of R stay above `floor`.
+    The variances of R stay above `floor` (n_parameters of R,).
     """
-    lower, upper = parameters.lower.copy(), parameters.upper
+    lower, upper = parameters.lower.copy(), parameters.upper.copy()
     place, residual = parameters.slices[-1], parameters.residual
-    if not constrain:
-        lower[np.isinf(upper)] = -np.inf
+    for structure, of_term in zip(parameters.structures, parameters.slices, strict=False):
+        if not constrain and structure.linear:
+            lower[of_term], upper[of_term] = -np.inf, np.inf
     lower[place] = np.where((residual.lower == 0.0) & np.isinf(residual.upper), floor, residual.lower)
     return lower, upper

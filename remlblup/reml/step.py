@@ -97,6 +97,8 @@ class Newton:
         n = len(point.theta)
         free = ~(space.held | space.pinned(point))
         free &= np.diag(information) > 0
+        if space.loadings.any():  # the likelihood is flat in a loading of zero: no step is to be had from it
+            free &= ~space.loadings | (np.diag(information) * space.sizes**2 > 1e-9)
         return cls(np.eye(n), point.gradient, information, free, {}, np.arange(n), point.theta)
 
     def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:

@@ -158,7 +158,7 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
     try:
         factor = np.linalg.cholesky(sigma)
         if np.all(np.diag(factor) ** 2 > SINGULAR * np.diag(sigma)):
-            return factor, np.ones(t)
+            return np.asarray(factor, float), np.ones(t)
     except np.linalg.LinAlgError:
         pass
     factor = np.zeros((t, t))
@@ -213,6 +213,11 @@ class ResidualStructure(ABC):
         return np.full(self.n_parameters, np.inf)
 
     @property
+    def size(self) -> int:
+        """Order of R: records and cells filled in."""
+        return self.pattern.n
+
+    @property
     def n_parameters(self) -> int:
         """Length of φ."""
         return len(self.names)
@@ -263,6 +268,10 @@ class ResidualStructure(ABC):
         For a structure over traits or times within units one entry "", for one matrix per trial
         an entry each; empty where R is a matter of scalars.
         """
+        return {}
+
+    def matrix_derivatives(self, phi: Array) -> dict[str, Array]:
+        """∂Σ/∂φ (n_parameters, t, t) of each of `matrices`."""
         return {}
 
     def precision(self, phi: Array, v: Array) -> Array:

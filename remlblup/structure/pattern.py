@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.integer[Any]]
 
 
 class Pattern:
@@ -28,14 +30,14 @@ class Pattern:
     n_coefficients : int
     """
 
-    def __init__(self, n: int, rows: Array, columns: Array, coefficient: Array, value: Array, n_coefficients: int):
+    def __init__(self, n: int, rows: Index, columns: Index, coefficient: Index, value: Array, n_coefficients: int):
         self.n, self.n_coefficients = n, n_coefficients
         self.rows, self.columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
         self.coefficient = np.asarray(coefficient, np.int64)
         self.value = np.asarray(value, np.float64)
 
     @classmethod
-    def diagonal(cls, coefficient: Array, value: Array, n_coefficients: int) -> Pattern:
+    def diagonal(cls, coefficient: Index, value: Array, n_coefficients: int) -> Pattern:
         """A diagonal R⁻¹: one entry per record."""
         index = np.arange(len(value))
         return cls(len(value), index, index, coefficient, value, n_coefficients)
@@ -55,13 +57,25 @@ class Pattern:
         """Values of the entries at coefficients ρ, shape (nnz,)."""
         return self.value * rho[self.coefficient]
 
-    def matrix(self, rho: Array) -> sp.csr_array:
-        """Σ_r ρ_r D_r, both triangles, shape (n, n)."""
-        entries = self.entries(rho)
-        below = self.rows != self.columns
+    @cached_property
+    def _layout(self) -> tuple[Index, Index, Index, Index]:
+        """Both triangles by rows (CSR): row pointers, columns, and the entry and the place of each contribution."""
+        below = np.flatnonzero(self.rows != self.columns)
         rows = np.concatenate([self.rows, self.columns[below]])
         columns = np.concatenate([self.columns, self.rows[below]])
-        return sp.csr_array((np.concatenate([entries, entries[below]]), (rows, columns)), shape=(self.n, self.n))
+        key = rows * self.n + columns
+        order = np.argsort(key)
+        new = np.diff(key[order], prepend=-1) != 0
+        first = order[new]
+        pointers = np.concatenate([[0], np.cumsum(np.bincount(rows[first], minlength=self.n))])
+        entry = np.concatenate([np.arange(len(self.rows)), below])[order]
+        return pointers, columns[first], entry, np.cumsum(new) - 1
+
+    def matrix(self, rho: Array) -> sp.csr_array:
+        """Σ_r ρ_r D_r, both triangles, shape (n, n)."""
+        pointers, columns, entry, place = self._layout
+        data = np.bincount(place, self.entries(rho)[entry], len(columns))
+        return sp.csr_array((data, columns, pointers), shape=(self.n, self.n))
 
     def times(self, rho: Array, v: Array) -> Array:
         """Σ_r ρ_r D_r v for v of shape (n,) or (n, k)."""
@@ -73,4 +87,4 @@ class Pattern:
     def moments(self, v: Array) -> Array:
         """v'D_r v of every r, for v (n,); shape (n_coefficients,)."""
         weights = self._twice * v[self.rows] * v[self.columns]
-        return np.bincount(self.coefficient, weights, self.n_coefficients)
+        return np.asarray(np.bincount(self.coefficient, weights, self.n_coefficients), np.float64)

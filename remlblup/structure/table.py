@@ -2,12 +2,85 @@
 
 from __future__ import annotations
 
+import inspect
+import keyword as python
+
+from remlblup.errors import OptionError
 from remlblup.structure.base import Structure
+from remlblup.structure.check import check_structure
+from remlblup.structure.compound_symmetry import (
+    CompoundSymmetry,
+    CorrelationHeterogeneous,
+    HeterogeneousCompoundSymmetry,
+)
 from remlblup.structure.diagonal import Diagonal
+from remlblup.structure.factor_analytic import FactorAnalytic
+from remlblup.structure.general_correlation import GeneralCorrelation, HeterogeneousGeneralCorrelation
 from remlblup.structure.identity import Identity
+from remlblup.structure.known import Known
+from remlblup.structure.power import Autoregressive, Exponential, HeterogeneousAutoregressive
+from remlblup.structure.reduced_rank import ReducedRank
+from remlblup.structure.toeplitz import Toeplitz
 from remlblup.structure.unstructured import Unstructured
 
-STRUCTURES: dict[str, type[Structure]] = {cls.keyword: cls for cls in (Identity, Diagonal, Unstructured)}
+STRUCTURES: dict[str, type[Structure]] = {
+    cls.keyword: cls
+    for cls in (
+        Identity,
+        Diagonal,
+        Unstructured,
+        CompoundSymmetry,
+        HeterogeneousCompoundSymmetry,
+        CorrelationHeterogeneous,
+        Autoregressive,
+        HeterogeneousAutoregressive,
+        Exponential,
+        Toeplitz,
+        GeneralCorrelation,
+        HeterogeneousGeneralCorrelation,
+        FactorAnalytic,
+        ReducedRank,
+        Known,
+    )
+}
 
 # Residual structures are listed here as they are written in `residual=`.
 RESIDUALS = ("units",)
+
+# Words of the formula that a structure of a user cannot take.
+RESERVED = frozenset(STRUCTURES) | {"vm", "leg", "bs", "spl", "spl2", "units", "residual", "trait", "c", "C"}
+
+
+def register_structure(cls: type[Structure], **options: object) -> type[Structure]:
+    """Make a covariance structure of your own known to the formula, as ``keyword(effects | group)``.
+
+    The structure is tried first over three effects at 0, 1 and 2.5: sizes, bounds, derivatives against
+    finite differences, `project` and the factor. A second class of the same keyword replaces the first.
+
+    Parameters
+    ----------
+    cls : subclass of `Structure` with a `keyword`
+    **options
+        Values for that trial of options without a default.
+
+    Returns
+    -------
+    cls, so that this serves as a decorator.
+
+    Raises
+    ------
+    OptionError
+        If the class is no structure, its keyword is taken, or the trial finds a mistake.
+    """
+    if not (inspect.isclass(cls) and issubclass(cls, Structure)):
+        raise OptionError(f"register_structure takes a subclass of Structure, not {cls!r}.")
+    word = getattr(cls, "keyword", None)
+    if not isinstance(word, str) or not word.isidentifier() or python.iskeyword(word):
+        raise OptionError(
+            f"{cls.__name__}.keyword must be the name to write in a formula, such as keyword = 'matern'; it is {word!r}."
+        )
+    if word in RESERVED:
+        raise OptionError(f"the keyword '{word}' of {cls.__name__} is a word of remlblup's own: choose another one.")
+    check_structure(cls, options)
+    STRUCTURES[word] = cls
+    return cls

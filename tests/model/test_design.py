@@ -257,7 +257,8 @@ def test_relationship_levels_without_records_have_empty_columns():
         ("y ~ (1 | one)", ModelError, "one"),
         ("a ~ x", DataError, "'a'"),
         ("y ~ x +* a", FormulaError, r"x"),
-        ("c(y, x) ~ a", FormulaError, r"c\(y, x\)"),
+        ("c(y, a) ~ x", DataError, "'a' holds text"),
+        ("c(y, nowhere) ~ a", DataError, "nowhere"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*invalid value:RuntimeWarning")

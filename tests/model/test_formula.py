@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from remlblup.errors import FormulaError
-from remlblup.model.formula import Group, parse_formula
+from remlblup.model.formula import Group, RandomTerm, SmoothTerm, parse_formula
 
 
-def only(text: str):
+def only(text: str) -> RandomTerm | SmoothTerm:
     (term,) = parse_formula(f"y ~ x + {text}").random
     return term
 
@@ -44,6 +44,68 @@ def test_one_random_term(text, name, effects, factors, relationship, structure):
     term = only(text)
     assert (term.name, term.effects, term.structure) == (name, effects, structure)
     assert term.group == Group(factors, relationship)
+
+
+@pytest.mark.parametrize(
+    ("text", "effects", "structure", "options", "short"),
+    [
+        ("fa(site | vm(geno, G), k=2)", "site", "fa", (("k", 2),), "fa(site | vm(geno, G))"),
+        ("rr( site | g ,k = 3 )", "site", "rr", (("k", 3),), "rr(site | g)"),
+        ("known(trait | g, matrix=S)", "trait", "known", (("matrix", "S"),), "known(trait | g)"),
+        ("us(leg(age, 2) | vm(animal, A))", "leg(age, 2)", "us", (), ""),
+        ("us(trait | g)", "trait", "us", (), ""),
+    ],
+)
+def test_options_of_a_structure(text, effects, structure, options, short):
+    term = only(text)
+    assert (term.effects, term.structure, term.options, term.short) == (effects, structure, options, short)
+
+
+def test_nested_terms_keep_their_options():
+    assert [t.name for t in parse_formula("y ~ fa(site | a/b, k=1)").random] == ["fa(site | a, k=1)", "fa(site | a:b, k=1)"]
+
+
+def test_factors_laid_over_each_other():
+    term = only("(1 | vm(sire, A) + 0.5*vm(mgs, A))")
+    assert term.name == "vm(sire, A) + 0.5*vm(mgs, A)"
+    assert term.groups == (Group(("sire",), "A"), Group(("mgs",), "A", 0.5))
+    assert (term.structure, term.by_factor) == ("id", False)
+    assert only("(1 | g1 + g2)").groups == (Group(("g1",)), Group(("g2",)))
+    assert only("(1 | g1 - .25 * g2)").groups[1].coefficient == -0.25
+
+
+@pytest.mark.parametrize("structure", ["us", "diag", "cs"])
+def test_correlated_effects_of_two_factors(structure):
+    text = f"{structure}(vm(animal, A) + vm(dam, A))"
+    term = only(text)
+    assert term.by_factor
+    assert (term.name, term.structure, term.groups) == (text, structure, (Group(("animal",), "A"), Group(("dam",), "A")))
+
+
+def test_smooth_terms():
+    assert only("spl(x)") == SmoothTerm("spl(x)", "spl", ("x",))
+    assert only("spl(x, knots=20)").options == (("knots", 20),)
+    parsed = parse_formula("y ~ z + pspline(row, `col no`, knots=(8, 10))")
+    assert parsed.random[0].variables == ("row", "col no")
+    assert parsed.random[0].options == (("knots", (8, 10)),)
+    assert parsed.fixed == "z + row + `col no` + row:`col no`"
+
+
+def test_functions_that_share_a_structures_name_stay_in_the_fixed_part():
+    assert parse_formula("y ~ exp(x) + cs(z, df=4) + (1 | g)").fixed == "exp(x) + cs(z, df=4)"
+
+
+@pytest.mark.parametrize(
+    ("text", "responses"),
+    [
+        ("y", ()),
+        ("log(y)", ()),
+        ("c(a, b)", ("a", "b")),
+        ("c( `odd name` ,log(b), d)", ("odd name", "log(b)", "d")),
+    ],
+)
+def test_responses(text, responses):
+    assert parse_formula(f"{text} ~ x").responses == responses
 
 
 def test_nested_factors_are_two_terms():
@@ -124,6 +186,26 @@ def test_line_breaks_are_white_space():
         ("y ~ (1 | 2g)", "2g"),
         ("y ~ x + + (1 | g)", r"\+"),
         ("y ~ x +", r"\+"),
+        ("y ~ us(site | g, k=2)", "'us' has no option 'k'.*no options"),
+        ("y ~ fa(site | g, rank=2)", "'fa' has no option 'rank'.*It takes: k"),
+        ("y ~ fa(site | g, 2)", "'2'.*name=value"),
+        ("y ~ fa(site | g, k=1, k=2)", "'k' twice"),
+        ("y ~ fa(site | g, k=2+)", "'2\\+' in"),
+        ("y ~ (1 | g, k=2)", "'k=2' needs a structure"),
+        ("y ~ us(site)", r"'us\(site\)' needs a bar"),
+        ("y ~ us(vm(animal, A))", "two or more"),
+        ("y ~ us(vm(animal, A) + vm(animal, A))", "that differ"),
+        ("y ~ us(vm(animal, A) + vm(dam, B))", "share one relationship.*'A', 'B'"),
+        ("y ~ us(vm(animal, A) + dam)", "share one relationship.*none"),
+        ("y ~ vm(animal, A)", r"\(1 \| vm\(animal, A\)\)"),
+        ("y ~ (1 | vm(animal, A)/b)", "nested"),
+        ("y ~ (1 | g1 + 0*g2)", "zero"),
+        ("y ~ spl(x, z)", r"takes 1 covariate.*not 2"),
+        ("y ~ pspline(row)", r"takes 2 covariate.*not 1"),
+        ("y ~ spl(x, df=3)", "'spl' has no option 'df'"),
+        ("y ~ spl(x) + spl(x)", "more than once"),
+        ("c(a) ~ x", r"c\(a\).*two responses"),
+        ("c(a, a) ~ x", "twice"),
     ],
 )
 def test_a_formula_that_cannot_be_read_says_where(formula, culprit):

@@ -1,0 +1,153 @@
+"""What stands in front of the bar: the effects of a random term and their covariates in each record."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import DataError, FormulaError, ModelError, some
+from remlblup.model.grouping import factorize
+from remlblup.model.scanner import signed_pieces
+from remlblup.model.terms import RandomTerm
+from remlblup.model.wilkinson import as_values, materialize, model_matrix
+from remlblup.relationship.labels import match
+from remlblup.structure.base import Array
+from remlblup.structure.table import STRUCTURES
+
+
+class Effects(Protocol):
+    """The t effects of a term.
+
+    Attributes
+    ----------
+    names : one per effect
+    positions : (t,) where the effects lie on a line, None without
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def positions(self) -> Array | None: ...
+
+    def values(self, frame: pd.DataFrame) -> Array:
+        """Covariates of the effects in the records of `frame`, shape (n, t)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ones:
+    """Effects without covariates: the intercept of ``(1 | g)``, or one effect per factor."""
+
+    names: tuple[str, ...] = ("Intercept",)
+    positions: Array | None = None
+
+    def values(self, frame: pd.DataFrame) -> Array:
+        return np.ones((len(frame), len(self.names)))
+
+
+@dataclass(frozen=True)
+class Levels:
+    """One effect per level of a variable: ``us(trait | g)``, ``ar1(time | g)``."""
+
+    variable: str
+    labels: tuple[object, ...]
+    positions: Array | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"{self.variable}[{level}]" for level in self.labels)
+
+    def values(self, frame: pd.DataFrame) -> Array:
+        codes = np.asarray(match(self.labels, frame[self.variable]))
+        if np.any(codes < 0):
+            unknown = list(dict.fromkeys(map(str, frame[self.variable][codes < 0])))
+            raise DataError(
+                f"'{self.variable}' has levels that were not in the data of the fit: {some(unknown)}."
+                f" Known: {some(map(str, self.labels))}."
+            )
+        values = np.zeros((len(frame), len(self.labels)))
+        values[np.arange(len(frame)), codes] = 1.0
+        return values
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """Effects of any formula, ``1 + x``, ``leg(age, 2)``; `spec` is formulaic's memory of their coding."""
+
+    spec: Any
+    names: tuple[str, ...]
+    positions: Array | None = None
+
+    def values(self, frame: pd.DataFrame) -> Array:
+        return as_values(model_matrix(self.spec, frame, output="numpy"))
+
+
+def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
+    """The effects of a term and their covariates (n, t) in the records."""
+    if term.by_factor:
+        ones = Ones(tuple(g.label for g in term.groups))
+        return ones, ones.values(frame)
+    if term.effects.strip() == "1" and not term.named:
+        intercept = Ones()
+        return intercept, intercept.values(frame)
+    name = term.effects.strip().strip("`")
+    ordered = STRUCTURES[term.structure].ordered
+    bare = name in frame.columns
+    if term.named and bare and (ordered or frame[name].dtype.kind not in "iufc"):
+        levels = levels_of(name, frame, ordered)
+        return levels, levels.values(frame)
+    if ordered:
+        raise FormulaError(
+            f"'{term.name}': the structure '{term.structure}' is over the levels of one variable in their order, as in"
+            f" '{term.structure}(time | g)'; '{term.effects}' is not a column of the data."
+        )
+    return covariates_of(term, frame)
+
+
+def levels_of(variable: str, frame: pd.DataFrame, ordered: bool) -> Levels:
+    """An effect per level; for an ordered structure with the numbers themselves as positions."""
+    labels = factorize(frame[variable])[1]
+    positions = None
+    if ordered:
+        try:
+            positions = np.asarray(labels, dtype=np.float64)
+        except (TypeError, ValueError):
+            positions = None
+    return Levels(variable, tuple(labels.tolist()), positions)
+
+
+def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
+    """Effects through formulaic, checked."""
+    matrix = materialize(implicit_intercept(term.effects), frame, f"the effects of '{term.name}'")
+    values = as_values(matrix)
+    names = tuple(matrix.model_spec.column_names)
+    if not names:
+        raise FormulaError(f"the random term '{term.name}' has no effect in front of the bar.")
+    if not np.all(np.isfinite(values)):
+        raise DataError(f"the effects of '{term.name}' have infinite or undefined values.")
+    check_nonzero(term, names, values)
+    return Covariates(matrix.model_spec, short_names(names)), values
+
+
+def check_nonzero(term: RandomTerm, names: tuple[str, ...], values: Array) -> None:
+    """Refuse effects that are in no record."""
+    zero = [n for n, k in zip(names, np.any(values != 0, axis=0), strict=True) if not k]
+    if zero:
+        raise ModelError(f"in '{term.name}' the effect {some(zero)} is zero in every record: drop it.")
+
+
+def implicit_intercept(effects: str) -> str:
+    """Effects with leg(), whose first column is the constant, have no intercept unless it is written."""
+    has_leg = re.search(r"(?<![\w.])leg\s*\(", effects) is not None
+    written = any(piece in ("0", "1") for _, piece in signed_pieces(effects))
+    return f"0 + {effects}" if has_leg and not written else effects
+
+
+def short_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """``leg1`` for ``leg(age, 2)[leg1]`` where no two effects would be called alike."""
+    short = tuple(re.sub(r"leg\([^()]*\)\[(leg\d+)\]", r"\1", name) for name in names)
+    return short if len(set(short)) == len(names) else names

@@ -1,0 +1,59 @@
+"""What the user gives by name in ``relationships=``: relationships of levels, and matrices over effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import scipy.sparse as sp
+
+from remlblup.errors import RelationshipError, some
+from remlblup.model.terms import Options, RandomTerm, SmoothTerm
+from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.coerce import coerce
+
+
+class Given:
+    """The entries of ``relationships=``, each read when a term names it.
+
+    Parameters
+    ----------
+    entries : the mapping as given
+    matrices : names that the formula uses as ``matrix=NAME``, which need not be relationships
+    """
+
+    def __init__(self, entries: Mapping[str, object] | None, matrices: set[str] | None = None):
+        if entries is not None and not isinstance(entries, Mapping):
+            raise RelationshipError(
+                "relationships= must be a mapping of names, such as {'A': Pedigree(ids, sires, dams)}."
+            )
+        self.entries = {str(name): value for name, value in (entries or {}).items()}
+        self.matrices = {n: self.entries[n] for n in matrices or () if n in self.entries}
+        self._known: dict[str, RelationshipBase] = {}
+
+    def relationship(self, name: str, where: str) -> RelationshipBase:
+        """The relationship of ``vm(factor, name)``."""
+        if name not in self._known:
+            self._require(name, where, "Pedigree or matrix")
+            self._known[name] = coerce(name, self.entries[name])
+        return self._known[name]
+
+    def matrix(self, name: object, where: str) -> object:
+        """The entry that ``matrix=name`` stands for."""
+        if not isinstance(name, str):
+            raise RelationshipError(f"'{where}': matrix= takes the name of an entry of relationships=, not {name!r}.")
+        self._require(name, where, "matrix")
+        value = self.entries[name]
+        return sp.csr_array(value).toarray() if sp.issparse(value) else value
+
+    def _require(self, name: str, where: str, what: str) -> None:
+        if name not in self.entries:
+            known = f" Given: {some(self.entries)}." if self.entries else " None was given."
+            raise RelationshipError(
+                f"'{where}' needs the relationship '{name}': pass relationships={{'{name}': {what}}}.{known}"
+            )
+
+
+def matrix_names(terms: Sequence[RandomTerm | SmoothTerm], options: Options = ()) -> set[str]:
+    """The names used as ``matrix=NAME`` in a formula, and in the options of the residual."""
+    every = [*options, *(option for term in terms for option in term.options)]
+    return {str(value) for option, value in every if option == "matrix"}

@@ -1,0 +1,137 @@
+"""Random terms: from the formula and the data to Z, Σ and K, and the rows of Z of new records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from remlblup.errors import RemlBlupError
+from remlblup.model.design import RandomDesign, incidence
+from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
+from remlblup.model.given import Given
+from remlblup.model.grouping import UNITS, group_keys, grouped, unknown_parents
+from remlblup.model.terms import Group, Options, RandomTerm
+from remlblup.relationship.base import IdentityRelationship
+from remlblup.relationship.labels import match
+from remlblup.structure.base import Array, Structure
+from remlblup.structure.identity import Identity
+from remlblup.structure.table import STRUCTURES
+
+
+def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> RandomDesign:
+    """Z_i, Σ and K of one term of the formula.
+
+    Raises
+    ------
+    RelationshipError
+        If ``vm(factor, NAME)`` names no relationship, or the relationship lacks levels.
+    ModelError
+        If a factor has a single level, or an effect is in no record.
+    """
+    name = term.group.relationship
+    relationship, codes = grouped(term, frame, None if name is None else given.relationship(name, term.name))
+    effects, values = effects_of(term, frame)
+    loads = [load * (code >= 0)[:, None] for load, code in zip(loadings(term, values), codes, strict=True)]
+    check_nonzero(term, effects.names, np.sum([np.abs(load) for load in loads], axis=0))
+    structure = make_structure(term.structure, effects, term.options, given, term.name)
+    moments = np.sum([load.T @ load for load in loads], axis=0) / len(frame)
+    return RandomDesign(
+        term.name, structure, relationship, columns_of(codes, loads, relationship.size), moments, term, effects
+    )
+
+
+def units_design(frame: pd.DataFrame) -> RandomDesign:
+    """``+ units``: an independent effect of every record, levels by the column `units`."""
+    term = RandomTerm(UNITS, "1", Group((UNITS,)), "id")
+    Z = sp.csr_array(sp.eye_array(len(frame), format="csr"))
+    effects = Ones()
+    labels = IdentityRelationship(frame[UNITS].to_numpy())
+    return RandomDesign(UNITS, Identity(effects.names), labels, (Z,), np.ones((1, 1)), term, effects)
+
+
+def loadings(term: RandomTerm, values: Array) -> list[Array]:
+    """For each factor of the term the (n, t) weights of the effects of its level in the records."""
+    if term.by_factor:
+        return [g.coefficient * values * (np.arange(values.shape[1]) == i) for i, g in enumerate(term.groups)]
+    return [values if g.coefficient == 1.0 else g.coefficient * values for g in term.groups]
+
+
+def columns_of(codes: Sequence[Array], loads: Sequence[Array], q: int) -> tuple[sp.csr_array, ...]:
+    """Z_i = Σ over factors of the incidence of their levels times the weight of effect i."""
+    columns = []
+    for i in range(loads[0].shape[1]):
+        Z = incidence(codes[0], q, loads[0][:, i])
+        for code, load in zip(codes[1:], loads[1:], strict=True):
+            Z = sp.csr_array(Z + incidence(code, q, load[:, i]))
+        columns.append(Z)
+    return tuple(columns)
+
+
+def make_structure(keyword: str, effects: Effects, options: Options, given: Given, where: str) -> Structure:
+    """Σ over the effects, its options resolved; errors say which term they are about."""
+    resolved = {n: given.matrix(value, where) if n == "matrix" else value for n, value in options}
+    cls = STRUCTURES[keyword]
+    try:
+        if effects.positions is None and not resolved:
+            return cls(effects.names)
+        return cls(effects.names, effects.positions, **resolved)
+    except RemlBlupError as error:
+        raise type(error)(f"in '{where}': {error}") from None
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Z of a term for new records.
+
+    Attributes
+    ----------
+    columns : t CSR matrices (n, q), zero where the level is not in the model
+    unknown : the levels that are not in the model
+    loads : for each factor the (n, t) weights of the effects of such levels
+    """
+
+    columns: tuple[sp.csr_array, ...]
+    unknown: tuple[str, ...]
+    loads: tuple[Array, ...]
+
+    def prior(self, sigma: Array) -> Array:
+        """Variance that levels not in the model add to each record, (n,)."""
+        parts = [np.einsum("ni,ij,nj->n", load, sigma, load) for load in self.loads]
+        return np.asarray(sum(parts, np.zeros(self.columns[0].shape[0])))
+
+
+def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
+    """Rows of Z for new records; a record without `units` is a unit of its own, new to the model."""
+    term, labels = design.term, design.relationship.labels
+    assert term is not None and design.spec is not None
+    effects: Effects = design.spec
+    codes, outside, unknown = [], [], []
+    for position, group in enumerate(term.groups):
+        if group.factors == (UNITS,) and UNITS not in frame.columns:
+            codes.append(np.full(len(frame), -1))
+            outside.append(np.ones(len(frame), dtype=bool))
+            continue
+        keys = group_keys(group, frame)
+        code = np.asarray(match(labels, keys))
+        absent = unknown_parents(keys, labels) if position else np.zeros(len(frame), dtype=bool)
+        codes.append(np.where(absent, -1, code))
+        outside.append((code < 0) & ~absent)
+        unknown += list(map(str, keys[outside[-1]]))
+    loads = loadings(term, effects.values(frame))
+    inside = [load * (code >= 0)[:, None] for load, code in zip(loads, codes, strict=True)]
+    beyond = tuple(load * out[:, None] for load, out in zip(loads, outside, strict=True))
+    return NewRows(columns_of(codes, inside, design.q), tuple(dict.fromkeys(unknown)), beyond)
+
+
+def spellings(term: RandomTerm) -> list[str]:
+    """Other ways users write a term's name: with its brackets, without its options, or by its group alone."""
+    names = [term.name, term.short] if term.short else [term.name]
+    out = [text for name in names for text in (name, f"({name})", f"1|{name}", f"(1|{name})")]
+    if not term.more:
+        label, known = term.group.label, term.group.relationship
+        out += [f"vm({label},{known})" if known else label, label]
+    return out

@@ -1,0 +1,113 @@
+"""The records of a model: which columns the formula needs, which rows can be used, and how they are stacked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import DataError, FormulaError, OptionError
+from remlblup.model.frame import Records, complete_records, require_columns
+from remlblup.model.grouping import UNITS
+from remlblup.model.parameters import RESIDUAL
+from remlblup.model.residual import ResidualTerm
+from remlblup.model.response import TRAIT, check_no_trait, response_columns, response_values, stack, with_units
+from remlblup.model.terms import MixedFormula, RandomTerm, SmoothTerm
+from remlblup.model.wilkinson import required_columns
+from remlblup.relationship.labels import tidy
+
+
+def check_names(parsed: MixedFormula, residual: ResidualTerm) -> None:
+    """Refuse random terms whose name means something else."""
+    keys = [term.key for term in parsed.random]
+    if RESIDUAL in keys:
+        raise FormulaError("a random term cannot be named 'residual', the name of R: rename that column.")
+    if residual.plus_units and UNITS in keys:
+        raise FormulaError(f"'(1 | units)' and residual={residual.text!r} both add the units: keep one of them.")
+    if residual.plus_units and parsed.responses:
+        raise OptionError(
+            f"residual={residual.text!r}: with several responses write the independent part as a random term with a"
+            " variance for each trait, 'diag(trait | units)'."
+        )
+
+
+def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataFrame, weights: str | None,
+                   missing: str) -> Records:  # fmt: skip
+    """The rows in which every column that must be there is there.
+
+    Raises
+    ------
+    DataError, FormulaError, OptionError
+        If the formula, `residual` or `weights` name a column that the data do not have.
+    """
+    if parsed.responses:
+        check_no_trait(frame, parsed.response)
+    if residual.plus_units and UNITS in frame.columns:
+        raise DataError(
+            f"the data have a column 'units', the name of the records in residual={residual.text!r}: rename it."
+        )
+    visible, made = with_made_columns(parsed, frame)
+    own = {name: response_columns(name, frame) for name in parsed.responses or (parsed.response,)}
+    for needed in own.values():
+        require_columns(frame, needed, "the response")
+    columns = [c for needed in own.values() for c in needed] if not parsed.responses else []
+    columns += required_columns(parsed.fixed, "the fixed part", visible)
+    optional: list[str] = []
+    for term in parsed.random:
+        needed, may_miss = term_columns(term, visible)
+        columns += needed
+        optional += may_miss
+    require_columns(visible, residual.columns, "residual=")
+    columns += residual.columns
+    if weights is not None:
+        if not isinstance(weights, str):
+            raise OptionError(f"weights= takes the name of a column of the data, not {type(weights).__name__}.")
+        require_columns(frame, [weights], "weights=")
+        columns.append(weights)
+    columns, optional = [c for c in columns if c not in made], [c for c in optional if c not in columns]
+    records = complete_records(
+        frame, columns, missing, weights, optional=optional, responses=own if parsed.responses else None
+    )
+    return with_plain_optional(records, optional)
+
+
+def with_made_columns(parsed: MixedFormula, frame: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
+    """The data with the columns that the model makes itself, `trait` and `units`, as text; and their names."""
+    made = {TRAIT} if parsed.responses else set()
+    if UNITS not in frame.columns:
+        made.add(UNITS)
+    return frame.assign(**dict.fromkeys(made, "")), made
+
+
+def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The columns that a random term needs, and those in which a value may be missing (an unknown parent)."""
+    if isinstance(term, SmoothTerm):
+        require_columns(frame, term.variables, f"the smooth term '{term.name}'")
+        return list(term.variables), []
+    plain = term.by_factor or term.effects.strip() == "1"
+    effects = [] if plain else required_columns(term.effects, f"the effects of '{term.name}'", frame)
+    optional = [g.factors[0] for g in term.more if len(g.factors) == 1]
+    needed = [*(f for g in term.groups for f in g.factors if f not in optional), *effects]
+    require_columns(frame, [*needed, *optional], f"the random term '{term.name}'")
+    return needed, optional
+
+
+def stacked(parsed: MixedFormula, residual: ResidualTerm,
+            records: Records) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:  # fmt: skip
+    """y, the rows of the model, and the number of the record each row comes from."""
+    rows = records.frame
+    named = residual.plus_units or any(UNITS in g.factors for t in parsed.random if isinstance(t, RandomTerm)
+                                       for g in t.groups)  # fmt: skip
+    if parsed.responses:
+        rows = with_units(rows[list(records.used)]) if named else rows[list(records.used)]
+        return stack({name: response_columns(name, rows) for name in parsed.responses}, rows)
+    y = response_values(parsed.response, rows)
+    return y, with_units(rows) if named else rows, np.arange(len(rows))
+
+
+def with_plain_optional(records: Records, optional: list[str]) -> Records:
+    """Columns with unknown parents as labels without type, so that they can be saved and read back."""
+    frame = records.frame
+    changed = {c: pd.Series(tidy(frame[c]), index=frame.index, dtype=object) for c in optional if frame[c].isna().any()}
+    return replace(records, frame=frame.assign(**changed)) if changed else records

@@ -1,0 +1,94 @@
+"""The response of a model, one or several; several are stacked to one record per trait of a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import DataError, some
+from remlblup.model.frame import numeric_column, numeric_values
+from remlblup.model.grouping import UNITS
+from remlblup.model.scanner import call
+from remlblup.model.wilkinson import as_values, materialize, required_columns
+
+# The factor that several responses give to the model.
+TRAIT = "trait"
+
+
+def response_columns(response: str, frame: pd.DataFrame) -> list[str]:
+    """The data columns of a response: a column, or an expression such as log(y)."""
+    name = response.strip("`")
+    return [name] if name in frame.columns else required_columns(f"0 + {response}", "the response", frame)
+
+
+def response_values(response: str, rows: pd.DataFrame) -> np.ndarray:
+    """y as float64, one column."""
+    name = response.strip("`")
+    if name in rows.columns:
+        return numeric_column(rows, name, "response")
+    matrix = materialize(f"0 + {response}", rows, "the response")
+    if matrix.shape[1] != 1:
+        raise DataError(f"the response '{response}' must be one numeric column; it gives {matrix.shape[1]}.")
+    return numeric_values(pd.Series(as_values(matrix)[:, 0], index=rows.index), f"response '{response}'")
+
+
+def check_no_trait(frame: pd.DataFrame, response: str) -> None:
+    """Several responses make the factor `trait` themselves."""
+    if TRAIT in frame.columns:
+        parts = call(response)
+        inside = parts[1] if parts else response
+        raise DataError(
+            f"the data have a column '{TRAIT}', the name that several responses ('{response}') give to the factor of"
+            f" {inside}. Rename that column; or, if the data are in long form already, write one response."
+        )
+
+
+def stack(responses: Mapping[str, Sequence[str]],
+          rows: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:  # fmt: skip
+    """y, rows and record number of all (record, trait) cells that hold a value: record 1 trait 1, record 1 trait 2, …
+
+    The rows have the columns of the record and the factor `trait` with the responses as
+    categories in the order given; their index is (row, trait).
+    """
+    y = np.full((len(rows), len(responses)), np.nan)
+    for k, (name, needed) in enumerate(responses.items()):
+        present = rows[list(needed)].notna().all(axis=1).to_numpy()
+        if not present.any():
+            raise DataError(f"the response '{name}' has no value in the records that can be used.")
+        y[present, k] = response_values(name, rows.loc[present])
+    record, trait = np.nonzero(~np.isnan(y))
+    return y[record, trait], long_frame(rows, list(responses), record, trait), record
+
+
+def long_frame(rows: pd.DataFrame, responses: Sequence[str], record: np.ndarray, trait: np.ndarray) -> pd.DataFrame:
+    """Rows of the cells (record, trait), with the factor `trait` and the index (row, trait)."""
+    factor = pd.Categorical.from_codes(trait, categories=pd.Index(list(responses), dtype=object))
+    frame = rows.iloc[record]
+    index = rows.index
+    levels = [index.get_level_values(k)[record] for k in range(index.nlevels)]
+    names = list(index.names) if index.nlevels > 1 else [index.name or "row"]
+    frame.index = pd.MultiIndex.from_arrays([*levels, np.asarray(factor.astype(object))], names=[*names, TRAIT])
+    return frame.assign(**{TRAIT: factor})
+
+
+def with_units(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the column `units`, their labels or numbers, unless the data have one."""
+    if UNITS in rows.columns:
+        return rows
+    index = rows.index
+    plain = index.nlevels == 1 and index.is_unique and not index.hasnans
+    return rows.assign(**{UNITS: np.asarray(index) if plain else np.arange(len(rows))})
+
+
+def check_varies(y: np.ndarray, rows: pd.DataFrame | None, responses: Sequence[str], response: str) -> None:
+    """Refuse a response that is constant."""
+    if responses and rows is not None:
+        codes = rows[TRAIT].cat.codes.to_numpy()
+        constant = [r for k, r in enumerate(responses) if np.ptp(y[codes == k]) == 0.0]
+    else:
+        constant = [response] if np.ptp(y) == 0.0 else []
+    if constant:
+        value = "" if responses else f" ({y[0]:g})"
+        raise DataError(f"the response {some(constant)} is constant{value}: there is no variance to divide.")

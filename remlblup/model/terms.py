@@ -1,0 +1,92 @@
+"""What a formula says, once read: the random terms, the smooth terms, and the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from remlblup.model.scanner import squeeze
+
+Options = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What the levels of a random term are: one factor, or the combinations of several.
+
+    `relationship` is the NAME of ``vm(factor, NAME)``, None for independent levels; `coefficient`
+    the number in front of it, as in ``0.5*vm(mgs, A)``.
+    """
+
+    factors: tuple[str, ...]
+    relationship: str | None = None
+    coefficient: float = 1.0
+
+    @property
+    def label(self) -> str:
+        return ":".join(self.factors)
+
+
+@dataclass(frozen=True)
+class RandomTerm:
+    """One bar, ``structure(effects | group)``, or factors sharing a relationship, ``us(vm(a, A) + vm(b, A))``.
+
+    Attributes
+    ----------
+    name : the term as written
+    effects : what stands in front of the bar; empty where each factor is an effect of its own
+    group : the levels, of the first factor where there are several
+    structure : keyword of the covariance structure
+    named : whether the structure was written, ``diag(site | g)``, or follows from the bar
+    options : options of the structure, ``k=2``, as (name, value)
+    more : further factors laid over the first, ``(1 | vm(sire, A) + 0.5*vm(mgs, A))``, or correlated with it
+    short : the name without its options, empty where it has none
+    """
+
+    name: str
+    effects: str
+    group: Group
+    structure: str
+    named: bool = False
+    options: Options = ()
+    more: tuple[Group, ...] = ()
+    short: str = ""
+
+    @property
+    def key(self) -> str:
+        return squeeze(self.name)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """All factors of the term."""
+        return (self.group, *self.more)
+
+    @property
+    def by_factor(self) -> bool:
+        """Whether each factor is an effect of its own, correlated with the others."""
+        return not self.effects
+
+
+@dataclass(frozen=True)
+class SmoothTerm:
+    """A smooth function of one covariate or two, ``spl(x)``, ``pspline(row, col)``, as random terms."""
+
+    name: str
+    function: str
+    variables: tuple[str, ...]
+    options: Options = ()
+
+    @property
+    def key(self) -> str:
+        return squeeze(self.name)
+
+
+@dataclass(frozen=True)
+class MixedFormula:
+    """Response, fixed part and random terms of a formula; `responses` where there are several, ``c(y1, y2)``."""
+
+    text: str
+    response: str
+    fixed: str
+    random: tuple[RandomTerm | SmoothTerm, ...]
+    responses: tuple[str, ...] = ()

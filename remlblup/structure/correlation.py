@@ -1,0 +1,140 @@
+"""Σ = D R(ρ) D: what structures made of variances and a correlation pattern have in common.
+
+D = diag(√v_1 … √v_t), with one variance for all effects or one for each. A structure of this kind gives
+the correlations R(ρ), their derivatives, and ρ of a correlation matrix. With s = √v,
+∂Σ/∂ρ = D Ṙ D and, for a variance per effect, ∂Σ_kj/∂v_k = R_kj s_j / (2 s_k), ∂Σ_kk/∂v_k = 1.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from remlblup.errors import ModelError, NotPositiveDefiniteError
+from remlblup.structure.base import Array, Structure, signed_cholesky
+
+# At a zero variance ∂Σ/∂v is infinite: standard deviations stay above this share of the largest there.
+LEAST_SD = 1e-12
+
+
+class CorrelationStructure(Structure):
+    """Variances (one for all effects, or one each) before the correlations ρ in θ.
+
+    Attributes
+    ----------
+    heterogeneous : bool
+        Whether every effect has a variance of its own.
+    least_effects : int
+        Number of effects below which there is nothing to correlate.
+    """
+
+    linear = False
+    heterogeneous: bool = False
+    least_effects = 2
+
+    def __init__(self, effects: Sequence[str], positions: Array | None = None):
+        super().__init__(effects, positions)
+        if self.size < self.least_effects:
+            raise ModelError(
+                f"the structure '{self.keyword}' has a correlation between effects, but the term has one effect only "
+                f"({', '.join(self.effects)}): write it as (1 | g), without a structure."
+            )
+
+    @property
+    def correlation_names(self) -> tuple[str, ...]:
+        """Names of ρ."""
+        return ("correlation",)
+
+    @property
+    def correlation_bounds(self) -> tuple[float, float]:
+        """Lower and upper bound of every element of ρ."""
+        return -1.0, 1.0
+
+    @abstractmethod
+    def correlation(self, rho: Array) -> Array:
+        """R(ρ), shape (t, t)."""
+
+    @abstractmethod
+    def correlation_derivatives(self, rho: Array) -> Array:
+        """∂R/∂ρ, shape (n_correlations, t, t)."""
+
+    @abstractmethod
+    def correlations_of(self, C: Array, present: np.ndarray) -> Array:
+        """ρ of a matrix of correlations, of which those of effects not `present` (no variance) are unknown."""
+
+    @abstractmethod
+    def first_correlations(self) -> Array:
+        """ρ to start from: small and positive, with R(ρ) positive definite."""
+
+    @property
+    def _variances(self) -> int:
+        return self.size if self.heterogeneous else 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        variances = tuple(f"var({e})" for e in self.effects) if self.heterogeneous else ("variance",)
+        return variances + self.correlation_names
+
+    @property
+    def lower(self) -> Array:
+        return np.r_[np.zeros(self._variances), np.full(len(self.correlation_names), self.correlation_bounds[0])]
+
+    @property
+    def upper(self) -> Array:
+        return np.r_[np.full(self._variances, np.inf), np.full(len(self.correlation_names), self.correlation_bounds[1])]
+
+    def covariance(self, theta: Array) -> Array:
+        R = self.correlation(theta[self._variances :])
+        if not self.heterogeneous:
+            return theta[0] * R
+        s = np.sqrt(theta[: self.size])
+        return R * np.outer(s, s)
+
+    def derivatives(self, theta: Array) -> Array:
+        v, rho = theta[: self._variances], theta[self._variances :]
+        R, change = self.correlation(rho), self.correlation_derivatives(rho)
+        if not self.heterogeneous:
+            return np.concatenate([R[None], v[0] * change])
+        s = np.sqrt(v)
+        held_off = np.maximum(s, max(LEAST_SD * s.max(), 1e-150))
+        d = np.zeros((self.size,) * 3)
+        for k in range(self.size):
+            d[k, k] = d[k, :, k] = R[k] * held_off / (2.0 * held_off[k])
+            d[k, k, k] = 1.0
+        return np.concatenate([d, change * np.outer(s, s)])
+
+    def project(self, sigma: Array) -> Array:
+        v = np.maximum(np.diag(sigma), 0.0)
+        if not self.heterogeneous:
+            v = np.full(self.size, v.mean())
+        s = np.sqrt(v)
+        inverse = np.divide(1.0, s, out=np.zeros_like(s), where=s > 0.0)
+        C = sigma * inverse[:, None] * inverse
+        np.fill_diagonal(C, 1.0)
+        rho = np.clip(self.correlations_of(C, s > 0.0), *self.correlation_bounds)
+        return np.r_[v[: self._variances], rho]
+
+    def start(self, sigma: Array) -> Array:
+        """The variances of the guess; its correlations, or small positive ones where it has none."""
+        theta = self.project(sigma)
+        if not np.any(sigma - np.diag(np.diag(sigma))):
+            theta[self._variances :] = self.first_correlations()
+        return theta
+
+
+def semidefinite(R: Array) -> bool:
+    """Whether R has a factor ΛΛ' (zero pivots allowed): what the equations need of it."""
+    try:
+        return bool(np.all(signed_cholesky(R)[1] > 0.0))
+    except NotPositiveDefiniteError:
+        return False
+
+
+def shrinkage(R: Array) -> float:
+    """How far to shrink correlations towards zero so that they exist together: 1 for a semidefinite R."""
+    if semidefinite(R):
+        return 1.0
+    # (1 - a) I + a R has the smallest eigenvalue 1 - a (1 - λ): here 0.01.
+    return 0.99 / (1.0 - float(np.linalg.eigvalsh(R)[0]))

@@ -1,0 +1,61 @@
+"""``corg``, ``corgh``: every correlation free, with one variance for all effects or one for each.
+
+Σ_ij = r_ij √(v_i v_j). ``corgh`` is ``us`` written in standard deviations and correlations.
+The correlations must exist together: `feasible` is the positive semidefiniteness of R.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from remlblup.structure.base import Array
+from remlblup.structure.correlation import CorrelationStructure, semidefinite, shrinkage
+
+
+class GeneralCorrelation(CorrelationStructure):
+    """Σ_ij = v r_ij; the correlations are the lower triangle of R row by row."""
+
+    keyword = "corg"
+    least_effects = 1
+
+    @cached_property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows i and columns j of the correlations, i > j."""
+        return np.tril_indices(self.size, -1)
+
+    @property
+    def correlation_names(self) -> tuple[str, ...]:
+        return tuple(f"cor({self.effects[j]}, {self.effects[i]})" for i, j in zip(*self.pairs, strict=True))
+
+    def correlation(self, rho: Array) -> Array:
+        R = np.eye(self.size)
+        R[self.pairs] = R.T[self.pairs] = rho
+        return R
+
+    @cached_property
+    def _derivatives(self) -> Array:
+        rows, columns = self.pairs
+        d, index = np.zeros((len(rows), self.size, self.size)), np.arange(len(rows))
+        d[index, rows, columns] = d[index, columns, rows] = 1.0
+        return d
+
+    def correlation_derivatives(self, rho: Array) -> Array:
+        return self._derivatives
+
+    def correlations_of(self, C: Array, present: np.ndarray) -> Array:
+        return C[self.pairs] * shrinkage(C)
+
+    def first_correlations(self) -> Array:
+        return np.full(len(self.pairs[0]), 0.1)
+
+    def feasible(self, theta: Array) -> bool:
+        return semidefinite(self.correlation(theta[self._variances :]))
+
+
+class HeterogeneousGeneralCorrelation(GeneralCorrelation):
+    """Σ_ij = r_ij √(v_i v_j)."""
+
+    keyword = "corgh"
+    heterogeneous = True

@@ -26,7 +26,7 @@ from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
 
 # W is held dense below this many elements: fewer microseconds per product in small models.
-DENSE_ELEMENTS = 200_000
+DENSE_ELEMENTS = 20_000
 
 
 @dataclass

@@ -23,6 +23,9 @@ inverse, so that a fit of ten iterations ends long before numba would have compi
 functions (seconds on the first use on a machine, some tenths of a second from its cache).
 """
 
+SMALLEST_BORDERED = 24
+"""Below this order there is nothing to be gained from the blocks of C."""
+
 DEPENDENT_PIVOT = 1e-12
 """A pivot this small, relative to the largest magnitude its diagonal has had, is a zero pivot."""
 
@@ -131,7 +134,7 @@ def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "
     engine : {"auto", "dense", "sparse"}
         ``"auto"`` is dense up to `DENSE_LIMIT` equations.
     groups : ndarray of int, shape (n,), optional
-        Equations the sparse engine orders as one node, e.g. the traits of one animal.
+        Equations that stay together, e.g. the traits of one animal: one node of an ordering.
     """
     choose("engine", engine, ENGINES)
     indptr, indices = np.asarray(indptr), np.asarray(indices)
@@ -139,9 +142,11 @@ def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "
     if engine == "auto":
         engine = "dense" if n <= DENSE_LIMIT else "sparse"
     if engine == "dense":
+        from remlblup.linalg.bordered import BorderedFactor, independent_blocks
         from remlblup.linalg.dense import DenseFactor
 
-        return DenseFactor(indptr, indices, n)
+        blocks = independent_blocks(indices, columns_of(indptr), n, groups) if n > SMALLEST_BORDERED else None
+        return DenseFactor(indptr, indices, n) if blocks is None else BorderedFactor(indptr, indices, n, blocks)
     # Imported only here: the module brings numba, and its functions may have to be compiled.
     announce_compilation()
     from remlblup.linalg.sparse import SparseFactor

@@ -217,6 +217,8 @@ def keep_residual(space: Space, old: Array, new: Array) -> Array:
     lower, upper, before = residual.lower, residual.upper, old[place]
     variance, ceiling = (lower == 0.0) & np.isinf(upper), np.isfinite(upper)
     after = new[place]
+    if variance.all() and (after > RESIDUAL_SHRINK * before).all() and not residual.matrices(before):
+        return new
     after = np.where(variance, np.maximum(after, np.maximum(RESIDUAL_SHRINK * before, space.lower[place])), after)
     short = np.where(ceiling, upper, 0.0)
     after = np.where(ceiling, np.minimum(after, short - RESIDUAL_SHRINK * (short - before)), after)

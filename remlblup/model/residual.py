@@ -89,10 +89,11 @@ def parse_residual(text: object) -> ResidualTerm:
             f"residual={text!r}: write the factor of the sections before '+ units', as in"
             f" '{names[0]} | {section} + units'."
         )
-    added = [name for name in names[1:] if squeeze(name) == UNITS]
-    if len(names) - len(added) != 1 or len(added) > 1:
+    added = [name for name in names if squeeze(name) == UNITS] if len(names) > 1 else []
+    structures = [name for name in names if name not in added]
+    if len(structures) != 1 or len(added) > 1:
         raise OptionError(f"residual={text!r} must be one structure, to which '+ units' may be added once: {EXAMPLES}.")
-    term = _read_sectioned(names[0], text.strip())
+    term = _read_sectioned(structures[0], text.strip())
     if added and term.keyword in WEIGHTED:
         raise OptionError(
             f"residual={text!r}: '+ units' adds independent errors to errors that are independent: leave it out."
@@ -176,7 +177,7 @@ def residual_structure(term: ResidualTerm, frame: pd.DataFrame, record: Index, w
             return _structure(term, frame, record, weights, given)
         return _sections(term, frame, record, weights, given)
     except RemlBlupError as error:
-        if term.text in str(error):
+        if "residual=" in str(error):
             raise
         raise type(error)(f"residual={term.text!r}: {error}") from None
 
@@ -246,7 +247,7 @@ def _field(term: ResidualTerm, frame: pd.DataFrame) -> ResidualStructure:
     return Field(positions[0], positions[1] if len(positions) > 1 else None, kinds, labels)
 
 
-def _exponential(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: Sequence[object]) -> ResidualStructure:
+def _exponential(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index) -> ResidualStructure:
     from remlblup.structure.exponential import Exponential
 
     x = numeric_column(frame, term.effect, "position")
@@ -254,7 +255,7 @@ def _exponential(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: Se
     return Exponential(x, unit)
 
 
-def _blocks(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: Sequence[object],
+def _blocks(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index,
             given: Given) -> ResidualStructure:  # fmt: skip
     """Σ over the levels of the effect within each unit; ``ar1`` in closed form."""
     from remlblup.structure.blocks import Blocks
@@ -273,18 +274,18 @@ def _blocks(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: Sequenc
     return Blocks(structure, unit, effect)
 
 
-def unit_codes(unit: Group, frame: pd.DataFrame, record: Index) -> tuple[Index, Sequence[object]]:
+def unit_codes(unit: Group, frame: pd.DataFrame, record: Index) -> tuple[Index, pd.Index]:
     """Codes of the units and their names; `units` is the record."""
     if unit.factors == (UNITS,):
         _, first, codes = np.unique(record, return_index=True, return_inverse=True)
-        return codes, [frame.index[k] for k in first]
+        return codes, frame.index[first]
     if UNITS in unit.factors:
         raise FormulaError(f"'{unit.label}': 'units' stands alone behind the bar: it is the record itself.")
     codes, levels = factorize(group_keys(unit, frame))
-    return codes, list(levels)
+    return codes, pd.Index(levels)
 
 
-def check_repeats(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: Sequence[object]) -> None:
+def check_repeats(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index) -> None:
     """Refuse two records of one unit at one effect, and units of one record each.
 
     Raises

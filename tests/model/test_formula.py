@@ -62,7 +62,10 @@ def test_options_of_a_structure(text, effects, structure, options, short):
 
 
 def test_nested_terms_keep_their_options():
-    assert [t.name for t in parse_formula("y ~ fa(site | a/b, k=1)").random] == ["fa(site | a, k=1)", "fa(site | a:b, k=1)"]
+    assert [t.name for t in parse_formula("y ~ fa(site | a/b, k=1)").random] == [
+        "fa(site | a, k=1)",
+        "fa(site | a:b, k=1)",
+    ]
 
 
 def test_factors_laid_over_each_other():
@@ -79,7 +82,11 @@ def test_correlated_effects_of_two_factors(structure):
     text = f"{structure}(vm(animal, A) + vm(dam, A))"
     term = only(text)
     assert term.by_factor
-    assert (term.name, term.structure, term.groups) == (text, structure, (Group(("animal",), "A"), Group(("dam",), "A")))
+    assert (term.name, term.structure, term.groups) == (
+        text,
+        structure,
+        (Group(("animal",), "A"), Group(("dam",), "A")),
+    )
 
 
 def test_smooth_terms():

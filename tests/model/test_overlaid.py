@@ -17,7 +17,13 @@ A = {"A": PEDIGREE}
 
 def frame(dam=(2, 2, 4, 2)) -> pd.DataFrame:
     return pd.DataFrame(
-        {"y": [1.0, 3.0, 2.0, 5.0], "animal": [3, 4, 5, 6], "dam": list(dam), "sire": [1, 1, 3, 3], "mgs": [0, 0, 1, 0]},
+        {
+            "y": [1.0, 3.0, 2.0, 5.0],
+            "animal": [3, 4, 5, 6],
+            "dam": list(dam),
+            "sire": [1, 1, 3, 3],
+            "mgs": [0, 0, 1, 0],
+        },
         index=list("abcd"),
     )
 

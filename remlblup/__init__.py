@@ -36,6 +36,8 @@ _PUBLIC = {
     "DependencyError": "remlblup.errors",
     "MemoryLimitError": "remlblup.errors",
     "set_threads": "remlblup.linalg.threads",
+    "Structure": "remlblup.structure.base",
+    "register_structure": "remlblup.structure.table",
 }
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from remlblup.mixed_model import MixedModel as MixedModel
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship
+    from remlblup.structure.base import Structure as Structure
+    from remlblup.structure.table import register_structure as register_structure
 
 __all__ = ["__version__", *_PUBLIC]
 

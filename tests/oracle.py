@@ -1,12 +1,13 @@
 """An independent dense oracle: V, its derivatives, likelihoods, BLUPs and information by the definitions.
 
-Plain NumPy on n × n matrices; no code is shared with the package. `TERMS` of a model are given as
-design matrices, a relationship matrix and the kind of covariance structure.
+Plain NumPy on n × n matrices; no code is shared with the package. The terms of an `Oracle` are given as
+design matrices, a relationship matrix and the kind of covariance structure; those of a `GeneralOracle` by any
+function θ → Σ, as is R, and it takes every derivative by a complex step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,17 +15,29 @@ import numpy as np
 LOG_2PI = np.log(2 * np.pi)
 
 
+class Effects:
+    """u ~ N(0, Σ ⊗ K), entering as Σ_i Z_i u_i."""
+
+    Z: Sequence[np.ndarray]
+    K: np.ndarray
+
+    @property
+    def t(self) -> int:
+        return len(self.Z)
+
+    def spread(self, sigma: np.ndarray) -> np.ndarray:
+        """Z (Σ ⊗ K) Z'."""
+        t = self.t
+        return sum(sigma[i, j] * self.Z[i] @ self.K @ self.Z[j].T for i in range(t) for j in range(t))
+
+
 @dataclass(frozen=True)
-class Term:
+class Term(Effects):
     """u ~ N(0, Σ ⊗ K), entering as Σ_i Z_i u_i; `kind` is id, diag or us."""
 
     Z: Sequence[np.ndarray]
     K: np.ndarray
     kind: str = "id"
-
-    @property
-    def t(self) -> int:
-        return len(self.Z)
 
     def bases(self) -> list[np.ndarray]:
         """∂Σ/∂θ_i; Σ is their combination with coefficients θ (for us: lower triangle row by row)."""
@@ -40,34 +53,24 @@ class Term:
                 out.append(symmetric if i != j else symmetric / 2)
         return out
 
-    def spread(self, sigma: np.ndarray) -> np.ndarray:
-        """Z (Σ ⊗ K) Z'."""
-        t = self.t
-        return sum(sigma[i, j] * self.Z[i] @ self.K @ self.Z[j].T for i in range(t) for j in range(t))
 
-
-@dataclass
-class Oracle:
-    """The model y ~ N(Xβ, V(θ)); θ holds each term's parameters, then the residual variance."""
+class Dense:
+    """y ~ N(Xβ, V(θ)): everything that follows from V, ∂V/∂θ and the Σ of the terms."""
 
     y: np.ndarray
     X: np.ndarray
-    terms: Sequence[Term] = ()
-    weights: np.ndarray | None = None
-    derivatives: list[np.ndarray] = field(init=False)
-
-    def __post_init__(self) -> None:
-        n = len(self.y)
-        w = np.ones(n) if self.weights is None else np.asarray(self.weights)
-        self.derivatives = [t.spread(b) for t in self.terms for b in t.bases()] + [np.diag(1 / w)]
+    terms: Sequence
 
     def V(self, theta) -> np.ndarray:
-        return sum(v * D for v, D in zip(theta, self.derivatives, strict=True))
+        raise NotImplementedError
+
+    def V_dot(self, theta) -> list[np.ndarray]:
+        """∂V/∂θ_i."""
+        raise NotImplementedError
 
     def sigma(self, k: int, theta) -> np.ndarray:
         """Σ of term k."""
-        start = sum(len(t.bases()) for t in self.terms[:k])
-        return sum(v * b for v, b in zip(theta[start:], self.terms[k].bases(), strict=False))
+        raise NotImplementedError
 
     def projection(self, theta) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """V⁻¹, (X'V⁻¹X)⁻¹ and P."""
@@ -133,19 +136,115 @@ class Oracle:
         """∂ℓ/∂θ_i = −½[tr(P V̇_i) − y'P V̇_i P y]; for ML the trace is of V⁻¹V̇_i."""
         inverse, _, P = self.projection(theta)
         Py, trace_of = P @ self.y, inverse if ml else P
-        return np.array([-0.5 * (np.sum(trace_of * D) - Py @ D @ Py) for D in self.derivatives])
+        return np.array([-0.5 * (np.sum(trace_of * D) - Py @ D @ Py) for D in self.V_dot(theta)])
 
     def average_information(self, theta) -> np.ndarray:
         """½ f_i'P f_j with f_i = V̇_i P y."""
         P = self.projection(theta)[2]
-        F = np.column_stack([D @ P @ self.y for D in self.derivatives])
+        F = np.column_stack([D @ P @ self.y for D in self.V_dot(theta)])
         return 0.5 * F.T @ P @ F
 
     def expected_information(self, theta, ml: bool = False) -> np.ndarray:
         """½ tr(P V̇_i P V̇_j), with V⁻¹ for P in ML."""
         inverse, _, P = self.projection(theta)
-        products = [(inverse if ml else P) @ D for D in self.derivatives]
+        products = [(inverse if ml else P) @ D for D in self.V_dot(theta)]
         return 0.5 * np.array([[np.sum(a * b.T) for b in products] for a in products])
+
+    def beta_variance_derivatives(self, theta) -> np.ndarray:
+        """∂var(β̂_j)/∂θ_i = [H'V̇_i H]_jj with H = V⁻¹X(X'V⁻¹X)⁻¹, (p, n_parameters)."""
+        inverse, cov, _ = self.projection(theta)
+        H = inverse @ self.X @ cov
+        return np.array([np.diag(H.T @ D @ H) for D in self.V_dot(theta)]).T
+
+
+@dataclass
+class Oracle(Dense):
+    """V linear in θ, which holds each term's parameters, then the residual variance."""
+
+    y: np.ndarray
+    X: np.ndarray
+    terms: Sequence[Term] = ()
+    weights: np.ndarray | None = None
+    derivatives: list[np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.y)
+        w = np.ones(n) if self.weights is None else np.asarray(self.weights)
+        self.derivatives = [t.spread(b) for t in self.terms for b in t.bases()] + [np.diag(1 / w)]
+
+    def V(self, theta) -> np.ndarray:
+        return sum(v * D for v, D in zip(theta, self.derivatives, strict=True))
+
+    def V_dot(self, theta) -> list[np.ndarray]:
+        return self.derivatives
+
+    def sigma(self, k: int, theta) -> np.ndarray:
+        start = sum(len(t.bases()) for t in self.terms[:k])
+        return sum(v * b for v, b in zip(theta[start:], self.terms[k].bases(), strict=False))
+
+
+@dataclass(frozen=True)
+class Part(Effects):
+    """u ~ N(0, Σ(θ) ⊗ K) with Σ any function of its `size` parameters, which must take complex ones."""
+
+    Z: Sequence[np.ndarray]
+    K: np.ndarray
+    covariance: Callable[[np.ndarray], np.ndarray]
+    size: int
+
+
+@dataclass
+class GeneralOracle(Dense):
+    """V(θ) = Σ_k Z_k (Σ_k(θ_k) ⊗ K_k) Z_k' + R(φ), θ = (θ_1, θ_2, …, φ); Σ_k and R written out by a test."""
+
+    y: np.ndarray
+    X: np.ndarray
+    terms: Sequence[Part]
+    residual: Callable[[np.ndarray], np.ndarray]
+
+    def _split(self, theta) -> list[np.ndarray]:
+        return np.split(np.asarray(theta), np.cumsum([t.size for t in self.terms]))
+
+    def V(self, theta) -> np.ndarray:
+        *parts, phi = self._split(theta)
+        return sum((t.spread(t.covariance(part)) for t, part in zip(self.terms, parts, strict=True)), self.residual(phi))
+
+    def V_dot(self, theta) -> list[np.ndarray]:
+        return list(np.moveaxis(complex_step(self.V, theta), -1, 0))
+
+    def sigma(self, k: int, theta) -> np.ndarray:
+        return np.asarray(self.terms[k].covariance(self._split(theta)[k]))
+
+    def numeric_score(self, theta, ml: bool = False) -> np.ndarray:
+        """∂ℓ/∂θ of the log-likelihood as it is written, by a complex step: no formula for a derivative."""
+        return complex_step(lambda at: self._analytic_loglik(at, ml), theta)
+
+    def _analytic_loglik(self, theta, ml: bool) -> complex:
+        p = self.X.shape[1]
+        V = self.V(theta)
+        solved = np.linalg.solve(V, np.column_stack([self.X, self.y]).astype(complex))
+        information = self.X.T @ solved[:, :p]
+        beta = np.linalg.solve(information, self.X.T @ solved[:, p])
+        total = log_determinant(V) + self.y @ (solved[:, p] - solved[:, :p] @ beta)
+        return -0.5 * (total if ml else total + log_determinant(information))
+
+
+def log_determinant(A: np.ndarray) -> complex:
+    """log|A| of a matrix with a small imaginary part."""
+    sign, value = np.linalg.slogdet(A)
+    return value + 1j * np.angle(sign)
+
+
+def complex_step(function, x, step: float = 1e-40) -> np.ndarray:
+    """∂f/∂x_i = Im f(x + ih e_i)/h, exact to rounding; derivative index last."""
+    x = np.asarray(x, dtype=complex)
+    columns = []
+    for i in range(len(x)):
+        at = x.copy()
+        h = step * max(abs(x[i]), 1.0)
+        at[i] += 1j * h
+        columns.append(np.imag(function(at)) / h)
+    return np.stack(columns, axis=-1)
 
 
 def dummies(codes, n_levels: int | None = None) -> np.ndarray:

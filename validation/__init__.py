@@ -16,7 +16,7 @@ from remlblup.errors import DataError
 if TYPE_CHECKING:
     from remlblup.validation.cases import Case, Outcome
 
-GROUPS = ("books", "statsmodels", "reference")
+GROUPS = ("books", "statsmodels", "dense", "reference")
 
 __all__ = ["GROUPS", "collect", "run"]
 
@@ -27,7 +27,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : list of str
-        ``--case NAME …`` (shell patterns, or a part of the name), ``--only books|statsmodels|reference``,
+        ``--case NAME …`` (shell patterns, or a part of the name), ``--only books|statsmodels|dense|reference``,
         ``--list``, ``--slow``, ``--out FILE.csv``, ``--reference DIR``, ``--verbose``.
 
     Returns
@@ -59,14 +59,18 @@ def collect(only: str | None = None, reference: str | None = None) -> tuple[list
 
     Parameters
     ----------
-    only : {"books", "statsmodels", "reference"}, optional
+    only : {"books", "statsmodels", "dense", "reference"}, optional
     reference : path of the reference folder, optional
     """
-    from remlblup.validation import book_cases, reference_cases, statsmodels_cases
+    from remlblup.validation import book_cases, dense_cases, reference_cases, statsmodels_cases
 
     cases: list[Case] = []
     lines: list[str] = []
-    live: dict[str, Callable[[], list[Case]]] = {"books": book_cases.cases, "statsmodels": statsmodels_cases.cases}
+    live: dict[str, Callable[[], list[Case]]] = {
+        "books": book_cases.cases,
+        "statsmodels": statsmodels_cases.cases,
+        "dense": dense_cases.cases,
+    }
     for group in GROUPS if only is None else (only,):
         if group in live:
             cases += live[group]()
@@ -114,7 +118,8 @@ def _matches(name: str, pattern: str) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="remlblup validate",
-        description="Compare remlblup with statsmodels (live), with stored answers of other programs, and with books.",
+        description="Compare remlblup with statsmodels and a dense evaluation (live), with stored answers of other programs, and"
+        " with books.",
     )
     parser.add_argument("--case", nargs="+", metavar="NAME", help="only these: names, parts of names or shell patterns")
     parser.add_argument("--only", choices=GROUPS, help="only this group of cases")

@@ -78,9 +78,11 @@ def component_keys(fit: Fit) -> dict[tuple[str, frozenset[str]], tuple[str, str]
 
 
 def _effects_of(parameter: str) -> frozenset[str]:
-    """The effects of ``variance``, ``var(x)`` or ``cov(x, y)``; an only variance is the intercept's."""
-    if not parameter.startswith(("var(", "cov(")):
+    """The effects of ``var(x)`` or ``cov(x, y)``; an only variance is the intercept's, another parameter stays itself."""
+    if parameter == "variance":
         return frozenset({"Intercept"})
+    if not parameter.startswith(("var(", "cov(")):
+        return frozenset({parameter})
     inner = parameter[4:-1]
     return frozenset(plain(p) for p in (inner.split(", ", 1) if parameter.startswith("cov(") else [inner]))
 
@@ -153,7 +155,7 @@ def _component_rows(case: str, fit: Fit, answer: Answer) -> list[Comparison]:
             rows.append(failure(case, name, answer.digits.components, "ours has no such component"))
             continue
         mine = table.loc[(term, parameter)]
-        scale = fit.variance_components["estimate"].iloc[-1] if mine["status"] == "boundary" else None
+        scale = _residual_variance(fit) if mine["status"] == "boundary" else None
         rows.append(compare_number(case, name, mine["estimate"], value, answer.digits.components, scale))
     if answer.component_errors is not None:
         theirs = answer.component_errors.dropna()
@@ -212,4 +214,10 @@ def _zero_scale(fit: Fit, term: str) -> float | None:
     """The residual standard deviation, for the effects of a term whose variance is on the boundary."""
     table = fit.variance_components
     status = table.loc[table["term"] == term, "status"]
-    return float(np.sqrt(table["estimate"].iloc[-1])) if (status == "boundary").any() else None
+    return float(np.sqrt(_residual_variance(fit))) if (status == "boundary").any() else None
+
+
+def _residual_variance(fit: Fit) -> float:
+    """The residual variance; of several, the first."""
+    table = fit.variance_components
+    return float(table.loc[table["term"] == "residual", "estimate"].iloc[0])

@@ -16,7 +16,7 @@ class Case:
     Attributes
     ----------
     name : unique, ``data.model`` and for live fits the estimator
-    group : "statsmodels", "reference" or "books"
+    group : "statsmodels", "dense", "reference" or "books"
     compare : does the work; takes the name
     source : who the others are
     note : what a reader of the table should know

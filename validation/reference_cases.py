@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
-from remlblup import Fit, MixedModel, Pedigree
-from remlblup.validation import peer_cases, published_cases
+from remlblup import Fit, MixedModel, Pedigree, Relationship
+from remlblup.validation import peer_cases, published_cases, structure_cases
 from remlblup.validation.answers import Answer, compare_answer
 from remlblup.validation.cases import Case
 from remlblup.validation.compare import Comparison, compare_vector
 from remlblup.validation.reference_files import answers_of, read_answer_file, read_data
+from remlblup.validation.reference_structures import NLME_ANSWERS, STRUCTURED_ANSWERS
 from remlblup.validation.reference_table import DENSE_ANSWERS, LME4_ANSWERS, Stored
 
 #: Environment variable with the folder of the reference results.
@@ -33,24 +35,32 @@ def cases(folder: Path) -> list[Case]:
     """Every stored answer that is a model of ours, and the published figures."""
     stored = [
         Case(s.name, "reference", partial(_compare, folder, s), source, s.note, s.slow)
-        for group, source in ((LME4_ANSWERS, "lme4 and dense evaluation"), (DENSE_ANSWERS, "dense evaluation"))
+        for group, source in (
+            (LME4_ANSWERS, "lme4 and dense evaluation"),
+            (DENSE_ANSWERS, "dense evaluation"),
+            (STRUCTURED_ANSWERS, "dense evaluation"),
+            (NLME_ANSWERS, "nlme and dense evaluation"),
+        )
         for s in group
     ]
-    return stored + published_cases.cases(folder) + peer_cases.cases(folder)
+    return stored + published_cases.cases(folder) + peer_cases.cases(folder) + structure_cases.cases(folder)
 
 
 def _compare(folder: Path, stored: Stored, case: str) -> list[Comparison]:
     """REML against every answer of the file, and ML where it has one."""
-    file = read_answer_file(folder / f"{stored.name}.json")
+    file = read_answer_file(folder / f"{stored.answer}.json")
     roots = {term: _root(folder / matrix) for term, (_, matrix) in stored.roots.items()}
     model = _through_roots(folder, stored, roots) if roots else _model(folder, stored)
     rows: list[Comparison] = []
     for method in ("REML", "ML") if file.get("ML") else ("REML",):
-        fit = model.fit(method, progress=False)
-        for label, answer in answers_of(file, method, fit, stored.terms, stored.where).items():
+        fit = model.fit(method, constrain=stored.constrain, progress=False)
+        answers = answers_of(file, method, fit, stored.terms, stored.where, stored.effects, stored.fixed)
+        for label, answer in answers.items():
             if roots:
                 rows += _rooted_rows(case, label, fit, answer, roots)
                 answer = replace(answer, effects={}, effect_errors={})
+            if stored.digits is not None:
+                answer = replace(answer, digits=stored.digits)
             rows += compare_answer(case, model, fit, answer, label)
     return rows
 
@@ -62,7 +72,24 @@ def _model(folder: Path, stored: Stored) -> MixedModel:
         name: Pedigree.from_frame(pd.read_csv(folder / file, dtype=str), id=animal, sire=sire, dam=dam)
         for name, (file, animal, sire, dam) in stored.pedigrees.items()
     }
-    return MixedModel(stored.formula, data, relationships=pedigrees or None)
+    dominance = {name: _dominance(pedigrees[of]) for name, of in stored.dominance.items()}
+    return MixedModel(stored.formula, data, {**pedigrees, **dominance} or None, stored.residual)
+
+
+def _dominance(pedigree: Pedigree) -> Relationship:
+    """D of animals that are not inbred: d_ij = ¼ (a_ss a_dd + a_sd a_ds), s and d their parents (Cockerham 1954)."""
+    sire, dam = np.asarray(pedigree.sire), np.asarray(pedigree.dam)
+    known = np.flatnonzero((sire >= 0) & (dam >= 0))
+    parents = np.unique([sire[known], dam[known]])
+    A = pedigree.dense()[np.ix_(parents, parents)]
+    s, d = np.searchsorted(parents, sire[known]), np.searchsorted(parents, dam[known])
+    D = sp.lil_array((len(sire), len(sire)))
+    for i, row in enumerate(known):
+        shared = 0.25 * (A[s[i], s] * A[d[i], d] + A[s[i], d] * A[d[i], s])
+        near = np.flatnonzero(shared)
+        D[row, known[near]] = shared[near]
+    D.setdiag(1.0)
+    return Relationship(sp.csc_array(D), labels=pedigree.labels)
 
 
 def _root(path: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: lme4 stops when its deviance does: its variances are good to 5 to 8 digits, and what follows from them.
 LME4 = Digits(loglik=11.0, components=5.0, fixed=7.0, fixed_errors=5.0, effects=5.0)
+#: nlme stops when its deviance does; of its estimates only what it prints of the fixed effects is read.
+NLME = Digits(loglik=10.0, fixed=5.5, fixed_errors=5.0, effects=5.0)
 #: Answers computed by the dense evaluation of the reference folder, converged to a gradient of 1e-6 or less.
 CONVERGED = Digits(10.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0)
 
@@ -48,7 +51,13 @@ def read_answer_file(path: Path) -> dict[str, Any]:
 
 
 def answers_of(
-    stored: dict[str, Any], method: str, fit: Fit, terms: Mapping[str, str], where: Where | None = None
+    stored: dict[str, Any],
+    method: str,
+    fit: Fit,
+    terms: Mapping[str, str],
+    where: Where | None = None,
+    effects: Mapping[str, tuple[str, str]] | None = None,
+    fixed: Mapping[str, str] | None = None,
 ) -> dict[str, Answer]:
     """The answers of one file for one estimator, by label.
 
@@ -62,8 +71,14 @@ def answers_of(
         Their name of each random factor → our term.
     where : mapping, optional
         Their component → (our term, its effects), where the name does not say so by itself.
+    effects : mapping, optional
+        Their random factor → (our term, effect), where the effect is not the intercept.
+    fixed : mapping, optional
+        Their coefficient → ours in R's spelling.
     """
-    read = _Reader(fit, terms, where or {})
+    read = _Reader(fit, terms, where or {}, effects or {}, fixed or {})
+    if "varcomp" not in stored:
+        return read.nlme(stored) if method == "REML" else {"ML": read.oracle(stored["ML"]["oracle"], stored)}
     if "group" not in stored["varcomp"][0]:
         return {method: read.dense(stored)} if method == "REML" else {method: read.dense_ml(stored)}
     if method == "ML":
@@ -77,10 +92,19 @@ def answers_of(
 class _Reader:
     """Turns the entries of answer files into our names."""
 
-    def __init__(self, fit: Fit, terms: Mapping[str, str], where: Where):
+    def __init__(
+        self,
+        fit: Fit,
+        terms: Mapping[str, str],
+        where: Where,
+        effects: Mapping[str, tuple[str, str]],
+        fixed: Mapping[str, str],
+    ):
         self.keys = component_keys(fit)
         self.terms = terms
         self.where = where
+        self.effects = {name: (term, "Intercept") for name, term in terms.items()} | dict(effects)
+        self.fixed = fixed
 
     def dense(self, stored: dict[str, Any]) -> Answer:
         rows = stored["varcomp"]
@@ -91,10 +115,11 @@ class _Reader:
             components=self._components(names, [r["value"] for r in rows]),
             component_errors=self._components(names, [r["se_AI"] for r in rows]),
             loglik=stored["logLik"]["value"],
-            fixed=_series(stored["fixed"], "name", "estimate"),
-            fixed_errors=_series(stored["fixed"], "name", "se"),
-            effects={(self.terms[g], "Intercept"): _levels(b, b["blup"]) for g, b in blups.items()},
-            effect_errors={(self.terms[g], "Intercept"): _levels(b, b["se_pev"]) for g, b in blups.items()},
+            fixed=_series(stored["fixed"], "name", "estimate").rename(self.fixed),
+            fixed_errors=_series(stored["fixed"], "name", "se").rename(self.fixed),
+            effects={self.effects[g]: _levels(b, b["blup"]) for g, b in blups.items()},
+            # They are written as zero where the PEV is negative (a negative component).
+            effect_errors={self.effects[g]: _levels(b, b["se_pev"]) for g, b in blups.items() if any(b["se_pev"])},
             digits=CONVERGED,
         )
 
@@ -111,21 +136,41 @@ class _Reader:
             digits=CONVERGED,
         )
 
-    def oracle(self, oracle: dict[str, Any]) -> Answer:
-        names = _listed(oracle["beta_names"])
+    def oracle(self, oracle: dict[str, Any], stored: dict[str, Any] | None = None) -> Answer:
+        """The dense evaluation beside another program; names of its coefficients, where it has none, from the file."""
+        names = _listed(oracle["beta_names"]) if "beta_names" in oracle else _listed((stored or {})["oracle"]["beta_names"])
         return Answer(
             "dense evaluation",
             self._components(oracle["names"], oracle["theta"]),
-            self._components(oracle["names"], oracle["se_AI"]),
+            self._components(oracle["names"], oracle["se_AI"]) if oracle.get("se_AI") else None,
             oracle["logLik"],
             _named(names, oracle["beta"]),
-            _named(names, oracle["se_beta"]),
+            _named(names, oracle["se_beta"]) if "se_beta" in oracle else None,
             digits=CONVERGED,
         )
 
+    def nlme(self, stored: dict[str, Any]) -> dict[str, Answer]:
+        """What nlme prints, and the dense evaluation; its components are read from the latter alone."""
+        levels = {
+            self.effects[group]: pd.Series(values, index=[str(v) for v in blup["levels"]])
+            for group, blup in zip(self.terms, stored.get("blup") or (), strict=False)
+            for values in blup["effects"].values()
+        }
+        printed = Answer(
+            stored["software"],
+            pd.Series(dtype=float),
+            None,
+            stored["logLik"]["value"],
+            _series(stored["fixed"], "name", "Value"),
+            _series(stored["fixed"], "name", "Std.Error"),
+            levels,
+            digits=NLME,
+        )
+        return {"nlme": printed, "dense": self.oracle(stored["oracle"])}
+
     def lme4(self, stored: dict[str, Any]) -> Answer:
         effects = {
-            (self.terms[group], plain(effect)): _levels(blup, values)
+            (self.terms[group], self._effect(self.terms[group], effect)): _levels(blup, values)
             for group, blup in (stored.get("blup") or {}).items()
             for effect, values in blup["effects"].items()
         }
@@ -159,8 +204,9 @@ class _Reader:
             if row["group"] == "Residual":
                 values["residual", "variance"] = row["value"]
                 continue
-            effects = frozenset(plain(v) for v in (row["var1"], row["var2"]) if v)
-            values[self.keys[self.terms[row["group"]], effects]] = row["value"]
+            term = self.terms[row["group"]]
+            effects = frozenset(self._effect(term, v) for v in (row["var1"], row["var2"]) if v)
+            values[self.keys[term, effects]] = row["value"]
         return pd.Series(values, dtype=float)
 
     def _components(self, names: list[str], values: list[float | None]) -> pd.Series:
@@ -176,8 +222,14 @@ class _Reader:
         if name in self.terms:
             return self.keys[self.terms[name], frozenset({"Intercept"})]
         group = max((g for g in self.terms if name.startswith(f"{g}:")), key=len)
-        effects = frozenset(plain(e) for e in name[len(group) + 1 :].split(","))
-        return self.keys[self.terms[group], effects]
+        term = self.terms[group]
+        return self.keys[term, frozenset(self._effect(term, e) for e in name[len(group) + 1 :].split(","))]
+
+    @staticmethod
+    def _effect(term: str, name: str) -> str:
+        """Our name of an effect: of ``us(Machine | Worker)`` the level alone, where R writes ``MachineA``."""
+        found = re.match(r"\w+\((\w+) \|", term)
+        return plain(name.removeprefix(found[1])) if found else plain(name)
 
 
 def _series(rows: list[dict[str, Any]], name: str, value: str) -> pd.Series:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from remlblup.validation.answers import Digits
 from remlblup.validation.reference_files import Where
 
 
@@ -14,7 +15,7 @@ class Stored:
 
     Attributes
     ----------
-    name : of the answer file, without ``.json``
+    name : of the answer file, without ``.json``; in brackets behind it, which spelling of the model this is
     formula : ours
     terms : their random factor → our term
     pedigrees : NAME → file and its columns id, sire, dam
@@ -22,7 +23,13 @@ class Stored:
     data : of the data file, where it is not the first part of `name`
     factors : columns that are factors though the file does not quote them
     levels : order of the levels of a factor, where R's is not the alphabet's
-    where : their component → our term and effects
+    where : their component → our term and effects, or our term and the parameter
+    residual : structure of R
+    constrain : False where the stored optimum is outside the parameter space
+    effects : their random factor → our term and effect, where the effect is not the intercept
+    fixed : their coefficient → ours in R's spelling, where the two differ by more than coding
+    digits : required of each kind, where they are not those of `reference_files.CONVERGED`
+    dominance : NAME → the pedigree of `pedigrees` whose dominance relationship matrix it is
     slow : takes more than 20 s where the machine is busy
     note : what there is to know
     """
@@ -36,68 +43,79 @@ class Stored:
     factors: tuple[str, ...] = ()
     levels: Mapping[str, list[str]] = field(default_factory=dict)
     where: Where = field(default_factory=dict)
+    residual: str = "units"
+    constrain: bool = True
+    effects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    digits: Digits | None = None
+    dominance: Mapping[str, str] = field(default_factory=dict)
     slow: bool = False
     note: str = ""
 
     @property
+    def answer(self) -> str:
+        """The answer file, without ``.json``."""
+        return self.name.split(" (")[0]
+
+    @property
     def csv(self) -> str:
         """The data file."""
-        return f"{self.data or self.name.rsplit('.', 1)[0]}.csv"
+        return f"{self.data or self.answer.rsplit('.', 1)[0]}.csv"
 
 
-def _same(*terms: str) -> dict[str, str]:
+def same(*terms: str) -> dict[str, str]:
     return {t: t for t in terms}
 
 
 GRYPHON = {"A": ("gryphon.pedigree.csv", "id", "sire", "dam")}
-_BLUETITS = {"A": ("btdata.pedigree.csv", "animal", "sire", "dam")}
+BLUETITS = {"A": ("btdata.pedigree.csv", "animal", "sire", "dam")}
 _COWS = {"A": ("pedigreemm.pedCows.csv", "id", "sire", "dam")}
-_WARCOLAK = {"A": ("nadiv.warcolak.csv", "ID", "Sire", "Dam")}
-_SEX = {"Sex": ["Male", "Female"]}
-_ENVS = ("CA.2011", "CA.2012", "CA.2013")
+WARCOLAK = {"A": ("nadiv.warcolak.csv", "ID", "Sire", "Dam")}
+SEX = {"Sex": ["Male", "Female"]}
+ENVS = ("CA.2011", "CA.2012", "CA.2013")
 ANIMAL = "vm(ANIMAL, A)"
 _BIRD = "vm(animal, A)"
 _SINGULAR = "the relationship matrix K is singular: K = LL', u = Lb, b ~ N(0, I) through from_matrices"
 _DIAG, _US = "diag(0 + Env | Name)", "us(0 + Env | Name)"
 
 LME4_ANSWERS: tuple[Stored, ...] = (
-    Stored("sleepstudy.ri", "Reaction ~ Days + (1 | Subject)", _same("Subject")),
+    Stored("sleepstudy.ri", "Reaction ~ Days + (1 | Subject)", same("Subject")),
     Stored("sleepstudy.rs_us", "Reaction ~ Days + (Days | Subject)", {"Subject": "Days | Subject"}),
     Stored(
         "sleepstudy.rs_diag",
         "Reaction ~ Days + (Days || Subject)",
         {"Subject": "Days || Subject", "Subject.1": "Days || Subject"},
     ),
-    Stored("dyestuff.ri", "Yield ~ 1 + (1 | Batch)", _same("Batch")),
-    Stored("dyestuff2.ri", "Yield ~ 1 + (1 | Batch)", _same("Batch"), note="the batch variance is zero: a boundary"),
-    Stored("penicillin.crossed", "diameter ~ 1 + (1 | plate) + (1 | sample)", _same("plate", "sample")),
-    Stored("pastes.nested", "strength ~ 1 + (1 | batch) + (1 | sample)", _same("batch", "sample")),
+    Stored("dyestuff.ri", "Yield ~ 1 + (1 | Batch)", same("Batch")),
+    Stored("dyestuff2.ri", "Yield ~ 1 + (1 | Batch)", same("Batch"), note="the batch variance is zero: a boundary"),
+    Stored("penicillin.crossed", "diameter ~ 1 + (1 | plate) + (1 | sample)", same("plate", "sample")),
+    Stored("pastes.nested", "strength ~ 1 + (1 | batch) + (1 | sample)", same("batch", "sample")),
     Stored(
         "oats.splitplot",
         "yield ~ nitroF * Variety + (1 | Block) + (1 | Block:Variety)",
-        _same("Block", "Block:Variety"),
+        same("Block", "Block:Variety"),
     ),
-    Stored("oats.nitro_linear", "yield ~ nitro + (1 | Block) + (1 | Block:Variety)", _same("Block", "Block:Variety")),
+    Stored("oats.nitro_linear", "yield ~ nitro + (1 | Block) + (1 | Block:Variety)", same("Block", "Block:Variety")),
     Stored(
         "machines.worker_machine",
         "score ~ Machine + (1 | Worker) + (1 | Worker:Machine)",
-        _same("Worker", "Worker:Machine"),
+        same("Worker", "Worker:Machine"),
     ),
     Stored("machines.us", "score ~ Machine + (0 + Machine | Worker)", {"Worker": "0 + Machine | Worker"}),
-    Stored("orthodont.ri_sex", "distance ~ age * Sex + (1 | Subject)", _same("Subject"), levels=_SEX),
+    Stored("orthodont.ri_sex", "distance ~ age * Sex + (1 | Subject)", same("Subject"), levels=SEX),
     Stored(
         "orthodont.rs_us",
         "distance ~ I(age - 11) * Sex + (I(age - 11) | Subject)",
         {"Subject": "I(age - 11) | Subject"},
-        levels=_SEX,
+        levels=SEX,
     ),
-    Stored("rail.ri", "travel ~ 1 + (1 | Rail)", _same("Rail")),
-    Stored("john.alpha.lme4_genfixed", "yield ~ rep + gen + (1 | rb)", _same("rb")),
-    Stored("john.alpha.lme4_genrandom", "yield ~ rep + (1 | gen) + (1 | rb)", _same("gen", "rb")),
+    Stored("rail.ri", "travel ~ 1 + (1 | Rail)", same("Rail")),
+    Stored("john.alpha.lme4_genfixed", "yield ~ rep + gen + (1 | rb)", same("rb")),
+    Stored("john.alpha.lme4_genrandom", "yield ~ rep + (1 | gen) + (1 | rb)", same("gen", "rb")),
     Stored(
         "insteval.s_d_deptservice",
         "y ~ service + (1 | s) + (1 | d) + (1 | dept:service)",
-        _same("s", "d", "dept:service"),
+        same("s", "d", "dept:service"),
         slow=True,
         note="73,421 records",
     ),
@@ -109,20 +127,20 @@ DENSE_ANSWERS: tuple[Stored, ...] = (
     Stored(
         "gryphon.bwt_animal_byear_mother",
         f"BWT ~ SEX + (1 | BYEAR) + (1 | MOTHER) + (1 | {ANIMAL})",
-        {"animal": ANIMAL, **_same("BYEAR", "MOTHER")},
+        {"animal": ANIMAL, **same("BYEAR", "MOTHER")},
         GRYPHON,
     ),
     Stored(
         "btdata.tarsus_animal",
         f"tarsus ~ sex + hatchdate + (1 | fosternest) + (1 | {_BIRD})",
-        {"animal": _BIRD, **_same("fosternest")},
-        _BLUETITS,
+        {"animal": _BIRD, **same("fosternest")},
+        BLUETITS,
     ),
     Stored(
         "btdata.back_animal",
         f"back ~ sex + hatchdate + (1 | fosternest) + (1 | {_BIRD})",
-        {"animal": _BIRD, **_same("fosternest")},
-        _BLUETITS,
+        {"animal": _BIRD, **same("fosternest")},
+        BLUETITS,
     ),
     Stored(
         "pedigreemm.milk.animal_herd",
@@ -150,18 +168,18 @@ DENSE_ANSWERS: tuple[Stored, ...] = (
         roots={"vm(dent, Ad)": ("dent", "technow.Adent.csv"), "vm(flint, Af)": ("flint", "technow.Aflint.csv")},
         note=_SINGULAR,
     ),
-    Stored("nadiv.warcolak.trait1_A", "trait1 ~ sex + (1 | vm(ID, A))", {"A": "vm(ID, A)"}, _WARCOLAK),
-    Stored("stroup.nin.rcb", "yield ~ gen + (1 | rep)", _same("rep"), note="the rows without a plot are dropped"),
+    Stored("nadiv.warcolak.trait1_A", "trait1 ~ sex + (1 | vm(ID, A))", {"A": "vm(ID, A)"}, WARCOLAK),
+    Stored("stroup.nin.rcb", "yield ~ gen + (1 | rep)", same("rep"), note="the rows without a plot are dropped"),
     Stored(
         "kempton.slatehall.ib",
         "yield ~ gen + (1 | rep) + (1 | rep:row) + (1 | rep:col)",
-        _same("rep", "rep:row", "rep:col"),
+        same("rep", "rep:row", "rep:col"),
     ),
-    Stored("example.cs", "Yield ~ Env + (1 | Name) + (1 | Env:Name)", _same("Name", "Env:Name")),
-    Stored("example.diag", f"Yield ~ Env + {_DIAG}", where={f"{e}:Name": (_DIAG, (f"Env{e}",)) for e in _ENVS}),
+    Stored("example.cs", "Yield ~ Env + (1 | Name) + (1 | Env:Name)", same("Name", "Env:Name")),
+    Stored("example.diag", f"Yield ~ Env + {_DIAG}", where={f"{e}:Name": (_DIAG, (f"Env{e}",)) for e in ENVS}),
     Stored(
         "example.us",
         f"Yield ~ Env + {_US}",
-        where={f"{a},{b}": (_US, (f"Env{a}", f"Env{b}")) for a in _ENVS for b in _ENVS},
+        where={f"{a},{b}": (_US, (f"Env{a}", f"Env{b}")) for a in ENVS for b in ENVS},
     ),
 )

@@ -171,6 +171,11 @@ class MixedModelEquations:
                            logdet_random if ml else None, quadratic)  # fmt: skip
         return self.at
 
+    def assembled(self, solution: Solution) -> Array:
+        """Values of C at a solution, on the pattern of the layout."""
+        signs = np.concatenate([np.ones(0), *(s for _, s in solution.factors)])
+        return self.layout.assemble(self.cross_products.values(solution.rho), solution.slots, signs)
+
     def _factorize_random(self, M: Array, slots: Array, signs: Array) -> tuple[float, int]:
         """log-determinant of the random block of C and its number of negative pivots."""
         if self.m == self.p:

@@ -35,7 +35,7 @@ class Description:
     def of(cls, equations: MixedModelEquations) -> Description:
         spec = equations.spec
         terms = tuple((d.name, d.t, d.q, d.structure.keyword) for d in spec.random)
-        return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, spec.residual.keyword,
+        return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, spec.residual_text,
                    equations.factor.stats)  # fmt: skip
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from remlblup.structure.base import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from remlblup.fit.field_maps import Given
     from remlblup.fit.summary import Summary
 
 
@@ -98,6 +100,39 @@ class Fit(Solved, StatsmodelsNames):
         """Standard errors of `correlation(term)`, labelled alike, by the delta method."""
         parameters = self.specification.parameters
         return correlation_errors(parameters, parameters.index(term), self.theta, self.variance_covariance)
+
+    # -- random regression and factors -------------------------------------------------------
+
+    def covariance_function(self, term: str, at: Iterable[float] | None = None) -> pd.DataFrame:
+        """ΦΣΦ' of a random regression, ``us(leg(age, 2) | g)``, over values of its covariate."""
+        from remlblup.fit.random_regression import covariance_function
+
+        return covariance_function(self, term, at)
+
+    def eigenfunctions(self, term: str, at: Iterable[float] | None = None) -> pd.DataFrame:
+        """Eigenvalue, share of the variance and eigenfunction (a column per value of the covariate), in rows."""
+        from remlblup.fit.random_regression import eigenfunctions
+
+        return eigenfunctions(self, term, at)
+
+    def loadings(self, term: str, rotate: bool = True) -> pd.DataFrame:
+        """Loadings of an ``fa`` or ``rr`` term on its factors, specific variances, per cent explained, by effect."""
+        from remlblup.fit.factors import loadings
+
+        return loadings(self, term, rotate)
+
+    def factor_scores(self, term: str, rotate: bool = True) -> pd.DataFrame:
+        """BLUPs of the factors of an ``fa`` or ``rr`` term: levels × factors."""
+        from remlblup.fit.factors import factor_scores
+
+        return factor_scores(self, term, rotate)
+
+    def variogram(self, trial: object = None, row: Given | None = None, col: Given | None = None,
+                  x: Given | None = None, by: Given | None = None) -> pd.DataFrame:  # fmt: skip
+        """Sample variogram of the residuals by displacement, with the model's: what `plot_variogram` draws."""
+        from remlblup.fit.variogram import variogram
+
+        return variogram(self, trial, row, col, x, by)
 
     # -- fixed effects -----------------------------------------------------------------------
 
@@ -180,3 +215,37 @@ class Fit(Solved, StatsmodelsNames):
         from remlblup.plot.residuals import plot_residuals
 
         return plot_residuals(self, ax)
+
+    def plot_field(self, what: str = "all", trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
+                   row: Given | None = None, col: Given | None = None, by: Given | None = None) -> Axes | np.ndarray:  # fmt: skip
+        """Maps of a field: the data, the spatial residual and the independent one."""
+        from remlblup.plot.field import plot_field
+
+        return plot_field(self, what, trial, axes, row=row, col=col, by=by)
+
+    def plot_variogram(self, kind: str | None = None, trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
+                       row: Given | None = None, col: Given | None = None, x: Given | None = None,
+                       by: Given | None = None) -> Axes | np.ndarray:  # fmt: skip
+        """Semi-variance of residuals against displacement or lag, with the fitted model's."""
+        from remlblup.plot.variogram import plot_variogram
+
+        return plot_variogram(self, kind, trial, axes, row=row, col=col, x=x, by=by)
+
+    def plot_covariance_function(self, term: str, axes: Iterable[Axes] | None = None) -> np.ndarray:
+        """Variance of a random regression along its covariate, with its 95 % band, and its eigenfunctions."""
+        from remlblup.plot.random_regression import plot_covariance_function
+
+        return plot_covariance_function(self, term, axes)
+
+    def plot_biplot(self, term: str, factors: tuple[int, int] = (1, 2), ax: Axes | None = None) -> Axes:
+        """Loadings of the effects as arrows and factor scores of the levels as points."""
+        from remlblup.plot.factor_analytic import plot_biplot
+
+        return plot_biplot(self, term, factors, ax)
+
+    def plot_latent_regression(self, term: str, factor: int = 1, levels: Iterable[object] | None = None,
+                               ax: Axes | None = None) -> Axes:  # fmt: skip
+        """BLUPs of some levels against the effects' loadings on one factor."""
+        from remlblup.plot.factor_analytic import plot_latent_regression
+
+        return plot_latent_regression(self, term, factor, levels, ax)

@@ -128,17 +128,30 @@ def save_model(spec: Specification, folder: Path) -> dict[str, Any]:
     if spec.formula is None or spec.records is None:
         return save_matrices(spec, folder)
     used = list(spec.records.used)
-    frame = spec.records.frame[used]
+    frame = spec.records.original[used]
     frame.to_csv(folder / "data.csv", index=False)
-    names = {d.term.group.relationship: d.relationship for d in spec.random if d.term and d.term.group.relationship}
+    names = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
     return {
         "formula": spec.formula.text,
-        "residual": spec.residual.keyword,
+        "residual": spec.residual_text,
+        "matrices": {name: save_labelled(matrix) for name, matrix in spec.matrices.items()},
         "weights": spec.records.weights,
         "columns": {c: column_type(frame[c]) for c in used},
         "index": save_index(frame.index),
         "relationships": {n: save_relationship(r, folder / "relationships" / f"{n}.csv") for n, r in names.items()},
     }
+
+
+def save_labelled(matrix: Any) -> dict[str, Any]:
+    """A small matrix, with its labels if it has them."""
+    labels = [str(v) for v in matrix.index] if isinstance(matrix, pd.DataFrame) else None
+    return {"values": np.asarray(matrix, dtype=float).tolist(), "labels": labels}
+
+
+def load_labelled(saved: dict[str, Any]) -> Any:
+    """Inverse of `save_labelled`."""
+    values = np.array(saved["values"])
+    return values if saved["labels"] is None else pd.DataFrame(values, index=saved["labels"], columns=saved["labels"])
 
 
 def save_index(index: pd.Index) -> dict[str, Any] | None:
@@ -215,6 +228,8 @@ def read_table(path: Path, types: dict[str, str]) -> pd.DataFrame:
         values = text[name].to_numpy(dtype=object)
         if kind == "bool":
             values = values == "True"
+        elif kind == "float":
+            values = np.where(values == "", "nan", values)
         columns[name] = values.astype(numpy_types[kind]) if kind in numpy_types else text[name]
     return pd.DataFrame(columns)
 
@@ -310,7 +325,8 @@ def load_model(model: dict[str, Any], folder: Path) -> Specification:
     relationships = {
         n: load_relationship(r, folder / "relationships" / f"{n}.csv") for n, r in model["relationships"].items()
     }
-    return from_formula(model["formula"], frame, relationships, model["residual"], model["weights"], "error")
+    given = relationships | {name: load_labelled(matrix) for name, matrix in model["matrices"].items()}
+    return from_formula(model["formula"], frame, given, model["residual"], model["weights"], "error")
 
 
 def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:

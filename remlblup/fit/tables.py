@@ -104,7 +104,9 @@ def covariance(spec: Specification, theta: Array, term: str) -> pd.DataFrame:
     if k == len(spec.random):
         matrices = spec.residual.matrices(part)
         if not matrices:
-            return pd.DataFrame(np.diag(part), index=list(spec.residual.names), columns=list(spec.residual.names))
+            variance = (spec.residual.lower == 0.0) & np.isinf(spec.residual.upper)
+            names = [n for n, v in zip(spec.residual.names, variance, strict=True) if v]
+            return pd.DataFrame(np.diag(part[variance]), index=names, columns=names)
         names = {a: [f"{a}: {e}" if a else e for e in effects] for a, (effects, _) in matrices.items()}
         return joined([pd.DataFrame(s, index=names[a], columns=names[a]) for a, (_, s) in matrices.items()])
     structure = spec.random[k].structure

@@ -59,7 +59,7 @@ class Levels:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(f"{self.variable}[{level}]" for level in self.labels)
+        return tuple(map(str, self.labels))
 
     def values(self, frame: pd.DataFrame) -> Array:
         codes = np.asarray(match(self.labels, frame[self.variable]))

@@ -12,6 +12,7 @@ import pandas as pd
 from remlblup.errors import VarianceError, some
 from remlblup.model.formula import squeeze
 from remlblup.structure.base import Array, ResidualStructure, Structure
+from remlblup.structure.blocks import Blocks
 
 RESIDUAL = "residual"
 
@@ -121,6 +122,8 @@ class Parameters:
 
     def _values(self, k: int, name: str, value: object, what: str) -> Array:
         structure = self.residual if k == len(self.structures) else self.structures[k]
+        if isinstance(structure, Blocks) and not isinstance(value, Mapping):
+            structure = structure.structure
         if isinstance(value, Mapping):
             names = {squeeze(n): i for i, n in enumerate(structure.names)}
             unknown = [n for n in value if squeeze(str(n)) not in names]
@@ -161,16 +164,14 @@ class Parameters:
 
     def _check(self, theta: Array, what: str, constrain: bool) -> None:
         residual = theta[self.slices[-1]]
-        if np.any(residual <= 0):
-            raise VarianceError(f"{what}: the residual variance must be positive, got {residual[residual <= 0][0]:g}.")
+        variance = (self.residual.lower == 0.0) & np.isinf(self.residual.upper)
+        if np.any(bad := variance & (residual <= 0)):
+            raise VarianceError(f"{what}: the residual variance must be positive, got {residual[bad][0]:g}.")
+        if not np.isnan(residual).any() and not self.residual.feasible(residual):
+            raise VarianceError(f"{what}: the covariance matrix of 'residual' is not positive definite.")
+        self._check_bounds(theta, what, constrain)
         if not constrain:
             return
-        for (term, parameter), value, bound in zip(self.pairs, theta, self.lower, strict=True):
-            if value < bound:
-                raise VarianceError(
-                    f"{what}: {term} [{parameter}] = {value:g} is negative. Give a value >= 0"
-                    " (negative components need constrain=False)."
-                )
         for term, structure, part in zip(self.terms, self.structures, self.split(theta), strict=False):
             if structure.cone and not np.isnan(part).any():
                 smallest = np.linalg.eigvalsh(structure.covariance(part))[0]
@@ -178,6 +179,21 @@ class Parameters:
                     raise VarianceError(
                         f"{what}: the matrix of '{term}' is not positive semidefinite (smallest eigenvalue {smallest:g})."
                     )
+
+    def _check_bounds(self, theta: Array, what: str, constrain: bool) -> None:
+        """Each parameter within its bounds; without constraints those of structures linear in θ fall away."""
+        structures = [*self.structures, self.residual]
+        linear = np.concatenate([np.full(s.n_parameters, getattr(s, "linear", False)) for s in structures])
+        rows = zip(self.pairs, theta, self.lower, self.upper, linear, strict=True)
+        for (term, parameter), value, lower, upper, free in rows:
+            if lower <= value <= upper or np.isnan(value) or (free and not constrain):
+                continue
+            if np.isinf(upper):
+                raise VarianceError(
+                    f"{what}: {term} [{parameter}] = {value:g} is negative. Give a value >= 0"
+                    " (negative components need constrain=False)."
+                )
+            raise VarianceError(f"{what}: {term} [{parameter}] = {value:g} must lie between {lower:g} and {upper:g}.")
 
     def to_mapping(self, theta: Array) -> dict[str, object]:
         """The mapping `read` takes: a number per single-parameter term, else a mapping by parameter."""

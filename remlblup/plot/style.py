@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from remlblup.errors import OptionError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,13 +36,31 @@ def axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
 
         ax = plt.subplots(figsize=size, layout="constrained")[1]
     elif not hasattr(ax, "plot") or not hasattr(ax, "set_title"):
-        from remlblup.errors import OptionError
-
         raise OptionError(f"ax= takes one matplotlib Axes, not {type(ax).__name__}: pick one of the array, axs[0].")
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GREY)
     ax.tick_params(color=GREY, labelcolor=INK, labelsize=9)
     return ax
+
+
+def panels(given: Axes | Iterable[Axes] | None, shape: tuple[int, int], size: tuple[float, float]) -> np.ndarray:
+    """The Axes given, or those of a new figure of `shape` (rows, columns) and `size`, flat, in the style of `axes`.
+
+    Raises
+    ------
+    OptionError
+        If `given` are not as many Axes as needed.
+    """
+    count = shape[0] * shape[1]
+    if given is None:
+        import matplotlib.pyplot as plt
+
+        found = plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False)[1].ravel()
+    else:
+        found = np.array([given], dtype=object).ravel() if not isinstance(given, np.ndarray) else given.ravel()
+    if len(found) != count:
+        raise OptionError(f"axes= takes {count} matplotlib Axes for this plot, {shape[0]} x {shape[1]}, not {len(found)}.")
+    return np.array([axes(ax) for ax in found], dtype=object)
 
 
 def title(ax: Axes, text: str, below: str = "", colour: str = INK) -> None:

@@ -44,11 +44,8 @@ STRUCTURES: dict[str, type[Structure]] = {
     )
 }
 
-# Residual structures are listed here as they are written in `residual=`.
-RESIDUALS = ("units",)
-
 # Words of the formula that a structure of a user cannot take.
-RESERVED = frozenset(STRUCTURES) | {"vm", "leg", "bs", "spl", "spl2", "units", "residual", "trait", "c", "C"}
+RESERVED = frozenset(STRUCTURES) | {"vm", "leg", "bs", "spl", "pspline", "power", "units", "residual", "trait", "c", "C"}
 
 
 def register_structure(cls: type[Structure], **options: object) -> type[Structure]:

@@ -223,7 +223,7 @@ def test_every_example_of_the_help_can_be_parsed():
         ("Reaction ~ 1", ["--max-iterations", "0"], "--max-iterations 0 must be a positive"),
         ("Reaction ~ 1", ["--max-iterations", "ten"], "invalid int value: 'ten'"),
         ("Reaction ~ 1", ["--tolerance", "2"], "--tolerance 2.0 must be a number between 0 and 1"),
-        ("Reaction ~ 1", ["--residual", "ar7"], "--residual 'ar7' is not available"),
+        ("Reaction ~ 1", ["--residual", "ar7"], "--residual 'ar7' is not known"),
         ("Reaction ~ 1", ["--weights", "w"], "--weights needs 'w'"),
         ("Reaction ~ 1", ["--factor", "Reaction,Dais"], "--factor names 'Dais'"),
         ("Reaction ~ 1", ["--start", "residual"], "TERM=VALUE"),

@@ -41,7 +41,7 @@ def dense(design) -> list[np.ndarray]:
 def test_an_ordered_structure_takes_the_distinct_numbers_as_levels():
     d = frame()
     (term,) = random("y ~ 1 + ar1(time | g)", d)
-    assert term.structure.effects == ("time[8]", "time[10]", "time[12]", "time[14]")
+    assert term.structure.effects == ("8", "10", "12", "14")
     assert term.structure.positions.tolist() == [8, 10, 12, 14]
     G = dummies(np.unique(d["g"], return_inverse=True)[1])
     for z, time in zip(dense(term), (8, 10, 12, 14), strict=True):
@@ -63,10 +63,10 @@ def test_other_structures_take_a_number_as_a_covariate():
 def test_levels_of_a_factor_in_category_order_or_sorted():
     d = frame()
     (term,) = random("y ~ 1 + us(site | g)", d)
-    assert term.structure.effects == ("site[s1]", "site[s2]", "site[s3]")
+    assert term.structure.effects == ("s1", "s2", "s3")
     d["site"] = pd.Categorical(d["site"], categories=["s3", "unused", "s1", "s2"])
     (term,) = random("y ~ 1 + ar1(site | g)", d)
-    assert term.structure.effects == ("site[s3]", "site[s1]", "site[s2]")
+    assert term.structure.effects == ("s3", "s1", "s2")
     assert term.structure.positions is None
 
 

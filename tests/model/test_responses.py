@@ -56,7 +56,7 @@ def test_designs_of_two_traits():
     np.testing.assert_array_equal(spec.fixed.matrix, expected)
     (term,) = spec.random
     G = np.repeat(pd.get_dummies(d["g"]).to_numpy(float), 2, axis=0)
-    assert term.structure.effects == ("trait[tarsus]", "trait[back]")
+    assert term.structure.effects == ("tarsus", "back")
     np.testing.assert_array_equal(term.columns[0].toarray(), G * (1 - back)[:, None])
     np.testing.assert_array_equal(term.columns[1].toarray(), G * back[:, None])
     np.testing.assert_array_equal(term.moments, np.eye(2) / 2)

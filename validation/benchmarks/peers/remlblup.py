@@ -94,10 +94,8 @@ def save_matrix(fit: Any, path: str) -> None:
     import numpy as np
 
     equations, solution = fit._equations, fit._solution
-    signs = np.concatenate([np.ones(0), *(s for _, s in solution.factors)])
-    coefficients = equations.coefficients(solution.slots, solution.rho, signs)
     layout = equations.layout
-    np.savez(path, indptr=layout.indptr, indices=layout.indices, values=layout.bases @ coefficients,
+    np.savez(path, indptr=layout.indptr, indices=layout.indices, values=equations.assembled(solution),
              iterations=int(fit.history["iteration"].max()), logdet=solution.logdet)  # fmt: skip
 
 

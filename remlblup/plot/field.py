@@ -1,0 +1,165 @@
+"""Maps of a field: the data, the spatial residual and the independent one, plot by plot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from remlblup.errors import OptionError, choose
+from remlblup.fit.field_maps import FieldMap, Given, correlated, field_maps, independent, whole
+from remlblup.plot.style import GREY, INK, panels, shorten, title
+from remlblup.structure.base import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+    from remlblup.fit.solved import Solved
+
+COLOURS = "RdBu_r"
+MAPS = ("all", "data", "residual", "spatial", "independent")
+TRIALS = 8  # fields drawn at once
+TICKS = 12  # named positions along a side at most
+LONGEST = 3.6, 5.2  # inches: width and height of a map at most
+NAMES = {
+    "data": "Data",
+    "residual": "Residual",
+    "spatial": "Spatial residual",
+    "independent": "Independent residual",
+}
+
+
+def plot_field(
+    fit: Solved, what: str = "all", trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
+    row: Given | None = None, col: Given | None = None, by: Given | None = None,
+) -> Axes | np.ndarray:  # fmt: skip
+    """Heat maps over rows and columns, in one colour scale that is symmetric about zero.
+
+    The data are drawn as deviations from the mean of the field; the spatial residual is ê of the structure in
+    ``residual=``, the independent one the BLUPs of ``+ units``; the residual is their sum. Cells without a record
+    are hatched. The first row is on top.
+
+    Parameters
+    ----------
+    fit : Fit or Solved
+    what : {"all", "data", "residual", "spatial", "independent"}
+        "all": the data beside the parts of the residual that the model has.
+    trial : str, optional
+        One of several fields; a row of maps for each without.
+    axes : Axes or several, optional
+        Where to draw, as many as there are maps; a new figure without.
+    row, col : column or (n,) array, optional
+        Positions of the records, for a model without a field; its residuals are mapped.
+    by : column or (n,) array, optional
+        With `row` and `col`: what tells several fields apart.
+
+    Returns
+    -------
+    matplotlib Axes, or an array of them where there are several maps
+
+    Raises
+    ------
+    ModelError
+        If the model has no field and no columns are given.
+    OptionError
+        If `what` or `trial` is not there to be drawn.
+    """
+    maps = field_maps(fit, row, col, by, trial)
+    kinds = kinds_of(fit, what, spatial=row is None)
+    if len(maps) > TRIALS:
+        raise OptionError(f"there are {len(maps)} fields: choose one, trial={maps[0].label!r}.")
+    values = {kind: values_of(fit, kind, maps) for kind in kinds}
+    grids = [(one, kind, one.grid(values[kind])) for one in maps for kind in kinds]
+    drawn = panels(axes, (len(maps), len(kinds)), figure_size(maps, len(kinds)))
+    limit = max((float(np.nanmax(np.abs(grid))) for *_, grid in grids), default=0.0) or 1.0
+    for ax, (one, kind, grid) in zip(drawn, grids, strict=True):
+        image = draw(ax, one, grid, limit)
+        title(ax, NAMES[kind], one.label if one.label else describe(one))
+    bar = drawn[0].figure.colorbar(image, ax=list(drawn), aspect=30, pad=0.02, shrink=0.9)
+    bar.set_label(shorten(fit.specification.response, 30), fontsize=9, color=INK)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(color=GREY, labelcolor=INK, labelsize=9)
+    return drawn if what == "all" or len(drawn) > 1 else drawn[0]
+
+
+def kinds_of(fit: Solved, what: str, spatial: bool = True) -> tuple[str, ...]:
+    """The maps to draw."""
+    choose("what", what, MAPS)
+    has_units = independent(fit) is not None
+    there = ["data"] + ["spatial"] * spatial + ["independent"] * has_units + ["residual"] * (not spatial)
+    if what == "all":
+        return tuple(there)
+    if what == "spatial" and not spatial:
+        raise OptionError("what='spatial' is the residual of a field; of this model draw what='residual'.")
+    if what == "independent" and not has_units:
+        raise OptionError(
+            f"what='independent': residual='{fit.specification.residual_text}' has no independent part; it is added by"
+            " '+ units', as in residual='ar1(row):ar1(col) + units'."
+        )
+    return (what,)
+
+
+def values_of(fit: Solved, kind: str, maps: Sequence[FieldMap]) -> Array:
+    """What is drawn of each record, (n,)."""
+    if kind == "data":
+        values = np.array(fit.specification.y, dtype=float)
+        for one in maps:
+            values[one.records] -= values[one.records].mean()
+        return values
+    if kind == "independent":
+        units = independent(fit)
+        assert units is not None
+        return units
+    return correlated(fit) if kind == "spatial" else whole(fit)
+
+
+# -- drawing ---------------------------------------------------------------------------------
+
+
+def draw(ax: Axes, one: FieldMap, grid: Array, limit: float) -> AxesImage:
+    """One map; cells without a record show the hatched ground."""
+    ax.patch.set(facecolor="white", hatch="//////", edgecolor="#BBBBBB", linewidth=0)
+    aspect = "equal" if one.names[1] else "auto"
+    if not one.names[1]:
+        grid = grid.T
+    image = ax.imshow(grid, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest", aspect=aspect)  # type: ignore[arg-type]
+    ax.spines[:].set_visible(False)
+    down, across = (1, 0) if not one.names[1] else (0, 1)
+    ax.set_xlabel(shorten(one.names[across], 30))
+    ax.set_ylabel(shorten(one.names[down], 30))
+    ax.set_xticks(*ticks(one.ticks[across]))
+    ax.set_yticks(*ticks(one.ticks[down]))
+    ax.tick_params(length=2, labelsize=8)
+    return image
+
+
+def ticks(names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Places and names of some positions: round numbers where there are many."""
+    if len(names) <= TICKS:
+        places = list(range(len(names)))
+    else:
+        step = next(s for s in (2, 5, 10, 20, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10**9) if len(names) / s <= TICKS)
+        numbers = [int(n) if n.lstrip("-").isdigit() else k for k, n in enumerate(names)]
+        places = [k for k, number in enumerate(numbers) if number % step == 0]
+    return places, [shorten(names[k], 10) for k in places]
+
+
+def figure_size(maps: Sequence[FieldMap], across: int) -> tuple[float, float]:
+    """Inches: as large as the longest side of the largest map allows, with room for labels and the bar."""
+    rows, columns = max(m.extent[0] for m in maps), max(m.extent[1] for m in maps)
+    if not maps[0].names[1]:
+        return 3.2 * across + 1.0, 2.0 * len(maps) + 0.4
+    scale = min(LONGEST[0] / columns, LONGEST[1] / rows)
+    width, height = max(1.3, columns * scale), max(1.3, rows * scale)
+    if len(maps) > 2:
+        width, height = 0.7 * width, 0.7 * height
+    return (width + 0.8) * across + 1.2, (height + 1.0) * len(maps)
+
+
+def describe(one: FieldMap) -> str:
+    """Extent of a field and the number of its cells without a record."""
+    empty = int(np.prod(one.extent)) - len(one.records)
+    size = " × ".join(str(m) for m in one.extent if m > 1)
+    return f"{size} plots" + (f", {empty:,} without a record" if empty else "")

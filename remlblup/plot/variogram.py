@@ -1,0 +1,132 @@
+"""Sample variograms of residuals with the variogram of the fitted R."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import OptionError, choose
+from remlblup.fit.field_maps import Given
+from remlblup.fit.variogram import variogram
+from remlblup.plot.style import BLUE, GREY, INK, VERMILION, panels, shorten, title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from remlblup.fit.solved import Solved
+
+KINDS = (None, "profile", "surface")
+
+
+def plot_variogram(
+    fit: Solved, kind: str | None = None, trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
+    row: Given | None = None, col: Given | None = None, x: Given | None = None, by: Given | None = None,
+) -> Axes | np.ndarray:  # fmt: skip
+    """Average ½(ê_i − ê_j)² of pairs of residuals against their displacement, and what the model says of it.
+
+    For a field two profiles, along rows and along columns, or the surface over both displacements (Gilmour,
+    Cullis & Verbyla 1997, *J. Agric. Biol. Environ. Stat.* 2:269); for times within subjects, or positions `x`,
+    one curve against the lag. Points are larger the more pairs they average; displacements with fewer than 30
+    pairs, or a third of the most there are, are left out. With ``+ units`` the residual has the independent
+    part in it. Residuals vary less than errors, so points lie somewhat below a correct model's line.
+
+    Parameters
+    ----------
+    fit : Fit or Solved
+    kind : {"profile", "surface"}, optional
+        For a field; "profile" without.
+    trial : str, optional
+        One of several fields; their pairs are pooled without.
+    axes : Axes or two of them, optional
+        Two for a profile, one 3-D Axes for a surface, else one; a new figure without.
+    row, col, x, by : column or (n,) array, optional
+        Positions for a model without field or times; `by`: pairs are made within its levels only.
+
+    Returns
+    -------
+    matplotlib Axes, or an array of two
+
+    Raises
+    ------
+    ModelError
+        If the model has neither field nor times and no positions are given.
+    """
+    choose("kind", kind, KINDS)
+    table = variogram(fit, trial, row, col, x, by)
+    response = shorten(fit.specification.response, 30)
+    if "lag" in table:
+        if kind == "surface":
+            raise OptionError("kind='surface' is for a field; this variogram is over one lag.")
+        ax = panels(axes, (1, 1), (6.4, 4.2))[0]
+        profile(ax, table["lag"], table)
+        label(ax, f"lag in {shorten(table.attrs['name'], 30)}", response)
+        title(ax, "Variogram of residuals", f"{table['pairs'].sum():,} pairs")
+        return ax
+    names = names_of(fit, row, col)
+    if kind == "surface":
+        return surface(fit, table, names, axes)
+    drawn = panels(axes, (1, 2), (9.6, 4.2))
+    for ax, along, across, name in zip(drawn, ("row", "col"), ("col", "row"), names, strict=True):
+        part = table[table[across] == 0]
+        profile(ax, part[along], part)
+        label(ax, f"displacement in {shorten(name, 30)}", response)
+        title(ax, f"Variogram along {shorten(name, 20)}", f"{part['pairs'].sum():,} pairs")
+    top = 1.08 * max(ax.get_ylim()[1] for ax in drawn) / 1.05
+    for ax in drawn:
+        ax.set_ylim(0.0, top)
+    return drawn
+
+
+def names_of(fit: Solved, row: Given | None, col: Given | None) -> tuple[str, str]:
+    """Names of the two dimensions."""
+    from remlblup.fit.field_maps import column, fields_of
+
+    if row is None or col is None:
+        return fields_of(fit)[0].names
+    return str(column(fit, row, "row").name), str(column(fit, col, "col").name)
+
+
+def profile(ax: Axes, lag: pd.Series, table: pd.DataFrame) -> None:
+    """Points with areas by their numbers of pairs, and the model's line."""
+    size = 12.0 + 70.0 * table["pairs"] / max(1, table["pairs"].max())
+    ax.scatter(lag, table["semivariance"], s=size, color=BLUE, linewidths=0, alpha=0.85, zorder=3, label="residuals")
+    if table["model"].notna().any():
+        ax.plot(lag, table["model"], color=VERMILION, lw=1.8, label="model", zorder=2)
+    ax.set_ylim(0.0, None)
+    ax.set_xlim(0.0 if len(lag) else None, None)
+    ax.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
+
+
+def label(ax: Axes, below: str, response: str) -> None:
+    ax.set_xlabel(below)
+    ax.set_ylabel(f"semi-variance ({response}²)")
+
+
+def surface(fit: Solved, table: pd.DataFrame, names: tuple[str, str], axes: Any) -> Axes:
+    """The sample variogram over both displacements, and the model's as a wire frame."""
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        axes = plt.figure(figsize=(7.2, 5.6)).add_subplot(projection="3d")
+    if not hasattr(axes, "plot_surface"):
+        raise OptionError("kind='surface' needs one 3-D Axes: fig.add_subplot(projection='3d').")
+    cells = table.pivot(index="row", columns="col", values=["semivariance", "model"])
+    sample, model = (cells[name].to_numpy(copy=True) for name in ("semivariance", "model"))
+    if cells.index[0] == 0 and cells["model"].columns[0] == 0:  # no displacement, no difference
+        sample[0, 0] = model[0, 0] = 0.0
+    X, Y = np.meshgrid(cells["model"].columns.to_numpy(float), cells.index.to_numpy(float))
+    axes.plot_surface(X, Y, sample, cmap="Blues", vmin=-0.5 * np.nanmax(sample), edgecolor="white", lw=0.3, alpha=0.9)
+    if np.isfinite(model).any():
+        axes.plot_wireframe(X, Y, model, color=VERMILION, lw=0.7, rcount=12, ccount=12, label="model")
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper left")
+    axes.set_xlabel(f"displacement in {shorten(names[1], 20)}")
+    axes.set_ylabel(f"displacement in {shorten(names[0], 20)}")
+    axes.set_zlabel("semi-variance")
+    axes.set_zlim(0.0, None)
+    axes.view_init(elev=22, azim=-125)
+    axes.tick_params(color=GREY, labelcolor=INK, labelsize=8)
+    axes.set_title("Sample variogram of residuals", loc="left", fontsize=11, fontweight="bold", color=INK)
+    return axes

@@ -19,7 +19,33 @@ from remlblup.structure.pattern import Array, Pattern
 SINGULAR = 1e-12
 
 
-class Structure(ABC):
+class Parametric(ABC):
+    """Something that depends on named parameters within bounds."""
+
+    keyword: str
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Parameter names, in their order."""
+
+    @property
+    @abstractmethod
+    def lower(self) -> Array:
+        """Lower bounds: 0 for a variance, -inf where there is none."""
+
+    @property
+    def upper(self) -> Array:
+        """Upper bounds, inf where there is none."""
+        return np.full(self.n_parameters, np.inf)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+        return len(self.names)
+
+
+class Structure(Parametric):
     """Covariance Σ(θ), t × t, of a random term over its t effects: G = Σ(θ) ⊗ K.
 
     Parameters
@@ -50,7 +76,6 @@ class Structure(ABC):
         The entries (i, a) of the lower triangular factor Λ that may differ from zero.
     """
 
-    keyword: str
     cone: bool = False
     linear: bool = True
     ordered: bool = False
@@ -63,26 +88,6 @@ class Structure(ABC):
     def size(self) -> int:
         """Number of effects, t."""
         return len(self.effects)
-
-    @property
-    def n_parameters(self) -> int:
-        """Length of θ."""
-        return len(self.names)
-
-    @property
-    @abstractmethod
-    def names(self) -> tuple[str, ...]:
-        """Parameter names in the order of θ."""
-
-    @property
-    @abstractmethod
-    def lower(self) -> Array:
-        """Lower bounds of θ."""
-
-    @property
-    def upper(self) -> Array:
-        """Upper bounds of θ."""
-        return np.full(self.n_parameters, np.inf)
 
     @property
     def n_factors(self) -> int:
@@ -176,7 +181,7 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
     return factor, signs
 
 
-class ResidualStructure(ABC):
+class ResidualStructure(Parametric):
     """Covariance R(φ) of the records through its precision R⁻¹ = Σ_r ρ_r(φ) D_r.
 
     The D_r are fixed symmetric matrices, held together in one `Pattern`; only the coefficients
@@ -188,39 +193,18 @@ class ResidualStructure(ABC):
 
     Attributes
     ----------
-    names, lower, upper : as in `Structure`
+    names, lower, upper : of φ; a variance stays above 0, a correlation within its bounds
     pattern : Pattern of R⁻¹, of order n + n_filled
     n_filled : number of cells filled in
     """
 
-    keyword: str
     pattern: Pattern
     n_filled: int = 0
-
-    @property
-    @abstractmethod
-    def names(self) -> tuple[str, ...]:
-        """Parameter names in the order of φ."""
-
-    @property
-    @abstractmethod
-    def lower(self) -> Array:
-        """Lower bounds of φ; 0 for a variance, which stays above it."""
-
-    @property
-    def upper(self) -> Array:
-        """Upper bounds of φ, inf where there is none; a correlation stays below 1."""
-        return np.full(self.n_parameters, np.inf)
 
     @property
     def size(self) -> int:
         """Order of R: records and cells filled in."""
         return self.pattern.n
-
-    @property
-    def n_parameters(self) -> int:
-        """Length of φ."""
-        return len(self.names)
 
     @abstractmethod
     def coefficients(self, phi: Array) -> Array:

@@ -22,7 +22,7 @@ import numpy as np
 
 from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.reml.chart import Chart
-from remlblup.structure.base import Array
+from remlblup.structure.base import Array, signed_cholesky
 
 NUDGE = 1e-10
 
@@ -98,7 +98,11 @@ def nudged(equations: MixedModelEquations, solution: Solution, units: list[Array
             factors.append(pair)
             continue
         singular = True
-        factors.append((nudged_factor(design.structure.covariance(theta), unit), np.ones(design.t)))
+        sigma = design.structure.covariance(theta)
+        if np.any(pair[1] < 0.0):  # without constraints: zero beside negative components
+            factors.append(signed_cholesky(sigma + NUDGE * unit))
+        else:
+            factors.append((nudged_factor(sigma, unit), np.ones(design.t)))
     return equations.solve(solution.theta, ml=ml, factors=factors) if singular else solution
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from equations.models import NAMES, POINTS, case
 from oracle import differences
 
+import remlblup as rb
 from remlblup.reml.average_information import average_information
 from remlblup.reml.em import complete_information, em_update
 from remlblup.reml.likelihood import log_likelihood
@@ -167,3 +169,17 @@ def test_complete_data_information(name):
     assert found[-1, -1] == pytest.approx(len(c.oracle.y) / (2 * theta[-1] ** 2), rel=1e-12)
     found[-1, -1] = 0
     assert not found.any()
+
+
+def test_score_with_a_zero_beside_a_negative_component():
+    rng = np.random.default_rng(1)
+    d = pd.DataFrame({"g": np.repeat([f"g{k}" for k in range(12)], 6), "s": list("aabbcc") * 12})
+    model = rb.MixedModel("y ~ 1 + diag(s | g)", d.assign(y=rng.normal(size=72)))
+    equations = model._equations
+    theta = np.array([-0.05, 0.0, 0.3, 1.1])
+
+    def loglik(x: np.ndarray) -> float:
+        return log_likelihood(equations, equations.solve(x))
+
+    found = score(equations, equations.solve(theta), [np.eye(3)]).gradient
+    np.testing.assert_allclose(found, differences(loglik, theta), rtol=1e-6)

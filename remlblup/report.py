@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import remlblup
-from remlblup.fit.summary import Summary, Table, frame_table
+from remlblup.errors import ModelError
+from remlblup.fit.factors import factors
+from remlblup.fit.field_maps import fields_of, residual_parts
+from remlblup.fit.summary import Summary, is_units
+from remlblup.fit.text import Table, frame_table
+from remlblup.fit.variogram import is_field
+from remlblup.model.effects import Covariates
+from remlblup.plot.field import kinds_of
 from remlblup.plot.random_effects import LABELLED
+from remlblup.structure.blocks import Blocks
+from remlblup.structure.exponential import Exponential
+from remlblup.structure.factor_analytic import FactorAnalytic
+from remlblup.structure.field import Field
+from remlblup.structure.reduced_rank import ReducedRank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from remlblup.fit.functions import Estimate
     from remlblup.fit.results import Fit
@@ -68,15 +82,64 @@ def write_report(
 
 
 def plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
-    """Name of the file → (caption, PNG): convergence, every random effect, residuals."""
+    """Name of the file → (caption, PNG): convergence, every random effect, what the structures call for, residuals."""
     out = {"convergence": (CAPTIONS["convergence"], png(fit.plot_convergence))}
-    pairs = [(d.name, str(e), d.q) for d in fit.specification.random for e in d.structure.effects]
+    pairs = [(d.name, str(e), d.q) for d in fit.specification.random if not is_units(d) for e in d.structure.effects]
     for k, (term, effect, levels) in enumerate(pairs[:PANELS]):
         name = "random_effects" if len(pairs) == 1 else f"random_effects_{k + 1}"
         caption = f"{term}, {effect}: {CAPTIONS['random_effects']}"
         height = max(HEIGHT, 1.2 + 0.15 * levels) if levels <= LABELLED else HEIGHT
         out[name] = (caption, png(fit.plot_random_effects, term, effect, height=height))
+    out |= factor_plots(fit) | regression_plots(fit)
     out["residuals"] = (CAPTIONS["residuals"], png(fit.plot_residuals))
+    return out | residual_plots(fit)
+
+
+def factor_plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
+    """Biplot and latent regression of each term with factors."""
+    out = {}
+    found = [d for d in fit.specification.random if isinstance(d.structure, FactorAnalytic | ReducedRank)]
+    for k, design in enumerate(d for d in found if not isinstance(d.spec, Covariates)):
+        end = "" if len(found) == 1 else f"_{k + 1}"
+        if factors(fit, design.name).k > 1:
+            caption = f"{design.name}: {CAPTIONS['biplot']}"
+            out[f"biplot{end}"] = (caption, png(fit.plot_biplot, design.name, height=5.2))
+        caption = f"{design.name}: {CAPTIONS['latent_regression']}"
+        out[f"latent_regression{end}"] = (caption, png(fit.plot_latent_regression, design.name))
+    return out
+
+
+def regression_plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
+    """The covariance function of each term that names a structure over functions of a covariate."""
+    named = [d.name for d in fit.specification.random
+             if d.term is not None and d.term.named and d.t > 1 and isinstance(d.spec, Covariates)]  # fmt: skip
+    out = {}
+    for k, name in enumerate(named):
+        try:
+            image = png_of(fit.plot_covariance_function, name, shape=(1, 2))
+        except ModelError:  # effects of a factor, or of several covariates
+            continue
+        end = "" if len(named) == 1 else f"_{k + 1}"
+        out[f"covariance_function{end}"] = (f"{name}: {CAPTIONS['function']}", image)
+    return out
+
+
+def residual_plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
+    """Maps and variogram where the residual has a field or times; the first field of several is mapped."""
+    parts = residual_parts(fit)
+    field = isinstance(parts[0].structure, Field)
+    if not field and not isinstance(parts[0].structure, Exponential | Blocks):
+        return {}
+    out = {}
+    if field:
+        one, count = fields_of(fit)[0], len(kinds_of(fit, "all"))
+        tall = one.extent[0] > one.extent[1]
+        shape, size = ((1, count), (2.6 * count, 4.2)) if tall else ((count, 1), (WIDTH, 2.6 * count))
+        caption = (f"{one.label}: " if one.label else "") + CAPTIONS["field"]
+        out["field"] = (caption, png_of(fit.plot_field, "all", one.label or None, shape=shape, size=size))
+    two = any(is_field(part) for part in parts)
+    with contextlib.suppress(ModelError):  # traits of a unit: no distances
+        out["variogram"] = (CAPTIONS["variogram"], png_of(fit.plot_variogram, shape=(1, 2) if two else (1, 1)))
     return out
 
 
@@ -85,17 +148,43 @@ CAPTIONS = {
     "random_effects": "BLUPs in order, with 95 % prediction intervals.",
     "residuals": "Residuals against fitted values. BLUPs are shrunken: with few records per level a rising"
     " smooth is expected; look for curvature, outliers and uneven spread.",
+    "biplot": "loadings of the effects (arrows) and factor scores of the levels (points).",
+    "latent_regression": "BLUPs against the loadings on the first factor; slopes are factor scores.",
+    "function": "variance along the covariate with its 95 % band, and eigenfunctions.",
+    "field": "data and residuals by plot in one colour scale; cells without a record are hatched.",
+    "variogram": "Average half squared difference of pairs of residuals by displacement, and the fitted model's."
+    " Residuals vary less than errors, so points lie somewhat below a correct model's line.",
 }
 
 
 def png(draw: Callable[..., Axes], *arguments: object, height: float = HEIGHT) -> bytes:
-    """What `draw(*arguments, ax=…)` draws, without pyplot and its open figures."""
+    """What `draw(*arguments, ax=…)` draws."""
+    figure = new_figure((WIDTH, height))
+    draw(*arguments, ax=figure.add_subplot())
+    return rendered(figure)
+
+
+def png_of(draw: Callable[..., object], *arguments: object, shape: tuple[int, int],
+           size: tuple[float, float] | None = None) -> bytes:  # fmt: skip
+    """What `draw(*arguments, axes=…)` draws on Axes of `shape`; of maps, which come with a `size`, close together."""
+    wide = 4.4 * shape[1] if shape[1] > 1 else WIDTH
+    figure = new_figure(size or (wide, HEIGHT), "compressed" if size else "constrained")
+    draw(*arguments, axes=figure.subplots(*shape, squeeze=False))
+    return rendered(figure)
+
+
+def new_figure(size: tuple[float, float], layout: str = "constrained") -> Figure:
+    """A figure without pyplot and its open figures."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=size, layout=layout)  # type: ignore[arg-type]
     FigureCanvasAgg(figure)
-    draw(*arguments, ax=figure.add_subplot())
+    return figure
+
+
+def rendered(figure: Figure) -> bytes:
+    """The figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=RESOLUTION)
     return buffer.getvalue()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -25,10 +26,14 @@ class Effects:
     def t(self) -> int:
         return len(self.Z)
 
+    @cached_property
+    def products(self) -> np.ndarray:
+        """Z_i K Z_j', (t, t, n, n)."""
+        return np.array([[Zi @ self.K @ Zj.T for Zj in self.Z] for Zi in self.Z])
+
     def spread(self, sigma: np.ndarray) -> np.ndarray:
         """Z (Σ ⊗ K) Z'."""
-        t = self.t
-        return sum(sigma[i, j] * self.Z[i] @ self.K @ self.Z[j].T for i in range(t) for j in range(t))
+        return np.tensordot(sigma, self.products, 2)
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,6 @@ def gradient(function: Callable[[Array], float], theta: Array, steps: Array) -> 
     out = np.empty(len(theta))
     for i, h in enumerate(steps):
         unit = np.eye(1, len(theta), i)[0]
-        wide, near = (
-            (function(theta + w * unit) - function(theta - w * unit)) / (2.0 * w) for w in (h, 0.5 * h)
-        )
+        wide, near = ((function(theta + w * unit) - function(theta - w * unit)) / (2.0 * w) for w in (h, 0.5 * h))
         out[i] = (4.0 * near - wide) / 3.0
     return out

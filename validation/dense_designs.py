@@ -65,7 +65,9 @@ def over(values: pd.Series) -> Array:
     return (values.to_numpy()[:, None] == np.array(levels, dtype=object)).astype(float)
 
 
-def correlated(group: str, effect: str, matrix: Callable[[Array], Array]) -> Callable[[pd.DataFrame], Callable[[Array], Array]]:
+def correlated(
+    group: str, effect: str, matrix: Callable[[Array], Array]
+) -> Callable[[pd.DataFrame], Callable[[Array], Array]]:
     """V with Σ(θ) over the levels of `effect` within each level of `group`."""
 
     def build(data: pd.DataFrame) -> Callable[[Array], Array]:
@@ -75,7 +77,9 @@ def correlated(group: str, effect: str, matrix: Callable[[Array], Array]) -> Cal
     return build
 
 
-def plus(*parts: tuple[Callable[[pd.DataFrame], Callable[[Array], Array]], slice]) -> Callable[[pd.DataFrame], Callable[[Array], Array]]:
+def plus(
+    *parts: tuple[Callable[[pd.DataFrame], Callable[[Array], Array]], slice],
+) -> Callable[[pd.DataFrame], Callable[[Array], Array]]:
     """The sum of parts of V, each with its part of θ."""
 
     def build(data: pd.DataFrame) -> Callable[[Array], Array]:
@@ -174,7 +178,12 @@ def legendre_of_days(data: pd.DataFrame) -> Array:
 
 def each(kinds: str) -> Transform:
     """One letter per parameter: v log variance, r atanh of a correlation, p atanh of 2r − 1, x itself."""
-    of = {"v": np.exp, "r": np.tanh, "p": lambda z: 0.5 * (1.0 + np.tanh(z)), "x": lambda z: z}
+    of: dict[str, Callable[[float], float]] = {
+        "v": lambda z: float(np.exp(z)),
+        "r": lambda z: float(np.tanh(z)),
+        "p": lambda z: float(0.5 * (1.0 + np.tanh(z))),
+        "x": lambda z: z,
+    }
     return lambda x: np.array([of[k](value) for k, value in zip(kinds, x, strict=True)])
 
 
@@ -203,8 +212,12 @@ def days_from_one() -> pd.DataFrame:
     return data.assign(day=data["Days"] + 1.0)
 
 
-def _growth(name: str, residual: str, covariance: Callable, transform: Transform, start: tuple[float, ...]) -> DenseDesign:
-    return DenseDesign(f"orthodont.{name}", load("orthodont"), "distance ~ age * Sex", covariance, transform, start, residual)
+def _growth(
+    name: str, residual: str, covariance: Callable, transform: Transform, start: tuple[float, ...]
+) -> DenseDesign:
+    return DenseDesign(
+        f"orthodont.{name}", load("orthodont"), "distance ~ age * Sex", covariance, transform, start, residual
+    )
 
 
 _FIRST, _REST = slice(0, 1), slice(1, None)

@@ -138,7 +138,9 @@ class _Reader:
 
     def oracle(self, oracle: dict[str, Any], stored: dict[str, Any] | None = None) -> Answer:
         """The dense evaluation beside another program; names of its coefficients, where it has none, from the file."""
-        names = _listed(oracle["beta_names"]) if "beta_names" in oracle else _listed((stored or {})["oracle"]["beta_names"])
+        names = (
+            _listed(oracle["beta_names"]) if "beta_names" in oracle else _listed((stored or {})["oracle"]["beta_names"])
+        )
         return Answer(
             "dense evaluation",
             self._components(oracle["names"], oracle["theta"]),

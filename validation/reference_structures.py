@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remlblup.validation.answers import Digits
-from remlblup.validation.reference_table import BLUETITS, ENVS, SEX, WARCOLAK, GRYPHON, Stored, same
+from remlblup.validation.reference_table import BLUETITS, ENVS, GRYPHON, SEX, WARCOLAK, Stored, same
 
 _AGES = (8, 10, 12, 14)
 _US_BIRD, _US_NEST = "us(trait | vm(animal, A))", "us(trait | fosternest)"

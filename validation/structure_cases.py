@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -175,7 +175,7 @@ def _relationship(name: str, folder: Path, case: str) -> list[Comparison]:
     stored = read_answer_file(folder / f"{name}.relationship.json")
     table = pd.read_csv(folder / f"{name}.pedigree.csv", dtype=str)
     pedigree = Pedigree.from_frame(table, id="id", sire="sire", dam="dam")
-    at = pd.Index([str(x) for x in pedigree.labels]).get_indexer([str(x) for x in stored["ids"]])
+    at = pd.Index([str(x) for x in pedigree.labels]).get_indexer(pd.Index([str(x) for x in stored["ids"]]))
     A = pedigree.dense()[np.ix_(at, at)]
     inverse = pedigree.precision.toarray()[np.ix_(at, at)]
     return [
@@ -186,8 +186,16 @@ def _relationship(name: str, folder: Path, case: str) -> list[Comparison]:
     ]
 
 
-def _matrix_row(case: str, name: str, ours: np.ndarray, theirs: object, scale: float | None = None) -> Comparison:
-    return compare_vector(case, name, pd.Series(np.ravel(ours)), pd.Series(np.ravel(theirs)), 11.0, scale)
+def _matrix_row(
+    case: str,
+    name: str,
+    ours: np.ndarray,
+    theirs: Sequence[Sequence[float]] | Sequence[float],
+    scale: float | None = None,
+) -> Comparison:
+    return compare_vector(
+        case, name, pd.Series(np.ravel(ours)), pd.Series(np.ravel(np.asarray(theirs, float))), 11.0, scale
+    )
 
 
 def _converged(case: str, fit: Fit) -> list[Comparison]:

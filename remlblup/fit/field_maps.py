@@ -102,7 +102,7 @@ def whole(fit: Solved) -> Array:
 def units_variance(fit: Solved) -> float:
     """Variance of the units term; 0 without one."""
     design = units_term(fit)
-    return 0.0 if design is None else float(fit.covariance(design.name).iloc[0, 0])
+    return 0.0 if design is None else float(fit.covariance(design.name).to_numpy()[0, 0])
 
 
 # -- where -----------------------------------------------------------------------------------
@@ -114,10 +114,8 @@ def residual_parts(fit: Solved) -> list[Part]:
     residual, phi = spec.residual, fit.theta[spec.parameters.slices[len(spec.random)]]
     if not isinstance(residual, Sections):
         return [Part("", residual, phi, np.arange(spec.n))]
-    return [
-        Part(label, part, phi[own], place[: len(place) - part.n_filled])
-        for label, part, own, place in zip(residual.labels, residual.parts, residual.slices, residual.places, strict=True)
-    ]
+    parts = zip(residual.labels, residual.parts, residual.slices, residual.places, strict=True)
+    return [Part(label, part, phi[own], place[: len(place) - part.n_filled]) for label, part, own, place in parts]
 
 
 def field_maps(fit: Solved, row: Given | None = None, col: Given | None = None, by: Given | None = None,
@@ -171,7 +169,8 @@ def field_map(fit: Solved, part: Part) -> FieldMap:
     if len(positions) == 1:
         positions, ticks = [*positions, np.zeros(len(part.records), np.int64)], [*ticks, [""]]
     names = (*field.labels, "")
-    return FieldMap(part.label, (names[0], names[1]), (ticks[0], ticks[1]), part.records, *positions, part)
+    return FieldMap(part.label, (names[0], names[1]), (ticks[0], ticks[1]), part.records,
+                    positions[0], positions[1], part)  # fmt: skip
 
 
 def maps_given(fit: Solved, row: Given, col: Given, by: Given | None) -> list[FieldMap]:
@@ -236,5 +235,3 @@ def line_names(values: pd.Series, position: Index, extent: int) -> list[str]:
     for place, value in zip(position, values, strict=True):
         names[place] = str(value)
     return names
-
-

@@ -56,14 +56,19 @@ class Regression:
         return np.asarray(self.design.spec.values(pd.DataFrame({self.variable: np.asarray(x, dtype=float)})))
 
     @cached_property
-    def gram(self) -> Array:
-        """W = ∫ φφ' dz over z in [−1, 1], (t, t)."""
+    def quadrature(self) -> tuple[Array, Array]:
+        """φ at the nodes of a quadrature over z in [−1, 1], (m, t), and its weights (m,)."""
         nodes, weights = np.polynomial.legendre.leggauss(NODES)
         edges = np.linspace(-1.0, 1.0, PIECES + 1)
         half = 0.5 * np.diff(edges)[:, None]
         z = (0.5 * (edges[1:] + edges[:-1])[:, None] + half * nodes).ravel()
-        phi = self.basis(self.low + 0.5 * (z + 1.0) * (self.high - self.low))
-        return np.asarray((phi * (half * weights).ravel()[:, None]).T @ phi)
+        return self.basis(self.low + 0.5 * (z + 1.0) * (self.high - self.low)), (half * weights).ravel()
+
+    @property
+    def gram(self) -> Array:
+        """W = ∫ φφ' dz, (t, t)."""
+        phi, weights = self.quadrature
+        return np.asarray((phi * weights[:, None]).T @ phi)
 
     def grid(self, points: int = VALUES) -> Array:
         """The values of the data where they are few, else evenly spaced ones over the range of the data."""
@@ -173,11 +178,10 @@ def decomposition(sigma: Array, function: Regression) -> tuple[Array, Array]:
     # What rounding leaves of the zeros of a singular Σ.
     values[np.abs(values) < 1e-12 * np.abs(values).max(initial=0.0)] = 0.0
     coefficients = np.linalg.solve(L.T, U)
-    z = np.linspace(function.low, function.high, 201)
-    psi = function.basis(z) @ coefficients
-    mean = psi.mean(axis=0)
-    flat = np.abs(mean) < 1e-6 * np.abs(psi).max(axis=0)
-    return values, coefficients * np.where(np.where(flat, psi[-1], mean) < 0.0, -1.0, 1.0)
+    phi, weights = function.quadrature
+    integral, end = weights @ phi @ coefficients, function.basis(np.array([function.high]))[0] @ coefficients
+    sign = np.where(np.abs(integral) < 1e-6, end, integral)
+    return values, coefficients * np.where(sign < 0.0, -1.0, 1.0)
 
 
 def values_given(at: Iterable[float]) -> Array:

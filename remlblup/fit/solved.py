@@ -140,13 +140,13 @@ class Solved:
 
     @cached_property
     def residuals(self) -> pd.Series:
-        """ê = y − Xβ̂ − Zû, indexed as the data."""
-        return pd.Series(self._solution.residual.copy(), index=self.specification.index, name="residual")
+        """ê = y − Xβ̂ − Zû, indexed as the data; a term ``units`` counts to Zû."""
+        return pd.Series(self._solution.residual[: self.n_obs].copy(), index=self.specification.index, name="residual")
 
     @cached_property
     def fitted(self) -> pd.Series:
         """Xβ̂ + Zû, indexed as the data."""
-        values = self.specification.y - self._solution.residual
+        values = self.specification.y - self._solution.residual[: self.n_obs]
         return pd.Series(values, index=self.specification.index, name="fitted")
 
     # -- variances ---------------------------------------------------------------------------

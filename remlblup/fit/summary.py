@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import html
-import math
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from remlblup.errors import some
+from remlblup.fit.matrix_tables import covariance_tables
+from remlblup.fit.text import WIDTH, Table, aligned, count, described, fixed_point, p_value, under_headings, underlined
+from remlblup.model.grouping import UNITS
+from remlblup.structure.base import ResidualStructure
+from remlblup.structure.blocks import Blocks
+from remlblup.structure.exponential import Exponential
+from remlblup.structure.field import Field
+from remlblup.structure.grouped_units import GroupedUnits
+from remlblup.structure.sections import Sections
 
 if TYPE_CHECKING:
     from remlblup.fit.functions import Estimate
@@ -20,7 +25,6 @@ if TYPE_CHECKING:
     from remlblup.fit.solved import Solved
     from remlblup.model.design import RandomDesign
 
-WIDTH = 100
 COEFFICIENTS = 40  # fixed effects printed
 INTERCEPT = ("Intercept",)
 
@@ -47,13 +51,16 @@ class Summary:
         """What was fitted, on what, and how it ended."""
         fit, spec = self.fit, self.fit.specification
         stats = fit._equations.factor.stats
-        rows = [("Formula", fit.formula or "from matrices"), ("Records", f"{fit.n_obs:,}{dropped(fit)}")]
+        rows = [("Formula", fit.formula or "from matrices"), ("Records", records(fit))]
         if spec.records is not None and spec.records.weights is not None:
             rows.append(("Weights", f"{spec.records.weights} (residual variance over weight)"))
         rows.append(("Fixed", f"{count(spec.p, 'coefficient')}, {fit.df_residual:,} residual df"))
         if fit.aliased:
             rows.append(("Aliased", f"{some(fit.aliased, 6)}: set aside, they depend on earlier columns"))
-        rows += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
+        random = [d for d in spec.random if not is_units(d)]
+        rows += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(random)]
+        if spec.residual_text != "units":
+            rows.append(("Residual", residual_sizes(fit)))
         rows.append(("Equations", f"order {stats.n:,}, {stats.engine} engine, {fit.options.algorithm} algorithm"))
         rows.append(("Verdict", str(fit.convergence)))
         if fit.convergence.boundary:
@@ -72,6 +79,7 @@ class Summary:
         parts = [components_table(self.fit)]
         if self.functions:
             parts.append(functions_table(self.functions))
+        parts += covariance_tables(self.fit)
         if len(self.fit.fixed_effects):
             parts.append(fixed_table(self.fit, self.fit.df_method))
         if not self.fit.converged:
@@ -107,62 +115,6 @@ NOTEBOOK_STYLE = (
 )
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of text cells that prints itself.
-
-    Attributes
-    ----------
-    title : printed above
-    header : names of the columns
-    rows : cells
-    left : number of columns, from the first, that hold words and are aligned left; `words` adds others
-    note : printed below
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    left: int = 1
-    words: tuple[str, ...] = field(default=())
-    note: str = ""
-
-    def is_text(self, k: int) -> bool:
-        """Whether column k holds words."""
-        return k < self.left or self.header[k] in self.words
-
-    def text(self) -> str:
-        """Aligned columns, two blanks apart."""
-        widths = [max(len(r[k]) for r in (self.header, *self.rows)) for k in range(len(self.header))]
-
-        def line(cells: Sequence[str]) -> str:
-            fitted = [
-                c.ljust(w) if self.is_text(k) else c.rjust(w)
-                for k, (c, w) in enumerate(zip(cells, widths, strict=True))
-            ]
-            return "  ".join(fitted).rstrip()
-
-        head = [underlined(self.title, "-")] if self.title else []
-        lines = [*head, line(self.header), *map(line, self.rows)]
-        return "\n".join(lines + ([self.note] if self.note else []))
-
-    def html(self) -> str:
-        """The same cells as an HTML table with a caption."""
-        number = ["" if self.is_text(k) else ' class="n"' for k in range(len(self.header))]
-
-        def cells(row: Sequence[str], tag: str) -> str:
-            joined = (f"<{tag}{n}>{html.escape(c.strip())}</{tag}>" for c, n in zip(row, number, strict=True))
-            return "<tr>" + "".join(joined) + "</tr>"
-
-        body = "\n".join(cells(row, "td") for row in self.rows)
-        note = f'<p class="note">{html.escape(self.note)}</p>' if self.note else ""
-        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
-        return (
-            f'<div class="scroll"><table>{caption}\n'
-            f"<thead>{cells(self.header, 'th')}</thead>\n<tbody>{body}</tbody></table></div>{note}"
-        )
-
-
 # -- the tables of a fit ---------------------------------------------------------------------
 
 
@@ -178,7 +130,8 @@ def components_table(fit: Fit) -> Table:
         row = ["" if term == before else term, parameter, estimate[k], error[k], z]
         rows.append((*row, *([share[k]] if share else []), status))
         before = term
-    return Table("Variance components", tuple(header), tuple(rows), 2, ("status",))
+    whole = Table("Variance components", tuple(header), tuple(rows), 2, ("status",))
+    return whole if whole.width <= WIDTH else under_headings(whole)
 
 
 def shares(fit: Fit) -> list[str]:
@@ -253,11 +206,6 @@ def criteria_table(fit: Fit) -> Table:
 # -- words -----------------------------------------------------------------------------------
 
 
-def count(n: int, noun: str) -> str:
-    """``1 level``, ``2,000 levels``."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 def levels(design: RandomDesign) -> str:
     """A random term with its numbers of levels and effects."""
     text = f"{design.name}: {count(design.q, 'level')}"
@@ -272,6 +220,21 @@ def levels(design: RandomDesign) -> str:
     return text
 
 
+def is_units(design: RandomDesign) -> bool:
+    """Whether it is the independent effect of every record, part of the residual."""
+    return design.term is not None and design.term.group.factors == (UNITS,) and design.t == 1
+
+
+def records(fit: Fit) -> str:
+    """Number of records, of several responses their values and rows; what was set aside."""
+    spec = fit.specification
+    if spec.records is None or not spec.responses:
+        return f"{fit.n_obs:,}{dropped(fit)}"
+    text = f"{fit.n_obs:,} values of {', '.join(spec.responses)} in {count(len(spec.records.original), 'row')}"
+    missing = ", ".join(f"{c} {k:,}" for c, k in spec.records.cells.items())
+    return text + (f", missing: {missing}" if missing else "") + dropped(fit)
+
+
 def dropped(fit: Fit) -> str:
     """Rows set aside for missing values."""
     records = fit.specification.records
@@ -281,87 +244,28 @@ def dropped(fit: Fit) -> str:
     return f" ({records.n_dropped:,} more dropped for missing values: {counts})"
 
 
-def described(facts: Iterable[tuple[str, str]]) -> str:
-    """Names and texts in two columns, folded at 100 characters."""
-    lines = []
-    for name, text in facts:
-        folded = textwrap.wrap(text, WIDTH - 14, break_long_words=False, break_on_hyphens=False) or [""]
-        lines += [f"{name:<13} {folded[0]}", *(" " * 14 + more for more in folded[1:])]
-    return "\n".join(lines)
+def residual_sizes(fit: Fit) -> str:
+    """The residual as the user wrote it, and what it is over."""
+    spec = fit.specification
+    residual = spec.residual
+    sizes = sizes_of(residual, spec.n)
+    if isinstance(residual, Sections):
+        own = [sizes_of(part, part.size - part.n_filled) for part in residual.parts]
+        sizes = f"{len(own)} parts ({', '.join(residual.labels[:4])}{', …' if len(own) > 4 else ''})"
+        sizes += f", each {own[0]}" if own[0] and len(set(own)) == 1 else ""
+    return spec.residual_text + (f": {sizes}" if sizes else "")
 
 
-def underlined(title: str, mark: str) -> str:
-    return f"{title}\n{mark * len(title)}"
-
-
-# -- numbers ---------------------------------------------------------------------------------
-
-
-def aligned(first: Iterable[float], error: Iterable[float], *others: Iterable[float]) -> list[list[str]]:
-    """Estimates, standard errors and further columns with the same decimals in a row, points under each other.
-
-    A row has the decimals that give the larger of the two five significant digits and the standard
-    error four; where rows differ by one decimal only, all have the smaller number of them.
-    """
-    columns = [np.asarray(list(c), dtype=float) for c in (first, error, *others)]
-    places = [decimals(a, b) for a, b in zip(columns[0], columns[1], strict=True)]
-    known = [d for d in places if d is not None]
-    if known and max(known) - min(known) == 1:
-        places = [None if d is None else min(known) for d in places]
-    return [padded([written(v, d) for v, d in zip(c, places, strict=True)]) for c in columns]
-
-
-def decimals(estimate: float, error: float) -> int | None:
-    """Decimals for an estimate and its standard error; None for zeros and where only an exponent is readable."""
-    has_error = math.isfinite(error) and error > 0.0
-    sizes = [abs(v) for v in (estimate, error) if math.isfinite(v) and v != 0.0]
-    if not sizes:
-        return None
-    largest = exponent(max(sizes))
-    if largest > 7 or largest < -4:
-        return None
-    return int(np.clip(max(4 - largest, 3 - exponent(error) if has_error else 0), 0, 10))
-
-
-def exponent(value: float) -> int:
-    return math.floor(math.log10(value))
-
-
-def written(value: float, places: int | None) -> str:
-    """A number with so many decimals; blank for NaN, a plain 0 for zero."""
-    if math.isnan(value):
-        return ""
-    if value == 0.0:
-        return "0"
-    return f"{value:.4e}" if places is None else f"{value:.{places}f}"
-
-
-def padded(cells: list[str]) -> list[str]:
-    """Blanks behind the numbers, so that a column aligned right has its decimal points in one line."""
-    behind = [len(c) - c.index(".") if "." in c else 0 for c in cells]
-    most = max(behind, default=0)
-    return [c + " " * (most - b) if c else "" for c, b in zip(cells, behind, strict=True)]
-
-
-def fixed_point(value: float, places: int) -> str:
-    return "" if math.isnan(value) else f"{value:.{places}f}"
-
-
-def p_value(value: float) -> str:
-    """Four decimals; below them ``<0.0001``."""
-    if math.isnan(value):
-        return ""
-    return "<0.0001" if value < 1e-4 else f"{value:.4f}"
-
-
-def frame_table(frame: pd.DataFrame, title: str) -> Table:
-    """Any small data frame as a table, numbers with six significant digits."""
-    numeric = [frame[c].dtype.kind in "iuf" for c in frame]
-    first = next((k for k, n in enumerate(numeric) if n), len(numeric))
-    words = tuple(str(c) for c, n in zip(frame.columns, numeric, strict=True) if not n)
-
-    def cell(value: object) -> str:
-        return ("" if math.isnan(value) else f"{value:.6g}") if isinstance(value, float) else str(value)
-
-    rows = tuple(tuple(cell(v) for v in row) for row in frame.itertuples(index=False))
-    return Table(title, tuple(map(str, frame.columns)), rows, first, words)
+def sizes_of(residual: ResidualStructure, n: int) -> str:
+    """Plots of a field, subjects or units and effects, groups."""
+    match residual:
+        case Field():
+            plots = " × ".join(map(str, residual.extent)) + " plots"
+            return plots + (f", {residual.n_filled:,} without a record" if residual.n_filled else "")
+        case Exponential():
+            return count(n - len(residual.near), "subject")
+        case Blocks():
+            return f"{count(int(residual.n_units), 'unit')}, {len(residual.structure.effects)} effects"
+        case GroupedUnits():
+            return f"{count(len(residual.levels), 'group')}"
+    return ""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from remlblup.fit.solved import Solved
 
 FEWEST = 30  # pairs behind an average; a third of the largest number where that is less
-CLASSES = 30  # distinct lags kept as they are
+CLASSES = 60  # distinct lags kept as they are
 BINS = 15  # classes of lags where there are more
 LARGEST_GROUP = 4000  # records of one group that are paired; a random sample of more
 
@@ -135,21 +135,19 @@ def line_of(fit: Solved, term: ResidualTerm, part: Part, frame: pd.DataFrame) ->
                     power(phi, x), np.full(n, phi[0]))  # fmt: skip
     if not isinstance(structure, Exponential | Blocks):
         raise no_positions(fit)
-    group = factorize(group_keys(term.unit, frame))[0]
     if term.keyword == "exp" and isinstance(structure, Exponential):
         x = numeric_column(frame, term.effect, "position")
+        place = x
     else:
         levels = levels_of(term.effect, frame, ordered=True)
-        code = np.asarray(match(levels.labels, frame[term.effect]))
         if levels.positions is None and not STRUCTURES[term.keyword].ordered:
             raise no_positions(fit)
-        x = code.astype(float) if levels.positions is None else levels.positions[code]
-        if isinstance(structure, Exponential):
-            return Line(part.label, term.effect, x, group, part.records, power(phi, code), np.full(n, phi[0]))
+        place = np.asarray(match(levels.labels, frame[term.effect])).astype(float)
+        x = place if levels.positions is None else levels.positions[place.astype(np.int64)]
+    group = factorize(group_keys(term.unit, frame))[0]
     if isinstance(structure, Exponential):
-        return Line(part.label, term.effect, x, group, part.records, power(phi, x), np.full(n, phi[0]))
-    sigma = structure.structure.covariance(phi)
-    effect = structure.effect
+        return Line(part.label, term.effect, x, group, part.records, power(phi, place), np.full(n, phi[0]))
+    sigma, effect = structure.structure.covariance(phi), structure.effect
     return Line(part.label, term.effect, x, group, part.records,
                 lambda i, j: sigma[effect[i], effect[j]], np.diag(sigma)[effect])  # fmt: skip
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NAMED = 30  # levels that are all named; of more only the outermost
 OUTERMOST = 8
+EFFECTS_NAMED = 25
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, INK)
 
 
@@ -55,16 +56,16 @@ def plot_biplot(fit: Solved, term: str, factors_drawn: tuple[int, int] = (1, 2),
     named = range(len(points)) if len(points) <= NAMED else np.argsort(-reach)[:OUTERMOST]
     for k in named:
         ax.annotate(shorten(found.levels[k], 14), points[k], (3, 3), textcoords="offset points", fontsize=7, color=BLUE)
-    for name, arrow in zip(found.effects, stretch * arrows, strict=True):
+    for arrow in stretch * arrows:
         ax.annotate("", arrow, (0, 0), arrowprops={"arrowstyle": "-|>", "color": VERMILION, "lw": 1.4}, zorder=3)
     name_arrows(ax, found.effects, stretch * arrows)
-    ends = np.vstack([points, 1.12 * stretch * arrows])
-    span = 0.06 * np.ptp(ends, axis=0)
-    ax.set_xlim(ends[:, 0].min() - span[0], ends[:, 0].max() + span[0])
-    ax.set_ylim(ends[:, 1].min() - span[1], ends[:, 1].max() + span[1])
+    ax.update_datalim(1.12 * stretch * arrows)
+    ax.margins(0.07)
+    ax.autoscale_view()
     ax.set_aspect("equal", adjustable="datalim")
-    for k, write in zip(chosen, (ax.set_xlabel, ax.set_ylabel), strict=True):
-        write(f"factor {k + 1} ({100.0 * found.shares[k]:.1f} % of the variance)")
+    names = [f"factor {k + 1} ({100.0 * found.shares[k]:.1f} % of the variance)" for k in chosen]
+    ax.set_xlabel(names[0])
+    ax.set_ylabel(names[1])
     below = f"{len(points):,} levels: points; {len(arrows)} effects: arrows, loadings × {stretch:g}"
     title(ax, f"Biplot of {shorten(found.name, 50)}", below)
     return ax
@@ -101,10 +102,9 @@ def plot_latent_regression(
     for colour, k in zip(COLOURS, chosen, strict=False):
         slope = found.scores[j, k]
         ax.plot(ends, slope * ends, color=colour, lw=1.4)
-        ax.plot(x, left[:, k], ls="", marker="o", ms=4.5, color=colour, label=f"{shorten(found.levels[k], 20)} ({slope:+.2f})")
-    low = ax.get_ylim()[0]
-    ax.plot(x, np.full(len(x), low), ls="", marker="|", ms=9, color=INK, clip_on=False)
-    ax.set_ylim(low, None)
+        name = f"{shorten(found.levels[k], 20)} ({slope:+.2f})"
+        ax.plot(x, left[:, k], ls="", marker="o", ms=4.5, color=colour, label=name)
+    name_effects(ax, found.effects, x)
     ax.set_xlabel(f"loading on factor {j + 1} ({100.0 * found.shares[j]:.1f} % of the variance)")
     ax.set_ylabel("BLUP" if j == 0 else f"BLUP less factor{'s' if j > 1 else ''} {'1' if j == 1 else f'1 to {j}'}")
     ax.legend(frameon=False, fontsize=9, labelcolor=INK, title="level (score)", title_fontsize=9)
@@ -151,8 +151,22 @@ def name_arrows(ax: Axes, names: tuple[str, ...], ends: np.ndarray) -> None:
         )  # fmt: skip
 
 
+def name_effects(ax: Axes, names: tuple[str, ...], x: np.ndarray) -> None:
+    """Names of the effects upright above the axis at their x, kept apart; nothing where there are too many."""
+    low, high = ax.get_ylim()
+    if len(names) > EFFECTS_NAMED:
+        return
+    ax.set_ylim(low - 0.16 * (high - low), high)
+    order = np.argsort(x, kind="stable")
+    gap = 0.026 * np.ptp(ax.get_xlim())
+    places = x[order].astype(float)
+    for k in range(1, len(places)):
+        places[k] = max(places[k], places[k - 1] + gap)
+    for k, place in zip(order, places, strict=True):
+        ax.text(place, 0.015, shorten(plain(names[k]), 10), rotation=90, fontsize=7.5, color=GREY, ha="center",
+                va="bottom", transform=ax.get_xaxis_transform())  # fmt: skip
+
+
 def plain(effect: str) -> str:
     """``C1`` for ``county[C1]``."""
     return effect.partition("[")[2][:-1] if effect.endswith("]") and "[" in effect else effect
-
-

@@ -43,7 +43,8 @@ def axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
     return ax
 
 
-def panels(given: Axes | Iterable[Axes] | None, shape: tuple[int, int], size: tuple[float, float]) -> np.ndarray:
+def panels(given: Axes | Iterable[Axes] | None, shape: tuple[int, int], size: tuple[float, float],
+           layout: str = "constrained") -> np.ndarray:  # fmt: skip
     """The Axes given, or those of a new figure of `shape` (rows, columns) and `size`, flat, in the style of `axes`.
 
     Raises
@@ -55,11 +56,13 @@ def panels(given: Axes | Iterable[Axes] | None, shape: tuple[int, int], size: tu
     if given is None:
         import matplotlib.pyplot as plt
 
-        found = plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False)[1].ravel()
+        found = plt.subplots(*shape, figsize=size, layout=layout, squeeze=False)[1].ravel()
     else:
         found = np.array([given], dtype=object).ravel() if not isinstance(given, np.ndarray) else given.ravel()
     if len(found) != count:
-        raise OptionError(f"axes= takes {count} matplotlib Axes for this plot, {shape[0]} x {shape[1]}, not {len(found)}.")
+        raise OptionError(
+            f"axes= takes {count} matplotlib Axes for this plot, {shape[0]} x {shape[1]}, not {len(found)}."
+        )
     return np.array([axes(ax) for ax in found], dtype=object)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from remlblup.fit.solved import Solved
 
-KINDS = (None, "profile", "surface")
+KINDS = ("profile", "surface")
 
 
 def plot_variogram(
@@ -54,7 +54,8 @@ def plot_variogram(
     ModelError
         If the model has neither field nor times and no positions are given.
     """
-    choose("kind", kind, KINDS)
+    if kind is not None:
+        choose("kind", kind, KINDS)
     table = variogram(fit, trial, row, col, x, by)
     response = shorten(fit.specification.response, 30)
     if "lag" in table:
@@ -74,9 +75,10 @@ def plot_variogram(
         profile(ax, part[along], part)
         label(ax, f"displacement in {shorten(name, 30)}", response)
         title(ax, f"Variogram along {shorten(name, 20)}", f"{part['pairs'].sum():,} pairs")
-    top = 1.08 * max(ax.get_ylim()[1] for ax in drawn) / 1.05
+    top = max(ax.get_ylim()[1] for ax in drawn)
     for ax in drawn:
         ax.set_ylim(0.0, top)
+        ax.xaxis.get_major_locator().set_params(integer=True)
     return drawn
 
 
@@ -95,8 +97,9 @@ def profile(ax: Axes, lag: pd.Series, table: pd.DataFrame) -> None:
     ax.scatter(lag, table["semivariance"], s=size, color=BLUE, linewidths=0, alpha=0.85, zorder=3, label="residuals")
     if table["model"].notna().any():
         ax.plot(lag, table["model"], color=VERMILION, lw=1.8, label="model", zorder=2)
-    ax.set_ylim(0.0, None)
-    ax.set_xlim(0.0 if len(lag) else None, None)
+    if len(table):
+        ax.set_ylim(0.0, 1.1 * float(np.nanmax(table[["semivariance", "model"]].to_numpy())))
+        ax.set_xlim(0.0, 1.06 * float(lag.max()))
     ax.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
 
 
@@ -125,7 +128,10 @@ def surface(fit: Solved, table: pd.DataFrame, names: tuple[str, str], axes: Any)
     axes.set_xlabel(f"displacement in {shorten(names[1], 20)}")
     axes.set_ylabel(f"displacement in {shorten(names[0], 20)}")
     axes.set_zlabel("semi-variance")
+    axes.set_xlim(0.0, X.max())
+    axes.set_ylim(0.0, Y.max())
     axes.set_zlim(0.0, None)
+    axes.set_box_aspect((4, 4, 3), zoom=1.1)
     axes.view_init(elev=22, azim=-125)
     axes.tick_params(color=GREY, labelcolor=INK, labelsize=8)
     axes.set_title("Sample variogram of residuals", loc="left", fontsize=11, fontweight="bold", color=INK)

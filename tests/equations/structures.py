@@ -56,8 +56,8 @@ def lower_triangle(t: int) -> Callable:
 
     def sigma(theta):
         S = np.zeros((t, t), dtype=np.asarray(theta).dtype)
-        for value, (i, j) in zip(theta, ((i, j) for i in range(t) for j in range(i + 1)), strict=True):
-            S[i, j] = S[j, i] = value
+        rows, columns = np.tril_indices(t)
+        S[rows, columns] = S[columns, rows] = theta
         return S
 
     return sigma
@@ -97,8 +97,8 @@ def by_pair(t: int) -> Callable:
 
     def correlation(rho):
         R = np.eye(t, dtype=np.asarray(rho).dtype)
-        for value, (i, j) in zip(rho, ((i, j) for i in range(t) for j in range(i)), strict=True):
-            R[i, j] = R[j, i] = value
+        rows, columns = np.tril_indices(t, -1)
+        R[rows, columns] = R[columns, rows] = rho
         return R
 
     return correlation
@@ -109,8 +109,8 @@ def loadings(t: int, k: int) -> Callable:
 
     def gamma(theta):
         G = np.zeros((t, k), dtype=np.asarray(theta).dtype)
-        for value, (i, j) in zip(theta, ((i, j) for j in range(k) for i in range(j, t)), strict=True):
-            G[i, j] = value
+        columns, rows = np.triu_indices(k, 0, t)
+        G[rows, columns] = theta
         return G
 
     return gamma

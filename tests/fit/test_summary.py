@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.fit.summary import Summary, Table, aligned, decimals, p_value, random_table
+from remlblup.fit.matrix_tables import matrix_table
+from remlblup.fit.summary import Summary, random_table
+from remlblup.fit.text import Table, aligned, decimals, p_value, under_headings
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,8 @@ def test_components_and_fixed_effects(sleep):
         "free",
     ]
     assert row(text, "residual") == ["residual", "variance", "654.94", "77.19", "8.49", "free"]
-    assert row(text, "Days") == ["Days", "10.467", "1.546", "17.0", "6.77", "<0.0001", "7.206", "13.729"]
+    fixed = text[text.index("Fixed effects") :]
+    assert row(fixed, "Days") == ["Days", "10.467", "1.546", "17.0", "6.77", "<0.0001", "7.206", "13.729"]
     assert row(text, "Random") == ["Random", "1 + Days | Subject: 18 levels, 2 effects (Intercept, Days)"]
 
 
@@ -148,3 +152,97 @@ def test_p_values():
 def test_table_text():
     table = Table("T", ("name", "x"), (("a", "1.5"), ("long", "10")), note="n")
     assert table.text() == "T\n-\nname    x\na     1.5\nlong   10\nn"
+
+
+# -- structures ----------------------------------------------------------------------------------
+
+
+def traits(n: int = 60, names: tuple[str, ...] = ("gain", "fat")) -> pd.DataFrame:
+    """Two records of several correlated traits on each of n animals, the last trait missing in some."""
+    rng = np.random.default_rng(17)
+    t = len(names)
+    L = np.linalg.cholesky(0.5 * np.eye(t) + 0.5)
+    u, e = 2.0 * rng.normal(size=(n, t)) @ L.T, rng.normal(size=(2 * n, t)) @ L.T
+    data = pd.DataFrame(u[np.repeat(np.arange(n), 2)] + e, columns=list(names))
+    data.loc[[3, 8, 40], names[-1]] = np.nan
+    return data.assign(animal=np.repeat(np.arange(n), 2))
+
+
+@pytest.fixture(scope="module")
+def two_traits():
+    model = rb.MixedModel("c(gain, fat) ~ trait + us(trait | animal)", traits(), residual="us(trait | units)")
+    return model.fit()
+
+
+def test_matrices_show_covariances_below_and_correlations_above(two_traits):
+    text = str(two_traits.summary())
+    for term in ("us(trait | animal)", "residual"):
+        block = text[text.index(f"{term}: covariances below the diagonal, correlations above (s.e.)") :]
+        head, gain, fat = (line.split() for line in block.splitlines()[2:5])
+        sigma, r = two_traits.covariance(term).to_numpy(), two_traits.correlation(term).to_numpy()
+        error = two_traits.correlation_errors(term).to_numpy()
+        assert head == ["trait", "gain", "fat"]
+        shown = [float(gain[1]), *map(float, fat[1:])]
+        assert shown == pytest.approx([sigma[0, 0], sigma[1, 0], sigma[1, 1]], rel=1e-4)
+        assert gain[2:] == [f"{r[0, 1]:.4f}", f"({error[0, 1]:.3f})"]
+    assert '<td class="n">' + f"{r[0, 1]:.4f} ({error[0, 1]:.3f})</td>" in two_traits.summary().html()
+
+
+def test_residuals_are_named_as_written(two_traits):
+    text = str(two_traits.summary())
+    assert row(text, "Residual") == ["Residual", "us(trait | units): 120 units, 2 effects"]
+    assert row(text, "Records")[1] == "237 values of gain, fat in 120 rows, missing: fat 3"
+    data = rb.datasets.load("orthodont")
+    for residual, sizes in {
+        "ar1(age | Subject)": "27 subjects",
+        "diag(Sex | units)": "2 groups",
+        "us(age | Subject) | Sex": "2 parts (Female, Male)",
+    }.items():
+        fit = rb.MixedModel("distance ~ age", data, residual=residual).fit()
+        assert row(str(fit.summary()), "Residual")[1].startswith(f"{residual}: {sizes}")
+    assert "Residual " not in str(rb.MixedModel("distance ~ age", data).fit().summary())
+
+
+def test_a_field_with_units_is_one_residual():
+    rng = np.random.default_rng(3)
+    row_, col = (a.ravel() for a in np.indices((6, 8)))
+    data = pd.DataFrame({"row": row_, "col": col, "y": np.cumsum(rng.normal(size=48))}).drop(index=[5, 17])
+    fit = rb.MixedModel("y ~ 1", data, residual="ar1(row):ar1(col) + units").fit(max_iterations=3)
+    text = str(fit.summary())
+    assert row(text, "Residual")[1] == "ar1(row):ar1(col) + units: 6 × 8 plots, 2 without a record"
+    assert "Random " not in text
+
+
+@pytest.mark.parametrize("t", [2, 5, 8, 9])
+def test_lines_stay_within_100_characters(t):
+    names = tuple(f"milk_protein_yield_{k}" for k in range(t))
+    data = traits(40, names)
+    model = rb.MixedModel(f"c({', '.join(names)}) ~ trait + us(trait | animal)", data, residual="us(trait | units)")
+    text = str(model.fit(max_iterations=1).summary())
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.count("covariances below the diagonal") == (2 if t <= 8 else 0)
+
+
+def test_long_terms_stand_above_their_parameters():
+    header = ("term", "parameter", "estimate", "status")
+    table = Table("T", header, (("long term", "a", "1.0", "free"), ("", "bc", "2.0", "free"), ("r", "d", "3.0", "fixed")), 2, ("status",))  # fmt: skip
+    shown = under_headings(table)
+    assert shown.text().splitlines()[2:] == [
+        "  parameter  estimate  status",
+        "long term",
+        "  a               1.0  free",
+        "  bc              2.0  free",
+        "r",
+        "  d               3.0  fixed",
+    ]
+    assert '<td colspan="3">long term</td>' in shown.html()
+
+
+def test_independent_effects_have_no_matrix():
+    fit = rb.MixedModel("Reaction ~ Days + (1 + Days || Subject)", rb.datasets.load("sleepstudy")).fit()
+    assert "covariances below" not in str(fit.summary())
+
+
+def test_a_zero_variance_leaves_its_correlations_blank():
+    table = matrix_table("term", "trait", ("a", "b"), np.diag([2.0, 0.0]), np.zeros((2, 2)))
+    assert table.rows == (("a", "2.0000", ""), ("b", "0", "0"))

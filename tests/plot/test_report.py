@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.fit.summary import Table
+from remlblup.fit.text import Table
 from remlblup.report import write_report
+
+from .conftest import trial
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -119,3 +121,20 @@ def test_a_file_in_the_way(sleep, tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(rb.DataError, match="is a file"):
         write_report(sleep, tmp_path / "x")
+
+
+def test_structures_have_their_plots(factor_fit, regression, orthodont, tmp_path, monkeypatch):
+    monkeypatch.setattr("remlblup.report.RESOLUTION", 20)
+    full = rb.MixedModel("y ~ gen", trial(8, 10, 5), residual="ar1(row):ar1(col) + units").fit()
+    times = rb.MixedModel("distance ~ age", orthodont, residual="us(age | Subject)").fit()
+    wanted = {
+        full: {"field.png", "variogram.png"},
+        factor_fit: {"biplot.png", "latent_regression.png"},
+        regression: {"covariance_function.png"},
+        times: {"variogram.png"},
+    }
+    for k, (fit, names) in enumerate(wanted.items()):
+        path = write_report(fit, tmp_path / str(k))
+        assert names <= {p.name for p in path.glob("*.png")}
+        assert len(Page((path / "report.html").read_text(encoding="utf-8")).sources) == len(list(path.glob("*.png")))
+    assert not list((tmp_path / "0").glob("random_effects*.png"))  # no caterpillar of the units

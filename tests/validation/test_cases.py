@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from remlblup.validation import book_cases, reference_cases, statsmodels_cases
+from remlblup.validation import book_cases, dense_cases, reference_cases, statsmodels_cases, structure_cases
 from remlblup.validation.answers import plain
 from remlblup.validation.cases import run_case
 from remlblup.validation.designs import DESIGNS
@@ -24,9 +26,25 @@ LIVE = (
     "simulated.crossed.ML",
     "simulated.nested.REML",
 )
+DENSE = (
+    "orthodont.ar1.dense.REML",
+    "orthodont.ar1h.dense.ML",
+    "orthodont.cs.dense.REML",
+    "orthodont.toep.dense.ML",
+    "orthodont.exp.dense.ML",
+    "orthodont.intercept_by_sex.dense.REML",
+    "sleepstudy.intercept_ar1.dense.REML",
+    "sleepstudy.slopes_power.dense.REML",
+    "sleepstudy.legendre.dense.REML",
+    "machines.csh.dense.ML",
+    "oats.blocks_cs.dense.REML",
+)
 STORED = (
     *(s.name for s in reference_cases.LME4_ANSWERS if not s.slow),
     *(s.name for s in reference_cases.DENSE_ANSWERS),
+    *(s.name for s in reference_cases.STRUCTURED_ANSWERS),
+    *(s.name for s in reference_cases.NLME_ANSWERS),
+    *(c.name for c in structure_cases.cases(Path())),
     *(p.name for p in reference_cases.published_cases.ASREML),
     "kempton.slatehall.asreml",
     "flock20k",
@@ -55,17 +73,31 @@ def test_statsmodels(name):
     assert len(outcome.comparisons) >= 8
 
 
+@pytest.mark.parametrize("name", DENSE)
+def test_dense_evaluation(name):
+    outcome = check(dense_cases.cases(), name)
+    assert len(outcome.comparisons) >= 9
+
+
 @pytest.mark.parametrize("name", STORED)
 def test_stored_answers(name, reference):
     check(reference_cases.cases(reference("README.md").parent), name)
 
 
 def test_names_are_unique_and_designs_repeatable(reference):
-    cases = book_cases.cases() + statsmodels_cases.cases() + reference_cases.cases(reference("README.md").parent)
+    cases = [*book_cases.cases(), *statsmodels_cases.cases(), *dense_cases.cases()]
+    cases += reference_cases.cases(reference("README.md").parent)
     names = [c.name for c in cases]
     assert len(set(names)) == len(names)
     for design in DESIGNS:
         assert design.data().equals(design.data())
+
+
+def test_every_stored_answer_is_a_case(reference):
+    """No answer file is left out; some are in two cases."""
+    folder = reference("README.md").parent
+    names = {c.name.split(" (")[0] for c in reference_cases.cases(folder)}
+    assert {p.stem for p in folder.glob("*.json")} <= names
 
 
 @pytest.mark.parametrize(

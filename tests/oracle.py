@@ -212,10 +212,16 @@ class GeneralOracle(Dense):
 
     def V(self, theta) -> np.ndarray:
         *parts, phi = self._split(theta)
-        return sum((t.spread(t.covariance(part)) for t, part in zip(self.terms, parts, strict=True)), self.residual(phi))
+        return sum(
+            (t.spread(t.covariance(part)) for t, part in zip(self.terms, parts, strict=True)), self.residual(phi)
+        )
 
     def V_dot(self, theta) -> list[np.ndarray]:
-        return list(np.moveaxis(complex_step(self.V, theta), -1, 0))
+        *parts, phi = self._split(theta)
+        slopes = []
+        for term, part in zip(self.terms, parts, strict=True):
+            slopes += [term.spread(S) for S in np.moveaxis(complex_step(term.covariance, part), -1, 0)]
+        return slopes + list(np.moveaxis(complex_step(self.residual, phi), -1, 0))
 
     def sigma(self, k: int, theta) -> np.ndarray:
         return np.asarray(self.terms[k].covariance(self._split(theta)[k]))

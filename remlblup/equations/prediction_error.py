@@ -102,7 +102,9 @@ def prediction_variances(equations: MixedModelEquations, solution: Solution, row
     for start in range(0, rows.shape[0], CHUNK):
         chunk = rows[start : start + CHUNK]
         dense = np.asarray(chunk.toarray() if hasattr(chunk, "toarray") else chunk)
-        columns = equations.to_factor(dense.T, solution.factors)
+        rhs = np.zeros((len(solution.effects), len(dense)))
+        rhs[: dense.shape[1]] = dense.T  # the cells filled in have no part
+        columns = equations.to_factor(rhs, solution.factors)
         out[start : start + CHUNK] = np.einsum("mc,mc->c", columns, equations.solve_columns(solution, columns))
     # Below zero by more than rounding only where Σ is indefinite (no constraints): no error exists then.
     return np.where(out >= -1e-10 * np.max(np.abs(out), initial=0.0), np.maximum(out, 0.0), np.nan)

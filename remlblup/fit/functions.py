@@ -170,6 +170,11 @@ def covariance_matrices(parameters: Parameters, k: int, theta: Array) -> list[tu
         structure = parameters.structures[k]
         return [("", structure.effects, structure.covariance(part), structure.derivatives(part))]
     residual = parameters.residual
+    if not residual.matrices(part):
+        variances = np.flatnonzero((residual.lower == 0.0) & np.isinf(residual.upper))
+        unit = np.eye(len(part))[:, variances]
+        names = tuple(residual.names[i] for i in variances)
+        return [("", names, np.diag(part[variances]), unit[:, :, None] * np.eye(len(variances)))]
     derivatives = residual.matrix_derivatives(part)
     return [(label, *pair, derivatives[label]) for label, pair in residual.matrices(part).items()]
 
@@ -186,6 +191,7 @@ def correlation_errors(parameters: Parameters, k: int, theta: Array, covariance:
             J = derivatives * np.outer(d, d) - 0.5 * r * (diagonal[:, :, None] + diagonal[:, None, :])
             place = parameters.slices[k]
             error = np.sqrt(np.maximum(np.einsum("pij,pq,qij->ij", J, covariance[place, place], J), 0.0))
+            np.fill_diagonal(error, 0.0)
         names = [f"{label}: {e}" if label else e for e in effects]
         tables.append(pd.DataFrame(error, index=names, columns=names))
     return joined(tables)

@@ -39,7 +39,7 @@ def predict(equations: MixedModelEquations, solution: Solution, beta: Array, new
         index, X = frame.index, fixed_rows(spec, frame)
         columns, extra = random_rows(spec, solution, frame, included, new_levels)
     Z = sp.hstack(columns, format="csr") if columns else sp.csr_array((len(index), 0))
-    out = pd.DataFrame({"prediction": X @ beta + Z @ solution.effects[spec.p :]}, index=index)
+    out = pd.DataFrame({"prediction": X @ beta + Z @ solution.effects[spec.p : spec.p + Z.shape[1]]}, index=index)
     if se:
         T = spec.fixed.transform
         work = sp.csr_array(X if T is None else (X @ T))

@@ -68,17 +68,24 @@ class Fit(Solved, StatsmodelsNames):
 
     @cached_property
     def variance_covariance(self) -> Array:
-        """var(θ̂), (n, n): the inverse average information, along the face for a singular Σ; zero where θ cannot move."""
+        """var(θ̂), (n, n): the inverse average information, along the face for a singular Σ; zero where θ cannot move.
+
+        NaN for parameters in a direction the likelihood is flat in: no standard error is better than a wild one.
+        """
         J = self._optimum.tangent
         if not J.shape[1]:
             return np.zeros((len(J), len(J)))
         H = J.T @ self._optimum.point.information @ J
         d = 1.0 / np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
         scaled = H * np.outer(d, d)
-        # Not identified: no standard error is better than a wild one.
-        known = np.linalg.eigvalsh(scaled)[0] > 1e-10
-        inverse = np.outer(d, d) * np.linalg.inv(scaled) if known else np.full_like(scaled, np.nan)
-        return J @ inverse @ J.T
+        values, vectors = np.linalg.eigh(scaled)
+        flat = (values < 1e-10) | (values < 1e-10 * values[-1])
+        V = d[:, None] * vectors
+        out = J @ (V[:, ~flat] / values[~flat] @ V[:, ~flat].T) @ J.T
+        reach = np.abs(J @ V[:, flat])
+        unknown = np.any(reach > 0.1 * np.max(reach, axis=0, initial=0.0), axis=1)
+        out[unknown], out[:, unknown] = np.nan, np.nan
+        return out
 
     @cached_property
     def variance_components(self) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.errors import VarianceError
-from remlblup.fit.functions import joined
+from remlblup.fit.functions import covariance_matrices, joined
 from remlblup.model.design import FixedDesign
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
@@ -98,19 +98,12 @@ def term_index(spec: Specification, term: str) -> int:
 
 
 def covariance(spec: Specification, theta: Array, term: str) -> pd.DataFrame:
-    """Σ of a term, labelled by its effects."""
-    k = spec.parameters.index(term)
-    part = theta[spec.parameters.slices[k]]
-    if k == len(spec.random):
-        matrices = spec.residual.matrices(part)
-        if not matrices:
-            variance = (spec.residual.lower == 0.0) & np.isinf(spec.residual.upper)
-            names = [n for n, v in zip(spec.residual.names, variance, strict=True) if v]
-            return pd.DataFrame(np.diag(part[variance]), index=names, columns=names)
-        names = {a: [f"{a}: {e}" if a else e for e in effects] for a, (effects, _) in matrices.items()}
-        return joined([pd.DataFrame(s, index=names[a], columns=names[a]) for a, (_, s) in matrices.items()])
-    structure = spec.random[k].structure
-    return pd.DataFrame(structure.covariance(part), index=list(structure.effects), columns=list(structure.effects))
+    """Σ of a term, labelled by its effects; of R all its matrices along the diagonal, or its variances."""
+    tables = []
+    for label, effects, sigma, _ in covariance_matrices(spec.parameters, spec.parameters.index(term), theta):
+        names = [f"{label}: {e}" if label else e for e in effects]
+        tables.append(pd.DataFrame(sigma, index=names, columns=names))
+    return joined(tables)
 
 
 def correlation(sigma: pd.DataFrame) -> pd.DataFrame:

@@ -74,6 +74,10 @@ class Levels:
         return values
 
 
+# Structures before which a bare numeric variable is a covariate, an intercept and a slope; for all others its levels.
+OF_COVARIATES = ("id", "diag", "us")
+
+
 @dataclass(frozen=True)
 class Covariates:
     """Effects of any formula, ``1 + x``, ``leg(age, 2)``; `spec` is formulaic's memory of their coding."""
@@ -97,7 +101,7 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
     name = term.effects.strip().strip("`")
     ordered = STRUCTURES[term.structure].ordered
     bare = name in frame.columns
-    if term.named and bare and (ordered or frame[name].dtype.kind not in "iufc"):
+    if term.named and bare and (term.structure not in OF_COVARIATES or frame[name].dtype.kind not in "iufc"):
         levels = levels_of(name, frame, ordered)
         return levels, levels.values(frame)
     if ordered:

@@ -91,12 +91,18 @@ def criteria(delta: float, change: float, gradient: float, decrement: float, inw
     )
 
 
-def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str]) -> str:
+def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str],
+            by_design: bool = False) -> str:  # fmt: skip
     """The verdict's reason in words."""
     if unidentified:
-        if len(unidentified) == 1:
+        if len(unidentified) == 1 and by_design:
             return (
                 f"the data cannot tell '{unidentified[0]}' from the fixed effects. Remove it from one of the two parts."
+            )
+        if len(unidentified) == 1:
+            return (
+                f"the data say nothing about '{unidentified[0]}': the likelihood is flat in it, as for the covariance of"
+                " two effects that no level has both of. Hold it with fix=, or choose a structure without it."
             )
         return (
             "the data cannot tell these components apart: " + ", ".join(unidentified) + "."
@@ -108,6 +114,8 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
         "iterations": "max_iterations was reached. Raise it, or start closer with start=.",
         "stall": "no step raised the log-likelihood any more although the criteria are not met."
         " Check the scaling of covariates and whether a component is poorly determined.",
+        "singular": "a matrix of correlations became singular where its structure has no way to go on along the edge."
+        " Write 'us' instead, which has, or a structure with fewer parameters ('fa', 'cs', 'ar1').",
         "edge": "a covariance matrix held in part by fix= is at the edge of positive semidefiniteness, where the"
         " remaining elements cannot be maximised reliably. Hold all of it, or none.",
         "collapse": "the residual variance goes to zero: the random and fixed effects explain every record."

@@ -283,8 +283,9 @@ class Loop:
         reason = explain(
             not failed,
             unidentified,
-            "collapse" if collapsed else "edge" if failed and self.at_edge(point) else stopped,
+            "collapse" if collapsed else (self.edge(point) if failed else None) or stopped,
             failed,
+            by_design=bool(self.confounded),
         )
         convergence = Convergence(
             checks, reason, self.boundary_labels(point), unidentified, len(self.iterations) - 1, collapsed
@@ -292,10 +293,14 @@ class Loop:
         return Optimum(point, point.solution, convergence, tuple(self.iterations), mask, self.space.held,
                        self.space.tangent(point.theta))  # fmt: skip
 
-    def at_edge(self, point: Point) -> bool:
-        """Whether the next step would take a partly held covariance matrix out of its cone."""
+    def edge(self, point: Point) -> str | None:
+        """Whether the next step would take a covariance matrix partly held, or one of correlations, out of its cone."""
         theta = propose(self.space, point, point.information, 1.0, self.reluctant)
-        return not self.space.feasible(theta)
+        if self.space.feasible(theta):
+            return None
+        parameters = self.equations.spec.parameters
+        parts = zip(parameters.structures, parameters.split(theta), strict=False)
+        return "edge" if all(s.cone or s.feasible(part) for s, part in parts) else "singular"
 
     def unidentified(self, point: Point) -> list[int]:
         """Free parameters in a direction along which the likelihood has no curvature.

@@ -154,7 +154,8 @@ def propose(space: Space, point: Point, information: Array, fraction: float, rel
     charts = point.charts
     while True:
         model = known if known is not None else Newton.at(space, point, information, charts)
-        d = bounded_direction(space, point, model, fraction, reluctant)
+        # Part of a step is part of the way to where the whole one would end, on a bound if need be.
+        d = min(fraction, 1.0) * bounded_direction(space, point, model, max(fraction, 1.0), reluctant)
         theta = moved(space, point.theta, model, d)
         leaving = [k for k, _ in space.cones if k not in charts and leaves_cone(space, k, point.theta, theta)]
         if not leaving:

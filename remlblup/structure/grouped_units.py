@@ -50,6 +50,13 @@ class GroupedUnits(ResidualStructure):
     def lower(self) -> Array:
         return np.zeros(len(self.levels))
 
+    def matrices(self, phi: Array) -> dict[str, tuple[tuple[str, ...], Array]]:
+        return {"": (tuple(map(str, self.levels)), np.diag(phi))}
+
+    def matrix_derivatives(self, phi: Array) -> dict[str, Array]:
+        unit = np.eye(len(phi))
+        return {"": unit[:, :, None] * unit[:, None, :]}
+
     def coefficients(self, phi: Array) -> Array:
         return 1.0 / phi
 

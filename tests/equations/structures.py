@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from equations.models import animals
 from oracle import GeneralOracle, Part, dummies
 
 import remlblup as rb
+from equations.models import animals
 from remlblup.equations.mme import MixedModelEquations
 
 SITES = ("a", "b", "c", "d")

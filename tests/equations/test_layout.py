@@ -169,7 +169,9 @@ def test_assembly_and_traces_for_any_slots(model):
     products = cross_products(W, pattern)
     layout = build_layout(products, p, random, filled)
     slots = np.where([s.term >= 0 for s in layout.slots], rng.normal(size=len(layout.slots)), 1.0)
-    slots *= np.where([s.term >= 0 for s in layout.slots], rng.uniform(size=len(slots)) < 0.9, 1.0)  # a zero here, one there
+    slots *= np.where(
+        [s.term >= 0 for s in layout.slots], rng.uniform(size=len(slots)) < 0.9, 1.0
+    )  # a zero here, one there
     signs = rng.choice([-1.0, 1.0], sum(d.structure.n_factors for d in random))
     rho = rng.normal(size=pattern.n_coefficients)
     M, D = products.values(rho), dense_bases(pattern)
@@ -197,14 +199,18 @@ def test_assembly_and_traces_for_any_slots(model):
         if layout.slots[s].term < 0:
             continue
         unit = np.eye(len(slots))[s]
-        up, down = (transformation(random, factors_of(layout, random, slots + h * unit), p, filled) for h in (0.5, -0.5))
+        up, down = (
+            transformation(random, factors_of(layout, random, slots + h * unit), p, filled) for h in (0.5, -0.5)
+        )
         numeric = np.sum(B * (up.T @ full @ up)) - np.sum(B * (down.T @ full @ down))  # exact: quadratic in λ
         assert 2.0 * (traces @ slots)[s] == pytest.approx(numeric, abs=1e-9 * scale)
     other = np.where([s.term >= 0 for s in layout.slots], rng.normal(size=len(slots)), 1.0)
     T_other = transformation(random, factors_of(layout, random, other), p, filled)
     weights = layout.cross_product_weights(other, values, len(products.rows))
     expected_traces = [np.sum(B * (T_other.T @ dense.T @ d @ dense @ T_other)) for d in D]
-    np.testing.assert_allclose(products.traces(weights), expected_traces, atol=1e-8 * max(1.0, np.abs(expected_traces).max()))
+    np.testing.assert_allclose(
+        products.traces(weights), expected_traces, atol=1e-8 * max(1.0, np.abs(expected_traces).max())
+    )
 
     # The random block alone.
     block = layout.without_fixed(p)
@@ -225,7 +231,9 @@ def test_more_than_256_blocks_of_columns():
     n, t, q = 400, 300, 2
     site, level = np.concatenate([np.arange(t), rng.integers(0, t, n - t)]), rng.integers(0, q, n)
     Z = tuple(sp.csr_array(np.eye(q)[level] * (site == i)[:, None]) for i in range(t))
-    design = RandomDesign("diag", Diagonal([f"e{i}" for i in range(t)]), IdentityRelationship(np.arange(q)), Z, np.eye(t))
+    design = RandomDesign(
+        "diag", Diagonal([f"e{i}" for i in range(t)]), IdentityRelationship(np.arange(q)), Z, np.eye(t)
+    )
     W = sp.csr_array(sp.hstack([sp.csr_array(np.ones((n, 1))), *Z]))
     products = cross_products(W, Pattern.diagonal(np.zeros(n, int), np.ones(n), 1))
     layout = build_layout(products, 1, (design,))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from equations.structures import NAMES, RESIDUALS, STRUCTURED, case
 
+from equations.structures import NAMES, RESIDUALS, STRUCTURED, case
 from remlblup.equations.prediction_error import fixed_variances, level_covariances, variance_derivatives
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.structure.table import STRUCTURES

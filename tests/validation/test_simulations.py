@@ -32,6 +32,15 @@ def test_five_families_for_each_structure():
     assert len(FAMILIES) == 5 * len(by_structure)
 
 
+def test_families_on_the_edge():
+    edge = families(edge=True)
+    assert len({f.name for f in edge} | set(FAMILIES)) == len(edge) + len(FAMILIES)
+    assert {f.structure for f in edge} == set(STRUCTURES)
+    result = run(next(f for f in edge if f.name == "us.edge_zero"), 0)
+    assert result.converged
+    assert result.complaints == ()
+
+
 def test_replicates_repeat_and_differ():
     family = FAMILIES["us.sites"]
     first, again, other = (case_of(family, k)[1] for k in (3, 3, 4))

@@ -224,14 +224,14 @@ class MixedModelEquations:
     def relate(self, k: int, solution: Solution, r: Array, b: Array) -> Array:
         """(I ⊗ K) r of term k for r (t, q·c), given b (n_factors, q·c) with D b = (Λ' ⊗ K) r.
 
-        Where Λ is square that is Λ⁻ᵀ D b (Λ must then be nonsingular), and K itself is not needed.
+        Where Λ is the Cholesky factor of Σ that is Λ⁻ᵀ D b (Λ must then be nonsingular), and K itself is not needed.
         """
         design = self.random[k]
         factor, signs = solution.factors[k]
         signed = signs[:, None] * b
-        if factor.size == 1:
+        if factor.size == 1 and not design.structure.in_factor:
             return np.asarray(signed / factor[0, 0])
-        if factor.shape[0] == factor.shape[1]:
+        if not design.structure.in_factor:
             return np.asarray(scipy.linalg.solve_triangular(factor.T, signed))
         if design.is_identity:
             return r

@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.equations.mme import MixedModelEquations
+from remlblup.linalg.scaled import scaled_solve
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
@@ -34,10 +35,10 @@ def complete_information(equations: MixedModelEquations, theta: Array, units: li
     parts = spec.parameters.split(theta)
     for k, design in enumerate(spec.random):
         place = spec.parameters.slices[k]
-        if design.structure.factor_derivatives(parts[k]) is None:
-            out[place, place] = observed_information(design.structure, design.q, parts[k], units[k])
-        else:
+        if design.structure.in_factor:
             out[place, place] = np.diag(np.diag(average[place, place]))
+        else:
+            out[place, place] = observed_information(design.structure, design.q, parts[k], units[k])
     place = spec.parameters.slices[-1]
     out[place, place] = spec.residual.information(parts[-1])
     return out
@@ -61,20 +62,18 @@ def em_update(equations: MixedModelEquations, now: Score, held: Array, units: li
     spec, theta = equations.spec, now.solution.theta
     new = theta.copy()
     parts = spec.parameters.split(theta)
-    written_in_factor = [d.structure.factor_derivatives(part) is not None
-                         for d, part in zip(spec.random, parts, strict=False)]  # fmt: skip
-    slots, _ = regressed_slots(equations, now, written_in_factor) if any(written_in_factor) else (None, None)
+    in_factor = [d.structure.in_factor for d in spec.random]
+    slots, _ = regressed_slots(equations, now, in_factor) if any(in_factor) else (None, None)
     for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
         structure, sigma = design.structure, design.structure.covariance(parts[k])
-        if slots is not None and written_in_factor[k]:
-            expanded = factor_of_slots(equations, k, slots)
-            new[place] = structure.project(expanded @ expanded.T)
+        if slots is not None and structure.in_factor:
+            factor = factor_of_slots(equations, k, slots)
+            new[place] = structure.project(factor @ factor.T)
         elif structure.linear:
             new[place] = structure.project(sigma + (2.0 / design.q) * sigma @ now.matrices[k] @ sigma)
         else:
             information = observed_information(structure, design.q, parts[k], units[k])
-            step = np.linalg.lstsq(information, now.gradient[place], rcond=None)[0]
-            new[place] = within_bounds(structure, parts[k] + step)
+            new[place] = within_bounds(structure, parts[k] + scaled_solve(information, now.gradient[place]))
     new[spec.parameters.slices[-1]] = maximized(spec.residual, parts[-1], now.moments)
     new[held] = theta[held]
     return new
@@ -147,7 +146,7 @@ def expanded(equations: MixedModelEquations, now: Score, k: int, slots: Array) -
     """θ of Λ_new Σ_b Λ_new' of term k, with Σ_b = I + (2/q) Λ'SΛ the EM update of var(b)."""
     design = equations.random[k]
     factor, new = now.solution.factors[k][0], factor_of_slots(equations, k, slots)
-    if factor.shape[0] != factor.shape[1]:
+    if design.structure.in_factor:
         return design.structure.project(new @ new.T)
     inner = np.eye(design.t) + (2.0 / design.q) * factor.T @ now.matrices[k] @ factor
     return design.structure.project(new @ inner @ new.T)

@@ -24,11 +24,12 @@ from remlblup.reml.em import complete_information, em_update, px_em_update
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import confounded
 from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.newton import Newton
 from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
 from remlblup.reml.space import Point, Space, bounds
 from remlblup.reml.start import residual_variance, start_values, unit_matrices, zero_covariances
-from remlblup.reml.step import FLOOR, Newton, inward_score, propose, release
+from remlblup.reml.step import FLOOR, inward_score, propose, release
 from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, fraction of the step).
@@ -278,8 +279,9 @@ class Loop:
         mask = self.space.boundary(point)
         unidentified = self.confounded or tuple(columns[i] for i in self.unidentified(point))
         failed = [c.name for c in checks if not c.passed]
-        residual = self.equations.spec.parameters.slices[-1]
-        collapsed = bool(np.any((point.theta <= 1.001 * self.space.lower)[residual] & (point.gradient < 0.0)[residual]))
+        residual, R = self.equations.spec.parameters.slices[-1], self.equations.spec.residual
+        on_floor = (point.theta <= 1.001 * self.space.lower)[residual] & (point.gradient < 0.0)[residual]
+        collapsed = bool(np.any(on_floor & (R.lower == 0.0) & np.isinf(R.upper)))
         reason = explain(
             not failed,
             unidentified,

@@ -66,8 +66,9 @@ def score(equations: MixedModelEquations, solution: Solution, units: list[Array]
     parts = spec.parameters.split(solution.theta)
     for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
         factor, signs = solution.factors[k]
-        derivatives = design.structure.factor_derivatives(parts[k])
-        if derivatives is None:
+        if design.structure.in_factor:
+            derivatives = design.structure.factor_derivatives(parts[k])
+        else:
             matrices[k] = score_matrix(matrices[k], factor, signs)
             derivatives = design.structure.derivatives(parts[k])
         gradient[place] = np.einsum("ij,pij->p", matrices[k], derivatives)
@@ -94,7 +95,7 @@ def nudged(equations: MixedModelEquations, solution: Solution, units: list[Array
     factors, singular = [], False
     parts = equations.spec.parameters.split(solution.theta)
     for design, theta, unit, pair in zip(equations.random, parts, units, solution.factors, strict=False):
-        if np.all(np.diag(pair[0]) != 0.0) or design.structure.factor_derivatives(theta) is not None:
+        if np.all(np.diag(pair[0]) != 0.0) or design.structure.in_factor:
             factors.append(pair)
             continue
         singular = True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.reml.step import Newton
+from remlblup.reml.newton import Newton
 from remlblup.structure.base import Array
 
 # Newton decrement below which ℓ is close enough to quadratic for its curvature to be learnt.

@@ -14,9 +14,10 @@ from remlblup.reml.chart import SNAP, Chart
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array
 
-
 # A column of loadings below this, each in units of its own, counts as zero.
 EMPTY = 1e-6
+# What a step leaves at least of a residual variance, and of a residual correlation's distance to its bound.
+RESIDUAL_SHRINK = 0.1
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class Space:
         out = np.ones(parameters.size)
         for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
             of_unit = structure.project(unit)
-            loadings = structure.factor_derivatives(of_unit)
-            if loadings is not None:
+            if structure.in_factor:
+                loadings = structure.factor_derivatives(of_unit)
                 out[place] = np.einsum("pia,i->p", np.abs(loadings), np.sqrt(np.diag(unit)))
             else:
                 out[place] = np.where(np.isfinite(structure.upper), 1.0, of_unit)
@@ -97,17 +98,59 @@ class Space:
         """(n_parameters,) True for the parameters of structures written in Λ itself: Σ is flat where they are zero."""
         parameters = self.equations.spec.parameters
         mask = np.zeros(parameters.size, dtype=bool)
-        for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
-            mask[place] = structure.factor_derivatives(structure.project(unit)) is not None
+        for structure, place in zip(parameters.structures, parameters.slices, strict=False):
+            mask[place] = structure.in_factor
         return mask
+
+    @cached_property
+    def in_roots(self) -> np.ndarray:
+        """(n_parameters,) True for the variances whose square roots the steps are taken in."""
+        parameters = self.equations.spec.parameters
+        return np.concatenate([s.roots for s in (*parameters.structures, parameters.residual)])
+
+    def coordinates(self, theta: Array) -> Array:
+        """x of θ: itself, or its square root."""
+        return np.where(self.in_roots, np.sqrt(np.maximum(theta, 0.0)), theta) if self.in_roots.any() else theta.copy()
+
+    def parameters_at(self, x: Array) -> Array:
+        """θ of x, the inverse of `coordinates`."""
+        return np.where(self.in_roots, x**2, x) if self.in_roots.any() else x
+
+    def slopes(self, theta: Array) -> Array:
+        """dθ/dx; at a variance of zero that of a small one, as the derivatives of its structure are."""
+        least = 1e-12 * np.sqrt(np.abs(self.sizes))
+        return np.where(self.in_roots, 2.0 * np.maximum(self.coordinates(theta), least), 1.0)
+
+    def curved(self, information: Array) -> np.ndarray:
+        """(n_parameters,) parameters with information: the likelihood is flat in a loading of zero."""
+        diagonal = np.diag(information)
+        return (diagonal > 0.0) & (~self.loadings | (diagonal * self.sizes**2 > 1e-9))
+
+    @cached_property
+    def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions in θ of the variances of R, of its upper bounds, and of the lower ones it must not reach."""
+        parameters = self.equations.spec.parameters
+        lower, upper = parameters.residual.lower, parameters.residual.upper
+        ceiling, start = np.isfinite(upper), parameters.slices[-1].start
+        kinds = (lower == 0.0) & ~ceiling, ceiling, ceiling & (lower < 0.0)
+        return tuple(start + np.flatnonzero(kind) for kind in kinds)  # type: ignore[return-value]
+
+    def limits(self, theta: Array) -> tuple[Array, Array]:
+        """How far one step from θ may go: to the bounds; in R, a tenth short of those where it is singular."""
+        low, high = self.lower.copy(), self.upper.copy()
+        variance, ceiling, floor = self.residual_kinds
+        low[variance] = np.maximum(RESIDUAL_SHRINK * theta[variance], low[variance])
+        low[floor] += RESIDUAL_SHRINK * (theta[floor] - low[floor])
+        high[ceiling] -= RESIDUAL_SHRINK * (high[ceiling] - theta[ceiling])
+        return low, high
 
     def empty_columns(self, theta: Array) -> Iterator[tuple[int, Array]]:
         """(term, (n_parameters,) mask of its loadings) of every column of a Λ written as such that is zero."""
         parameters = self.equations.spec.parameters
         for k, (structure, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
-            derivatives = structure.factor_derivatives(theta[place]) if self.loadings[place].any() else None
-            if derivatives is None:
+            if not structure.in_factor:
                 continue
+            derivatives = structure.factor_derivatives(theta[place])
             for a in range(structure.n_factors):
                 mask = np.zeros(len(theta), dtype=bool)
                 mask[place] = np.any(derivatives[:, :, a] != 0.0, axis=1)

@@ -69,7 +69,7 @@ def explained(equations: MixedModelEquations, design: RandomDesign) -> Array:
     z2 = [np.asarray(Z.multiply(Z).sum(axis=1)).ravel() for Z in design.columns]
     own = np.array([z @ y2 / z.sum() for z in z2]) / np.mean(y2)
     covariate = np.array([z.sum() / np.count_nonzero(z) for z in z2])
-    return np.asarray(np.maximum(own, 1e-6) / covariate)
+    return np.asarray(np.where(own > 0.0, own, 1e-6) / covariate)
 
 
 def start_values(equations: MixedModelEquations, variance: float, given: Array, held: np.ndarray) -> Array:

@@ -40,6 +40,11 @@ class Parametric(ABC):
         return np.full(self.n_parameters, np.inf)
 
     @property
+    def roots(self) -> np.ndarray:
+        """Mask of the variances whose square roots the steps are taken in: where Σ depends on √v, it is smooth in it."""
+        return np.zeros(self.n_parameters, dtype=bool)
+
+    @property
     def n_parameters(self) -> int:
         """Number of parameters."""
         return len(self.names)
@@ -64,6 +69,8 @@ class Structure(Parametric):
         a correlation, infinite where there is none). Σ must exist on the bounds, singular or not.
     linear : bool
         True if Σ is linear in θ, so that `project` of the EM update of Σ is the EM update of θ.
+    in_factor : bool
+        True if the structure is written in Λ itself (reduced rank) and gives `factor_derivatives`.
     n_factors : int
         Number of columns of Λ: t, or fewer for a structure of reduced rank.
     ordered : bool
@@ -78,6 +85,7 @@ class Structure(Parametric):
 
     cone: bool = False
     linear: bool = True
+    in_factor: bool = False
     ordered: bool = False
 
     def __init__(self, effects: Sequence[str], positions: Array | None = None):
@@ -141,12 +149,9 @@ class Structure(Parametric):
         """
         return signed_cholesky(self.covariance(theta))
 
-    def factor_derivatives(self, theta: Array) -> Array | None:
-        """∂Λ/∂θ (n_parameters, t, n_factors) of a structure written in Λ itself (reduced rank); else None.
-
-        Where it is None, the score comes by way of `derivatives`.
-        """
-        return None
+    def factor_derivatives(self, theta: Array) -> Array:
+        """∂Λ/∂θ (n_parameters, t, n_factors) of a structure with `in_factor`; others are scored by `derivatives`."""
+        raise NotImplementedError(f"{type(self).__name__} is not written in its factor")
 
 
 def signed_cholesky(sigma: Array) -> tuple[Array, Array]:

@@ -171,6 +171,10 @@ class Blocks(ResidualStructure):
         sigma, inverses = self.structure.covariance(phi), [inverse for _, inverse, _ in self._inverses(phi)]
         return self.structure.project(fill_in(sigma, self.stacks, inverses, moments))
 
+    @property
+    def roots(self) -> np.ndarray:
+        return self.structure.roots
+
     def matrices(self, phi: Array) -> dict[str, tuple[tuple[str, ...], Array]]:
         return {"": (self.structure.effects, self.structure.covariance(phi))}
 

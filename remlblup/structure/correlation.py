@@ -85,6 +85,10 @@ class CorrelationStructure(Structure):
     def upper(self) -> Array:
         return np.r_[np.full(self._variances, np.inf), np.full(len(self.correlation_names), self.correlation_bounds[1])]
 
+    @property
+    def roots(self) -> np.ndarray:
+        return np.arange(self.n_parameters) < (self.size if self.heterogeneous else 0)
+
     def covariance(self, theta: Array) -> Array:
         R = self.correlation(theta[self._variances :])
         if not self.heterogeneous:

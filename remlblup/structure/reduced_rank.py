@@ -20,6 +20,7 @@ class ReducedRank(Structure):
     keyword = "rr"
     options = ("k",)
     linear = False
+    in_factor = True
 
     def __init__(self, effects: Sequence[str], positions: Array | None = None, k: int = 1):
         super().__init__(effects, positions)

@@ -74,6 +74,10 @@ class Sections(ResidualStructure):
         return np.concatenate([part.lower for part in self.parts])
 
     @property
+    def roots(self) -> np.ndarray:
+        return np.concatenate([part.roots for part in self.parts])
+
+    @property
     def upper(self) -> Array:
         return np.concatenate([part.upper for part in self.parts])
 

@@ -96,8 +96,13 @@ TRUTHS = {"correlation of one": ONE, "equal": np.ones((4, 4)), "a zero variance"
           "nothing": np.zeros((4, 4))}  # fmt: skip
 SHAPES = {"us": "us({})", "cs": "cs({})", "csh": "csh({})", "ar1": "ar1({})", "ar1h": "ar1h({})", "fa": "fa({}, k=1)",
           "rr": "rr({}, k=1)", "rr2": "rr({}, k=2)", "corg": "corg({})", "toep": "toep({})"}  # fmt: skip
-SINGULAR_TRUTHS = [(keyword, truth) for keyword in SHAPES for truth in TRUTHS
-                   if truth != "nothing" or keyword in ("us", "cs", "csh", "fa", "rr2")]  # fmt: skip
+SINGULAR_TRUTHS = [
+    (keyword, truth)
+    for keyword in SHAPES
+    for truth in TRUTHS
+    if (truth != "nothing" or keyword in ("us", "cs", "csh", "fa", "rr2"))
+    and (truth != "equal" or keyword in ("us", "cs", "fa", "ar1"))
+]
 
 
 def singular_model(keyword: str, truth: str, seed: int) -> Case:

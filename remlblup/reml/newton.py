@@ -1,0 +1,142 @@
+"""The local quadratic model of ℓ, and its coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import scipy.linalg
+
+from remlblup.linalg.scaled import scaled_solve
+from remlblup.reml.chart import Chart
+from remlblup.reml.space import Point, Space
+from remlblup.structure.base import Array
+
+
+@dataclass(frozen=True)
+class Newton:
+    """The local quadratic model in the coordinates x of a step.
+
+    Most parameters are stepped in themselves, some variances in their square roots (`Structure.roots`), and a Σ near
+    the edge of its cone in Cholesky coordinates.
+
+    Attributes
+    ----------
+    jacobian : (n_parameters, n_x) ∂θ/∂x
+    gradient, hessian : score and information in x
+    free : (n_x,) coordinates that may move
+    charts : the charts in use, with the columns of x each takes
+    plain : (n_parameters,) column of x of each parameter with a coordinate of its own, -1 otherwise
+    x : (n_x,) the coordinates of the point
+    """
+
+    jacobian: Array
+    gradient: Array
+    hessian: Array
+    free: np.ndarray
+    charts: dict[int, tuple[Chart, slice]]
+    plain: np.ndarray
+    x: Array
+
+    @property
+    def signature(self) -> tuple:
+        """What the coordinates are: points with equal signatures have comparable x."""
+        return tuple((k, tuple(chart.order), chart.rank) for k, (chart, _) in self.charts.items())
+
+    def with_hessian(self, hessian: Array) -> Newton:
+        """The same model with another curvature."""
+        return replace(self, hessian=hessian)
+
+    @classmethod
+    def at(cls, space: Space, point: Point, information: Array, charts: dict[int, Chart]) -> Newton:
+        """The quadratic model at a point, with the given terms in chart coordinates."""
+        if not charts:
+            return cls.plainly(space, point, information)
+        places = space.equations.spec.parameters.slices
+        n = len(point.theta)
+        columns, curvatures, used = [], [], {}
+        plain = np.full(n, -1)
+        x, slopes, of_loadings = space.coordinates(point.theta), space.slopes(point.theta), loading_curvature(space, point)
+        width = 0
+        for k, place in enumerate(places):
+            size = place.stop - place.start
+            block = np.zeros((n, size))
+            if k in charts:
+                block[place] = charts[k].jacobian()
+                curvatures.append(charts[k].curvature(point.score.matrices[k]))
+                used[k] = (charts[k], slice(width, width + size))
+                x[place] = [charts[k].L[slot] for slot in charts[k].slots]
+            else:
+                block[place, :] = np.diag(slopes[place])
+                curvatures.append(of_loadings[place, place])
+                plain[place] = np.arange(width, width + size)
+            columns.append(block)
+            width += size
+        J = np.hstack(columns)
+        held = space.held | space.pinned(point)
+        free = np.ones(width, dtype=bool)
+        free[plain[(held | ~space.curved(information)) & (plain >= 0)]] = False
+        H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
+        return cls(J, J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain, x)
+
+    @classmethod
+    def plainly(cls, space: Space, point: Point, information: Array) -> Newton:
+        """The quadratic model without charts."""
+        n = len(point.theta)
+        free = ~(space.held | space.pinned(point)) & space.curved(information)
+        if not (space.in_roots.any() or space.loadings.any()):
+            return cls(np.eye(n), point.gradient, information, free, {}, np.arange(n), point.theta)
+        slopes = space.slopes(point.theta)
+        H = information * np.outer(slopes, slopes) + loading_curvature(space, point)
+        return cls(np.diag(slopes), slopes * point.gradient, H, free & (np.diag(H) > 0), {}, np.arange(n),
+                   space.coordinates(point.theta))  # fmt: skip
+
+    def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:
+        """d with H d = g on the free coordinates; the others move by `shift` (default: not at all)."""
+        free = self.free if free is None else free
+        d = np.zeros(len(self.gradient)) if shift is None else shift.copy()
+        d[free] = 0.0
+        if free.any():
+            rhs = self.gradient[free] - self.hessian[np.ix_(free, ~free)] @ d[~free]
+            d[free] = scaled_solve(self.hessian[np.ix_(free, free)], rhs)
+        return d
+
+    @cached_property
+    def newton_step(self) -> Array:
+        """H⁻¹g with every coordinate free."""
+        return scaled_solve(self.hessian, self.gradient)
+
+    def size(self) -> tuple[float, float]:
+        """(largest |score| in standard errors, Newton decrement g'H⁻¹g) over the free coordinates."""
+        if not self.free.any():
+            return 0.0, 0.0
+        if self.free.all():
+            g = self.gradient
+            return float(np.max(np.abs(g) / np.sqrt(np.diag(self.hessian)))), float(abs(g @ self.newton_step))
+        g = self.gradient[self.free]
+        H = self.hessian[np.ix_(self.free, self.free)]
+        return float(np.max(np.abs(g) / np.sqrt(np.diag(H)))), float(abs(g @ scaled_solve(H, g)))
+
+
+def loading_curvature(space: Space, point: Point) -> Array:
+    """−2 S₋ ⊗ I over the loadings of every Λ written as such, zero elsewhere: (n_parameters, n_parameters).
+
+    Of the score matrix S only what ∂ℓ/∂Λ = 2 S Λ tells is known, S = ½(GΛ⁺ + (GΛ⁺)') − ½ Λ⁺'Λ'GΛ⁺ with G = ∂ℓ/∂Λ;
+    its negative part, in the units of the effects, keeps the model convex (as in `Chart.curvature`).
+    """
+    out = np.zeros((len(point.theta),) * 2)
+    spec = space.equations.spec
+    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
+        if not design.structure.in_factor:
+            continue
+        scale = np.sqrt(np.diag(space.units[k]))
+        factor = design.structure.factor(point.theta[place])[0] / scale[:, None]
+        gradient = point.score.matrices[k] * scale[:, None]
+        inverse = np.linalg.pinv(factor, rcond=1e-8)
+        S = 0.5 * (gradient @ inverse + (gradient @ inverse).T - inverse.T @ (factor.T @ gradient) @ inverse)
+        values, vectors = np.linalg.eigh(0.5 * (S + S.T))
+        negative = (vectors * np.minimum(values, 0.0)) @ vectors.T / np.outer(scale, scale)
+        of_loadings = design.structure.factor_derivatives(point.theta[place])
+        out[place, place] = -2.0 * np.einsum("pia,ij,qja->pq", of_loadings, negative, of_loadings)
+    return out

@@ -118,6 +118,8 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
         " Write 'us' instead, which has, or a structure with fewer parameters ('fa', 'cs', 'ar1').",
         "edge": "a covariance matrix held in part by fix= is at the edge of positive semidefiniteness, where the"
         " remaining elements cannot be maximised reliably. Hold all of it, or none.",
+        "rigid": "a correlation of the residual goes to its bound, where R is singular. Errors that move together are a"
+        " random effect: write that part as a random term, such as (1 | subject), or choose a simpler residual.",
         "collapse": "the residual variance goes to zero: the random and fixed effects explain every record."
         " Check for a random term with one record per level.",
     }[stopped]

@@ -296,8 +296,15 @@ class Loop:
                        self.space.tangent(point.theta))  # fmt: skip
 
     def edge(self, point: Point) -> str | None:
-        """Whether the next step would take a covariance matrix partly held, or one of correlations, out of its cone."""
+        """Which edge of the parameter space, where it has no way to go on, the next step would reach; None if none.
+
+        A residual correlation at its bound, a covariance matrix partly held, or one of correlations, out of its cone.
+        """
         theta = propose(self.space, point, point.information, 1.0, self.reluctant)
+        _, ceiling, floor = self.space.residual_kinds
+        to_bound = np.concatenate([self.space.upper[ceiling] - theta[ceiling], theta[floor] - self.space.lower[floor]])
+        if np.any(to_bound < 1e-3):
+            return "rigid"
         if self.space.feasible(theta):
             return None
         parameters = self.equations.spec.parameters

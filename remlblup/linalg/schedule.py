@@ -1,65 +1,215 @@
-"""Which subtrees of the elimination tree are worked on side by side.
+"""Who works on what: subtrees of the elimination tree side by side, and large fronts by all threads together.
 
-The tree is cut into disjoint subtrees of bounded work and the few supernodes above them. Subtrees
-share nothing, so threads may take them in any order; what they hand to the top is added there in
-postorder. The cut depends on the matrix alone: the digits are the same for any number of threads.
+The tree is cut into disjoint subtrees of bounded work and the supernodes above them. Subtrees share nothing, so
+threads may take them in any order; what they hand to the top is added there in postorder. Where many small
+subtrees hang from one supernode (the twigs of a pedigree), runs of them become *batches*: a supernode without
+columns, whose rows are those its children have between them, is set between them and their parent. Cut and
+batches depend on the matrix alone: the digits are the same for any number of threads.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from remlblup.linalg.supernodes import Supernodes
+from remlblup.linalg.supernodes import Supernodes, path_places, with_parents
 
-# A subtree has between these shares of the work; a matrix of less work than WORTH_CUTTING, or whose subtrees
-# hold less than WORTH_SHARE of it (long chains with many twigs, as in pedigrees with few sires), is not cut.
-SMALLEST_SHARE, LARGEST_SHARE = 0.002, 0.06
-WORTH_CUTTING, WORTH_SHARE = 2e7, 0.3
+SMALLEST_SHARE, LARGEST_SHARES = 0.004, (0.08, 0.25)
+"""Shares of the work, large fronts apart, that a subtree may have; the second largest share is tried after the first."""
+
+WORTH_CUTTING, WORTH_SHARE = 2e8, 0.3
+"""A matrix of less work, or whose subtrees hold less than this share of it, is not cut."""
+
+WORTH_BATCH = 4.0
+"""A batch has at least this many times the work of its own update matrix."""
+
+LARGE_FRONT = 3e8
+"""A front of this much work is done by all threads together."""
+
+LARGE_BLOCK = 128
+"""Columns of a large front inverted at a time."""
+
+MOVED, VISITED = 25.0, 1000.0
+"""Work of moving an element of an update matrix or inverse front, and of visiting a supernode, in operations."""
+
+
+class Plan(NamedTuple):
+    """Where the kernels find subtrees and workspace.
+
+    Attributes
+    ----------
+    enter : (s,) stop of the subtree that starts at a supernode, 0 elsewhere
+    leave : (s,) 1 + start of the subtree whose root a supernode is, 0 elsewhere
+    pending_at : (s + 1,) place of the rows-below block of each root between the two phases
+    update_at, front_at : (s + 1,) where the update matrix (below × below) and the inverse front (height × height)
+        of each supernode with children stand in the workspace of its subtree or of the top, see `path_places`
+    """
+
+    enter: np.ndarray
+    leave: np.ndarray
+    pending_at: np.ndarray
+    update_at: np.ndarray
+    front_at: np.ndarray
+
+
+@dataclass(frozen=True)
+class Task:
+    """A subtree, supernodes start … stop − 1, its root last; or the top. Then the elements of each workspace."""
+
+    start: int
+    stop: int
+    for_factor: tuple[int, ...]
+    for_inverse: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Subtrees as runs of supernodes in postorder.
+    """Subtrees by falling work; the top, which passes them over; its large fronts in postorder."""
 
-    Attributes
-    ----------
-    start, stop : (k,) each subtree is start … stop − 1, its root last
-    order : the subtrees by falling work
-    enter : (s,) stop of the subtree that starts at a supernode, 0 elsewhere
-    leave : (s,) 1 + start of the subtree whose root a supernode is, 0 elsewhere
-    pending_at : (s + 1,) place of the rows-below block of each root between the two phases
-    """
-
-    start: np.ndarray
-    stop: np.ndarray
-    order: np.ndarray
-    enter: np.ndarray
-    leave: np.ndarray
-    pending_at: np.ndarray
+    plan: Plan
+    subtrees: list[Task]
+    top: Task
+    large: list[int]
 
 
-def cut(sn: Supernodes) -> Schedule:
-    """Cut the tree of supernodes into subtrees of bounded work."""
-    width, height = np.diff(sn.first), np.diff(sn.rows_at)
-    below = height - width
-    work = width * (height.astype(np.float64) ** 2) + 200.0
-    total, size = subtree_sums(sn.parent, work)
-    everything = work.sum()
+def make_schedule(sn: Supernodes) -> tuple[Supernodes, Schedule]:
+    """Batch the twigs, cut the tree, and find places for what the kernels keep at a time."""
+    sn, start, stop = batch_and_cut(sn)
+    step = np.zeros(sn.size + 1, np.int64)
+    step[start] += 1
+    step[stop] -= 1
+    inside = np.cumsum(step[:-1]) > 0
+    plan = place(sn, start, stop, inside)
+    subtrees = [workspace(sn, plan, np.arange(i, j)) for i, j in zip(start, stop, strict=True)]
+    top = workspace(sn, plan, np.flatnonzero(~inside))
+    return sn, Schedule(plan, subtrees, top, np.flatnonzero(work_of(sn)[1] & ~inside).tolist())
+
+
+def batch_and_cut(sn: Supernodes) -> tuple[Supernodes, np.ndarray, np.ndarray]:
+    """The supernodes with batches among them, and start and stop of the subtrees; small ones, if that serves."""
+    work, large = work_of(sn)
+    below_large = work[~large].sum()
+    least = SMALLEST_SHARE * below_large
+    if below_large >= WORTH_CUTTING:
+        for share in LARGEST_SHARES:
+            batched = insert_batches(sn, find_batches(sn, least, share * below_large))
+            start, stop, held = cut(batched, least, share * below_large)
+            if held >= WORTH_SHARE * below_large:
+                return batched, start, stop
+    return sn, np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+
+def work_of(sn: Supernodes) -> tuple[np.ndarray, np.ndarray]:
+    """Work of each supernode, in operations, and whether it is a large front."""
+    width, height = np.diff(sn.first), np.diff(sn.rows_at).astype(np.float64)
+    dense = width * height**2
+    return dense + MOVED * (height - width) ** 2 + VISITED, dense >= LARGE_FRONT
+
+
+def cut(sn: Supernodes, least: float, most: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Start and stop of the largest subtrees of at most so much work, by falling work, and what they hold in all."""
+    total, size = subtree_sums(sn.parent, work_of(sn)[0])
     above = np.where(sn.parent >= 0, total[sn.parent], np.inf)
-    least, most = SMALLEST_SHARE * everything, LARGEST_SHARE * everything
     roots = np.flatnonzero((total >= least) & (total <= most) & (above > most))
-    if everything < WORTH_CUTTING or total[roots].sum() < WORTH_SHARE * everything:
-        roots = roots[:0]
-    start, stop = roots - size[roots] + 1, roots + 1
-    enter, leave = np.zeros(sn.count, np.int64), np.zeros(sn.count, np.int64)
-    enter[start], leave[roots] = stop, start + 1
-    held = np.zeros(sn.count, np.int64)
-    held[roots] = below[roots] ** 2
+    roots = roots[np.argsort(-total[roots], kind="stable")]
+    return roots - size[roots] + 1, roots + 1, float(total[roots].sum())
+
+
+def find_batches(sn: Supernodes, least: float, most: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Runs of neighbouring siblings that are worth a batch: the roots of each, and the rows they have between them."""
+    total, size = subtree_sums(sn.parent, work_of(sn)[0])
+    above = np.where(sn.parent >= 0, total[sn.parent], 0.0)
+    twigs = np.flatnonzero((total < least) & (above > most))
+    most /= 1.0 + 1.0 / WORTH_BATCH  # a batch has work of its own
+    run = batch_numbers(twigs, size[twigs], sn.parent[twigs], total[twigs], most)
+    batches = []
+    for roots in np.split(twigs, np.flatnonzero(np.diff(run)) + 1):
+        if total[roots].sum() >= least:
+            rows = rows_between(sn, roots)
+            if total[roots].sum() >= WORTH_BATCH * MOVED * len(rows) ** 2:
+                batches.append((roots, rows))
+    return batches
+
+
+@njit("int64[::1](int64[::1], int64[::1], int32[::1], float64[::1], float64)", cache=True)
+def batch_numbers(root, size, parent, work, most):
+    """Number the runs of neighbouring siblings whose work adds up to at most `most`."""
+    number = np.zeros(len(root), np.int64)
+    held = 0.0
+    for k in range(len(root)):
+        held += work[k]
+        if k > 0:
+            number[k] = number[k - 1]
+            if parent[k] != parent[k - 1] or root[k] - size[k] != root[k - 1] or held > most:
+                number[k] += 1
+                held = work[k]
+    return number
+
+
+def rows_between(sn: Supernodes, roots: np.ndarray) -> np.ndarray:
+    """The rows below any of these supernodes, ascending."""
+    start = sn.rows_at[roots] + sn.first[roots + 1] - sn.first[roots]
+    count = sn.rows_at[roots + 1] - start
+    before = np.cumsum(count) - count
+    return np.unique(sn.rows[np.repeat(start - before, count) + np.arange(count.sum())])
+
+
+def insert_batches(sn: Supernodes, batches: list[tuple[np.ndarray, np.ndarray]]) -> Supernodes:
+    """Set a supernode without columns above the roots of each batch, after the last of them."""
+    if not batches:
+        return sn
+    last = np.array([roots[-1] for roots, _ in batches])
+    size = np.array([len(rows) for _, rows in batches])
+    number = np.arange(sn.size) + np.searchsorted(last, np.arange(sn.size))
+    parent = np.where(sn.parent >= 0, number[sn.parent], -1)
+    above = parent[last]
+    for roots, _ in batches:
+        parent[roots] = number[roots[-1]] + 1
+    parent = np.insert(parent, last + 1, above).astype(np.int32)
+    first = np.insert(sn.first, last + 1, sn.first[last + 1])
+    panel_at = np.insert(sn.panel_at, last + 1, sn.panel_at[last + 1])
+    height = np.insert(np.diff(sn.rows_at), last + 1, size)
+    rows_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(height)])
+    rows = np.insert(sn.rows, np.repeat(sn.rows_at[last + 1], size), np.concatenate([rows for _, rows in batches]))
+    return with_parents(first, rows_at, rows, panel_at, parent)
+
+
+def place(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarray) -> Plan:
+    """Places of everything, given the subtrees and the supernodes inside them."""
+    width, height = np.diff(sn.first), np.diff(sn.rows_at)
+    below, inner, root = height - width, sn.n_children > 0, stop - 1
+    enter, leave, held = np.zeros((3, sn.size), np.int64)
+    enter[start], leave[root], held[root] = stop, start + 1, below[root] ** 2
+    update, front = np.where(inner, below, 0) ** 2, np.where(inner, height, 0) ** 2
+    update[root] = 0  # stands in `pending`
+    front[root[width[root] == 0]] = 0  # likewise
+
+    def apart(size: np.ndarray) -> np.ndarray:
+        """Each subtree has a workspace, and the top."""
+        subtrees, top = (path_places(sn.parent, np.where(part, size, 0))[:-1] for part in (inside, ~inside))
+        return np.where(inside, subtrees, top)
+
     pending_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(held)])
-    return Schedule(start, stop, np.argsort(-total[roots], kind="stable"), enter, leave, pending_at)
+    return Plan(enter, leave, pending_at, apart(update), apart(front))
+
+
+def workspace(sn: Supernodes, plan: Plan, members: np.ndarray) -> Task:
+    """What the kernels need for these supernodes: arena and work; arena, block and product."""
+    width, height = np.diff(sn.first)[members], np.diff(sn.rows_at)[members]
+    below, inner = height - width, sn.n_children[members] > 0
+    sizes = (
+        plan.update_at[members] + np.where(inner, below, 0) ** 2,
+        below**2,
+        plan.front_at[members] + np.where(inner, height, 0) ** 2,
+        np.where(inner, below, height) ** 2,
+        height * np.minimum(width, LARGE_BLOCK),
+    )
+    elements = tuple(int(size.max(initial=0)) for size in sizes)
+    start, stop = (int(members[0]), int(members[-1]) + 1) if len(members) else (0, 0)
+    return Task(start, stop, elements[:2], elements[2:])
 
 
 @njit("Tuple((float64[::1], int64[::1]))(int32[::1], float64[::1])", cache=True)

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import fsum
-
 import numpy as np
 
-from remlblup.linalg import inverse_multifrontal, multifrontal
-from remlblup.linalg.blas import CHARACTERS
+from remlblup.linalg import inverse_multifrontal, large_fronts, multifrontal, panels
 from remlblup.linalg.factor import DEPENDENT_PIVOT
-from remlblup.linalg.schedule import Schedule, cut
+from remlblup.linalg.schedule import Task, make_schedule
 from remlblup.linalg.supernodes import Supernodes, find_supernodes, places_in_panels
 from remlblup.linalg.symbolic import Symbolic, inverse_permutation
-from remlblup.linalg.threads import n_threads, pool
-
-
-def side_by_side(run: Callable[[int, int, bool], int], schedule: Schedule) -> list[int]:
-    """Run a kernel over every subtree, the largest first, on the threads at hand."""
-    tasks = [(int(schedule.start[k]), int(schedule.stop[k]), False) for k in schedule.order]
-    if len(tasks) < 2 or n_threads() < 2:
-        return [run(*task) for task in tasks]
-    return list(pool().map(lambda task: run(*task), tasks))
+from remlblup.linalg.threads import n_threads, side_by_side
 
 
 class SupernodalFactor:
@@ -36,46 +24,59 @@ class SupernodalFactor:
     """
 
     def __init__(self, symbolic: Symbolic, rows: np.ndarray, columns: np.ndarray) -> None:
-        permutation = symbolic.ordering.permutation
-        self.n = len(permutation)
-        self.permutation = permutation
-        self.supernodes: Supernodes = find_supernodes(symbolic.parent, symbolic.counts, symbolic.indptr, symbolic.rows)
-        place_of = inverse_permutation(permutation)
-        self.places = panel_places(self.supernodes, place_of[rows], place_of[columns])
-        self.diagonal = diagonal_places(self.supernodes)
+        self.permutation = symbolic.ordering.permutation
+        self.n = len(self.permutation)
+        self.supernodes, self.schedule = make_schedule(
+            find_supernodes(symbolic.parent, symbolic.counts, symbolic.indptr, symbolic.rows)
+        )
         sn = self.supernodes
+        place_of = inverse_permutation(self.permutation)
+        self.places = panel_places(sn, place_of[rows], place_of[columns])
+        self.diagonal = diagonal_places(sn)
         self.panels = np.zeros(sn.panel_at[-1])
         self.reference = np.zeros(self.n)
         self.dependent = np.zeros(self.n, dtype=np.bool_)
-        self.schedule = cut(sn)
-        self._pending = np.empty(self.schedule.pending_at[-1])
+        self._opened = np.zeros(sn.size, dtype=np.bool_)
+        self._pending = np.empty(self.schedule.plan.pending_at[-1])
         self._inverse: np.ndarray | None = None
 
     def factorize(self, values: np.ndarray) -> bool:
         """Factorise C; False if it is not positive (semi)definite."""
-        sn = self.supernodes
         self.panels.fill(0.0)
-        self.panels[self.places] = values
+        panels.scatter(values, self.places, self.panels)
         np.abs(self.panels[self.diagonal], out=self.reference)
         self.dependent.fill(False)
-        schedule = self.schedule
+        self._opened.fill(False)
+        state = (self.supernodes, self.schedule.plan, self._pending, self.panels, self.reference, self.dependent,
+                 DEPENDENT_PIVOT, self._opened)  # fmt: skip
 
-        def run(begin: int, end: int, top: bool) -> int:
-            base = 0 if top else sn.update_at[end - 1]
-            return multifrontal.factorize(
-                begin, end, top, schedule.enter, schedule.pending_at, self._pending, sn.first, sn.rows_at, sn.panel_at,
-                sn.parent, sn.relative, sn.n_children, sn.update_at, self.panels, self.reference, self.dependent,
-                DEPENDENT_PIVOT, np.empty(sn.update_at[-1] - base), np.empty(sn.largest**2), CHARACTERS,
-            )  # fmt: skip
+        def subtree(task: Task) -> int:
+            return multifrontal.factorize(task.start, task.stop, False, *state, *map(np.empty, task.for_factor))
 
-        failed = side_by_side(run, schedule)
-        return max(failed, default=-1) < 0 and run(0, sn.count, True) < 0
+        failed = side_by_side(subtree, [(task,) for task in self.schedule.subtrees])
+        return max(failed, default=-1) < 0 and self._factorize_top(state)
+
+    def _factorize_top(self, state: tuple) -> bool:
+        """The supernodes above the subtrees, the large fronts among them by all threads."""
+        workspace = tuple(map(np.empty, self.schedule.top.for_factor))
+        begin = 0
+        for s in self.schedule.large:
+            if multifrontal.factorize(begin, s, True, *state, *workspace) >= 0:
+                return False
+            if large_fronts.factorize(s, *state, *workspace) >= 0:
+                return False
+            begin = s + 1
+        return multifrontal.factorize(begin, self.supernodes.size, True, *state, *workspace) < 0
 
     @property
     def memory(self) -> float:
         """Bytes of L, of the inverse and of the workspaces."""
-        sn = self.supernodes
-        return 8.0 * (2 * sn.panel_at[-1] + sn.update_at[-1] + sn.front_at[-1] + len(self.places)) + 8.0 * len(sn.rows)
+        kept = [*self.supernodes, *self.schedule.plan, self.permutation, self.places, self.diagonal, self.panels,
+                self.panels, self.reference, self.dependent, self._opened, self._pending]  # fmt: skip
+        top, subtrees = self.schedule.top, self.schedule.subtrees
+        at_once = [sum(task.for_factor) for task in subtrees], [sum(task.for_inverse) for task in subtrees]
+        at_a_time = [sum(top.for_factor), sum(top.for_inverse), *(sum(sorted(s)[-n_threads() :]) for s in at_once)]
+        return float(sum(array.nbytes for array in kept) + 8 * max(at_a_time) + 8 * len(self.places))
 
     n_negative = 0
 
@@ -86,8 +87,8 @@ class SupernodalFactor:
 
     @property
     def logdet(self) -> float:
-        """log|C| over the independent equations, summed exactly."""
-        return 2.0 * fsum(np.log(self.panels[self.diagonal][~self.dependent]).tolist())
+        """log|C| over the independent equations, compensated sum."""
+        return 2.0 * panels.log_determinant(self.panels, self.diagonal, self.dependent)
 
     def solve(self, B: np.ndarray) -> np.ndarray:
         """C⁻¹ B for B (n, k)."""
@@ -101,30 +102,32 @@ class SupernodalFactor:
 
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the pattern of C."""
-        sn = self.supernodes
         if self._inverse is None:
             self._inverse = np.empty_like(self.panels)
-        inverse, schedule = self._inverse, self.schedule
-        largest = int(np.max(np.diff(sn.panel_at), initial=1))
-        itself = np.arange(sn.largest, dtype=np.int32)
+        state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, self._inverse
 
-        def run(begin: int, end: int, top: bool) -> int:
-            base = 0 if top else sn.front_at[end - 1]
-            inverse_multifrontal.selected_inverse(
-                begin, end, top, schedule.leave, schedule.pending_at, self._pending, itself, sn.first, sn.rows_at,
-                sn.panel_at, sn.parent, sn.relative, sn.n_children, sn.front_at, self.panels, self.dependent, inverse,
-                np.empty(sn.front_at[-1] - base), np.empty(sn.largest**2), np.empty(largest), CHARACTERS,
-            )  # fmt: skip
-            return 0
+        def subtree(task: Task) -> None:
+            workspace = map(np.empty, task.for_inverse)
+            inverse_multifrontal.selected_inverse(task.start, task.stop, False, *state, *workspace)
 
-        run(0, sn.count, True)
-        side_by_side(run, schedule)
-        return self._inverse[self.places]
+        self._invert_top(state)
+        side_by_side(subtree, [(task,) for task in self.schedule.subtrees])
+        return panels.gather(self._inverse, self.places)
+
+    def _invert_top(self, state: tuple) -> None:
+        """As `_factorize_top`, from the root down."""
+        workspace = tuple(map(np.empty, self.schedule.top.for_inverse))
+        end = self.supernodes.size
+        for s in reversed(self.schedule.large):
+            inverse_multifrontal.selected_inverse(s + 1, end, True, *state, *workspace)
+            large_fronts.selected_inverse(s, *state, *workspace)
+            end = s
+        inverse_multifrontal.selected_inverse(0, end, True, *state, *workspace)
 
 
 def panel_places(sn: Supernodes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Position in the panels of the entry of C at places (first[i], second[i]) of the elimination."""
-    supernode_of = np.repeat(np.arange(sn.count, dtype=np.int32), np.diff(sn.first))
+    supernode_of = np.repeat(np.arange(sn.size, dtype=np.int32), np.diff(sn.first))
     return places_in_panels(supernode_of, sn.first, sn.rows_at, sn.rows, sn.panel_at, first, second)
 
 

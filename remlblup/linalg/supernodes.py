@@ -7,7 +7,7 @@ supernode with its parent where that stores few zeros: larger dense blocks are w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -16,9 +16,8 @@ from numba import njit
 RELAXED = np.array([[4.0, 0.8], [16.0, 0.2], [48.0, 0.05]])
 
 
-@dataclass(frozen=True, eq=False)
-class Supernodes:
-    """The panels of L and how they hang together.
+class Supernodes(NamedTuple):
+    """The panels of L and how they hang together, in postorder.
 
     Attributes
     ----------
@@ -29,10 +28,6 @@ class Supernodes:
     parent : (s,) parent supernode, -1 for a root
     relative : as `rows`: position of each row below in the parent's rows; unused for the columns
     n_children : (s,)
-    update_at : (s + 1,) where the update matrix (below × below) of each supernode stands in the workspace,
-        see `path_places`; the last element is the size of the workspace
-    front_at : (s + 1,) the same for the inverse fronts (height × height) of supernodes with children
-    largest : largest number of rows below a supernode
     """
 
     first: np.ndarray
@@ -42,12 +37,10 @@ class Supernodes:
     parent: np.ndarray
     relative: np.ndarray
     n_children: np.ndarray
-    update_at: np.ndarray
-    front_at: np.ndarray
-    largest: int
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
+        """Number of supernodes."""
         return len(self.parent)
 
 
@@ -65,12 +58,16 @@ def find_supernodes(parent: np.ndarray, counts: np.ndarray, l_indptr: np.ndarray
     supernode_of = np.repeat(np.arange(count, dtype=np.int32), width)
     up = parent[last]
     sn_parent = np.where(up >= 0, supernode_of[up], -1).astype(np.int32)
-    relative = relative_rows(first, rows_at, rows, sn_parent)
-    n_children = np.bincount(sn_parent[sn_parent >= 0], minlength=count).astype(np.int32)
-    update_at = path_places(sn_parent, np.where(n_children > 0, below, 0) ** 2)
-    front_at = path_places(sn_parent, np.where(n_children > 0, height, 0) ** 2)
-    return Supernodes(first, rows_at, rows, panel_at, sn_parent, relative, n_children, update_at, front_at,
-                      int(below.max(initial=0)))  # fmt: skip
+    return with_parents(first, rows_at, rows, panel_at, sn_parent)
+
+
+def with_parents(
+    first: np.ndarray, rows_at: np.ndarray, rows: np.ndarray, panel_at: np.ndarray, parent: np.ndarray
+) -> Supernodes:
+    """Supernodes whose rows and parents are known."""
+    relative = relative_rows(first, rows_at, rows, parent)
+    n_children = np.bincount(parent[parent >= 0], minlength=len(parent)).astype(np.int32)
+    return Supernodes(first, rows_at, rows, panel_at, parent, relative, n_children)
 
 
 @njit("int64[::1](int32[::1], int64[::1])", cache=True)

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from remlblup.errors import OptionError
 
+T = TypeVar("T")
+
 _settings: dict[str, int] = {}
 
 
@@ -44,6 +46,13 @@ def set_threads(number: int) -> None:
 def pool() -> ThreadPoolExecutor:
     """The threads, started once."""
     return ThreadPoolExecutor(n_threads(), thread_name_prefix="remlblup")
+
+
+def side_by_side(run: Callable[..., T], tasks: list[tuple]) -> list[T]:
+    """Run a function on every tuple of arguments, on the threads at hand; the results in the order of the tasks."""
+    if len(tasks) < 2 or n_threads() < 2:
+        return [run(*task) for task in tasks]
+    return list(pool().map(lambda task: run(*task), tasks))
 
 
 F = TypeVar("F", bound=Callable[..., Any])

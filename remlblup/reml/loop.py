@@ -302,7 +302,8 @@ class Loop:
         """
         theta = propose(self.space, point, point.information, 1.0, self.reluctant)
         _, ceiling, floor = self.space.residual_kinds
-        to_bound = np.concatenate([self.space.upper[ceiling] - theta[ceiling], theta[floor] - self.space.lower[floor]])
+        now = point.theta
+        to_bound = np.concatenate([self.space.upper[ceiling] - now[ceiling], now[floor] - self.space.lower[floor]])
         if np.any(to_bound < 1e-3):
             return "rigid"
         if self.space.feasible(theta):

@@ -58,7 +58,7 @@ def lower_of(M: CrossProducts, m: int, values) -> np.ndarray:
 # -- the first stage -------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SEEDS, st.integers(1, 12), st.integers(1, 7), st.integers(1, 5), st.booleans())
 def test_cross_products_are_those_of_dense_matrices(seed, n, m, n_coefficients, diagonal):
     rng = np.random.default_rng(seed)
@@ -73,7 +73,7 @@ def test_cross_products_are_those_of_dense_matrices(seed, n, m, n_coefficients, 
     np.testing.assert_allclose(M.traces(weights), traces, atol=1e-11)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SEEDS, st.integers(1, 12), st.integers(1, 7), st.integers(1, 6), st.booleans())
 def test_both_ways_to_lay_out_the_cross_products_agree(seed, n, m, n_coefficients, diagonal):
     rng = np.random.default_rng(seed)
@@ -162,7 +162,7 @@ def transformation(random, factors, p: int, filled: int) -> np.ndarray:
     return scipy.linalg.block_diag(np.eye(p), *blocks, np.eye(filled))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(models())
 def test_assembly_and_traces_for_any_slots(model):
     rng, W, pattern, random, p, filled = model

@@ -1,12 +1,16 @@
-"""Subtrees side by side: the same digits for any number of threads, and the right ones."""
+"""Subtrees side by side, batches of twigs and tiles of large fronts: the same digits for any number of threads."""
+
+import tracemalloc
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from remlblup.errors import OptionError
-from remlblup.linalg import schedule, threads
+from remlblup.linalg import large_fronts, schedule, threads
 from remlblup.linalg.sparse import SparseFactor
+
+from .matrices import animal_model, at_pattern
 
 
 def field(side: int) -> sp.csc_array:
@@ -38,7 +42,7 @@ def test_digits_do_not_depend_on_threads(cut_always):
     for number in (1, 2, 3):
         threads.set_threads(number)
         factor, inverse, x, _ = solved(C)
-        assert len(factor._definite.schedule.start) > 3
+        assert len(factor._definite.schedule.subtrees) > 3
         results.append((factor.logdet, inverse, x))
     for logdet, inverse, x in results[1:]:
         assert logdet == results[0][0]
@@ -65,6 +69,100 @@ def test_an_indefinite_subtree_is_noticed(cut_always):
     np.testing.assert_allclose(C.toarray() @ x, np.arange(C.shape[0]), atol=1e-9)
 
 
+@pytest.fixture
+def tile_always(cut_always, monkeypatch):
+    """Small fronts count as large and are cut into small tiles; twigs count as heavy."""
+    monkeypatch.setattr(schedule, "LARGE_FRONT", 5e4)
+    monkeypatch.setattr(schedule, "VISITED", 2e4)
+    for name, size in (("TILE", 16), ("ROWS", 24), ("LARGE_BLOCK", 16)):
+        monkeypatch.setattr(large_fronts, name, size)
+
+
+def twigs(n_twigs: int, trunk: int, seed: int, length: int = 5) -> np.ndarray:
+    """Many short branches on a dense trunk, as in a pedigree of few sires; positive definite."""
+    rng = np.random.default_rng(seed)
+    m = n_twigs * length
+    C = np.zeros((m + trunk, m + trunk))
+    entries = np.arange(m)
+    tip = entries % length == length - 1
+    C[np.where(tip, m + rng.integers(trunk, size=m), entries + 1), entries] = rng.normal(size=m)
+    C[m + rng.integers(trunk, size=m), entries] = rng.normal(size=m)
+    C[m:, m:] = np.tril(rng.normal(size=(trunk, trunk)), -1)
+    C += C.T
+    return C + np.diag(np.abs(C).sum(axis=1) + 1.0)
+
+
+@pytest.mark.parametrize(
+    ("C", "batched"),
+    [(sp.csc_array(twigs(400, 60, 1)), True), (animal_model(1500, 2)[1:, 1:], False), (field(40), False)],
+    ids=["twigs", "pedigree", "field"],
+)
+def test_batches_and_tiles_give_the_same_digits_and_the_right_ones(tile_always, C, batched):
+    results = []
+    for number in (1, 2, 3):
+        threads.set_threads(number)
+        factor, inverse, x, lower = solved(C)
+        results.append((factor.logdet, inverse, x))
+    plan = factor._definite.schedule
+    assert plan.large and len(plan.subtrees) > 1
+    assert (np.diff(factor._definite.supernodes.first) == 0).any() or not batched
+    for logdet, inverse, x in results[1:]:
+        assert logdet == results[0][0]
+        np.testing.assert_array_equal(inverse, results[0][1])
+        np.testing.assert_array_equal(x, results[0][2])
+    full = np.linalg.inv(C.toarray())
+    assert np.abs(inverse - at_pattern(full, lower.indptr, lower.indices)).max() <= 1e-12 * np.abs(full).max()
+    assert factor.logdet == pytest.approx(np.linalg.slogdet(C.toarray())[1], rel=1e-12)
+
+
+def test_dependent_equations_in_a_tiled_front(tile_always):
+    C = twigs(300, 50, 3)
+    n = C.shape[0]
+    for copy, column in ((n - 3, n - 40), (n - 9, n - 20)):  # equations of the trunk that repeat others
+        C[copy, :] = C[column, :]
+        C[:, copy] = C[:, column]
+    factor, inverse, x, lower = solved(sp.csc_array(C))
+    assert factor._definite.schedule.large
+    assert factor.n_dependent == 2
+    kept = np.flatnonzero(~factor._definite.dependent[np.argsort(factor._definite.permutation)])
+    expected = np.zeros((n, n))
+    expected[np.ix_(kept, kept)] = np.linalg.inv(C[np.ix_(kept, kept)])
+    assert np.abs(inverse - at_pattern(expected, lower.indptr, lower.indices)).max() <= 1e-11 * np.abs(expected).max()
+    np.testing.assert_allclose(x, expected @ np.arange(n, dtype=float), rtol=1e-8, atol=1e-9)
+
+
+def test_an_indefinite_large_front_is_noticed(tile_always):
+    C = twigs(300, 50, 4)
+    C[-5, -5] = -1000.0
+    factor, _, x, _ = solved(sp.csc_array(C))
+    assert factor.n_negative == 1
+    np.testing.assert_allclose(C @ x, np.arange(C.shape[0]), atol=1e-8)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_memory_is_predicted(cut, request):
+    """What stats.memory says covers the arrays kept and, at any time, the workspaces besides."""
+    if cut:
+        request.getfixturevalue("tile_always")
+        threads.set_threads(2)
+    C = sp.csc_array(twigs(500, 150, 5))
+    lower = sp.csc_array(sp.tril(C))
+    lower.sort_indices()
+    factor = SparseFactor(lower.indptr.astype(np.int64), lower.indices.astype(np.int64), C.shape[0])
+    definite = factor._definite
+    kept = [*vars(definite).values(), *definite.supernodes, *definite.schedule.plan]
+    kept_bytes = sum(array.nbytes for array in kept if isinstance(array, np.ndarray))
+    tracemalloc.start()
+    try:
+        assert definite.factorize(lower.data)
+        definite.inverse_on_pattern()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes + 8 * len(lower.data) < kept_bytes + peak <= 1.01 * factor.stats.memory
+    assert factor.stats.memory <= 1.5 * (kept_bytes + peak)
+
+
 @pytest.mark.parametrize("number", [0, -1, 1.5, True, "2"])
 def test_wrong_numbers_of_threads(number):
     with pytest.raises(OptionError, match="positive whole number"):
@@ -80,10 +178,10 @@ def test_a_chain_needs_no_more_workspace_than_its_largest_front():
     full[:n, n:] = 0.01
     full[n:, n:] = sp.eye_array(dense) * (n + 1.0)
     factor, inverse, _, lower = solved(sp.csc_array(full))
-    sn = factor._definite.supernodes
-    largest = int(np.diff(sn.rows_at).max()) ** 2
-    assert sn.front_at[-1] <= 3 * largest
-    assert sn.update_at[-1] <= 3 * largest
+    largest = int(np.diff(factor._definite.supernodes.rows_at).max()) ** 2
+    top = factor._definite.schedule.top
+    assert top.for_factor[0] <= 3 * largest
+    assert top.for_inverse[0] <= 3 * largest
     dense_inverse = np.linalg.inv(full.toarray())
     columns = np.repeat(np.arange(n + dense), np.diff(lower.indptr))
     np.testing.assert_allclose(inverse, dense_inverse[lower.indices, columns], atol=1e-13)

@@ -79,8 +79,7 @@ class Layout:
     def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
         """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""
         values = np.bincount(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
-        values += np.bincount(self.k_at, signs[self.k_sign] * self.k_value, self.nnz)
-        return values
+        return np.asarray(values + np.bincount(self.k_at, signs[self.k_sign] * self.k_value, self.nnz))
 
     def coefficients(self, slots: Array) -> Array:
         """λ_s λ_s' of every pair."""

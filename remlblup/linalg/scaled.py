@@ -7,6 +7,8 @@ import numpy as np
 
 def scaled_solve(H: np.ndarray, rhs: np.ndarray) -> np.ndarray:
     """H⁻¹ rhs after scaling H to a unit diagonal; the shortest least squares solution where H is singular."""
+    if not len(rhs):
+        return np.zeros(0)
     diagonal = np.diag(H)
     d = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
     scaled = H * d * d[:, None]

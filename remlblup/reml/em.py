@@ -21,6 +21,7 @@ import numpy as np
 
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.linalg.scaled import scaled_solve
+from remlblup.model.design import RandomDesign
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
@@ -69,19 +70,34 @@ def em_update(equations: MixedModelEquations, now: Score, held: Array, units: li
         if slots is not None and structure.in_factor:
             factor = factor_of_slots(equations, k, slots)
             new[place] = structure.project(factor @ factor.T)
-        elif structure.linear:
+        elif structure.linear and (not held[place].any() or structure.n_parameters == 1):
             new[place] = structure.project(sigma + (2.0 / design.q) * sigma @ now.matrices[k] @ sigma)
         else:
-            information = observed_information(structure, design.q, parts[k], units[k])
-            new[place] = within_bounds(structure, parts[k] + scaled_solve(information, now.gradient[place]))
-    new[spec.parameters.slices[-1]] = maximized(spec.residual, parts[-1], now.moments)
+            new[place] = scored(design, parts[k], now.gradient[place], held[place], units[k])
+    place = spec.parameters.slices[-1]
+    new[place] = maximized(spec.residual, parts[-1], now.moments, held[place])
     new[held] = theta[held]
     return new
 
 
-def maximized(residual: ResidualStructure, phi: Array, moments: Array) -> Array:
+def scored(design: RandomDesign, theta: Array, gradient: Array, held: Array, unit: Array) -> Array:
+    """θ of one term after a scoring step of the complete-data likelihood in what is not `held`."""
+    free = ~held
+    information = observed_information(design.structure, design.q, theta, unit)
+    new = theta.copy()
+    new[free] += scaled_solve(information[np.ix_(free, free)], gradient[free])
+    return within_bounds(design.structure, new)
+
+
+def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: Array) -> Array:
     """The M step of R, half-way back to φ where a scoring step overshoots."""
-    new = residual.maximize(phi, moments)
+    free = ~held
+    if free.all():
+        new = residual.maximize(phi, moments)
+    else:
+        score = -0.5 * (residual.logdet_gradient(phi) + residual.jacobian(phi) @ moments)
+        new = phi.copy()
+        new[free] += scaled_solve(residual.information(phi)[np.ix_(free, free)], score[free])
     for _ in range(30):
         inside = np.all(new > residual.lower) and np.all(new < residual.upper)
         if inside and residual.feasible(new):
@@ -91,15 +107,20 @@ def maximized(residual: ResidualStructure, phi: Array, moments: Array) -> Array:
 
 
 def px_em_update(equations: MixedModelEquations, now: Score, held: Array, units: list[Array]) -> Array:
-    """θ after one PX-EM round; terms with a `held` parameter are expanded but keep that parameter."""
+    """θ after one PX-EM round; of a term in part `held`, and of one not linear in θ, the EM round."""
     spec, solution = equations.spec, now.solution
     slots, residual = regressed_slots(equations, now, [True] * len(spec.random))
     new = solution.theta.copy()
-    for k, place in enumerate(spec.parameters.slices[:-1]):
-        new[place] = expanded(equations, now, k, slots)
+    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
+        if design.structure.in_factor or (design.structure.linear and not held[place].any()):
+            new[place] = expanded(equations, now, k, slots)
+        elif not held[place].all():
+            new[place] = scored(design, solution.theta[place], now.gradient[place], held[place], units[k])
+            for s, slot in enumerate(equations.layout.slots):
+                slots[s] = solution.slots[s] if slot.term == k else slots[s]
     moments = spec.residual.pattern.moments(residual) + equations.residual_traces(solution, slots, ml=now.ml)
     place = spec.parameters.slices[-1]
-    new[place] = maximized(spec.residual, solution.theta[place], moments)
+    new[place] = maximized(spec.residual, solution.theta[place], moments, held[place])
     new[held] = solution.theta[held]
     return new
 

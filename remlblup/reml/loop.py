@@ -39,6 +39,8 @@ LADDERS = {
     "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.5**k) for k in range(12)),
 }  # fmt: skip
 ROUNDING = 1e-10
+# While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of another.
+WORTHWHILE, CREEPING = 1e-4, 1e-3
 
 
 @dataclass(frozen=True)
@@ -179,15 +181,26 @@ class Loop:
     def advance(self, point: Point) -> tuple[str, int, Point] | None:
         """The first proposal that does not lower ℓ, evaluated; None if there is none."""
         slack = ROUNDING * (1.0 + abs(point.loglik))
+        promised = self.iterations[-1].decrement
+        best: tuple[float, int, str, Array] | None = None
         for halvings, (name, theta) in enumerate(self.proposals(point)):
             if np.array_equal(theta, point.theta):
                 continue
             value, solution = self.loglik(theta)
-            if solution is not None and value >= point.loglik - slack:
-                if name == "AI":
-                    name, theta, value, solution = self.stretched(point, theta, value, solution)
-                return name, halvings, self.point(theta, value, solution)
-        return None
+            if solution is None or value < point.loglik - slack:
+                continue
+            if promised > WORTHWHILE and value - point.loglik < CREEPING * promised:
+                best = max(best or (value, halvings, name, theta), (value, halvings, name, theta), key=lambda b: b[0])
+                continue
+            if name == "AI":
+                name, theta, value, solution = self.stretched(point, theta, value, solution)
+            return name, halvings, self.point(theta, value, solution)
+        return None if best is None else self.accept(*best)
+
+    def accept(self, value: float, halvings: int, name: str, theta: Array) -> tuple[str, int, Point] | None:
+        """A proposal evaluated before, evaluated again."""
+        value, solution = self.loglik(theta)
+        return None if solution is None else (name, halvings, self.point(theta, value, solution))
 
     def stretched(
         self, point: Point, theta: Array, value: float, solution: Solution
@@ -282,6 +295,8 @@ class Loop:
         residual, R = self.equations.spec.parameters.slices[-1], self.equations.spec.residual
         on_floor = (point.theta <= 1.001 * self.space.lower)[residual] & (point.gradient < 0.0)[residual]
         collapsed = bool(np.any(on_floor & (R.lower == 0.0) & np.isinf(R.upper)))
+        if collapsed and (matrices := R.matrices(point.theta[residual])):  # a specific variance of zero is no collapse
+            collapsed = any(np.linalg.eigvalsh(s)[0] < 1e-8 * np.trace(s) / len(s) for _, s in matrices.values())
         reason = explain(
             not failed,
             unidentified,

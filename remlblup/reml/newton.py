@@ -11,7 +11,7 @@ import scipy.linalg
 from remlblup.linalg.scaled import scaled_solve
 from remlblup.reml.chart import Chart
 from remlblup.reml.space import Point, Space
-from remlblup.structure.base import Array
+from remlblup.structure.base import Array, Structure
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Newton:
         n = len(point.theta)
         columns, curvatures, used = [], [], {}
         plain = np.full(n, -1)
-        x, slopes, of_loadings = space.coordinates(point.theta), space.slopes(point.theta), loading_curvature(space, point)
+        x, slopes, curved = space.coordinates(point.theta), space.slopes(point.theta), second_order(space, point)
         width = 0
         for k, place in enumerate(places):
             size = place.stop - place.start
@@ -69,7 +69,7 @@ class Newton:
                 x[place] = [charts[k].L[slot] for slot in charts[k].slots]
             else:
                 block[place, :] = np.diag(slopes[place])
-                curvatures.append(of_loadings[place, place])
+                curvatures.append(curved[place, place])
                 plain[place] = np.arange(width, width + size)
             columns.append(block)
             width += size
@@ -88,7 +88,7 @@ class Newton:
         if not (space.in_roots.any() or space.loadings.any()):
             return cls(np.eye(n), point.gradient, information, free, {}, np.arange(n), point.theta)
         slopes = space.slopes(point.theta)
-        H = information * np.outer(slopes, slopes) + loading_curvature(space, point)
+        H = information * np.outer(slopes, slopes) + second_order(space, point)
         return cls(np.diag(slopes), slopes * point.gradient, H, free & (np.diag(H) > 0), {}, np.arange(n),
                    space.coordinates(point.theta))  # fmt: skip
 
@@ -119,24 +119,32 @@ class Newton:
         return float(np.max(np.abs(g) / np.sqrt(np.diag(H)))), float(abs(g @ scaled_solve(H, g)))
 
 
-def loading_curvature(space: Space, point: Point) -> Array:
-    """−2 S₋ ⊗ I over the loadings of every Λ written as such, zero elsewhere: (n_parameters, n_parameters).
+def second_order(space: Space, point: Point) -> Array:
+    """The curvature that coordinates quadratic in Σ add to −ℓ, kept convex: (n_parameters, n_parameters).
 
-    Of the score matrix S only what ∂ℓ/∂Λ = 2 S Λ tells is known, S = ½(GΛ⁺ + (GΛ⁺)') − ½ Λ⁺'Λ'GΛ⁺ with G = ∂ℓ/∂Λ;
-    its negative part, in the units of the effects, keeps the model convex (as in `Chart.curvature`).
+    For Σ_ii = s_i² that is −2 S_ii, for Σ = ΛΛ' it is −2 S ⊗ I over the loadings, with the score matrix S = ∂ℓ/∂Σ.
     """
     out = np.zeros((len(point.theta),) * 2)
     spec = space.equations.spec
     for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
-        if not design.structure.in_factor:
-            continue
-        scale = np.sqrt(np.diag(space.units[k]))
-        factor = design.structure.factor(point.theta[place])[0] / scale[:, None]
-        gradient = point.score.matrices[k] * scale[:, None]
-        inverse = np.linalg.pinv(factor, rcond=1e-8)
-        S = 0.5 * (gradient @ inverse + (gradient @ inverse).T - inverse.T @ (factor.T @ gradient) @ inverse)
-        values, vectors = np.linalg.eigh(0.5 * (S + S.T))
-        negative = (vectors * np.minimum(values, 0.0)) @ vectors.T / np.outer(scale, scale)
-        of_loadings = design.structure.factor_derivatives(point.theta[place])
-        out[place, place] = -2.0 * np.einsum("pia,ij,qja->pq", of_loadings, negative, of_loadings)
+        roots = place.start + np.flatnonzero(design.structure.roots)
+        if len(roots):
+            out[roots, roots] = np.maximum(-2.0 * np.diag(point.score.matrices[k])[: len(roots)], 0.0)
+        elif design.structure.in_factor:
+            out[place, place] = loading_curvature(design.structure, point.theta[place], point.score.matrices[k],
+                                                  np.sqrt(np.diag(space.units[k])))  # fmt: skip
     return out
+
+
+def loading_curvature(structure: Structure, theta: Array, gradient: Array, scale: Array) -> Array:
+    """−2 S₋ ⊗ I over the loadings, S₋ the negative part of S in the units of the effects.
+
+    Of S only what G = ∂ℓ/∂Λ = 2 S Λ tells is known: S = ½(GΛ⁺ + (GΛ⁺)') − ½ Λ⁺'Λ'GΛ⁺.
+    """
+    factor, gradient = structure.factor(theta)[0] / scale[:, None], gradient * scale[:, None]
+    inverse = np.linalg.pinv(factor, rcond=1e-8)
+    S = 0.5 * (gradient @ inverse + (gradient @ inverse).T - inverse.T @ (factor.T @ gradient) @ inverse)
+    values, vectors = np.linalg.eigh(0.5 * (S + S.T))
+    negative = (vectors * np.minimum(values, 0.0)) @ vectors.T / np.outer(scale, scale)
+    of_loadings = structure.factor_derivatives(theta)
+    return np.asarray(-2.0 * np.einsum("pia,ij,qja->pq", of_loadings, negative, of_loadings))

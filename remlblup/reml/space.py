@@ -18,6 +18,8 @@ from remlblup.structure.base import Array
 EMPTY = 1e-6
 # What a step leaves at least of a residual variance, and of a residual correlation's distance to its bound.
 RESIDUAL_SHRINK = 0.1
+# How far a residual correlation stays from ±1, where R is singular and ℓ drowns in rounding.
+SHORT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,9 @@ class Space:
         low, high = self.lower.copy(), self.upper.copy()
         variance, ceiling, floor = self.residual_kinds
         low[variance] = np.maximum(RESIDUAL_SHRINK * theta[variance], low[variance])
-        low[floor] += RESIDUAL_SHRINK * (theta[floor] - low[floor])
-        high[ceiling] -= RESIDUAL_SHRINK * (high[ceiling] - theta[ceiling])
+        least, most = low[floor] - SHORT, high[ceiling] + SHORT
+        low[floor] = np.maximum(low[floor], least + RESIDUAL_SHRINK * (theta[floor] - least))
+        high[ceiling] = np.minimum(high[ceiling], most - RESIDUAL_SHRINK * (most - theta[ceiling]))
         return low, high
 
     def empty_columns(self, theta: Array) -> Iterator[tuple[int, Array]]:
@@ -250,7 +253,7 @@ class Space:
 def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array, Array]:
     """Bounds of θ: those of the structures; without constraints those of structures linear in θ fall away.
 
-    The variances of R stay above `floor` (n_parameters of R,).
+    The variances of R stay above `floor` (n_parameters of R,), its correlations `SHORT` of their bounds.
     """
     lower, upper = parameters.lower.copy(), parameters.upper.copy()
     place, residual = parameters.slices[-1], parameters.residual
@@ -258,4 +261,6 @@ def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array
         if not constrain and structure.linear:
             lower[of_term], upper[of_term] = -np.inf, np.inf
     lower[place] = np.where((residual.lower == 0.0) & np.isinf(residual.upper), floor, residual.lower)
+    upper[place] -= np.where(np.isfinite(residual.upper), SHORT, 0.0)
+    lower[place] += np.where(np.isfinite(residual.upper) & (residual.lower < 0.0), SHORT, 0.0)
     return lower, upper

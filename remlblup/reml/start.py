@@ -8,7 +8,7 @@ from remlblup.equations.mme import MixedModelEquations
 from remlblup.errors import DataError, ModelError, VarianceError
 from remlblup.model.design import RandomDesign
 from remlblup.reml.chart import in_metric
-from remlblup.structure.base import Array
+from remlblup.structure.base import Array, ResidualStructure, Structure
 
 
 def residual_variance(equations: MixedModelEquations) -> float:
@@ -69,7 +69,7 @@ def explained(equations: MixedModelEquations, design: RandomDesign) -> Array:
     z2 = [np.asarray(Z.multiply(Z).sum(axis=1)).ravel() for Z in design.columns]
     own = np.array([z @ y2 / z.sum() for z in z2]) / np.mean(y2)
     covariate = np.array([z.sum() / np.count_nonzero(z) for z in z2])
-    return np.asarray(np.where(own > 0.0, own, 1e-6) / covariate)
+    return np.asarray(np.where(own > 1e-24, own, 1e-6) / covariate)
 
 
 def start_values(equations: MixedModelEquations, variance: float, given: Array, held: np.ndarray) -> Array:
@@ -86,6 +86,7 @@ def start_values(equations: MixedModelEquations, variance: float, given: Array, 
     parts = [d.structure.start(np.diag(0.5 * variance / effects / weight * explained(equations, d))) for d in spec.random]
     theta = np.concatenate([*parts, spec.residual.start(share * variance, share * equations.y[: spec.n] ** 2)])
     theta = np.where(np.isnan(given), theta, given)
+    make_room(equations, theta, np.isnan(given))
     for design, unit, place in zip(spec.random, units, spec.parameters.slices, strict=False):
         if design.structure.cone and not held[place].any():
             sigma = design.structure.covariance(theta[place])
@@ -93,6 +94,29 @@ def start_values(equations: MixedModelEquations, variance: float, given: Array, 
             if np.linalg.eigvalsh(in_metric(sigma, np.linalg.cholesky(unit)))[0] < 1e-6:
                 theta[place] = design.structure.project(sigma + 1e-2 * unit)
     return theta
+
+
+def make_room(equations: MixedModelEquations, theta: Array, free: np.ndarray) -> None:
+    """Where given values leave no valid matrix with the free ones: larger free variances, smaller other free values."""
+    parameters = equations.spec.parameters
+    for structure, place in zip((*parameters.structures, parameters.residual), parameters.slices, strict=True):
+        if free[place].all():
+            continue
+        variance = free[place] & (structure.lower == 0.0) & np.isinf(structure.upper)
+        for _ in range(30):
+            if is_valid(structure, theta[place]):
+                break
+            theta[place] *= np.where(variance, 2.0, np.where(free[place], 0.5, 1.0))
+
+
+def is_valid(structure: Structure | ResidualStructure, theta: Array) -> bool:
+    """Whether Σ or R exists at θ."""
+    if not structure.feasible(theta):
+        return False
+    if isinstance(structure, ResidualStructure) or not structure.cone:
+        return True
+    d = np.sqrt(np.maximum(np.diag(sigma := structure.covariance(theta)), np.finfo(float).tiny))
+    return bool(np.linalg.eigvalsh(sigma / np.outer(d, d))[0] > -1e-12)
 
 
 def zero_covariances(equations: MixedModelEquations, fixed: Array) -> Array:

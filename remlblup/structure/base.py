@@ -41,7 +41,10 @@ class Parametric(ABC):
 
     @property
     def roots(self) -> np.ndarray:
-        """Mask of the variances whose square roots the steps are taken in: where Σ depends on √v, it is smooth in it."""
+        """Mask of the variances whose square roots the steps are taken in, those of the effects in their order.
+
+        Where Σ depends on √v it is smooth in it.
+        """
         return np.zeros(self.n_parameters, dtype=bool)
 
     @property

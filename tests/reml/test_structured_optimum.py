@@ -21,7 +21,6 @@ INSIDE = (
     "R: fields | trial + units",
 )  # fmt: skip
 
-CREEPS = pytest.mark.xfail(reason="a variance next to zero in a structure with √v creeps: steps belong in √v")
 
 
 def box(c: Case) -> list[tuple[float | None, float | None]]:
@@ -74,7 +73,7 @@ def assert_stationary(c: Case, fit, ml: bool) -> None:
     assert np.all((outward * score)[status == "boundary"] >= -1e-6)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=CREEPS) if n == "corh, identity" else n for n in INSIDE])
+@pytest.mark.parametrize("name", INSIDE)
 def test_the_optimum_of_a_generic_optimiser(name):
     c = case(name)
     ml = name in INSIDE[::4]
@@ -312,7 +311,6 @@ def test_the_coding_of_the_fixed_effects_costs_no_digits_where_one_trait_is_smal
 
 
 @pytest.mark.parametrize("name", ["R: ar1(site | subject) + units", "R: exp(t | subject) + units"])
-@pytest.mark.xfail(reason="keep_residual() cuts a component without solving for the others again")
 def test_a_residual_parameter_next_to_its_bound_does_not_hold_up_the_others(name):
     c = case(name)
     fit = c.model.fit()

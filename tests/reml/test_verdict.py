@@ -101,7 +101,14 @@ def test_a_residual_variance_that_goes_to_zero_is_not_converged(noise):
 
 def test_a_fixed_value_that_cannot_be_is_named():
     with pytest.raises(rb.RemlBlupError, match="fix"):
-        case("us2").model.fit(fix={"g": {"cov(Intercept, x)": 50.0}})
+        case("us2").model.fit(fix={"g": {"var(Intercept)": 1.0, "var(x)": 2.0, "cov(Intercept, x)": 50.0}})
+
+
+def test_a_start_is_found_for_a_fixed_covariance_larger_than_the_data_suggest():
+    fit = case("us2").model.fit(fix={"g": {"cov(Intercept, x)": 2.0}})
+    sigma = fit.covariance("g").to_numpy()
+    assert sigma[0, 1] == 2.0
+    assert np.linalg.eigvalsh(sigma)[0] > -1e-8
 
 
 # -- fix and start -------------------------------------------------------------------------------

@@ -183,13 +183,23 @@ def test_derivatives_near_the_bounds(keyword, t, options):
 
 
 @each
+def test_steps_in_roots_are_for_the_variances_of_the_effects(keyword, t, options):
+    s = make(keyword, t, options)
+    assert s.roots.shape == (s.n_parameters,)
+    assert s.roots.sum() in (0, t)
+    assert np.all(s.lower[s.roots] == 0.0)
+
+
+@each
 def test_factor_derivatives_are_those_of_the_factor(keyword, t, options):
     s = make(keyword, t, options)
     theta = inside(s, 7)
-    given = s.factor_derivatives(theta)
-    if given is None:
+    if not s.in_factor:
         assert s.n_factors == t, "a structure of reduced rank is written in its factor"
+        with pytest.raises(NotImplementedError):
+            s.factor_derivatives(theta)
         return
+    given = s.factor_derivatives(theta)
     assert given.shape == (s.n_parameters, t, s.n_factors)
     np.testing.assert_allclose(given, np.moveaxis(differences(lambda x: s.factor(x)[0], theta), -1, 0), atol=1e-8)
     half = np.einsum("pia,ja->pij", given, s.factor(theta)[0])

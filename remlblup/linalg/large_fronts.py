@@ -27,12 +27,17 @@ def factorize(s: int, sn: Supernodes, plan: Plan, pending: np.ndarray, panels: n
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
     panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
     failed = eliminate(panel, height, width, reference, dependent, sn.first[s], tolerance)
-    if failed < 0:
+    if failed >= 0:
+        return failed
+    if sn.n_children[s] > 0:
         update = multifrontal.open_update(s, -1, sn, plan, pending, opened, arena)
-        subtract_product(panel, height, width, update)
+        subtract_product(panel, height, width, update, 1.0)
         update = multifrontal.step_aside(s, update, sn, opened, work)
-        multifrontal.hand_up(s, update, -1, sn, plan, pending, panels, opened, arena)
-    return failed
+    else:
+        update = work.ctypes.data
+        subtract_product(panel, height, width, update, 0.0)
+    multifrontal.hand_up(s, update, -1, sn, plan, pending, panels, opened, arena)
+    return -1
 
 
 def selected_inverse(s: int, sn: Supernodes, plan: Plan, pending: np.ndarray, panels: np.ndarray, dependent: np.ndarray,
@@ -71,9 +76,9 @@ def eliminate(panel: np.ndarray, height: int, width: int, reference: np.ndarray,
     return -1
 
 
-def subtract_product(panel: np.ndarray, height: int, width: int, update: int) -> None:
-    """U ← U − L_b L_b'."""
-    over_tiles(lambda left, right: subtract_product_columns(panel, height, width, update, left, right),
+def subtract_product(panel: np.ndarray, height: int, width: int, update: int, keep: float) -> None:
+    """As `multifrontal.subtract_product`."""
+    over_tiles(lambda left, right: subtract_product_columns(panel, height, width, update, keep, left, right),
                0, height - width, TILE)  # fmt: skip
 
 

@@ -100,10 +100,10 @@ def subtract_product(panel, height, width, update, keep):
 
 
 @njit(cache=True, nogil=True)
-def subtract_product_columns(panel, height, width, update, left, right):
-    """The columns left … right of U ← U − L_b L_b'."""
+def subtract_product_columns(panel, height, width, update, keep, left, right):
+    """The columns left … right of `subtract_product`."""
     address, below = panel.ctypes.data + 8 * width, height - width
-    gemm_nt(below - left, right - left, width, -1.0, address + 8 * left, height, address + 8 * left, height, 1.0,
+    gemm_nt(below - left, right - left, width, -1.0, address + 8 * left, height, address + 8 * left, height, keep,
             update + 8 * (left * below + left), below)  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def find_batches(sn: Supernodes, least: float, most: float) -> list[tuple[np.nda
     run = batch_numbers(twigs, size[twigs], sn.parent[twigs], total[twigs], most)
     batches = []
     for roots in np.split(twigs, np.flatnonzero(np.diff(run)) + 1):
-        if total[roots].sum() >= least:
+        if len(roots) > 1 and total[roots].sum() >= least:
             rows = rows_between(sn, roots)
             if total[roots].sum() >= WORTH_BATCH * MOVED * len(rows) ** 2:
                 batches.append((roots, rows))

@@ -32,11 +32,12 @@ from remlblup.reml.start import residual_variance, start_values, unit_matrices, 
 from remlblup.reml.step import FLOOR, inward_score, propose, release
 from remlblup.structure.base import Array
 
-# Steps tried in turn until one raises ℓ: (name, weight of the EM information, fraction of the step).
+# Steps tried in turn until one raises ℓ: (name, weight of the EM information, of the diagonal of AI, fraction).
 LADDERS = {
-    "auto": (("AI", 0.0, 1.0), ("AI/2", 0.0, 0.5), ("AI+EM", 0.3, 1.0), ("AI+3EM", 3.0, 1.0), ("AI/16", 0.0, 1 / 16),
-             ("EM", np.inf, 1.0), ("EM/8", np.inf, 1 / 8)),
-    "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.5**k) for k in range(12)),
+    "auto": (("AI", 0.0, 0.0, 1.0), ("AI/2", 0.0, 0.0, 0.5), ("AI+EM", 0.3, 0.0, 1.0), ("AI+3EM", 3.0, 0.0, 1.0),
+             ("AI+D/1000", 0.0, 0.001, 1.0), ("AI+D/30", 0.0, 0.03, 1.0), ("AI+D", 0.0, 1.0, 1.0), ("AI/16", 0.0, 0.0, 1 / 16), ("EM", np.inf, 0.0, 1.0),
+             ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0)),
+    "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in range(12)),
 }  # fmt: skip
 ROUNDING = 1e-10
 # While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of another.
@@ -236,13 +237,15 @@ class Loop:
                 yield "AI+QN", propose(self.space, point, point.information, 1.0, self.reluctant, learnt)
         em = None
         # EM keeps variances positive: without constraints it is no help, and creeps where one should change sign.
-        for name, weight, fraction in LADDERS[algorithm if self.options.constrain else "ai"]:
+        for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "ai"]:
             if weight and em is None:
                 em = complete_information(self.equations, point.theta, self.space.units, point.information)
             information = (
                 em if np.isinf(weight) else point.information if not weight else point.information + weight * em
             )
-            known = self.secant.last if weight == 0.0 else None
+            if damping:  # Levenberg: where a direction has next to no information
+                information = information + damping * np.diag(np.diag(information))
+            known = self.secant.last if weight == damping == 0.0 else None
             yield name, propose(self.space, point, information, fraction, self.reluctant, known)
 
     # -- the verdict -------------------------------------------------------------------------

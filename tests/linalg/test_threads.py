@@ -115,6 +115,21 @@ def test_batches_and_tiles_give_the_same_digits_and_the_right_ones(tile_always, 
     assert factor.logdet == pytest.approx(np.linalg.slogdet(C.toarray())[1], rel=1e-12)
 
 
+def test_a_large_front_without_children(tile_always):
+    rng = np.random.default_rng(6)
+    C = np.zeros((105, 105))
+    for block in (slice(0, 50), slice(50, 100)):  # two nearly dense blocks that meet in five equations
+        C[block, block] = np.tril(rng.normal(size=(50, 50)) * (rng.random((50, 50)) < 0.8), -1)
+        C[100:, block] = rng.normal(size=(5, 50)) * (rng.random((5, 50)) < 0.3)
+    C += C.T
+    C += np.diag(np.abs(C).sum(axis=1) + 1.0)
+    factor, inverse, _, lower = solved(sp.csc_array(C))
+    supernodes, large = factor._definite.supernodes, factor._definite.schedule.large
+    assert any(supernodes.n_children[s] == 0 and supernodes.parent[s] >= 0 for s in large)
+    full = np.linalg.inv(C)
+    assert np.abs(inverse - at_pattern(full, lower.indptr, lower.indices)).max() <= 1e-13 * np.abs(full).max()
+
+
 def test_dependent_equations_in_a_tiled_front(tile_always):
     C = twigs(300, 50, 3)
     n = C.shape[0]

@@ -266,7 +266,7 @@ def load(path: str | Path) -> Fit:
     try:
         content = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
         spec = load_model(content["model"], folder)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"no saved fit in {folder}: {error.filename} is missing.") from None
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / 'fit.json'} is not a fit saved by remlblup ({error}).") from None

@@ -122,7 +122,7 @@ def find_batches(sn: Supernodes, least: float, most: float) -> list[tuple[np.nda
     """Runs of neighbouring siblings that are worth a batch: the roots of each, and the rows they have between them."""
     total, size = subtree_sums(sn.parent, work_of(sn)[0])
     above = np.where(sn.parent >= 0, total[sn.parent], 0.0)
-    twigs = np.flatnonzero((total < least) & (above > most))
+    twigs = np.flatnonzero((total <= most) & (above > most))
     most /= 1.0 + 1.0 / WORTH_BATCH  # a batch has work of its own
     run = batch_numbers(twigs, size[twigs], sn.parent[twigs], total[twigs], most)
     batches = []

@@ -119,7 +119,8 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
         "edge": "a covariance matrix held in part by fix= is at the edge of positive semidefiniteness, where the"
         " remaining elements cannot be maximised reliably. Hold all of it, or none.",
         "rigid": "a correlation of the residual goes to its bound, where R is singular. Errors that move together are a"
-        " random effect: write that part as a random term, such as (1 | subject), or choose a simpler residual.",
+        " random effect: write that part as a random term, such as (1 | subject), choose a simpler residual, or look for"
+        " a trait that is a function of another.",
         "collapse": "the residual variance goes to zero: the random and fixed effects explain every record."
         " Check for a random term with one record per level.",
     }[stopped]

@@ -34,9 +34,11 @@ from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, of the diagonal of AI, fraction).
 LADDERS = {
-    "auto": (("AI", 0.0, 0.0, 1.0), ("AI/2", 0.0, 0.0, 0.5), ("AI+EM", 0.3, 0.0, 1.0), ("AI+3EM", 3.0, 0.0, 1.0),
-             ("AI+D/1000", 0.0, 0.001, 1.0), ("AI+D/30", 0.0, 0.03, 1.0), ("AI+D", 0.0, 1.0, 1.0), ("AI/16", 0.0, 0.0, 1 / 16), ("EM", np.inf, 0.0, 1.0),
-             ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0)),
+    "auto": (
+        ("AI", 0.0, 0.0, 1.0), ("AI/2", 0.0, 0.0, 0.5), ("AI+EM", 0.3, 0.0, 1.0), ("AI+3EM", 3.0, 0.0, 1.0),
+        ("AI+D/1000", 0.0, 0.001, 1.0), ("AI+D/30", 0.0, 0.03, 1.0), ("AI+D", 0.0, 1.0, 1.0), ("AI/16", 0.0, 0.0, 1 / 16),
+        ("EM", np.inf, 0.0, 1.0), ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0),
+    ),
     "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in range(12)),
 }  # fmt: skip
 ROUNDING = 1e-10
@@ -316,7 +318,8 @@ class Loop:
     def edge(self, point: Point) -> str | None:
         """Which edge of the parameter space, where it has no way to go on, the next step would reach; None if none.
 
-        A residual correlation at its bound, a covariance matrix partly held, or one of correlations, out of its cone.
+        A residual correlation at its bound or an R that would be singular, a covariance matrix partly held, or one of
+        correlations, out of its cone.
         """
         theta = propose(self.space, point, point.information, 1.0, self.reluctant)
         _, ceiling, floor = self.space.residual_kinds
@@ -327,6 +330,8 @@ class Loop:
         if self.space.feasible(theta):
             return None
         parameters = self.equations.spec.parameters
+        if not parameters.residual.feasible(theta[parameters.slices[-1]]):
+            return "rigid"
         parts = zip(parameters.structures, parameters.split(theta), strict=False)
         return "edge" if all(s.cone or s.feasible(part) for s, part in parts) else "singular"
 

@@ -85,7 +85,7 @@ class Newton:
         """The quadratic model without charts."""
         n = len(point.theta)
         free = ~(space.held | space.pinned(point)) & space.curved(information)
-        if not (space.in_roots.any() or space.loadings.any()):
+        if space.powers is None and not space.loadings.any():
             return cls(np.eye(n), point.gradient, information, free, {}, np.arange(n), point.theta)
         slopes = space.slopes(point.theta)
         H = information * np.outer(slopes, slopes) + second_order(space, point)

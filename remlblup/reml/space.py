@@ -105,23 +105,29 @@ class Space:
         return mask
 
     @cached_property
-    def in_roots(self) -> np.ndarray:
-        """(n_parameters,) True for the variances whose square roots the steps are taken in."""
+    def powers(self) -> Array | None:
+        """(n_parameters,) powers p of the coordinates x = θ^p the steps are taken in; None where all are 1."""
         parameters = self.equations.spec.parameters
-        return np.concatenate([s.roots for s in (*parameters.structures, parameters.residual)])
+        powers = np.concatenate([s.powers for s in (*parameters.structures, parameters.residual)])
+        return None if np.all(powers == 1.0) else powers
 
     def coordinates(self, theta: Array) -> Array:
-        """x of θ: itself, or its square root."""
-        return np.where(self.in_roots, np.sqrt(np.maximum(theta, 0.0)), theta) if self.in_roots.any() else theta.copy()
+        """x of θ: itself, or a power of it."""
+        if self.powers is None:
+            return theta.copy()
+        return np.where(self.powers == 1.0, theta, np.maximum(theta, 0.0) ** self.powers)
 
     def parameters_at(self, x: Array) -> Array:
         """θ of x, the inverse of `coordinates`."""
-        return np.where(self.in_roots, x**2, x) if self.in_roots.any() else x
+        return x if self.powers is None else np.where(self.powers == 1.0, x, np.maximum(x, 0.0) ** (1.0 / self.powers))
 
     def slopes(self, theta: Array) -> Array:
-        """dθ/dx; at a variance of zero that of a small one, as the derivatives of its structure are."""
-        least = 1e-12 * np.sqrt(np.abs(self.sizes))
-        return np.where(self.in_roots, 2.0 * np.maximum(self.coordinates(theta), least), 1.0)
+        """dθ/dx; at zero that of a small value, where the derivatives of the structure are taken as well."""
+        if self.powers is None:
+            return np.ones(len(theta))
+        least = np.where(self.powers == 0.5, 1e-24 * np.abs(self.sizes), 1e-150)
+        x = np.maximum(theta, least) ** self.powers
+        return np.where(self.powers == 1.0, 1.0, x ** (1.0 / self.powers - 1.0) / self.powers)
 
     def curved(self, information: Array) -> np.ndarray:
         """(n_parameters,) parameters with information: the likelihood is flat in a loading of zero."""

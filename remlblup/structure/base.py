@@ -48,6 +48,11 @@ class Parametric(ABC):
         return np.zeros(self.n_parameters, dtype=bool)
 
     @property
+    def powers(self) -> Array:
+        """Powers of the parameters that steps are taken in; a correlation per unit of time goes by that of a usual gap."""
+        return np.where(self.roots, 0.5, 1.0)
+
+    @property
     def n_parameters(self) -> int:
         """Number of parameters."""
         return len(self.names)

@@ -175,6 +175,10 @@ class Blocks(ResidualStructure):
     def roots(self) -> np.ndarray:
         return self.structure.roots
 
+    @property
+    def powers(self) -> Array:
+        return self.structure.powers
+
     def matrices(self, phi: Array) -> dict[str, tuple[tuple[str, ...], Array]]:
         return {"": (self.structure.effects, self.structure.covariance(phi))}
 

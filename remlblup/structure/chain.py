@@ -34,12 +34,12 @@ def steps(r: float, gaps: Array) -> tuple[Array, Array, Array]:
     """a = r^d, q = 1 − a² and ∂a/∂r = d r^(d−1) of gaps d > 0 (integers where r < 0).
 
     q = −expm1(2 d log|r|) keeps its digits as r → 1. At r = 0 the derivative is infinite for d < 1: it is
-    taken at r = 1e-12 there.
+    taken at r = 1e-150 there.
     """
     a = np.power(r, gaps)
     with np.errstate(divide="ignore"):
         q = -np.expm1(2.0 * gaps * np.log(abs(r)))
-    slope = gaps * np.power(max(r, 1e-12) if r >= 0.0 and np.any(gaps < 1.0) else r, gaps - 1.0)
+    slope = gaps * np.power(max(r, 1e-150) if r >= 0.0 and np.any(gaps < 1.0) else r, gaps - 1.0)
     return a, q, slope
 
 

@@ -57,6 +57,11 @@ class Exponential(Scaled):
         self.gaps, self.gap = distinct_gaps(gaps, rounding_of(x))
         self.times = np.bincount(self.gap).astype(float)
         self.median = float(np.median(gaps))
+        if not 1e-2 <= self.median <= 1e6:
+            raise DataError(
+                f"records of a subject are {self.median:g} apart in the median, so that the correlation at distance one"
+                " is 0 or 1 to the accuracy of the computer: give the variable in another unit."
+            )
         self.pattern = self._pattern()
 
     @staticmethod
@@ -91,6 +96,10 @@ class Exponential(Scaled):
     @property
     def lower(self) -> Array:
         return np.zeros(2)
+
+    @property
+    def powers(self) -> Array:
+        return np.array([1.0, self.median])
 
     def _steps(self, r: Array) -> tuple[Array, Array, Array]:
         return steps(float(r[0]), self.gaps)
@@ -149,3 +158,7 @@ class Autoregressive(Exponential):
     @property
     def lower(self) -> Array:
         return np.array([0.0, -1.0])
+
+    @property
+    def powers(self) -> Array:
+        return np.ones(2)

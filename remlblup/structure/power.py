@@ -18,7 +18,7 @@ from remlblup.structure.base import Array
 from remlblup.structure.correlation import CorrelationStructure
 
 # r^(d − 1) is infinite at r = 0 for a distance below one: r stays above this there.
-LEAST_R = 1e-100
+LEAST_R = 1e-150
 
 
 class Autoregressive(CorrelationStructure):
@@ -95,6 +95,10 @@ class Exponential(Autoregressive):
     @property
     def correlation_bounds(self) -> tuple[float, float]:
         return 0.0, 1.0
+
+    @property
+    def powers(self) -> Array:
+        return np.array([1.0, self._gap])
 
     @cached_property
     def places(self) -> Array:

@@ -78,6 +78,10 @@ class Sections(ResidualStructure):
         return np.concatenate([part.roots for part in self.parts])
 
     @property
+    def powers(self) -> Array:
+        return np.concatenate([part.powers for part in self.parts])
+
+    @property
     def upper(self) -> Array:
         return np.concatenate([part.upper for part in self.parts])
 

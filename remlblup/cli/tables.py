@@ -222,7 +222,11 @@ def likely_factors(specification: Any) -> dict[str, int]:
     numeric = [str(f.expr) for f in getattr(spec, "factors", ()) if f.expr not in spec.factor_contrasts]
     found = {}
     for column in map(str, getattr(spec, "required_variables", ())):
-        if column not in frame.columns or frame[column].dtype.kind not in "iu" or not any(column in re.findall(r"[\w.]+", e) for e in numeric):
+        if (
+            column not in frame.columns
+            or frame[column].dtype.kind not in "iu"
+            or not any(column in re.findall(r"[\w.]+", e) for e in numeric)
+        ):
             continue
         values = frame[column].unique()
         if len(values) <= min(FEW, len(frame) // 3) and not set(values) <= {0, 1}:

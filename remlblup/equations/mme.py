@@ -83,7 +83,9 @@ class MixedModelEquations:
         self.layout: Layout = build_layout(self.cross_products, spec.p, spec.random, spec.residual.n_filled)
         self.W = W.toarray() if W.shape[0] * W.shape[1] <= DENSE_ELEMENTS else W
         self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
-        self.factor: Factor = make_factor(self.layout.indptr, self.layout.indices, self.layout.m, engine, self.layout.groups)
+        self.factor: Factor = make_factor(
+            self.layout.indptr, self.layout.indices, self.layout.m, engine, self.layout.groups
+        )
         self.at: Solution | None = None
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
         self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in spec.random))

@@ -163,7 +163,9 @@ def parameter(i: int, theta: Array) -> Quantity:
     return Quantity(float(theta[i]), np.eye(1, len(theta), i)[0])
 
 
-def covariance_matrices(parameters: Parameters, k: int, theta: Array) -> list[tuple[str, tuple[str, ...], Array, Array]]:
+def covariance_matrices(
+    parameters: Parameters, k: int, theta: Array
+) -> list[tuple[str, tuple[str, ...], Array, Array]]:
     """(label, effects, Σ (t, t), ∂Σ/∂θ_k (n_parameters of the term, t, t)) of term k; for R, of each of its matrices."""
     part = theta[parameters.slices[k]]
     if k < len(parameters.terms):

@@ -83,8 +83,8 @@ def make_schedule(sn: Supernodes) -> tuple[Supernodes, Schedule]:
     step[stop] -= 1
     inside = np.cumsum(step[:-1]) > 0
     plan = place(sn, start, stop, inside)
-    subtrees = [workspace(sn, plan, np.arange(i, j)) for i, j in zip(start, stop, strict=True)]
-    top = workspace(sn, plan, np.flatnonzero(~inside))
+    tasks = [np.arange(i, j) for i, j in zip(start, stop, strict=True)]
+    top, *subtrees = workspaces(sn, plan, [np.flatnonzero(~inside), *tasks])
     return sn, Schedule(plan, subtrees, top, np.flatnonzero(work_of(sn)[1] & ~inside).tolist())
 
 
@@ -179,37 +179,49 @@ def insert_batches(sn: Supernodes, batches: list[tuple[np.ndarray, np.ndarray]])
 
 def place(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarray) -> Plan:
     """Places of everything, given the subtrees and the supernodes inside them."""
-    width, height = np.diff(sn.first), np.diff(sn.rows_at)
-    below, inner, root = height - width, sn.n_children > 0, stop - 1
     enter, leave, held = np.zeros((3, sn.size), np.int64)
-    enter[start], leave[root], held[root] = stop, start + 1, below[root] ** 2
-    update, front = np.where(inner, below, 0) ** 2, np.where(inner, height, 0) ** 2
-    update[root] = 0  # stands in `pending`
-    front[root[width[root] == 0]] = 0  # likewise
+    enter[start], leave[stop - 1] = stop, start + 1
+    below = np.diff(sn.rows_at) - np.diff(sn.first)
+    held[stop - 1] = below[stop - 1] ** 2
 
     def apart(size: np.ndarray) -> np.ndarray:
         """Each subtree has a workspace, and the top."""
         subtrees, top = (path_places(sn.parent, np.where(part, size, 0))[:-1] for part in (inside, ~inside))
         return np.where(inside, subtrees, top)
 
+    update, front = sizes_in_arena(sn, leave > 0)
     pending_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(held)])
     return Plan(enter, leave, pending_at, apart(update), apart(front))
 
 
-def workspace(sn: Supernodes, plan: Plan, members: np.ndarray) -> Task:
-    """What the kernels need for these supernodes: arena and work; arena, block and product."""
-    width, height = np.diff(sn.first)[members], np.diff(sn.rows_at)[members]
-    below, inner = height - width, sn.n_children[members] > 0
+def sizes_in_arena(sn: Supernodes, is_root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Elements of each update matrix and inverse front, but for what stands in `pending` at the roots of subtrees."""
+    width, height = np.diff(sn.first), np.diff(sn.rows_at)
+    inner = sn.n_children > 0
+    update = np.where(inner & ~is_root, height - width, 0) ** 2
+    front = np.where(inner & ~(is_root & (width == 0)), height, 0) ** 2
+    return update, front
+
+
+def workspaces(sn: Supernodes, plan: Plan, tasks: list[np.ndarray]) -> list[Task]:
+    """What the kernels need for the supernodes of each task: arena and work; arena, block and product."""
+    width, height = np.diff(sn.first), np.diff(sn.rows_at)
+    is_root = plan.leave > 0
+    update, front = sizes_in_arena(sn, is_root)
+    below = np.where(is_root, 0, height - width)
     sizes = (
-        plan.update_at[members] + np.where(inner, below, 0) ** 2,
+        plan.update_at + update,
         below**2,
-        plan.front_at[members] + np.where(inner, height, 0) ** 2,
-        np.where(inner, below, height) ** 2,
+        plan.front_at + front,
+        np.where(sn.n_children > 0, below, height) ** 2,
         height * np.minimum(width, LARGE_BLOCK),
     )
-    elements = tuple(int(size.max(initial=0)) for size in sizes)
-    start, stop = (int(members[0]), int(members[-1]) + 1) if len(members) else (0, 0)
-    return Task(start, stop, elements[:2], elements[2:])
+    found = []
+    for members in tasks:
+        elements = tuple(int(size[members].max(initial=0)) for size in sizes)
+        start, stop = (int(members[0]), int(members[-1]) + 1) if len(members) else (0, 0)
+        found.append(Task(start, stop, elements[:2], elements[2:]))
+    return found
 
 
 @njit("Tuple((float64[::1], int64[::1]))(int32[::1], float64[::1])", cache=True)

@@ -152,11 +152,17 @@ def relative_rows(first, rows_at, rows, parent):
     for s in range(len(parent)):
         if parent[s] < 0:
             continue
-        at = rows_at[parent[s]]
+        at, end = rows_at[parent[s]], rows_at[parent[s] + 1]
         position = at
         for p in range(rows_at[s] + first[s + 1] - first[s], rows_at[s + 1]):
-            while rows[position] != rows[p]:
-                position += 1
+            step = 1
+            while position + step < end and rows[position + step] <= rows[p]:  # gallop, then bisect
+                position += step
+                step *= 2
+            while step > 0:
+                if position + step < end and rows[position + step] <= rows[p]:
+                    position += step
+                step //= 2
             relative[p] = position - at
     return relative
 

@@ -35,7 +35,10 @@ def working_effects(equations: MixedModelEquations, solution: Solution) -> Array
     places, parts = spec.parameters.slices, spec.parameters.split(solution.theta)
     out = np.zeros((len(solution.effects), places[-1].start))
     start = equations.p
-    of_effects, of_factors = equations.term_blocks(equations.effect_scores(solution)), equations.factor_blocks(solution.b)
+    of_effects, of_factors = (
+        equations.term_blocks(equations.effect_scores(solution)),
+        equations.factor_blocks(solution.b),
+    )
     for k, (design, r, b) in enumerate(zip(spec.random, of_effects, of_factors, strict=True)):
         h = equations.relate(k, solution, r, b)
         end = start + design.t * design.q

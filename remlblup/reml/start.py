@@ -83,7 +83,9 @@ def start_values(equations: MixedModelEquations, variance: float, given: Array, 
     weight = float(np.mean(spec.weights))
     units = unit_matrices(equations, 0.5 * variance / max(effects, 1))
     # Independent effects to begin with: positive semidefinite beside any variances the user gave.
-    parts = [d.structure.start(np.diag(0.5 * variance / effects / weight * explained(equations, d))) for d in spec.random]
+    parts = [
+        d.structure.start(np.diag(0.5 * variance / effects / weight * explained(equations, d))) for d in spec.random
+    ]
     theta = np.concatenate([*parts, spec.residual.start(share * variance, share * equations.y[: spec.n] ** 2)])
     theta = np.where(np.isnan(given), theta, given)
     make_room(equations, theta, np.isnan(given))

@@ -45,7 +45,19 @@ STRUCTURES: dict[str, type[Structure]] = {
 }
 
 # Words of the formula that a structure of a user cannot take.
-RESERVED = frozenset(STRUCTURES) | {"vm", "leg", "bs", "spl", "pspline", "power", "units", "residual", "trait", "c", "C"}
+RESERVED = frozenset(STRUCTURES) | {
+    "vm",
+    "leg",
+    "bs",
+    "spl",
+    "pspline",
+    "power",
+    "units",
+    "residual",
+    "trait",
+    "c",
+    "C",
+}
 
 
 def register_structure(cls: type[Structure], **options: object) -> type[Structure]:

@@ -47,7 +47,9 @@ def test_agrees_with_dense_algebra(q, t, r, seed, definite):
     assert factor.logdet == pytest.approx(logdet, rel=1e-12, abs=1e-10)
     assert factor.n_negative == np.sum(np.linalg.eigvalsh(C) < 0)
     columns = np.repeat(np.arange(n), np.diff(indptr))
-    np.testing.assert_allclose(factor.inverse_on_pattern(), inverse[indices, columns], atol=1e-11 * np.abs(inverse).max())
+    np.testing.assert_allclose(
+        factor.inverse_on_pattern(), inverse[indices, columns], atol=1e-11 * np.abs(inverse).max()
+    )
     B = np.random.default_rng(seed).normal(size=(n, 3))
     np.testing.assert_allclose(factor.solve(B), inverse @ B, rtol=1e-9, atol=1e-11 * np.abs(inverse @ B).max())
     np.testing.assert_allclose(factor.solve(B[:, 0]), inverse @ B[:, 0], rtol=1e-9, atol=1e-11)

@@ -22,7 +22,6 @@ INSIDE = (
 )  # fmt: skip
 
 
-
 def box(c: Case) -> list[tuple[float | None, float | None]]:
     parameters = c.model.specification.parameters
     inner = 1e-7 * (np.arange(parameters.size) >= parameters.slices[-1].start)

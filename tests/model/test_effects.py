@@ -125,7 +125,7 @@ def test_known_matrix_beside_a_relationship():
         ("known(site | g, matrix=T)", RelationshipError, "'T'.*Given: 'S'"),
         ("known(site | g, matrix=3)", RelationshipError, "takes the name.*3"),
         ("known(site | g)", OptionError, r"in 'known\(site \| g\)'.*matrix"),
-        ("known(time | g, matrix=S)", OptionError, "2 x 2.*Intercept"),
+        ("known(time | g, matrix=S)", OptionError, "4 x 4.*14"),
     ],
 )
 def test_known_matrix_errors(term, error, message):

@@ -173,7 +173,7 @@ def covariance_matrices(
         return [("", structure.effects, structure.covariance(part), structure.derivatives(part))]
     residual = parameters.residual
     if not residual.matrices(part):
-        variances = np.flatnonzero((residual.lower == 0.0) & np.isinf(residual.upper))
+        variances = np.flatnonzero(residual.variances)
         unit = np.eye(len(part))[:, variances]
         names = tuple(residual.names[i] for i in variances)
         return [("", names, np.diag(part[variances]), unit[:, :, None] * np.eye(len(variances)))]

@@ -164,8 +164,7 @@ class Parameters:
 
     def _check(self, theta: Array, what: str, constrain: bool) -> None:
         residual = theta[self.slices[-1]]
-        variance = (self.residual.lower == 0.0) & np.isinf(self.residual.upper)
-        if np.any(bad := variance & (residual <= 0)):
+        if np.any(bad := self.residual.variances & (residual <= 0)):
             raise VarianceError(f"{what}: the residual variance must be positive, got {residual[bad][0]:g}.")
         if not np.isnan(residual).any() and not self.residual.feasible(residual):
             raise VarianceError(f"{what}: the covariance matrix of 'residual' is not positive definite.")

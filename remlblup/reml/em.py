@@ -95,9 +95,8 @@ def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: Arr
     if free.all():
         new = residual.maximize(phi, moments)
     else:
-        score = -0.5 * (residual.logdet_gradient(phi) + residual.jacobian(phi) @ moments)
         new = phi.copy()
-        new[free] += scaled_solve(residual.information(phi)[np.ix_(free, free)], score[free])
+        new[free] += scaled_solve(residual.information(phi)[np.ix_(free, free)], residual.score(phi, moments)[free])
     for _ in range(30):
         inside = np.all(new > residual.lower) and np.all(new < residual.upper)
         if inside and residual.feasible(new):

@@ -185,7 +185,7 @@ class Loop:
         """The first proposal that does not lower ℓ, evaluated; None if there is none."""
         slack = ROUNDING * (1.0 + abs(point.loglik))
         promised = self.iterations[-1].decrement
-        best: tuple[float, int, str, Array] | None = None
+        best: tuple[float, int, str, Array, Solution] | None = None
         for halvings, (name, theta) in enumerate(self.proposals(point)):
             if np.array_equal(theta, point.theta):
                 continue
@@ -193,17 +193,16 @@ class Loop:
             if solution is None or value < point.loglik - slack:
                 continue
             if promised > WORTHWHILE and value - point.loglik < CREEPING * promised:
-                best = max(best or (value, halvings, name, theta), (value, halvings, name, theta), key=lambda b: b[0])
+                if best is None or value > best[0]:
+                    best = value, halvings, name, theta, solution
                 continue
             if name == "AI":
                 name, theta, value, solution = self.stretched(point, theta, value, solution)
             return name, halvings, self.point(theta, value, solution)
-        return None if best is None else self.accept(*best)
-
-    def accept(self, value: float, halvings: int, name: str, theta: Array) -> tuple[str, int, Point] | None:
-        """A proposal evaluated before, evaluated again."""
-        value, solution = self.loglik(theta)
-        return None if solution is None else (name, halvings, self.point(theta, value, solution))
+        if best is None:
+            return None
+        value, halvings, name, theta, solution = best
+        return name, halvings, self.point(theta, value, solution)
 
     def stretched(
         self, point: Point, theta: Array, value: float, solution: Solution
@@ -299,7 +298,7 @@ class Loop:
         failed = [c.name for c in checks if not c.passed]
         residual, R = self.equations.spec.parameters.slices[-1], self.equations.spec.residual
         on_floor = (point.theta <= 1.001 * self.space.lower)[residual] & (point.gradient < 0.0)[residual]
-        collapsed = bool(np.any(on_floor & (R.lower == 0.0) & np.isinf(R.upper)))
+        collapsed = bool(np.any(on_floor & R.variances))
         if collapsed and (matrices := R.matrices(point.theta[residual])):  # a specific variance of zero is no collapse
             collapsed = any(np.linalg.eigvalsh(s)[0] < 1e-8 * np.trace(s) / len(s) for _, s in matrices.values())
         reason = explain(

@@ -73,9 +73,7 @@ def score(equations: MixedModelEquations, solution: Solution, units: list[Array]
             derivatives = design.structure.derivatives(parts[k])
         gradient[place] = np.einsum("ij,pij->p", matrices[k], derivatives)
     phi = parts[-1]
-    gradient[spec.parameters.slices[-1]] = -0.5 * (
-        spec.residual.logdet_gradient(phi) + spec.residual.jacobian(phi) @ moments
-    )
+    gradient[spec.parameters.slices[-1]] = spec.residual.score(phi, moments)
     return Score(gradient, matrices, moments, solution, ml)
 
 

@@ -138,9 +138,9 @@ class Space:
     def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions in θ of the variances of R, of its upper bounds, and of the lower ones it must not reach."""
         parameters = self.equations.spec.parameters
-        lower, upper = parameters.residual.lower, parameters.residual.upper
-        ceiling, start = np.isfinite(upper), parameters.slices[-1].start
-        kinds = (lower == 0.0) & ~ceiling, ceiling, ceiling & (lower < 0.0)
+        residual, start = parameters.residual, parameters.slices[-1].start
+        ceiling = np.isfinite(residual.upper)
+        kinds = residual.variances, ceiling, ceiling & (residual.lower < 0.0)
         return tuple(start + np.flatnonzero(kind) for kind in kinds)  # type: ignore[return-value]
 
     def limits(self, theta: Array) -> tuple[Array, Array]:
@@ -266,7 +266,7 @@ def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array
     for structure, of_term in zip(parameters.structures, parameters.slices, strict=False):
         if not constrain and structure.linear:
             lower[of_term], upper[of_term] = -np.inf, np.inf
-    lower[place] = np.where((residual.lower == 0.0) & np.isinf(residual.upper), floor, residual.lower)
+    lower[place] = np.where(residual.variances, floor, residual.lower)
     upper[place] -= np.where(np.isfinite(residual.upper), SHORT, 0.0)
     lower[place] += np.where(np.isfinite(residual.upper) & (residual.lower < 0.0), SHORT, 0.0)
     return lower, upper

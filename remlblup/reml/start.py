@@ -104,7 +104,7 @@ def make_room(equations: MixedModelEquations, theta: Array, free: np.ndarray) ->
     for structure, place in zip((*parameters.structures, parameters.residual), parameters.slices, strict=True):
         if free[place].all():
             continue
-        variance = free[place] & (structure.lower == 0.0) & np.isinf(structure.upper)
+        variance = free[place] & structure.variances
         for _ in range(30):
             if is_valid(structure, theta[place]):
                 break

@@ -40,6 +40,11 @@ class Parametric(ABC):
         return np.full(self.n_parameters, np.inf)
 
     @property
+    def variances(self) -> np.ndarray:
+        """Mask of the variances: bounded below by zero and not above."""
+        return (self.lower == 0.0) & np.isinf(self.upper)
+
+    @property
     def roots(self) -> np.ndarray:
         """Mask of the variances whose square roots the steps are taken in, those of the effects in their order.
 
@@ -248,8 +253,11 @@ class ResidualStructure(Parametric):
 
         One scoring step on that expectation unless a structure knows better; it may leave the bounds.
         """
-        score = -0.5 * (self.logdet_gradient(phi) + self.jacobian(phi) @ moments)
-        return phi + np.linalg.solve(self.information(phi), score)
+        return phi + np.linalg.solve(self.information(phi), self.score(phi, moments))
+
+    def score(self, phi: Array, moments: Array) -> Array:
+        """∂E[log p(e | φ)]/∂φ given moments_r = E[e' D_r e]: −½ [∂log|R|/∂φ + Σ_r moments_r ∂ρ_r/∂φ]."""
+        return -0.5 * (self.logdet_gradient(phi) + self.jacobian(phi) @ moments)
 
     @abstractmethod
     def start(self, variance: float, squares: Array) -> Array:

@@ -26,7 +26,7 @@ def expected_loglik(structure: ResidualStructure, phi: Array, moments: Array) ->
 
 def scoring_step(structure: ResidualStructure, phi: Array, moments: Array) -> Array:
     """I⁻¹ times the score; zero along a direction without information (two effects never seen on one unit)."""
-    score = -0.5 * (structure.logdet_gradient(phi) + structure.jacobian(phi) @ moments)
+    score = structure.score(phi, moments)
     information = structure.information(phi)
     size = np.sqrt(np.diag(information))
     size = np.where(size > 0.0, size, 1.0)

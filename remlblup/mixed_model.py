@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.base import Equations
+from remlblup.equations.engine import ENGINES, make_equations
 from remlblup.errors import OptionError, choose
 from remlblup.fit.describe import Description
 from remlblup.fit.results import Fit
@@ -44,8 +45,10 @@ class MixedModel:
         Column of known weights w: R = σ² diag(1/w).
     missing : {"drop", "error"}
         What to do with rows where a used column is missing.
-    engine : {"auto", "dense", "sparse"}
-        How the equations are factorised.
+    engine : {"auto", "dense", "sparse", "spectral"}
+        How V is worked with: Henderson's equations (sparse, or dense where small), V itself ("dense", where a
+        relationship is dense), or one eigendecomposition ("spectral", one relationship and independent residuals).
+        "auto" takes the one with the fewest flops; `describe` says which and why.
 
     Raises
     ------
@@ -55,7 +58,7 @@ class MixedModel:
 
     def __init__(self, formula: str, data: Any, relationships: Mapping[str, Any] | None = None, residual: str = "units",
                  weights: str | None = None, *, missing: str = "drop", engine: str = "auto"):  # fmt: skip
-        choose("engine", engine, ("auto", "dense", "sparse"))
+        choose("engine", engine, ENGINES)
         self.engine = engine
         self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing)
 
@@ -76,15 +79,16 @@ class MixedModel:
         weights : (n,) known weights
         fixed_names : names of the columns of X (default x0, x1, …)
         """
-        choose("engine", engine, ("auto", "dense", "sparse"))
+        choose("engine", engine, ENGINES)
         model = cls.__new__(cls)
         model.engine = engine
         model.specification = from_matrices(y, X, Z, K, names, weights, fixed_names)
         return model
 
     @cached_property
-    def _equations(self) -> MixedModelEquations:
-        return MixedModelEquations(self.specification, self.engine)
+    @single_threaded
+    def _equations(self) -> Equations:
+        return make_equations(self.specification, self.engine)
 
     @single_threaded
     def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,

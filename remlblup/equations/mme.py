@@ -11,6 +11,7 @@ y enters as its ordinary least-squares residual: P y is the same, and a large me
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,15 +19,14 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.equations import prediction_error
+from remlblup.equations.base import Equations
 from remlblup.equations.cross_products import CrossProducts, cross_products
 from remlblup.equations.layout import Layout, build_layout
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.factor import Factor, make_factor
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
-
-# W is held dense below this many elements: fewer microseconds per product in small models.
-DENSE_ELEMENTS = 20_000
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Solution:
     scores: Array | None = field(default=None, repr=False)
 
 
-class MixedModelEquations:
+class MixedModelEquations(Equations):
     """C(θ) laid out once; `solve` refactorises it at new parameters.
 
     Parameters
@@ -73,53 +73,20 @@ class MixedModelEquations:
     """
 
     def __init__(self, spec: Specification, engine: str = "auto"):
-        self.spec = spec
-        self.p = spec.p
-        self.random = spec.random
-        self.residual = spec.residual
+        super().__init__(spec, tuple(d.in_equations for d in spec.random))
         self.engine = engine
-        W = self._incidence()
-        self.cross_products: CrossProducts = cross_products(W, spec.residual.pattern)
-        self.layout: Layout = build_layout(self.cross_products, spec.p, spec.random, spec.residual.n_filled)
-        self.W = W.toarray() if W.shape[0] * W.shape[1] <= DENSE_ELEMENTS else W
-        self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
+        self.cross_products: CrossProducts = cross_products(sp.csr_array(self.W), spec.residual.pattern)
+        self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled)
         self.factor: Factor = make_factor(
             self.layout.indptr, self.layout.indices, self.layout.m, engine, self.layout.groups
         )
-        self.at: Solution | None = None
-        self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
-        self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in spec.random))
-        # Free of its mean, y keeps its digits; P y is the same.
-        self.beta_ols = self._ordinary_least_squares(spec.y)
-        self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(spec.residual.n_filled)])
-
-    def _incidence(self) -> sp.csr_array:
-        """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in."""
-        spec, filled = self.spec, self.spec.residual.n_filled
-        W = sp.csr_array(sp.hstack([sp.csr_array(spec.fixed.work), *[z for d in spec.random for z in d.columns]]))
-        return sp.csr_array(sp.block_diag([W, sp.eye_array(filled)])) if filled else W
+        self.stats = self.factor.stats
+        self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in self.random))
 
     @property
     def m(self) -> int:
         """Order of C."""
         return self.layout.m
-
-    def _ordinary_least_squares(self, v: Array) -> Array:
-        """β_work of the weighted regression of v (n,) on X."""
-        X = self.spec.fixed.work
-        if self.p == 0:
-            return np.zeros(0)
-        root = np.sqrt(self.spec.weights)
-        if not sp.issparse(X):
-            return np.linalg.lstsq(root[:, None] * X, root * v, rcond=None)[0]
-        weighted = sp.csc_array(X.multiply(root[:, None]))
-        rhs = weighted.T @ (root * v)
-        normal = weighted.T @ weighted
-        return rhs / normal.diagonal() if self.p == 1 else np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs))
-
-    def project_out(self, v: Array) -> Array:
-        """What is left of v (n,) after its weighted regression on X."""
-        return v - self.spec.fixed.work @ self._ordinary_least_squares(v)
 
     @cached_property
     def random_system(self) -> tuple[Layout, Factor]:
@@ -207,21 +174,9 @@ class MixedModelEquations:
             start = end
         return np.concatenate([*parts, v[start:]])
 
-    def term_blocks(self, v: Array) -> list[Array]:
-        """The random part of v, over the effects of W, as one (t, q) array per term; (t, q·c) for v (m, c)."""
-        return self._cut(v, [d.t for d in self.random])
-
     def factor_blocks(self, b: Array) -> list[Array]:
         """The random part of b, over the factors of C, as one (n_factors, q) array per term."""
         return self._cut(b, [d.structure.n_factors for d in self.random])
-
-    def _cut(self, v: Array, counts: list[int]) -> list[Array]:
-        start, blocks = self.p, []
-        for design, count in zip(self.random, counts, strict=True):
-            end = start + count * design.q
-            blocks.append(v[start:end].reshape(count, -1))
-            start = end
-        return blocks
 
     def relate(self, k: int, solution: Solution, r: Array, b: Array) -> Array:
         """(I ⊗ K) r of term k for r (t, q·c), given b (n_factors, q·c) with D b = (Λ' ⊗ K) r.
@@ -248,6 +203,37 @@ class MixedModelEquations:
             solved = block if design.is_identity else (design.relationship.precision @ block.T).T
             total += float(signs @ np.einsum("aq,aq->a", block, solved))
         return total
+
+    def log_determinant(self, solution: Solution, ml: bool) -> float:
+        """log|V| + log|X'V⁻¹X|, of ML log|V|, from log|C| in factor form."""
+        known = self.residual.logdet(solution.theta[self.spec.parameters.slices[-1]]) + self.log_k
+        if not ml:
+            return known + solution.logdet - 2.0 * self.spec.fixed.logdet_transform
+        if solution.logdet_random is None:
+            solution.logdet_random = self.solve(solution.theta, ml=True, factors=solution.factors).logdet_random
+        return known + solution.logdet_random  # type: ignore[operator]
+
+    def products(self, solution: Solution, variates: Array, weighted: Array) -> Array:
+        """F'PF = F'R⁻¹F − F'R⁻¹W C⁻¹W'R⁻¹F."""
+        columns = self.to_factor(self.Wt @ weighted, solution.factors)
+        return variates.T @ weighted - columns.T @ self.solve_columns(solution, columns)
+
+    # -- errors: see `prediction_error` --------------------------------------------------------
+
+    def level_covariances(self, solution: Solution) -> list[Array]:
+        return prediction_error.level_covariances(self, solution)
+
+    def fixed_covariance(self, solution: Solution) -> Array:
+        return prediction_error.fixed_covariance(self, solution)
+
+    def fixed_variances(self, solution: Solution) -> Array:
+        return prediction_error.fixed_variances(self, solution)
+
+    def fixed_responses(self, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array | None]]:
+        return prediction_error.fixed_responses(self, solution)
+
+    def prediction_variances(self, solution: Solution, rows: Array) -> Array:
+        return prediction_error.prediction_variances(self, solution, rows)
 
     # -- what the score and the EM rounds need -------------------------------------------------
 
@@ -287,12 +273,6 @@ class MixedModelEquations:
         self._spent("inverse", started)
         return layout, inverse
 
-    def effect_scores(self, solution: Solution) -> Array:
-        """W'Py over the effects of W; zero for β."""
-        if solution.scores is None:
-            solution.scores = self.Wt @ solution.weighted_residual
-        return solution.scores
-
     def solve_columns(self, solution: Solution, columns: Array) -> Array:
         """C⁻¹ times right-hand sides in factor form, at the solution's θ; (m,) or (m, k)."""
         self.require(solution)
@@ -304,9 +284,6 @@ class MixedModelEquations:
         out = self.factor.solve(columns)
         self._spent("solve", started)
         return out
-
-    def _spent(self, phase: str, started: float) -> None:
-        self.seconds[phase] += time.perf_counter() - started
 
     def require(self, solution: Solution) -> None:
         """Make sure the factor on hand is the one of this solution."""

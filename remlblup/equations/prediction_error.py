@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.base import CHUNK, Equations, nonnegative
 from remlblup.structure.base import Array
 
-# Right-hand sides solved at once.
-CHUNK = 128
+if TYPE_CHECKING:
+    from remlblup.equations.mme import MixedModelEquations, Solution
 
 
 def level_covariances(equations: MixedModelEquations, solution: Solution) -> list[Array]:
@@ -33,8 +35,26 @@ def level_covariances(equations: MixedModelEquations, solution: Solution) -> lis
             for j in range(i + 1):
                 rows, cols = level + layout.offsets[block + i], level + layout.offsets[block + j]
                 C[:, i, j] = C[:, j, i] = inverse[np.searchsorted(keys, cols * layout.m + rows)]
-        out.append(np.einsum("ia,qab,jb->qij", factor, C, factor))
+        of_level = np.einsum("ia,qab,jb->qij", factor, C, factor)
+        out.append(of_level if design.root is None else _of_singular(equations, solution, block, factor, design.root))
         block += rank
+    return out
+
+
+def _of_singular(equations: MixedModelEquations, solution: Solution, block: int, factor: Array, root: Array) -> Array:
+    """(q, t, t) prediction error covariances of the levels of a singular K = LL', u = (Λ ⊗ L) b."""
+    q, r = root.shape
+    rank = factor.shape[1]
+    out = np.empty((q, len(factor), len(factor)))
+    for start in range(0, q, CHUNK):
+        L = root[start : start + CHUNK]
+        columns = np.zeros((equations.m, rank, len(L)))
+        for a in range(rank):
+            offset = equations.layout.offsets[block + a]
+            columns[offset : offset + r, a] = L.T
+        solved = equations.solve_columns(solution, columns.reshape(equations.m, -1)).reshape(columns.shape)
+        C = np.einsum("mal,mbl->lab", columns, solved)
+        out[start : start + CHUNK] = np.einsum("ia,lab,jb->lij", factor, C, factor)
     return out
 
 
@@ -67,37 +87,42 @@ def fixed_covariance(equations: MixedModelEquations, solution: Solution) -> Arra
     return 0.5 * (out + out.T)
 
 
-def variance_derivatives(equations: MixedModelEquations, solution: Solution) -> tuple[Array, Array]:
+def fixed_responses(equations: MixedModelEquations, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array]]:
+    """Columns of var(β̂), of RH = W C⁻¹[:, β] and of −C^{bβ}: K Z'H = −Λ⁻ᵀ D C^{bβ}."""
+    T = equations.spec.fixed.transform
+    for chunk, columns in fixed_columns(equations, solution):
+        own = columns[: equations.p] if T is None else T @ columns[: equations.p]
+        yield chunk, own, equations.W @ equations.from_factor(columns, solution.factors), -columns
+
+
+def variance_derivatives(equations: Equations, solution: Any) -> tuple[Array, Array]:
     """var(β̂_j), shape (p,), and its derivatives by θ, shape (p, n_parameters).
 
-    ∂(X'V⁻¹X)⁻¹/∂θ_i = H' V̇_i H with H = V⁻¹X(X'V⁻¹X)⁻¹ = R⁻¹W C⁻¹[:, β]; for a parameter of G,
-    Z'H enters with K Z'H = −Λ⁻ᵀ D C^{bβ}. The solution must have nonsingular Λ.
+    ∂(X'V⁻¹X)⁻¹/∂θ_i = H' V̇_i H with H = V⁻¹X(X'V⁻¹X)⁻¹. The solution must have nonsingular Λ.
     """
     spec = equations.spec
-    p, T = equations.p, spec.fixed.transform
     parts = spec.parameters.split(solution.theta)
     phi = parts[-1]
     rho_dot = spec.residual.jacobian(phi)
-    variance, derivative = np.empty(p), np.empty((p, len(solution.theta)))
-    for chunk, columns in fixed_columns(equations, solution):
-        own = columns[:p] if T is None else T @ columns[:p]
+    variance, derivative = np.empty(spec.p), np.empty((spec.p, len(solution.theta)))
+    for chunk, own, RH, columns in equations.fixed_responses(solution):
         variance[chunk] = own[np.arange(chunk.start, chunk.stop), np.arange(chunk.stop - chunk.start)]
-        fitted = equations.W @ equations.from_factor(columns, solution.factors)
-        ZtH = equations.Wt @ spec.residual.precision(phi, fitted)
-        of_effects, of_factors = equations.term_blocks(ZtH), equations.factor_blocks(-columns)
-        for k, (design, r, b) in enumerate(zip(spec.random, of_effects, of_factors, strict=True)):
+        ZtH = equations.Wt @ spec.residual.precision(phi, RH)
+        of_effects, of_factors = equations.term_blocks(ZtH), equations.factor_blocks(columns)
+        for k, (design, r, b) in enumerate(zip(equations.random, of_effects, of_factors, strict=True)):
             h = equations.relate(k, solution, r, b)
-            shape = (design.t, design.q, columns.shape[1])
+            shape = (design.t, design.q, own.shape[1])
             cross = np.einsum("iqc,jqc->cij", r.reshape(shape), h.reshape(shape))
             place = spec.parameters.slices[k]
             derivative[chunk, place] = np.einsum("cij,pij->cp", cross, design.structure.derivatives(parts[k]))
-        moments = np.array([spec.residual.pattern.moments(v) for v in fitted.T]).T
+        moments = np.array([spec.residual.pattern.moments(v) for v in RH.T]).T
         derivative[chunk, spec.parameters.slices[-1]] = -(rho_dot @ moments).T
     return variance, derivative
 
 
-def prediction_variances(equations: MixedModelEquations, solution: Solution, rows: Array) -> Array:
-    """var(w'β̂_u − w'(β, u)) for rows (k, m) over the effects of W: w* C⁻¹ w*' with w* = wT."""
+def prediction_variances(equations: MixedModelEquations, solution: Solution, rows: Any) -> Array:
+    """w* C⁻¹ w*' with w* = wT, for rows w (k, p + levels of all terms)."""
+    rows = rows_in_equations(equations, rows)
     out = np.empty(rows.shape[0])
     for start in range(0, rows.shape[0], CHUNK):
         chunk = rows[start : start + CHUNK]
@@ -106,5 +131,18 @@ def prediction_variances(equations: MixedModelEquations, solution: Solution, row
         rhs[: dense.shape[1]] = dense.T  # the cells filled in have no part
         columns = equations.to_factor(rhs, solution.factors)
         out[start : start + CHUNK] = np.einsum("mc,mc->c", columns, equations.solve_columns(solution, columns))
-    # Below zero by more than rounding only where Σ is indefinite (no constraints): no error exists then.
-    return np.where(out >= -1e-10 * np.max(np.abs(out), initial=0.0), np.maximum(out, 0.0), np.nan)
+    return nonnegative(out)
+
+
+def rows_in_equations(equations: Equations, rows: Any) -> Any:
+    """Rows over the levels of all terms as rows over the effects of W: w'L where u = (I ⊗ L) b."""
+    if all(d.root is None for d in equations.random):
+        return rows
+    rows, start = sp.csc_array(rows), equations.p
+    parts = [rows[:, :start]]
+    for user, design in zip(equations.spec.random, equations.random, strict=True):
+        for _ in range(design.t):
+            part = rows[:, start : start + user.q]
+            parts.append(part if design.root is None else sp.csc_array(part @ design.root))
+            start += user.q
+    return sp.hstack(parts, format="csr")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.base import Equations
 from remlblup.linalg.factor import FactorStats
 
 # From these on, flops of a factorisation or equations, a fit says what it is about to do.
@@ -32,11 +32,11 @@ class Description:
     stats: FactorStats
 
     @classmethod
-    def of(cls, equations: MixedModelEquations) -> Description:
+    def of(cls, equations: Equations) -> Description:
         spec = equations.spec
         terms = tuple((d.name, d.t, d.q, d.structure.keyword) for d in spec.random)
         return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, spec.residual_text,
-                   equations.factor.stats)  # fmt: skip
+                   equations.stats)  # fmt: skip
 
     @property
     def is_long(self) -> bool:

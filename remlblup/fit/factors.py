@@ -83,7 +83,7 @@ def factors(fit: Solved, term: str, rotate: bool = True) -> Factors:
     if rotate:
         gamma = principal_axes(gamma)
     psi = structure.specific(theta) if isinstance(structure, FactorAnalytic) else np.zeros(design.t)
-    u = fit._equations.term_blocks(fit._solution.effects)[k]
+    u = fit._equations.level_effects(fit._solution)[k]
     s, C = standardized(gamma @ gamma.T + np.diag(psi))
     inverse = np.divide(1.0, s, out=np.zeros_like(s), where=s > 0.0)
     # û lies in the range of Σ: any generalised inverse will do.

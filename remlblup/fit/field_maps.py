@@ -88,7 +88,7 @@ def independent(fit: Solved) -> Array | None:
     design = units_term(fit)
     if design is None:
         return None
-    blocks = fit._equations.term_blocks(fit._solution.effects)
+    blocks = fit._equations.level_effects(fit._solution)
     place = next(k for k, d in enumerate(fit.specification.random) if d is design)
     return np.asarray(design.columns[0] @ blocks[place][0])
 

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.equations.mme import MixedModelEquations, Solution
-from remlblup.equations.prediction_error import prediction_variances
+from remlblup.equations.base import Equations
 from remlblup.errors import DataError, choose, some
 from remlblup.fit.tables import term_index
 from remlblup.model.frame import numeric_values, require_columns, to_pandas
@@ -24,7 +23,7 @@ from remlblup.relationship.labels import canonical, match
 from remlblup.structure.base import Array
 
 
-def predict(equations: MixedModelEquations, solution: Solution, beta: Array, new: Any, include: Any,
+def predict(equations: Equations, solution: Any, beta: Array, new: Any, include: Any,
             new_levels: str, se: bool) -> pd.DataFrame:  # fmt: skip
     """See `Solved.predict`."""
     choose("new_levels", new_levels, ("error", "population"))
@@ -39,12 +38,13 @@ def predict(equations: MixedModelEquations, solution: Solution, beta: Array, new
         index, X = frame.index, fixed_rows(spec, frame)
         columns, extra = random_rows(spec, solution, frame, included, new_levels)
     Z = sp.hstack(columns, format="csr") if columns else sp.csr_array((len(index), 0))
-    out = pd.DataFrame({"prediction": X @ beta + Z @ solution.effects[spec.p : spec.p + Z.shape[1]]}, index=index)
+    levels = np.concatenate([np.zeros(0), *(u.ravel() for u in equations.level_effects(solution))])
+    out = pd.DataFrame({"prediction": X @ beta + Z @ levels}, index=index)
     if se:
         T = spec.fixed.transform
         work = sp.csr_array(X if T is None else (X @ T))
         rows = sp.hstack([work, Z], format="csr")
-        out["std_error"] = np.sqrt(prediction_variances(equations, solution, rows) + extra)
+        out["std_error"] = np.sqrt(equations.prediction_variances(solution, rows) + extra)
     return out
 
 
@@ -137,7 +137,7 @@ def fixed_rows(spec: Specification, frame: pd.DataFrame) -> Any:
     return X[:, spec.fixed.kept]
 
 
-def random_rows(spec: Specification, solution: Solution, frame: pd.DataFrame, included: set[int],
+def random_rows(spec: Specification, solution: Any, frame: pd.DataFrame, included: set[int],
                 new_levels: str) -> tuple[list[sp.csr_array], Array]:  # fmt: skip
     """Z columns of each term, and the prior variance that levels not in the model add to a prediction."""
     columns: list[sp.csr_array] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.base import Equations
 from remlblup.fit import tables
 from remlblup.fit.functions import Estimate, correlation_errors, evaluate
 from remlblup.fit.satterthwaite import satterthwaite, within_reach
@@ -38,7 +38,7 @@ class Fit(Solved, StatsmodelsNames):
     convergence : the verdict with its criteria; `converged` is its short form
     """
 
-    def __init__(self, equations: MixedModelEquations, optimum: Optimum, options: Options):
+    def __init__(self, equations: Equations, optimum: Optimum, options: Options):
         super().__init__(equations, optimum.solution, "ML" if options.ml else "REML")
         self._optimum = optimum
         self.options = options

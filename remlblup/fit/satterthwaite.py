@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.base import Equations
 from remlblup.equations.prediction_error import variance_derivatives
 from remlblup.structure.base import Array
 
@@ -13,12 +15,12 @@ from remlblup.structure.base import Array
 LIMIT = 20_000_000
 
 
-def within_reach(equations: MixedModelEquations) -> bool:
+def within_reach(equations: Equations) -> bool:
     """Whether the columns of C⁻¹ for all fixed effects can be had in reasonable time."""
     return equations.m * max(equations.p, 1) <= LIMIT
 
 
-def satterthwaite(equations: MixedModelEquations, nudged: Solution, covariance: Array, fallback: float) -> Array:
+def satterthwaite(equations: Equations, nudged: Any, covariance: Array, fallback: float) -> Array:
     """df_j = 2 v_j² / (ġ_j' A⁻¹ ġ_j), v_j = var(β̂_j), ġ_j = ∂v_j/∂θ (Satterthwaite 1946; Giesbrecht & Burns 1985).
 
     Parameters

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.equations.mme import MixedModelEquations, Solution
-from remlblup.equations.prediction_error import fixed_covariance, fixed_variances, level_covariances
+from remlblup.equations.base import Equations
 from remlblup.fit import tables
 from remlblup.fit.predict import predict
 from remlblup.linalg.threads import single_threaded
@@ -28,7 +27,7 @@ class Solved:
     theta : (n_parameters,) the variances, in the order of `variance_components`
     """
 
-    def __init__(self, equations: MixedModelEquations, solution: Solution, method: str):
+    def __init__(self, equations: Equations, solution: Any, method: str):
         self._equations = equations
         self._solution = solution
         self.method = method
@@ -71,10 +70,7 @@ class Solved:
     @single_threaded
     def loglik(self) -> float:
         """Log-likelihood with all constants: −½[(n−p) log 2π + log|V| + log|X'V⁻¹X| + y'Py] for REML."""
-        ml = self.method == "ML"
-        if ml and self._solution.logdet_random is None:
-            self._solution = self._equations.solve(self.theta, ml=True)
-        return log_likelihood(self._equations, self._solution, ml)
+        return log_likelihood(self._equations, self._solution, self.method == "ML")
 
     @property
     def loglik_asreml(self) -> float:
@@ -101,17 +97,17 @@ class Solved:
     @single_threaded
     def beta_covariance(self) -> Array:
         """var(β̂) = (X'V⁻¹X)⁻¹, (p, p)."""
-        return fixed_covariance(self._equations, self._solution)
+        return self._equations.fixed_covariance(self._solution)
 
     @cached_property
     @single_threaded
     def _beta_variances(self) -> Array:
-        return fixed_variances(self._equations, self._solution)
+        return self._equations.fixed_variances(self._solution)
 
     @cached_property
     @single_threaded
     def _level_covariances(self) -> list[Array]:
-        return level_covariances(self._equations, self._solution)
+        return self._equations.level_covariances(self._solution)
 
     @cached_property
     def fixed_effects(self) -> pd.DataFrame:
@@ -134,7 +130,7 @@ class Solved:
         """û of one term as a table levels × effects."""
         k = tables.term_index(self.specification, term)
         design = self.specification.random[k]
-        values = self._equations.term_blocks(self._solution.effects)[k]
+        values = self._equations.level_effects(self._solution)[k]
         return pd.DataFrame(values.T.copy(), index=pd.Index(design.relationship.labels, name="level"),
                             columns=list(design.structure.effects))  # fmt: skip
 

@@ -17,7 +17,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 import remlblup
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.base import Equations
+from remlblup.equations.engine import make_equations
 from remlblup.errors import DataError
 from remlblup.fit.results import Fit
 from remlblup.model.specification import Specification, from_formula, from_matrices
@@ -51,7 +52,7 @@ def to_dict(fit: Fit) -> dict[str, Any]:
             "aliased": list(fit.aliased),
             "random_effects": spec.n_random,
             "df_residual": fit.df_residual,
-            "engine": fit._equations.factor.stats.engine,
+            "engine": fit._equations.stats.engine,
             "converged": fit.converged,
             "convergence": {
                 "reason": fit.convergence.reason,
@@ -271,7 +272,7 @@ def load(path: str | Path) -> Fit:
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / 'fit.json'} is not a fit saved by remlblup ({error}).") from None
     try:
-        return restore(MixedModelEquations(spec, content["engine"]), content)
+        return restore(make_equations(spec, content["engine"]), content)
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"{folder / 'fit.json'} is not a fit saved by remlblup ({error!r}).") from None
 
@@ -283,7 +284,7 @@ def folder_of(path: object) -> Path:
     return Path(path)
 
 
-def restore(equations: MixedModelEquations, content: dict[str, Any]) -> Fit:
+def restore(equations: Equations, content: dict[str, Any]) -> Fit:
     """The fit at the stored estimates: the equations are solved once, nothing is estimated anew."""
     options = Options(content["method"] == "ML", **content["options"])
     iterations = tuple(

@@ -50,7 +50,7 @@ class Summary:
     def facts(self) -> list[tuple[str, str]]:
         """What was fitted, on what, and how it ended."""
         fit, spec = self.fit, self.fit.specification
-        stats = fit._equations.factor.stats
+        stats = fit._equations.stats
         rows = [("Formula", fit.formula or "from matrices"), ("Records", records(fit))]
         if spec.records is not None and spec.records.weights is not None:
             rows.append(("Weights", f"{spec.records.weights} (residual variance over weight)"))

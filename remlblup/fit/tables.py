@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.base import Equations
 from remlblup.errors import VarianceError
 from remlblup.fit.functions import covariance_matrices, joined
 from remlblup.model.design import FixedDesign
@@ -40,12 +41,12 @@ def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, d
     return table
 
 
-def random_effects(equations: MixedModelEquations, solution: Solution, covariances: Sequence[Array]) -> pd.DataFrame:
+def random_effects(equations: Equations, solution: Any, covariances: Sequence[Array]) -> pd.DataFrame:
     """One row per term, effect and level."""
     frames = []
     parts = equations.spec.parameters.split(solution.theta)
-    blocks = equations.term_blocks(solution.effects)
-    for design, theta, u, cov in zip(equations.random, parts, blocks, covariances, strict=False):
+    blocks = equations.level_effects(solution)
+    for design, theta, u, cov in zip(equations.spec.random, parts, blocks, covariances, strict=False):
         prior = np.diag(design.structure.covariance(theta))
         k = np.asarray(design.relationship.diagonal)
         pev = np.einsum("qii->iq", cov)

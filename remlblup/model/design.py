@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class RandomDesign:
     moments : (t, t) mean products of the effects' covariates over the records (1 for an intercept)
     term : the parsed term (None when Z was given as a matrix, and for a smooth term)
     spec : how to make Z of new records: the `Effects` of a term, a `Smooth`; None for a given Z
+    root : L (q of the levels, q) of a term as it stands in the equations where K = LL' is singular, else None
     """
 
     name: str
@@ -75,6 +76,7 @@ class RandomDesign:
     moments: np.ndarray
     term: RandomTerm | None = None
     spec: Any = field(default=None, repr=False)
+    root: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def q(self) -> int:
@@ -87,6 +89,15 @@ class RandomDesign:
     @property
     def is_identity(self) -> bool:
         return isinstance(self.relationship, IdentityRelationship)
+
+    @property
+    def in_equations(self) -> RandomDesign:
+        """The term itself, or where K = LL' has no inverse the independent effects b of u = (I ⊗ L) b."""
+        root = self.relationship.root
+        if root is None:
+            return self
+        columns = tuple(sp.csr_array(Z @ root) for Z in self.columns)
+        return replace(self, relationship=IdentityRelationship(np.arange(root.shape[1])), columns=columns, root=root)
 
 
 def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:

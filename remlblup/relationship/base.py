@@ -29,10 +29,23 @@ class RelationshipBase(ABC):
     #: True if `precision` has few entries per row; False if it is a dense matrix in sparse clothing.
     is_sparse: bool = True
 
+    #: L (q, rank) with K = LL' where K is singular or nearly so; None where `precision` serves.
+    root: np.ndarray | None = None
+
     @property
     def size(self) -> int:
         """Number of levels q."""
         return len(self.labels)
+
+    @property
+    def rank(self) -> int:
+        """Rank of K."""
+        return self.size
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether K has no inverse worth having, so that its `root` is used."""
+        return self.root is not None
 
     def __len__(self) -> int:
         return self.size
@@ -59,6 +72,15 @@ class RelationshipBase(ABC):
     @abstractmethod
     def dense(self) -> np.ndarray:
         """K as an array of shape (q, q)."""
+
+    def subset(self, positions: np.ndarray) -> np.ndarray:
+        """K among the levels at some positions, as an array of shape (m, m)."""
+        whole = self.dense()
+        return (
+            whole
+            if len(positions) == self.size and (np.diff(positions) == 1).all()
+            else whole[np.ix_(positions, positions)]
+        )
 
     def index(self, wanted: Iterable, factor: str | None = None, name: str | None = None) -> np.ndarray:
         """Positions of levels in the relationship.

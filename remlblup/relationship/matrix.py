@@ -9,16 +9,20 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
 
 from remlblup.errors import RelationshipError, some
 from remlblup.relationship.base import RelationshipBase, conformable
+from remlblup.relationship.factorisations import cholesky, diagonal_of_inverse, invert, invert_blocks, sparse_factor
 from remlblup.relationship.labels import canonical, tidy
+from remlblup.relationship.spectrum import Spectrum, bent
 
 #: Largest matrix (or connected block of one) that is turned into a dense one.
 DENSE_LIMIT = 5000
+#: Largest dense matrix whose definiteness is tested when it is given, and not at first use.
+TESTED_AT_ONCE = 2000
+# A pivot of K this much smaller than the largest: K⁻¹ would lose half its digits, the eigenvectors lose none.
+NEARLY_SINGULAR = 1e-8
 _TOLERANCE = 1e-8
-_BLOCK = 512
 
 
 class MatrixRelationship(RelationshipBase):
@@ -27,21 +31,27 @@ class MatrixRelationship(RelationshipBase):
     Parameters
     ----------
     matrix : numpy.ndarray, pandas.DataFrame or scipy.sparse matrix, shape (q, q)
-        Symmetric (to 1e-8 of its largest entry) and positive definite.
+        Symmetric (to 1e-8 of its largest entry) and positive semidefinite; K⁻¹ must be positive definite. A
+        singular or nearly singular K (genomic matrices of centred genotypes, clones) is used through its
+        eigenvalues that are not zero: `rank` of them.
     labels : array-like, shape (q,), optional
         Levels in the order of the rows. May be left out for a data frame labelled by its index or columns.
     inverse : bool, optional
         True if `matrix` is K⁻¹.
+    bend : float, optional
+        Raise the eigenvalues of K below `bend` times their mean to it: makes an indefinite matrix positive definite.
 
     Raises
     ------
     RelationshipError
-        If the matrix is not square, holds values that are not finite, is not symmetric or not positive
-        definite (with its rank and smallest eigenvalue), or the labels are missing, repeated or of another
-        number. Matrices of more than 5000 levels are tested for positive definiteness at first use.
+        If the matrix is not square, holds values that are not finite, is not symmetric or is indefinite (with its
+        smallest eigenvalue and the levels behind it), or the labels are missing, repeated or of another
+        number. Matrices of more than 2000 levels are tested for definiteness at first use.
     """
 
-    def __init__(self, matrix: object, labels: Iterable | None = None, inverse: bool = False) -> None:
+    def __init__(
+        self, matrix: object, labels: Iterable | None = None, inverse: bool = False, *, bend: float | None = None
+    ) -> None:
         if isinstance(matrix, pd.DataFrame):
             if labels is None:
                 from remlblup.relationship.coerce import labelled_matrix
@@ -52,22 +62,70 @@ class MatrixRelationship(RelationshipBase):
         self._given = _clean_matrix(matrix)
         self.inverse = bool(inverse)
         self.labels = _clean_labels(labels, self._given.shape[0])
-        if self.size <= DENSE_LIMIT:
-            _ = self.logdet  # factorises, and so finds out whether it is positive definite
+        if bend is not None:
+            self._given, self.inverse = bent(self.dense(), bend), False
+        if self.size <= TESTED_AT_ONCE:
+            _ = self.rank  # factorises, and so finds out whether it is positive semidefinite
 
     @property
     def is_sparse(self) -> bool:
         """True if K⁻¹ has few entries per row."""
-        return sp.issparse(self._given) and (self.inverse or self._blocks is not None)
+        return sp.issparse(self._given) and not self.is_singular and (self.inverse or self._blocks is not None)
+
+    @property
+    def rank(self) -> int:
+        """Number of eigenvalues of K in use: q, or fewer if K is singular."""
+        return self.size if self._spectrum is None else self._spectrum.rank
+
+    @property
+    def root(self) -> np.ndarray | None:
+        """L (q, rank) with K = LL' where K is singular or nearly so, else None."""
+        return None if self._spectrum is None else self._spectrum.root
+
+    @cached_property
+    def _spectrum(self) -> Spectrum | None:
+        """Eigenvalues and eigenvectors of a K that has no inverse, or none worth having."""
+        if self.inverse:
+            _ = self.logdet
+            return None
+        dense = isinstance(self._given, np.ndarray)
+        if dense:
+            try:
+                pivots = np.diag(self._cholesky) ** 2
+            except RelationshipError:
+                pivots = np.zeros(1)
+            if pivots.min() > NEARLY_SINGULAR * pivots.max(initial=0.0):
+                return None
+        else:
+            try:
+                _ = self.logdet
+                return None
+            except RelationshipError:
+                if self.size > DENSE_LIMIT:
+                    raise
+        return Spectrum.of(self._given if dense else self._given.toarray(), self.labels)
 
     @cached_property
     def precision(self) -> sp.csc_array:
-        """K⁻¹, shape (q, q), symmetric, both triangles stored."""
+        """K⁻¹, shape (q, q), symmetric, both triangles stored.
+
+        Raises
+        ------
+        RelationshipError
+            If K is singular.
+        """
+        if self.is_singular and self.rank < self.size:
+            raise RelationshipError(
+                f"The relationship matrix has rank {self.rank} of {self.size}: it has no inverse. Models use it through "
+                "`root`; for the inverse itself bend it (bend=0.001) or blend it first."
+            )
         return self._given_sparse if self.inverse else self._inverse_sparse
 
     @cached_property
     def logdet(self) -> float:
-        """log|K|."""
+        """log|K|; of a singular K, of its eigenvalues in use."""
+        if not self.inverse and "_spectrum" in self.__dict__ and self._spectrum is not None:
+            return self._spectrum.logdet
         value = self._blocks[1] if self._blocks is not None else self._factor_logdet
         return -value if self.inverse else value
 
@@ -80,7 +138,7 @@ class MatrixRelationship(RelationshipBase):
             return self._blocks[0].diagonal()
         if isinstance(self._given, np.ndarray):
             return np.diag(self._inverse_dense).copy()
-        return _diagonal_of_inverse(self._lu, self.size)
+        return diagonal_of_inverse(self._lu, self.size)
 
     def multiply(self, V: np.ndarray) -> np.ndarray:
         """K V for V of shape (q,) or (q, m)."""
@@ -111,7 +169,9 @@ class MatrixRelationship(RelationshipBase):
 
     def __repr__(self) -> str:
         kind = "sparse" if sp.issparse(self._given) else "dense"
-        return f"Relationship({self.size:,} levels, {kind}{', given as inverse' if self.inverse else ''})"
+        known = "_spectrum" in self.__dict__ and self.rank < self.size
+        rank = f", rank {self.rank:,}" if known else ""
+        return f"Relationship({self.size:,} levels, {kind}{', given as inverse' if self.inverse else ''}{rank})"
 
     # Factorisations, each made once and only if something asks for it.
 
@@ -125,7 +185,7 @@ class MatrixRelationship(RelationshipBase):
 
     @cached_property
     def _cholesky(self) -> np.ndarray:
-        return _cholesky(self._given, self.inverse)
+        return cholesky(self._given, self.inverse)
 
     @cached_property
     def _inverse_dense(self) -> np.ndarray:
@@ -136,8 +196,8 @@ class MatrixRelationship(RelationshipBase):
                     f"{DENSE_LIMIT:,}, whose inverse would be dense. Give the inverse itself (inverse=True), "
                     "a dense matrix, or a pedigree."
                 )
-            return _invert(_cholesky(self._given.toarray(), self.inverse))
-        return _invert(self._cholesky)
+            return invert(cholesky(self._given.toarray(), self.inverse))
+        return invert(self._cholesky)
 
     @cached_property
     def _factor_logdet(self) -> float:
@@ -147,14 +207,14 @@ class MatrixRelationship(RelationshipBase):
 
     @cached_property
     def _lu(self):
-        return _sparse_factor(self._given, self.inverse)
+        return sparse_factor(self._given, self.inverse)
 
     @cached_property
     def _blocks(self) -> tuple[sp.csc_array, float] | None:
         """Inverse and log-determinant block by block, if the sparse matrix falls into small blocks."""
         if not sp.issparse(self._given):
             return None
-        return _invert_blocks(self._given, self.inverse)
+        return invert_blocks(self._given, self.inverse, DENSE_LIMIT)
 
 
 def _clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
@@ -211,100 +271,3 @@ def _clean_labels(labels: Iterable | None, size: int) -> np.ndarray:
             "Every row of a relationship matrix needs a label of its own."
         )
     return names
-
-
-def _not_positive_definite(matrix: np.ndarray | None, inverse: bool) -> RelationshipError:
-    """The error for a singular or indefinite matrix: how bad it is and what is usually done."""
-    detail = ""
-    if matrix is not None and len(matrix) <= DENSE_LIMIT:
-        values = scipy.linalg.eigvalsh(matrix, check_finite=False)
-        rank = int((values > _eps(matrix)).sum())
-        detail = (
-            f" ({rank} of its {len(values)} eigenvalues are positive; the smallest is {values[0]:.4g}, the "
-            f"largest {values[-1]:.4g})"
-        )
-    what = "inverse relationship matrix" if inverse else "relationship matrix"
-    cure = (
-        "Invert a matrix that has been blended or bent first."
-        if inverse
-        else "Blend it, for example 0.99 K + 0.01 I (or 0.95 G + 0.05 A for genomic relationships), remove "
-        "duplicate or clonal levels, or give the inverse with inverse=True."
-    )
-    return RelationshipError(f"The {what} is not positive definite{detail}. {cure}")
-
-
-def _eps(matrix: np.ndarray) -> float:
-    """What counts as zero: numpy's matrix_rank rule, the row-sum norm standing for the largest eigenvalue."""
-    return len(matrix) * np.finfo(float).eps * float(np.abs(matrix).sum(axis=0).max())
-
-
-def _cholesky(matrix: np.ndarray, inverse: bool) -> np.ndarray:
-    """Lower Cholesky factor; a pivot that is zero to rounding counts as not positive definite."""
-    try:
-        factor = scipy.linalg.cholesky(matrix, lower=True, check_finite=False)
-    except np.linalg.LinAlgError:
-        raise _not_positive_definite(matrix, inverse) from None
-    if np.diag(factor).min() ** 2 <= _eps(matrix):
-        raise _not_positive_definite(matrix, inverse)
-    return factor
-
-
-def _invert(factor: np.ndarray) -> np.ndarray:
-    """Inverse from a lower Cholesky factor, both triangles (LAPACK potri)."""
-    lower, _ = scipy.linalg.lapack.dpotri(factor, lower=1)
-    lower = np.tril(lower)
-    return lower + np.tril(lower, -1).T
-
-
-def _invert_blocks(matrix: sp.csc_array, inverse: bool) -> tuple[sp.csc_array, float] | None:
-    """Inverse and log-determinant of a sparse matrix by its connected blocks; None if one is all of it.
-
-    Families that are unrelated to each other give a block-diagonal K, whose inverse is as sparse as K.
-    """
-    n = matrix.shape[0]
-    count, block = sp.csgraph.connected_components(matrix, directed=False)
-    sizes = np.bincount(block, minlength=count)
-    if sizes.max() > min(DENSE_LIMIT, max(n // 4, 1)):
-        return None
-    diagonal = matrix.diagonal()
-    if diagonal.min() <= 0:
-        raise _not_positive_definite(matrix.toarray() if n <= DENSE_LIMIT else None, inverse)
-    members = np.split(np.argsort(block, kind="stable"), np.cumsum(sizes)[:-1])
-    alone = np.flatnonzero(sizes[block] == 1)
-    rows, columns, values = [alone], [alone], [1.0 / diagonal[alone]]
-    logdet = float(np.log(diagonal[alone]).sum())
-    rowwise = matrix.tocsr()
-    for group in (group for group in members if group.size > 1):
-        factor = _cholesky(rowwise[group][:, group].toarray(), inverse)
-        logdet += 2.0 * float(np.log(np.diag(factor)).sum())
-        rows.append(np.repeat(group, group.size))
-        columns.append(np.tile(group, group.size))
-        values.append(_invert(factor).ravel())
-    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    return sp.csc_array(sp.coo_array(entries, shape=(n, n))), logdet
-
-
-def _sparse_factor(matrix: sp.csc_array, inverse: bool):
-    """SuperLU with diagonal pivots: a symmetric LDL' in all but name, whose pivots show definiteness."""
-    dense = matrix.toarray() if matrix.shape[0] <= 1000 else None
-    options = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
-    try:
-        lu = splu(matrix, **options)
-    except RuntimeError:  # "Factor is exactly singular"
-        raise _not_positive_definite(dense, inverse) from None
-    pivots = lu.U.diagonal()
-    tiny = matrix.shape[0] * np.finfo(float).eps * float(abs(matrix).sum(axis=0).max())
-    if not np.array_equal(lu.perm_r, lu.perm_c) or not (pivots > tiny).all():
-        raise _not_positive_definite(dense, inverse)
-    return lu
-
-
-def _diagonal_of_inverse(lu: object, n: int) -> np.ndarray:
-    """Diagonal of the inverse by solving for the unit vectors, a block at a time."""
-    diagonal = np.empty(n)
-    for first in range(0, n, _BLOCK):
-        block = np.arange(first, min(first + _BLOCK, n))
-        unit = np.zeros((n, block.size))
-        unit[block, np.arange(block.size)] = 1.0
-        diagonal[block] = lu.solve(unit)[block, np.arange(block.size)]
-    return diagonal

@@ -6,43 +6,13 @@ Johnson & Thompson 1995). For a parameter of G: f_i = Z (Σ̇_i ⊗ I) h, with h
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.base import Equations
 from remlblup.structure.base import Array
 
 
-def average_information(equations: MixedModelEquations, solution: Solution) -> Array:
+def average_information(equations: Equations, solution: Any) -> Array:
     """AI (n_parameters, n_parameters), at a solution with nonsingular Λ (see `score.nudged`)."""
-    spec = equations.spec
-    phi = solution.theta[spec.parameters.slices[-1]]
-    from_terms = equations.W @ working_effects(equations, solution)
-    weighted = np.column_stack(
-        [
-            spec.residual.precision(phi, from_terms),
-            *(-spec.residual.pattern.times(rho_dot, solution.residual) for rho_dot in spec.residual.jacobian(phi)),
-        ]
-    )
-    variates = np.column_stack([from_terms, spec.residual.multiply(phi, weighted[:, from_terms.shape[1] :])])
-    columns = equations.to_factor(equations.Wt @ weighted, solution.factors)
-    ai = 0.5 * (variates.T @ weighted - columns.T @ equations.solve_columns(solution, columns))
+    ai = 0.5 * equations.products(solution, *equations.working_variates(solution))
     return 0.5 * (ai + ai.T)
-
-
-def working_effects(equations: MixedModelEquations, solution: Solution) -> Array:
-    """(Σ̇_i ⊗ I) h of every parameter of G, as columns over the effects of W: (m, n_parameters of G)."""
-    spec = equations.spec
-    places, parts = spec.parameters.slices, spec.parameters.split(solution.theta)
-    out = np.zeros((len(solution.effects), places[-1].start))
-    start = equations.p
-    of_effects, of_factors = (
-        equations.term_blocks(equations.effect_scores(solution)),
-        equations.factor_blocks(solution.b),
-    )
-    for k, (design, r, b) in enumerate(zip(spec.random, of_effects, of_factors, strict=True)):
-        h = equations.relate(k, solution, r, b)
-        end = start + design.t * design.q
-        for column, derivative in enumerate(design.structure.derivatives(parts[k]), start=places[k].start):
-            out[start:end, column] = (derivative @ h).ravel()
-        start = end
-    return out

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.linalg.scaled import scaled_solve
 from remlblup.model.design import RandomDesign
@@ -26,7 +27,7 @@ from remlblup.reml.score import Score
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
 
-def complete_information(equations: MixedModelEquations, theta: Array, units: list[Array], average: Array) -> Array:
+def complete_information(equations: Equations, theta: Array, units: list[Array], average: Array) -> Array:
     """Information on θ if u and e were observed: ½ q tr(Σ⁻¹Σ̇_iΣ⁻¹Σ̇_j) and that of R; block diagonal.
 
     A structure written in Λ itself has none that is finite: the diagonal of the `average` information serves.
@@ -34,7 +35,7 @@ def complete_information(equations: MixedModelEquations, theta: Array, units: li
     spec = equations.spec
     out = np.zeros((len(theta), len(theta)))
     parts = spec.parameters.split(theta)
-    for k, design in enumerate(spec.random):
+    for k, design in enumerate(equations.random):
         place = spec.parameters.slices[k]
         if design.structure.in_factor:
             out[place, place] = np.diag(np.diag(average[place, place]))
@@ -58,16 +59,20 @@ def within_bounds(structure: Structure | ResidualStructure, theta: Array) -> Arr
     return np.clip(theta, structure.lower, structure.upper)
 
 
-def em_update(equations: MixedModelEquations, now: Score, held: Array, units: list[Array]) -> Array:
+def em_update(equations: Equations, now: Score, held: Array, units: list[Array]) -> Array:
     """θ after one EM round; `held` parameters keep their value."""
     spec, theta = equations.spec, now.solution.theta
     new = theta.copy()
     parts = spec.parameters.split(theta)
-    in_factor = [d.structure.in_factor for d in spec.random]
-    slots, _ = regressed_slots(equations, now, in_factor) if any(in_factor) else (None, None)
-    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
+    in_factor = [d.structure.in_factor for d in equations.random]
+    slots = None
+    if any(in_factor):
+        assert isinstance(equations, MixedModelEquations)
+        slots, _ = regressed_slots(equations, now, in_factor)
+    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.slices, strict=False)):
         structure, sigma = design.structure, design.structure.covariance(parts[k])
         if slots is not None and structure.in_factor:
+            assert isinstance(equations, MixedModelEquations)
             factor = factor_of_slots(equations, k, slots)
             new[place] = structure.project(factor @ factor.T)
         elif structure.linear and (not held[place].any() or structure.n_parameters == 1):
@@ -105,12 +110,14 @@ def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: Arr
     return new
 
 
-def px_em_update(equations: MixedModelEquations, now: Score, held: Array, units: list[Array]) -> Array:
+def px_em_update(equations: Equations, now: Score, held: Array, units: list[Array]) -> Array:
     """θ after one PX-EM round; of a term in part `held`, and of one not linear in θ, the EM round."""
+    if not isinstance(equations, MixedModelEquations):
+        return em_update(equations, now, held, units)
     spec, solution = equations.spec, now.solution
     slots, residual = regressed_slots(equations, now, [True] * len(spec.random))
     new = solution.theta.copy()
-    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
+    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.slices, strict=False)):
         if design.structure.in_factor or (design.structure.linear and not held[place].any()):
             new[place] = expanded(equations, now, k, slots)
         elif not held[place].all():

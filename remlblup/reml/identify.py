@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.base import Equations
 
 # Share of ‖Zu‖² left outside the span of X below which Z lies in it.
 INSIDE = 1e-12
 
 
-def confounded(equations: MixedModelEquations, held: np.ndarray) -> tuple[str, ...]:
+def confounded(equations: Equations, held: np.ndarray) -> tuple[str, ...]:
     """Labels of free components confounded by design: with the fixed effects, or with the residual.
 
     A term whose Z lies in the span of X leaves the restricted likelihood flat (seen by projecting Z u for a random
@@ -35,7 +35,7 @@ def confounded(equations: MixedModelEquations, held: np.ndarray) -> tuple[str, .
     return tuple(dict.fromkeys(found))
 
 
-def repeats_residual(equations: MixedModelEquations, k: int) -> bool:
+def repeats_residual(equations: Equations, k: int) -> bool:
     """Whether every record is the only one of its level, alike for all records."""
     design, weights = equations.random[k], equations.spec.weights
     if not design.is_identity or design.t != 1 or np.ptp(weights) > 0.0 or equations.residual.keyword != "units":

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.base import Equations
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
-def log_likelihood(equations: MixedModelEquations, solution: Solution, ml: bool = False) -> float:
+def log_likelihood(equations: Equations, solution: Any, ml: bool = False) -> float:
     """The log-likelihood at the solution's variances.
 
     REML: ℓ = −½[(n−p) log 2π + log|V| + log|X'V⁻¹X| + y'Py] (Harville 1977; X cut to p
-    independent columns); ML: ℓ = −½[n log 2π + log|V| + y'Py]. The log-determinants come from
-    log|C| in factor form (see `remlblup.equations.mme`).
+    independent columns); ML: ℓ = −½[n log 2π + log|V| + y'Py].
     """
     spec = equations.spec
-    phi = solution.theta[spec.parameters.slices[-1]]
-    common = spec.residual.logdet(phi) + equations.log_k + solution.quadratic
-    if ml:
-        assert solution.logdet_random is not None
-        return -0.5 * (spec.n * LOG_2PI + common + solution.logdet_random)
-    logdet = solution.logdet - 2.0 * spec.fixed.logdet_transform
-    return -0.5 * ((spec.n - spec.p) * LOG_2PI + common + logdet)
+    freedom = spec.n if ml else spec.n - spec.p
+    return -0.5 * (freedom * LOG_2PI + equations.log_determinant(solution, ml) + solution.quadratic)
 
 
 def asreml_convention(loglik: float, n: int, p: int) -> float:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion, criteria, explain
@@ -73,7 +74,7 @@ class Optimum:
     """
 
     point: Point
-    solution: Solution
+    solution: Any
     convergence: Convergence
     iterations: tuple[Iteration, ...]
     boundary: np.ndarray
@@ -84,7 +85,7 @@ class Optimum:
 class Loop:
     """One maximisation of the (RE)ML likelihood of a model."""
 
-    def __init__(self, equations: MixedModelEquations, options: Options, start: Array, fixed: Array,
+    def __init__(self, equations: Equations, options: Options, start: Array, fixed: Array,
                  report: Callable[[Iteration], None] | None = None):  # fmt: skip
         self.equations, self.options, self.report = equations, options, report
         variance = residual_variance(equations)
@@ -107,7 +108,7 @@ class Loop:
 
     # -- evaluation --------------------------------------------------------------------------
 
-    def loglik(self, theta: Array) -> tuple[float, Solution | None]:
+    def loglik(self, theta: Array) -> tuple[float, Any | None]:
         """ℓ and the solved equations at θ; −∞ where V is not positive definite."""
         if not self.space.feasible(theta):
             return -np.inf, None
@@ -118,7 +119,7 @@ class Loop:
         value = log_likelihood(self.equations, solution, self.options.ml)
         return (value, solution) if np.isfinite(value) else (-np.inf, None)
 
-    def point(self, theta: Array, value: float, solution: Solution) -> Point:
+    def point(self, theta: Array, value: float, solution: Any) -> Point:
         """Score and average information at a solution."""
         now = score(self.equations, solution, self.space.units, self.options.ml)
         information = average_information(self.equations, now.solution)
@@ -185,7 +186,7 @@ class Loop:
         """The first proposal that does not lower ℓ, evaluated; None if there is none."""
         slack = ROUNDING * (1.0 + abs(point.loglik))
         promised = self.iterations[-1].decrement
-        best: tuple[float, int, str, Array, Solution] | None = None
+        best: tuple[float, int, str, Array, Any] | None = None
         for halvings, (name, theta) in enumerate(self.proposals(point)):
             if np.array_equal(theta, point.theta):
                 continue
@@ -204,9 +205,7 @@ class Loop:
         value, halvings, name, theta, solution = best
         return name, halvings, self.point(theta, value, solution)
 
-    def stretched(
-        self, point: Point, theta: Array, value: float, solution: Solution
-    ) -> tuple[str, Array, float, Solution]:
+    def stretched(self, point: Point, theta: Array, value: float, solution: Any) -> tuple[str, Array, float, Any]:
         """A step that gained about all its gradient promised was too short (a ridge): go on while ℓ rises."""
         name, fraction = "AI", 1.0
         decrement = self.iterations[-1].decrement

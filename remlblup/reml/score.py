@@ -17,9 +17,11 @@ At a singular Λ the slots do not determine S, so the score is taken at a *nudge
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.reml.chart import Chart
 from remlblup.structure.base import Array, signed_cholesky
@@ -44,37 +46,44 @@ class Score:
     gradient: Array
     matrices: list[Array]
     moments: Array
-    solution: Solution
+    solution: Any
     ml: bool = False
 
 
-def score(equations: MixedModelEquations, solution: Solution, units: list[Array], ml: bool = False) -> Score:
+def score(equations: Equations, solution: Any, units: list[Array], ml: bool = False) -> Score:
     """∂ℓ/∂θ at a solution; `units` (t, t) per term are the covariance matrices that count as 1 for a nudge."""
-    solution = nudged(equations, solution, units, ml)
+    if isinstance(equations, MixedModelEquations):
+        solution = nudged(equations, solution, units, ml)
+        matrices, moments = from_slots(equations, solution, ml)
+    else:
+        matrices, moments = equations.score_matrices(solution, ml)
     spec = equations.spec
+    gradient = np.empty(len(solution.theta))
+    parts = spec.parameters.split(solution.theta)
+    for S, design, theta, place in zip(matrices, spec.random, parts, spec.parameters.slices, strict=False):
+        structure = design.structure
+        derivatives = structure.factor_derivatives(theta) if structure.in_factor else structure.derivatives(theta)
+        gradient[place] = np.einsum("ij,pij->p", S, derivatives)
+    gradient[spec.parameters.slices[-1]] = spec.residual.score(parts[-1], moments)
+    return Score(gradient, matrices, moments, solution, ml)
+
+
+def from_slots(equations: MixedModelEquations, solution: Solution, ml: bool) -> tuple[list[Array], Array]:
+    """S of each term (∂ℓ/∂Λ of one written in Λ itself) and the moments of the residual, from the selected inverse."""
     T, traces = equations.slot_traces(solution, ml=ml)
     weighted = T @ solution.slots
-    moments = spec.residual.pattern.moments(solution.residual) + traces
+    moments = equations.residual.pattern.moments(solution.residual) + traces
     r_blocks = equations.term_blocks(equations.effect_scores(solution))
     b_blocks = equations.factor_blocks(solution.b)
-    matrices = [np.zeros((d.t, d.structure.n_factors)) for d in spec.random]
+    matrices = [np.zeros((d.t, d.structure.n_factors)) for d in equations.random]
     for position, slot in enumerate(equations.layout.slots):
         if slot.term >= 0:
             quadratic = r_blocks[slot.term][slot.i] @ b_blocks[slot.term][slot.a]
             matrices[slot.term][slot.i, slot.a] = quadratic - weighted[position]
-    gradient = np.empty(len(solution.theta))
-    parts = spec.parameters.split(solution.theta)
-    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
-        factor, signs = solution.factors[k]
-        if design.structure.in_factor:
-            derivatives = design.structure.factor_derivatives(parts[k])
-        else:
-            matrices[k] = score_matrix(matrices[k], factor, signs)
-            derivatives = design.structure.derivatives(parts[k])
-        gradient[place] = np.einsum("ij,pij->p", matrices[k], derivatives)
-    phi = parts[-1]
-    gradient[spec.parameters.slices[-1]] = spec.residual.score(phi, moments)
-    return Score(gradient, matrices, moments, solution, ml)
+    for k, design in enumerate(equations.random):
+        if not design.structure.in_factor:
+            matrices[k] = score_matrix(matrices[k], *solution.factors[k])
+    return matrices, moments
 
 
 def score_matrix(gradient: Array, factor: Array, signs: Array) -> Array:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
 from remlblup.reml.chart import SNAP, Chart
 from remlblup.reml.score import Score
@@ -34,7 +35,7 @@ class Point:
 
     theta: Array
     loglik: float
-    solution: Solution
+    solution: Any
     score: Score
     information: Array
     charts: dict[int, Chart]
@@ -64,7 +65,7 @@ class Space:
     constrain : whether covariance matrices stay positive semidefinite
     """
 
-    equations: MixedModelEquations
+    equations: Equations
     held: np.ndarray
     lower: Array
     upper: Array

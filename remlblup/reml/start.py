@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.base import Equations
 from remlblup.errors import DataError, ModelError, VarianceError
 from remlblup.model.design import RandomDesign
 from remlblup.reml.chart import in_metric
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
 
-def residual_variance(equations: MixedModelEquations) -> float:
+def residual_variance(equations: Equations) -> float:
     """Weighted least-squares residual variance of y given X, of a record of weight 1: Σ w r²/(n − p).
 
     Raises
@@ -31,7 +31,7 @@ def residual_variance(equations: MixedModelEquations) -> float:
     return variance
 
 
-def unit_matrices(equations: MixedModelEquations, variance: float) -> list[Array]:
+def unit_matrices(equations: Equations, variance: float) -> list[Array]:
     """Per term (t, t): U = v M⁻¹, M the mean products of the covariates: each effect explains `variance` of y.
 
     For structures without covariances U is diagonal, v over the mean squares. `variance` is that of a record
@@ -56,7 +56,7 @@ def disjoint(design: RandomDesign) -> bool:
     return design.t > 1 and not np.any(design.moments - np.diag(np.diag(design.moments)))
 
 
-def explained(equations: MixedModelEquations, design: RandomDesign) -> Array:
+def explained(equations: Equations, design: RandomDesign) -> Array:
     """(t,) variance that each effect needs to explain one unit of variance of its records.
 
     One over the mean square of its covariate; of effects that share no record, times the variance of their own
@@ -72,7 +72,7 @@ def explained(equations: MixedModelEquations, design: RandomDesign) -> Array:
     return np.asarray(np.where(own > 1e-24, own, 1e-6) / covariate)
 
 
-def start_values(equations: MixedModelEquations, variance: float, given: Array, held: np.ndarray) -> Array:
+def start_values(equations: Equations, variance: float, given: Array, held: np.ndarray) -> Array:
     """θ to start from: half of the residual variance to R, the other half shared by the random effects.
 
     `given` holds the user's values and NaN elsewhere; `held` marks those that are not to move.
@@ -98,7 +98,7 @@ def start_values(equations: MixedModelEquations, variance: float, given: Array, 
     return theta
 
 
-def make_room(equations: MixedModelEquations, theta: Array, free: np.ndarray) -> None:
+def make_room(equations: Equations, theta: Array, free: np.ndarray) -> None:
     """Where given values leave no valid matrix with the free ones: larger free variances, smaller other free values."""
     parameters = equations.spec.parameters
     for structure, place in zip((*parameters.structures, parameters.residual), parameters.slices, strict=True):
@@ -121,7 +121,7 @@ def is_valid(structure: Structure | ResidualStructure, theta: Array) -> bool:
     return bool(np.linalg.eigvalsh(sigma / np.outer(d, d))[0] > -1e-12)
 
 
-def zero_covariances(equations: MixedModelEquations, fixed: Array) -> Array:
+def zero_covariances(equations: Equations, fixed: Array) -> Array:
     """`fixed` with the covariances of every effect whose variance is fixed at zero: they can only be zero.
 
     Raises

@@ -107,20 +107,21 @@ def test_errors_of_the_matrix(form):
     triangle = np.tril(K)
     message = error(form(triangle), LABELS)
     assert "not symmetric: row 0, column 1" in message or "not symmetric: row 1, column 0" in message
-    singular = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    message = error(form(singular), LABELS)
-    assert "not positive definite (2 of its 3 eigenvalues are positive" in message
-    assert "0.99 K + 0.01 I" in message
     indefinite = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    assert "the smallest is -1" in error(form(indefinite), LABELS)
+    message = error(form(indefinite), LABELS)
+    assert "1 of its 3 eigenvalues are negative, the smallest -1" in message
+    assert "levels 'x' and 'y' weigh most" in message
+    assert "bend=0.001" in message and "0.99 K + 0.01 I" in message and "drop levels" in message
+    singular = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert "2 of its 3 eigenvalues are positive" in error(form(singular), LABELS, inverse=True)
     assert "inverse relationship matrix is not positive definite" in error(form(indefinite), LABELS, inverse=True)
 
 
 def test_indefinite_sparse_matrices_of_many_blocks():
     bad = sp.diags_array(np.r_[np.ones(9), -1.0]).tocsc()
-    assert "the smallest is -1" in error(bad, range(10))
+    assert "the smallest -1" in error(bad, range(10))
     indefinite = np.array([[1.0, 2.0], [2.0, 1.0]])
-    assert "not positive definite" in error(sp.block_diag([np.eye(8), indefinite]).tocsc(), range(10))
+    assert "not positive semidefinite" in error(sp.block_diag([np.eye(8), indefinite]).tocsc(), range(10))
     connected = sp.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(10, 10)).tocsc()
     assert "not positive definite" in error(connected, range(10), inverse=True)
     zero_pivot = sp.csc_array(np.array([[0.0, 1.0], [1.0, 0.0]]))
@@ -132,7 +133,13 @@ def test_rank_deficient_genomic_matrix():
     markers = np.random.default_rng(2).integers(0, 3, size=(60, 500)).astype(float)
     markers -= markers.mean(axis=0)
     G = markers @ markers.T / 250
-    assert "59 of its 60 eigenvalues" in error(G, range(60))
+    singular = Relationship(G, range(60))
+    assert singular.rank == 59 and singular.is_singular and not singular.is_sparse
+    np.testing.assert_allclose(singular.root @ singular.root.T, G, atol=1e-13)
+    assert singular.logdet == pytest.approx(np.log(np.linalg.eigvalsh(G)[1:]).sum(), rel=1e-12)
+    assert repr(singular) == "Relationship(60 levels, dense, rank 59)"
+    with pytest.raises(RelationshipError, match="rank 59 of 60"):
+        _ = singular.precision
     agree(Relationship(0.99 * G + 0.01 * np.eye(60), range(60)), 0.99 * G + 0.01 * np.eye(60))
 
 
@@ -177,3 +184,28 @@ def test_multiply_refuses_other_shapes(form, inverse):
         Relationship(form(K), LABELS, inverse=inverse).multiply(np.ones(4))
     with pytest.raises(RelationshipError, match="holds 3 levels"):
         IdentityRelationship(LABELS).multiply(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csc_array])
+def test_clones_leave_the_rank_of_the_others(form):
+    clones = np.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.5], [0.5, 0.5, 1.0]])
+    relationship = Relationship(form(clones), LABELS)
+    assert relationship.rank == 2
+    np.testing.assert_allclose(relationship.root @ relationship.root.T, clones, atol=1e-15)
+    np.testing.assert_allclose(relationship.multiply(np.eye(3)), clones)
+
+
+def test_nearly_singular_keeps_its_small_eigenvalue():
+    values, vectors = np.array([1e-10, 1.0, 2.0]), np.linalg.qr(K)[0]
+    near = Relationship((vectors * values) @ vectors.T, LABELS)
+    assert near.rank == 3 and near.is_singular
+    assert near.logdet == pytest.approx(np.log(values).sum(), abs=1e-4)
+
+
+def test_bending_raises_the_small_eigenvalues_only():
+    indefinite = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    bent = Relationship(indefinite, LABELS, bend=0.01)
+    np.testing.assert_allclose(np.linalg.eigvalsh(bent.dense()), [0.01, 1.0, 3.0], atol=1e-14)
+    assert bent.rank == 3
+    with pytest.raises(RelationshipError, match="between 0 and 1"):
+        Relationship(indefinite, LABELS, bend=2)

@@ -1,0 +1,201 @@
+"""What every engine offers to the REML loop and to the tables: V(θ) solved, its score, its information, its errors.
+
+An engine is one way to work with V = ZGZ' + R: Henderson's mixed model equations (`remlblup.equations.mme`), V itself
+(`variance`), or V in the basis where it is diagonal (`spectral`). All give the same numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from remlblup.linalg.factor import FactorStats
+from remlblup.model.design import RandomDesign
+from remlblup.model.specification import Specification
+from remlblup.structure.base import Array
+
+# W is held dense below this many elements: fewer microseconds per product in small models.
+DENSE_ELEMENTS = 20_000
+# Right-hand sides solved at once.
+CHUNK = 128
+
+
+class Equations(ABC):
+    """A model ready to be solved at any θ.
+
+    Parameters
+    ----------
+    spec : Specification
+    random : the terms as they stand in the equations (see `RandomDesign.in_equations`)
+
+    Attributes
+    ----------
+    y : (n + filled cells,) response free of its weighted least-squares mean: P y is the same, and keeps its digits
+    beta_ols : (p,) that regression
+    W : [X Z], over the records and the cells filled in
+    """
+
+    #: Whether PX-EM has the regressions it needs; EM takes its place where not.
+    expands: bool = True
+    stats: FactorStats
+
+    def __init__(self, spec: Specification, random: tuple[RandomDesign, ...]):
+        self.spec, self.random = spec, random
+        self.p, self.residual = spec.p, spec.residual
+        W = self._incidence()
+        self.W = W.toarray() if W.shape[0] * W.shape[1] <= DENSE_ELEMENTS else W
+        self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
+        self.at: Any = None
+        self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
+        self.beta_ols = self._ordinary_least_squares(spec.y)
+        self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(spec.residual.n_filled)])
+
+    def _incidence(self) -> sp.csr_array:
+        """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in."""
+        spec, filled = self.spec, self.spec.residual.n_filled
+        W = sp.csr_array(sp.hstack([sp.csr_array(spec.fixed.work), *[z for d in self.random for z in d.columns]]))
+        return sp.csr_array(sp.block_diag([W, sp.eye_array(filled)])) if filled else W
+
+    @property
+    @abstractmethod
+    def m(self) -> int:
+        """Order of what is factorised."""
+
+    # -- one solve ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def solve(self, theta: Array, *, ml: bool = False) -> Any:
+        """The solution at θ: theta, residual ê, weighted_residual R⁻¹ê = Py, effects, quadratic y'Py.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If V(θ) is not positive definite (possible only for negative components).
+        """
+
+    @abstractmethod
+    def log_determinant(self, solution: Any, ml: bool) -> float:
+        """log|V| + log|X'V⁻¹X|; of ML log|V|."""
+
+    # -- first and second derivatives --------------------------------------------------------
+
+    @abstractmethod
+    def relate(self, k: int, solution: Any, r: Array, b: Array | None) -> Array:
+        """(I ⊗ K) r of term k for r (t, q·c); b as `factor_blocks` gives it, where the engine has one."""
+
+    @abstractmethod
+    def products(self, solution: Any, variates: Array, weighted: Array) -> Array:
+        """F'PF of variates F (n, k), with R⁻¹F."""
+
+    def factor_blocks(self, b: Array) -> list[Array | None]:
+        """The random part of b over the factors, per term; None in an engine without."""
+        return [None] * len(self.random)
+
+    def effect_scores(self, solution: Any) -> Array:
+        """W'Py over the effects of W; zero for β."""
+        if solution.scores is None:
+            solution.scores = self.Wt @ solution.weighted_residual
+        return solution.scores
+
+    def working_variates(self, solution: Any) -> tuple[Array, Array]:
+        """F (n, n_parameters) with columns V̇_i P y, and R⁻¹F."""
+        spec = self.spec
+        phi = solution.theta[spec.parameters.slices[-1]]
+        from_terms = self.W @ self._working_effects(solution)
+        weighted = np.column_stack(
+            [
+                spec.residual.precision(phi, from_terms),
+                *(-spec.residual.pattern.times(rho_dot, solution.residual) for rho_dot in spec.residual.jacobian(phi)),
+            ]
+        )
+        of_residual = spec.residual.multiply(phi, weighted[:, from_terms.shape[1] :])
+        return np.column_stack([from_terms, of_residual]), weighted
+
+    def _working_effects(self, solution: Any) -> Array:
+        """(Σ̇_i ⊗ I) h of every parameter of G, h = (I ⊗ K) Z'Py, as columns over the effects of W."""
+        places, parts = self.spec.parameters.slices, self.spec.parameters.split(solution.theta)
+        out = np.zeros((self.W.shape[1], places[-1].start))
+        start = self.p
+        of_effects, of_factors = self.term_blocks(self.effect_scores(solution)), self.factor_blocks(solution.b)
+        for k, (design, r, b) in enumerate(zip(self.random, of_effects, of_factors, strict=True)):
+            h = self.relate(k, solution, r, b)
+            end = start + design.t * design.q
+            for column, derivative in enumerate(design.structure.derivatives(parts[k]), start=places[k].start):
+                out[start:end, column] = (derivative @ h).ravel()
+            start = end
+        return out
+
+    # -- errors ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def level_covariances(self, solution: Any) -> list[Array]:
+        """Per term (q, t, t): var(û − u) of the effects of each level of its relationship."""
+
+    @abstractmethod
+    def fixed_covariance(self, solution: Any) -> Array:
+        """var(β̂) = (X'V⁻¹X)⁻¹, (p, p), as the user coded X."""
+
+    @abstractmethod
+    def fixed_variances(self, solution: Any) -> Array:
+        """Its diagonal, (p,)."""
+
+    @abstractmethod
+    def fixed_responses(self, solution: Any) -> Iterator[tuple[slice, Array, Array, Array | None]]:
+        """In chunks of fixed effects: their columns of var(β̂) (p, c), R H with H = V⁻¹X(X'V⁻¹X)⁻¹, and −b for `relate`."""
+
+    @abstractmethod
+    def prediction_variances(self, solution: Any, rows: Any) -> Array:
+        """var(w'(β̂, û) − w'(β, u)) for rows w (k, p + levels of all terms), with X as `FixedDesign.work`."""
+
+    # -- blocks ------------------------------------------------------------------------------
+
+    def term_blocks(self, v: Array) -> list[Array]:
+        """The random part of v, over the effects of W, as one (t, q) array per term; (t, q·c) for v (m, c)."""
+        return self._cut(v, [d.t for d in self.random])
+
+    def _cut(self, v: Array, counts: list[int]) -> list[Array]:
+        start, blocks = self.p, []
+        for design, count in zip(self.random, counts, strict=True):
+            end = start + count * design.q
+            blocks.append(v[start:end].reshape(count, -1))
+            start = end
+        return blocks
+
+    def level_effects(self, solution: Any) -> list[Array]:
+        """û of each term over the levels of its relationship, (t, q)."""
+        return [
+            u if design.root is None else u @ design.root.T
+            for design, u in zip(self.random, self.term_blocks(solution.effects), strict=True)
+        ]
+
+    # -- regressions on X --------------------------------------------------------------------
+
+    def _ordinary_least_squares(self, v: Array) -> Array:
+        """β_work of the weighted regression of v (n,) on X."""
+        X = self.spec.fixed.work
+        if self.p == 0:
+            return np.zeros(0)
+        root = np.sqrt(self.spec.weights)
+        if not sp.issparse(X):
+            return np.linalg.lstsq(root[:, None] * X, root * v, rcond=None)[0]
+        weighted = sp.csc_array(X.multiply(root[:, None]))
+        rhs = weighted.T @ (root * v)
+        normal = weighted.T @ weighted
+        return rhs / normal.diagonal() if self.p == 1 else np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs))
+
+    def project_out(self, v: Array) -> Array:
+        """What is left of v (n,) after its weighted regression on X."""
+        return v - self.spec.fixed.work @ self._ordinary_least_squares(v)
+
+    def _spent(self, phase: str, started: float) -> None:
+        self.seconds[phase] += time.perf_counter() - started
+
+
+def nonnegative(variances: Array) -> Array:
+    """Variances with rounding below zero removed; NaN below that, where Σ is indefinite (no constraints)."""
+    return np.where(variances >= -1e-10 * np.max(np.abs(variances), initial=0.0), np.maximum(variances, 0.0), np.nan)

@@ -1,0 +1,84 @@
+"""Which engine works with a model, by predicted flops: the choice, its reason, and what an engine cannot do."""
+
+from __future__ import annotations
+
+from remlblup.equations.base import Equations
+from remlblup.equations.mme import MixedModelEquations
+from remlblup.errors import OptionError
+from remlblup.linalg.factor import DENSE_LIMIT
+from remlblup.model.specification import Specification
+
+ENGINES = ("auto", "dense", "sparse", "spectral")
+
+# Flops, in units of a cube: V inverted once an iteration, for some twelve; an eigendecomposition runs at half the rate.
+ITERATIONS, EIGEN = 12.0, 18.0
+
+
+def make_equations(spec: Specification, engine: str = "auto") -> Equations:
+    """The equations of a model in the engine asked for, or in the one with the fewest flops.
+
+    Raises
+    ------
+    OptionError
+        If the engine cannot work with this model, with what it can do.
+    """
+    if engine == "spectral":
+        if why := not_spectral(spec):
+            raise OptionError(f"engine='spectral' needs one relationship beside independent residuals: {why}. "
+                              "Use engine='auto'.")  # fmt: skip
+        return _spectral(spec, "asked for")
+    if engine == "sparse" or not any_dense(spec):
+        return MixedModelEquations(spec, engine)
+    n, m = float(spec.n), float(spec.p + spec.n_random)
+    costs = {"equations": ITERATIONS * m**3}
+    if not not_variance(spec):
+        costs["V"] = ITERATIONS * n**3
+    if engine == "auto" and not not_spectral(spec):
+        costs["spectral"] = EIGEN * n**3
+    if engine == "auto" and m <= DENSE_LIMIT and not any_singular(spec):
+        return MixedModelEquations(spec, "dense")
+    best = min(costs, key=lambda name: (costs[name], name))
+    others = ", ".join(f"{name} {cost:.2g}" for name, cost in costs.items() if name != best)
+    reason = f"{costs[best]:.2g} flops against {others}" if others else "a dense relationship"
+    if best == "equations":
+        return MixedModelEquations(spec, engine if m <= DENSE_LIMIT else "sparse" if engine == "auto" else engine)
+    return _spectral(spec, reason) if best == "spectral" else _variance(spec, reason)
+
+
+def any_dense(spec: Specification) -> bool:
+    """Whether a term has a relationship whose inverse is dense."""
+    return any(not d.is_identity and not d.relationship.is_sparse for d in spec.random)
+
+
+def any_singular(spec: Specification) -> bool:
+    """Whether a term has a relationship without an inverse."""
+    return any(d.relationship.is_singular for d in spec.random)
+
+
+def not_variance(spec: Specification) -> str | None:
+    """Why V itself is no way to work with the model; None if it is."""
+    written = [d.name for d in spec.random if d.structure.in_factor]
+    if written:
+        return f"'{written[0]}' is written in its factor"
+    return "the residual structure fills in empty cells" if spec.residual.n_filled else None
+
+
+def not_spectral(spec: Specification) -> str | None:
+    """Why V cannot be made diagonal once for all; None if it can."""
+    if len(spec.random) != 1:
+        return f"there are {len(spec.random)} random terms"
+    if spec.random[0].t != 1:
+        return f"'{spec.random[0].name}' has {spec.random[0].t} effects"
+    return None if spec.residual.keyword == "units" else f"the residual is '{spec.residual_text}'"
+
+
+def _variance(spec: Specification, reason: str) -> Equations:
+    from remlblup.equations.variance import VarianceEquations
+
+    return VarianceEquations(spec, reason)
+
+
+def _spectral(spec: Specification, reason: str) -> Equations:
+    from remlblup.equations.spectral import SpectralEquations
+
+    return SpectralEquations(spec, reason)

@@ -1,0 +1,301 @@
+"""V itself: the engine for dense relationships of few records per level, several of them at once.
+
+With P = V⁻¹ − V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹ and r_i = Z_i'Py,
+
+    û = (Σ ⊗ K) Z'Py,    S_ij = ∂ℓ/∂Σ_ij = −½ [tr(P Z_i K Z_j') − r_i'K r_j],
+    τ_r = tr(D_r (R − RPR)),    var(û − u) = G − GZ'PZG
+
+(Searle, Casella & McCulloch 1992, chapters 6 and 7). No K is inverted, so any positive semidefinite one will do. V
+is held once, and factorised and inverted in place; relationships are read a block of rows at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from remlblup.equations.base import CHUNK, Equations, nonnegative
+from remlblup.equations.spread import Spread
+from remlblup.linalg.factor import FactorStats
+from remlblup.linalg.memory import require
+from remlblup.linalg.threads import side_by_side
+from remlblup.linalg.tiled import TILE, TiledCholesky, tiles
+from remlblup.model.specification import Specification
+from remlblup.structure.base import Array
+
+
+@dataclass
+class VarianceSolution:
+    """V(θ) factorised and the generalised least squares of y on X.
+
+    Attributes
+    ----------
+    theta : (n_parameters,)
+    ml : whether P stands for V⁻¹ in the traces
+    beta : (p,) of the response free of its mean, for X as `FixedDesign.work`
+    solved_X : (n, p) V⁻¹X
+    covariance : (p, p) (X'V⁻¹X)⁻¹
+    residual : (n,) ê = R Py
+    weighted_residual : (n,) Py
+    logdet : log|V|; `logdet_fixed` log|X'V⁻¹X|
+    quadratic : y'Py
+    effects : β, then û over the effects of W
+    b : None, for this engine has no factor form
+    """
+
+    theta: Array
+    ml: bool
+    beta: Array
+    solved_X: Array
+    covariance: Array
+    residual: Array
+    weighted_residual: Array
+    logdet: float
+    logdet_fixed: float
+    quadratic: float
+    equations: VarianceEquations = field(repr=False)
+    b: None = None
+    scores: Array | None = field(default=None, repr=False)
+
+    @cached_property
+    def effects(self) -> Array:
+        return self.equations.effects(self)
+
+
+class VarianceEquations(Equations):
+    """V(θ) = Σ_k Z_k (Σ_k ⊗ K_k) Z_k' + R, dense.
+
+    Parameters
+    ----------
+    spec : Specification
+    reason : why this engine was chosen
+    """
+
+    expands = False
+
+    def __init__(self, spec: Specification, reason: str = "asked for"):
+        n = spec.n
+        terms = len(spec.random)
+        self.stats = FactorStats(
+            n, n * (n + 1) // 2, n * (n + 1) // 2, n**3 / 3.0, "dense", "V itself", reason, 8.0 * n * n
+        )
+        require(8.0 * n * (n + 3 * TILE), f"the covariance matrix of {n:,} records")
+        super().__init__(spec, spec.random)
+        self.spreads = [Spread(design) for design in spec.random]
+        self.X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
+        self.V: Array = np.empty((n, n))
+        self.factor: TiledCholesky | None = None
+        self.stats = FactorStats(
+            **{**self.stats.__dict__, "memory": 8.0 * n * n + sum(s.nbytes for s in self.spreads[:terms])}
+        )
+
+    @property
+    def m(self) -> int:
+        return self.spec.n
+
+    # -- one solve ---------------------------------------------------------------------------
+
+    def solve(self, theta: Array, *, ml: bool = False) -> VarianceSolution:
+        self.at = None
+        started = time.perf_counter()
+        self._assemble(theta)
+        self.factor = TiledCholesky(self.V)
+        self._spent("factor", started)
+        self.at = self._regressed(theta, ml, self.factor.solve, self.factor.logdet)
+        return self.at
+
+    def _assemble(self, theta: Array) -> None:
+        """V(θ), its lower triangle, a block of rows at a time."""
+        parts = self.spec.parameters.split(theta)
+        sigmas = [d.structure.covariance(part) for d, part in zip(self.random, parts, strict=False)]
+
+        def rows(block: slice) -> None:
+            ahead = slice(0, block.stop)
+            self.V[block, ahead] = 0.0
+            for spread, sigma in zip(self.spreads, sigmas, strict=True):
+                spread.add(self.V[block, ahead], block, sigma)
+
+        side_by_side(rows, [(block,) for block in tiles(self.spec.n)])
+        self._add_residual(parts[-1])
+
+    def _add_residual(self, phi: Array) -> None:
+        """V + R."""
+        n = self.spec.n
+        if self.residual.pattern.is_diagonal:
+            self.V.flat[:: n + 1] += self.residual.multiply(phi, np.ones(n))
+            return
+        for block in tiles(n):
+            unit = np.zeros((n, block.stop - block.start))
+            unit[np.arange(block.start, block.stop), np.arange(unit.shape[1])] = 1.0
+            self.V[block, : block.stop] += self.residual.multiply(phi, unit)[: block.stop].T
+
+    def _regressed(self, theta: Array, ml: bool, solve: Any, logdet: float) -> VarianceSolution:
+        """β̂ and Py by generalised least squares, for V⁻¹ as `solve` gives it."""
+        started = time.perf_counter()
+        X, y, p = self.X, self.y, self.p
+        solved = solve(np.column_stack([X, y]))
+        beta, covariance, logdet_fixed = regression(X, solved[:, :p], y)
+        left = y - X @ beta
+        weighted = solved[:, p] - solved[:, :p] @ beta
+        residual = self.residual.multiply(theta[self.spec.parameters.slices[-1]], weighted)
+        self._spent("solve", started)
+        return VarianceSolution(theta, ml, beta, solved[:, :p], covariance, residual, weighted, logdet, logdet_fixed,
+                                float(left @ weighted), self)  # fmt: skip
+
+    def require(self, solution: VarianceSolution) -> None:
+        """Make sure the factor on hand is the one of this solution."""
+        if self.at is not solution:
+            self.solve(solution.theta, ml=solution.ml)
+            self.at = solution
+
+    def effects(self, solution: VarianceSolution) -> Array:
+        """β̂, then û = (Σ ⊗ K) Z'Py."""
+        parts = [solution.beta]
+        thetas = self.spec.parameters.split(solution.theta)
+        for k, (design, r) in enumerate(zip(self.random, self.term_blocks(self.effect_scores(solution)), strict=True)):
+            parts.append((design.structure.covariance(thetas[k]) @ self.relate(k, solution, r, None)).ravel())
+        return np.concatenate(parts)
+
+    def log_determinant(self, solution: VarianceSolution, ml: bool) -> float:
+        return (
+            solution.logdet if ml else solution.logdet + solution.logdet_fixed - 2.0 * self.spec.fixed.logdet_transform
+        )
+
+    # -- derivatives -------------------------------------------------------------------------
+
+    def relate(self, k: int, solution: VarianceSolution, r: Array, b: Array | None) -> Array:
+        """(I ⊗ K) r for r (t, q·c)."""
+        design = self.random[k]
+        if design.is_identity:
+            return r
+        columns = np.moveaxis(r.reshape(design.t, design.q, -1), 1, 0)
+        product = design.relationship.multiply(columns.reshape(design.q, -1))
+        return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
+
+    def score_matrices(self, solution: VarianceSolution, ml: bool) -> tuple[list[Array], Array]:
+        """S (t, t) of every term, and the moments E[e'D_r e | y] of the residual."""
+        self.require(solution)
+        assert self.factor is not None
+        started = time.perf_counter()
+        inverse = self.factor.inverse()
+        self._spent("inverse", started)
+        H = np.zeros((self.spec.n, 0)) if ml else solution.solved_X
+        HC = H @ (np.zeros((0, 0)) if ml else solution.covariance)
+
+        def rows(block: slice) -> tuple[list[Array], Array]:
+            P = inverse[block, : block.stop] - HC[block] @ H[: block.stop].T
+            return [spread.traces(P, block) for spread in self.spreads], P[:, block.start :].diagonal().copy()
+
+        blocks = side_by_side(rows, [(block,) for block in tiles(self.spec.n)])
+        matrices = []
+        for k, r in enumerate(self.term_blocks(self.effect_scores(solution))):
+            trace = np.sum([of_terms[k] for of_terms, _ in blocks], axis=0)
+            quadratic = r @ self.relate(k, solution, r, None).T
+            matrices.append(-0.25 * (trace + trace.T) + 0.25 * (quadratic + quadratic.T))
+        phi = solution.theta[self.spec.parameters.slices[-1]]
+        diagonal = np.concatenate([d for _, d in blocks])
+        return matrices, self.residual.pattern.moments(solution.residual) + self._residual_traces(phi, diagonal, H, HC)
+
+    def _residual_traces(self, phi: Array, diagonal: Array, H: Array, HC: Array) -> Array:
+        """τ_r = tr(D_r (R − RPR)), given the diagonal of P; P whole only where R is not diagonal."""
+        pattern, n = self.residual.pattern, self.spec.n
+        if pattern.is_diagonal:
+            R = self.residual.multiply(phi, np.ones(n))
+            return np.bincount(pattern.coefficient, pattern.value * (R - R * R * diagonal), pattern.n_coefficients)
+        lower = np.tril(self.V) - np.tril(HC @ H.T)
+        P = lower + np.tril(lower, -1).T
+        RPR = self.residual.multiply(phi, self.residual.multiply(phi, P).T)
+        entries = (self.residual.multiply(phi, np.eye(n)) - RPR)[pattern.rows, pattern.columns]
+        weights = pattern.value * np.where(pattern.rows == pattern.columns, 1.0, 2.0) * entries
+        return np.bincount(pattern.coefficient, weights, pattern.n_coefficients)
+
+    def products(self, solution: VarianceSolution, variates: Array, weighted: Array) -> Array:
+        return variates.T @ self.project(solution, variates)
+
+    def project(self, solution: VarianceSolution, columns: Array) -> Array:
+        """P columns, (n, k)."""
+        out = self._solve_columns(solution, columns)
+        if self.p:
+            out = out - solution.solved_X @ (solution.covariance @ (solution.solved_X.T @ columns))
+        return out
+
+    def _solve_columns(self, solution: VarianceSolution, columns: Array) -> Array:
+        self.require(solution)
+        assert self.factor is not None
+        return self.factor.solve(columns)
+
+    # -- errors ------------------------------------------------------------------------------
+
+    def level_covariances(self, solution: VarianceSolution) -> list[Array]:
+        """Σ K_ll − Σ M_l Σ, with M_l = A_l'P A_l of the columns A_l = [Z_1 K_l … Z_t K_l]."""
+        out = []
+        parts = self.spec.parameters.split(solution.theta)
+        for design, theta in zip(self.random, parts, strict=False):
+            sigma, q = design.structure.covariance(theta), design.q
+            cov = np.asarray(design.relationship.diagonal)[:, None, None] * sigma
+            for start in range(0, q, CHUNK):
+                levels = np.arange(start, min(start + CHUNK, q))
+                unit = np.zeros((q, len(levels)))
+                unit[levels, np.arange(len(levels))] = 1.0
+                of_levels = design.relationship.multiply(unit)
+                A = np.stack([Z @ of_levels for Z in design.columns], axis=2)
+                PA = self.project(solution, A.reshape(len(A), -1)).reshape(A.shape)
+                M = np.einsum("nla,nlb->lab", A, PA)
+                cov[levels] -= sigma @ M @ sigma
+            out.append(0.5 * (cov + np.swapaxes(cov, 1, 2)))
+        return out
+
+    def fixed_covariance(self, solution: VarianceSolution) -> Array:
+        T = self.spec.fixed.transform
+        out = solution.covariance if T is None else T @ solution.covariance @ T.T
+        return 0.5 * (out + out.T)
+
+    def fixed_variances(self, solution: VarianceSolution) -> Array:
+        return np.diag(self.fixed_covariance(solution)).copy()
+
+    def fixed_responses(self, solution: VarianceSolution) -> Iterator[tuple[slice, Array, Array, Array | None]]:
+        T = self.spec.fixed.transform
+        phi = solution.theta[self.spec.parameters.slices[-1]]
+        C = solution.covariance if T is None else solution.covariance @ T.T
+        H = solution.solved_X @ C
+        yield slice(0, self.p), C if T is None else T @ C, self.residual.multiply(phi, H), None
+
+    def prediction_variances(self, solution: VarianceSolution, rows: Any) -> Array:
+        """w = (x, z): x'Cx − 2 x'CX'V⁻¹f + z'Gz − f'Pf with f = ZGz."""
+        out = np.empty(rows.shape[0])
+        rows = sp.csr_array(rows)
+        Z, parts = sp.csr_array(self.W[:, self.p :]), self.spec.parameters.split(solution.theta)
+        for start in range(0, rows.shape[0], CHUNK):
+            chunk = rows[start : start + CHUNK].toarray()
+            x, z = chunk[:, : self.p], chunk[:, self.p :].T
+            Gz = np.zeros_like(z)
+            at = 0
+            for k, (design, theta) in enumerate(zip(self.random, parts, strict=False)):
+                size = design.t * design.q
+                related = self.relate(k, solution, z[at : at + size].reshape(design.t, -1), None)
+                Gz[at : at + size] = (design.structure.covariance(theta) @ related).reshape(size, -1)
+                at += size
+            f = np.asarray(Z @ Gz)
+            random = np.einsum("qc,qc->c", z, Gz) - np.einsum("nc,nc->c", f, self.project(solution, f))
+            Cx = solution.covariance @ x.T
+            fixed = np.einsum("cp,pc->c", x, Cx) - 2.0 * np.einsum("pc,pc->c", Cx, solution.solved_X.T @ f)
+            out[start : start + CHUNK] = random + fixed
+        return nonnegative(out)
+
+
+def regression(X: Array, solved: Array, y: Array) -> tuple[Array, Array, float]:
+    """β̂, (X'V⁻¹X)⁻¹ and log|X'V⁻¹X| of y on X (n, p), given V⁻¹X."""
+    p = X.shape[1]
+    if p == 0:
+        return np.zeros(0), np.zeros((0, 0)), 0.0
+    information = X.T @ solved
+    root = scipy.linalg.cho_factor(0.5 * (information + information.T), lower=True)
+    logdet = 2.0 * float(np.sum(np.log(root[0].diagonal())))
+    return scipy.linalg.cho_solve(root, solved.T @ y), scipy.linalg.cho_solve(root, np.eye(p)), logdet

@@ -1,0 +1,218 @@
+"""V itself and V in its eigenvectors against dense matrices, and whole fits by every engine against each other."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import remlblup as rb
+from equations import models, structures
+from remlblup.equations import engine as engines
+from remlblup.equations.prediction_error import variance_derivatives
+from remlblup.equations.spectral import SpectralEquations
+from remlblup.equations.variance import VarianceEquations
+from remlblup.errors import OptionError, RelationshipError
+from remlblup.linalg import tiled
+from remlblup.reml.average_information import average_information
+from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.score import score
+from remlblup.reml.start import residual_variance, unit_matrices
+
+CLOSE = {"rtol": 1e-8, "atol": 1e-9}
+
+
+@cache
+def subject(name: str):
+    """(equations, oracle, θ) of a case; equations None where V itself is no way to work with it."""
+    kind, _, of_kind = name.partition(": ")
+    if kind == "structure":
+        c = structures.case(of_kind)
+        spec = c.equations("dense").spec
+        return (None if engines.not_variance(spec) else VarianceEquations(spec)), c.oracle, c.theta
+    c = models.case(of_kind)
+    make = SpectralEquations if kind == "spectral" else VarianceEquations
+    return make(c.model.specification), c.oracle, c.points[0]
+
+
+SUBJECTS = [
+    *(f"structure: {name}" for name in structures.NAMES),
+    *(f"model: {name}" for name in models.NAMES),
+    "spectral: id",
+]
+EACH = pytest.mark.parametrize("name", [n for n in SUBJECTS if subject(n)[0] is not None])
+
+
+def test_what_v_itself_covers():
+    left = {n for n in SUBJECTS if subject(n)[0] is None}
+    assert all("rr" in n or "field" in n for n in left), left
+    assert len(SUBJECTS) - len(left) > 50
+
+
+@EACH
+@pytest.mark.parametrize("ml", [False, True], ids=["REML", "ML"])
+def test_likelihood_score_and_information(name, ml):
+    equations, oracle, theta = subject(name)
+    solution = equations.solve(theta, ml=ml)
+    assert log_likelihood(equations, solution, ml) == pytest.approx(oracle.loglik(theta, ml), rel=1e-10)
+    assert solution.quadratic == pytest.approx(oracle.quadratic(theta), rel=1e-10)
+    np.testing.assert_allclose(solution.weighted_residual, oracle.projection(theta)[2] @ oracle.y, **CLOSE)
+    units = unit_matrices(equations, residual_variance(equations))
+    size = np.sqrt(np.diag(oracle.expected_information(theta, ml)))
+    found = score(equations, solution, units, ml).gradient
+    np.testing.assert_allclose(found / size, oracle.score(theta, ml) / size, rtol=1e-8, atol=1e-8)
+    information, expected = average_information(equations, solution), oracle.average_information(theta)
+    np.testing.assert_allclose(information / np.outer(size, size), expected / np.outer(size, size), atol=1e-9)
+
+
+@EACH
+def test_effects_and_their_errors(name):
+    equations, oracle, theta = subject(name)
+    solution, p = equations.solve(theta), equations.p
+    np.testing.assert_allclose(solution.effects[:p] + equations.beta_ols, oracle.beta(theta), **CLOSE)
+    blocks, errors = equations.level_effects(solution), equations.level_covariances(solution)
+    for k, (term, u, error) in enumerate(zip(oracle.terms, blocks, errors, strict=True)):
+        np.testing.assert_allclose(np.sort(u), np.sort(oracle.u(k, theta)), **CLOSE)
+        full = oracle.pev(k, theta).reshape(term.t, len(term.K), term.t, len(term.K))
+        expected = np.einsum("iljl->lij", full)
+        np.testing.assert_allclose(np.sort(error, axis=0), np.sort(expected, axis=0), **CLOSE)
+    np.testing.assert_allclose(equations.fixed_covariance(solution), oracle.beta_covariance(theta), **CLOSE)
+    variance, derivative = variance_derivatives(equations, solution)
+    np.testing.assert_allclose(variance, np.diag(oracle.beta_covariance(theta)), rtol=1e-9)
+    expected = oracle.beta_variance_derivatives(theta)
+    np.testing.assert_allclose(derivative, expected, rtol=1e-7, atol=1e-9 * np.abs(expected).max(initial=0.0))
+
+
+# -- whole fits ----------------------------------------------------------------------------------
+
+
+def lines(n: int = 40, markers: int = 90, seed: int = 4) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Lines with two traits, some repeated and some without a record, and genomic matrices of rank q − 1 and full."""
+    rng = np.random.default_rng(seed)
+    labels = [f"L{k}" for k in range(n)]
+    M = rng.integers(0, 3, (n, markers)) - 1.0
+    centred = M - M.mean(axis=0)
+    G = centred @ centred.T / markers
+    W = (G * G) / np.mean(np.diag(G * G))
+    row = np.r_[np.arange(n - 3), rng.integers(0, n - 3, 25)]
+    u, v = (np.linalg.cholesky(K + 1e-9 * np.eye(n)) @ rng.normal(size=n) for K in (G, W))
+    d = pd.DataFrame(
+        {"line": np.array(labels)[row], "x": rng.normal(size=len(row)), "block": rng.integers(0, 4, len(row))}
+    )
+    d["y"] = 3 + d["x"] + 1.4 * u[row] + 0.8 * v[row] + rng.normal(0, 0.7, len(row))
+    d["z"] = 1 - u[row] + rng.normal(0, 1.0, len(row))
+    d["w"] = rng.uniform(0.5, 2.0, len(row))
+    d.loc[3:6, "z"] = np.nan
+    frame = {"index": labels, "columns": labels}
+    return d, {"G": pd.DataFrame(G, **frame), "W": pd.DataFrame(W + 0.01 * np.eye(n), **frame)}
+
+
+FITS = {
+    "one": ("y ~ x + (1 | vm(line, G))", {}),
+    "weights": ("y ~ x + (1 | vm(line, W))", {"weights": "w"}),
+    "two": ("y ~ x + (1 | vm(line, G)) + (1 | vm(line, W))", {}),
+    "groups": ("y ~ x + (1 | vm(line, G)) + (1 | block)", {"residual": "diag(block | units)"}),
+    "regression": ("y ~ x + us(1 + x | vm(line, G))", {}),
+    "traits": ("c(y, z) ~ 0 + trait + us(trait | vm(line, G))", {"residual": "us(trait | units)"}),
+}
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("name", FITS)
+def test_every_engine_gives_the_same_fit(name, method):
+    (formula, options), (d, given) = FITS[name], lines()
+    d["line"] = pd.Categorical(d["line"])
+    found = {}
+    for engine in ("sparse", "dense", "spectral"):
+        if engine == "spectral" and name not in ("one", "weights"):
+            with pytest.raises(OptionError, match="engine='spectral' needs one relationship"):
+                rb.MixedModel(formula, d, given, engine=engine, **options).fit()
+            continue
+        fit = rb.MixedModel(formula, d, given, engine=engine, **options).fit(method)
+        assert fit.converged, (engine, fit.convergence)
+        found[engine] = fit
+    first = found["sparse"]
+    for fit in found.values():
+        assert fit.loglik == pytest.approx(first.loglik, abs=1e-8)
+        size = np.abs(first.theta) + np.sqrt(np.nan_to_num(np.diag(first.variance_covariance)))
+        np.testing.assert_allclose(fit.theta, first.theta, atol=1e-6 * size.max())
+        fixed, of_first = fit.fixed_effects, first.fixed_effects
+        np.testing.assert_allclose(fixed[["estimate", "std_error"]], of_first[["estimate", "std_error"]], atol=1e-6)
+        np.testing.assert_allclose(fixed["df"], of_first["df"], rtol=1e-4)
+        for column in ("estimate", "pev", "reliability"):
+            np.testing.assert_allclose(fit.random_effects[column], first.random_effects[column], atol=1e-6)
+        np.testing.assert_allclose(fit.predict(), first.predict(), atol=1e-6)
+        np.testing.assert_allclose(fit.residuals, first.residuals, atol=1e-6)
+        assert list(fit.random_effects["level"]) == list(first.random_effects["level"])
+
+
+def test_predictions_of_new_records_by_every_engine():
+    d, given = lines()
+    new = pd.DataFrame({"x": [0.0, 1.0, 2.0], "line": ["L39", "L3", "L38"]})
+    tables = [
+        rb.MixedModel(FITS["one"][0], d, given, engine=e).fit().predict(new) for e in ("sparse", "dense", "spectral")
+    ]
+    for table in tables[1:]:
+        np.testing.assert_allclose(table, tables[0], atol=1e-6)
+
+
+def test_choice_of_the_engine():
+    d, given = lines()
+    model = rb.MixedModel(FITS["one"][0], d, given)
+    assert "flops" in str(model.describe()) or model.describe().stats.engine in engines.ENGINES
+    assert rb.MixedModel("y ~ x + (1 | line)", d, engine="dense").describe().stats.ordering != "V itself"
+    assert rb.MixedModel(FITS["two"][0], d, given, engine="dense").describe().stats.ordering == "V itself"
+
+
+def test_boundary_and_negative_components_by_v_itself():
+    d, given = lines()
+    d["y"] = np.random.default_rng(8).normal(size=len(d))
+    fits = {e: rb.MixedModel(FITS["one"][0], d, given, engine=e) for e in ("sparse", "dense", "spectral")}
+    free = {e: m.fit(constrain=False) for e, m in fits.items()}
+    bound = {e: m.fit() for e, m in fits.items()}
+    for fit in (*free.values(), *bound.values()):
+        assert fit.converged
+    assert free["sparse"].theta[0] < 0 and bound["sparse"].status[0] == "boundary"
+    for e in ("dense", "spectral"):
+        np.testing.assert_allclose(free[e].theta, free["sparse"].theta, atol=1e-6)
+        np.testing.assert_allclose(bound[e].theta, bound["sparse"].theta, atol=1e-6)
+        assert bound[e].loglik == pytest.approx(bound["sparse"].loglik, abs=1e-9)
+
+
+def test_spectral_refuses_an_indefinite_relationship(monkeypatch):
+    from remlblup.relationship import matrix
+
+    d, given = lines()
+    monkeypatch.setattr(matrix, "TESTED_AT_ONCE", 0)
+    bad = given["G"] - 0.5 * np.eye(len(given["G"]))
+    with pytest.raises(RelationshipError, match="not positive semidefinite"):
+        rb.MixedModel(FITS["one"][0], d, {"G": bad}, engine="spectral").fit()
+
+
+@pytest.mark.parametrize("tile", [7, 16])
+def test_tiles_of_v_change_no_digit_that_matters(tile, monkeypatch):
+    d, given = lines()
+    whole = rb.MixedModel(FITS["two"][0], d, given, engine="dense").fit()
+
+    def small(n, size=tile):
+        return [slice(k, min(k + size, n)) for k in range(0, n, size)]
+
+    monkeypatch.setattr(tiled, "tiles", small)
+    monkeypatch.setattr("remlblup.equations.variance.tiles", small)
+    cut = rb.MixedModel(FITS["two"][0], d, given, engine="dense").fit()
+    assert cut.loglik == pytest.approx(whole.loglik, abs=1e-9)
+    np.testing.assert_allclose(cut.theta, whole.theta, rtol=1e-7)
+
+
+def test_from_matrices_with_a_singular_matrix():
+    d, given = lines()
+    labels = list(given["G"].index)
+    Z = np.array([[float(label == level) for level in labels] for label in d["line"]])
+    X = np.column_stack([np.ones(len(d)), d["x"]])
+    by_formula = rb.MixedModel(FITS["one"][0], d, given).fit()
+    for engine in ("sparse", "dense", "spectral"):
+        fit = rb.MixedModel.from_matrices(d["y"], X, [sp.csr_array(Z)], [given["G"].to_numpy()], engine=engine).fit()
+        assert fit.loglik == pytest.approx(by_formula.loglik, abs=1e-8)

@@ -16,6 +16,8 @@ __version__ = "0.1.0"
 # Where each public name lives; modules are imported on first use.
 _PUBLIC = {
     "MixedModel": "remlblup.mixed_model",
+    "fit_many": "remlblup.many",
+    "Fits": "remlblup.many",
     "Fit": "remlblup.fit.results",
     "Solved": "remlblup.fit.solved",
     "load": "remlblup.fit.store",
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
     from remlblup.fit.solved import Solved as Solved
     from remlblup.fit.store import load as load
     from remlblup.linalg.threads import set_threads as set_threads
+    from remlblup.many import Fits as Fits
+    from remlblup.many import fit_many as fit_many
     from remlblup.mixed_model import MixedModel as MixedModel
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship

@@ -25,6 +25,7 @@ LAYERS = {
     "report": 6,
     "crosscheck": 6,
     "mixed_model": 6,
+    "many": 6,
     "cli": 6,
     "validation": 6,
 }

@@ -132,5 +132,7 @@ def _data(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--missing", choices=("drop", "error"), default="drop", help="rows with missing values (default drop)"
     )
-    g.add_argument("--engine", choices=("auto", "dense", "sparse"), default="auto", help="how equations are factorised")
+    g.add_argument(
+        "--engine", choices=("auto", "dense", "sparse", "spectral"), default="auto", help="how V is worked with"
+    )
     g.add_argument("--sep", metavar="CHAR", help=r"separator of the columns in DATA (default: found out; \t for tabs)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.errors import OptionError
@@ -70,6 +72,22 @@ def not_spectral(spec: Specification) -> str | None:
     if spec.random[0].t != 1:
         return f"'{spec.random[0].name}' has {spec.random[0].t} effects"
     return None if spec.residual.keyword == "units" else f"the residual is '{spec.residual_text}'"
+
+
+def worth_sharing(spec: Specification, responses: int) -> bool:
+    """Whether one eigendecomposition for many responses is less work than each on its own."""
+    if not_spectral(spec) or not any_dense(spec):
+        return False
+    smaller = min(float(spec.n), float(spec.p + spec.n_random))
+    return EIGEN * float(spec.n) ** 3 < ITERATIONS * responses * smaller**3
+
+
+def shared_basis(spec: Specification, basis: Any = None) -> tuple[Equations, Any]:
+    """Spectral equations on a decomposition made for another response, and that decomposition."""
+    from remlblup.equations.spectral import SpectralEquations
+
+    equations = SpectralEquations(spec, "the decomposition serves several responses", basis)
+    return equations, equations.basis
 
 
 def _variance(spec: Specification, reason: str) -> Equations:

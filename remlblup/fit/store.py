@@ -195,7 +195,7 @@ def label_kind(labels: Any) -> str:
 
 
 def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, Any]:
-    """A pedigree as id, sire, dam; any other relationship as the nonzeros of K⁻¹ with its labels."""
+    """A pedigree as id, sire, dam; any other relationship as the nonzeros of K where it is dense, else of K⁻¹, with its labels."""
     labels = relationship.labels
     kind = label_kind(labels.tolist())
     if isinstance(relationship, Pedigree):
@@ -203,8 +203,9 @@ def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, A
         table = pd.DataFrame({"id": text[:-1], "sire": text[relationship.sire], "dam": text[relationship.dam]})
         table.to_csv(path, index=False)
         return {"type": "pedigree", "kind": kind}
-    write_matrix(relationship.precision, path)
-    return {"type": "inverse", "kind": kind, "labels": [str(v) for v in labels]}
+    whole = not relationship.is_sparse
+    write_matrix(relationship.dense() if whole else relationship.precision, path)
+    return {"type": "matrix" if whole else "inverse", "kind": kind, "labels": [str(v) for v in labels]}
 
 
 def write_matrix(matrix: Any, path: Path) -> list[int]:
@@ -338,7 +339,10 @@ def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:
         columns = [[None if v == "" else convert(v) for v in table[c]] for c in ("id", "sire", "dam")]
         return Pedigree(*columns, unknown=(), hermaphrodites=True)
     labels = [convert(v) for v in saved["labels"]]
-    return Relationship(read_matrix(path, (len(labels), len(labels))), labels, inverse=True)
+    matrix = read_matrix(path, (len(labels), len(labels)))
+    return Relationship(
+        matrix.toarray() if saved["type"] == "matrix" else matrix, labels, inverse=saved["type"] == "inverse"
+    )
 
 
 def load_matrices(model: dict[str, Any], folder: Path) -> Specification:

@@ -214,6 +214,8 @@ def levels(design: RandomDesign) -> str:
         for column in design.columns:
             seen[column.indices] = True
         text += f", {int(seen.sum()):,} with records"
+        if design.relationship.known_rank not in (None, design.q):
+            text += f", rank {design.relationship.known_rank:,}"
     if design.t > 1:
         text += f", {design.t} effects ({', '.join(map(str, design.structure.effects[:4]))}"
         text += ", …)" if design.t > 4 else ")"

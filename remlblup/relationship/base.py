@@ -43,6 +43,11 @@ class RelationshipBase(ABC):
         return self.size
 
     @property
+    def known_rank(self) -> int | None:
+        """The rank if it is known without further work."""
+        return self.rank
+
+    @property
     def is_singular(self) -> bool:
         """Whether K has no inverse worth having, so that its `root` is used."""
         return self.root is not None

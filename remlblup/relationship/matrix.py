@@ -78,6 +78,11 @@ class MatrixRelationship(RelationshipBase):
         return self.size if self._spectrum is None else self._spectrum.rank
 
     @property
+    def known_rank(self) -> int | None:
+        """The rank if K has been factorised already."""
+        return self.rank if "_spectrum" in self.__dict__ else None
+
+    @property
     def root(self) -> np.ndarray | None:
         """L (q, rank) with K = LL' where K is singular or nearly so, else None."""
         return None if self._spectrum is None else self._spectrum.root
@@ -124,7 +129,7 @@ class MatrixRelationship(RelationshipBase):
     @cached_property
     def logdet(self) -> float:
         """log|K|; of a singular K, of its eigenvalues in use."""
-        if not self.inverse and "_spectrum" in self.__dict__ and self._spectrum is not None:
+        if not self.inverse and self.known_rank is not None and self._spectrum is not None:
             return self._spectrum.logdet
         value = self._blocks[1] if self._blocks is not None else self._factor_logdet
         return -value if self.inverse else value
@@ -169,8 +174,7 @@ class MatrixRelationship(RelationshipBase):
 
     def __repr__(self) -> str:
         kind = "sparse" if sp.issparse(self._given) else "dense"
-        known = "_spectrum" in self.__dict__ and self.rank < self.size
-        rank = f", rank {self.rank:,}" if known else ""
+        rank = "" if self.known_rank in (None, self.size) else f", rank {self.rank:,}"
         return f"Relationship({self.size:,} levels, {kind}{', given as inverse' if self.inverse else ''}{rank})"
 
     # Factorisations, each made once and only if something asks for it.

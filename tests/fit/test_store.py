@@ -107,6 +107,17 @@ def test_relationship_matrix(tmp_path):
     round_trip(rb.MixedModel("y ~ x + (1 | vm(g, K))", field(11), {"K": K}).fit(), tmp_path)
 
 
+@pytest.mark.parametrize("engine", ["sparse", "dense", "spectral"])
+def test_singular_relationship_by_every_engine(tmp_path, engine):
+    labels = [f"g{k}" for k in range(9)]
+    M = np.random.default_rng(2).normal(size=(9, 30))
+    M -= M.mean(axis=0)
+    K = pd.DataFrame(M @ M.T / 30, index=labels, columns=labels)
+    fit = rb.MixedModel("y ~ x + (1 | vm(g, K))", field(11), {"K": K}, engine=engine).fit()
+    assert "9 levels, 9 with records, rank 8" in str(fit.summary())
+    round_trip(fit, tmp_path)
+
+
 def test_model_from_matrices(tmp_path):
     c = case("vm")
     terms = c.oracle.terms

@@ -1,0 +1,159 @@
+"""One model for many responses: what depends on the design alone is done once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from remlblup.equations.base import Equations
+from remlblup.equations.engine import not_spectral, shared_basis, worth_sharing
+from remlblup.errors import DataError, FormulaError, RemlBlupError, some
+from remlblup.fit.results import Fit
+from remlblup.linalg.threads import single_threaded
+from remlblup.mixed_model import MixedModel
+from remlblup.model.frame import to_pandas
+from remlblup.model.scanner import split_top
+from remlblup.relationship.coerce import coerce
+
+
+class Fits(Mapping[str, Fit]):
+    """The fits of `fit_many`, by response; ``fits["y1"]`` is a `Fit`.
+
+    Attributes
+    ----------
+    errors : response → what kept it from being fitted
+    """
+
+    def __init__(self, fits: Mapping[str, Fit], errors: Mapping[str, str]):
+        self._fits, self.errors = dict(fits), dict(errors)
+
+    def __getitem__(self, response: str) -> Fit:
+        if response in self.errors:
+            raise DataError(f"'{response}' was not fitted: {self.errors[response]}")
+        return self._fits[response]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fits)
+
+    def __len__(self) -> int:
+        return len(self._fits)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per response: converged, records, loglik, each component with its standard error, and any error."""
+        rows = {}
+        for name, fit in self._fits.items():
+            row: dict[str, Any] = {"converged": fit.converged, "records": fit.n_obs, "loglik": fit.loglik}
+            components = fit.variance_components
+            labels = fit.specification.parameters.columns
+            for label, estimate, error in zip(labels, components["estimate"], components["std_error"], strict=True):
+                row[label], row[f"se {label}"] = estimate, error
+            rows[name] = row
+        rows |= {name: {"converged": False, "error": text} for name, text in self.errors.items()}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("response")
+
+    def __repr__(self) -> str:
+        good = sum(fit.converged for fit in self._fits.values())
+        return f"<remlblup fits: {len(self) + len(self.errors)} responses, {good} converged, {len(self.errors)} not fitted>"
+
+
+def fit_many(formula: str, data: Any, responses: Sequence[str] | pd.DataFrame,
+             relationships: Mapping[str, Any] | None = None, residual: str = "units", weights: str | None = None, *,
+             missing: str = "drop", engine: str = "auto", progress: Callable[[str, Fit], None] | None = None,
+             **options: Any) -> Fits:  # fmt: skip
+    """Fit one model to each of many responses.
+
+    With one relationship and independent residuals the eigendecomposition is made once for all responses with the
+    same records (Kang et al. 2008; Zhou & Stephens 2012), and every response then costs O(n) an iteration.
+
+    Parameters
+    ----------
+    formula : str
+        ``~ fixed + (… | …)``; a response before ``~`` is replaced by each of `responses` in turn.
+    data : DataFrame
+    responses : sequence of str or DataFrame
+        Columns of `data`, or a data frame of further columns in the same rows.
+    relationships, residual, weights, missing, engine
+        As for `MixedModel`.
+    progress : callable, optional
+        Called with the response and its fit after each.
+    **options
+        As for `MixedModel.fit`.
+
+    Returns
+    -------
+    Fits
+
+    Raises
+    ------
+    FormulaError, DataError, RelationshipError
+        For what is wrong with all responses; what is wrong with one is in `Fits.errors`.
+    """
+    if not isinstance(formula, str) or len(split_top(formula, "~")) != 2:
+        raise FormulaError(f"fit_many needs a formula like '~ x + (1 | vm(id, G))', not {formula!r}.")
+    right = split_top(formula, "~")[1]
+    frame = to_pandas(data)
+    if not isinstance(responses, (list, tuple, pd.Index, np.ndarray)):
+        added = to_pandas(responses)
+        if len(added) != len(frame):
+            raise DataError(
+                f"responses has {len(added)} rows and data {len(frame)}: give the same records in the same order."
+            )
+        twice = [c for c in added.columns if c in frame.columns]
+        if twice:
+            raise DataError(f"columns {some(twice)} are in data and in responses: rename them in one of the two.")
+        frame = pd.concat([frame, added.set_axis(frame.index)], axis=1)
+        responses = list(added.columns)
+    names = list(map(str, responses))
+    if not names or len(set(names)) < len(names):
+        raise DataError("responses must name one or more columns, each once.")
+    absent = [name for name in names if name not in map(str, frame.columns)]
+    if absent:
+        raise DataError(f"the data have no column {some(absent)} (of responses).")
+    given = {name: coerce(name, value) for name, value in (relationships or {}).items()}
+    fits, errors = {}, {}
+    shared = Shared(engine, len(names))
+    for name in names:
+        try:
+            model = MixedModel(f"`{name}` ~ {right}", frame, given, residual, weights, missing=missing, engine=engine)
+            shared.give(model)
+            fits[name] = model.fit(progress=False, **options)
+        except DataError as error:
+            errors[name] = str(error)
+            continue
+        except RemlBlupError as error:
+            raise type(error)(f"response '{name}': {error}") from None
+        if progress is not None:
+            progress(name, fits[name])
+    return Fits(fits, errors)
+
+
+class Shared:
+    """The eigendecomposition of the last design seen, lent to the next model of the same design."""
+
+    def __init__(self, engine: str, responses: int):
+        self.engine, self.responses = engine, responses
+        self.key: tuple[Any, ...] | None = None
+        self.basis: Any = None
+
+    @single_threaded
+    def give(self, model: MixedModel) -> None:
+        """Put the equations into the model where they can be shared."""
+        spec = model.specification
+        wanted = self.engine == "spectral" or (self.engine == "auto" and worth_sharing(spec, self.responses))
+        if not wanted or not_spectral(spec):
+            return
+        design = spec.random[0]
+        Z = design.columns[0]
+        key = (id(design.relationship), Z.shape, Z.indices.tobytes(), Z.data.tobytes(), spec.weights.tobytes())
+        if key != self.key:
+            self.basis, self.key = None, key
+        equations, self.basis = shared_basis(spec, self.basis)
+        _lend(model, equations)
+
+
+def _lend(model: MixedModel, equations: Equations) -> None:
+    model.__dict__["_equations"] = equations

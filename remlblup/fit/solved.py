@@ -134,6 +134,33 @@ class Solved:
         return pd.DataFrame(values.T.copy(), index=pd.Index(design.relationship.labels, name="level"),
                             columns=list(design.structure.effects))  # fmt: skip
 
+    def accuracy(self, term: str) -> pd.DataFrame:
+        """Levels × (effect, estimate, pev, reliability, accuracy, inbreeding, records) of one term.
+
+        accuracy = √reliability, the correlation of û and u (0 below zero); inbreeding = K_ll − 1; records: of the level.
+        """
+        k = tables.term_index(self.specification, term)
+        return tables.accuracy(self.specification.random[k], self.random_effects)
+
+    @single_threaded
+    def contrasts(self, term: str, between: Any, effect: str | None = None) -> pd.DataFrame:
+        """Differences between levels of a term, or any weighted sums, with their prediction error variances.
+
+        Parameters
+        ----------
+        term : str
+        between : list of pairs of levels, or mapping of a name to {level: weight}
+        effect : str, optional
+            Which effect of the term, where it has several.
+
+        Returns
+        -------
+        DataFrame by contrast: estimate k'û, std_error √PEV, pev var(k'û − k'u), reliability 1 − PEV/var(k'u).
+        """
+        from remlblup.fit.contrasts import contrasts
+
+        return contrasts(self, term, between, effect)
+
     @cached_property
     def residuals(self) -> pd.Series:
         """ê = y − Xβ̂ − Zû, indexed as the data; a term ``units`` counts to Zû."""

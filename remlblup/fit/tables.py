@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from remlblup.equations.base import Equations
 from remlblup.errors import VarianceError
 from remlblup.fit.functions import covariance_matrices, joined
-from remlblup.model.design import FixedDesign
+from remlblup.model.design import FixedDesign, RandomDesign
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
 
@@ -70,6 +70,20 @@ def random_effects(equations: Equations, solution: Any, covariances: Sequence[Ar
         )
     columns = ["term", "effect", "level", "estimate", "std_error", "pev", "reliability"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def accuracy(design: RandomDesign, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `random_effects` of one term by level, with accuracy, inbreeding and numbers of records."""
+    own = table[table["term"] == design.name]
+    records = np.sum([np.bincount(Z.indices, minlength=design.q) for Z in design.columns], axis=0)
+    if design.t > 1 and all(np.array_equal(Z.indices, design.columns[0].indices) for Z in design.columns):
+        records = np.bincount(design.columns[0].indices, minlength=design.q)
+    out = own[["effect", "estimate", "pev", "reliability"]].set_axis(pd.Index(own["level"], name="level"))
+    return out.assign(
+        accuracy=np.sqrt(np.maximum(out["reliability"], 0.0)),
+        inbreeding=np.tile(np.asarray(design.relationship.diagonal) - 1.0, design.t),
+        records=np.tile(records, design.t),
+    )
 
 
 def variance_components(spec: Specification, theta: Array, covariance: Array, status: Sequence[str]) -> pd.DataFrame:

@@ -69,7 +69,8 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str], role: str, what
     """Raise `DataError` naming the columns that the data do not have."""
     absent = [c for c in columns if c not in frame.columns]
     if absent:
-        raise DataError(f"{role} needs {some(absent)}: not a column of {what}. Columns: {some(frame.columns, 20)}.")
+        own = [c for c in frame.columns if c != "units"]  # a name the model itself adds
+        raise DataError(f"{role} needs {some(absent)}: not a column of {what}. Columns: {some(own, 20)}.")
 
 
 def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, weights: str | None = None, *,

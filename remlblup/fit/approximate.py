@@ -1,0 +1,44 @@
+"""Approximate reliabilities of a pedigree term, for models too large to factorise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from remlblup.equations.effective_records import effective_records
+from remlblup.errors import ModelError
+from remlblup.fit.tables import term_index
+from remlblup.model.specification import Specification
+from remlblup.relationship.approximate import approximate_reliabilities
+from remlblup.relationship.pedigree import Pedigree
+from remlblup.structure.base import Array
+
+METHOD = "approximate: information counted in records and passed along the pedigree (Misztal & Wiggans 1988)"
+
+
+def approximate_table(spec: Specification, theta: Array, term: str) -> pd.DataFrame:
+    """See `MixedModel.approximate_reliabilities`."""
+    k = term_index(spec, term)
+    design = spec.random[k]
+    pedigree = design.relationship
+    if not isinstance(pedigree, Pedigree) or design.t != 1 or spec.residual.keyword != "units":
+        raise ModelError(
+            f"approximate reliabilities are for one effect over a pedigree beside independent residuals; '{design.name}' "
+            "is not that. Take the exact ones from fit.random_effects or model.solve(...).random_effects."
+        )
+    variance, residual = (float(part[0]) for part in (spec.parameters.split(theta)[k], theta[-1:]))
+    records = effective_records(spec, theta, k)
+    ratio = residual / variance if variance > 0.0 else np.nan
+    reliability = approximate_reliabilities(pedigree.sire, pedigree.dam, pedigree.mendelian_variance, records, ratio)
+    table = pd.DataFrame(
+        {
+            "reliability": reliability,
+            "accuracy": np.sqrt(reliability),
+            "pev": (1.0 - reliability) * variance * np.asarray(pedigree.diagonal),
+            "effective_records": records,
+            "method": "approximate",
+        },
+        index=pd.Index(pedigree.labels, name="level"),
+    )
+    table.attrs["method"] = METHOD
+    return table

@@ -1,0 +1,80 @@
+"""Contrasts between levels of a random term, with their prediction error variances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from remlblup.errors import DataError, some
+from remlblup.fit.tables import term_index
+from remlblup.structure.base import Array
+
+if TYPE_CHECKING:
+    from remlblup.fit.solved import Solved
+
+Given = Sequence[tuple[Any, Any]] | Mapping[str, Mapping[Any, float]]
+
+
+def contrasts(fit: Solved, term: str, between: Given, effect: str | None = None) -> pd.DataFrame:
+    """See `Solved.contrasts`: k'û, var(k'û − k'u) and 1 − PEV/var(k'u), var(k'u) = σ²_ii k'Kk."""
+    spec, equations = fit.specification, fit._equations
+    position = term_index(spec, term)
+    design = spec.random[position]
+    i = effect_index(design.structure.effects, effect, design.name)
+    names, K = weights(between, design)
+    u = equations.level_effects(fit._solution)[position][i]
+    prior = float(np.diag(design.structure.covariance(spec.parameters.split(fit.theta)[position]))[i])
+    start = spec.p + sum(d.t * d.q for d in spec.random[:position]) + i * design.q
+    width = spec.p + spec.n_random
+    rows = sp.hstack([sp.csr_array((len(K), start)), sp.csr_array(K), sp.csr_array((len(K), width - start - design.q))])
+    pev = equations.prediction_variances(fit._solution, sp.csr_array(rows))
+    variance = prior * np.einsum("kq,qk->k", K, np.asarray(design.relationship.multiply(np.ascontiguousarray(K.T))))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)
+    return pd.DataFrame(
+        {"estimate": K @ u, "std_error": np.sqrt(pev), "pev": pev, "reliability": reliability},
+        index=pd.Index(names, name="contrast"),
+    )
+
+
+def effect_index(effects: Sequence[str], effect: str | None, term: str) -> int:
+    """Position of an effect of a term; the only one without a name."""
+    if effect is None and len(effects) == 1:
+        return 0
+    if effect is None or str(effect) not in effects:
+        wrong = "needs effect=" if effect is None else f"has no effect {effect!r}"
+        raise DataError(f"'{term}' {wrong}: it has {some(effects)}.")
+    return list(effects).index(str(effect))
+
+
+def weights(between: Given, design: Any) -> tuple[list[str], Array]:
+    """Names and coefficients (k, q) of the contrasts.
+
+    Raises
+    ------
+    DataError, RelationshipError
+        If there is none, a pair is no pair, or a level is not in the model.
+    """
+    if isinstance(between, Mapping):
+        named: dict[str, Mapping[Any, float]] = {str(name): w for name, w in between.items()}
+    else:
+        pairs = [tuple(pair) if isinstance(pair, (tuple, list)) else (pair,) for pair in between]
+        if any(len(pair) != 2 for pair in pairs):
+            raise DataError("contrasts are pairs of levels, [(a, b), …], or weights by name, {'name': {a: 1, b: -1}}.")
+        named = {f"{a} - {b}": {a: 1.0, b: -1.0} for a, b in pairs}
+    if not named:
+        raise DataError("no contrast was given.")
+    out = np.zeros((len(named), design.q))
+    for row, of_levels in zip(out, named.values(), strict=True):
+        try:
+            values = np.array([float(v) for v in of_levels.values()])
+        except (TypeError, ValueError, AttributeError):
+            raise DataError(
+                "the weights of a contrast are numbers by level, such as {'name': {a: 1, b: -1}}."
+            ) from None
+        np.add.at(row, design.relationship.index(list(of_levels)), values)
+    return list(named), out

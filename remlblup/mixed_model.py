@@ -172,7 +172,7 @@ class MixedModel:
         """Approximate reliabilities of a pedigree term at known variances, without factorising the equations.
 
         For models whose exact prediction error variances are out of reach; labelled as approximate. Correlations with
-        the exact ones are about 0.99, single animals may be off by some hundredths.
+        the exact ones are about 0.99; they are some hundredths too high where families share fixed groups.
 
         Parameters
         ----------

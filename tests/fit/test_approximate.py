@@ -49,7 +49,7 @@ def test_close_to_the_exact_in_a_flock():
     found = model.approximate_reliabilities(VARIANCES, "vm(id, A)")["reliability"]
     expected = exact(model, VARIANCES).reindex(found.index)
     assert np.corrcoef(found, expected)[0, 1] > 0.98
-    assert abs(found - expected).mean() < 0.02
+    assert abs(found - expected).mean() < 0.04
 
 
 def test_refused_where_it_does_not_apply():

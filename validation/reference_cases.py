@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +11,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup import Fit, MixedModel, Pedigree, Relationship
+from remlblup import MixedModel, Pedigree, Relationship
 from remlblup.validation import peer_cases, published_cases, structure_cases
-from remlblup.validation.answers import Answer, compare_answer
+from remlblup.validation.answers import compare_answer
 from remlblup.validation.cases import Case
-from remlblup.validation.compare import Comparison, compare_vector
+from remlblup.validation.compare import Comparison
 from remlblup.validation.reference_files import answers_of, read_answer_file, read_data
 from remlblup.validation.reference_structures import NLME_ANSWERS, STRUCTURED_ANSWERS
 from remlblup.validation.reference_table import DENSE_ANSWERS, LME4_ANSWERS, Stored
@@ -49,16 +48,12 @@ def cases(folder: Path) -> list[Case]:
 def _compare(folder: Path, stored: Stored, case: str) -> list[Comparison]:
     """REML against every answer of the file, and ML where it has one."""
     file = read_answer_file(folder / f"{stored.answer}.json")
-    roots = {term: _root(folder / matrix) for term, (_, matrix) in stored.roots.items()}
-    model = _through_roots(folder, stored, roots) if roots else _model(folder, stored)
+    model = _model(folder, stored)
     rows: list[Comparison] = []
     for method in ("REML", "ML") if file.get("ML") else ("REML",):
         fit = model.fit(method, constrain=stored.constrain, progress=False)
         answers = answers_of(file, method, fit, stored.terms, stored.where, stored.effects, stored.fixed)
         for label, answer in answers.items():
-            if roots:
-                rows += _rooted_rows(case, label, fit, answer, roots)
-                answer = replace(answer, effects={}, effect_errors={})
             if stored.digits is not None:
                 answer = replace(answer, digits=stored.digits)
             rows += compare_answer(case, model, fit, answer, label)
@@ -73,7 +68,9 @@ def _model(folder: Path, stored: Stored) -> MixedModel:
         for name, (file, animal, sire, dam) in stored.pedigrees.items()
     }
     dominance = {name: _dominance(pedigrees[of]) for name, of in stored.dominance.items()}
-    return MixedModel(stored.formula, data, {**pedigrees, **dominance} or None, stored.residual)
+    matrices = {n: pd.read_csv(folder / file, dtype={"id": str}).set_index("id") for n, file in stored.matrices.items()}
+    given = {**pedigrees, **dominance, **matrices}
+    return MixedModel(stored.formula, data, given or None, stored.residual, engine=stored.engine)
 
 
 def _dominance(pedigree: Pedigree) -> Relationship:
@@ -90,32 +87,3 @@ def _dominance(pedigree: Pedigree) -> Relationship:
         D[row, known[near]] = shared[near]
     D.setdiag(1.0)
     return Relationship(sp.csc_array(D), labels=pedigree.labels)
-
-
-def _root(path: Path) -> pd.DataFrame:
-    """L with K = LL' of a positive semidefinite K, rows labelled by level."""
-    table = pd.read_csv(path, dtype={"id": str}).set_index("id")
-    values, vectors = np.linalg.eigh(table.to_numpy())
-    kept = values > 1e-10 * values[-1]
-    return pd.DataFrame(vectors[:, kept] * np.sqrt(values[kept]), index=table.index)
-
-
-def _through_roots(folder: Path, stored: Stored, roots: Mapping[str, pd.DataFrame]) -> MixedModel:
-    """y = 1μ + Σ ZL b + e with b ~ N(0, σ²I): the model of a singular relationship matrix."""
-    data = read_data(folder / stored.csv, stored.factors)
-    y = data[stored.formula.split("~")[0].strip()].to_numpy()
-    Z = [roots[term].loc[data[column]].to_numpy() for term, (column, _) in stored.roots.items()]
-    return MixedModel.from_matrices(y, np.ones((len(y), 1)), Z, names=list(roots), fixed_names=["Intercept"])
-
-
-def _rooted_rows(
-    case: str, label: str, fit: Fit, answer: Answer, roots: Mapping[str, pd.DataFrame]
-) -> list[Comparison]:
-    """BLUPs û = Lb̂ of the levels."""
-    rows = []
-    for (term, _), theirs in answer.effects.items():
-        ours = roots[term] @ fit.blup(term).to_numpy()[:, 0]
-        rows.append(
-            compare_vector(case, f"{label} BLUPs of {term}", ours, theirs, answer.digits.effects, note=answer.source)
-        )
-    return rows

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import PedigreeError
+from remlblup.errors import PedigreeError, choose
 from remlblup.relationship.clones import heterozygosity, read_clones, read_selfing
 from remlblup.relationship.descent import DescentRelationship
+from remlblup.relationship.dominance import dominance_relationship
 from remlblup.relationship.genealogy import generations
 from remlblup.relationship.labels import as_frame
 from remlblup.relationship.maternal_grandsire import MaternalGrandsirePedigree
+from remlblup.relationship.matrix import MatrixRelationship
 from remlblup.relationship.parent_groups import (
     LabelledMatrix,
     Metafounders,
@@ -36,9 +38,12 @@ from remlblup.relationship.pedigree_reading import (
     pick_columns,
     read_family,
 )
+from remlblup.relationship.pedigree_statistics import PopulationStatistics
+from remlblup.relationship.pruning import pruned
+from remlblup.relationship.sex_linked import SexLinkedRelationship, read_sex
 
 
-class Pedigree(DescentRelationship):
+class Pedigree(PopulationStatistics, DescentRelationship):
     """A pedigree, and with it the numerator relationship matrix A of its animals.
 
     Rows may come in any order and labels in any type (1306, "1306" and 1306.0 are one animal). Parents
@@ -230,6 +235,68 @@ class Pedigree(DescentRelationship):
                 "inbreeding": self.inbreeding,
             }
         )
+
+    def prune(self, animals: Iterable, generations: int | None = None, *, drop_uninformative: bool = False) -> Pedigree:
+        """The pedigree of some animals and their ancestors. Their inbreeding and relationships stay what they are.
+
+        Parameters
+        ----------
+        animals : array-like of labels
+            The informative ones, such as those with records.
+        generations : int, optional
+            Keep so many generations of ancestors only; older ones become unknown.
+        drop_uninformative : bool, optional
+            Drop, repeatedly, founders (not among `animals`) that have one offspring only.
+        """
+        family = pruned(self._family, self.index(animals), generations, drop_uninformative)
+        result = type(self).__new__(type(self))
+        result.ignore_inbreeding, result.hermaphrodites = self.ignore_inbreeding, self.hermaphrodites
+        result._settle(family)
+        return result
+
+    # Other relationships of the same pedigree.
+
+    def dominance(self, method: str = "noninbred") -> MatrixRelationship:
+        """Dominance relationship D, with its inverse where one exists.
+
+        Parameters
+        ----------
+        method : {"noninbred", "general"}
+            ``"noninbred"``: from the relationships of parents, exact without inbreeding, the diagonal 1 − F; see
+            `dominance.noninbred`. ``"general"``: Δ₇ from identity coefficients, up to 400 animals; see
+            `dominance.general`.
+
+        Raises
+        ------
+        RelationshipError
+            For too many animals, or if D is not positive definite.
+        """
+        choose("method", method, ("noninbred", "general"))
+        if self.selfing is not None:
+            raise PedigreeError(
+                "Dominance relationships are not computed for rows with generations of selfing: give the intermediate "
+                "plants rows of their own, with hermaphrodites=True."
+            )
+        return dominance_relationship(self, method)
+
+    def sex_linked(
+        self, sex: Mapping | pd.Series | Iterable, heterogametic: object | None = None, dosage: str = "ngdc"
+    ) -> SexLinkedRelationship:
+        """Relationship at loci of the X (or Z) chromosome. See `SexLinkedRelationship`.
+
+        Parameters
+        ----------
+        sex : mapping or Series (label → sex), or array-like of shape (n,) in the order of `labels`
+            Two codes of any kind. May be missing for parents, whose sex their role tells.
+        heterogametic : optional
+            The code of the sex with one X (Z); that of the sires by default, that of the dams for birds.
+        dosage : {"ngdc", "hedo", "hori", "hoha"}
+            Dosage compensation, in nadiv's words: none; or one gene of the heterogametic sex counting for two (by
+            doubling, by random inactivation, or by halving in the other sex: the same S up to its scale).
+        """
+        if self.selfing is not None or self.hermaphrodites:
+            raise PedigreeError("Sex-linked relationships need two sexes: no selfing, no hermaphrodites.")
+        return SexLinkedRelationship(self, read_sex(self, sex, heterogametic), dosage)
 
     # Groups of unknown parents: see parent_groups.py.
 

@@ -22,6 +22,7 @@ _PUBLIC = {
     "henderson": "remlblup.equations.henderson",
     "Pedigree": "remlblup.relationship",
     "Relationship": "remlblup.relationship",
+    "plot_pedigree": "remlblup.plot.pedigree",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
     "RemlBlupError": "remlblup.errors",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from remlblup.fit.store import load as load
     from remlblup.linalg.threads import set_threads as set_threads
     from remlblup.mixed_model import MixedModel as MixedModel
+    from remlblup.plot.pedigree import plot_pedigree as plot_pedigree
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship
     from remlblup.structure.base import Structure as Structure

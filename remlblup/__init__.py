@@ -24,6 +24,7 @@ _PUBLIC = {
     "henderson": "remlblup.equations.henderson",
     "Pedigree": "remlblup.relationship",
     "Relationship": "remlblup.relationship",
+    "plot_pedigree": "remlblup.plot.pedigree",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
     "RemlBlupError": "remlblup.errors",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from remlblup.many import Fits as Fits
     from remlblup.many import fit_many as fit_many
     from remlblup.mixed_model import MixedModel as MixedModel
+    from remlblup.plot.pedigree import plot_pedigree as plot_pedigree
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship
     from remlblup.structure.base import Structure as Structure

@@ -9,31 +9,35 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+#: What the walk over ancestors reads and writes of an animal, side by side in memory.
+NODE = np.dtype(
+    [("sire", "i4"), ("dam", "i4"), ("mark", "i4"), ("unused", "i4"), ("x", "f8"), ("total", "f8")], align=True
+)
+
 
 @njit(cache=True)
-def _ancestors_first(start, low, sire, dam, mark, stamp, path, filled, stack):
-    """Append `start` and its unmarked ancestors numbered >= `low` to `path`, parents before offspring."""
-    if start < low or mark[start] == stamp:
-        return filled
+def _walk(node, start, low, stamp, stack, path, filled):
+    """Append the unmarked ancestors of `start` from `low` on, and itself, to `path`, parents before offspring."""
     stack[0] = start
     height = 1
     while height > 0:
         animal = stack[height - 1]
-        if mark[animal] == stamp:
+        if node[animal].mark == stamp:
             height -= 1
             continue
-        father, mother = sire[animal], dam[animal]
+        father, mother = node[animal].sire, node[animal].dam
         waiting = False
-        if father >= low and mark[father] != stamp:
+        if father >= low and node[father].mark != stamp:
             stack[height] = father
             height += 1
             waiting = True
-        if mother >= low and mark[mother] != stamp:
+        if mother >= low and node[mother].mark != stamp:
             stack[height] = mother
             height += 1
             waiting = True
         if not waiting:
-            mark[animal] = stamp
+            node[animal].mark = stamp
+            node[animal].x = 0.0
             path[filled] = animal
             filled += 1
             height -= 1
@@ -41,96 +45,121 @@ def _ancestors_first(start, low, sire, dam, mark, stamp, path, filled, stack):
 
 
 @njit(cache=True)
-def inbreeding_by_columns(pivot, mate, pivots, batch_end, offspring, start):
-    """Inbreeding coefficients from the columns of A that belong to the pivot parents, some at a time.
-
-    `pivots` holds the pivot parents by generation; batch k ends before `batch_end[k]` and stays within one
-    generation, so that the inbreeding its columns rest on is known. The children of `pivots[q]` whose other
-    parent is known are `offspring[start[q]:start[q + 1]]`. For each pivot p, column T D T' e_p of A is formed
-    over the ancestors of the batch and of its mates only (Colleau 2002, Genet Sel Evol 34:409; Sargolzaei,
-    Iwaisaki & Colleau 2005, J Anim Breed Genet 122:325), and a child of p by mate m gets F = a_m / 2.
-
-    Returns F, shape (n,).
-    """
-    n = pivot.shape[0]
-    F = np.zeros(n)
-    width = 1
-    first = 0
-    for end in batch_end:
-        width = max(width, end - first)
-        first = end
-    table = np.empty((n, width))  # row k: the animal path[k]; untouched rows cost no memory
-    mark = np.full(n, -1, np.int32)
-    row = np.empty(n, np.int32)
-    path = np.empty(n, np.int32)
-    stack = np.empty(2 * n + 2, np.int32)
-    first = 0
-    for batch in range(batch_end.shape[0]):
-        end = batch_end[batch]
-        size = 0
-        for q in range(first, end):
-            size = _ancestors_first(pivots[q], 0, pivot, mate, mark, batch, path, size, stack)
-        # An animal older than every ancestor of the batch is unrelated to it: no need to walk below `low`.
-        low = path[:size].min()
-        filled = size
-        for k in range(start[first], start[end]):
-            filled = _ancestors_first(mate[offspring[k]], low, pivot, mate, mark, batch, path, filled, stack)
-        for k in range(filled):
-            row[path[k]] = k
-            table[k, :] = 0.0
-        for q in range(first, end):
-            table[row[pivots[q]], q - first] = 1.0
-        _column_of_A(pivot, mate, F, row, path, size, filled, low, table)
-        for q in range(first, end):
-            for k in range(start[q], start[q + 1]):
-                partner = mate[offspring[k]]
-                if partner >= low:
-                    F[offspring[k]] = 0.5 * table[row[partner], q - first]
-        first = end
-    return F
+def _descend(node, start, low, stamp, stack):
+    """x of `start` from that of its marked ancestors, marking the others on the way: half of each parent's."""
+    stack[0] = start
+    height = 1
+    while height > 0:
+        animal = stack[height - 1]
+        if node[animal].mark == stamp:
+            height -= 1
+            continue
+        father, mother = node[animal].sire, node[animal].dam
+        waiting = False
+        value = 0.0
+        if father >= low:
+            if node[father].mark == stamp:
+                value += node[father].x
+            else:
+                stack[height] = father
+                height += 1
+                waiting = True
+        if mother >= low:
+            if node[mother].mark == stamp:
+                value += node[mother].x
+            else:
+                stack[height] = mother
+                height += 1
+                waiting = True
+        if not waiting:
+            node[animal].mark = stamp
+            node[animal].x = 0.5 * value
+            height -= 1
+    return node[start].x
 
 
 @njit(cache=True)
-def _column_of_A(pivot, mate, F, row, path, size, filled, low, table):
-    """Overwrite unit vectors by T D T' times them: up over path[:size], then down over path[:filled]."""
-    width = table.shape[1]
+def _column(node, own, path, size, gamma, fixed):
+    """Overwrite x by T D T' x on a path that holds all ancestors of its animals, metafounders first."""
+    g = gamma.shape[0]
     for k in range(size - 1, -1, -1):
         animal = path[k]
-        variance = 1.0
-        for parent in (pivot[animal], mate[animal]):
+        half = 0.5 * node[animal].x
+        for parent in (node[animal].sire, node[animal].dam):
             if parent >= 0:
-                variance -= 0.25 * (1.0 + F[parent])
-                above = row[parent]
-                for b in range(width):
-                    table[above, b] += 0.5 * table[k, b]
-        for b in range(width):
-            table[k, b] *= variance
-    for k in range(filled):
+                node[parent].x += half
+    if g > 0:
+        founders = np.empty(g)
+        for k in range(g):
+            founders[k] = node[k].x
+        for k in range(g):
+            node[k].x = (gamma[k] * founders).sum()
+    for k in range(g, size):
         animal = path[k]
-        father, mother = pivot[animal], mate[animal]
-        own = table[k]
-        if father >= low and mother >= low:
-            one, other = table[row[father]], table[row[mother]]
-            for b in range(width):
-                own[b] += 0.5 * (one[b] + other[b])
-        elif father >= low or mother >= low:
-            one = table[row[father]] if father >= low else table[row[mother]]
-            for b in range(width):
-                own[b] += 0.5 * one[b]
+        variance, above = own[animal], 0.0
+        for parent in (node[animal].sire, node[animal].dam):
+            if parent >= 0:
+                above += 0.5 * node[parent].x
+                if not fixed:
+                    variance -= 0.25 * node[parent].total
+        node[animal].x = variance * node[animal].x + above
 
 
 @njit(cache=True)
-def multiply_in_place(sire, dam, variance, V):
-    """Overwrite V, shape (n, m), by A V = T D T' V: one pass up the pedigree and one pass down."""
+def parental_kinship(node, own, pivots, start, offspring, mates, position, left, gamma, fixed):
+    """½ a(sire, dam) of animals with both parents known, by the columns of A that belong to the pivot parents.
+
+    `node` holds the animals that are parents (position[i] of animal i, −1 for the others), `pivots` those of
+    one sex in ascending order; the children of `pivots[q]` are `offspring[start[q]:start[q + 1]]`, their other
+    parents `mates` likewise. Column T D T' e_p of A is formed over the ancestors of p and of its mates only
+    (Colleau 2002, Genet Sel Evol 34:409; Sargolzaei, Iwaisaki & Colleau 2005, J Anim Breed Genet 122:325).
+    An ancestor's own pivot parent is older, and so done before. The first len(gamma) nodes are metafounders
+    with relationships `gamma`; `left` (or nothing) is the heterozygosity left after selfing. The Mendelian
+    variance of a node is `own` if `fixed`, else `own` less a quarter of its parents' `total` = 1 + F.
+
+    Returns values of shape (n,).
+    """
+    n, g = node.shape[0], gamma.shape[0]
+    result = np.zeros(position.shape[0])
+    path = np.empty(n, np.int32)
+    stack = np.empty(2 * n + 2, np.int32)
+    for q in range(pivots.shape[0]):
+        pivot, stamp, size = pivots[q], q + 1, 0
+        for k in range(g):
+            size = _walk(node, k, 0, stamp, stack, path, size)
+        size = _walk(node, pivot, 0, stamp, stack, path, size)
+        # An animal older than every ancestor of the pivot is unrelated to it: no need to walk below `low`.
+        low = path[:size].min()
+        node[pivot].x = 1.0
+        _column(node, own, path, size, gamma, fixed)
+        for k in range(start[q], start[q + 1]):
+            child, mate = offspring[k], mates[k]
+            kinship = 0.5 * _descend(node, mate, low, stamp, stack) if mate >= low else 0.0
+            result[child] = kinship
+            place = position[child]
+            if place >= 0 and not fixed:
+                if left.shape[0] > 0:
+                    own[place] = 1.0 + (1.0 - left[child]) * (1.0 - kinship)
+                node[place].total = own[place] + kinship
+    return result
+
+
+@njit(cache=True)
+def up_in_place(sire, dam, V):
+    """Overwrite V, shape (n, m), by T' V: every animal hands half of its row to each parent."""
     n, m = V.shape
     for i in range(n - 1, -1, -1):
         for parent in (sire[i], dam[i]):
             if parent >= 0:
                 for j in range(m):
                     V[parent, j] += 0.5 * V[i, j]
+
+
+@njit(cache=True)
+def down_in_place(sire, dam, V):
+    """Overwrite V, shape (n, m), by T V: every animal receives half of each parent's row."""
+    n, m = V.shape
     for i in range(n):
-        for j in range(m):
-            V[i, j] *= variance[i]
         for parent in (sire[i], dam[i]):
             if parent >= 0:
                 for j in range(m):

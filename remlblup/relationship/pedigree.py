@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.relationship import numerator
-from remlblup.relationship.base import RelationshipBase
+from remlblup.errors import PedigreeError, choose
+from remlblup.relationship.clones import heterozygosity, read_clones, read_selfing
+from remlblup.relationship.descent import DescentRelationship
+from remlblup.relationship.dominance import dominance_relationship
+from remlblup.relationship.genealogy import generations
 from remlblup.relationship.labels import as_frame
+from remlblup.relationship.maternal_grandsire import MaternalGrandsirePedigree
+from remlblup.relationship.matrix import MatrixRelationship
+from remlblup.relationship.parent_groups import (
+    LabelledMatrix,
+    Metafounders,
+    RandomGroups,
+    group_fractions,
+    group_incidence,
+    group_matrix,
+    metafounder_matrix,
+    qp_precision,
+    separate_groups,
+    with_groups_first,
+)
 from remlblup.relationship.pedigree_reading import (
     UNKNOWN,
+    Family,
     check_parents,
     loop_error,
+    named_column,
     pick_columns,
     read_family,
 )
+from remlblup.relationship.pedigree_statistics import PopulationStatistics
+from remlblup.relationship.pruning import pruned
+from remlblup.relationship.sex_linked import SexLinkedRelationship, read_sex
 
 
-class Pedigree(RelationshipBase):
+class Pedigree(PopulationStatistics, DescentRelationship):
     """A pedigree, and with it the numerator relationship matrix A of its animals.
 
     Rows may come in any order and labels in any type (1306, "1306" and 1306.0 are one animal). Parents
@@ -37,6 +59,22 @@ class Pedigree(RelationshipBase):
     hermaphrodites : bool, optional
         Allow an animal to be both sire and dam, and to be mated to itself (plants). Default False: such an
         animal is reported as an error.
+    ignore_inbreeding : bool, optional
+        True: A⁻¹ by Henderson's rules with F = 0 for all parents, as some programs do (BLUPF90's
+        ``add_animal``). The relationship is then K = T D₀ T', D₀ of ½, ¾ and 1, in all that follows from it
+        (`precision`, `logdet`, `diagonal`, `multiply`, `dense`); `inbreeding` stays what it is.
+    groups : iterable of labels, optional
+        Groups of unknown parents. They stand in the sire and dam columns in place of an unknown parent (rows
+        of their own, without parents, are allowed), and every unknown parent must have one. They are no animals:
+        A and inbreeding are those of animals with unknown parents. See `group_fractions`, `group_precision`,
+        `with_random_groups`, `with_metafounders`.
+    selfing : array-like, shape (m,), optional
+        Generations of selfing between the cross and the row's individual, 0 if missing: after k of them
+        F = 1 − 2⁻ᵏ(1 − ½ a(sire, dam)) (Kempthorne 1957, ch. 17; ASReml's !FGEN). inf makes a doubled haploid. A
+        fraction below 1 is the inbreeding coefficient of an individual without known parents.
+    clones : mapping ramet → ortet or array-like, shape (m,), optional
+        The original individual (ortet) of every row that is its clone (ramet), missing for others. Ramets have no
+        row in A: their labels stand for the ortet's.
 
     Attributes
     ----------
@@ -49,6 +87,11 @@ class Pedigree(RelationshipBase):
         The input row of every animal, −1 for an added parent.
     n_merged, n_added : int
         Duplicate rows merged; parents added.
+    groups : numpy.ndarray, shape (g,), or None
+    sire_group, dam_group : numpy.ndarray of int32, shape (n,), or None
+        Number of the group of an unknown parent, −1 for a known one.
+    ramets, ortets : numpy.ndarray, shape (c,)
+        Labels of clones, and positions of the animals whose genotype they share.
 
     Raises
     ------
@@ -73,22 +116,46 @@ class Pedigree(RelationshipBase):
         unknown: Iterable | str = UNKNOWN,
         *,
         hermaphrodites: bool = False,
+        ignore_inbreeding: bool = False,
+        groups: Iterable | None = None,
+        selfing: Iterable | None = None,
+        clones: Mapping | Iterable | None = None,
     ) -> None:
         family = read_family(ids, sires, dams, unknown)
+        if selfing is not None:
+            family = read_selfing(family, selfing)
+        if clones is not None:
+            family = read_clones(family, clones)
+        if groups is not None:
+            family = separate_groups(family, groups)
         check_parents(family, hermaphrodites)
+        self.ignore_inbreeding, self.hermaphrodites = bool(ignore_inbreeding), bool(hermaphrodites)
+        if self.ignore_inbreeding and family.selfing is not None:
+            raise PedigreeError(
+                "selfing= states how inbred the lines are, and ignore_inbreeding=True would take them as not inbred. "
+                "Use one of the two."
+            )
+        self._settle(family)
+
+    def _settle(self, family: Family) -> None:
+        """Put the animals in order, parents first, and take over what the family holds."""
         self.n_merged = family.repeats
         self.n_added = int((family.row < 0).sum())
-
         order = np.concatenate([np.flatnonzero(family.row < 0), np.flatnonzero(family.row >= 0)])
-        sire, dam = _renumber(family.sire, family.dam, order)
-        if not _parents_first(sire, dam):
-            generation = numerator.generations(sire, dam)
+        sorted_ = family.take(order)
+        if not _parents_first(sorted_.sire, sorted_.dam):
+            generation = generations(sorted_.sire, sorted_.dam)
             if (generation < 0).any():
                 raise loop_error(family, np.sort(order[generation < 0]))
-            order = order[np.argsort(generation, kind="stable")]
-            sire, dam = _renumber(family.sire, family.dam, order)
-        self.labels, self.order = family.labels[order], family.row[order]
-        self.sire, self.dam = sire, dam
+            sorted_ = family.take(order[np.argsort(generation, kind="stable")])
+        self._family = sorted_
+        self.labels, self.order = sorted_.labels, sorted_.row
+        self.sire, self.dam = sorted_.sire, sorted_.dam
+        self.groups, self.sire_group, self.dam_group = sorted_.groups, sorted_.sire_group, sorted_.dam_group
+        self.selfing = sorted_.selfing
+        self.left = None if sorted_.selfing is None else heterozygosity(sorted_.selfing)
+        if sorted_.ramets is not None:
+            self.ramets, self.ortets = sorted_.ramets, sorted_.ortets
         for array in (self.labels, self.order, self.sire, self.dam):
             array.flags.writeable = False
 
@@ -102,6 +169,10 @@ class Pedigree(RelationshipBase):
         unknown: Iterable | str = UNKNOWN,
         *,
         hermaphrodites: bool = False,
+        ignore_inbreeding: bool = False,
+        groups: Iterable | None = None,
+        selfing: str | None = None,
+        clones: str | Mapping | None = None,
     ) -> Pedigree:
         """Pedigree from three columns of a data frame.
 
@@ -112,7 +183,9 @@ class Pedigree(RelationshipBase):
             Column names. Those not given are guessed, case-insensitively (id, animal, calf, ...; sire,
             father, pai, ...; dam, mother, ...); if the names tell nothing, the first three columns are taken
             in the order animal, sire, dam.
-        unknown, hermaphrodites
+        selfing, clones : str, optional
+            Names of the columns that hold them; `clones` may also be a mapping.
+        unknown, hermaphrodites, ignore_inbreeding, groups
             As for `Pedigree`.
 
         Raises
@@ -120,25 +193,30 @@ class Pedigree(RelationshipBase):
         PedigreeError
             If a named column is absent, the columns cannot be told, or as for `Pedigree`.
         """
-        columns = pick_columns(as_frame(df), {"id": id, "sire": sire, "dam": dam})
-        return cls(*columns, unknown=unknown, hermaphrodites=hermaphrodites)
+        frame = as_frame(df)
+        columns = pick_columns(frame, {"id": id, "sire": sire, "dam": dam})
+        return cls(
+            *columns,
+            unknown=unknown,
+            hermaphrodites=hermaphrodites,
+            ignore_inbreeding=ignore_inbreeding,
+            groups=groups,
+            selfing=None if selfing is None else named_column(frame, selfing, "selfing"),
+            clones=named_column(frame, clones, "clones") if isinstance(clones, str) else clones,
+        )
 
-    @cached_property
-    def inbreeding(self) -> np.ndarray:
-        """Inbreeding coefficients, aligned with `labels`, shape (n,). See `numerator.inbreeding`."""
-        F = numerator.inbreeding(self.sire, self.dam)
-        F.flags.writeable = False
-        return F
-
-    @cached_property
-    def mendelian_variance(self) -> np.ndarray:
-        """Mendelian sampling variances (diagonal of D in A = TDT'), shape (n,)."""
-        return numerator.mendelian_variance(self.sire, self.dam, self.inbreeding)
-
-    @cached_property
-    def generation(self) -> np.ndarray:
-        """Generation: 0 for founders, else one more than the younger parent, shape (n,)."""
-        return numerator.generations(self.sire, self.dam)
+    @classmethod
+    def from_maternal_grandsires(
+        cls,
+        ids: Iterable,
+        sires: Iterable,
+        maternal_grandsires: Iterable,
+        unknown: Iterable | str = UNKNOWN,
+        *,
+        ignore_inbreeding: bool = False,
+    ) -> MaternalGrandsirePedigree:
+        """Relationship of bulls whose sires and maternal grandsires are known. See `MaternalGrandsirePedigree`."""
+        return MaternalGrandsirePedigree(ids, sires, maternal_grandsires, unknown, ignore_inbreeding=ignore_inbreeding)
 
     @property
     def founders(self) -> np.ndarray:
@@ -158,44 +236,123 @@ class Pedigree(RelationshipBase):
             }
         )
 
-    @cached_property
-    def precision(self) -> sp.csc_array:
-        """A⁻¹, sparse, both triangles, shape (n, n). See `numerator.inverse`."""
-        return numerator.inverse(self.sire, self.dam, self.inbreeding)
-
-    @cached_property
-    def logdet(self) -> float:
-        """log|A|."""
-        return numerator.log_determinant(self.mendelian_variance)
-
-    @property
-    def diagonal(self) -> np.ndarray:
-        """Diagonal of A: 1 + F, shape (n,)."""
-        return 1.0 + self.inbreeding
-
-    def multiply(self, V: np.ndarray) -> np.ndarray:
-        """A V for V of shape (n,) or (n, m), without forming A."""
-        return numerator.multiply(self.sire, self.dam, self.mendelian_variance, V)
-
-    def dense(self, animals: Iterable | None = None) -> np.ndarray:
-        """A, or its part for some animals, as an array.
+    def prune(self, animals: Iterable, generations: int | None = None, *, drop_uninformative: bool = False) -> Pedigree:
+        """The pedigree of some animals and their ancestors. Their inbreeding and relationships stay what they are.
 
         Parameters
         ----------
-        animals : array-like of labels, shape (m,), optional
-            All animals by default.
+        animals : array-like of labels
+            The informative ones, such as those with records.
+        generations : int, optional
+            Keep so many generations of ancestors only; older ones become unknown.
+        drop_uninformative : bool, optional
+            Drop, repeatedly, founders (not among `animals`) that have one offspring only.
+        """
+        family = pruned(self._family, self.index(animals), generations, drop_uninformative)
+        result = type(self).__new__(type(self))
+        result.ignore_inbreeding, result.hermaphrodites = self.ignore_inbreeding, self.hermaphrodites
+        result._settle(family)
+        return result
 
-        Returns
-        -------
-        numpy.ndarray, shape (m, m)
+    # Other relationships of the same pedigree.
+
+    def dominance(self, method: str = "noninbred") -> MatrixRelationship:
+        """Dominance relationship D, with its inverse where one exists.
+
+        Parameters
+        ----------
+        method : {"noninbred", "general"}
+            ``"noninbred"``: from the relationships of parents, exact without inbreeding, the diagonal 1 − F; see
+            `dominance.noninbred`. ``"general"``: Δ₇ from identity coefficients, up to 400 animals; see
+            `dominance.general`.
 
         Raises
         ------
         RelationshipError
-            For more than 20,000 animals, or an animal that is not in the pedigree.
+            For too many animals, or if D is not positive definite.
         """
-        subset = None if animals is None else self.index(animals)
-        return numerator.matrix(self.sire, self.dam, self.mendelian_variance, subset)
+        choose("method", method, ("noninbred", "general"))
+        if self.selfing is not None:
+            raise PedigreeError(
+                "Dominance relationships are not computed for rows with generations of selfing: give the intermediate "
+                "plants rows of their own, with hermaphrodites=True."
+            )
+        return dominance_relationship(self, method)
+
+    def sex_linked(
+        self, sex: Mapping | pd.Series | Iterable, heterogametic: object | None = None, dosage: str = "ngdc"
+    ) -> SexLinkedRelationship:
+        """Relationship at loci of the X (or Z) chromosome. See `SexLinkedRelationship`.
+
+        Parameters
+        ----------
+        sex : mapping or Series (label → sex), or array-like of shape (n,) in the order of `labels`
+            Two codes of any kind. May be missing for parents, whose sex their role tells.
+        heterogametic : optional
+            The code of the sex with one X (Z); that of the sires by default, that of the dams for birds.
+        dosage : {"ngdc", "hedo", "hori", "hoha"}
+            Dosage compensation, in nadiv's words: none; or one gene of the heterogametic sex counting for two (by
+            doubling, by random inactivation, or by halving in the other sex: the same S up to its scale).
+        """
+        if self.selfing is not None or self.hermaphrodites:
+            raise PedigreeError("Sex-linked relationships need two sexes: no selfing, no hermaphrodites.")
+        return SexLinkedRelationship(self, read_sex(self, sex, heterogametic), dosage)
+
+    # Groups of unknown parents: see parent_groups.py.
+
+    @cached_property
+    def group_fraction_matrix(self) -> sp.csr_array:
+        """Q: shares of the groups of unknown parents in the animals, shape (n, g), sparse; rows sum to 1."""
+        direct = self._group_incidence
+        return sp.csr_array(group_fractions(self.sire, self.dam, direct.toarray()))
+
+    @property
+    def group_fractions(self) -> pd.DataFrame:
+        """Shares of the groups of unknown parents, a row per animal and a column per group."""
+        Q = self.group_fraction_matrix.toarray()
+        return pd.DataFrame(Q, index=pd.Index(self.labels, name="id"), columns=pd.Index(self.groups, name="group"))
+
+    def group_precision(self) -> LabelledMatrix:
+        """QP-transformed A⁻¹ over groups, then animals: ``matrix`` (sparse, singular) and ``labels``."""
+        direct = self._group_incidence
+        self._check_variance()
+        matrix = qp_precision(self.sire, self.dam, self.mendelian_variance, direct)
+        return LabelledMatrix(matrix, with_groups_first(self)[0])
+
+    def with_random_groups(self, variance: float | np.ndarray | pd.DataFrame = 1.0) -> RandomGroups:
+        """Groups with random effects beside their animals. See `RandomGroups`.
+
+        Parameters
+        ----------
+        variance : float, array of shape (g, g) or labelled DataFrame
+            Γ, the (co)variances of group effects in units of σ²a; a number stands for as many independent groups.
+        """
+        self._require_groups()
+        return RandomGroups(self, group_matrix(variance, self.groups, "variance="))
+
+    def with_metafounders(self, gamma: float | np.ndarray | pd.DataFrame) -> Metafounders:
+        """A^Γ, in which the groups are metafounders with relationships `gamma`. See `Metafounders`.
+
+        Parameters
+        ----------
+        gamma : float, array of shape (g, g) in the order of `groups`, or labelled DataFrame
+        """
+        self._require_groups()
+        if self.ignore_inbreeding:
+            raise PedigreeError("With metafounders inbreeding cannot be ignored: leave ignore_inbreeding=True out.")
+        return Metafounders(self, metafounder_matrix(gamma, self.groups))
+
+    @cached_property
+    def _group_incidence(self) -> sp.csr_array:
+        self._require_groups()
+        return group_incidence(self.sire_group, self.dam_group, len(self.groups))
+
+    def _require_groups(self) -> None:
+        if self.groups is None:
+            raise PedigreeError(
+                "This pedigree has no groups of unknown parents. Write groups in place of unknown sires and dams and "
+                "name them: Pedigree(..., groups=[...])."
+            )
 
     def __repr__(self) -> str:
         last = int(self.generation.max())
@@ -203,14 +360,6 @@ class Pedigree(RelationshipBase):
             f"Pedigree({self.size:,} animals, {len(self.founders):,} founders, {last} generations"
             f"{f', {self.n_added:,} parents added' if self.n_added else ''})"
         )
-
-
-def _renumber(sire: np.ndarray, dam: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Parents under a new numbering in which animal order[k] gets number k."""
-    position = np.empty(len(order) + 1, dtype=np.int32)
-    position[order] = np.arange(len(order), dtype=np.int32)
-    position[-1] = -1  # where the −1 of an unknown parent looks
-    return position[sire[order]], position[dam[order]]
 
 
 def _parents_first(sire: np.ndarray, dam: np.ndarray) -> bool:

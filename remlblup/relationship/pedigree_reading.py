@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,14 @@ class Family:
         Row of the input that holds the animal (the first, if repeated), −1 for added parents.
     repeats : int
         Exact duplicate rows that were merged.
+    sire_group, dam_group : numpy.ndarray of int32, shape (n,), optional
+        Number of the group an unknown parent belongs to, −1 where the parent is known.
+    groups : numpy.ndarray, shape (g,), optional
+        Labels of the groups of unknown parents.
+    selfing : numpy.ndarray, shape (n,), optional
+        Generations of selfing after the cross.
+    ramets, ortets : numpy.ndarray, shape (c,), optional
+        Labels of clones, and the numbers of the animals whose genotype they share.
     """
 
     labels: np.ndarray
@@ -42,6 +50,25 @@ class Family:
     dam: np.ndarray
     row: np.ndarray
     repeats: int
+    sire_group: np.ndarray | None = None
+    dam_group: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    selfing: np.ndarray | None = None
+    ramets: np.ndarray | None = None
+    ortets: np.ndarray | None = None
+
+    def take(self, kept: np.ndarray) -> Family:
+        """The animals `kept` (numbers, in the order wanted), parents that are left out becoming unknown."""
+        place = np.full(len(self.labels) + 1, -1, dtype=np.int32)
+        place[kept] = np.arange(len(kept), dtype=np.int32)
+        short = {}
+        for name in ("labels", "row", "sire_group", "dam_group", "selfing"):
+            values = getattr(self, name)
+            short[name] = None if values is None else values[kept]
+        if self.ramets is not None:
+            held = place[self.ortets] >= 0
+            short["ramets"], short["ortets"] = self.ramets[held], place[self.ortets[held]]
+        return replace(self, sire=place[self.sire[kept]], dam=place[self.dam[kept]], **short)
 
 
 def guess_columns(columns: Iterable) -> dict[str, object]:
@@ -65,10 +92,8 @@ def pick_columns(frame: pd.DataFrame, named: dict[str, object]) -> list[pd.Serie
     """
     columns = list(frame.columns)
     for role, column in named.items():
-        if column is not None and column not in columns:
-            raise PedigreeError(
-                f"The pedigree has no column {column!r} (given as {role}=). Its columns are: {some(columns, 20)}."
-            )
+        if column is not None:
+            named_column(frame, column, role)
     given = {role: column for role, column in named.items() if column is not None}
     chosen = {**guess_columns(column for column in columns if column not in given.values()), **given}
     if len(chosen) < 3 and not given and len(columns) >= 3:
@@ -83,6 +108,15 @@ def pick_columns(frame: pd.DataFrame, named: dict[str, object]) -> list[pd.Serie
     if any(isinstance(column, pd.DataFrame) for column in picked):
         raise PedigreeError(f"Two columns of the pedigree share one name: {some(columns, 20)}. Rename one.")
     return picked
+
+
+def named_column(frame: pd.DataFrame, column: object, role: str) -> pd.Series:
+    """The column of a data frame the user has named, or a `PedigreeError`."""
+    if column not in frame.columns:
+        raise PedigreeError(
+            f"The pedigree has no column {column!r} (given as {role}=). Its columns are: {some(frame.columns, 20)}."
+        )
+    return frame.loc[:, column]
 
 
 def read_family(ids: Iterable, sires: Iterable, dams: Iterable, unknown: Iterable | str) -> Family:
@@ -127,8 +161,8 @@ def read_family(ids: Iterable, sires: Iterable, dams: Iterable, unknown: Iterabl
     return Family(labels, sire, dam, row, lengths[0] - n_own)
 
 
-def check_parents(family: Family, hermaphrodites: bool) -> None:
-    """Raise `PedigreeError` for an animal that is its own parent, or a sire and a dam as well."""
+def check_self(family: Family) -> None:
+    """Raise `PedigreeError` for an animal that is its own parent."""
     own = np.arange(len(family.labels))
     selves = own[(family.sire == own) | (family.dam == own)]
     if selves.size:
@@ -136,6 +170,11 @@ def check_parents(family: Family, hermaphrodites: bool) -> None:
             f"{_animals(selves.size, 'is its own parent', 'are their own parents')}: "
             f"{some(family.labels[selves])}. Correct these rows, or set the parent to unknown."
         )
+
+
+def check_parents(family: Family, hermaphrodites: bool) -> None:
+    """Raise `PedigreeError` for an animal that is its own parent, or a sire and a dam as well."""
+    check_self(family)
     if hermaphrodites:
         return
     both = np.intersect1d(family.sire[family.sire >= 0], family.dam[family.dam >= 0])

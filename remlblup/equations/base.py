@@ -149,6 +149,10 @@ class Equations(ABC):
         """In chunks of fixed effects: their columns of var(β̂) (p, c), R H with H = V⁻¹X(X'V⁻¹X)⁻¹, and −b for `relate`."""
 
     @abstractmethod
+    def fixed_cross_covariances(self, solution: Any, columns: np.ndarray) -> list[Array]:
+        """cov(β̂_j, û − u) of some fixed effects j (c,) with the levels of every term, (t, q, c) each."""
+
+    @abstractmethod
     def prediction_variances(self, solution: Any, rows: Any) -> Array:
         """var(w'(β̂, û) − w'(β, u)) for rows w (k, p + levels of all terms), with X as `FixedDesign.work`."""
 

@@ -232,6 +232,9 @@ class MixedModelEquations(Equations):
     def fixed_responses(self, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array | None]]:
         return prediction_error.fixed_responses(self, solution)
 
+    def fixed_cross_covariances(self, solution: Solution, columns: np.ndarray) -> list[Array]:
+        return prediction_error.fixed_cross_covariances(self, solution, columns)
+
     def prediction_variances(self, solution: Solution, rows: Array) -> Array:
         return prediction_error.prediction_variances(self, solution, rows)
 

@@ -95,6 +95,19 @@ def fixed_responses(equations: MixedModelEquations, solution: Solution) -> Itera
         yield chunk, own, equations.W @ equations.from_factor(columns, solution.factors), -columns
 
 
+def fixed_cross_covariances(equations: MixedModelEquations, solution: Solution, columns: np.ndarray) -> list[Array]:
+    """Λ C^{bβ} of some fixed effects: per term (t, q, c) over the levels of its relationship."""
+    p, T = equations.p, equations.spec.fixed.transform
+    rhs = np.zeros((equations.m, len(columns)))
+    rhs[:p] = np.eye(p)[:, columns] if T is None else T.T[:, columns]
+    effects = equations.from_factor(equations.solve_columns(solution, rhs), solution.factors)
+    out = []
+    for design, block in zip(equations.random, equations.term_blocks(effects), strict=True):
+        block = block.reshape(design.t, design.q, -1)
+        out.append(block if design.root is None else np.einsum("lq,tqc->tlc", design.root, block))
+    return out
+
+
 def variance_derivatives(equations: Equations, solution: Any) -> tuple[Array, Array]:
     """var(β̂_j), shape (p,), and its derivatives by θ, shape (p, n_parameters).
 

@@ -28,7 +28,7 @@ class Spread:
             self.K: Array | None = None
         else:
             used = np.unique(np.concatenate([Z.indices for Z in design.columns])) if design.q else np.zeros(0, int)
-            self.K = np.ascontiguousarray(design.relationship.subset(used))
+            self.K = np.ascontiguousarray(design.relationship.among(used))
             place = np.zeros(design.q, dtype=np.intp)
             place[used] = np.arange(len(used))
             self.codes = None if self.codes is None else place[self.codes]

@@ -267,6 +267,17 @@ class VarianceEquations(Equations):
         H = solution.solved_X @ C
         yield slice(0, self.p), C if T is None else T @ C, self.residual.multiply(phi, H), None
 
+    def fixed_cross_covariances(self, solution: VarianceSolution, columns: np.ndarray) -> list[Array]:
+        """−G Z'V⁻¹X(X'V⁻¹X)⁻¹."""
+        T = self.spec.fixed.transform
+        C = solution.covariance if T is None else solution.covariance @ T.T
+        blocks = self.term_blocks(self.Wt @ (solution.solved_X @ C[:, columns]))
+        thetas = self.spec.parameters.split(solution.theta)
+        return [
+            -(d.structure.covariance(thetas[k]) @ self.relate(k, solution, r, None)).reshape(d.t, d.q, -1)
+            for k, (d, r) in enumerate(zip(self.random, blocks, strict=True))
+        ]
+
     def prediction_variances(self, solution: VarianceSolution, rows: Any) -> Array:
         """w = (x, z): x'Cx − 2 x'CX'V⁻¹f + z'Gz − f'Pf with f = ZGz."""
         out = np.empty(rows.shape[0])

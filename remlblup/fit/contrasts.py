@@ -26,11 +26,13 @@ def contrasts(fit: Solved, term: str, between: Given, effect: str | None = None)
     design = spec.random[position]
     i = effect_index(design.structure.effects, effect, design.name)
     names, K = weights(between, design)
-    u = equations.level_effects(fit._solution)[position][i]
+    u = fit._level_effects[position][i]
     prior = float(np.diag(design.structure.covariance(spec.parameters.split(fit.theta)[position]))[i])
     start = spec.p + sum(d.t * d.q for d in spec.random[:position]) + i * design.q
     width = spec.p + spec.n_random
-    rows = sp.hstack([sp.csr_array((len(K), start)), sp.csr_array(K), sp.csr_array((len(K), width - start - design.q))])
+    fixed = sp.csr_array(fixed_part(spec, position, i, K))
+    before, after = (sp.csr_array((len(K), columns)) for columns in (start - spec.p, width - start - design.q))
+    rows = sp.hstack([fixed, before, sp.csr_array(K), after])
     pev = equations.prediction_variances(fit._solution, sp.csr_array(rows))
     variance = prior * np.einsum("kq,qk->k", K, np.asarray(design.relationship.multiply(np.ascontiguousarray(K.T))))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -39,6 +41,16 @@ def contrasts(fit: Solved, term: str, between: Given, effect: str | None = None)
         {"estimate": K @ u, "std_error": np.sqrt(pev), "pev": pev, "reliability": reliability},
         index=pd.Index(names, name="contrast"),
     )
+
+
+def fixed_part(spec: Any, position: int, i: int, K: Array) -> Array:
+    """Coefficients (k, p) of the fixed effects of the equations: those of groups of unknown parents, if any."""
+    out = np.zeros((len(K), spec.p))
+    for groups in spec.groups:
+        if groups.term == position:
+            kept = groups.columns[i] >= 0
+            out[:, groups.columns[i, kept]] = (K @ groups.fractions)[:, kept]
+    return out if spec.fixed.transform is None else out @ spec.fixed.transform
 
 
 def effect_index(effects: Sequence[str], effect: str | None, term: str) -> int:

@@ -37,6 +37,7 @@ def predict(equations: Equations, solution: Any, beta: Array, new: Any, include:
         frame = checked_frame(spec, to_pandas(new), included)
         index, X = frame.index, fixed_rows(spec, frame)
         columns, extra = random_rows(spec, solution, frame, included, new_levels)
+    X = with_groups(spec, X, columns)
     Z = sp.hstack(columns, format="csr") if columns else sp.csr_array((len(index), 0))
     levels = np.concatenate([np.zeros(0), *(u.ravel() for u in equations.level_effects(solution))])
     out = pd.DataFrame({"prediction": X @ beta + Z @ levels}, index=index)
@@ -134,7 +135,19 @@ def fixed_rows(spec: Specification, frame: pd.DataFrame) -> Any:
     assert spec.fixed.spec is not None
     matrix = model_matrix(spec.fixed.spec, frame)
     X = sp.csc_array(matrix) if sp.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
-    return X[:, spec.fixed.kept]
+    return X[:, spec.fixed.kept[spec.fixed.kept < X.shape[1]]]
+
+
+def with_groups(spec: Specification, X: Any, columns: Sequence[sp.csr_array]) -> Any:
+    """X with its columns of groups of unknown parents as the Z at hand say: they come last, and go with their term."""
+    if not spec.groups:
+        return X
+    parts = [sp.csc_array(X)[:, : spec.p - sum(int((g.columns >= 0).sum()) for g in spec.groups)]]
+    for groups in spec.groups:
+        first = sum(d.t for d in spec.random[: groups.term])
+        rows = groups.rows(columns[first : first + spec.random[groups.term].t])
+        parts.append(sp.csc_array(rows)[:, groups.columns.ravel() >= 0])
+    return sp.csr_array(sp.hstack(parts))
 
 
 def random_rows(spec: Specification, solution: Any, frame: pd.DataFrame, included: set[int],

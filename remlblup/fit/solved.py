@@ -10,6 +10,7 @@ import pandas as pd
 
 from remlblup.equations.base import Equations
 from remlblup.fit import tables
+from remlblup.fit.group_effects import total_covariances, total_effects
 from remlblup.fit.predict import predict
 from remlblup.linalg.threads import single_threaded
 from remlblup.model.specification import Specification
@@ -107,7 +108,11 @@ class Solved:
     @cached_property
     @single_threaded
     def _level_covariances(self) -> list[Array]:
-        return self._equations.level_covariances(self._solution)
+        return total_covariances(self._equations, self._solution)
+
+    @cached_property
+    def _level_effects(self) -> list[Array]:
+        return total_effects(self._equations, self._solution, self.beta)
 
     @cached_property
     def fixed_effects(self) -> pd.DataFrame:
@@ -122,15 +127,16 @@ class Solved:
     def random_effects(self) -> pd.DataFrame:
         """term, effect, level, estimate, std_error, pev, reliability, for every level with or without records.
 
-        std_error is √PEV, PEV = var(û − u); reliability = 1 − PEV/(σ²_ii K_ll).
+        std_error is √PEV, PEV = var(û − u); reliability = 1 − PEV/(σ²_ii K_ll). Where a pedigree has groups of
+        unknown parents, u is the animal's own part and that of its groups, Qg + a; the groups are fixed effects.
         """
-        return tables.random_effects(self._equations, self._solution, self._level_covariances)
+        return tables.random_effects(self._equations, self._solution, self._level_effects, self._level_covariances)
 
     def blup(self, term: str) -> pd.DataFrame:
         """û of one term as a table levels × effects."""
         k = tables.term_index(self.specification, term)
         design = self.specification.random[k]
-        values = self._equations.level_effects(self._solution)[k]
+        values = self._level_effects[k]
         return pd.DataFrame(values.T.copy(), index=pd.Index(design.relationship.labels, name="level"),
                             columns=list(design.structure.effects))  # fmt: skip
 

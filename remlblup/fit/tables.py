@@ -41,11 +41,11 @@ def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, d
     return table
 
 
-def random_effects(equations: Equations, solution: Any, covariances: Sequence[Array]) -> pd.DataFrame:
+def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
+                   covariances: Sequence[Array]) -> pd.DataFrame:  # fmt: skip
     """One row per term, effect and level."""
     frames = []
     parts = equations.spec.parameters.split(solution.theta)
-    blocks = equations.level_effects(solution)
     for design, theta, u, cov in zip(equations.spec.random, parts, blocks, covariances, strict=False):
         prior = np.diag(design.structure.covariance(theta))
         k = np.asarray(design.relationship.diagonal)

@@ -52,6 +52,11 @@ class FixedDesign:
     def p(self) -> int:
         return len(self.names)
 
+    @property
+    def n_columns(self) -> int:
+        """Number of columns, those set aside included."""
+        return len(self.names) + len(self.aliased)
+
 
 @dataclass(frozen=True)
 class RandomDesign:
@@ -119,8 +124,8 @@ def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
     )  # fmt: skip
 
 
-def fixed_from_formula(fixed: str, frame: pd.DataFrame) -> FixedDesign:
-    """X of the fixed formula, through formulaic."""
+def fixed_from_formula(fixed: str, frame: pd.DataFrame, extra: tuple[list[str], list[Any]] = ([], [])) -> FixedDesign:
+    """X of the fixed formula, through formulaic, and behind it `extra` named columns."""
     matrix = materialize(fixed, frame, "the fixed part", sparse=len(frame) > DENSE_RECORDS)
     spec = matrix.model_spec
     X = sp.csc_array(matrix) if sp.issparse(matrix) else np.ascontiguousarray(matrix, dtype=np.float64)
@@ -130,7 +135,14 @@ def fixed_from_formula(fixed: str, frame: pd.DataFrame) -> FixedDesign:
         raise DataError(
             f"the fixed part has infinite or undefined values in {some(bad)}: correct the rows or the transform."
         )
-    return fixed_design(X, list(spec.column_names), spec)
+    return fixed_design(extended(X, extra[1]), [*spec.column_names, *extra[0]], spec)
+
+
+def extended(X: Any, extra: list[Any]) -> Any:
+    """X with further sparse columns."""
+    if not extra:
+        return X
+    return sp.csc_array(sp.hstack([X, *extra])) if sp.issparse(X) else np.hstack([X, *(Z.toarray() for Z in extra)])
 
 
 def _column(X: Any, k: int) -> np.ndarray:

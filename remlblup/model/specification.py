@@ -12,11 +12,12 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, ModelError, RelationshipError, some
-from remlblup.model.design import FixedDesign, RandomDesign, fixed_design, fixed_from_formula
+from remlblup.model.design import FixedDesign, RandomDesign, extended, fixed_design, fixed_from_formula
 from remlblup.model.formula import parse_formula
 from remlblup.model.frame import Records, numeric_column, numeric_values, to_pandas
 from remlblup.model.given import Given, matrix_names
 from remlblup.model.parameters import RESIDUAL, Parameters, aliases_of
+from remlblup.model.parent_groups import GroupEffects, group_columns, group_effects
 from remlblup.model.random_terms import random_design, spellings, units_design
 from remlblup.model.records import check_names, stacked, usable_records
 from remlblup.model.residual import parse_residual, residual_structure
@@ -47,6 +48,7 @@ class Specification:
     formula : the parsed formula (None for a model made from matrices)
     residual_text : ``residual=`` as the user wrote it
     matrices : the entries of ``relationships=`` used as ``matrix=NAME``
+    groups : fixed effects of groups of unknown parents
     """
 
     response: str
@@ -59,6 +61,7 @@ class Specification:
     formula: MixedFormula | None = None
     residual_text: str = "units"
     matrices: Mapping[str, object] = field(default_factory=dict, repr=False)
+    groups: tuple[GroupEffects, ...] = ()
 
     @property
     def responses(self) -> tuple[str, ...]:
@@ -111,9 +114,11 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
     R = residual_structure(residual_term, rows, record, None if weights is None else w, given)
     if rows is not records.frame:
         records = replace(records, frame=rows, source=records.frame)
-    fixed = fixed_from_formula(parsed.fixed, rows)
+    names, columns = group_columns(random)
+    fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
+    groups = group_effects(random, fixed.kept, fixed.n_columns - len(names))
     spec = Specification(parsed.response.strip("`"), y, fixed, tuple(random), R, w, records, parsed,
-                         residual_term.text, given.matrices)  # fmt: skip
+                         residual_term.text, given.matrices, groups)  # fmt: skip
     check_estimable(spec)
     return spec
 
@@ -158,7 +163,10 @@ def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, nam
     w = np.ones(n) if weights is None else numeric_values(weights, "weights")
     if w.shape != (n,) or np.any(w <= 0):
         raise DataError(f"weights must be {n} positive numbers.")
-    spec = Specification("y", values, fixed_design(Xm, labels), random, Units(w), w)
+    names_of_groups, columns = group_columns(random)
+    fixed = fixed_design(extended(Xm, columns), [*labels, *names_of_groups])
+    groups = group_effects(random, fixed.kept, len(labels))
+    spec = Specification("y", values, fixed, random, Units(w), w, groups=groups)
     check_estimable(spec)
     return spec
 

@@ -78,7 +78,7 @@ class RelationshipBase(ABC):
     def dense(self) -> np.ndarray:
         """K as an array of shape (q, q)."""
 
-    def subset(self, positions: np.ndarray) -> np.ndarray:
+    def among(self, positions: np.ndarray) -> np.ndarray:
         """K among the levels at some positions, as an array of shape (m, m)."""
         whole = self.dense()
         return (

@@ -133,6 +133,10 @@ class DescentRelationship(RelationshipBase):
         numerator.check_dense(self.size if wanted is None else wanted.size)
         return numerator.matrix(*self._part(wanted))
 
+    def among(self, positions: np.ndarray) -> np.ndarray:
+        """K among the animals at some positions, as an array of shape (m, m)."""
+        return self.dense(self.labels[positions])
+
     def sparse(self, animals: Iterable | None = None) -> sp.csr_array:
         """K, or its part for some animals, as a sparse matrix: worth it where most animals are unrelated.
 

@@ -22,6 +22,13 @@ _PUBLIC = {
     "henderson": "remlblup.equations.henderson",
     "Pedigree": "remlblup.relationship",
     "Relationship": "remlblup.relationship",
+    "Genotypes": "remlblup.relationship.genotypes",
+    "genomic_matrix": "remlblup.relationship.genomic",
+    "genomic_relationship": "remlblup.relationship.genomic",
+    "blend": "remlblup.relationship.genomic_tuning",
+    "tune": "remlblup.relationship.genomic_tuning",
+    "snp_effects": "remlblup.fit.marker_effects",
+    "cross_validate": "remlblup.cross_validation",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
     "RemlBlupError": "remlblup.errors",
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
     from remlblup import datasets as datasets
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.henderson import henderson as henderson
+    from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.errors import DataError as DataError
     from remlblup.errors import DependencyError as DependencyError
     from remlblup.errors import FormulaError as FormulaError
@@ -55,6 +63,7 @@ if TYPE_CHECKING:
     from remlblup.errors import RelationshipError as RelationshipError
     from remlblup.errors import RemlBlupError as RemlBlupError
     from remlblup.errors import VarianceError as VarianceError
+    from remlblup.fit.marker_effects import snp_effects as snp_effects
     from remlblup.fit.results import Fit as Fit
     from remlblup.fit.solved import Solved as Solved
     from remlblup.fit.store import load as load
@@ -62,6 +71,11 @@ if TYPE_CHECKING:
     from remlblup.mixed_model import MixedModel as MixedModel
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship
+    from remlblup.relationship.genomic import genomic_matrix as genomic_matrix
+    from remlblup.relationship.genomic import genomic_relationship as genomic_relationship
+    from remlblup.relationship.genomic_tuning import blend as blend
+    from remlblup.relationship.genomic_tuning import tune as tune
+    from remlblup.relationship.genotypes import Genotypes as Genotypes
     from remlblup.structure.base import Structure as Structure
     from remlblup.structure.table import register_structure as register_structure
 

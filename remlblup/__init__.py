@@ -49,9 +49,9 @@ _PUBLIC = {
 
 if TYPE_CHECKING:
     from remlblup import datasets as datasets
+    from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.henderson import henderson as henderson
-    from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.errors import DataError as DataError
     from remlblup.errors import DependencyError as DependencyError
     from remlblup.errors import FormulaError as FormulaError

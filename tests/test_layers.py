@@ -25,6 +25,7 @@ LAYERS = {
     "report": 6,
     "crosscheck": 6,
     "mixed_model": 6,
+    "cross_validation": 6,
     "cli": 6,
     "validation": 6,
 }

@@ -109,7 +109,7 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
         raise OptionError("cross-validation needs at least two folds.")
     y = spec.y if k is None else spec.y - np.asarray(spec.fixed.matrix @ fit.beta).ravel()
     converged = None
-    if refit:
+    if refit and isinstance(fit, Fit):
         predicted, converged = _refitted(fit, members, k)
     else:
         out = hold_out(fit._equations, fit._solution, members, k)

@@ -40,7 +40,7 @@ class HeldOut:
     term: Array | None
 
 
-def hold_out(equations: MixedModelEquations, solution: Solution, folds: Sequence[Array], k: int | None) -> HeldOut:
+def hold_out(equations: MixedModelEquations, solution: Solution, folds: Sequence[np.ndarray], k: int | None) -> HeldOut:
     """Predict the records of each fold (positions) from all others; with k also term k's part of it."""
     spec = equations.spec
     Py = solution.weighted_residual[: spec.n]
@@ -60,9 +60,9 @@ def hold_out(equations: MixedModelEquations, solution: Solution, folds: Sequence
     return out
 
 
-def _together(folds: Sequence[Array]) -> Iterator[list[Array]]:
+def _together(folds: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """Small folds share one solve."""
-    batch: list[Array] = []
+    batch: list[np.ndarray] = []
     for fold in folds:
         if batch and sum(map(len, batch)) + len(fold) > CHUNK:
             yield batch
@@ -71,7 +71,7 @@ def _together(folds: Sequence[Array]) -> Iterator[list[Array]]:
     yield batch
 
 
-def _responses(equations: MixedModelEquations, solution: Solution, held: Array,
+def _responses(equations: MixedModelEquations, solution: Solution, held: np.ndarray,
                rows: sp.csr_array | None) -> tuple[Array, Array, float]:  # fmt: skip
     """P_hh; the term's effects at the records h for a unit in each of them; the largest element of R⁻¹_hh."""
     spec = equations.spec

@@ -103,8 +103,10 @@ def resolve_frequencies(genotypes: Genotypes, frequencies: object) -> np.ndarray
     """
     observed = genotypes.allele_frequencies.to_numpy()
     _require_genotypes(genotypes, observed)
-    if frequencies is None or isinstance(frequencies, str):
-        choose("frequencies", frequencies, (None, "observed", "half"))
+    if frequencies is None:
+        return observed
+    if isinstance(frequencies, str):
+        choose("frequencies", frequencies, ("observed", "half"))
         return np.full(len(observed), 0.5) if frequencies == "half" else observed
     if isinstance(frequencies, Mapping):
         frequencies = pd.Series(dict(frequencies))
@@ -153,11 +155,11 @@ def _with_missing(genotypes: Genotypes, codes: np.ndarray, exact: bool) -> np.nd
 
 def coded(block: np.ndarray, table: np.ndarray, dtype: type = np.float64) -> np.ndarray:
     """Z (n, k), column-major, of a block of genotypes (n, k) by its table (k, 4)."""
-    out = np.empty(block.shape, dtype=dtype, order="F")
+    out: np.ndarray = np.empty(block.shape, dtype=dtype, order="F")
     if block.dtype == np.int8:
         from remlblup.relationship.genotype_kernels import decode
 
-        tables = np.ascontiguousarray(table, dtype=dtype)
+        tables: np.ndarray = np.ascontiguousarray(table, dtype=dtype)
         side_by_side(decode, [(block[:, p], tables[p], out[:, p]) for p in _parts(block.shape[1])])
     else:
         side_by_side(_interpolate, [(block[:, p], table[p], out[:, p]) for p in _parts(block.shape[1])])

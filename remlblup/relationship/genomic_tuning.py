@@ -76,9 +76,7 @@ def tune(K: object, other: object, method: int = 2) -> pd.DataFrame | MatrixRela
     RelationshipError
         If `other` does not hold the individuals of K, or diagonal and off-diagonal of K have the same mean.
     """
-    if isinstance(method, bool):
-        method = -1
-    choose("method", method, TUNINGS)
+    _check_method(method)
     matrix, labels = unpack(K)
     A22 = np.eye(1) if method in (0, 1) else _of_individuals(other, labels)
     a, b = tuning(matrix, A22, method)
@@ -101,7 +99,7 @@ def tuned(G: np.ndarray, A22: np.ndarray, method: int = 2) -> np.ndarray:
 
 def tuning(G: np.ndarray, A22: np.ndarray, method: int = 2) -> tuple[float, float]:
     """a and b of a + b G; see `tune`."""
-    choose("method", method, TUNINGS)
+    _check_method(method)
     if method == 0:
         return 0.0, 1.0
     if method in (1, 2):
@@ -115,6 +113,11 @@ def tuning(G: np.ndarray, A22: np.ndarray, method: int = 2) -> tuple[float, floa
         return wanted_off - b * off, b
     a = float(np.mean(A22) - np.mean(G))
     return a, 1.0 if method == 3 else 1.0 - 0.5 * a
+
+
+def _check_method(method: object) -> None:
+    if isinstance(method, bool) or method not in TUNINGS:
+        raise OptionError(f"method={method!r} is not known. Choose one of 0, 1, 2, 3, 4: see the documentation of tune.")
 
 
 def _means(K: np.ndarray) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ def check_labels(labels: np.ndarray, size: int, what: str) -> None:
     if size == 0:
         raise DataError(f"these genotypes have no {what}s.")
     keys = canonical(labels)
-    missing = np.flatnonzero(np.equal(keys, None).astype(bool))
+    missing = np.flatnonzero(pd.isna(keys))
     if missing.size:
         raise DataError(f"{missing.size} {what}s have no name (position {some(missing)}, counting from 0).")
     repeated = pd.Index(keys, dtype=object).duplicated()
@@ -70,11 +70,12 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
                   missing: object) -> tuple[np.ndarray, Iterable, Iterable]:  # fmt: skip
     """Values as int8 or float32, ids and markers, of a numpy array or a data frame."""
     if hasattr(M, "get_column") and hasattr(M, "columns"):  # polars
-        names = list(M.columns)
-        first = M.get_column(names[0])
+        polars: Any = M
+        names = list(polars.columns)
+        first = polars.get_column(names[0])
         if ids is None and (not first.dtype.is_numeric() or str(names[0]).lower() == "id"):
             ids, names = first.to_list(), names[1:]
-        M, markers = M.select(names).to_numpy(), names if markers is None else markers
+        M, markers = polars.select(names).to_numpy(), names if markers is None else markers
     elif isinstance(M, pd.DataFrame):
         if ids is None and not isinstance(M.index, pd.RangeIndex):
             ids = M.index

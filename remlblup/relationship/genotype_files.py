@@ -138,7 +138,8 @@ def read_text(path: str | Path, missing: object, markers: Iterable | None) -> Re
 
 def _blupf90_rows(file: Path) -> tuple[list[str], np.ndarray]:
     """Ids, and digits (n, m) as int8."""
-    ids, rows = [], []
+    ids: list[str] = []
+    rows: list[np.ndarray] = []
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             words = line.split()

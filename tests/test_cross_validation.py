@@ -66,6 +66,13 @@ def test_equals_solving_without_the_fold(data, folds, weights):
     np.testing.assert_allclose(of_term["observed"], data[0]["y"] - fixed, rtol=1e-12, atol=1e-12)
 
 
+def test_the_sparse_engine_predicts_alike(data):
+    frame, K = data
+    pair = [rb.MixedModel(FORMULA, frame, {"G": K}, engine=e).solve(VARIANCES) for e in ("dense", "sparse")]
+    a, b = (rb.cross_validate(s, 6, term="herd").predictions for s in pair)
+    np.testing.assert_allclose(a["predicted"], b["predicted"], rtol=1e-9, atol=1e-12)
+
+
 def test_statistics(data):
     found = rb.cross_validate(model(data).solve(VARIANCES), 3, term="vm(id, G)", h2=0.36)
     table = found.predictions

@@ -62,10 +62,10 @@ def tune(K: object, other: object, method: int = 2) -> pd.DataFrame | MatrixRela
 
         - 0: K as it is.
         - 1: d = 1 and o = 0.
-        - 2 (default): d and o those of A22 (Chen et al. 2011, J Anim Sci 89:2673). The same a and b as matching
+        - 2 (default): d and o those of A22 (Chen et al. 2011, J Anim Sci 89:2673), or, what gives the same a and b,
           d and ¯ (Christensen et al. 2012, Animal 6:1565).
-        - 3: ¯ that of A22, by a alone.
-        - 4: a = ¯A22 − ¯K, b = 1 − a/2 (Vitezica et al. 2011, Genet Res 93:357).
+        - 3: ¯ that of A22, by a alone (Vitezica et al. 2011, Genet Res 93:357).
+        - 4: a = ¯A22 − ¯K = 2 F_ST, b = 1 − a/2 (Powell et al. 2010, Nat Rev Genet 11:800; Vitezica et al. 2011).
 
     Returns
     -------
@@ -117,7 +117,9 @@ def tuning(G: np.ndarray, A22: np.ndarray, method: int = 2) -> tuple[float, floa
 
 def _check_method(method: object) -> None:
     if isinstance(method, bool) or method not in TUNINGS:
-        raise OptionError(f"method={method!r} is not known. Choose one of 0, 1, 2, 3, 4: see the documentation of tune.")
+        raise OptionError(
+            f"method={method!r} is not known. Choose one of 0, 1, 2, 3, 4: see the documentation of tune."
+        )
 
 
 def _means(K: np.ndarray) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, some
+from remlblup.errors import DataError, OptionError, some
 from remlblup.relationship.labels import canonical
 
 _COLUMNS = 1024
@@ -101,7 +101,10 @@ def to_counts(values: np.ndarray, ids: list, markers: list, missing: object) -> 
     """int8 with −1 missing if every value is 0, 1, 2 or missing; float32 with NaN missing if some lie between."""
     check_labels(np.asarray(ids, dtype=object), values.shape[0], "individual")
     check_labels(np.asarray(markers, dtype=object), values.shape[1], "marker")
-    codes = np.atleast_1d(np.asarray([] if missing is None else missing, dtype=float))
+    try:
+        codes = np.atleast_1d(np.asarray([] if missing is None else missing, dtype=float))
+    except (TypeError, ValueError):
+        raise OptionError(f"missing={missing!r} must be a number, or several: codes of a missing genotype.") from None
     dosage = False
     out = np.empty(values.shape, dtype=np.int8, order="F")
     for start in range(0, values.shape[1], _COLUMNS):

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import norm
 
 import remlblup as rb
+from remlblup.fit.marker_effects import inverse_times_blup
 
 TERM = "vm(id, G)"
 VARIANCES = {TERM: 1.3, "residual": 0.7}
@@ -130,6 +131,19 @@ def test_an_effect_of_several(case):
         np.testing.assert_allclose(Z @ found["effect"], fit.blup(name)[effect], rtol=1e-7, atol=1e-9)
     with pytest.raises(rb.OptionError, match="several effects"):
         rb.snp_effects(fit, name, case.genotypes, frequencies=case.p)
+
+
+def test_inverse_times_blup_from_the_equations_and_by_eigenvalues(case, monkeypatch):
+    G = rb.genomic_matrix(case.genotypes, frequencies=case.p)
+    fit = case.solve(G)
+    expected = np.linalg.solve(G, fit.blup(TERM)["Intercept"])
+    np.testing.assert_allclose(inverse_times_blup(fit, 0)[0], expected, rtol=1e-8, atol=1e-10)
+    # As where the equations hold fewer effects than K has levels.
+    monkeypatch.setattr(type(fit._equations), "effect_scores", lambda self, solution: np.zeros(self.p + 5))
+    whole = type(fit._equations).term_blocks
+    monkeypatch.setattr(type(fit._equations), "term_blocks",
+                        lambda self, v: [np.zeros((1, 5))] if len(v) == self.p + 5 else whole(self, v))  # fmt: skip
+    np.testing.assert_allclose(inverse_times_blup(fit, 0)[0], expected, rtol=1e-7, atol=1e-9)
 
 
 def test_options(case):

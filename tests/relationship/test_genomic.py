@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -214,6 +216,20 @@ def test_nothing_known_of_a_marker_or_an_individual():
         rb.genomic_matrix(g)
     with pytest.raises(rb.DataError, match="1 individuals have no genotypes at all: 'c'"):
         rb.genomic_matrix(g.select(markers=[1, 2]))
+
+
+def test_genotypes_are_never_whole_as_floats():
+    M = simulated(100, 20_000).astype(np.int8)
+    g = rb.Genotypes.from_matrix(M, ids=range(100))
+    rb.genomic_matrix(g, block=200)  # loads what is loaded once
+    tracemalloc.start()
+    try:
+        rb.genomic_matrix(g.select(ids=g.ids), block=200)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # All of Z in float64 is 16 MB, a block 160 kB; tables of four codes a marker 640 kB each.
+    assert peak < 6e6
 
 
 def test_memory_is_asked_for_first(monkeypatch):

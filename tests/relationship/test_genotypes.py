@@ -116,6 +116,8 @@ def test_filters_switched_off(small):
     assert small.filter(maf=None, call_rate_markers=None, call_rate_individuals=None).shape == (4, 3)
     with pytest.raises(rb.DataError, match=r"leave no markers: maf \(1\) of 1\. Use wider limits"):
         small.select(markers=["m3"]).filter(maf=0.2)
+    with pytest.raises(rb.OptionError, match="missing='NA' must be a number"):
+        rb.Genotypes.from_matrix(M, IDS, missing="NA")
     with pytest.raises(rb.OptionError, match=r"maf=0\.7 must be a number from 0 to 0\.5"):
         small.filter(maf=0.7)
 

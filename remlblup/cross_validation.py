@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ class CrossValidation:
 @single_threaded
 def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] = 10, *, term: str | None = None,
                    groups: Any = None, seed: int = 1, refit: bool = False,
-                   h2: float | None = None) -> CrossValidation:  # fmt: skip
+                   h2: float | None = None, progress: bool | None = None) -> CrossValidation:  # fmt: skip
     """Predict the records of each fold from all others.
 
     At the variances of the full fit the predictions are exact closed forms, ŷ_h = y_h − P_hh⁻¹(Py)_h, in which the
@@ -79,6 +80,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
         Estimate the variances anew for every fold.
     h2 : float, optional
         For the accuracy; by default the term's share of the variance of a record.
+    progress : bool, optional
+        Print a line for every fold that is fitted anew; by default on a terminal only.
 
     Returns
     -------
@@ -110,7 +113,7 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     y = spec.y if k is None else spec.y - np.asarray(spec.fixed.matrix @ fit.beta).ravel()
     converged = None
     if refit and isinstance(fit, Fit):
-        predicted, converged = _refitted(fit, members, k)
+        predicted, converged = _refitted(fit, members, k, progress)
     else:
         out = hold_out(fit._equations, fit._solution, members, k)
         predicted = out.prediction if out.term is None else out.term
@@ -167,10 +170,13 @@ def _per_record(spec: Specification, values: Any, what: str) -> np.ndarray:
     return column.infer_objects().to_numpy()
 
 
-def _refitted(fit: Fit, members: list[np.ndarray], k: int | None) -> tuple[np.ndarray, list[bool]]:
+def _refitted(
+    fit: Fit, members: list[np.ndarray], k: int | None, progress: bool | None
+) -> tuple[np.ndarray, list[bool]]:
     """Predictions at variances estimated without each fold, and whether those fits converged."""
     spec, equations = fit.specification, fit._equations
     predicted, converged = np.full(spec.n, np.nan), []
+    shown = bool(getattr(sys.stdout, "isatty", lambda: False)()) if progress is None else progress
     for number, held in enumerate(members, start=1):
         train = np.delete(np.arange(spec.n), held)
         other = training_model(fit, train).fit(
@@ -184,6 +190,8 @@ def _refitted(fit: Fit, members: list[np.ndarray], k: int | None) -> tuple[np.nd
         out = hold_out(equations, equations.solve(other.theta), [held], k)
         predicted[held] = (out.prediction if out.term is None else out.term)[held]
         converged.append(other.converged)
+        if shown:
+            print(f"fold {number} of {len(members)}: {len(held):,} records held out; {other.convergence}", flush=True)
     return predicted, converged
 
 

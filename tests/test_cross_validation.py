@@ -143,11 +143,12 @@ def test_a_record_that_alone_tells_of_a_fixed_effect(data):
                                rtol=1e-8, atol=1e-10)  # fmt: skip
 
 
-def test_refit_estimates_without_the_fold(data):
+def test_refit_estimates_without_the_fold(data, capsys):
     frame, K = data
     formula = "y ~ x + sex + (1 | vm(id, G))"
     fitted = rb.MixedModel(formula, frame, {"G": K}, weights="w").fit()
-    found = rb.cross_validate(fitted, 3, refit=True)
+    found = rb.cross_validate(fitted, 3, refit=True, progress=True)
+    assert "fold 3 of 3: 13 records held out; converged" in capsys.readouterr().out
     for f, own in found.predictions.groupby("fold"):
         other = rb.MixedModel(formula, frame.drop(own.index), {"G": K}, weights="w").fit()
         expected = other.predict(frame.loc[own.index], new_levels="population", se=False)["prediction"]

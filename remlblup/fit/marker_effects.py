@@ -11,7 +11,7 @@ from remlblup.fit.projection import CHUNK, respond
 from remlblup.fit.solved import Solved
 from remlblup.fit.tables import term_index
 from remlblup.linalg.threads import side_by_side, single_threaded
-from remlblup.relationship.genomic import block_size
+from remlblup.relationship.genomic import Progress, block_size, reporter
 from remlblup.relationship.genomic_codings import coded, coding
 from remlblup.relationship.genotypes import Genotypes
 from remlblup.relationship.labels import match
@@ -25,7 +25,7 @@ _COLUMNS = 256
 @single_threaded
 def snp_effects(fit: Solved, term: str, genotypes: Genotypes, method: str = "vanraden1", frequencies: object = None, *,
                 share: float | None = None, p_values: bool = False, effect: str | None = None,
-                block: int | None = None) -> pd.DataFrame:  # fmt: skip
+                block: int | None = None, progress: bool | Progress | None = None) -> pd.DataFrame:  # fmt: skip
     """Marker effects α̂ = share/k · Z' K⁻¹û, with û from a model whose relationship K is made of the markers.
 
     With K = ZZ'/k they are the BLUPs of the SNP-BLUP model u = Zα, α ~ N(0, I σ²/k) (Strandén & Garrick 2009,
@@ -48,6 +48,8 @@ def snp_effects(fit: Solved, term: str, genotypes: Genotypes, method: str = "van
         Which effect, of a term that has several.
     block : int, optional
         Markers at a time.
+    progress : bool or callable, optional
+        As of `genomic_matrix`.
 
     Returns
     -------
@@ -81,6 +83,7 @@ def snp_effects(fit: Solved, term: str, genotypes: Genotypes, method: str = "van
     spread = _spread(fit, k, i) if p_values else None
     # A column of Z per copy of the allele: 1 but for scaled codes.
     slope = code.table[:, 1] - code.table[:, 0] if method in ("vanraden2", "yang") else np.ones(len(code.table))
+    report = reporter(progress)
     alpha, variance, value = np.empty(len(slope)), np.empty(len(slope)), np.zeros(design.q)
     for place, values in own.blocks(block_size(own, block)):
         Z = coded(values, code.table[place])
@@ -89,6 +92,8 @@ def snp_effects(fit: Solved, term: str, genotypes: Genotypes, method: str = "van
         value += Z @ scaled
         if spread is not None:
             variance[place] = (factor * slope[place]) ** 2 * _quadratic_forms(Z, spread)
+        if report is not None:
+            report(place.stop, len(slope))
     recovered = _recovered(fit.blup(term).iloc[:, i].to_numpy(), value, share is None, design.name)
     table = pd.DataFrame(
         {"marker": genotypes.markers, "frequency": genotypes.allele_frequencies.to_numpy(), "effect": alpha}

@@ -88,7 +88,7 @@ def genomic_matrix(genotypes: Genotypes, method: str = "vanraden1", frequencies:
     choose("dtype", dtype, ("float64", "float32"))
     code = coding(genotypes, method, frequencies)
     size = block_size(genotypes, block)
-    report = _reporter(progress)
+    report = reporter(progress)
     kind = np.float64 if dtype == "float64" else np.float32
     if method == "additive_by_additive_exact":
         K = _pairs(genotypes, code, size, kind, report)
@@ -159,7 +159,7 @@ def block_size(genotypes: Genotypes, block: int | None) -> int:
     return int(block)
 
 
-def _reporter(progress: bool | Progress | None) -> Progress | None:
+def reporter(progress: bool | Progress | None) -> Progress | None:
     """Call the user's function, print on one line that is written over, or nothing."""
     if callable(progress):
         return progress

@@ -25,6 +25,13 @@ _PUBLIC = {
     "Pedigree": "remlblup.relationship",
     "Relationship": "remlblup.relationship",
     "plot_pedigree": "remlblup.plot.pedigree",
+    "Genotypes": "remlblup.relationship.genotypes",
+    "genomic_matrix": "remlblup.relationship.genomic",
+    "genomic_relationship": "remlblup.relationship.genomic",
+    "blend": "remlblup.relationship.genomic_tuning",
+    "tune": "remlblup.relationship.genomic_tuning",
+    "snp_effects": "remlblup.fit.marker_effects",
+    "cross_validate": "remlblup.cross_validation",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
     "RemlBlupError": "remlblup.errors",
@@ -45,6 +52,7 @@ _PUBLIC = {
 
 if TYPE_CHECKING:
     from remlblup import datasets as datasets
+    from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.henderson import henderson as henderson
     from remlblup.errors import DataError as DataError
@@ -58,6 +66,7 @@ if TYPE_CHECKING:
     from remlblup.errors import RelationshipError as RelationshipError
     from remlblup.errors import RemlBlupError as RemlBlupError
     from remlblup.errors import VarianceError as VarianceError
+    from remlblup.fit.marker_effects import snp_effects as snp_effects
     from remlblup.fit.results import Fit as Fit
     from remlblup.fit.solved import Solved as Solved
     from remlblup.fit.store import load as load
@@ -68,6 +77,11 @@ if TYPE_CHECKING:
     from remlblup.plot.pedigree import plot_pedigree as plot_pedigree
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship
+    from remlblup.relationship.genomic import genomic_matrix as genomic_matrix
+    from remlblup.relationship.genomic import genomic_relationship as genomic_relationship
+    from remlblup.relationship.genomic_tuning import blend as blend
+    from remlblup.relationship.genomic_tuning import tune as tune
+    from remlblup.relationship.genotypes import Genotypes as Genotypes
     from remlblup.structure.base import Structure as Structure
     from remlblup.structure.table import register_structure as register_structure
 

@@ -26,6 +26,7 @@ LAYERS = {
     "crosscheck": 6,
     "mixed_model": 6,
     "many": 6,
+    "cross_validation": 6,
     "cli": 6,
     "validation": 6,
 }

@@ -43,6 +43,8 @@ class Equations(ABC):
     #: Whether PX-EM has the regressions it needs; EM takes its place where not.
     expands: bool = True
     stats: FactorStats
+    #: The engine as asked for.
+    engine: str
 
     def __init__(self, spec: Specification, random: tuple[RandomDesign, ...]):
         self.spec, self.random = spec, random
@@ -147,6 +149,10 @@ class Equations(ABC):
     @abstractmethod
     def fixed_responses(self, solution: Any) -> Iterator[tuple[slice, Array, Array, Array | None]]:
         """In chunks of fixed effects: their columns of var(β̂) (p, c), R H with H = V⁻¹X(X'V⁻¹X)⁻¹, and −b for `relate`."""
+
+    @abstractmethod
+    def respond(self, solution: Any, V: Array) -> tuple[Array, Array]:
+        """Effects (β_work, û) over the columns of W for the columns of V (n, c) as records, (·, c), and P V (n, c)."""
 
     @abstractmethod
     def fixed_cross_covariances(self, solution: Any, columns: np.ndarray) -> list[Array]:

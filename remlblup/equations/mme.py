@@ -232,6 +232,9 @@ class MixedModelEquations(Equations):
     def fixed_responses(self, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array | None]]:
         return prediction_error.fixed_responses(self, solution)
 
+    def respond(self, solution: Solution, V: Array) -> tuple[Array, Array]:
+        return prediction_error.respond(self, solution, V)
+
     def fixed_cross_covariances(self, solution: Solution, columns: np.ndarray) -> list[Array]:
         return prediction_error.fixed_cross_covariances(self, solution, columns)
 

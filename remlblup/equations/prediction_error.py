@@ -95,6 +95,21 @@ def fixed_responses(equations: MixedModelEquations, solution: Solution) -> Itera
         yield chunk, own, equations.W @ equations.from_factor(columns, solution.factors), -columns
 
 
+def respond(equations: MixedModelEquations, solution: Solution, V: Array) -> tuple[Array, Array]:
+    """BLUE and BLUP of the columns of V as records, and P V = R⁻¹(V − W C⁻¹W'R⁻¹V).
+
+    (Searle, Casella & McCulloch 1992, section 7.6.)
+    """
+    spec = equations.spec
+    phi = solution.theta[spec.parameters.slices[-1]]
+    full = np.zeros((spec.residual.size, V.shape[1]))
+    full[: len(V)] = V
+    rhs = equations.to_factor(equations.Wt @ spec.residual.precision(phi, full), solution.factors)
+    effects = equations.from_factor(equations.solve_columns(solution, rhs), solution.factors)
+    projected = spec.residual.precision(phi, full - equations.W @ effects)
+    return effects, projected[: len(V)]
+
+
 def fixed_cross_covariances(equations: MixedModelEquations, solution: Solution, columns: np.ndarray) -> list[Array]:
     """Λ C^{bβ} of some fixed effects: per term (t, q, c) over the levels of its relationship."""
     p, T = equations.p, equations.spec.fixed.transform

@@ -127,6 +127,8 @@ class SpectralEquations(VarianceEquations):
     basis : the decomposition, where another response has made it already
     """
 
+    engine = "spectral"
+
     def __init__(self, spec: Specification, reason: str = "asked for", basis: Basis | None = None):
         Equations.__init__(self, spec, spec.random)
         n = spec.n

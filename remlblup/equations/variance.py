@@ -79,6 +79,7 @@ class VarianceEquations(Equations):
     """
 
     expands = False
+    engine = "dense"
 
     def __init__(self, spec: Specification, reason: str = "asked for"):
         n = spec.n
@@ -157,11 +158,20 @@ class VarianceEquations(Equations):
 
     def effects(self, solution: VarianceSolution) -> Array:
         """β̂, then û = (Σ ⊗ K) Z'Py."""
-        parts = [solution.beta]
-        thetas = self.spec.parameters.split(solution.theta)
-        for k, (design, r) in enumerate(zip(self.random, self.term_blocks(self.effect_scores(solution)), strict=True)):
-            parts.append((design.structure.covariance(thetas[k]) @ self.relate(k, solution, r, None)).ravel())
+        return np.concatenate([solution.beta, self._spread(solution, self.effect_scores(solution))])
+
+    def _spread(self, solution: VarianceSolution, scores: Array) -> Array:
+        """(Σ ⊗ K) of every term times the random part of W'v, v (n,) or (n, c)."""
+        thetas, parts = self.spec.parameters.split(solution.theta), [np.zeros((0, *scores.shape[1:]))]
+        for k, (design, r) in enumerate(zip(self.random, self.term_blocks(scores), strict=True)):
+            out = design.structure.covariance(thetas[k]) @ self.relate(k, solution, r, None)
+            parts.append(out.reshape(design.t * design.q, *scores.shape[1:]))
         return np.concatenate(parts)
+
+    def respond(self, solution: VarianceSolution, V: Array) -> tuple[Array, Array]:
+        beta = solution.covariance @ (solution.solved_X.T @ V)
+        projected = self.project(solution, V)
+        return np.vstack([beta, self._spread(solution, self.Wt @ projected)]), projected
 
     def log_determinant(self, solution: VarianceSolution, ml: bool) -> float:
         return (
@@ -271,12 +281,9 @@ class VarianceEquations(Equations):
         """−G Z'V⁻¹X(X'V⁻¹X)⁻¹."""
         T = self.spec.fixed.transform
         C = solution.covariance if T is None else solution.covariance @ T.T
-        blocks = self.term_blocks(self.Wt @ (solution.solved_X @ C[:, columns]))
-        thetas = self.spec.parameters.split(solution.theta)
-        return [
-            -(d.structure.covariance(thetas[k]) @ self.relate(k, solution, r, None)).reshape(d.t, d.q, -1)
-            for k, (d, r) in enumerate(zip(self.random, blocks, strict=True))
-        ]
+        effects = np.zeros((self.W.shape[1], len(columns)))
+        effects[self.p :] = -self._spread(solution, self.Wt @ (solution.solved_X @ C[:, columns]))
+        return [u.reshape(d.t, d.q, -1) for d, u in zip(self.random, self.term_blocks(effects), strict=True)]
 
     def prediction_variances(self, solution: VarianceSolution, rows: Any) -> Array:
         """w = (x, z): x'Cx − 2 x'CX'V⁻¹f + z'Gz − f'Pf with f = ZGz."""

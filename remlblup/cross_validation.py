@@ -1,0 +1,248 @@
+"""Cross-validation: how well a model predicts records, or a term's effects, that it has not seen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import DataError, ModelError, OptionError, choose, some
+from remlblup.fit.held_out import hold_out
+from remlblup.fit.results import Fit
+from remlblup.fit.solved import Solved
+from remlblup.fit.tables import term_index
+from remlblup.linalg.threads import single_threaded
+from remlblup.mixed_model import MixedModel
+from remlblup.model.specification import Specification
+from remlblup.structure.units import Units
+
+STATISTICS = ("predictive_ability", "accuracy", "bias", "mse")
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What `cross_validate` returns.
+
+    Attributes
+    ----------
+    summary : DataFrame
+        predictive_ability, accuracy, bias and mse: over all predictions together (``pooled``), and mean and standard
+        deviation over the folds.
+    folds : DataFrame
+        The same by fold, with its number of records (n) and of those predicted.
+    predictions : DataFrame, indexed as the data
+        fold, observed, predicted.
+    h2 : heritability the accuracy was computed with
+    term : the term predicted, or None for the records themselves
+    """
+
+    summary: pd.DataFrame
+    folds: pd.DataFrame
+    predictions: pd.DataFrame
+    h2: float
+    term: str | None
+
+    def __repr__(self) -> str:
+        what = "records" if self.term is None else f"'{self.term}'"
+        n = int(self.predictions["predicted"].notna().sum())
+        return f"Cross-validation of {what}: {len(self.folds):,} folds, {n:,} records predicted\n{self.summary}"
+
+
+@single_threaded
+def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] = 10, *, term: str | None = None,
+                   groups: Any = None, seed: int = 1, refit: bool = False,
+                   h2: float | None = None, progress: bool | None = None) -> CrossValidation:  # fmt: skip
+    """Predict the records of each fold from all others.
+
+    At the variances of the full fit the predictions are exact closed forms, ŷ_h = y_h − P_hh⁻¹(Py)_h, in which the
+    fixed effects are estimated without the fold; leaving one record out is ŷ_i = y_i − (Py)_i / P_ii. Nothing is
+    refitted, so ``folds="loo"`` costs one solve per record. The variances themselves have then seen every record: this
+    matters little unless there are few; ``refit=True`` estimates them for every fold without its records.
+
+    Parameters
+    ----------
+    model : MixedModel, Fit or Solved
+        A model is fitted first.
+    folds : int, "loo" or array-like, shape (n,)
+        Number of random folds of equal size, every record (or group) by itself, or the fold of each record used.
+    term : str, optional
+        Compare û of this random term, for the records held out, with y* = y − Xβ̂ (β̂ of all records), as is done
+        with breeding values; by default compare ŷ = Xβ̂ + Zû (and what the residual structure adds) with y.
+    groups : column name or array-like, optional
+        Records of one group stay together: the animal, where it has several records; the family.
+    seed : int
+        Of the random folds.
+    refit : bool
+        Estimate the variances anew for every fold.
+    h2 : float, optional
+        For the accuracy; by default the term's share of the variance of a record.
+    progress : bool, optional
+        Print a line for every fold that is fitted anew; by default on a terminal only.
+
+    Returns
+    -------
+    CrossValidation
+        predictive_ability = cor(observed, predicted), accuracy = predictive_ability / √h² (a term only; Legarra et
+        al. 2008, Genetics 180:611), bias = slope of observed on predicted, mse. A record that alone tells of a fixed
+        effect cannot be predicted: NaN, and left out. Correlations over all records left out one by one carry the
+        negative bias of a mean estimated without each.
+
+    Raises
+    ------
+    OptionError, DataError
+        If folds or groups do not fit the data.
+    ModelError
+        If a fold's records hold all of what a variance is estimated from (``refit=True``).
+    """
+    fit = model.fit(progress=False) if isinstance(model, MixedModel) else model
+    if not isinstance(fit, Solved):
+        raise OptionError(f"cross_validate takes a MixedModel or a fit, not {type(model).__name__}.")
+    if refit and not isinstance(fit, Fit):
+        raise OptionError("variances given by the user are not estimated: refit=True needs a model or a fit.")
+    spec = fit.specification
+    k = None if term is None else term_index(spec, term)
+    labels = _fold_labels(spec, folds, groups, seed)
+    names, codes = np.unique(labels, return_inverse=True)
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    if len(members) < 2:
+        raise OptionError("cross-validation needs at least two folds.")
+    y = spec.y if k is None else spec.y - np.asarray(spec.fixed.matrix @ fit.beta).ravel()
+    converged = None
+    if refit and isinstance(fit, Fit):
+        predicted, converged = _refitted(fit, members, k, progress)
+    else:
+        out = hold_out(fit._equations, fit._solution, members, k)
+        predicted = out.prediction if out.term is None else out.term
+    share = _share(h2, fit, k)
+    table = pd.DataFrame({"fold": labels, "observed": y, "predicted": predicted}, index=spec.index)
+    rows = [_statistics(y[m], predicted[m], share) for m in members]
+    by_fold = pd.DataFrame(rows, index=pd.Index(names, name="fold"))
+    if converged is not None:
+        by_fold["converged"] = converged
+    pooled = _statistics(y, predicted, share)
+    summary = pd.DataFrame({"pooled": [pooled[s] for s in STATISTICS], "mean": [by_fold[s].mean() for s in STATISTICS],
+                            "sd": [by_fold[s].std() for s in STATISTICS]}, index=list(STATISTICS))  # fmt: skip
+    return CrossValidation(summary, by_fold, table, share, None if k is None else spec.random[k].name)
+
+
+def _fold_labels(spec: Specification, folds: Any, groups: Any, seed: int) -> np.ndarray:
+    """The fold of each record."""
+    n = spec.n
+    units = np.arange(n) if groups is None else pd.factorize(_per_record(spec, groups, "groups"))[0]
+    size = int(units.max()) + 1
+    if isinstance(folds, str):
+        choose("folds", folds, ("loo",))
+        return units
+    if isinstance(folds, (int, np.integer)) and not isinstance(folds, bool):
+        if not 2 <= folds <= size:
+            raise OptionError(
+                f"folds={folds} must be from 2 to the number of {'records' if groups is None else 'groups'}, {size:,}."
+            )
+        shuffled = np.random.Generator(np.random.PCG64(seed)).permutation(size)
+        of_unit = np.empty(size, dtype=np.int64)
+        of_unit[shuffled] = np.arange(size) % folds
+        return of_unit[units] + 1
+    if groups is not None:
+        raise OptionError("folds= already says which record is in which fold: leave out groups=.")
+    return _per_record(spec, folds, "folds")
+
+
+def _per_record(spec: Specification, values: Any, what: str) -> np.ndarray:
+    """One value for each record used, none missing: of a column, a Series by index, or an array."""
+    if isinstance(values, str):
+        frame = None if spec.records is None else spec.records.frame
+        if frame is None or values not in frame.columns:
+            raise DataError(f"{what}={values!r} is not a column of the data.")
+        values = frame[values]
+    elif isinstance(values, pd.Series) and not values.index.equals(spec.index):
+        if not values.index.is_unique or not spec.index.isin(values.index).all():
+            raise DataError(f"the index of {what}= does not hold every record used, each once.")
+        values = values.loc[spec.index]
+    column = pd.Series(np.asarray(values, dtype=object))
+    if len(column) != spec.n:
+        raise DataError(f"{what}= has {len(column):,} values for {spec.n:,} records used.")
+    if column.isna().any():
+        raise DataError(f"{what}= is missing for the records {some(spec.index[column.isna().to_numpy()])}.")
+    return column.infer_objects().to_numpy()
+
+
+def _refitted(
+    fit: Fit, members: list[np.ndarray], k: int | None, progress: bool | None
+) -> tuple[np.ndarray, list[bool]]:
+    """Predictions at variances estimated without each fold, and whether those fits converged."""
+    spec, equations = fit.specification, fit._equations
+    predicted, converged = np.full(spec.n, np.nan), []
+    shown = bool(getattr(sys.stdout, "isatty", lambda: False)()) if progress is None else progress
+    for number, held in enumerate(members, start=1):
+        train = np.delete(np.arange(spec.n), held)
+        other = training_model(fit, train).fit(
+            fit.method, fit.options.algorithm, constrain=fit.options.constrain, progress=False
+        )
+        if other.specification.parameters.pairs != spec.parameters.pairs:
+            raise ModelError(
+                f"without fold {number} the model has other variances: a group of records lies wholly in this fold. Use"
+                " other folds, or refit=False."
+            )
+        out = hold_out(equations, equations.solve(other.theta), [held], k)
+        predicted[held] = (out.prediction if out.term is None else out.term)[held]
+        converged.append(other.converged)
+        if shown:
+            print(f"fold {number} of {len(members)}: {len(held):,} records held out; {other.convergence}", flush=True)
+    return predicted, converged
+
+
+def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
+    """The model of a fit for some of its records (positions)."""
+    spec, engine = fit.specification, fit._equations.engine
+    if spec.responses:
+        raise ModelError("refit=True is for models of one response.")
+    if spec.formula is None or spec.records is None:
+        K = [None if d.is_identity else d.relationship for d in spec.random]
+        return MixedModel.from_matrices(
+            spec.y[train], spec.fixed.matrix[train], [d.columns[0][train] for d in spec.random], K,
+            [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names, engine=engine,
+        )  # fmt: skip
+    known = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
+    return MixedModel(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},
+                      spec.residual_text, spec.records.weights, engine=engine)  # fmt: skip
+
+
+def _share(h2: float | None, fit: Solved, k: int | None) -> float:
+    """Share of the variance of a record that is the term's: mean diagonals of Z K Z'σ², over all terms and R."""
+    if h2 is not None:
+        if isinstance(h2, bool) or not isinstance(h2, (int, float)) or not 0.0 < h2 <= 1.0:
+            raise OptionError(f"h2={h2!r} must be a number above 0 and at most 1.")
+        return float(h2)
+    spec = fit.specification
+    simple = all(d.t == 1 and int(np.diff(d.columns[0].indptr).max()) <= 1 for d in spec.random)
+    if k is None or not simple or not isinstance(spec.residual, Units):
+        return float("nan")
+    parts = spec.parameters.split(fit.theta)
+    variances = [
+        float(d.structure.covariance(part)[0, 0]) * float((d.columns[0].power(2) @ np.asarray(d.relationship.diagonal)).mean())
+        for d, part in zip(spec.random, parts, strict=False)
+    ]  # fmt: skip
+    total = sum(variances) + float(parts[-1][0] * np.mean(1.0 / spec.weights))
+    return variances[k] / total if total > 0.0 else float("nan")
+
+
+def _statistics(observed: np.ndarray, predicted: np.ndarray, h2: float) -> dict[str, float]:
+    """Statistics of the records predicted."""
+    here = np.isfinite(predicted)
+    y, f = observed[here], predicted[here]
+    a, b = y - np.mean(y) if len(y) else y, f - np.mean(f) if len(f) else f
+    flat = 1e-24 * float(f @ f)
+    known = len(y) > 1 and float(b @ b) > flat and float(a @ a) > 0.0
+    ability = float(a @ b) / float(np.sqrt((a @ a) * (b @ b))) if known else float("nan")
+    return {
+        "n": len(observed),
+        "predicted": len(y),
+        "predictive_ability": ability,
+        "accuracy": ability / float(np.sqrt(h2)) if h2 > 0.0 else float("nan"),
+        "bias": float(a @ b) / float(b @ b) if known else float("nan"),
+        "mse": float(np.mean((y - f) ** 2)) if len(y) else float("nan"),
+    }

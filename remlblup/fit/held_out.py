@@ -1,0 +1,111 @@
+"""Predictions of records from all others at given variances: closed forms, nothing is refitted.
+
+With the records h held out, V as given and β estimated anew from the others,
+
+    y_h − ŷ_h = P_hh⁻¹ (Py)_h,
+
+which for a single record is the known (Py)_i / P_ii (Cook & Weisberg 1982, section 2.2, in the metric of V). Records
+equal to their own prediction leave the solution of the equations as it is: with y_h replaced by ŷ_h the full equations
+give β̂ and û of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from remlblup.equations.base import CHUNK, Equations
+from remlblup.structure.base import Array
+
+# P_hh = R⁻¹_hh less what the model explains: an eigenvalue below this share of R⁻¹_hh is rounding, that is, zero.
+_ZERO = 1e-10
+
+
+@dataclass
+class HeldOut:
+    """Predictions of every record from the folds it is not in.
+
+    Attributes
+    ----------
+    prediction : (n,) ŷ; NaN where the other records do not determine the fixed effects
+    term : (n,) Z_k û_k of the term asked for, or None
+    """
+
+    prediction: Array
+    term: Array | None
+
+
+def hold_out(equations: Equations, solution: Any, folds: Sequence[np.ndarray], k: int | None) -> HeldOut:
+    """Predict the records of each fold (positions) from all others; with k also term k's part of it."""
+    spec = equations.spec
+    Py = solution.weighted_residual[: spec.n]
+    out = HeldOut(np.full(spec.n, np.nan), None if k is None else np.full(spec.n, np.nan))
+    rows = None if k is None else _incidence(equations, k, len(solution.effects))
+    for batch in _together(folds):
+        held = np.concatenate(batch)
+        P, of_term, scale = _responses(equations, solution, held, rows)
+        start = 0
+        for fold in batch:
+            own = slice(start, start + len(fold))
+            start = own.stop
+            deletion, unknown = _deletion(P[own, own], Py[fold], scale)
+            out.prediction[fold] = np.where(unknown, np.nan, spec.y[fold] - deletion)
+            if rows is not None and out.term is not None:
+                out.term[fold] = rows[fold] @ solution.effects - of_term[own, own] @ deletion
+    return out
+
+
+def _together(folds: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Small folds share one solve."""
+    batch: list[np.ndarray] = []
+    for fold in folds:
+        if batch and sum(map(len, batch)) + len(fold) > CHUNK:
+            yield batch
+            batch = []
+        batch.append(fold)
+    yield batch
+
+
+def _responses(equations: Equations, solution: Any, held: np.ndarray,
+               rows: sp.csr_array | None) -> tuple[Array, Array, float]:  # fmt: skip
+    """P_hh; the term's effects at the records h for a unit in each of them; the largest element of R⁻¹_hh."""
+    spec = equations.spec
+    phi = solution.theta[spec.parameters.slices[-1]]
+    P, of_term, scale = np.empty((len(held), len(held))), np.zeros((len(held), len(held))), 0.0
+    for start in range(0, len(held), CHUNK):
+        part = held[start : start + CHUNK]
+        unit = np.zeros((spec.residual.size, len(part)))
+        unit[part, np.arange(len(part))] = 1.0
+        scale = max(scale, float(np.max(np.abs(spec.residual.precision(phi, unit)))))
+        effects, projected = equations.respond(solution, unit[: spec.n])
+        P[:, start : start + CHUNK] = projected[held]
+        if rows is not None:
+            of_term[:, start : start + CHUNK] = rows[held] @ effects
+    return P, of_term, scale
+
+
+def _incidence(equations: Equations, k: int, width: int) -> sp.csr_array:
+    """W, of `width` columns, with all but those of term k left out."""
+    spec = equations.spec
+    parts = [sp.csr_array((spec.n, spec.p))]
+    for other, design in enumerate(equations.random):
+        parts += [z if other == k else sp.csr_array(z.shape) for z in design.columns]
+    parts.append(sp.csr_array((spec.n, width - sum(part.shape[1] for part in parts))))
+    return sp.csr_array(sp.hstack(parts))
+
+
+def _deletion(P: Array, Py: Array, scale: float) -> tuple[Array, Array]:
+    """P_hh⁻¹(Py)_h, and which of these records the others do not determine.
+
+    A vector of the null space of P_hh is a combination of records that only columns of X of their own tell of: the
+    other records say nothing of it, and no û depends on it.
+    """
+    values, vectors = scipy.linalg.eigh(0.5 * (P + P.T))
+    zero = values <= _ZERO * scale
+    kept = vectors[:, ~zero]
+    return kept @ ((kept.T @ Py) / values[~zero]), np.any(np.abs(vectors[:, zero]) > 1e-6, axis=1)

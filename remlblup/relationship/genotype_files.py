@@ -1,0 +1,163 @@
+"""Readers of genotype files: PLINK .bed (bed-reader), VCF (cyvcf2), BLUPF90's text, CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import DataError, DependencyError, choose, some
+from remlblup.linalg.threads import n_threads
+from remlblup.relationship.genotype_arrays import ArraySource, unpack_matrix
+
+Read = tuple[Any, Iterable, Iterable, str]
+
+
+class BedSource:
+    """A .bed file, read through bed-reader."""
+
+    dosage = False
+
+    def __init__(self, bed: Any, name: str) -> None:
+        self._bed = bed
+        self.shape: tuple[int, int] = bed.shape
+        self.where = f"read from {name}"
+
+    def read(self, rows: np.ndarray | None, columns: slice | np.ndarray) -> np.ndarray:
+        index = (slice(None) if rows is None else rows, columns)
+        return self._bed.read(index=index, dtype="int8", order="F", num_threads=n_threads())
+
+
+def read_bed(path: str | Path, ids: str, counted: str) -> Read:
+    """See `Genotypes.from_bed`."""
+    choose("ids", ids, ("IID", "FID_IID"))
+    choose("counted", counted, ("A1", "A2"))
+    try:
+        from bed_reader import open_bed
+    except ImportError:
+        raise DependencyError('PLINK files are read with bed-reader: pip install "remlblup[genomic]".') from None
+    file = Path(path)
+    if file.suffix != ".bed":
+        file = file.with_name(file.name + ".bed")
+    for suffix in (".bed", ".bim", ".fam"):
+        if not file.with_suffix(suffix).exists():
+            raise DataError(
+                f"no file {file.with_suffix(suffix)}: a PLINK set is a .bed, a .bim and a .fam of one name."
+            )
+    try:
+        bed = open_bed(file, count_A1=counted == "A1", num_threads=n_threads())
+        names = bed.iid if ids == "IID" else [f"{f}_{i}" for f, i in zip(bed.fid, bed.iid, strict=True)]
+        markers = marker_names(bed.sid, bed.chromosome, bed.bp_position)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{file} is not a PLINK 1 binary file that can be read: {error}.") from None
+    column = {"A1": "fifth", "A2": "sixth"}[counted]
+    return (
+        BedSource(bed, file.name),
+        np.asarray(names, dtype=object),
+        markers,
+        f"{counted}, {column} column of the .bim",
+    )
+
+
+def marker_names(names: Iterable, chromosomes: Iterable, positions: Iterable) -> np.ndarray:
+    """The names, ``chromosome:position`` for those without one."""
+    rows = zip(names, chromosomes, positions, strict=True)
+    return np.array([f"{c}:{b}" if n in (".", "0", "", None) else str(n) for n, c, b in rows], dtype=object)
+
+
+def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None) -> Read:
+    """See `Genotypes.from_vcf`."""
+    choose("field", field, ("GT", "DS"))
+    choose("multiallelic", multiallelic, ("error", "skip"))
+    try:
+        from cyvcf2 import VCF
+    except ImportError:
+        raise DependencyError('VCF files are read with cyvcf2: pip install "remlblup[vcf]".') from None
+    if not Path(path).exists():
+        raise DataError(f"no file {path}.")
+    try:
+        # gts012: 0, 1, 2 copies of ALT, 3 for unknown; strict_gt: ./1 is unknown.
+        reader = VCF(str(path), gts012=True, strict_gt=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a VCF file that can be read: {error}.") from None
+    columns, names, chromosomes, positions, several = [], [], [], [], []
+    for variant in reader(region) if region else reader:
+        place = f"{variant.CHROM}:{variant.POS}"
+        if len(variant.ALT) > 1:
+            several.append(place)
+            continue
+        columns.append(_vcf_column(variant, field, place))
+        names.append(variant.ID)
+        chromosomes.append(variant.CHROM)
+        positions.append(variant.POS)
+    if several and multiallelic == "error":
+        raise DataError(
+            f"{len(several)} variants have more than two alleles: {some(several)}. Split them, or say multiallelic='skip'."
+        )
+    if not columns:
+        raise DataError(f"{path} holds no variant with two alleles" + (f" in {region}." if region else "."))
+    values = np.array(columns).T  # each variant contiguous: column-major
+    return ArraySource(values), list(reader.samples), marker_names(names, chromosomes, positions), "first ALT allele"
+
+
+def _vcf_column(variant: Any, field: str, place: str) -> np.ndarray:
+    if field == "GT":
+        types = variant.gt_types
+        return np.where(types == 3, -1, types).astype(np.int8)
+    dosage = variant.format("DS")
+    if dosage is None:
+        raise DataError(f"variant {place} has no field DS. Use field='GT' for the hard genotypes.")
+    column = np.asarray(dosage, dtype=np.float32).reshape(len(dosage), -1)[:, 0]
+    if np.any((column < 0.0) | (column > 2.0)):
+        raise DataError(f"variant {place} has dosages outside of 0 to 2.")
+    return column
+
+
+def read_text(path: str | Path, missing: object, markers: Iterable | None) -> Read:
+    """See `Genotypes.from_text`."""
+    file = Path(path)
+    try:
+        with file.open(encoding="utf-8") as lines:
+            first = lines.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text: {error}.") from None
+    if "," in first or "\t" in first or ";" in first:
+        mark = max(",\t;", key=first.count)
+        # Names of individuals stay text: 007 is not 7.
+        frame = pd.read_csv(file, sep=mark, dtype={0: str})
+        frame = frame.set_index(frame.columns[0])
+        values, ids, markers = unpack_matrix(frame, None if len(frame) else [], markers, missing)
+    else:
+        ids, rows = _blupf90_rows(file)
+        values, ids, markers = unpack_matrix(rows, ids, markers, missing)
+    return ArraySource(values), ids, markers, "as in the file"
+
+
+def _blupf90_rows(file: Path) -> tuple[list[str], np.ndarray]:
+    """Ids, and digits (n, m) as int8."""
+    ids: list[str] = []
+    rows: list[np.ndarray] = []
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            words = line.split()
+            if not words:
+                continue
+            text = b"".join(words[1:])
+            if not text.isdigit():
+                raise DataError(
+                    f"{file}, line {number}: expected an id and genotypes 0, 1, 2 (5 for missing), found"
+                    f" {line.strip()[:60].decode(errors='replace')!r}."
+                )
+            if rows and len(text) != len(rows[0]):
+                raise DataError(
+                    f"{file}, line {number} (individual {words[0].decode(errors='replace')}) has {len(text):,} genotypes;"
+                    f" the lines before have {len(rows[0]):,}."
+                )
+            ids.append(words[0].decode(errors="replace"))
+            rows.append(np.frombuffer(text, dtype=np.uint8))
+    if not rows:
+        raise DataError(f"{file} is empty.")
+    return ids, (np.array(rows) - ord("0")).astype(np.int8)

@@ -1,0 +1,138 @@
+"""Files of genotypes: PLINK, VCF, text."""
+
+from __future__ import annotations
+
+import builtins
+
+import numpy as np
+import pytest
+
+import remlblup as rb
+
+rng = np.random.default_rng(5)
+VALUES = rng.integers(0, 3, (7, 11)).astype(np.int8)
+VALUES[rng.random(VALUES.shape) < 0.2] = -127
+TABLE = np.where(VALUES < 0, np.nan, VALUES)
+
+
+@pytest.fixture
+def bed(tmp_path):
+    reader = pytest.importorskip("bed_reader", reason="bed-reader is not installed")
+    path = tmp_path / "set.bed"
+    reader.to_bed(
+        path,
+        VALUES,
+        properties={
+            "fid": [f"F{k % 2}" for k in range(7)],
+            "iid": [f"i{k}" for k in range(7)],
+            "sid": [*(f"s{k}" for k in range(10)), "."],
+            "chromosome": ["1"] * 11,
+            "bp_position": list(range(100, 111)),
+        },
+    )
+    return path
+
+
+def test_bed_round_trip(bed):
+    g = rb.Genotypes.from_bed(bed)
+    assert list(g.ids) == [f"i{k}" for k in range(7)]
+    assert list(g.markers)[-2:] == ["s9", "1:110"]
+    assert "A1" in g.counted
+    np.testing.assert_array_equal(g.to_frame(), TABLE)
+    part = g.select(ids=["i5", "i2"], markers=["s7", "s3", "1:110"])
+    np.testing.assert_array_equal(part.to_frame(), TABLE[[5, 2]][:, [7, 3, 10]])
+    np.testing.assert_array_equal(np.hstack([b for _, b in g.blocks(4)]) < 0, np.isnan(TABLE))
+
+
+def test_bed_other_allele_and_ids(bed):
+    g = rb.Genotypes.from_bed(bed.with_suffix(""), ids="FID_IID", counted="A2")
+    assert list(g.ids)[:2] == ["F0_i0", "F1_i1"]
+    np.testing.assert_array_equal(g.to_frame(), 2 - TABLE)
+
+
+def test_bed_gives_the_matrix_of_the_same_genotypes(bed):
+    held = rb.Genotypes.from_matrix(TABLE, [f"i{k}" for k in range(7)])
+    a, b = rb.genomic_matrix(rb.Genotypes.from_bed(bed)), rb.genomic_matrix(held)
+    np.testing.assert_array_equal(a, b)
+
+
+def test_bed_errors(bed, tmp_path, monkeypatch):
+    with pytest.raises(rb.DataError, match=r"no file .*none\.bed"):
+        rb.Genotypes.from_bed(tmp_path / "none")
+    bed.with_suffix(".fam").write_text(bed.with_suffix(".fam").read_text().replace("i3", "i2"))
+    with pytest.raises(rb.DataError, match="individuals occur more than once: 'i2'"):
+        rb.Genotypes.from_bed(bed)
+    assert len(rb.Genotypes.from_bed(bed, ids="FID_IID")) == 7
+    bed.write_bytes(b"not a bed file")
+    with pytest.raises(rb.DataError, match="not a PLINK 1 binary file"):
+        rb.Genotypes.from_bed(bed, ids="FID_IID")
+
+
+@pytest.mark.parametrize(
+    ("module", "read", "command"), [("bed_reader", "from_bed", "genomic"), ("cyvcf2", "from_vcf", "vcf")]
+)
+def test_a_reader_that_is_not_installed(module, read, command, monkeypatch, tmp_path):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.split(".")[0] == module:
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(rb.DependencyError, match=rf'pip install "remlblup\[{command}\]"'):
+        getattr(rb.Genotypes, read)(tmp_path / "x")
+
+
+VCF = """##fileformat=VCFv4.2
+##contig=<ID=1>
+##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">
+##FORMAT=<ID=DS,Number=1,Type=Float,Description="Dosage">
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tani\tben\teva
+1\t10\trs1\tA\tC\t.\tPASS\t.\tGT:DS\t0/0:0.1\t0/1:1\t1|1:1.9
+1\t20\t.\tG\tT\t.\tPASS\t.\tGT:DS\t./.:0.5\t1|0:1.25\t./1:2
+"""
+THIRD = "1\t30\trs3\tG\tT,A\t.\tPASS\t.\tGT:DS\t0/0:0\t1|2:1\t0/1:1\n"
+
+
+def test_vcf(tmp_path):
+    pytest.importorskip("cyvcf2", reason="cyvcf2 is not installed")
+    path = tmp_path / "x.vcf"
+    path.write_text(VCF)
+    g = rb.Genotypes.from_vcf(path)
+    assert list(g.ids) == ["ani", "ben", "eva"] and list(g.markers) == ["rs1", "1:20"]
+    np.testing.assert_array_equal(g.to_frame(), [[0, np.nan], [1, 1], [2, np.nan]])
+    dosages = rb.Genotypes.from_vcf(path, field="DS")
+    np.testing.assert_allclose(dosages.to_frame(), [[0.1, 0.5], [1, 1.25], [1.9, 2]], rtol=1e-7)
+    path.write_text(VCF + THIRD)
+    with pytest.raises(rb.DataError, match="1 variants have more than two alleles: '1:30'"):
+        rb.Genotypes.from_vcf(path)
+    assert list(rb.Genotypes.from_vcf(path, multiallelic="skip").markers) == ["rs1", "1:20"]
+    path.write_text("nothing")
+    with pytest.raises(rb.DataError, match="not a VCF file"):
+        rb.Genotypes.from_vcf(path)
+
+
+def test_blupf90_text(tmp_path):
+    path = tmp_path / "snp.txt"
+    path.write_text("  80 0125\n8014 1110\n\n516 2 0 5 1\n")
+    g = rb.Genotypes.from_text(path)
+    assert list(g.ids) == ["80", "8014", "516"]
+    np.testing.assert_array_equal(g.to_frame(), [[0, 1, 2, np.nan], [1, 1, 1, 0], [2, 0, np.nan, 1]])
+    path.write_text("1 012\n2 01\n")
+    with pytest.raises(rb.DataError, match=r"line 2 \(individual 2\) has 2 genotypes; the lines before have 3"):
+        rb.Genotypes.from_text(path)
+    path.write_text("1 012\n2 0x1\n")
+    with pytest.raises(rb.DataError, match="line 2: expected an id"):
+        rb.Genotypes.from_text(path)
+    path.write_text("1 013\n")
+    with pytest.raises(rb.DataError, match="individual 1, marker 3"):
+        rb.Genotypes.from_text(path)
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "snp.csv"
+    path.write_text("id,m1,m2\n007,0,5\nb,,2\n")
+    g = rb.Genotypes.from_text(path)
+    assert list(g.ids) == ["007", "b"] and list(g.markers) == ["m1", "m2"]
+    np.testing.assert_array_equal(g.to_frame(), [[0, np.nan], [np.nan, 2]])

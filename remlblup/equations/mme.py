@@ -10,6 +10,7 @@ y enters as its ordinary least-squares residual: P y is the same, and a large me
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,8 @@ from remlblup.structure.base import Array
 
 # W is held dense below this many elements: fewer microseconds per product in small models.
 DENSE_ELEMENTS = 20_000
+
+ONE = np.ones(1)
 
 
 @dataclass
@@ -62,6 +65,17 @@ class Solution:
     scores: Array | None = field(default=None, repr=False)
 
 
+def signs_of(factors: list[tuple[Array, Array]]) -> Array:
+    """The diagonal of D, a sign for each factor of each term."""
+    return np.concatenate([s for _, s in factors]) if factors else np.ones(0)
+
+
+def term_slices(p: int, widths: list[int]) -> list[slice]:
+    """Where the blocks of the terms lie behind the p columns of X."""
+    ends = np.cumsum([p, *widths]).tolist()
+    return [slice(start, end) for start, end in itertools.pairwise(ends)]
+
+
 class MixedModelEquations:
     """C(θ) laid out once; `solve` refactorises it at new parameters.
 
@@ -88,6 +102,15 @@ class MixedModelEquations:
         )
         self.at: Solution | None = None
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
+        self.of_effects = term_slices(spec.p, [d.t * d.q for d in spec.random])
+        self.of_factors = term_slices(spec.p, [d.structure.n_factors * d.q for d in spec.random])
+        # Where each slot lies in 1, Λ_1 row by row, Λ_2 …; the levels behind each sign.
+        shapes = [(d.t, d.structure.n_factors) for d in spec.random]
+        starts = np.cumsum([1, *(t * s for t, s in shapes)])
+        self.slot_places = np.array(
+            [starts[s.term] + s.i * shapes[s.term][1] + s.a if s.term >= 0 else 0 for s in self.layout.slots]
+        )
+        self.levels = np.array([d.q for d in spec.random for _ in range(d.structure.n_factors)], np.int64)
         self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in spec.random))
         # Free of its mean, y keeps its digits; P y is the same.
         self.beta_ols = self._ordinary_least_squares(spec.y)
@@ -146,14 +169,14 @@ class MixedModelEquations:
         factors = self.factors(theta) if factors is None else factors
         phi = theta[self.spec.parameters.slices[-1]]
         rho = self.residual.coefficients(phi)
-        slots = np.array([factors[s.term][0][s.i, s.a] if s.term >= 0 else 1.0 for s in self.layout.slots])
-        signs = np.concatenate([np.ones(0), *(s for _, s in factors)])
+        slots = np.concatenate([ONE, *(factor.ravel() for factor, _ in factors)])[self.slot_places]
+        signs = signs_of(factors)
         self.at = None
         started = time.perf_counter()
         M = self.cross_products.values(rho)
         self.factor.factorize(self.layout.assemble(M, slots, signs))
         self._spent("factor", started)
-        negative = sum(int((s < 0).sum()) * d.q for d, (_, s) in zip(self.random, factors, strict=True))
+        negative = int(self.levels[signs < 0.0].sum())
         logdet_random = None
         if ml or negative:
             logdet_random, of_random = self._factorize_random(M, slots, signs)
@@ -175,8 +198,9 @@ class MixedModelEquations:
 
     def assembled(self, solution: Solution) -> Array:
         """Values of C at a solution, on the pattern of the layout."""
-        signs = np.concatenate([np.ones(0), *(s for _, s in solution.factors)])
-        return self.layout.assemble(self.cross_products.values(solution.rho), solution.slots, signs)
+        return self.layout.assemble(
+            self.cross_products.values(solution.rho), solution.slots, signs_of(solution.factors)
+        )
 
     def _factorize_random(self, M: Array, slots: Array, signs: Array) -> tuple[float, int]:
         """log-determinant of the random block of C and its number of negative pivots."""
@@ -188,40 +212,30 @@ class MixedModelEquations:
 
     def to_factor(self, v: Array, factors: list[tuple[Array, Array]]) -> Array:
         """T'v with T = blockdiag(I, Λ_k ⊗ I): from the columns of W to those of C; v is (m,) or (m, k)."""
-        return self._blockwise(v, [factor.T for factor, _ in factors])
+        return self._blockwise(v, [factor.T for factor, _ in factors], self.of_effects)
 
     def from_factor(self, b: Array, factors: list[tuple[Array, Array]]) -> Array:
         """T b: effects (β, û) from the solution (β, b̂) of the factor form; b is (m,) or (m, k)."""
-        return self._blockwise(b, [factor for factor, _ in factors])
+        return self._blockwise(b, [factor for factor, _ in factors], self.of_factors)
 
-    def _blockwise(self, v: Array, matrices: list[Array]) -> Array:
+    def _blockwise(self, v: Array, matrices: list[Array], places: list[slice]) -> Array:
         """Each term's block of v, (columns of its matrix) · q long, times its matrix ⊗ I."""
-        parts, start = [v[: self.p]], self.p
-        for design, matrix in zip(self.random, matrices, strict=True):
-            end = start + matrix.shape[1] * design.q
-            part = v[start:end]
+        parts, end = [v[: self.p]], self.p
+        for matrix, place in zip(matrices, places, strict=True):
+            part, end = v[place], place.stop
             if matrix.size == 1:
                 parts.append(part * matrix[0, 0])
             else:
                 parts.append((matrix @ part.reshape(matrix.shape[1], -1)).reshape(-1, *v.shape[1:]))
-            start = end
-        return np.concatenate([*parts, v[start:]])
+        return np.concatenate([*parts, v[end:]])
 
     def term_blocks(self, v: Array) -> list[Array]:
         """The random part of v, over the effects of W, as one (t, q) array per term; (t, q·c) for v (m, c)."""
-        return self._cut(v, [d.t for d in self.random])
+        return [v[place].reshape(d.t, -1) for d, place in zip(self.random, self.of_effects, strict=True)]
 
     def factor_blocks(self, b: Array) -> list[Array]:
         """The random part of b, over the factors of C, as one (n_factors, q) array per term."""
-        return self._cut(b, [d.structure.n_factors for d in self.random])
-
-    def _cut(self, v: Array, counts: list[int]) -> list[Array]:
-        start, blocks = self.p, []
-        for design, count in zip(self.random, counts, strict=True):
-            end = start + count * design.q
-            blocks.append(v[start:end].reshape(count, -1))
-            start = end
-        return blocks
+        return [b[of].reshape(d.structure.n_factors, -1) for d, of in zip(self.random, self.of_factors, strict=True)]
 
     def relate(self, k: int, solution: Solution, r: Array, b: Array) -> Array:
         """(I ⊗ K) r of term k for r (t, q·c), given b (n_factors, q·c) with D b = (Λ' ⊗ K) r.
@@ -246,7 +260,7 @@ class MixedModelEquations:
         total = 0.0
         for design, block, (_, signs) in zip(self.random, self.factor_blocks(b), factors, strict=True):
             solved = block if design.is_identity else (design.relationship.precision @ block.T).T
-            total += float(signs @ np.einsum("aq,aq->a", block, solved))
+            total += float(np.vdot(signs[:, None] * block, solved))
         return total
 
     # -- what the score and the EM rounds need -------------------------------------------------

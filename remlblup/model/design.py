@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,15 +77,15 @@ class RandomDesign:
     term: RandomTerm | None = None
     spec: Any = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def q(self) -> int:
         return self.relationship.size
 
-    @property
+    @cached_property
     def t(self) -> int:
         return self.structure.size
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
         return isinstance(self.relationship, IdentityRelationship)
 

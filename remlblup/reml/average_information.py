@@ -16,14 +16,13 @@ def average_information(equations: MixedModelEquations, solution: Solution) -> A
     """AI (n_parameters, n_parameters), at a solution with nonsingular Λ (see `score.nudged`)."""
     spec = equations.spec
     phi = solution.theta[spec.parameters.slices[-1]]
-    from_terms = equations.W @ working_effects(equations, solution)
-    weighted = np.column_stack(
-        [
-            spec.residual.precision(phi, from_terms),
-            *(-spec.residual.pattern.times(rho_dot, solution.residual) for rho_dot in spec.residual.jacobian(phi)),
-        ]
-    )
-    variates = np.column_stack([from_terms, spec.residual.multiply(phi, weighted[:, from_terms.shape[1] :])])
+    n_random = spec.parameters.slices[-1].start
+    variates, weighted = np.empty((2, len(solution.residual), len(solution.theta)))
+    variates[:, :n_random] = equations.W @ working_effects(equations, solution)
+    weighted[:, :n_random] = spec.residual.precision(phi, variates[:, :n_random])
+    for column, rho_dot in enumerate(spec.residual.jacobian(phi), start=n_random):
+        weighted[:, column] = -spec.residual.pattern.times(rho_dot, solution.residual)
+    variates[:, n_random:] = spec.residual.multiply(phi, weighted[:, n_random:])
     columns = equations.to_factor(equations.Wt @ weighted, solution.factors)
     ai = 0.5 * (variates.T @ weighted - columns.T @ equations.solve_columns(solution, columns))
     return 0.5 * (ai + ai.T)
@@ -34,15 +33,9 @@ def working_effects(equations: MixedModelEquations, solution: Solution) -> Array
     spec = equations.spec
     places, parts = spec.parameters.slices, spec.parameters.split(solution.theta)
     out = np.zeros((len(solution.effects), places[-1].start))
-    start = equations.p
-    of_effects, of_factors = (
-        equations.term_blocks(equations.effect_scores(solution)),
-        equations.factor_blocks(solution.b),
-    )
-    for k, (design, r, b) in enumerate(zip(spec.random, of_effects, of_factors, strict=True)):
+    scores, solved = equations.term_blocks(equations.effect_scores(solution)), equations.factor_blocks(solution.b)
+    for k, (design, r, b) in enumerate(zip(spec.random, scores, solved, strict=True)):
         h = equations.relate(k, solution, r, b)
-        end = start + design.t * design.q
         for column, derivative in enumerate(design.structure.derivatives(parts[k]), start=places[k].start):
-            out[start:end, column] = (derivative @ h).ravel()
-        start = end
+            out[equations.of_effects[k], column] = (derivative @ h).ravel()
     return out

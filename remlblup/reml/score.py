@@ -71,7 +71,7 @@ def score(equations: MixedModelEquations, solution: Solution, units: list[Array]
         else:
             matrices[k] = score_matrix(matrices[k], factor, signs)
             derivatives = design.structure.derivatives(parts[k])
-        gradient[place] = np.einsum("ij,pij->p", matrices[k], derivatives)
+        gradient[place] = derivatives.reshape(len(derivatives), -1) @ matrices[k].ravel()
     phi = parts[-1]
     gradient[spec.parameters.slices[-1]] = spec.residual.score(phi, moments)
     return Score(gradient, matrices, moments, solution, ml)
@@ -80,29 +80,33 @@ def score(equations: MixedModelEquations, solution: Solution, units: list[Array]
 def score_matrix(gradient: Array, factor: Array, signs: Array) -> Array:
     """S symmetric with 2 S Λ D = `gradient` on the lower triangle, by back-substitution from the last column."""
     t = len(signs)
-    S = np.zeros((t, t))
-    half = 0.5 * gradient * signs
+    S = 0.5 * gradient * signs
+    if t == 1:
+        return np.asarray(S / factor)
     for a in range(t - 1, -1, -1):
         for i in range(t - 1, a - 1, -1):
-            S[i, a] = S[a, i] = (half[i, a] - S[i, a + 1 :] @ factor[a + 1 :, a]) / factor[a, a]
+            S[i, a] = S[a, i] = (S[i, a] - S[i, a + 1 :] @ factor[a + 1 :, a]) / factor[a, a]
     return S
 
 
 def nudged(equations: MixedModelEquations, solution: Solution, units: list[Array], ml: bool) -> Solution:
     """The same solution, or one at a slightly larger Σ for each term whose Λ is singular."""
-    factors, singular = [], False
+    pairs = list(zip(equations.random, solution.factors, strict=True))
+    singular = [not design.structure.in_factor and not factor.diagonal().all() for design, (factor, _) in pairs]
+    if not any(singular):
+        return solution
+    factors = []
     parts = equations.spec.parameters.split(solution.theta)
-    for design, theta, unit, pair in zip(equations.random, parts, units, solution.factors, strict=False):
-        if np.all(np.diag(pair[0]) != 0.0) or design.structure.in_factor:
+    for nudge, (design, pair), theta, unit in zip(singular, pairs, parts, units, strict=False):
+        if not nudge:
             factors.append(pair)
             continue
-        singular = True
         sigma = design.structure.covariance(theta)
         if np.any(pair[1] < 0.0):  # without constraints: zero beside negative components
             factors.append(signed_cholesky(sigma + NUDGE * unit))
         else:
             factors.append((nudged_factor(sigma, unit), np.ones(design.t)))
-    return equations.solve(solution.theta, ml=ml, factors=factors) if singular else solution
+    return equations.solve(solution.theta, ml=ml, factors=factors)
 
 
 def nudged_factor(sigma: Array, unit: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from remlblup.structure.base import Array, Structure
@@ -24,11 +26,15 @@ class Identity(Structure):
     def slots(self) -> tuple[tuple[int, int], ...]:
         return tuple((i, i) for i in range(self.size))
 
+    @cached_property
+    def _identity(self) -> Array:
+        return np.eye(self.size)
+
     def covariance(self, theta: Array) -> Array:
-        return theta[0] * np.eye(self.size)
+        return theta[0] * self._identity
 
     def derivatives(self, theta: Array) -> Array:
-        return np.eye(self.size)[None]
+        return self._identity[None]
 
     def project(self, sigma: Array) -> Array:
         return np.array([np.trace(sigma) / self.size])

@@ -122,7 +122,7 @@ class Loop:
         """Score and average information at a solution."""
         now = score(self.equations, solution, self.space.units, self.options.ml)
         information = average_information(self.equations, now.solution)
-        return Point(theta, value, solution, now, information, self.space.charts(theta))
+        return Point(theta, value, solution, now, information, self.space.charts(theta), self.space.at_bound(theta))
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Loop:
                 stopped = "stall"
                 break
             name, halvings, new = accepted
-            self.reluctant |= (self.space.at_bound(point.theta)) & ~self.space.at_bound(new.theta)
+            self.reluctant |= point.on_bound & ~new.on_bound
             self.record(name, new, point, halvings)
             point = new
             if self.stalled():
@@ -287,8 +287,8 @@ class Loop:
 
     def boundary_labels(self, point: Point) -> tuple[str, ...]:
         """Labels of the components on the boundary."""
-        mask = self.space.boundary(point)
-        return tuple(c for c, b in zip(self.equations.spec.parameters.columns, mask, strict=True) if b)
+        columns = self.equations.spec.parameters.columns
+        return tuple(columns[i] for i in np.flatnonzero(self.space.boundary(point)))
 
     def verdict(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         """Convergence and everything known at the last iterate."""
@@ -340,7 +340,7 @@ class Loop:
         A component on a bound that no score holds there counts as free: on a ridge the way out is as good.
         """
         diagonal = np.maximum(np.diag(point.information), np.finfo(float).tiny)
-        pressed = self.space.at_bound(point.theta) & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
+        pressed = point.on_bound & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
         J = self.space.tangent(point.theta, pressed)
         if not J.shape[1]:
             return []

@@ -20,6 +20,7 @@ EMPTY = 1e-6
 RESIDUAL_SHRINK = 0.1
 # How far a residual correlation stays from ±1, where R is singular and ℓ drowns in rounding.
 SHORT = 1e-6
+TINY = float(np.finfo(float).tiny)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Point:
     ----------
     score, information : first derivatives and average information at θ
     charts : Cholesky coordinates of each term whose Σ is singular at θ
+    on_bound : (n_parameters,) components on a simple bound (`Space.at_bound`)
     """
 
     theta: Array
@@ -38,6 +40,7 @@ class Point:
     score: Score
     information: Array
     charts: dict[int, Chart]
+    on_bound: np.ndarray
 
     @property
     def gradient(self) -> Array:
@@ -45,10 +48,10 @@ class Point:
 
     def change_from(self, other: Point, moving: np.ndarray) -> float:
         """Largest |Δθ_i| of the moving parameters over max(|θ_i|, 1/√AI_ii)."""
-        curvature = np.diag(self.information)
-        error = np.where(curvature > 0.0, 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, 1.0)), 0.0)
-        size = np.maximum(np.maximum(np.abs(self.theta), error), np.finfo(float).tiny)
-        return float(np.max((np.abs(self.theta - other.theta) / size)[moving], initial=0.0))
+        curvature = self.information.diagonal()
+        error = 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, np.inf))
+        size = np.maximum(np.maximum(np.abs(self.theta), error), TINY)
+        return float((np.abs(self.theta - other.theta) / size)[moving].max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,14 @@ class Space:
         x = np.maximum(theta, least) ** self.powers
         return np.where(self.powers == 1.0, 1.0, x ** (1.0 / self.powers - 1.0) / self.powers)
 
+    @cached_property
+    def least_information(self) -> Array:
+        """(n_parameters,) information at and below which the likelihood is flat: in a loading, of zero."""
+        return np.divide(1e-9, self.sizes**2, out=np.zeros_like(self.sizes), where=self.loadings)
+
     def curved(self, information: Array) -> np.ndarray:
         """(n_parameters,) parameters with information: the likelihood is flat in a loading of zero."""
-        diagonal = np.diag(information)
-        return (diagonal > 0.0) & (~self.loadings | (diagonal * self.sizes**2 > 1e-9))
+        return np.asarray(information.diagonal() > self.least_information)
 
     @cached_property
     def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,15 +150,19 @@ class Space:
         kinds = residual.variances, ceiling, ceiling & (residual.lower < 0.0)
         return tuple(start + np.flatnonzero(kind) for kind in kinds)  # type: ignore[return-value]
 
+    @cached_property
+    def singular_residual(self) -> tuple[Array, Array]:
+        """(n_parameters,) values below and above θ where R becomes singular, infinite where there are none."""
+        variance, ceiling, floor = self.residual_kinds
+        least, most = np.full_like(self.lower, -np.inf), np.full_like(self.upper, np.inf)
+        least[variance], least[floor], most[ceiling] = 0.0, self.lower[floor] - SHORT, self.upper[ceiling] + SHORT
+        return least, most
+
     def limits(self, theta: Array) -> tuple[Array, Array]:
         """How far one step from θ may go: to the bounds; in R, a tenth short of those where it is singular."""
-        low, high = self.lower.copy(), self.upper.copy()
-        variance, ceiling, floor = self.residual_kinds
-        low[variance] = np.maximum(RESIDUAL_SHRINK * theta[variance], low[variance])
-        least, most = low[floor] - SHORT, high[ceiling] + SHORT
-        low[floor] = np.maximum(low[floor], least + RESIDUAL_SHRINK * (theta[floor] - least))
-        high[ceiling] = np.minimum(high[ceiling], most - RESIDUAL_SHRINK * (most - theta[ceiling]))
-        return low, high
+        least, most = self.singular_residual
+        keep, go = RESIDUAL_SHRINK * theta, 1.0 - RESIDUAL_SHRINK
+        return np.maximum(self.lower, keep + go * least), np.minimum(self.upper, keep + go * most)
 
     def empty_columns(self, theta: Array) -> Iterator[tuple[int, Array]]:
         """(term, (n_parameters,) mask of its loadings) of every column of a Λ written as such that is zero."""
@@ -185,6 +196,11 @@ class Space:
         for _, place in self.cones:
             mask[place] = True
         return mask
+
+    @cached_property
+    def box(self) -> tuple[Array, Array]:
+        """`lower` and `upper`, infinite for the elements of such a matrix: their bounds follow from the cone."""
+        return np.where(self.in_cone, -np.inf, self.lower), np.where(self.in_cone, np.inf, self.upper)
 
     def sigma(self, k: int, theta: Array) -> Array:
         """Σ_k at θ."""
@@ -237,12 +253,12 @@ class Space:
 
     def at_bound(self, theta: Array) -> np.ndarray:
         """Components on a simple bound (cones apart)."""
-        mask: np.ndarray = (theta <= self.lower) | (theta >= self.upper)
-        return mask & ~self.in_cone if self.cones else mask
+        low, high = self.box
+        return np.asarray((theta <= low) | (theta >= high))
 
     def pinned(self, point: Point) -> np.ndarray:
         """Components on a simple bound whose score points out of the parameter space."""
-        return self.at_bound(point.theta) & (self.inward(point.theta, point.gradient) <= 0.0)
+        return point.on_bound & (self.inward(point.theta, point.gradient) <= 0.0)
 
     def inward(self, theta: Array, v: Array) -> Array:
         """v with the sign that is positive where it points away from the bound θ lies on."""
@@ -250,7 +266,7 @@ class Space:
 
     def boundary(self, point: Point) -> np.ndarray:
         """Components on the boundary in any sense, held ones excepted."""
-        mask = self.at_bound(point.theta)
+        mask = point.on_bound.copy()
         for k in point.charts:
             mask[self.equations.spec.parameters.slices[k]] = True
         return mask & ~self.held

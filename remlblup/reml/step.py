@@ -56,12 +56,9 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
     whole = bool(free.all())
     while True:
         d = fraction * (model.newton_step if whole else model.direction(shift / fraction, free))
-        crossing = [
-            i
-            for i in np.flatnonzero(model.plain >= 0)
-            if free[x := model.plain[i]] and not space.in_cone[i] and not low[i] < at[i] + d[x] < high[i]
-        ]
-        if not crossing:
+        end = at + d[model.plain]  # parameters without a coordinate of their own are in a cone
+        crossing = np.flatnonzero(free[model.plain] & ~space.in_cone & ~((low < end) & (end < high)))
+        if not len(crossing):
             return d
         for i in crossing:
             x = model.plain[i]
@@ -81,9 +78,8 @@ def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     for k, (chart, columns) in model.charts.items():
         sigma = snapped(chart.sigma(d[columns]), space.roots[k])
         new[parameters.slices[k]] = parameters.structures[k].project(sigma)
-    bounded = plain & ~space.in_cone
-    new[bounded] = np.clip(new[bounded], space.lower[bounded], space.upper[bounded])
-    return np.where(space.held, theta, new)
+    low, high = space.box
+    return np.where(space.held, theta, np.minimum(np.maximum(new, low), high))
 
 
 def leaves_cone(space: Space, k: int, old: Array, new: Array) -> bool:
@@ -130,16 +126,17 @@ def release(space: Space, point: Point, tolerance: float) -> Array | None:
 
 def inward_score(space: Space, point: Point) -> float:
     """Largest score, in standard errors, that points from a boundary into the parameter space."""
-    scores = [0.0]
-    at_bound = space.at_bound(point.theta) & ~space.held
-    inward, curvature = space.inward(point.theta, point.gradient), np.diag(point.information)
-    scores += [relative(g, h) for g, h in zip(inward[at_bound], curvature[at_bound], strict=True)]
+    scores = []
+    if point.on_bound.any():
+        at_bound = point.on_bound & ~space.held
+        inward, curvature = space.inward(point.theta, point.gradient), point.information.diagonal()
+        scores += [relative(g, h) for g, h in zip(inward[at_bound], curvature[at_bound], strict=True)]
     for k, chart in point.charts.items():
         value, direction = chart.inward(point.score.matrices[k])
         place = space.equations.spec.parameters.slices[k]
         change = space.equations.spec.parameters.structures[k].project(direction)
         scores.append(relative(value, float(change @ point.information[place, place] @ change)))
-    return float(np.max(scores))  # NaN if any is, and NaN does not pass
+    return float(np.max(scores)) if scores else 0.0  # NaN if any is, and NaN does not pass
 
 
 def relative(score: float, curvature: float) -> float:

@@ -176,7 +176,7 @@ class MixedModelEquations:
         M = self.cross_products.values(rho)
         self.factor.factorize(self.layout.assemble(M, slots, signs))
         self._spent("factor", started)
-        negative = int(self.levels[signs < 0.0].sum())
+        negative = int(self.levels @ (signs < 0.0))
         logdet_random = None
         if ml or negative:
             logdet_random, of_random = self._factorize_random(M, slots, signs)
@@ -187,7 +187,7 @@ class MixedModelEquations:
             raise NotPositiveDefiniteError("the equations are numerically singular at these variances.")
         if self.factor.n_negative != negative:
             raise NotPositiveDefiniteError("V is not positive definite at these variances.")
-        b = self.solve_factor(self.to_factor(self.Wt @ self.residual.precision(phi, self.y), factors))
+        b = self.solve_factor(self.to_factor(self._right_hand_side(phi, rho), factors))
         effects = self.from_factor(b, factors)
         residual = self.y - self.W @ effects
         weighted = self.residual.precision(phi, residual)
@@ -195,6 +195,15 @@ class MixedModelEquations:
         self.at = Solution(theta, factors, slots, rho, b, effects, residual, weighted, self.factor.logdet,
                            logdet_random if ml else None, quadratic)  # fmt: skip
         return self.at
+
+    @cached_property
+    def _base_of_rhs(self) -> Array:
+        """W'D y (m,) where R⁻¹ = ρD."""
+        return np.asarray(self.Wt @ self.residual.pattern.times(ONE, self.y))
+
+    def _right_hand_side(self, phi: Array, rho: Array) -> Array:
+        """W'R⁻¹y (m,)."""
+        return rho[0] * self._base_of_rhs if len(rho) == 1 else self.Wt @ self.residual.precision(phi, self.y)
 
     def assembled(self, solution: Solution) -> Array:
         """Values of C at a solution, on the pattern of the layout."""

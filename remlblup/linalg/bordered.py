@@ -191,12 +191,12 @@ class BorderedFactor:
         D[:] = (roots * roots)[:, None, None] if self.t == 1 else roots.transpose(0, 2, 1) @ roots
         if self.r == 0:
             return
-        A[:] = dpotri(self._schur, lower=1)[0]
+        A[:] = self._schur
+        dpotri(A, lower=1, overwrite_c=1)
         E = self._scaled(self._W, transposed=True)
-        product = dsymm(1.0, A, E.T, lower=1).T
-        np.negative(product, out=B)
+        dsymm(-1.0, A, E.T, c=B.T, lower=1, overwrite_c=1)
         if self.t == 1:
-            D[:, 0, 0] += np.einsum("ir,ir->i", product, E)
+            D[:, 0, 0] -= np.einsum("ir,ir->i", B, E)
         else:
             shape = (self.q, self.t, self.r)
-            D += product.reshape(shape) @ E.reshape(shape).transpose(0, 2, 1)
+            D -= B.reshape(shape) @ E.reshape(shape).transpose(0, 2, 1)

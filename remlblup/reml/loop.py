@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil, log
 
 import numpy as np
 
@@ -283,7 +284,7 @@ class Loop:
         before = self.iterations[-1].gradient if self.iterations else 0.0
         if not 0.0 < gradient < 0.9 * before or gradient <= self.options.tolerance:
             return 0.0 if 0.0 < gradient <= self.options.tolerance else float("nan")
-        return seconds * float(np.ceil(np.log(self.options.tolerance / gradient) / np.log(gradient / before)))
+        return seconds * ceil(log(self.options.tolerance / gradient) / log(gradient / before))
 
     def boundary_labels(self, point: Point) -> tuple[str, ...]:
         """Labels of the components on the boundary."""

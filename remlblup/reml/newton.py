@@ -55,7 +55,7 @@ class Newton:
         n = len(point.theta)
         columns, curvatures, used = [], [], {}
         plain = np.full(n, -1)
-        x, slopes, curved = space.coordinates(point.theta), space.slopes(point.theta), second_order(space, point)
+        x, slopes, curved = space.coordinates(point.theta).copy(), space.slopes(point.theta), second_order(space, point)
         width = 0
         for k, place in enumerate(places):
             size = place.stop - place.start
@@ -107,9 +107,10 @@ class Newton:
 
     def size(self) -> tuple[float, float]:
         """(largest |score| in standard errors, Newton decrement g'H⁻¹g) over the free coordinates."""
-        if not self.free.any():
+        n_free = np.count_nonzero(self.free)
+        if not n_free:
             return 0.0, 0.0
-        whole = self.free.all()
+        whole = n_free == len(self.free)
         g = self.gradient if whole else self.gradient[self.free]
         H = self.hessian if whole else self.hessian[np.ix_(self.free, self.free)]
         step = self.newton_step if whole else scaled_solve(H, g)

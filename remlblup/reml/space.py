@@ -117,7 +117,7 @@ class Space:
     def coordinates(self, theta: Array) -> Array:
         """x of θ: itself, or a power of it."""
         if self.powers is None:
-            return theta.copy()
+            return theta
         return np.where(self.powers == 1.0, theta, np.maximum(theta, 0.0) ** self.powers)
 
     def parameters_at(self, x: Array) -> Array:

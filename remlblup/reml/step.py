@@ -53,11 +53,12 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
     low, high = (space.coordinates(limit) for limit in space.limits(point.theta))
     at = space.coordinates(point.theta)
     n_random = space.equations.spec.parameters.slices[-1].start
-    whole = bool(free.all())
+    whole = np.count_nonzero(free) == len(free)
     while True:
         d = fraction * (model.newton_step if whole else model.direction(shift / fraction, free))
-        end = at + d[model.plain]  # parameters without a coordinate of their own are in a cone
-        crossing = np.flatnonzero(free[model.plain] & ~space.in_cone & ~((low < end) & (end < high)))
+        end = at + d[model.plain]  # a parameter without a coordinate of its own is in a cone
+        inside = (low < end) & (end < high) | space.in_cone
+        crossing = np.flatnonzero(free[model.plain] & ~inside)
         if not len(crossing):
             return d
         for i in crossing:
@@ -71,10 +72,7 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
 def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     """θ after the displacement d in the coordinates of the model."""
     parameters = space.equations.spec.parameters
-    plain = model.plain >= 0
-    x = space.coordinates(theta)
-    x[plain] += d[model.plain[plain]]
-    new = np.where(plain, space.parameters_at(x), theta)
+    new = space.parameters_at(space.coordinates(theta) + d[model.plain])
     for k, (chart, columns) in model.charts.items():
         sigma = snapped(chart.sigma(d[columns]), space.roots[k])
         new[parameters.slices[k]] = parameters.structures[k].project(sigma)
@@ -127,7 +125,7 @@ def release(space: Space, point: Point, tolerance: float) -> Array | None:
 def inward_score(space: Space, point: Point) -> float:
     """Largest score, in standard errors, that points from a boundary into the parameter space."""
     scores = []
-    if point.on_bound.any():
+    if np.count_nonzero(point.on_bound):
         at_bound = point.on_bound & ~space.held
         inward, curvature = space.inward(point.theta, point.gradient), point.information.diagonal()
         scores += [relative(g, h) for g, h in zip(inward[at_bound], curvature[at_bound], strict=True)]

@@ -17,7 +17,8 @@ def average_information(equations: MixedModelEquations, solution: Solution) -> A
     spec = equations.spec
     phi = solution.theta[spec.parameters.slices[-1]]
     n_random = spec.parameters.slices[-1].start
-    variates, weighted = np.empty((2, len(solution.residual), len(solution.theta)))
+    shape = (len(solution.residual), len(solution.theta))
+    variates, weighted = np.empty(shape, order="F"), np.empty(shape, order="F")
     variates[:, :n_random] = equations.W @ working_effects(equations, solution)
     weighted[:, :n_random] = spec.residual.precision(phi, variates[:, :n_random])
     for column, rho_dot in enumerate(spec.residual.jacobian(phi), start=n_random):

@@ -265,7 +265,7 @@ class Loop:
         """Append a row to the history and print it if asked."""
         now = time.perf_counter()
         delta = float("nan") if before is None else point.loglik - before.loglik
-        change = float("nan") if before is None else point.change_from(before, ~self.space.held)
+        change = float("nan") if before is None else point.change_from(before, self.space.moving)
         model = Newton.at(self.space, point, point.information, point.charts)
         gradient, decrement = model.size()
         self.secant.learn(model, decrement)

@@ -82,7 +82,7 @@ class Newton:
     def plainly(cls, space: Space, point: Point, information: Array) -> Newton:
         """The quadratic model without charts."""
         n = len(point.theta)
-        free = ~(space.held | space.pinned(point)) & space.curved(information)
+        free = space.moving & ~space.pinned(point) & space.curved(information)
         if space.powers is None and not space.loadings.any():
             return cls(point.gradient, information, free, {}, np.arange(n), point.theta)
         slopes = space.slopes(point.theta)

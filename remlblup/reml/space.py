@@ -49,8 +49,8 @@ class Point:
     def change_from(self, other: Point, moving: np.ndarray) -> float:
         """Largest |Δθ_i| of the moving parameters over max(|θ_i|, 1/√AI_ii)."""
         curvature = self.information.diagonal()
-        error = 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, np.inf))
-        size = np.maximum(np.maximum(np.abs(self.theta), error), TINY)
+        error = 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, 1e300))
+        size = np.maximum(np.abs(self.theta), error)
         return float((np.abs(self.theta - other.theta) / size)[moving].max(initial=0.0))
 
 
@@ -73,6 +73,11 @@ class Space:
     upper: Array
     units: list[Array]
     constrain: bool
+
+    @cached_property
+    def moving(self) -> np.ndarray:
+        """(n_parameters,) True where the user fixed nothing."""
+        return ~self.held
 
     @cached_property
     def roots(self) -> list[Array]:
@@ -269,7 +274,7 @@ class Space:
         mask = point.on_bound.copy()
         for k in point.charts:
             mask[self.equations.spec.parameters.slices[k]] = True
-        return mask & ~self.held
+        return mask & self.moving
 
 
 def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from math import sqrt
 
 import numpy as np
 
@@ -30,8 +31,20 @@ class Identity(Structure):
     def _identity(self) -> Array:
         return np.eye(self.size)
 
+    @cached_property
+    def _positive(self) -> Array:
+        return np.ones(self.size)
+
+    @cached_property
+    def _negative(self) -> Array:
+        return -np.ones(self.size)
+
     def covariance(self, theta: Array) -> Array:
         return theta[0] * self._identity
+
+    def factor(self, theta: Array) -> tuple[Array, Array]:
+        variance = float(theta[0])
+        return sqrt(abs(variance)) * self._identity, self._negative if variance < 0.0 else self._positive
 
     def derivatives(self, theta: Array) -> Array:
         return self._identity[None]

@@ -48,6 +48,9 @@ class Units(ResidualStructure):
     def logdet_gradient(self, phi: Array) -> Array:
         return self.n / phi
 
+    def score(self, phi: Array, moments: Array) -> Array:
+        return 0.5 * (moments / phi - self.n) / phi
+
     def multiply(self, phi: Array, v: Array) -> Array:
         return self._by_record(phi[0] / self.weights, v) * v
 

@@ -80,7 +80,18 @@ class Layout:
     def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
         """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""
         values = np.bincount(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
-        return np.asarray(values + np.bincount(self.k_at, signs[self.k_sign] * self.k_value, self.nnz))
+        return np.asarray(values + self._precision(signs))
+
+    @cached_property
+    def _positive_precision(self) -> Array:
+        """I ⊗ K⁻¹ on the pattern."""
+        return np.bincount(self.k_at, self.k_value, self.nnz)
+
+    def _precision(self, signs: Array) -> Array:
+        """D ⊗ K⁻¹ on the pattern; hardly ever is a sign negative."""
+        if not np.count_nonzero(signs < 0.0):
+            return self._positive_precision
+        return np.bincount(self.k_at, signs[self.k_sign] * self.k_value, self.nnz)
 
     def coefficients(self, slots: Array) -> Array:
         """λ_s λ_s' of every pair."""

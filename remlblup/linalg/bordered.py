@@ -136,13 +136,14 @@ class BorderedFactor:
                 return False
             self._inverse_roots = np.linalg.inv(L)
         self._W = self._scaled(B)
-        self._log_inner = np.log(diagonal).ravel()
+        self._diagonal = diagonal.ravel()
         if self.r == 0:
             self._schur = np.zeros((0, 0))
             return True
         S = dsyrk(-1.0, self._W.T, beta=1.0, c=A, lower=1)
         self._schur, info = dpotrf(S, lower=1, clean=0, overwrite_a=1)
         roots = self._schur.diagonal()
+        self._diagonal = np.concatenate([roots, self._diagonal])
         return info == 0 and bool((roots * roots > DEPENDENT_PIVOT * A.diagonal()).all())
 
     @property
@@ -151,7 +152,7 @@ class BorderedFactor:
         check_ready(self._ready)
         if self._dense is not None:
             return self._dense.logdet
-        return 2.0 * fsum([*np.log(self._schur.diagonal()).tolist(), *self._log_inner.tolist()])
+        return 2.0 * fsum(np.log(self._diagonal).tolist())
 
     def _scaled(self, v: np.ndarray, transposed: bool = False) -> np.ndarray:
         """L⁻¹ v, or L⁻ᵀ v, for v (q·t, k)."""

@@ -37,6 +37,6 @@ def working_effects(equations: MixedModelEquations, solution: Solution) -> Array
     scores, solved = equations.term_blocks(equations.effect_scores(solution)), equations.factor_blocks(solution.b)
     for k, (design, r, b) in enumerate(zip(spec.random, scores, solved, strict=True)):
         h = equations.relate(k, solution, r, b)
-        for column, derivative in enumerate(design.structure.derivatives(parts[k]), start=places[k].start):
-            out[equations.of_effects[k], column] = (derivative @ h).ravel()
+        variates = design.structure.derivatives(parts[k]).reshape(-1, design.t) @ h
+        out[equations.of_effects[k], places[k]] = variates.reshape(-1, design.t * design.q).T
     return out

@@ -92,7 +92,10 @@ def score_matrix(gradient: Array, factor: Array, signs: Array) -> Array:
 def nudged(equations: MixedModelEquations, solution: Solution, units: list[Array], ml: bool) -> Solution:
     """The same solution, or one at a slightly larger Σ for each term whose Λ is singular."""
     pairs = list(zip(equations.random, solution.factors, strict=True))
-    singular = [not design.structure.in_factor and np.count_nonzero(factor.diagonal()) < design.t for design, (factor, _) in pairs]
+    singular = [
+        not design.structure.in_factor and np.count_nonzero(factor.diagonal()) < design.t
+        for design, (factor, _) in pairs
+    ]
     if not any(singular):
         return solution
     factors = []

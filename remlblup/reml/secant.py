@@ -43,13 +43,12 @@ class Secant:
         if last is None or last.signature != now.signature or max(before, decrement) > QUADRATIC:
             self.correction = None
             return
-        change, slope = now.x - last.x, now.gradient - last.gradient
-        moved = (change != 0.0) & now.free & last.free
-        if not moved.any():
+        change = np.where(now.free & last.free, now.x - last.x, 0.0)
+        if not np.count_nonzero(change):
             return
         M = np.zeros_like(now.hessian) if self.correction is None else self.correction
-        change = np.where(moved, change, 0.0)
-        missed = np.where(moved, -slope - (now.hessian + M) @ change, 0.0)
+        slope = now.gradient - last.gradient
+        missed = np.where(change != 0.0, -slope - (now.hessian + M) @ change, 0.0)
         along = float(missed @ change)
         scale = np.sqrt(np.maximum(now.hessian.diagonal(), TINY))
         short, long = missed / scale, scale * change

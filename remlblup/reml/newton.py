@@ -83,7 +83,7 @@ class Newton:
         """The quadratic model without charts."""
         n = len(point.theta)
         free = space.moving & ~space.pinned(point) & space.curved(information)
-        if space.powers is None and not space.loadings.any():
+        if space.straight:
             return cls(point.gradient, information, free, {}, np.arange(n), point.theta)
         slopes = space.slopes(point.theta)
         H = information * np.outer(slopes, slopes) + second_order(space, point)

@@ -119,6 +119,11 @@ class Space:
         powers = np.concatenate([s.powers for s in (*parameters.structures, parameters.residual)])
         return None if np.all(powers == 1.0) else powers
 
+    @cached_property
+    def straight(self) -> bool:
+        """Whether steps are taken in θ itself, with no curvature beyond the information."""
+        return self.powers is None and not self.loadings.any()
+
     def coordinates(self, theta: Array) -> Array:
         """x of θ: itself, or a power of it."""
         if self.powers is None:
@@ -253,8 +258,16 @@ class Space:
 
     def smallest_eigenvalue(self, k: int, theta: Array) -> float:
         """Smallest eigenvalue of Σ_k in the metric of its unit matrix."""
-        inverse = self.inverse_roots[k]
-        return float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
+        # Asked for the same Σ by `feasible`, `charts` and both ends of a step.
+        key = k, theta[self.equations.spec.parameters.slices[k]].tobytes()
+        if key not in self._smallest:
+            inverse = self.inverse_roots[k]
+            self._smallest[key] = float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
+        return self._smallest[key]
+
+    @cached_property
+    def _smallest(self) -> dict[tuple[int, bytes], float]:
+        return {}
 
     def at_bound(self, theta: Array) -> np.ndarray:
         """Components on a simple bound (cones apart)."""

@@ -6,6 +6,7 @@ An engine is one way to work with V = ZGZ' + R: Henderson's mixed model equation
 
 from __future__ import annotations
 
+import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ class Equations(ABC):
     def __init__(self, spec: Specification, random: tuple[RandomDesign, ...]):
         self.spec, self.random = spec, random
         self.p, self.residual = spec.p, spec.residual
+        self.of_effects = term_slices(spec.p, [d.t * d.q for d in random])
         W = self._incidence()
         self.W = W.toarray() if W.shape[0] * W.shape[1] <= DENSE_ELEMENTS else W
         self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
@@ -106,30 +108,27 @@ class Equations(ABC):
 
     def working_variates(self, solution: Any) -> tuple[Array, Array]:
         """F (n, n_parameters) with columns V̇_i P y, and R⁻¹F."""
-        spec = self.spec
-        phi = solution.theta[spec.parameters.slices[-1]]
-        from_terms = self.W @ self._working_effects(solution)
-        weighted = np.column_stack(
-            [
-                spec.residual.precision(phi, from_terms),
-                *(-spec.residual.pattern.times(rho_dot, solution.residual) for rho_dot in spec.residual.jacobian(phi)),
-            ]
-        )
-        of_residual = spec.residual.multiply(phi, weighted[:, from_terms.shape[1] :])
-        return np.column_stack([from_terms, of_residual]), weighted
+        residual = self.residual
+        place = self.spec.parameters.slices[-1]
+        phi, n_random = solution.theta[place], place.start
+        shape = (len(solution.residual), len(solution.theta))
+        variates, weighted = np.empty(shape, order="F"), np.empty(shape, order="F")
+        variates[:, :n_random] = self.W @ self._working_effects(solution)
+        weighted[:, :n_random] = residual.precision(phi, variates[:, :n_random])
+        for column, rho_dot in enumerate(residual.jacobian(phi), start=n_random):
+            weighted[:, column] = -residual.pattern.times(rho_dot, solution.residual)
+        variates[:, n_random:] = residual.multiply(phi, weighted[:, n_random:])
+        return variates, weighted
 
     def _working_effects(self, solution: Any) -> Array:
         """(Σ̇_i ⊗ I) h of every parameter of G, h = (I ⊗ K) Z'Py, as columns over the effects of W."""
         places, parts = self.spec.parameters.slices, self.spec.parameters.split(solution.theta)
         out = np.zeros((self.W.shape[1], places[-1].start))
-        start = self.p
-        of_effects, of_factors = self.term_blocks(self.effect_scores(solution)), self.factor_blocks(solution.b)
-        for k, (design, r, b) in enumerate(zip(self.random, of_effects, of_factors, strict=True)):
+        scores, solved = self.term_blocks(self.effect_scores(solution)), self.factor_blocks(solution.b)
+        for k, (design, r, b) in enumerate(zip(self.random, scores, solved, strict=True)):
             h = self.relate(k, solution, r, b)
-            end = start + design.t * design.q
-            for column, derivative in enumerate(design.structure.derivatives(parts[k]), start=places[k].start):
-                out[start:end, column] = (derivative @ h).ravel()
-            start = end
+            variates = design.structure.derivatives(parts[k]).reshape(-1, design.t) @ h
+            out[self.of_effects[k], places[k]] = variates.reshape(-1, design.t * design.q).T
         return out
 
     # -- errors ------------------------------------------------------------------------------
@@ -166,15 +165,7 @@ class Equations(ABC):
 
     def term_blocks(self, v: Array) -> list[Array]:
         """The random part of v, over the effects of W, as one (t, q) array per term; (t, q·c) for v (m, c)."""
-        return self._cut(v, [d.t for d in self.random])
-
-    def _cut(self, v: Array, counts: list[int]) -> list[Array]:
-        start, blocks = self.p, []
-        for design, count in zip(self.random, counts, strict=True):
-            end = start + count * design.q
-            blocks.append(v[start:end].reshape(count, -1))
-            start = end
-        return blocks
+        return [v[place].reshape(d.t, -1) for d, place in zip(self.random, self.of_effects, strict=True)]
 
     def level_effects(self, solution: Any) -> list[Array]:
         """û of each term over the levels of its relationship, (t, q)."""
@@ -204,6 +195,12 @@ class Equations(ABC):
 
     def _spent(self, phase: str, started: float) -> None:
         self.seconds[phase] += time.perf_counter() - started
+
+
+def term_slices(p: int, widths: list[int]) -> list[slice]:
+    """Where the blocks of the terms lie behind the p columns of X."""
+    ends = np.cumsum([p, *widths]).tolist()
+    return [slice(start, end) for start, end in itertools.pairwise(ends)]
 
 
 def nonnegative(variances: Array) -> Array:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -79,7 +80,18 @@ class Layout:
     def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
         """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""
         values = np.bincount(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
-        return np.asarray(values + np.bincount(self.k_at, signs[self.k_sign] * self.k_value, self.nnz))
+        return np.asarray(values + self._precision(signs))
+
+    @cached_property
+    def _positive_precision(self) -> Array:
+        """I ⊗ K⁻¹ on the pattern."""
+        return np.bincount(self.k_at, self.k_value, self.nnz)
+
+    def _precision(self, signs: Array) -> Array:
+        """D ⊗ K⁻¹ on the pattern; hardly ever is a sign negative."""
+        if not np.count_nonzero(signs < 0.0):
+            return self._positive_precision
+        return np.bincount(self.k_at, signs[self.k_sign] * self.k_value, self.nnz)
 
     def coefficients(self, slots: Array) -> Array:
         """λ_s λ_s' of every pair."""
@@ -88,11 +100,17 @@ class Layout:
     def slot_traces(self, M: Array, inverse: Array) -> Array:
         """T (n_slots, n_slots) symmetric with λ'Tλ = ⟨C⁻¹, T'W'R⁻¹WT⟩, so that ∂log|C|/∂λ = 2Tλ."""
         weights = (self.twice * inverse)[self.c_at]
-        t = np.bincount(self.pair, M[self.m_at] * weights, len(self.pairs))
-        s, s2 = self.pairs.T
-        T = np.zeros((len(self.slots), len(self.slots)))
-        T[s, s2] = T[s2, s] = np.where(s == s2, 1.0, 0.5) * t
-        return T
+        t = np.bincount(self.pair, M[self.m_at] * weights, len(self.pairs) + 1)
+        number, share = self._square
+        return np.asarray(share * t[number])
+
+    @cached_property
+    def _square(self) -> tuple[np.ndarray, Array]:
+        """(n_slots, n_slots) number of the pair at each place of T, behind the last where there is none; its share."""
+        n, pairs = len(self.slots), len(self.pairs)
+        number = np.full((n, n), pairs)
+        number[self.pairs[:, 0], self.pairs[:, 1]] = number[self.pairs[:, 1], self.pairs[:, 0]] = np.arange(pairs)
+        return number, np.where(np.eye(n, dtype=bool), 1.0, 0.5)
 
     def cross_product_weights(self, slots: Array, inverse: Array, nnz: int) -> Array:
         """∂log|C|/∂M for the `nnz` elements of M, at any slots λ."""

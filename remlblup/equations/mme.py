@@ -20,13 +20,15 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.equations import prediction_error
-from remlblup.equations.base import Equations
+from remlblup.equations.base import Equations, term_slices
 from remlblup.equations.cross_products import CrossProducts, cross_products
 from remlblup.equations.layout import Layout, build_layout
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.factor import Factor, make_factor
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
+
+ONE = np.ones(1)
 
 
 @dataclass
@@ -62,6 +64,11 @@ class Solution:
     scores: Array | None = field(default=None, repr=False)
 
 
+def signs_of(factors: list[tuple[Array, Array]]) -> Array:
+    """The diagonal of D, a sign for each factor of each term."""
+    return np.concatenate([s for _, s in factors]) if factors else np.ones(0)
+
+
 class MixedModelEquations(Equations):
     """C(θ) laid out once; `solve` refactorises it at new parameters.
 
@@ -81,6 +88,14 @@ class MixedModelEquations(Equations):
             self.layout.indptr, self.layout.indices, self.layout.m, engine, self.layout.groups
         )
         self.stats = self.factor.stats
+        self.of_factors = term_slices(spec.p, [d.structure.n_factors * d.q for d in self.random])
+        # Where each slot lies in 1, Λ_1 row by row, Λ_2 …; the levels behind each sign.
+        shapes = [(d.t, d.structure.n_factors) for d in self.random]
+        starts = np.cumsum([1, *(t * s for t, s in shapes)])
+        self.slot_places = np.array(
+            [starts[s.term] + s.i * shapes[s.term][1] + s.a if s.term >= 0 else 0 for s in self.layout.slots]
+        )
+        self.levels = np.array([d.q for d in self.random for _ in range(d.structure.n_factors)], np.int64)
         self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in self.random))
 
     @property
@@ -113,14 +128,14 @@ class MixedModelEquations(Equations):
         factors = self.factors(theta) if factors is None else factors
         phi = theta[self.spec.parameters.slices[-1]]
         rho = self.residual.coefficients(phi)
-        slots = np.array([factors[s.term][0][s.i, s.a] if s.term >= 0 else 1.0 for s in self.layout.slots])
-        signs = np.concatenate([np.ones(0), *(s for _, s in factors)])
+        slots = np.concatenate([ONE, *(factor.ravel() for factor, _ in factors)])[self.slot_places]
+        signs = signs_of(factors)
         self.at = None
         started = time.perf_counter()
         M = self.cross_products.values(rho)
         self.factor.factorize(self.layout.assemble(M, slots, signs))
         self._spent("factor", started)
-        negative = sum(int((s < 0).sum()) * d.q for d, (_, s) in zip(self.random, factors, strict=True))
+        negative = int(self.levels @ (signs < 0.0))
         logdet_random = None
         if ml or negative:
             logdet_random, of_random = self._factorize_random(M, slots, signs)
@@ -131,7 +146,7 @@ class MixedModelEquations(Equations):
             raise NotPositiveDefiniteError("the equations are numerically singular at these variances.")
         if self.factor.n_negative != negative:
             raise NotPositiveDefiniteError("V is not positive definite at these variances.")
-        b = self.solve_factor(self.to_factor(self.Wt @ self.residual.precision(phi, self.y), factors))
+        b = self.solve_factor(self.to_factor(self._right_hand_side(phi, rho), factors))
         effects = self.from_factor(b, factors)
         residual = self.y - self.W @ effects
         weighted = self.residual.precision(phi, residual)
@@ -140,10 +155,20 @@ class MixedModelEquations(Equations):
                            logdet_random if ml else None, quadratic)  # fmt: skip
         return self.at
 
+    @cached_property
+    def _base_of_rhs(self) -> Array:
+        """W'D y (m,) where R⁻¹ = ρD."""
+        return np.asarray(self.Wt @ self.residual.pattern.times(ONE, self.y))
+
+    def _right_hand_side(self, phi: Array, rho: Array) -> Array:
+        """W'R⁻¹y (m,)."""
+        return rho[0] * self._base_of_rhs if len(rho) == 1 else self.Wt @ self.residual.precision(phi, self.y)
+
     def assembled(self, solution: Solution) -> Array:
         """Values of C at a solution, on the pattern of the layout."""
-        signs = np.concatenate([np.ones(0), *(s for _, s in solution.factors)])
-        return self.layout.assemble(self.cross_products.values(solution.rho), solution.slots, signs)
+        return self.layout.assemble(
+            self.cross_products.values(solution.rho), solution.slots, signs_of(solution.factors)
+        )
 
     def _factorize_random(self, M: Array, slots: Array, signs: Array) -> tuple[float, int]:
         """log-determinant of the random block of C and its number of negative pivots."""
@@ -155,28 +180,26 @@ class MixedModelEquations(Equations):
 
     def to_factor(self, v: Array, factors: list[tuple[Array, Array]]) -> Array:
         """T'v with T = blockdiag(I, Λ_k ⊗ I): from the columns of W to those of C; v is (m,) or (m, k)."""
-        return self._blockwise(v, [factor.T for factor, _ in factors])
+        return self._blockwise(v, [factor.T for factor, _ in factors], self.of_effects)
 
     def from_factor(self, b: Array, factors: list[tuple[Array, Array]]) -> Array:
         """T b: effects (β, û) from the solution (β, b̂) of the factor form; b is (m,) or (m, k)."""
-        return self._blockwise(b, [factor for factor, _ in factors])
+        return self._blockwise(b, [factor for factor, _ in factors], self.of_factors)
 
-    def _blockwise(self, v: Array, matrices: list[Array]) -> Array:
+    def _blockwise(self, v: Array, matrices: list[Array], places: list[slice]) -> Array:
         """Each term's block of v, (columns of its matrix) · q long, times its matrix ⊗ I."""
-        parts, start = [v[: self.p]], self.p
-        for design, matrix in zip(self.random, matrices, strict=True):
-            end = start + matrix.shape[1] * design.q
-            part = v[start:end]
+        parts, end = [v[: self.p]], self.p
+        for matrix, place in zip(matrices, places, strict=True):
+            part, end = v[place], place.stop
             if matrix.size == 1:
                 parts.append(part * matrix[0, 0])
             else:
                 parts.append((matrix @ part.reshape(matrix.shape[1], -1)).reshape(-1, *v.shape[1:]))
-            start = end
-        return np.concatenate([*parts, v[start:]])
+        return np.concatenate([*parts, v[end:]])
 
     def factor_blocks(self, b: Array) -> list[Array]:
         """The random part of b, over the factors of C, as one (n_factors, q) array per term."""
-        return self._cut(b, [d.structure.n_factors for d in self.random])
+        return [b[of].reshape(d.structure.n_factors, -1) for d, of in zip(self.random, self.of_factors, strict=True)]
 
     def relate(self, k: int, solution: Solution, r: Array, b: Array) -> Array:
         """(I ⊗ K) r of term k for r (t, q·c), given b (n_factors, q·c) with D b = (Λ' ⊗ K) r.
@@ -201,7 +224,7 @@ class MixedModelEquations(Equations):
         total = 0.0
         for design, block, (_, signs) in zip(self.random, self.factor_blocks(b), factors, strict=True):
             solved = block if design.is_identity else (design.relationship.precision @ block.T).T
-            total += float(signs @ np.einsum("aq,aq->a", block, solved))
+            total += float(np.vdot(signs[:, None] * block, solved))
         return total
 
     def log_determinant(self, solution: Solution, ml: bool) -> float:

@@ -304,10 +304,11 @@ def restore(equations: Equations, content: dict[str, Any]) -> Fit:
     solution = equations.solve(theta, ml=options.ml)
     units = unit_matrices(equations, residual_variance(equations))
     now = score(equations, solution, units, options.ml)
-    point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {})
     status = np.array(content["status"])
     lower, upper = bounds(equations.spec.parameters, options.constrain, np.zeros(equations.residual.n_parameters))
     space = Space(equations, status == "fixed", lower, upper, units, options.constrain)
+    point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {},
+                  space.at_bound(theta))  # fmt: skip
     return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
                                   space.tangent(theta)), options)  # fmt: skip
 

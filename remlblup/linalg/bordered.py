@@ -1,7 +1,10 @@
 """Dense engine for a C that is block diagonal but for a border: levels of a large factor that share no equation.
 
-    C = [ A  B' ]      D = diag(D_1 … D_q), blocks t × t,  L L' = D,  W = L⁻¹B,
+    C = [ A  B' ]      D = diag(D_1 … D_q), blocks t × t,  L L' = D,  W = L⁻¹B,  E = L⁻ᵀW,
         [ B  D  ]      S = A − W'W  (the Schur complement),
+
+    C⁻¹ = [  S⁻¹    −S⁻¹E'           ]
+          [ −ES⁻¹    D⁻¹ + ES⁻¹E'    ],
 
 so that only S needs a dense factor. Most models of a few hundred equations are like that: subjects with
 their intercepts and slopes in D, everything else in the border. Where C is not positive definite, the
@@ -13,6 +16,7 @@ from __future__ import annotations
 from math import fsum
 
 import numpy as np
+from scipy.linalg.blas import dsymm, dsyrk
 from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
 from remlblup.linalg.dense import DenseFactor
@@ -70,7 +74,9 @@ class BorderedFactor:
         self._border = np.setdiff1d(np.arange(n), self._inner)
         self.r = len(self._border)
         self._places = self._places_of(np.asarray(indices), columns_of(indptr), n)
+        # A, B and D of C one behind the other, and of C⁻¹; what the pattern does not hold stays zero in the first.
         self._values = np.zeros(self.r**2 + self.q * self.t * (self.r + self.t))
+        self._inverse = np.empty_like(self._values)
         self._dense: DenseFactor | None = None
         self._selected: np.ndarray | None = None
         self._ready = False
@@ -84,33 +90,28 @@ class BorderedFactor:
         )  # fmt: skip
 
     def _places_of(self, rows: np.ndarray, columns: np.ndarray, n: int) -> np.ndarray:
-        """(2, nnz) where each entry and its mirror image lie in A, B and D, one behind the other."""
+        """(nnz,) where each entry lies in `_parts`: in the lower triangles of A and of the blocks of D, or in B."""
         r, t = self.r, self.t
         in_border, place = np.zeros(n, dtype=bool), np.empty(n, np.int64)
         in_border[self._border] = True
         place[self._border], place[self._inner] = np.arange(r), np.arange(self.q * t)
-
-        def where(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-            i, j = place[one], place[other]
-            both, mixed = in_border[one] & in_border[other], in_border[one] != in_border[other]
-            inner, outer = np.where(in_border[one], j, i), np.where(in_border[one], i, j)
-            of_block = r * r + self.q * t * r + i * t + j % t
-            return np.where(both, i * r + j, np.where(mixed, r * r + inner * r + outer, of_block))
-
-        return np.stack([where(rows, columns), where(columns, rows)])
+        i, j = np.maximum(place[rows], place[columns]), np.minimum(place[rows], place[columns])
+        inner, outer = np.where(in_border[rows], (place[columns], place[rows]), (place[rows], place[columns]))
+        of_block = r * r + self.q * t * r + i * t + j % t
+        both, mixed = in_border[rows] & in_border[columns], in_border[rows] != in_border[columns]
+        return np.where(both, i + j * r, np.where(mixed, r * r + inner * r + outer, of_block))
 
     def _parts(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A (r, r), B (q·t, r) and D (q, t, t) as views."""
+        """A (r, r) column by column as LAPACK has it, B (q·t, r) and D (q, t, t) as views."""
         r, inner = self.r, self.q * self.t
-        return (values[: r * r].reshape(r, r), values[r * r : r * r + inner * r].reshape(inner, r),
+        return (values[: r * r].reshape(r, r).T, values[r * r : r * r + inner * r].reshape(inner, r),
                 values[r * r + inner * r :].reshape(self.q, self.t, self.t))  # fmt: skip
 
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C; by `DenseFactor` if it is not positive definite."""
-        values = check_values(values, self._places.shape[1])
+        values = check_values(values, len(self._places))
         self._ready, self._selected, self._dense = False, None, None
-        self._values[self._places[0]] = values
-        self._values[self._places[1]] = values
+        self._values[self._places] = values
         if not self._eliminate(*self._parts(self._values)):
             self._dense = DenseFactor(*self._pattern, self.n)
             self._dense.factorize(values)
@@ -123,10 +124,8 @@ class BorderedFactor:
             d = D.ravel()
             if not d.min() > 0.0:
                 return False
-            roots = np.sqrt(d)
-            self._inverse_roots = 1.0 / roots
-            self._W = B * self._inverse_roots[:, None]
-            self._log_inner = np.log(roots)
+            diagonal = np.sqrt(d)
+            self._inverse_roots = 1.0 / diagonal
         else:
             try:
                 L = np.linalg.cholesky(D)
@@ -136,13 +135,15 @@ class BorderedFactor:
             if not (diagonal**2 > DEPENDENT_PIVOT * np.einsum("qii->qi", D)).all():
                 return False
             self._inverse_roots = np.linalg.inv(L)
-            self._W = (self._inverse_roots @ B.reshape(self.q, self.t, self.r)).reshape(B.shape)
-            self._log_inner = np.log(diagonal).ravel()
+        self._W = self._scaled(B)
+        self._diagonal = diagonal.ravel()
         if self.r == 0:
             self._schur = np.zeros((0, 0))
             return True
-        self._schur, info = dpotrf(A - self._W.T @ self._W, lower=1, clean=0)
+        S = dsyrk(-1.0, self._W.T, beta=1.0, c=A, lower=1)
+        self._schur, info = dpotrf(S, lower=1, clean=0, overwrite_a=1)
         roots = self._schur.diagonal()
+        self._diagonal = np.concatenate([roots, self._diagonal])
         return info == 0 and bool((roots * roots > DEPENDENT_PIVOT * A.diagonal()).all())
 
     @property
@@ -151,7 +152,7 @@ class BorderedFactor:
         check_ready(self._ready)
         if self._dense is not None:
             return self._dense.logdet
-        return 2.0 * fsum([*np.log(self._schur.diagonal()).tolist(), *self._log_inner.tolist()])
+        return 2.0 * fsum(np.log(self._diagonal).tolist())
 
     def _scaled(self, v: np.ndarray, transposed: bool = False) -> np.ndarray:
         """L⁻¹ v, or L⁻ᵀ v, for v (q·t, k)."""
@@ -171,7 +172,7 @@ class BorderedFactor:
         if self.r:
             border = dpotrs(self._schur, columns[self._border] - self._W.T @ inner, lower=1)[0]
             out[self._border] = border
-            inner = inner - self._W @ border
+            inner -= self._W @ border
         out[self._inner] = self._scaled(inner, transposed=True)
         return out.reshape(np.shape(B))
 
@@ -181,20 +182,22 @@ class BorderedFactor:
         if self._dense is not None:
             return self._dense.inverse_on_pattern()
         if self._selected is None:
-            out = np.empty_like(self._values)
-            A, B, D = self._parts(out)
-            if self.r:
-                lower = dpotri(self._schur, lower=1)[0]
-                A[:] = np.tril(lower)
-                A += np.tril(lower, -1).T
-            # C⁻¹ has −L⁻ᵀ W S⁻¹ beside S⁻¹, and L⁻ᵀ (I + W S⁻¹ W') L⁻¹ below.
-            product = self._W @ A
-            B[:] = -self._scaled(product, transposed=True)
-            if self.t == 1:
-                D[:, 0, 0] = (1.0 + np.einsum("ir,ir->i", product, self._W)) * self._inverse_roots**2
-            else:
-                shape = (self.q, self.t, self.r)
-                inner = np.eye(self.t) + product.reshape(shape) @ self._W.reshape(shape).transpose(0, 2, 1)
-                D[:] = self._inverse_roots.transpose(0, 2, 1) @ inner @ self._inverse_roots
-            self._selected = out[self._places[0]]
+            self._invert(*self._parts(self._inverse))
+            self._selected = self._inverse[self._places]
         return self._selected
+
+    def _invert(self, A: np.ndarray, B: np.ndarray, D: np.ndarray) -> None:
+        """The parts of C⁻¹, of A its lower triangle."""
+        roots = self._inverse_roots
+        D[:] = (roots * roots)[:, None, None] if self.t == 1 else roots.transpose(0, 2, 1) @ roots
+        if self.r == 0:
+            return
+        A[:] = self._schur
+        dpotri(A, lower=1, overwrite_c=1)
+        E = self._scaled(self._W, transposed=True)
+        dsymm(-1.0, A, E.T, c=B.T, lower=1, overwrite_c=1)
+        if self.t == 1:
+            D[:, 0, 0] -= np.einsum("ir,ir->i", B, E)
+        else:
+            shape = (self.q, self.t, self.r)
+            D -= B.reshape(shape) @ E.reshape(shape).transpose(0, 2, 1)

@@ -122,13 +122,9 @@ def permuted_upper(rows: np.ndarray, columns: np.ndarray, permutation: np.ndarra
 
     Column i of it lists the columns k < i of L in which row i starts a path of the elimination tree.
     """
-    n = len(permutation)
-    place_of = inverse_permutation(permutation)
-    first, second = place_of[rows], place_of[columns]
-    late, early = np.maximum(first, second), np.minimum(first, second)
-    # csr of the transpose: scipy counts and scatters in one pass; order within a column is free.
-    pattern = sp.csr_array((np.ones(len(late), np.int8), (late, early)), shape=(n, n))
-    return pattern.indptr.astype(np.int64), pattern.indices.astype(np.int32)
+    return upper_by_columns(
+        np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(columns, np.int64), inverse_permutation(permutation)
+    )
 
 
 def in_postorder(rows: np.ndarray, columns: np.ndarray, permutation: np.ndarray) -> np.ndarray:
@@ -140,6 +136,25 @@ def in_postorder(rows: np.ndarray, columns: np.ndarray, permutation: np.ndarray)
     parent = elimination_tree(*upper)
     heaviest_first = np.argsort(-column_counts(*upper, parent), kind="stable")
     return permutation[postorder(parent, heaviest_first)]
+
+
+@njit("Tuple((int64[::1], int32[::1]))(int64[::1], int64[::1], int64[::1])", cache=True)
+def upper_by_columns(rows, columns, place_of):
+    """The entries by the later of their two places: pointers, and the earlier place of each, in no order."""
+    n = len(place_of)
+    indptr = np.zeros(n + 1, np.int64)
+    for p in range(len(rows)):
+        indptr[max(place_of[rows[p]], place_of[columns[p]]) + 1] += 1
+    for i in range(n):
+        indptr[i + 1] += indptr[i]
+    end = indptr[:-1].copy()
+    early = np.empty(len(rows), np.int32)
+    for p in range(len(rows)):
+        first, second = place_of[rows[p]], place_of[columns[p]]
+        late = max(first, second)
+        early[end[late]] = min(first, second)
+        end[late] += 1
+    return indptr, early
 
 
 @njit("int32[::1](int64[::1], int32[::1])", cache=True)

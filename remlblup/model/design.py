@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,15 +84,15 @@ class RandomDesign:
     spec: Any = field(default=None, repr=False)
     root: np.ndarray | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def q(self) -> int:
         return self.relationship.size
 
-    @property
+    @cached_property
     def t(self) -> int:
         return self.structure.size
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
         return isinstance(self.relationship, IdentityRelationship)
 

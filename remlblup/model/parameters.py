@@ -68,7 +68,7 @@ class Parameters:
         """Upper bounds of θ."""
         return np.concatenate([s.upper for s in self.structures] + [self.residual.upper])
 
-    @property
+    @cached_property
     def size(self) -> int:
         return len(self.pairs)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil, log
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ class Loop:
         """Score and average information at a solution."""
         now = score(self.equations, solution, self.space.units, self.options.ml)
         information = average_information(self.equations, now.solution)
-        return Point(theta, value, solution, now, information, self.space.charts(theta))
+        return Point(theta, value, solution, now, information, self.space.charts(theta), self.space.at_bound(theta))
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class Loop:
                 stopped = "stall"
                 break
             name, halvings, new = accepted
-            self.reluctant |= (self.space.at_bound(point.theta)) & ~self.space.at_bound(new.theta)
+            self.reluctant |= point.on_bound & ~new.on_bound
             self.record(name, new, point, halvings)
             point = new
             if self.stalled():
@@ -263,7 +264,7 @@ class Loop:
         """Append a row to the history and print it if asked."""
         now = time.perf_counter()
         delta = float("nan") if before is None else point.loglik - before.loglik
-        change = float("nan") if before is None else point.change_from(before, ~self.space.held)
+        change = float("nan") if before is None else point.change_from(before, self.space.moving)
         model = Newton.at(self.space, point, point.information, point.charts)
         gradient, decrement = model.size()
         self.secant.learn(model, decrement)
@@ -282,12 +283,12 @@ class Loop:
         before = self.iterations[-1].gradient if self.iterations else 0.0
         if not 0.0 < gradient < 0.9 * before or gradient <= self.options.tolerance:
             return 0.0 if 0.0 < gradient <= self.options.tolerance else float("nan")
-        return seconds * float(np.ceil(np.log(self.options.tolerance / gradient) / np.log(gradient / before)))
+        return seconds * ceil(log(self.options.tolerance / gradient) / log(gradient / before))
 
     def boundary_labels(self, point: Point) -> tuple[str, ...]:
         """Labels of the components on the boundary."""
-        mask = self.space.boundary(point)
-        return tuple(c for c, b in zip(self.equations.spec.parameters.columns, mask, strict=True) if b)
+        columns = self.equations.spec.parameters.columns
+        return tuple(columns[i] for i in np.flatnonzero(self.space.boundary(point)))
 
     def verdict(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         """Convergence and everything known at the last iterate."""
@@ -339,7 +340,7 @@ class Loop:
         A component on a bound that no score holds there counts as free: on a ridge the way out is as good.
         """
         diagonal = np.maximum(np.diag(point.information), np.finfo(float).tiny)
-        pressed = self.space.at_bound(point.theta) & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
+        pressed = point.on_bound & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
         J = self.space.tangent(point.theta, pressed)
         if not J.shape[1]:
             return []

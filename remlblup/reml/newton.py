@@ -23,7 +23,6 @@ class Newton:
 
     Attributes
     ----------
-    jacobian : (n_parameters, n_x) ∂θ/∂x
     gradient, hessian : score and information in x
     free : (n_x,) coordinates that may move
     charts : the charts in use, with the columns of x each takes
@@ -31,7 +30,6 @@ class Newton:
     x : (n_x,) the coordinates of the point
     """
 
-    jacobian: Array
     gradient: Array
     hessian: Array
     free: np.ndarray
@@ -57,7 +55,7 @@ class Newton:
         n = len(point.theta)
         columns, curvatures, used = [], [], {}
         plain = np.full(n, -1)
-        x, slopes, curved = space.coordinates(point.theta), space.slopes(point.theta), second_order(space, point)
+        x, slopes, curved = space.coordinates(point.theta).copy(), space.slopes(point.theta), second_order(space, point)
         width = 0
         for k, place in enumerate(places):
             size = place.stop - place.start
@@ -78,18 +76,18 @@ class Newton:
         free = np.ones(width, dtype=bool)
         free[plain[(held | ~space.curved(information)) & (plain >= 0)]] = False
         H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
-        return cls(J, J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain, x)
+        return cls(J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain, x)
 
     @classmethod
     def plainly(cls, space: Space, point: Point, information: Array) -> Newton:
         """The quadratic model without charts."""
         n = len(point.theta)
-        free = ~(space.held | space.pinned(point)) & space.curved(information)
-        if space.powers is None and not space.loadings.any():
-            return cls(np.eye(n), point.gradient, information, free, {}, np.arange(n), point.theta)
+        free = space.moving & ~space.pinned(point) & space.curved(information)
+        if space.straight:
+            return cls(point.gradient, information, free, {}, np.arange(n), point.theta)
         slopes = space.slopes(point.theta)
         H = information * np.outer(slopes, slopes) + second_order(space, point)
-        return cls(np.diag(slopes), slopes * point.gradient, H, free & (np.diag(H) > 0), {}, np.arange(n),
+        return cls(slopes * point.gradient, H, free & (H.diagonal() > 0), {}, np.arange(n),
                    space.coordinates(point.theta))  # fmt: skip
 
     def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:
@@ -109,14 +107,14 @@ class Newton:
 
     def size(self) -> tuple[float, float]:
         """(largest |score| in standard errors, Newton decrement g'H⁻¹g) over the free coordinates."""
-        if not self.free.any():
+        n_free = np.count_nonzero(self.free)
+        if not n_free:
             return 0.0, 0.0
-        if self.free.all():
-            g = self.gradient
-            return float(np.max(np.abs(g) / np.sqrt(np.diag(self.hessian)))), float(abs(g @ self.newton_step))
-        g = self.gradient[self.free]
-        H = self.hessian[np.ix_(self.free, self.free)]
-        return float(np.max(np.abs(g) / np.sqrt(np.diag(H)))), float(abs(g @ scaled_solve(H, g)))
+        whole = n_free == len(self.free)
+        g = self.gradient if whole else self.gradient[self.free]
+        H = self.hessian if whole else self.hessian[np.ix_(self.free, self.free)]
+        step = self.newton_step if whole else scaled_solve(H, g)
+        return float((np.abs(g) / np.sqrt(H.diagonal())).max()), abs(float(g @ step))
 
 
 def second_order(space: Space, point: Point) -> Array:

@@ -63,7 +63,7 @@ def score(equations: Equations, solution: Any, units: list[Array], ml: bool = Fa
     for S, design, theta, place in zip(matrices, spec.random, parts, spec.parameters.slices, strict=False):
         structure = design.structure
         derivatives = structure.factor_derivatives(theta) if structure.in_factor else structure.derivatives(theta)
-        gradient[place] = np.einsum("ij,pij->p", S, derivatives)
+        gradient[place] = derivatives.reshape(len(derivatives), -1) @ S.ravel()
     gradient[spec.parameters.slices[-1]] = spec.residual.score(parts[-1], moments)
     return Score(gradient, matrices, moments, solution, ml)
 
@@ -89,29 +89,36 @@ def from_slots(equations: MixedModelEquations, solution: Solution, ml: bool) -> 
 def score_matrix(gradient: Array, factor: Array, signs: Array) -> Array:
     """S symmetric with 2 S Λ D = `gradient` on the lower triangle, by back-substitution from the last column."""
     t = len(signs)
-    S = np.zeros((t, t))
-    half = 0.5 * gradient * signs
+    S = 0.5 * gradient * signs
+    if t == 1:
+        return np.asarray(S / factor)
     for a in range(t - 1, -1, -1):
         for i in range(t - 1, a - 1, -1):
-            S[i, a] = S[a, i] = (half[i, a] - S[i, a + 1 :] @ factor[a + 1 :, a]) / factor[a, a]
+            S[i, a] = S[a, i] = (S[i, a] - S[i, a + 1 :] @ factor[a + 1 :, a]) / factor[a, a]
     return S
 
 
 def nudged(equations: MixedModelEquations, solution: Solution, units: list[Array], ml: bool) -> Solution:
     """The same solution, or one at a slightly larger Σ for each term whose Λ is singular."""
-    factors, singular = [], False
+    pairs = list(zip(equations.random, solution.factors, strict=True))
+    singular = [
+        not design.structure.in_factor and np.count_nonzero(factor.diagonal()) < design.t
+        for design, (factor, _) in pairs
+    ]
+    if not any(singular):
+        return solution
+    factors = []
     parts = equations.spec.parameters.split(solution.theta)
-    for design, theta, unit, pair in zip(equations.random, parts, units, solution.factors, strict=False):
-        if np.all(np.diag(pair[0]) != 0.0) or design.structure.in_factor:
+    for nudge, (design, pair), theta, unit in zip(singular, pairs, parts, units, strict=False):
+        if not nudge:
             factors.append(pair)
             continue
-        singular = True
         sigma = design.structure.covariance(theta)
         if np.any(pair[1] < 0.0):  # without constraints: zero beside negative components
             factors.append(signed_cholesky(sigma + NUDGE * unit))
         else:
             factors.append((nudged_factor(sigma, unit), np.ones(design.t)))
-    return equations.solve(solution.theta, ml=ml, factors=factors) if singular else solution
+    return equations.solve(solution.theta, ml=ml, factors=factors)
 
 
 def nudged_factor(sigma: Array, unit: Array) -> Array:

@@ -9,9 +9,13 @@ Dennis, Gay & Welsch 1981).
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
+from scipy.linalg.lapack import dsygv
 
 from remlblup.reml.newton import Newton
+from remlblup.reml.space import TINY
 from remlblup.structure.base import Array
 
 # Newton decrement below which ℓ is close enough to quadratic for its curvature to be learnt.
@@ -39,30 +43,25 @@ class Secant:
         if last is None or last.signature != now.signature or max(before, decrement) > QUADRATIC:
             self.correction = None
             return
-        change, slope = now.x - last.x, now.gradient - last.gradient
-        moved = (change != 0.0) & now.free & last.free
-        if not moved.any():
+        change = np.where(now.free & last.free, now.x - last.x, 0.0)
+        if not np.count_nonzero(change):
             return
         M = np.zeros_like(now.hessian) if self.correction is None else self.correction
-        change = np.where(moved, change, 0.0)
-        missed = np.where(moved, -slope - (now.hessian + M) @ change, 0.0)
+        slope = now.gradient - last.gradient
+        missed = np.where(change != 0.0, -slope - (now.hessian + M) @ change, 0.0)
         along = float(missed @ change)
-        scale = np.sqrt(np.maximum(np.diag(now.hessian), np.finfo(float).tiny))
+        scale = np.sqrt(np.maximum(now.hessian.diagonal(), TINY))
+        short, long = missed / scale, scale * change
         # Scale-free safeguard against a denominator that is all rounding.
-        if abs(along) > 1e-6 * np.linalg.norm(missed / scale) * np.linalg.norm(scale * change):
-            self.correction = M + np.outer(missed, missed) / along
+        if abs(along) > 1e-6 * sqrt((short @ short) * (long @ long)):
+            self.correction = M + missed[:, None] * missed / along
 
     def corrected(self) -> Newton | None:
         """The last quadratic model with what was learnt, if that is needed and trustworthy."""
         if self.last is None or self.correction is None or not self.slow or not self.last.free.any():
             return None
         block = np.ix_(self.last.free, self.last.free)
-        try:
-            root = np.linalg.cholesky(self.last.hessian[block])
-        except np.linalg.LinAlgError:
-            return None
-        relative = np.linalg.solve(root, np.linalg.solve(root, self.correction[block]).T)
-        values = 1.0 + np.linalg.eigvalsh(0.5 * (relative + relative.T))
-        if values[0] < LEAST or values[-1] > MOST:
+        values, _, info = dsygv(self.correction[block], self.last.hessian[block], jobz="N")
+        if info or 1.0 + values[0] < LEAST or 1.0 + values[-1] > MOST:
             return None
         return self.last.with_hessian(self.last.hessian + self.correction)

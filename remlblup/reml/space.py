@@ -21,6 +21,7 @@ EMPTY = 1e-6
 RESIDUAL_SHRINK = 0.1
 # How far a residual correlation stays from ±1, where R is singular and ℓ drowns in rounding.
 SHORT = 1e-6
+TINY = float(np.finfo(float).tiny)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Point:
     ----------
     score, information : first derivatives and average information at θ
     charts : Cholesky coordinates of each term whose Σ is singular at θ
+    on_bound : (n_parameters,) components on a simple bound (`Space.at_bound`)
     """
 
     theta: Array
@@ -39,6 +41,7 @@ class Point:
     score: Score
     information: Array
     charts: dict[int, Chart]
+    on_bound: np.ndarray
 
     @property
     def gradient(self) -> Array:
@@ -46,10 +49,10 @@ class Point:
 
     def change_from(self, other: Point, moving: np.ndarray) -> float:
         """Largest |Δθ_i| of the moving parameters over max(|θ_i|, 1/√AI_ii)."""
-        curvature = np.diag(self.information)
-        error = np.where(curvature > 0.0, 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, 1.0)), 0.0)
-        size = np.maximum(np.maximum(np.abs(self.theta), error), np.finfo(float).tiny)
-        return float(np.max((np.abs(self.theta - other.theta) / size)[moving], initial=0.0))
+        curvature = self.information.diagonal()
+        error = 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, 1e300))
+        size = np.maximum(np.abs(self.theta), error)
+        return float((np.abs(self.theta - other.theta) / size)[moving].max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Space:
     upper: Array
     units: list[Array]
     constrain: bool
+
+    @cached_property
+    def moving(self) -> np.ndarray:
+        """(n_parameters,) True where the user fixed nothing."""
+        return ~self.held
 
     @cached_property
     def roots(self) -> list[Array]:
@@ -112,10 +120,15 @@ class Space:
         powers = np.concatenate([s.powers for s in (*parameters.structures, parameters.residual)])
         return None if np.all(powers == 1.0) else powers
 
+    @cached_property
+    def straight(self) -> bool:
+        """Whether steps are taken in θ itself, with no curvature beyond the information."""
+        return self.powers is None and not self.loadings.any()
+
     def coordinates(self, theta: Array) -> Array:
         """x of θ: itself, or a power of it."""
         if self.powers is None:
-            return theta.copy()
+            return theta
         return np.where(self.powers == 1.0, theta, np.maximum(theta, 0.0) ** self.powers)
 
     def parameters_at(self, x: Array) -> Array:
@@ -130,10 +143,14 @@ class Space:
         x = np.maximum(theta, least) ** self.powers
         return np.where(self.powers == 1.0, 1.0, x ** (1.0 / self.powers - 1.0) / self.powers)
 
+    @cached_property
+    def least_information(self) -> Array:
+        """(n_parameters,) information at and below which the likelihood is flat: in a loading, of zero."""
+        return np.divide(1e-9, self.sizes**2, out=np.zeros_like(self.sizes), where=self.loadings)
+
     def curved(self, information: Array) -> np.ndarray:
         """(n_parameters,) parameters with information: the likelihood is flat in a loading of zero."""
-        diagonal = np.diag(information)
-        return (diagonal > 0.0) & (~self.loadings | (diagonal * self.sizes**2 > 1e-9))
+        return np.asarray(information.diagonal() > self.least_information)
 
     @cached_property
     def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -144,15 +161,19 @@ class Space:
         kinds = residual.variances, ceiling, ceiling & (residual.lower < 0.0)
         return tuple(start + np.flatnonzero(kind) for kind in kinds)  # type: ignore[return-value]
 
+    @cached_property
+    def singular_residual(self) -> tuple[Array, Array]:
+        """(n_parameters,) values below and above θ where R becomes singular, infinite where there are none."""
+        variance, ceiling, floor = self.residual_kinds
+        least, most = np.full_like(self.lower, -np.inf), np.full_like(self.upper, np.inf)
+        least[variance], least[floor], most[ceiling] = 0.0, self.lower[floor] - SHORT, self.upper[ceiling] + SHORT
+        return least, most
+
     def limits(self, theta: Array) -> tuple[Array, Array]:
         """How far one step from θ may go: to the bounds; in R, a tenth short of those where it is singular."""
-        low, high = self.lower.copy(), self.upper.copy()
-        variance, ceiling, floor = self.residual_kinds
-        low[variance] = np.maximum(RESIDUAL_SHRINK * theta[variance], low[variance])
-        least, most = low[floor] - SHORT, high[ceiling] + SHORT
-        low[floor] = np.maximum(low[floor], least + RESIDUAL_SHRINK * (theta[floor] - least))
-        high[ceiling] = np.minimum(high[ceiling], most - RESIDUAL_SHRINK * (most - theta[ceiling]))
-        return low, high
+        least, most = self.singular_residual
+        keep, go = RESIDUAL_SHRINK * theta, 1.0 - RESIDUAL_SHRINK
+        return np.maximum(self.lower, keep + go * least), np.minimum(self.upper, keep + go * most)
 
     def empty_columns(self, theta: Array) -> Iterator[tuple[int, Array]]:
         """(term, (n_parameters,) mask of its loadings) of every column of a Λ written as such that is zero."""
@@ -186,6 +207,11 @@ class Space:
         for _, place in self.cones:
             mask[place] = True
         return mask
+
+    @cached_property
+    def box(self) -> tuple[Array, Array]:
+        """`lower` and `upper`, infinite for the elements of such a matrix: their bounds follow from the cone."""
+        return np.where(self.in_cone, -np.inf, self.lower), np.where(self.in_cone, np.inf, self.upper)
 
     def sigma(self, k: int, theta: Array) -> Array:
         """Σ_k at θ."""
@@ -233,17 +259,25 @@ class Space:
 
     def smallest_eigenvalue(self, k: int, theta: Array) -> float:
         """Smallest eigenvalue of Σ_k in the metric of its unit matrix."""
-        inverse = self.inverse_roots[k]
-        return float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
+        # Asked for the same Σ by `feasible`, `charts` and both ends of a step.
+        key = k, theta[self.equations.spec.parameters.slices[k]].tobytes()
+        if key not in self._smallest:
+            inverse = self.inverse_roots[k]
+            self._smallest[key] = float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
+        return self._smallest[key]
+
+    @cached_property
+    def _smallest(self) -> dict[tuple[int, bytes], float]:
+        return {}
 
     def at_bound(self, theta: Array) -> np.ndarray:
         """Components on a simple bound (cones apart)."""
-        mask: np.ndarray = (theta <= self.lower) | (theta >= self.upper)
-        return mask & ~self.in_cone if self.cones else mask
+        low, high = self.box
+        return np.asarray((theta <= low) | (theta >= high))
 
     def pinned(self, point: Point) -> np.ndarray:
         """Components on a simple bound whose score points out of the parameter space."""
-        return self.at_bound(point.theta) & (self.inward(point.theta, point.gradient) <= 0.0)
+        return point.on_bound & (self.inward(point.theta, point.gradient) <= 0.0)
 
     def inward(self, theta: Array, v: Array) -> Array:
         """v with the sign that is positive where it points away from the bound θ lies on."""
@@ -251,10 +285,10 @@ class Space:
 
     def boundary(self, point: Point) -> np.ndarray:
         """Components on the boundary in any sense, held ones excepted."""
-        mask = self.at_bound(point.theta)
+        mask = point.on_bound.copy()
         for k in point.charts:
             mask[self.equations.spec.parameters.slices[k]] = True
-        return mask & ~self.held
+        return mask & self.moving
 
 
 def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array, Array]:

@@ -53,15 +53,13 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
     low, high = (space.coordinates(limit) for limit in space.limits(point.theta))
     at = space.coordinates(point.theta)
     n_random = space.equations.spec.parameters.slices[-1].start
-    whole = bool(free.all())
+    whole = np.count_nonzero(free) == len(free)
     while True:
         d = fraction * (model.newton_step if whole else model.direction(shift / fraction, free))
-        crossing = [
-            i
-            for i in np.flatnonzero(model.plain >= 0)
-            if free[x := model.plain[i]] and not space.in_cone[i] and not low[i] < at[i] + d[x] < high[i]
-        ]
-        if not crossing:
+        end = at + d[model.plain]  # a parameter without a coordinate of its own is in a cone
+        inside = (low < end) & (end < high) | space.in_cone
+        crossing = np.flatnonzero(free[model.plain] & ~inside)
+        if not len(crossing):
             return d
         for i in crossing:
             x = model.plain[i]
@@ -74,16 +72,12 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
 def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     """θ after the displacement d in the coordinates of the model."""
     parameters = space.equations.spec.parameters
-    plain = model.plain >= 0
-    x = space.coordinates(theta)
-    x[plain] += d[model.plain[plain]]
-    new = np.where(plain, space.parameters_at(x), theta)
+    new = space.parameters_at(space.coordinates(theta) + d[model.plain])
     for k, (chart, columns) in model.charts.items():
         sigma = snapped(chart.sigma(d[columns]), space.roots[k])
         new[parameters.slices[k]] = parameters.structures[k].project(sigma)
-    bounded = plain & ~space.in_cone
-    new[bounded] = np.clip(new[bounded], space.lower[bounded], space.upper[bounded])
-    return np.where(space.held, theta, new)
+    low, high = space.box
+    return np.where(space.held, theta, np.minimum(np.maximum(new, low), high))
 
 
 def leaves_cone(space: Space, k: int, old: Array, new: Array) -> bool:
@@ -130,16 +124,17 @@ def release(space: Space, point: Point, tolerance: float) -> Array | None:
 
 def inward_score(space: Space, point: Point) -> float:
     """Largest score, in standard errors, that points from a boundary into the parameter space."""
-    scores = [0.0]
-    at_bound = space.at_bound(point.theta) & ~space.held
-    inward, curvature = space.inward(point.theta, point.gradient), np.diag(point.information)
-    scores += [relative(g, h) for g, h in zip(inward[at_bound], curvature[at_bound], strict=True)]
+    scores = []
+    if np.count_nonzero(point.on_bound):
+        at_bound = point.on_bound & ~space.held
+        inward, curvature = space.inward(point.theta, point.gradient), point.information.diagonal()
+        scores += [relative(g, h) for g, h in zip(inward[at_bound], curvature[at_bound], strict=True)]
     for k, chart in point.charts.items():
         value, direction = chart.inward(point.score.matrices[k])
         place = space.equations.spec.parameters.slices[k]
         change = space.equations.spec.parameters.structures[k].project(direction)
         scores.append(relative(value, float(change @ point.information[place, place] @ change)))
-    return float(np.max(scores))  # NaN if any is, and NaN does not pass
+    return float(np.max(scores)) if scores else 0.0  # NaN if any is, and NaN does not pass
 
 
 def relative(score: float, curvature: float) -> float:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
+from math import sqrt
 
 import numpy as np
 
@@ -105,7 +107,7 @@ class Structure(Parametric):
         self.effects = tuple(effects)
         self.positions = positions
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of effects, t."""
         return len(self.effects)
@@ -177,7 +179,8 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
     """
     t = sigma.shape[0]
     if t == 1:
-        return np.sqrt(np.abs(sigma)), np.where(sigma[0] < 0.0, -1.0, 1.0)
+        variance = float(sigma[0, 0])
+        return np.array([[sqrt(abs(variance))]]), np.array([-1.0 if variance < 0.0 else 1.0])
     try:
         factor = np.linalg.cholesky(sigma)
         if np.all(np.diag(factor) ** 2 > SINGULAR * np.diag(sigma)):

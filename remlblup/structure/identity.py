@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from math import sqrt
+
 import numpy as np
 
 from remlblup.structure.base import Array, Structure
@@ -24,11 +27,27 @@ class Identity(Structure):
     def slots(self) -> tuple[tuple[int, int], ...]:
         return tuple((i, i) for i in range(self.size))
 
+    @cached_property
+    def _identity(self) -> Array:
+        return np.eye(self.size)
+
+    @cached_property
+    def _positive(self) -> Array:
+        return np.ones(self.size)
+
+    @cached_property
+    def _negative(self) -> Array:
+        return -np.ones(self.size)
+
     def covariance(self, theta: Array) -> Array:
-        return theta[0] * np.eye(self.size)
+        return theta[0] * self._identity
+
+    def factor(self, theta: Array) -> tuple[Array, Array]:
+        variance = float(theta[0])
+        return sqrt(abs(variance)) * self._identity, self._negative if variance < 0.0 else self._positive
 
     def derivatives(self, theta: Array) -> Array:
-        return np.eye(self.size)[None]
+        return self._identity[None]
 
     def project(self, sigma: Array) -> Array:
         return np.array([np.trace(sigma) / self.size])

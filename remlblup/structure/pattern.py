@@ -55,7 +55,7 @@ class Pattern:
 
     def entries(self, rho: Array) -> Array:
         """Values of the entries at coefficients ρ, shape (nnz,)."""
-        return self.value * rho[self.coefficient]
+        return self.value * (rho[0] if self.n_coefficients == 1 else rho[self.coefficient])
 
     @cached_property
     def _layout(self) -> tuple[Index, Index, Index, Index]:
@@ -86,5 +86,5 @@ class Pattern:
 
     def moments(self, v: Array) -> Array:
         """v'D_r v of every r, for v (n,); shape (n_coefficients,)."""
-        weights = self._twice * v[self.rows] * v[self.columns]
+        weights = self.value * v * v if self.is_diagonal else self._twice * v[self.rows] * v[self.columns]
         return np.asarray(np.bincount(self.coefficient, weights, self.n_coefficients), np.float64)

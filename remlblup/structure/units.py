@@ -39,14 +39,25 @@ class Units(ResidualStructure):
     def jacobian(self, phi: Array) -> Array:
         return np.array([[-1.0 / phi[0] ** 2]])
 
+    def precision(self, phi: Array, v: Array) -> Array:
+        return self._by_record(self.weights / phi[0], v) * v
+
     def logdet(self, phi: Array) -> float:
         return self.n * float(np.log(phi[0])) - self._log_weights
 
     def logdet_gradient(self, phi: Array) -> Array:
         return self.n / phi
 
+    def score(self, phi: Array, moments: Array) -> Array:
+        return 0.5 * (moments / phi - self.n) / phi
+
     def multiply(self, phi: Array, v: Array) -> Array:
-        return phi[0] * v / (self.weights if v.ndim == 1 else self.weights[:, None])
+        return self._by_record(phi[0] / self.weights, v) * v
+
+    @staticmethod
+    def _by_record(diagonal: Array, v: Array) -> Array:
+        """The diagonal of a matrix (n,) in the shape that multiplies v (n,) or (n, k)."""
+        return diagonal if v.ndim == 1 else diagonal[:, None]
 
     def information(self, phi: Array) -> Array:
         return np.array([[0.5 * self.n / phi[0] ** 2]])

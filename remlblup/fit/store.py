@@ -194,10 +194,10 @@ def label_kind(labels: Any) -> str:
 
 
 def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, Any]:
-    """A pedigree as id, sire, dam; any other relationship as the nonzeros of K⁻¹ with its labels."""
+    """A plain pedigree as id, sire, dam; any other relationship as the nonzeros of K⁻¹ with its labels."""
     labels = relationship.labels
     kind = label_kind(labels.tolist())
-    if isinstance(relationship, Pedigree):
+    if isinstance(relationship, Pedigree) and relationship.is_plain:
         text = np.append(np.array([str(v) for v in labels], dtype=object), "")
         table = pd.DataFrame({"id": text[:-1], "sire": text[relationship.sire], "dam": text[relationship.dam]})
         table.to_csv(path, index=False)

@@ -40,7 +40,7 @@ def read_selfing(family: Family, selfing: Iterable) -> Family:
         raise PedigreeError(f"selfing= holds {len(values)} values; it needs one per row of the pedigree.")
     values = np.where(given, values, 0.0)
     result = np.where(family.row >= 0, values[family.row], 0.0)
-    fraction = (result % 1 != 0) & np.isfinite(result)
+    fraction = result != np.floor(result)
     founder = (family.sire < 0) & (family.dam < 0)
     wrong = fraction & ((result > 1) | ~founder)
     if wrong.any():
@@ -54,7 +54,7 @@ def read_selfing(family: Family, selfing: Iterable) -> Family:
 
 def heterozygosity(selfing: np.ndarray) -> np.ndarray:
     """Share of the cross's heterozygosity left: 2^−k after k generations of selfing; 1 − f for a founder of F = f."""
-    fraction = (selfing % 1 != 0) & np.isfinite(selfing)
+    fraction = selfing != np.floor(selfing)
     return np.where(fraction, 1.0 - selfing, 0.5 ** np.where(fraction, 0.0, selfing))
 
 
@@ -144,10 +144,9 @@ def _agreed(family: Family, root: np.ndarray, values: np.ndarray, what: str) -> 
     result[root[known]] = values[known]
     differ = known[result[root[known]] != values[known]]
     if differ.size:
-        member = differ[0]
+        members = known[root[known] == root[differ[0]]]
         raise PedigreeError(
-            f"Members of one clone differ in their {what}: {some(family.labels[np.unique(root[differ])])} and "
-            f"{some(family.labels[differ])}. They share a genotype: correct the rows of {family.labels[root[member]]} "
-            f"and {family.labels[member]}, or take the latter out of clones=."
+            f"Members of one clone differ in their {what}: {some(family.labels[members])} (clones of "
+            f"{family.labels[root[differ[0]]]}). They share a genotype: correct their rows, or take one out of clones=."
         )
     return result

@@ -219,6 +219,11 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         return MaternalGrandsirePedigree(ids, sires, maternal_grandsires, unknown, ignore_inbreeding=ignore_inbreeding)
 
     @property
+    def is_plain(self) -> bool:
+        """True if ids, sires and dams say all: no groups, selfing or clones, inbreeding not ignored."""
+        return self.groups is None and self.left is None and not (self.ramets.size or self.ignore_inbreeding)
+
+    @property
     def founders(self) -> np.ndarray:
         """Labels of the animals with neither parent known."""
         return self.labels[(self.sire < 0) & (self.dam < 0)]

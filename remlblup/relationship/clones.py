@@ -36,8 +36,6 @@ def read_selfing(family: Family, selfing: Iterable) -> Family:
             f"selfing= holds values that are no number of generations (row {some(rows)}, counting from 0). "
             "Give 0, 1, 2, …, inf for completely inbred lines, or a missing value for 0."
         )
-    if family.row.max() >= len(values):
-        raise PedigreeError(f"selfing= holds {len(values)} values; it needs one per row of the pedigree.")
     values = np.where(given, values, 0.0)
     result = np.where(family.row >= 0, values[family.row], 0.0)
     fraction = result != np.floor(result)
@@ -50,6 +48,23 @@ def read_selfing(family: Family, selfing: Iterable) -> Family:
             "animal without known parents only.)"
         )
     return replace(family, selfing=result) if result.any() else family
+
+
+def check_rows(family: Family, ids: Iterable, values: Iterable, name: str) -> None:
+    """Raise `PedigreeError` unless there is one value per input row, and repeated rows say the same."""
+    values = canonical(values)
+    rows = int((family.row >= 0).sum()) + family.repeats
+    if len(values) != rows:
+        raise PedigreeError(
+            f"{name}= holds {len(values)} values; it needs one for each of the {rows} rows of the pedigree."
+        )
+    if family.repeats:
+        said = pd.Series(values, dtype=object).fillna("").groupby(canonical(ids), sort=False).nunique()
+        if (said > 1).any():
+            raise PedigreeError(
+                f"These animals occur more than once with different values of {name}=: {some(said.index[said > 1])}. "
+                "Keep one row for each."
+            )
 
 
 def heterozygosity(selfing: np.ndarray) -> np.ndarray:
@@ -113,8 +128,6 @@ def _pairs(family: Family, clones: Mapping | Iterable) -> tuple[np.ndarray, np.n
             raise PedigreeError(f"These ramets in clones= are not in the pedigree: {some(absent)}. Add a row for each.")
     else:
         column, keys = tidy(clones), canonical(clones)
-        if family.row.max() >= len(column):
-            raise PedigreeError(f"clones= holds {len(column)} values; it needs one per row of the pedigree.")
         known = ~(pd.isna(keys) | pd.Series(keys, dtype=object).isin(UNKNOWN).to_numpy())
         ramet = np.flatnonzero((family.row >= 0) & known[family.row])
         labels = column[family.row[ramet]]

@@ -113,3 +113,13 @@ def test_clone_errors_name_animals():
         Pedigree(["a"], [None], [None], clones={"z": "a"})
     with pytest.raises(PedigreeError, match="differ in their number of selfings"):
         Pedigree(["a", "b"], [None] * 2, [None] * 2, clones={"b": "a"}, selfing=[1, 2])
+
+
+def test_values_per_row_are_checked():
+    with pytest.raises(PedigreeError, match="selfing= holds 2 values; it needs one for each of the 3 rows"):
+        Pedigree(list("abc"), [None] * 3, [None] * 3, selfing=[1, 2])
+    with pytest.raises(PedigreeError, match="clones= holds 4 values"):
+        Pedigree(list("abc"), [None] * 3, [None] * 3, clones=["x"] * 4)
+    with pytest.raises(PedigreeError, match="more than once with different values of selfing=: 'a'"):
+        Pedigree(list("aab"), [None] * 3, [None] * 3, selfing=[1, 2, 2])
+    assert Pedigree(list("aab"), [None] * 3, [None] * 3, selfing=[1, 1, 2]).inbreeding.tolist() == [0.5, 0.75]

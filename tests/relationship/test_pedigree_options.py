@@ -51,6 +51,13 @@ def test_ignoring_inbreeding_on_mrode():
     assert without.diagonal.tolist() == [1, 1, 1, 1, 1.125, 1.15625]
 
 
+def test_dominance_and_statistics_do_not_ignore_it():
+    plain, without = Pedigree(**MRODE), Pedigree(**MRODE, ignore_inbreeding=True)
+    np.testing.assert_array_equal(without.dominance().dense(), plain.dominance().dense())
+    everyone = [1, 2, 3, 4, 5, 6]
+    pd.testing.assert_series_equal(without.effective_size(everyone), plain.effective_size(everyone))
+
+
 def test_compiled_diagonal_without_inbreeding(monkeypatch):
     sire, dam = random_pedigree(1200, 2)
     ped = [Pedigree(np.arange(1200), sire, dam, unknown=[-1], ignore_inbreeding=True) for _ in range(2)]

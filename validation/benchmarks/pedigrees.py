@@ -38,35 +38,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(line(options.case[0], *measure(SIZES[options.case[0]], max(options.repeats, 1))))
         return 0
     print(f"load of the machine at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print("case     animals    sires  inbreeding s  inverse s  together s  mean F     peak MB")
+    print("case     animals    sires  seconds: F, inverse, both    CPU s: F, inverse, both   mean F     peak MB")
     command = [sys.executable, __file__, "--here"]
     return max(subprocess.call([*command, "--repeats", str(options.repeats), case]) for case in options.case)
 
 
-def measure(animals: int, repeats: int) -> tuple[int, int, float, float, float, float]:
-    """Animals, sires, least seconds of F and of A⁻¹ (nan if not made), mean F and peak megabytes."""
+def measure(animals: int, repeats: int) -> tuple[int, int, np.ndarray, float, float]:
+    """Animals, sires, least seconds (F, A⁻¹ by wall clock, then by processor; nan if not made), mean F, peak MB."""
     from remlblup.datasets.simulate import _breed
     from remlblup.relationship import numerator
 
     _, _, sire, dam, _ = _breed(np.random.default_rng(1), animals, 20)
-    first = slice(0, 5000)
-    numerator.inbreeding(sire[first], dam[first], "columns")
-    walks, inverses = [], []
-    for _ in range(repeats):
-        start = time.perf_counter()
+    numerator.inbreeding(sire[:5000], dam[:5000], "columns")
+    taken = np.full((repeats, 4), np.nan)
+    for run in range(repeats):
+        clocks = [(time.perf_counter(), time.process_time())]
         F = numerator.inbreeding(sire, dam)
-        walks.append(time.perf_counter() - start)
+        clocks.append((time.perf_counter(), time.process_time()))
         if animals <= _INVERSE_UP_TO:
-            start = time.perf_counter()
             numerator.inverse(sire, dam, F)
-            inverses.append(time.perf_counter() - start)
+            clocks.append((time.perf_counter(), time.process_time()))
+        steps = np.diff(np.array(clocks), axis=0)
+        taken[run, : len(steps)], taken[run, 2 : 2 + len(steps)] = steps.T
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return animals, np.unique(sire[sire >= 0]).size, min(walks), min(inverses, default=np.nan), F.mean(), peak
+    return animals, np.unique(sire[sire >= 0]).size, taken.min(axis=0), F.mean(), peak
 
 
-def line(case: str, animals: int, sires: int, walk: float, inverse: float, mean: float, peak: float) -> str:
+def line(case: str, animals: int, sires: int, taken: np.ndarray, mean: float, peak: float) -> str:
     """One row of the table."""
-    return f"{case:5} {animals:10,} {sires:8,}  {walk:12.2f}  {inverse:9.2f}  {walk + inverse:10.2f}  {mean:.6f}  {peak:8,.0f}"
+    wall, processor = (f"{f:9.2f} {i:7.2f} {f + i:7.2f}" for f, i in taken.reshape(2, 2))
+    return f"{case:5} {animals:10,} {sires:8,} {wall}  {processor}  {mean:.6f}  {peak:8,.0f}"
 
 
 if __name__ == "__main__":

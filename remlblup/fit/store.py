@@ -195,14 +195,22 @@ def label_kind(labels: Any) -> str:
 
 
 def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, Any]:
-    """A pedigree as id, sire, dam; any other relationship as the nonzeros of K where it is dense, else of K⁻¹, with its labels."""
+    """A pedigree as id, sire, dam; any other relationship as the nonzeros of K where it is dense, else of K⁻¹."""
     labels = relationship.labels
     kind = label_kind(labels.tolist())
-    if isinstance(relationship, Pedigree):
+    if isinstance(relationship, Pedigree) and relationship.is_plain:
         text = np.append(np.array([str(v) for v in labels], dtype=object), "")
-        table = pd.DataFrame({"id": text[:-1], "sire": text[relationship.sire], "dam": text[relationship.dam]})
-        table.to_csv(path, index=False)
-        return {"type": "pedigree", "kind": kind}
+        parents = {"sire": text[relationship.sire], "dam": text[relationship.dam]}
+        groups = None if relationship.groups is None else [str(g) for g in relationship.groups]
+        if groups is not None:
+            named = np.array([*groups, ""], dtype=object)
+            parents["sire_group"], parents["dam_group"] = named[relationship.sire_group], named[relationship.dam_group]
+        pd.DataFrame({"id": text[:-1], **parents}).to_csv(path, index=False)
+        return {"type": "pedigree", "kind": kind, "groups": groups}
+    if getattr(relationship, "groups", None) is not None and isinstance(relationship, Pedigree):
+        raise DataError(
+            "a fit with groups of unknown parents beside selfing, clones or ignored inbreeding cannot be saved."
+        )
     whole = not relationship.is_sparse
     write_matrix(relationship.dense() if whole else relationship.precision, path)
     return {"type": "matrix" if whole else "inverse", "kind": kind, "labels": [str(v) for v in labels]}
@@ -338,7 +346,11 @@ def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:
     if saved["type"] == "pedigree":
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         columns = [[None if v == "" else convert(v) for v in table[c]] for c in ("id", "sire", "dam")]
-        return Pedigree(*columns, unknown=(), hermaphrodites=True)
+        groups = saved.get("groups")
+        if groups is not None:
+            for parents, side in zip(columns[1:], ("sire_group", "dam_group"), strict=True):
+                parents[:] = [group if p is None else p for p, group in zip(parents, table[side], strict=True)]
+        return Pedigree(*columns, unknown=(), hermaphrodites=True, groups=groups)
     labels = [convert(v) for v in saved["labels"]]
     matrix = read_matrix(path, (len(labels), len(labels)))
     return Relationship(

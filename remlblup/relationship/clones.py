@@ -36,11 +36,9 @@ def read_selfing(family: Family, selfing: Iterable) -> Family:
             f"selfing= holds values that are no number of generations (row {some(rows)}, counting from 0). "
             "Give 0, 1, 2, …, inf for completely inbred lines, or a missing value for 0."
         )
-    if family.row.max() >= len(values):
-        raise PedigreeError(f"selfing= holds {len(values)} values; it needs one per row of the pedigree.")
     values = np.where(given, values, 0.0)
     result = np.where(family.row >= 0, values[family.row], 0.0)
-    fraction = (result % 1 != 0) & np.isfinite(result)
+    fraction = result != np.floor(result)
     founder = (family.sire < 0) & (family.dam < 0)
     wrong = fraction & ((result > 1) | ~founder)
     if wrong.any():
@@ -52,9 +50,26 @@ def read_selfing(family: Family, selfing: Iterable) -> Family:
     return replace(family, selfing=result) if result.any() else family
 
 
+def check_rows(family: Family, ids: Iterable, values: Iterable, name: str) -> None:
+    """Raise `PedigreeError` unless there is one value per input row, and repeated rows say the same."""
+    values = canonical(values)
+    rows = int((family.row >= 0).sum()) + family.repeats
+    if len(values) != rows:
+        raise PedigreeError(
+            f"{name}= holds {len(values)} values; it needs one for each of the {rows} rows of the pedigree."
+        )
+    if family.repeats:
+        said = pd.Series(values, dtype=object).fillna("").groupby(canonical(ids), sort=False).nunique()
+        if (said > 1).any():
+            raise PedigreeError(
+                f"These animals occur more than once with different values of {name}=: {some(said.index[said > 1])}. "
+                "Keep one row for each."
+            )
+
+
 def heterozygosity(selfing: np.ndarray) -> np.ndarray:
     """Share of the cross's heterozygosity left: 2^−k after k generations of selfing; 1 − f for a founder of F = f."""
-    fraction = (selfing % 1 != 0) & np.isfinite(selfing)
+    fraction = selfing != np.floor(selfing)
     return np.where(fraction, 1.0 - selfing, 0.5 ** np.where(fraction, 0.0, selfing))
 
 
@@ -113,8 +128,6 @@ def _pairs(family: Family, clones: Mapping | Iterable) -> tuple[np.ndarray, np.n
             raise PedigreeError(f"These ramets in clones= are not in the pedigree: {some(absent)}. Add a row for each.")
     else:
         column, keys = tidy(clones), canonical(clones)
-        if family.row.max() >= len(column):
-            raise PedigreeError(f"clones= holds {len(column)} values; it needs one per row of the pedigree.")
         known = ~(pd.isna(keys) | pd.Series(keys, dtype=object).isin(UNKNOWN).to_numpy())
         ramet = np.flatnonzero((family.row >= 0) & known[family.row])
         labels = column[family.row[ramet]]
@@ -144,10 +157,9 @@ def _agreed(family: Family, root: np.ndarray, values: np.ndarray, what: str) -> 
     result[root[known]] = values[known]
     differ = known[result[root[known]] != values[known]]
     if differ.size:
-        member = differ[0]
+        members = known[root[known] == root[differ[0]]]
         raise PedigreeError(
-            f"Members of one clone differ in their {what}: {some(family.labels[np.unique(root[differ])])} and "
-            f"{some(family.labels[differ])}. They share a genotype: correct the rows of {family.labels[root[member]]} "
-            f"and {family.labels[member]}, or take the latter out of clones=."
+            f"Members of one clone differ in their {what}: {some(family.labels[members])} (clones of "
+            f"{family.labels[root[differ[0]]]}). They share a genotype: correct their rows, or take one out of clones=."
         )
     return result

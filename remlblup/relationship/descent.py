@@ -72,6 +72,11 @@ class DescentRelationship(RelationshipBase):
         """Mendelian sampling variances (diagonal of D in A = TDT'), shape (n,)."""
         if self.ignore_inbreeding:
             return numerator.mendelian_variance(self.sire, self.dam, np.zeros(self.size))
+        return self._true_variance
+
+    @cached_property
+    def _true_variance(self) -> np.ndarray:
+        """The same with inbreeding, ignored or not."""
         gain = 0.0 if self.left is None else (1.0 - self.left) * (1.0 - self._cross)
         return numerator.mendelian_variance(self.sire, self.dam, self.inbreeding, gain)
 

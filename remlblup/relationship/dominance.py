@@ -90,5 +90,5 @@ def dominance_relationship(pedigree, method: str) -> MatrixRelationship:
     """D of a pedigree as a relationship."""
     if method == "general":
         return MatrixRelationship(general(pedigree.sire, pedigree.dam), pedigree.labels)
-    D = noninbred(pedigree.sire, pedigree.dam, pedigree.mendelian_variance, pedigree.inbreeding)
+    D = noninbred(pedigree.sire, pedigree.dam, pedigree._true_variance, pedigree.inbreeding)
     return MatrixRelationship(D if D.nnz < 0.1 * D.shape[0] ** 2 else D.toarray(), pedigree.labels)

@@ -21,6 +21,9 @@ from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.labels import canonical, match, tidy
 from remlblup.relationship.pedigree_reading import Family
 
+# Columns of Q made at a time: they are dense until they are done.
+_BLOCK = 16
+
 
 class LabelledMatrix(NamedTuple):
     """A sparse symmetric matrix and the labels of its rows."""
@@ -78,9 +81,14 @@ def group_incidence(sire_group: np.ndarray, dam_group: np.ndarray, g: int) -> sp
     return sp.coo_array((np.full(rows.size, 0.5), (rows, columns)), shape=(n, g)).tocsr()
 
 
-def group_fractions(sire: np.ndarray, dam: np.ndarray, direct: np.ndarray) -> np.ndarray:
+def group_fractions(sire: np.ndarray, dam: np.ndarray, direct: sp.csr_array) -> sp.csr_array:
     """Q: an animal's shares are the means of its parents', shape (n, g); `direct` is what groups give themselves."""
-    return numerator.pass_down(sire, dam, direct)
+    columns = direct.tocsc()
+    blocks = [
+        sp.csc_array(numerator.pass_down(sire, dam, columns[:, first : first + _BLOCK].toarray()))
+        for first in range(0, direct.shape[1], _BLOCK)
+    ]
+    return sp.csr_array(sp.hstack(blocks))
 
 
 def qp_precision(sire, dam, variance, direct: sp.csr_array) -> sp.csc_array:
@@ -177,7 +185,9 @@ class RandomGroups(DescentRelationship):
     def diagonal(self) -> np.ndarray:
         """Diagonal of K: that of Γ, and a_ii + q_i'Γq_i."""
         Q = self._pedigree.group_fraction_matrix
-        spread = np.asarray((Q @ self.gamma * Q.toarray()).sum(axis=1)).ravel()
+        spread = np.zeros(Q.shape[0])
+        for k, row in enumerate(self.gamma):
+            spread += Q[:, [k]].toarray().ravel() * (Q @ row)
         return np.append(np.diag(self.gamma), self._pedigree.diagonal + spread)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import PedigreeError, choose
-from remlblup.relationship.clones import heterozygosity, read_clones, read_selfing
+from remlblup.relationship.clones import check_rows, heterozygosity, read_clones, read_selfing
 from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.dominance import dominance_relationship
 from remlblup.relationship.genealogy import generations
@@ -123,8 +123,11 @@ class Pedigree(PopulationStatistics, DescentRelationship):
     ) -> None:
         family = read_family(ids, sires, dams, unknown)
         if selfing is not None:
+            check_rows(family, ids, selfing, "selfing")
             family = read_selfing(family, selfing)
         if clones is not None:
+            if not isinstance(clones, Mapping):
+                check_rows(family, ids, clones, "clones")
             family = read_clones(family, clones)
         if groups is not None:
             family = separate_groups(family, groups)
@@ -219,6 +222,11 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         return MaternalGrandsirePedigree(ids, sires, maternal_grandsires, unknown, ignore_inbreeding=ignore_inbreeding)
 
     @property
+    def is_plain(self) -> bool:
+        """True if ids, sires, dams and groups say all: no selfing or clones, inbreeding not ignored."""
+        return self.left is None and not (self.ramets.size or self.ignore_inbreeding)
+
+    @property
     def founders(self) -> np.ndarray:
         """Labels of the animals with neither parent known."""
         return self.labels[(self.sire < 0) & (self.dam < 0)]
@@ -303,8 +311,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
     @cached_property
     def group_fraction_matrix(self) -> sp.csr_array:
         """Q: shares of the groups of unknown parents in the animals, shape (n, g), sparse; rows sum to 1."""
-        direct = self._group_incidence
-        return sp.csr_array(group_fractions(self.sire, self.dam, direct.toarray()))
+        return group_fractions(self.sire, self.dam, self._group_incidence)
 
     @property
     def group_fractions(self) -> pd.DataFrame:

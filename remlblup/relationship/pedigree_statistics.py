@@ -186,7 +186,7 @@ def effective_size(pedigree, animals: Iterable | None) -> pd.Series:
     from remlblup.relationship.statistics_kernels import marginal_contributions
 
     shares = marginal_contributions(sire, dam, weight, min(_MOST_ANCESTORS, kept.size))
-    kinship = weight @ numerator.multiply(sire, dam, pedigree.mendelian_variance[kept], weight)
+    kinship = weight @ numerator.multiply(sire, dam, pedigree._true_variance[kept], weight)
     return pd.Series(
         {
             "animals": reference.size,

@@ -126,7 +126,7 @@ def read_sex(pedigree, sex: Mapping | pd.Series | Iterable, heterogametic: objec
         hetero = canonical([heterogametic])[0]
         if hetero not in sexes:
             raise PedigreeError(f"heterogametic={heterogametic!r} is not among the sexes {some(sexes)}.")
-    role_of_hetero = 1 if mode[1] == hetero else 0
+    role_of_hetero = 1 if mode[1] == hetero and mode[0] != hetero else 0
     result = codes == hetero
     missing = np.equal(codes, None).astype(bool)
     for k, role in enumerate(roles):

@@ -42,6 +42,21 @@ def test_pedigree_model(tmp_path):
     pd.testing.assert_frame_equal(back.predict(frame.head()), fit.predict(frame.head()), rtol=1e-9)
 
 
+def test_pedigree_with_options_keeps_its_matrix(tmp_path):
+    """What ids, sires and dams do not say goes with the inverse."""
+    frame, pedigree, *_ = animals(5)
+    known = np.append(np.asarray(pedigree.labels, dtype=object), None)
+    columns = pedigree.labels, known[pedigree.sire], known[pedigree.dam]
+    for options in (
+        {"ignore_inbreeding": True},
+        {"selfing": np.where(pedigree.sire < 0, 1, 0), "hermaphrodites": True},
+    ):
+        changed = rb.Pedigree(*columns, **options)
+        assert abs(changed.precision - pedigree.precision).max() > 0.01
+        fit = rb.MixedModel("y ~ x + (1 | vm(animal, A))", frame, {"A": changed}).fit()
+        same(fit, rb.load(fit.save(tmp_path / str(len(options)))))
+
+
 def test_pedigree_with_text_labels_that_look_like_numbers(tmp_path):
     labels = ["007", "010", "a b", "1e3", "NA", "x,y"]
     pedigree = rb.Pedigree(

@@ -60,3 +60,41 @@ def random_pedigree(n: int, seed: int, span: int = 200) -> tuple[np.ndarray, np.
     sire[(sire >= np.arange(n)) | (rng.random(n) < 0.1)] = -1
     dam[(dam >= np.arange(n)) | (rng.random(n) < 0.1)] = -1
     return sire, dam
+
+
+def relabelled(sire, dam, prefix: str = "a") -> tuple[list, list, list]:
+    """Numbered parents as ids, sires and dams of text, None for unknown."""
+    names = [f"{prefix}{k}" for k in range(len(sire))]
+    known = [*names, None]
+    return names, [known[s] for s in sire], [known[d] for d in dam]
+
+
+def grouped(sire, dam, groups: list[str], seed: int) -> tuple[list, list, list]:
+    """The same with every unknown parent drawn from a group; each group is used if there are enough of them."""
+    ids, sires, dams = relabelled(sire, dam)
+    rng = np.random.default_rng(seed)
+    gaps = [(column, k) for column in (sires, dams) for k, parent in enumerate(column) if parent is None]
+    for number, (column, k) in enumerate(gaps):
+        column[k] = groups[number] if number < len(groups) else groups[int(rng.integers(len(groups)))]
+    return ids, sires, dams
+
+
+def gene_drops(sire, dam, one_gene=None):
+    """Every outcome of every meiosis, equally likely: arrays (n, 2) of founder genes.
+
+    `one_gene[i]` marks animals with a gene from their dam only (males, X chromosome); both columns hold it.
+    """
+    from itertools import product
+
+    n = len(sire)
+    hemi = np.zeros(n, dtype=bool) if one_gene is None else np.asarray(one_gene)
+    meioses = [(i, k) for i in range(n) for k, p in enumerate((sire[i], dam[i])) if p >= 0 and not (hemi[i] and k == 0)]
+    for choice in product((0, 1), repeat=len(meioses)):
+        drawn = dict(zip(meioses, choice, strict=True))
+        genes = np.zeros((n, 2), dtype=int)
+        for i in range(n):
+            for k, parent in enumerate((sire[i], dam[i])):
+                genes[i, k] = 1000 + 2 * i + k if parent < 0 else genes[parent, drawn.get((i, k), 0)]
+            if hemi[i]:
+                genes[i, 0] = genes[i, 1]
+        yield genes

@@ -27,6 +27,7 @@ from remlblup.linalg.factor import FactorStats
 from remlblup.linalg.memory import require
 from remlblup.linalg.threads import side_by_side
 from remlblup.linalg.tiled import TILE, TiledCholesky, tiles
+from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
 
@@ -245,20 +246,21 @@ class VarianceEquations(Equations):
 
     def level_covariances(self, solution: VarianceSolution) -> list[Array]:
         """Σ K_ll − Σ M_l Σ, with M_l = A_l'P A_l of the columns A_l = [Z_1 K_l … Z_t K_l]."""
+        self.require(solution)
         out = []
         parts = self.spec.parameters.split(solution.theta)
         for design, theta in zip(self.random, parts, strict=False):
-            sigma, q = design.structure.covariance(theta), design.q
-            cov = np.asarray(design.relationship.diagonal)[:, None, None] * sigma
-            for start in range(0, q, CHUNK):
-                levels = np.arange(start, min(start + CHUNK, q))
-                unit = np.zeros((q, len(levels)))
-                unit[levels, np.arange(len(levels))] = 1.0
-                of_levels = design.relationship.multiply(unit)
-                A = np.stack([Z @ of_levels for Z in design.columns], axis=2)
+            sigma = design.structure.covariance(theta)
+
+            def errors(levels: np.ndarray, design: RandomDesign = design, sigma: Array = sigma) -> Array:
+                columns = design.relationship.columns(levels)
+                A = np.stack([Z @ columns for Z in design.columns], axis=2)
                 PA = self.project(solution, A.reshape(len(A), -1)).reshape(A.shape)
-                M = np.einsum("nla,nlb->lab", A, PA)
-                cov[levels] -= sigma @ M @ sigma
+                return sigma @ np.einsum("nla,nlb->lab", A, PA) @ sigma
+
+            blocks = [(np.arange(start, min(start + CHUNK, design.q)),) for start in range(0, design.q, CHUNK)]
+            prior = np.asarray(design.relationship.diagonal)[:, None, None] * sigma
+            cov = prior - np.concatenate(side_by_side(errors, blocks))
             out.append(0.5 * (cov + np.swapaxes(cov, 1, 2)))
         return out
 

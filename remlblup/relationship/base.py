@@ -78,6 +78,12 @@ class RelationshipBase(ABC):
     def dense(self) -> np.ndarray:
         """K as an array of shape (q, q)."""
 
+    def columns(self, positions: np.ndarray) -> np.ndarray:
+        """Columns of K at some positions, shape (q, m)."""
+        unit = np.zeros((self.size, len(positions)))
+        unit[positions, np.arange(len(positions))] = 1.0
+        return np.asarray(self.multiply(unit))
+
     def among(self, positions: np.ndarray) -> np.ndarray:
         """K among the levels at some positions, as an array of shape (m, m)."""
         whole = self.dense()

@@ -154,6 +154,12 @@ class MatrixRelationship(RelationshipBase):
             return scipy.linalg.cho_solve((self._cholesky, True), V, check_finite=False)
         return self._lu.solve(np.ascontiguousarray(V))
 
+    def columns(self, positions: np.ndarray) -> np.ndarray:
+        """Columns of K at some positions, shape (q, m)."""
+        if isinstance(self._given, np.ndarray) and not self.inverse:
+            return self._given[:, positions]
+        return super().columns(positions)
+
     def dense(self) -> np.ndarray:
         """K as an array, shape (q, q).
 

@@ -166,7 +166,8 @@ def read_model(given: Namespace) -> MixedModel:
     factors = [c.strip() for item in given.factor or () for c in item.split(",") if c.strip()]
     data = make_factors(read_table(given.data, given.sep), factors)
     notes = list(data.attrs.get("notes", ()))
-    relationships = read_relationships(pedigrees, matrices, given.inverse or (), given.hermaphrodites)
+    relationships = read_relationships(pedigrees, matrices, given.inverse or (), given.hermaphrodites, given.groups,
+                                       named_files("--genotypes", given.genotypes))  # fmt: skip
     try:
         model = MixedModel(given.formula, data, relationships, given.residual, given.weights,
                            missing=given.missing, engine=given.engine)  # fmt: skip

@@ -122,6 +122,10 @@ def _data(p: argparse.ArgumentParser) -> None:
                    help="pedigree: columns animal, sire, dam; 0, NA, . or blank for an unknown parent")  # fmt: skip
     g.add_argument("--relationship", nargs="+", action="extend", metavar="NAME=FILE",
                    help="relationship matrix: square, its levels named, or columns level, level, value")  # fmt: skip
+    g.add_argument("--genotypes", nargs="+", action="extend", metavar="NAME=FILE",
+                   help="NAME is VanRaden's genomic matrix of PLINK .bed, .vcf, BLUPF90 text or CSV genotypes")  # fmt: skip
+    g.add_argument("--groups", nargs="+", action="extend", metavar="LABEL",
+                   help="these parents in the pedigree are groups of unknown parents")  # fmt: skip
     g.add_argument("--inverse", nargs="+", action="extend", metavar="NAME", help="these matrices are inverses")
     g.add_argument("--hermaphrodites", action="store_true", help="animals of a pedigree can be sire and dam (plants)")
     g.add_argument("--residual", default="units", metavar="STRUCTURE", help="structure of R (default units)")

@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import DataError, DependencyError, OptionError, RelationshipError, some
+from remlblup.errors import DataError, DependencyError, OptionError, RelationshipError, RemlBlupError, some
 from remlblup.relationship import Pedigree, Relationship
+from remlblup.relationship.genomic import genomic_relationship
+from remlblup.relationship.genotypes import Genotypes
 from remlblup.relationship.labels import canonical, tidy
 
 BLANKS = r"\s+"
@@ -136,8 +138,9 @@ def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
 
 
 def read_relationships(
-    pedigrees: dict[str, str], matrices: dict[str, str], inverses: Iterable[str], hermaphrodites: bool = False
-) -> dict[str, Any]:
+    pedigrees: dict[str, str], matrices: dict[str, str], inverses: Iterable[str], hermaphrodites: bool = False,
+    groups: Iterable[str] | None = None, genotypes: dict[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """NAME → pedigree or relationship.
 
     Raises
@@ -148,14 +151,21 @@ def read_relationships(
         If a file cannot be read as what it should be; the message starts with its name.
     """
     inverses = list(inverses)
-    if double := sorted(set(pedigrees) & set(matrices)):
-        raise OptionError(f"{some(double)} is given as a pedigree and as a relationship matrix: use two names.")
+    genotypes = genotypes or {}
+    names = [*pedigrees, *matrices, *genotypes]
+    if double := sorted({n for n in names if names.count(n) > 1}):
+        raise OptionError(
+            f"{some(double)} is given twice, as pedigree, relationship matrix or genotypes: use two names."
+        )
+    if groups and not pedigrees:
+        raise OptionError("--groups names parents in a pedigree, and --pedigree gives none.")
     if unknown := [n for n in inverses if n not in matrices]:
         raise OptionError(f"--inverse names {some(unknown)}, which --relationship does not give.")
     out: dict[str, Any] = {}
     for name, file in pedigrees.items():
         try:
-            out[name] = Pedigree.from_frame(read_table(file, numbers=False), hermaphrodites=hermaphrodites)
+            out[name] = Pedigree.from_frame(read_table(file, numbers=False), hermaphrodites=hermaphrodites,
+                                             groups=groups)  # fmt: skip
         except RelationshipError as error:
             raise type(error)(f"pedigree {name} ({file}): {error}") from None
     for name, file in matrices.items():
@@ -163,7 +173,23 @@ def read_relationships(
             out[name] = read_matrix(file, name in inverses)
         except RelationshipError as error:
             raise type(error)(f"relationship {name} ({file}): {error}") from None
+    for name, file in genotypes.items():
+        try:
+            out[name] = genomic_relationship(read_genotypes(file), progress=False)
+        except RemlBlupError as error:
+            raise type(error)(f"genotypes {name} ({file}): {error}") from None
     return out
+
+
+def read_genotypes(file: str) -> Genotypes:
+    """By the suffix: PLINK .bed, .vcf (.gz, .bcf), else text."""
+    path = existing(file)
+    suffixes = "".join(path.suffixes[-2:]).lower()
+    if suffixes.endswith(".bed"):
+        return Genotypes.from_bed(path)
+    if suffixes.endswith((".vcf", ".vcf.gz", ".bcf")):
+        return Genotypes.from_vcf(path)
+    return Genotypes.from_text(path)
 
 
 def read_matrix(file: str, inverse: bool) -> Relationship:

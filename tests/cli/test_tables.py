@@ -132,7 +132,7 @@ def test_matrices(write, text):
 def test_relationship_options():
     with pytest.raises(rb.OptionError, match="--inverse names 'G'"):
         read_relationships({}, {"A": "x"}, ["G"])
-    with pytest.raises(rb.OptionError, match="'A' is given as a pedigree and as"):
+    with pytest.raises(rb.OptionError, match="'A' is given twice, as pedigree"):
         read_relationships({"A": "x"}, {"A": "y"}, ())
 
 
@@ -155,3 +155,20 @@ def test_integer_covariates_that_may_be_factors():
     assert likely_factors(model.specification) == {"sex": 2}
     model = rb.MixedModel("y ~ sex:herd + (1 | g)", make_factors(data, ["sex"]))
     assert likely_factors(model.specification) == {"herd": len(set(data["herd"]))}
+
+
+def test_genotypes_and_groups(tmp_path):
+    text = tmp_path / "markers.txt"
+    text.write_text("a 0120\nb 1021\nc 2210\nd 0011\n")
+    G = read_relationships({}, {}, (), genotypes={"G": str(text)})["G"]
+    M = np.array([[0, 1, 2, 0], [1, 0, 2, 1], [2, 2, 1, 0], [0, 0, 1, 1]], dtype=float)
+    p = M.mean(axis=0) / 2
+    np.testing.assert_allclose(G.dense(), (M - 2 * p) @ (M - 2 * p).T / (2 * p * (1 - p)).sum(), atol=1e-12)
+    assert G.labels.tolist() == ["a", "b", "c", "d"]
+    with pytest.raises(rb.OptionError, match="use two names"):
+        read_relationships({}, {"G": "x"}, (), genotypes={"G": str(text)})
+    ped = tmp_path / "ped.csv"
+    ped.write_text("id,sire,dam\na,g1,g1\nb,a,g1\n")
+    assert read_relationships({"A": str(ped)}, {}, (), groups=["g1"])["A"].groups.tolist() == ["g1"]
+    with pytest.raises(rb.OptionError, match="--groups"):
+        read_relationships({}, {}, (), groups=["g1"])

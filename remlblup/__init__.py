@@ -22,6 +22,7 @@ _PUBLIC = {
     "henderson": "remlblup.equations.henderson",
     "Pedigree": "remlblup.relationship",
     "Relationship": "remlblup.relationship",
+    "SingleStep": "remlblup.relationship.single_step",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
     "RemlBlupError": "remlblup.errors",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from remlblup.mixed_model import MixedModel as MixedModel
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship
+    from remlblup.relationship.single_step import SingleStep as SingleStep
     from remlblup.structure.base import Structure as Structure
     from remlblup.structure.table import register_structure as register_structure
 

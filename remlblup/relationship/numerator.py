@@ -23,7 +23,6 @@ from remlblup.relationship.base import conformable
 SMALL = 3000
 # A dense A of this size takes 3.2 GB.
 DENSE_LIMIT = 20_000
-_BLOCK = 256
 # Columns of A formed at a time: enough to share the walk over ancestors, few enough to stay in cache.
 _COLUMNS = 16
 
@@ -215,13 +214,38 @@ def matrix(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, subset: np.n
         )
     if n <= SMALL:
         return _tabular(sire, dam)[np.ix_(wanted, wanted)]
+    from remlblup.linalg.threads import side_by_side
+    from remlblup.relationship import numerator_kernels as kernels
+
+    # Only ancestors of the wanted animals matter; few columns at a time stay in cache.
+    members = ancestors(sire, dam, wanted)
+    number = np.full(n + 1, -1, dtype=np.int32)
+    number[members] = np.arange(members.size, dtype=np.int32)
+    parents = [number[np.asarray(parent)[members]] for parent in (sire, dam)]
+    own, variance = number[wanted].astype(np.int64), np.ascontiguousarray(variance[members])
     result = np.empty((wanted.size, wanted.size))
-    for first in range(0, wanted.size, _BLOCK):
-        block = wanted[first : first + _BLOCK]
-        unit = np.zeros((n, block.size))
-        unit[block, np.arange(block.size)] = 1.0
-        result[:, first : first + block.size] = multiply(sire, dam, variance, unit)[wanted]
-    return result
+
+    def columns(first: int) -> None:
+        stop = min(first + _COLUMNS, wanted.size)
+        unit = np.zeros((members.size, stop - first))
+        unit[own[first:stop], np.arange(stop - first)] = 1.0
+        kernels.multiply_in_place(*parents, variance, unit)
+        result[first:stop] = unit[own].T
+
+    side_by_side(columns, [(first,) for first in range(0, wanted.size, _COLUMNS)])
+    return 0.5 * (result + result.T)
+
+
+def ancestors(sire: np.ndarray, dam: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Positions of the wanted animals and all their ancestors, ascending."""
+    marked = np.zeros(len(sire), dtype=bool)
+    new = np.unique(wanted)
+    while new.size:
+        marked[new] = True
+        parents = np.concatenate([np.asarray(sire)[new], np.asarray(dam)[new]])
+        parents = np.unique(parents[parents >= 0])
+        new = parents[~marked[parents]]
+    return np.flatnonzero(marked)
 
 
 def check_variance(variance: np.ndarray) -> None:

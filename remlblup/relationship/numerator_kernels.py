@@ -119,7 +119,7 @@ def _column_of_A(pivot, mate, F, row, path, size, filled, low, table):
                 own[b] += 0.5 * one[b]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def multiply_in_place(sire, dam, variance, V):
     """Overwrite V, shape (n, m), by A V = T D T' V: one pass up the pedigree and one pass down."""
     n, m = V.shape

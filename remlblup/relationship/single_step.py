@@ -142,12 +142,13 @@ class SingleStep(RelationshipBase):
     def precision(self) -> sp.csc_array:
         """H⁻¹, shape (n, n), both triangles stored: A⁻¹ and one dense block over the genotyped animals."""
         g, n = len(self.positions), self.size
+        index = np.int32 if g * g < 2**31 else np.int64
         counts = np.zeros(n, np.int64)
         counts[self.positions] = g
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        # Fortran order or not: the block is symmetric.
-        block = sp.csc_array((self._block.ravel(), np.tile(self.positions, g), indptr), shape=(n, n))
-        result = sp.csc_array(self.pedigree.precision + block)
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).astype(index)
+        # The block is symmetric, so that its elements may come row by row or column by column.
+        entries = self._block.ravel(order="K"), np.tile(self.positions.astype(index), g), indptr
+        result = sp.csc_array(self.pedigree.precision + sp.csc_array(entries, shape=(n, n)))
         result.sort_indices()
         return result
 

@@ -118,17 +118,15 @@ def compact_graph(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.nd
     traits = 1 if groups is None else max(1, round(n / (int(groups.max()) + 1)))
     for k in range(traits):
         members = find_clique(rows, columns, n, SHARE / (traits - k))
-        if not len(members) or (k and not same_groups(members, number, groups)):
+        if k and groups is not None:
+            first = np.unique(groups[number == 0])
+            members = members[np.isin(groups[members], first) & (number[members] < 0)]
+        if not len(members):
             break
         number[members] = k
         kept = outside(rows, columns, number)
         rows, columns = rows[kept], columns[kept]
     return Graph(rows, columns, number)
-
-
-def same_groups(members: np.ndarray, number: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether a clique is of the groups of the first one."""
-    return np.array_equal(np.unique(groups[members]), np.unique(groups[number == 0]))
 
 
 def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

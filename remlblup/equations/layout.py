@@ -79,7 +79,9 @@ class Layout:
     def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
         """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""
         values = np.bincount(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
-        return np.asarray(values + np.bincount(self.k_at, signs[self.k_sign] * self.k_value, self.nnz))
+        precision = self.k_value if np.all(signs == 1.0) else signs[self.k_sign] * self.k_value
+        values += np.bincount(self.k_at, precision, self.nnz)
+        return values
 
     def coefficients(self, slots: Array) -> Array:
         """λ_s λ_s' of every pair."""
@@ -207,7 +209,7 @@ def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, 
 
 def precision_entries(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> tuple[Array, Array, Array]:
     """Keys in C, values and number of the sign of the lower triangle of D ⊗ K⁻¹, over all terms."""
-    keys, values, signs = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, np.int64)]
+    keys, values, signs = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, np.int16)]
     block = 1
     for design in random:
         if design.is_identity:
@@ -218,7 +220,7 @@ def precision_entries(random: Sequence[RandomDesign], offsets: np.ndarray, m: in
         for _ in range(design.structure.n_factors):
             keys.append((columns + offsets[block]) * m + rows + offsets[block])
             values.append(value)
-            signs.append(np.full(len(value), block - 1))
+            signs.append(np.full(len(value), block - 1, np.int16))
             block += 1
     return np.concatenate(keys), np.concatenate(values), np.concatenate(signs)
 

@@ -204,3 +204,15 @@ def test_the_natural_order_with_a_dense_block():
     analysed = symbolic.analyse_natural(indptr, indices, 400)
     assert isinstance(analysed.ordering, Ordering)
     np.testing.assert_array_equal(analysed.counts, fill_of(C.toarray(), np.arange(400)))
+
+
+def test_a_matrix_that_is_one_dense_block():
+    rng = np.random.default_rng(3)
+    Z = rng.normal(size=(150, 200))
+    C = Z @ Z.T
+    indptr, indices, values = lower_pattern(C)
+    factor = SparseFactor(indptr, indices, 150)
+    factor.factorize(values)
+    inverse = np.linalg.inv(C)
+    assert compact_graph(indptr, indices, 150).clique.tolist() == [0] * 150
+    assert np.abs(factor.inverse_on_pattern() - at_pattern(inverse, indptr, indices)).max() <= 1e-12 * inverse.max()

@@ -76,8 +76,9 @@ def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray 
 
     block = np.flatnonzero(graph.clique >= 0)
     chosen = choose_ordering(symmetric_graph(graph.rows, graph.columns, n), flops_of, groups, block)
+    reason = f"a dense block of {len(block):,} equations last; {chosen.reason}" if len(block) else chosen.reason
     permutation = in_postorder(graph, chosen.permutation)
-    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, chosen.reason), graph)
+    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, reason), graph)
 
 
 def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:

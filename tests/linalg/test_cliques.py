@@ -215,4 +215,5 @@ def test_a_matrix_that_is_one_dense_block():
     factor.factorize(values)
     inverse = np.linalg.inv(C)
     assert compact_graph(indptr, indices, 150).clique.tolist() == [0] * 150
+    assert "dense block of 150 equations" in factor.stats.ordering_reason
     assert np.abs(factor.inverse_on_pattern() - at_pattern(inverse, indptr, indices)).max() <= 1e-12 * inverse.max()

@@ -49,6 +49,15 @@ def situations(draw):
     return sire, dam, where, shuffled, draw(st.integers(0, 2**31))
 
 
+def test_a_bull_a_cow_and_their_calf_by_hand():
+    """The cow given the two genotyped: w = A12 A22⁻¹ = (−1/3, 2/3), so h12 = w'G and h11 = 1 − w'(A22 − G)w."""
+    pedigree = Pedigree(["bull", "cow", "calf"], [None, None, "bull"], [None, None, "cow"])
+    H = SingleStep(pedigree, (np.array([[1.0, 0.6], [0.6, 1.1]]), ["calf", "bull"]), **WEIGHTS)
+    expected = [[11 / 10, 1 / 30, 3 / 5], [1 / 30, 29 / 30, 7 / 15], [3 / 5, 7 / 15, 1]]
+    np.testing.assert_allclose(H.dense(), expected, rtol=1e-14)
+    assert H.logdet == pytest.approx(np.log(1 / 2 * (1.1 - 0.36) / (3 / 4)), rel=1e-13)
+
+
 @settings(max_examples=60, deadline=None)
 @given(situations(), st.floats(0.5, 2.0), st.floats(0.2, 1.0))
 def test_every_member_agrees_with_the_dense_formula(situation, tau, omega):

@@ -32,6 +32,7 @@ _PUBLIC = {
     "tune": "remlblup.relationship.genomic_tuning",
     "snp_effects": "remlblup.fit.marker_effects",
     "cross_validate": "remlblup.cross_validation",
+    "SingleStep": "remlblup.relationship.single_step",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
     "RemlBlupError": "remlblup.errors",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from remlblup.relationship.genomic_tuning import blend as blend
     from remlblup.relationship.genomic_tuning import tune as tune
     from remlblup.relationship.genotypes import Genotypes as Genotypes
+    from remlblup.relationship.single_step import SingleStep as SingleStep
     from remlblup.structure.base import Structure as Structure
     from remlblup.structure.table import register_structure as register_structure
 

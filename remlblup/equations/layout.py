@@ -225,21 +225,27 @@ def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, 
 
 def precision_entries(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> tuple[Array, Array, Array]:
     """Keys in C, values and number of the sign of the lower triangle of D ⊗ K⁻¹, over all terms."""
-    keys, values, signs = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, np.int64)]
+    keys, values, signs = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, np.int16)]
     block = 1
     for design in random:
         if design.is_identity:
             rows = columns = np.arange(design.q, dtype=np.int64)
             value = np.ones(design.q)
         else:
-            lower = sp.tril(design.relationship.precision, format="coo")
-            rows, columns, value = lower.row.astype(np.int64), lower.col.astype(np.int64), lower.data
+            rows, columns, value = lower_entries(design.relationship.precision)
         for _ in range(design.structure.n_factors):
             keys.append((columns + offsets[block]) * m + rows + offsets[block])
             values.append(value)
-            signs.append(np.full(len(value), block - 1))
+            signs.append(np.full(len(value), block - 1, np.int16))
             block += 1
     return np.concatenate(keys), np.concatenate(values), np.concatenate(signs)
+
+
+def lower_entries(matrix: sp.csc_array) -> tuple[np.ndarray, np.ndarray, Array]:
+    """Rows, columns and values of the lower triangle of a matrix; there may be a dense block of many millions."""
+    columns = np.repeat(np.arange(matrix.shape[1], dtype=matrix.indices.dtype), np.diff(matrix.indptr))
+    kept = np.flatnonzero(matrix.indices >= columns)
+    return matrix.indices[kept].astype(np.int64), columns[kept].astype(np.int64), matrix.data[kept]
 
 
 def level_keys(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> np.ndarray:

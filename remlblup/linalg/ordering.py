@@ -1,6 +1,7 @@
 """Order of elimination: which equations first, so that L stays sparse.
 
-Equations that touch a good part of all the others go last. Of the rest, those with few neighbours go
+A large dense block of C goes last (see `linalg.cliques`), and so do equations that touch a good part of all the
+others. Of the rest, those with few neighbours go
 first (a pedigree is full of animals without progeny, whose elimination makes no fill), one by one, and
 what remains is ordered by nested dissection (George 1973; METIS: Karypis & Kumar 1998). Where that
 predicts much work, multiple minimum degree (Tinney & Walker 1967; Liu 1985), many nodes a round and
@@ -49,8 +50,8 @@ class Ordering:
     reason: str
 
 
-def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float],
-                    groups: np.ndarray | None = None) -> Ordering:  # fmt: skip
+def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float], groups: np.ndarray | None = None,
+                    block: np.ndarray | None = None) -> Ordering:  # fmt: skip
     """Choose a fill-reducing order of elimination.
 
     Parameters
@@ -61,12 +62,19 @@ def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float]
         Predicted operations of a factorisation in a given permutation.
     groups : (n,) ndarray of int, optional
         Equations to be eliminated together, e.g. the traits of one animal: one node each.
+    block : ndarray of int, optional
+        Equations of a dense block, which go last; `graph` need not have the edges inside it.
     """
+    in_block = np.zeros(graph.shape[0] if groups is None else int(groups.max()) + 1, np.bool_)
+    n_block = 0 if block is None else len(block)
+    if n_block:
+        in_block[block if groups is None else groups[block]] = True
     if groups is not None:
         graph = quotient_graph(graph, groups)
-    group, quotient = merge_twins(graph)
+    group, quotient = merge_twins(graph, in_block)
+    in_block = in_block[np.unique(group, return_index=True)[1]]
     group = group if groups is None else group[groups]
-    rest, last = split_dense_rows(quotient)
+    rest, last = split_last(quotient, in_block)
     quotient_rest = quotient[rest][:, rest]
 
     def order(first: np.ndarray, core: sp.csr_array, kept: np.ndarray) -> np.ndarray:
@@ -76,7 +84,8 @@ def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float]
     dissected = order(*eliminate_leaves(quotient_rest))
     flops = flops_of(dissected)
     name = "nested dissection"
-    if flops <= max(SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE * len(group)):
+    avoidable = flops - n_block**3 / 3.0
+    if avoidable <= max(SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE * len(group)):
         return Ordering(dissected, name, f"cheap enough not to look further: {flops:.2g} flops")
     degree = order(*eliminate_rising_degree(quotient_rest))
     other = flops_of(degree)
@@ -96,7 +105,7 @@ def quotient_graph(graph: sp.csr_array, groups: np.ndarray) -> sp.csr_array:
     return quotient
 
 
-def merge_twins(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array]:
+def merge_twins(graph: sp.csr_array, alone: np.ndarray) -> tuple[np.ndarray, sp.csr_array]:
     """Merge nodes that touch each other and have the same neighbours, e.g. the traits of one animal.
 
     Twins can be eliminated one after the other without more fill, so that one node stands for all
@@ -114,6 +123,7 @@ def merge_twins(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array]:
     marks = np.random.default_rng(20240607).integers(1, 2**63, n, dtype=np.uint64)
     running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(marks[graph.indices], dtype=np.uint64)])
     sums = running[graph.indptr[1:]] - running[graph.indptr[:-1]] + marks  # modulo 2^64
+    sums[alone] = marks[alone]
     _, first, group = np.unique(sums, return_index=True, return_inverse=True)
     by_member = np.argsort(first)
     rank = np.empty_like(by_member)
@@ -130,12 +140,13 @@ def expand(nodes: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.argsort(rank[group], kind="stable")
 
 
-def split_dense_rows(graph: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes to order, and nodes with so many neighbours that they simply go last (the intercept)."""
+def split_last(graph: sp.csr_array, in_block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes to order, and those that simply go last: a dense block, then nodes with very many neighbours (the intercept)."""
     degree = np.diff(graph.indptr)
     dense = degree > max(16.0, DENSE_ROW * np.sqrt(graph.shape[0]))
-    last = np.flatnonzero(dense)
-    return np.flatnonzero(~dense), last[np.argsort(degree[last], kind="stable")]
+    last = np.flatnonzero(dense & ~in_block)
+    block = np.flatnonzero(in_block)
+    return np.flatnonzero(~dense & ~in_block), np.concatenate([block, last[np.argsort(degree[last], kind="stable")]])
 
 
 def eliminate_leaves(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:

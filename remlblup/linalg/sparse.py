@@ -62,7 +62,7 @@ class SparseFactor:
 
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C; the signs of its pivots are free."""
-        values = check_values(values, len(self._symbolic.places))
+        values = check_values(values, self.stats.nnz_matrix)
         self._ready, self._selected, self._logdet = False, None, None
         self._current = self._definite
         if not np.isfinite(values).all() or not self._definite.factorize(values):

@@ -12,11 +12,14 @@ later processes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numba import njit
 
+from remlblup.linalg.cliques import SHARE, find_clique, outside, star
 from remlblup.linalg.factor import columns_of
 from remlblup.linalg.memory import require
 from remlblup.linalg.ordering import Ordering, choose_ordering
@@ -24,7 +27,7 @@ from remlblup.linalg.ordering import Ordering, choose_ordering
 
 @dataclass(frozen=True, eq=False)
 class Symbolic:
-    """Pattern of L for ``P C P' = L D L'``, and where the values of C go.
+    """Pattern of L for ``P C P' = L D L'``.
 
     Attributes
     ----------
@@ -34,23 +37,30 @@ class Symbolic:
         Columns of L, without its unit diagonal.
     rows : ndarray of int32, shape (nnz_l,)
         Row numbers, ascending within a column.
-    places : ndarray of int64, shape (nnz_c,)
-        Where each value of C goes: below nnz_l, the entry of L; from there on, the diagonal.
     flops : float
         Operations of one factorisation.
     parent : ndarray of int32, shape (n,)
         Elimination tree.
     counts : ndarray of int64, shape (n,)
         Entries in each column of L, diagonal included.
+    pattern : (indptr, indices)
+        Lower triangle of C.
     """
 
     ordering: Ordering
     indptr: np.ndarray
     rows: np.ndarray
-    places: np.ndarray
     flops: float
     parent: np.ndarray
     counts: np.ndarray
+    pattern: tuple[np.ndarray, np.ndarray]
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where each value of C goes, shape (nnz_c,): below nnz_l, the entry of L; from there on, the diagonal."""
+        place_of = inverse_permutation(self.ordering.permutation)
+        indptr, indices = self.pattern
+        return places_in_factor(place_of[indices], place_of[columns_of(indptr)], self.indptr, self.rows)
 
 
 def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> Symbolic:
@@ -58,40 +68,73 @@ def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray 
 
     `groups` (n,) numbers the equations that are to stay together, if any.
     """
-    below, beside = off_diagonal_entries(indptr, indices)
+    graph = compact_graph(indptr, indices, n, groups)
 
     def flops_of(permutation: np.ndarray) -> float:
-        upper = permuted_upper(below, beside, permutation)
+        upper = permuted_upper(graph, permutation)
         return flops(column_counts(*upper, elimination_tree(*upper)))
 
-    chosen = choose_ordering(symmetric_graph(below, beside, n), flops_of, groups)
-    permutation = in_postorder(below, beside, chosen.permutation)
-    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, chosen.reason))
+    block = np.flatnonzero(graph.clique >= 0)
+    chosen = choose_ordering(symmetric_graph(graph.rows, graph.columns, n), flops_of, groups, block)
+    reason = f"a dense block of {len(block):,} equations last; {chosen.reason}" if len(block) else chosen.reason
+    permutation = in_postorder(graph, chosen.permutation)
+    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, reason), graph)
 
 
 def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:
     """Pattern of L for a C that is eliminated in the order of its equations."""
-    return analyse_in_order(indptr, indices, Ordering(np.arange(n), "natural", "as given"))
+    graph = compact_graph(indptr, indices, n)
+    return analyse_in_order(indptr, indices, Ordering(np.arange(n), "natural", "as given"), graph)
 
 
-def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering) -> Symbolic:
+def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph) -> Symbolic:
     """Pattern of L for a given order of elimination."""
-    upper = permuted_upper(*off_diagonal_entries(indptr, indices), ordering.permutation)
+    upper = permuted_upper(graph, ordering.permutation)
     parent = elimination_tree(*upper)
     counts = column_counts(*upper, parent)
     require(factor_bytes(counts), f"the factor of {len(counts):,} equations ({counts.sum():,} nonzeros)")
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
     rows = pattern_of_factor(*upper, parent, l_indptr)
-    place_of = inverse_permutation(ordering.permutation)
-    places = places_in_factor(place_of[indices], place_of[columns_of(indptr)], l_indptr, rows)
-    return Symbolic(ordering, l_indptr, rows, places, flops(counts), parent, counts)
+    return Symbolic(ordering, l_indptr, rows, flops(counts), parent, counts, (indptr, indices))
+
+
+class Graph(NamedTuple):
+    """The graph of C.
+
+    Attributes
+    ----------
+    rows, columns : (nnz,) ends of the edges, each once, but for those inside a clique
+    clique : (n,) number of the clique of each node, −1 for none
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    clique: np.ndarray
+
+
+def compact_graph(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> Graph:
+    """The graph of C, a large clique of it set apart, and those of the same groups (the other traits) with it."""
+    rows, columns = off_diagonal_entries(indptr, indices)
+    number = np.full(n, -1, np.int32)
+    traits = 1 if groups is None else max(1, round(n / (int(groups.max()) + 1)))
+    for k in range(traits):
+        members = find_clique(rows, columns, n, SHARE / (traits - k))
+        if k and groups is not None:
+            first = np.unique(groups[number == 0])
+            members = members[np.isin(groups[members], first) & (number[members] < 0)]
+        if not len(members):
+            break
+        number[members] = k
+        kept = outside(rows, columns, number)
+        rows, columns = rows[kept], columns[kept]
+    return Graph(rows, columns, number)
 
 
 def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Row and column numbers of the entries below the diagonal."""
-    columns = columns_of(indptr)
-    below = indices != columns
-    return indices[below], columns[below]
+    columns, rows = columns_of(indptr).astype(np.int32), indices.astype(np.int32, copy=False)
+    below = rows != columns
+    return rows[below], columns[below]
 
 
 def factor_bytes(counts: np.ndarray) -> float:
@@ -117,22 +160,27 @@ def inverse_permutation(permutation: np.ndarray) -> np.ndarray:
     return place_of
 
 
-def permuted_upper(rows: np.ndarray, columns: np.ndarray, permutation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Strict upper triangle of the permuted pattern, by columns.
+def permuted_upper(graph: Graph, permutation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Strict upper triangle of the permuted pattern, by columns, a star in the place of a clique.
 
     Column i of it lists the columns k < i of L in which row i starts a path of the elimination tree.
     """
-    return upper_by_columns(
-        np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(columns, np.int64), inverse_permutation(permutation)
-    )
+    place_of, rows, columns = inverse_permutation(permutation), graph.rows, graph.columns
+    first, second = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(columns, np.int64)
+    if (graph.clique >= 0).any():
+        centre, others = star(graph.clique, place_of)
+        # Back to the numbers before the permutation, which the sort applies.
+        first = np.concatenate([first, permutation[centre]])
+        second = np.concatenate([second, permutation[others]])
+    return upper_by_columns(first, second, place_of)
 
 
-def in_postorder(rows: np.ndarray, columns: np.ndarray, permutation: np.ndarray) -> np.ndarray:
+def in_postorder(graph: Graph, permutation: np.ndarray) -> np.ndarray:
     """Renumber an order of elimination so that each subtree of the elimination tree is contiguous.
 
     The fill is the same; columns that update each other come to lie close in memory.
     """
-    upper = permuted_upper(rows, columns, permutation)
+    upper = permuted_upper(graph, permutation)
     parent = elimination_tree(*upper)
     heaviest_first = np.argsort(-column_counts(*upper, parent), kind="stable")
     return permutation[postorder(parent, heaviest_first)]

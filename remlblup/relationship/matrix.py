@@ -59,9 +59,9 @@ class MatrixRelationship(RelationshipBase):
                 matrix, labels, inverse = labelled_matrix(matrix, inverse)
             else:
                 matrix = matrix.to_numpy()
-        self._given = _clean_matrix(matrix)
+        self._given = clean_matrix(matrix)
         self.inverse = bool(inverse)
-        self.labels = _clean_labels(labels, self._given.shape[0])
+        self.labels = clean_labels(labels, self._given.shape[0])
         if bend is not None:
             self._given, self.inverse = bent(self.dense(), bend), False
         if self.size <= TESTED_AT_ONCE:
@@ -227,7 +227,7 @@ class MatrixRelationship(RelationshipBase):
         return invert_blocks(self._given, self.inverse, DENSE_LIMIT)
 
 
-def _clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
+def clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
     """The matrix as float64, square, finite and exactly symmetric."""
     try:
         if not sp.issparse(matrix):
@@ -262,7 +262,8 @@ def _clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
     return sp.csc_array(matrix) if sp.issparse(matrix) else matrix
 
 
-def _clean_labels(labels: Iterable | None, size: int) -> np.ndarray:
+def clean_labels(labels: Iterable | None, size: int) -> np.ndarray:
+    """The labels of a matrix, all there and each once."""
     if labels is None:
         raise RelationshipError(
             "A bare matrix does not say which row belongs to which level. Give labels: "

@@ -28,7 +28,8 @@ SMALL = 3000
 DENSE_LIMIT = 20_000
 # A Mendelian variance below this is zero to rounding.
 NO_VARIANCE = 1e-14
-_BLOCK = 256
+# Columns of A formed at a time: enough to share the walk over ancestors, few enough to stay in cache.
+_COLUMNS = 16
 
 
 def inbreeding(
@@ -296,18 +297,46 @@ def matrix(
         return tabular(sire, dam, gamma=gamma, variance=variance)[np.ix_(wanted, wanted)]
     result = np.empty((wanted.size, wanted.size))
     for first, block in column_blocks(sire, dam, variance, wanted, gamma):
-        result[:, first : first + block.shape[1]] = block
-    return result
+        result[first : first + block.shape[1]] = block.T
+    return 0.5 * (result + result.T)
 
 
 def column_blocks(sire, dam, variance, wanted, gamma=None):
-    """Rows `wanted` of the columns `wanted` of A, some at a time: (first column, array of shape (m, b))."""
-    n = len(sire)
-    for first in range(0, wanted.size, _BLOCK):
-        block = wanted[first : first + _BLOCK]
-        unit = np.zeros((n, block.size))
-        unit[block, np.arange(block.size)] = 1.0
-        yield first, multiply(sire, dam, variance, unit, gamma)[wanted]
+    """Rows `wanted` of the columns `wanted` of A, some at a time: (first column, array of shape (m, b)).
+
+    Only ancestors of the wanted animals matter, and few columns at a time stay in cache.
+    """
+    from remlblup.linalg.threads import n_threads, side_by_side
+
+    n, g = len(sire), 0 if gamma is None else len(gamma)
+    members = ancestors(sire, dam, np.concatenate([np.arange(g), wanted]))
+    number = np.full(n + 1, -1, dtype=np.int32)
+    number[members] = np.arange(members.size, dtype=np.int32)
+    parents = [number[np.asarray(parent)[members]] for parent in (sire, dam)]
+    own, variance = number[wanted].astype(np.int64), np.ascontiguousarray(variance[members])
+
+    def columns(first: int) -> np.ndarray:
+        stop = min(first + _COLUMNS, wanted.size)
+        unit = np.zeros((members.size, stop - first))
+        unit[own[first:stop], np.arange(stop - first)] = 1.0
+        return multiply(*parents, variance, unit, gamma)[own]
+
+    starts = np.arange(0, wanted.size, _COLUMNS).tolist()
+    for batch in range(0, len(starts), n_threads()):
+        several = starts[batch : batch + n_threads()]
+        yield from zip(several, side_by_side(columns, [(first,) for first in several]), strict=True)
+
+
+def ancestors(sire: np.ndarray, dam: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Positions of the wanted animals and all their ancestors, ascending."""
+    marked = np.zeros(len(sire), dtype=bool)
+    new = np.unique(wanted)
+    while new.size:
+        marked[new] = True
+        parents = np.concatenate([np.asarray(sire)[new], np.asarray(dam)[new]])
+        parents = np.unique(parents[parents >= 0])
+        new = parents[~marked[parents]]
+    return np.flatnonzero(marked)
 
 
 def tabular(

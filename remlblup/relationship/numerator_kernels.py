@@ -144,7 +144,7 @@ def parental_kinship(node, own, pivots, start, offspring, mates, position, left,
     return result
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def up_in_place(sire, dam, V):
     """Overwrite V, shape (n, m), by T' V: every animal hands half of its row to each parent."""
     n, m = V.shape
@@ -155,7 +155,7 @@ def up_in_place(sire, dam, V):
                     V[parent, j] += 0.5 * V[i, j]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def down_in_place(sire, dam, V):
     """Overwrite V, shape (n, m), by T V: every animal receives half of each parent's row."""
     n, m = V.shape

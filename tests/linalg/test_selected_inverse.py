@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from remlblup.linalg import large_fronts, low_degree, ordering, schedule, sparse, symbolic
 from remlblup.linalg.ordering import Ordering
-from remlblup.linalg.symbolic import analyse_in_order, in_postorder, off_diagonal_entries
+from remlblup.linalg.symbolic import analyse_in_order, compact_graph, in_postorder, off_diagonal_entries
 
 from .matrices import at_pattern, dummies, lower_pattern, random_symmetric
 
@@ -97,8 +97,9 @@ def test_exactly_the_dependent_equations_under_every_ordering(name, pieces):
     C = sp.csc_array(many.T @ many).toarray()
     indptr, indices, values = lower_pattern(C)
     n = 3 * full
-    permutation = in_postorder(*off_diagonal_entries(indptr, indices), order_of(name, indptr, indices, n))
-    analysed = analyse_in_order(indptr, indices, Ordering(permutation, name, "chosen by the test"))
+    compact = compact_graph(indptr, indices, n)
+    permutation = in_postorder(compact, order_of(name, indptr, indices, n))
+    analysed = analyse_in_order(indptr, indices, Ordering(permutation, name, "chosen by the test"), compact)
     with patch.object(sparse, "analyse", lambda *_: analysed), in_pieces() if pieces else ExitStack():
         factor = sparse.SparseFactor(indptr, indices, n)
         factor.factorize(values)

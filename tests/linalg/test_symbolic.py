@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.linalg.symbolic import permuted_upper
+from remlblup.linalg.symbolic import Graph, permuted_upper
 
 
 def test_permuted_upper_is_the_upper_triangle_of_the_permuted_matrix():
@@ -17,6 +17,6 @@ def test_permuted_upper_is_the_upper_triangle_of_the_permuted_matrix():
     permuted = full[np.ix_(permutation, permutation)]
 
     for kind in (np.int32, np.int64):
-        indptr, early = permuted_upper(rows.astype(kind), columns.astype(kind), permutation)
+        indptr, early = permuted_upper(Graph(rows.astype(kind), columns.astype(kind), np.full(n, -1)), permutation)
         for i in range(n):
             assert sorted(early[indptr[i] : indptr[i + 1]]) == np.flatnonzero(permuted[:i, i]).tolist()

@@ -60,6 +60,13 @@ def simulated(simulator: str, *arguments: float) -> Data:
     return getattr(simulate, simulator)(*arguments)
 
 
+def genotyped(*arguments: int) -> Data:
+    """Single-step data, whose simulator is compiled when it is imported."""
+    from remlblup.validation.benchmarks.genotypes import genotyped_animals
+
+    return genotyped_animals(*arguments)
+
+
 def _animals(name: str, what: str, simulator: str, *arguments: float) -> Case:
     return Case(name, what, ANIMAL, partial(simulated, simulator, *arguments))
 
@@ -84,10 +91,14 @@ _ALL = (
     _animals("animals200k", "200,000 animals, 0.2 % sires", "few_sires", 200_000, 0.002),
     _animals("animals200k_1pct", "200,000 animals, 1 % sires", "few_sires", 200_000, 0.01),
     _animals("animals1m", "1,000,000 animals, 0.2 % sires", "few_sires", 1_000_000, 0.002),
+    Case("single_step100k", "100,000 animals of which 5,000 are genotyped: single-step", ANIMAL,
+         partial(genotyped, 100_000, 5_000)),
 )  # fmt: skip
 
 _TRIALS = (
     _animals("animals2k", "2,000 animals, 1 % sires, to try things out", "few_sires", 2_000, 0.01),
+    Case("single_step2k", "2,000 animals of which 300 are genotyped, to try things out", ANIMAL,
+         partial(genotyped, 2_000, 300)),
     Case("crossed2k", "2,000 records of the shape of InstEval, to try things out", CROSSED,
          partial(simulated, "insteval_shape", 2_000, 120, 60, 6)),
     Case("slopes300", "300 subjects with random slopes, to try things out",

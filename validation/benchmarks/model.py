@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -73,10 +74,11 @@ class Model:
 
 @dataclass
 class Data:
-    """Records, and the pedigree of an animal model (``id, sire, dam``, 0 unknown)."""
+    """Records, the pedigree of an animal model (``id, sire, dam``, 0 unknown), genomic relationships and their labels."""
 
     frame: pd.DataFrame
     pedigree: pd.DataFrame | None = None
+    genomic: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

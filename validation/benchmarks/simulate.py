@@ -51,6 +51,13 @@ def _animals(rng: np.random.Generator, n: int, n_sires: int | None, *, additive:
         raise ValueError(f"n = {n}: at least {10 * COHORTS} animals are needed.")
     cohort, male, sire, dam = breed(rng, n, n_sires)
     u = gene_drop(rng, cohort, sire, dam, additive)
+    return Data(*records(rng, cohort, male, sire, dam, u, residual, recorded))
+
+
+def records(rng: np.random.Generator, cohort: np.ndarray, male: np.ndarray, sire: np.ndarray, dam: np.ndarray,
+            u: np.ndarray, residual: float, recorded: float) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Records of a share of the animals, and the pedigree as a table."""
+    n = len(u)
     herd = rng.integers(GROUPS // COHORTS, size=n)
     group = herd * COHORTS + cohort
     effect = rng.normal(0.0, 8.0, GROUPS)
@@ -66,7 +73,7 @@ def _animals(rng: np.random.Generator, n: int, n_sires: int | None, *, additive:
             "y": y[kept],
         }
     )
-    return Data(frame, pd.DataFrame({"id": ids, "sire": sire + 1, "dam": dam + 1}))
+    return frame, pd.DataFrame({"id": ids, "sire": sire + 1, "dam": dam + 1})
 
 
 def breed(rng: np.random.Generator, n: int, n_sires: int | None) -> tuple[np.ndarray, ...]:

@@ -12,7 +12,7 @@ class Whole(Peer):
     """Pedigree, model, fit, BLUPs with their reliabilities, fixed effects with their tests."""
 
     name = "remlblup"
-    does = "Pedigree + MixedModel + fit + random_effects (PEV, reliability) + fixed_effects"
+    does = "Pedigree (SingleStep) + MixedModel + fit + random_effects (PEV, reliability) + fixed_effects"
 
     def available(self) -> Available:
         import remlblup
@@ -66,10 +66,13 @@ class FitOnly(Whole):
 
 
 def _pedigree(job: Job) -> Any:
-    from remlblup import Pedigree
+    from remlblup import Pedigree, SingleStep
 
     frame = job.data.pedigree
-    return None if frame is None else Pedigree(frame["id"], frame["sire"], frame["dam"])
+    if frame is None:
+        return None
+    pedigree = Pedigree(frame["id"], frame["sire"], frame["dam"])
+    return pedigree if job.data.genomic is None else SingleStep(pedigree, job.data.genomic)
 
 
 def _model(job: Job, pedigree: Any = None) -> Any:

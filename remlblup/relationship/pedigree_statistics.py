@@ -183,9 +183,7 @@ def effective_size(pedigree, animals: Iterable | None) -> pd.Series:
     weight = np.zeros(kept.size)
     weight[place[reference]] = 1.0 / reference.size
     founders = founder_shares(sire, dam, weight)
-    from remlblup.relationship.statistics_kernels import marginal_contributions
-
-    shares = marginal_contributions(sire, dam, weight, min(_MOST_ANCESTORS, kept.size))
+    shares = ancestor_shares(sire, dam, weight)
     kinship = weight @ numerator.multiply(sire, dam, pedigree._true_variance[kept], weight)
     return pd.Series(
         {
@@ -210,6 +208,18 @@ def founder_shares(sire: np.ndarray, dam: np.ndarray, weight: np.ndarray) -> np.
     founder = (sire < 0) & (dam < 0)
     half = (sire < 0) ^ (dam < 0)
     return np.concatenate([passed[founder], 0.5 * passed[half]])
+
+
+def ancestor_shares(sire: np.ndarray, dam: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Marginal contributions of the most important ancestors (Boichard et al. 1997); an unknown parent is one."""
+    from remlblup.relationship.statistics_kernels import marginal_contributions
+
+    taken = marginal_contributions(sire, dam, weight, min(_MOST_ANCESTORS, len(sire)))
+    childless = np.ones(len(sire) + 1, dtype=bool)
+    childless[sire] = childless[dam] = False
+    own = np.where(childless[:-1], weight, 0.0)
+    founder, half = (sire < 0) & (dam < 0), (sire < 0) ^ (dam < 0)
+    return np.concatenate([taken, own[founder & (own > 0)], 0.5 * own[half & (own > 0)]])
 
 
 def _regression(F: np.ndarray, depth: np.ndarray) -> float:

@@ -88,7 +88,8 @@ class _Doubled(DescentRelationship):
 
     def __init__(self, pedigree, heterogametic: np.ndarray) -> None:
         self.labels = pedigree.labels
-        males_are_heterogametic = not heterogametic[pedigree.dam[pedigree.dam >= 0]].any()
+        sires, dams = pedigree.sire[pedigree.sire >= 0], pedigree.dam[pedigree.dam >= 0]
+        males_are_heterogametic = heterogametic[sires].all() if sires.size else not heterogametic[dams].any()
         one, two = (pedigree.sire, pedigree.dam) if males_are_heterogametic else (pedigree.dam, pedigree.sire)
         self.sire, self.dam = np.where(heterogametic, two, one), two
         self.left = np.where(heterogametic, 0.0, 1.0)
@@ -126,7 +127,10 @@ def read_sex(pedigree, sex: Mapping | pd.Series | Iterable, heterogametic: objec
         hetero = canonical([heterogametic])[0]
         if hetero not in sexes:
             raise PedigreeError(f"heterogametic={heterogametic!r} is not among the sexes {some(sexes)}.")
-    role_of_hetero = 1 if mode[1] == hetero and mode[0] != hetero else 0
+    if mode[0] is None:
+        role_of_hetero = 1 if mode[1] == hetero else 0
+    else:
+        role_of_hetero = 0 if mode[0] == hetero else 1
     result = codes == hetero
     missing = np.equal(codes, None).astype(bool)
     for k, role in enumerate(roles):

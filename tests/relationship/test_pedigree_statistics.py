@@ -108,3 +108,24 @@ def test_founder_shares_on_a_larger_pedigree():
     assert result["effective_founders"] == pytest.approx(1 / np.sum(shares**2))
     assert result["effective_ancestors"] <= result["effective_founders"] + 1e-9
     assert result["founder_genome_equivalents"] == pytest.approx(1 / (weight @ A @ weight))
+
+
+def test_an_ancestor_taken_explains_part_of_its_offspring():
+    """Three sons of one sire: he explains ¼, their own dams another 1/12 each, the mates of the sons 1/6 each."""
+    rows = [(f"s{i}", "top", f"d{i}") for i in range(3)] + [(f"k{i}", f"s{i}", f"m{i}") for i in range(3)]
+    result = Pedigree(*zip(*rows, strict=True)).effective_size()
+    assert result["effective_ancestors"] == pytest.approx(1 / (1 / 16 + 3 / 36 + 3 / 144))
+
+
+def test_ancestors_explain_everything():
+    from remlblup.relationship.pedigree_statistics import ancestor_shares
+
+    sire, dam = random_pedigree(300, 7, span=40)
+    for reference in (np.arange(250, 300), np.arange(300)):
+        weight = np.zeros(300)
+        weight[reference] = 1 / reference.size
+        shares = ancestor_shares(sire, dam, weight)
+        assert shares.sum() == pytest.approx(1.0, abs=1e-9)
+        assert shares.min() > 0
+    unrelated = Pedigree(list("abcd"), [None] * 4, [None] * 4).effective_size()
+    assert unrelated["effective_ancestors"] == unrelated["effective_founders"] == 4

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pedigrees import gene_drops, numbered_pedigrees, relabelled
 
@@ -29,7 +29,12 @@ def sexed(draw):
     return sire, dam, np.arange(len(sire)) % 2 == 0
 
 
+ONLY_ONE_SEX_BREEDS = (np.array([-1, -1, -1]), np.array([-1, -1, 1]), np.array([True, False, True]))
+
+
 @settings(deadline=None, max_examples=40)
+@example(ONLY_ONE_SEX_BREEDS, "X")
+@example(ONLY_ONE_SEX_BREEDS, "Z")
 @given(sexed(), st.sampled_from(["X", "Z"]))
 def test_against_gene_dropping(case, chromosome):
     sire, dam, male = case

@@ -9,17 +9,17 @@ import numpy as np
 import scipy.linalg
 
 from remlblup.linalg.scaled import scaled_solve
-from remlblup.reml.chart import Chart
 from remlblup.reml.space import Point, Space
 from remlblup.structure.base import Array, Structure
+from remlblup.structure.edge import Edge
 
 
 @dataclass(frozen=True)
 class Newton:
     """The local quadratic model in the coordinates x of a step.
 
-    Most parameters are stepped in themselves, some variances in their square roots (`Structure.roots`), and a Σ near
-    the edge of its cone in Cholesky coordinates.
+    Most parameters are stepped in themselves, some variances in their square roots (`Structure.roots`), and those of
+    a nearly singular Σ in the coordinates of its chart.
 
     Attributes
     ----------
@@ -35,21 +35,21 @@ class Newton:
     gradient: Array
     hessian: Array
     free: np.ndarray
-    charts: dict[int, tuple[Chart, slice]]
+    charts: dict[int, tuple[Edge, slice]]
     plain: np.ndarray
     x: Array
 
     @property
     def signature(self) -> tuple:
         """What the coordinates are: points with equal signatures have comparable x."""
-        return tuple((k, tuple(chart.order), chart.rank) for k, (chart, _) in self.charts.items())
+        return tuple((k, chart.signature) for k, (chart, _) in self.charts.items())
 
     def with_hessian(self, hessian: Array) -> Newton:
         """The same model with another curvature."""
         return replace(self, hessian=hessian)
 
     @classmethod
-    def at(cls, space: Space, point: Point, information: Array, charts: dict[int, Chart]) -> Newton:
+    def at(cls, space: Space, point: Point, information: Array, charts: dict[int, Edge]) -> Newton:
         """The quadratic model at a point, with the given terms in chart coordinates."""
         if not charts:
             return cls.plainly(space, point, information)
@@ -60,19 +60,22 @@ class Newton:
         x, slopes, curved = space.coordinates(point.theta), space.slopes(point.theta), second_order(space, point)
         width = 0
         for k, place in enumerate(places):
-            size = place.stop - place.start
-            block = np.zeros((n, size))
+            charted = space.charted[k] if k in charts else slice(place.stop, place.stop)
+            alone = slice(place.start, charted.start)
+            size = alone.stop - alone.start
+            if size:
+                columns.append(np.eye(n)[:, alone] * slopes[alone])
+                curvatures.append(curved[alone, alone])
+                plain[alone] = np.arange(width, width + size)
+                width += size
             if k in charts:
-                block[place] = charts[k].jacobian()
-                curvatures.append(charts[k].curvature(point.score.matrices[k]))
+                block = np.zeros((n, size := len(charts[k].x)))
+                block[charted] = charts[k].jacobian()
+                columns.append(block)
+                curvatures.append(charts[k].curvature(space.edge_score(k, point)))
                 used[k] = (charts[k], slice(width, width + size))
-                x[place] = [charts[k].L[slot] for slot in charts[k].slots]
-            else:
-                block[place, :] = np.diag(slopes[place])
-                curvatures.append(curved[place, place])
-                plain[place] = np.arange(width, width + size)
-            columns.append(block)
-            width += size
+                x[charted] = charts[k].x
+                width += size
         J = np.hstack(columns)
         held = space.held | space.pinned(point)
         free = np.ones(width, dtype=bool)

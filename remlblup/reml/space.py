@@ -10,9 +10,10 @@ import numpy as np
 
 from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.model.parameters import Parameters
-from remlblup.reml.chart import SNAP, Chart
+from remlblup.reml.chart import Chart
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array
+from remlblup.structure.edge import SNAP, Edge
 
 # A column of loadings below this, each in units of its own, counts as zero.
 EMPTY = 1e-6
@@ -29,7 +30,7 @@ class Point:
     Attributes
     ----------
     score, information : first derivatives and average information at θ
-    charts : Cholesky coordinates of each term whose Σ is singular at θ
+    charts : coordinates of each term whose Σ is singular at θ
     """
 
     theta: Array
@@ -37,7 +38,7 @@ class Point:
     solution: Solution
     score: Score
     information: Array
-    charts: dict[int, Chart]
+    charts: dict[int, Edge]
 
     @property
     def gradient(self) -> Array:
@@ -168,19 +169,25 @@ class Space:
 
     @cached_property
     def cones(self) -> list[tuple[int, slice]]:
-        """(term, place in θ) of the covariance matrices whose every element may move inside the cone."""
+        """(term, place in θ) of the parameters that may all move as far as Σ stays positive semidefinite."""
         if not self.constrain:
             return []
         parameters = self.equations.spec.parameters
-        return [
-            (k, place)
+        charted = [
+            (k, slice(place.start + s.charted.start, place.start + s.charted.stop))
             for k, (s, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False))
-            if s.cone and s.size > 1 and not self.held[place].any()
+            if s.charted is not None
         ]
+        return [(k, place) for k, place in charted if not self.held[place].any()]
+
+    @cached_property
+    def charted(self) -> dict[int, slice]:
+        """`cones` by term."""
+        return dict(self.cones)
 
     @cached_property
     def in_cone(self) -> np.ndarray:
-        """(n_parameters,) True for the elements of such a matrix."""
+        """(n_parameters,) True for these parameters."""
         mask = np.zeros(len(self.held), dtype=bool)
         for _, place in self.cones:
             mask[place] = True
@@ -208,30 +215,45 @@ class Space:
     def tangent(self, theta: Array, on_bound: np.ndarray | None = None) -> Array:
         """(n, k) directions in which θ may move to first order, in coordinates free of the coding of the effects.
 
-        A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on, which the
-        nonzero columns of L span. Held components do not move, nor do those `on_bound` (default: all on a bound).
+        A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on. Held components do not move, nor do those `on_bound` (default: all on a bound).
         """
         still = self.held | (self.at_bound(theta) if on_bound is None else on_bound)
         columns = np.eye(len(theta))[:, ~still & ~self.in_cone]
         blocks = [columns]
         for k, place in self.cones:
-            chart = Chart.at(self.sigma(k, theta), self.roots[k])
-            block = np.zeros((len(theta), len(chart.slots)))
+            chart = self.chart(k, theta)
+            block = np.zeros((len(theta), len(chart.x)))
             block[place] = chart.jacobian()
-            blocks.append(block[:, [a < chart.rank for _, a in chart.slots]])
+            blocks.append(block[:, chart.on_face])
         return np.hstack(blocks)
 
-    def charts(self, theta: Array) -> dict[int, Chart]:
+    def chart(self, k: int, theta: Array) -> Edge:
+        """Coordinates of the charted parameters of term k around θ."""
+        parameters = self.equations.spec.parameters
+        structure = parameters.structures[k]
+        if structure.cone:
+            return Chart.at(self.sigma(k, theta), self.roots[k])
+        return structure.edge(theta[parameters.slices[k]])
+
+    def edge_score(self, k: int, point: Point) -> Array:
+        """The score matrix that the chart of term k takes."""
+        parameters = self.equations.spec.parameters
+        return parameters.structures[k].edge_score(point.theta[parameters.slices[k]], point.score.matrices[k])
+
+    def charts(self, theta: Array) -> dict[int, Edge]:
         """Charts of the terms whose Σ is singular at θ."""
         charts = {}
         for k, _ in self.cones:
             # No pivot is smaller than the smallest eigenvalue: most often that settles it.
             if self.smallest_eigenvalue(k, theta) < SNAP:
-                charts[k] = Chart.at(self.sigma(k, theta), self.roots[k])
-        return {k: c for k, c in charts.items() if c.rank < len(c.order)}
+                charts[k] = self.chart(k, theta)
+        return {k: c for k, c in charts.items() if c.singular}
 
     def smallest_eigenvalue(self, k: int, theta: Array) -> float:
-        """Smallest eigenvalue of Σ_k in the metric of its unit matrix."""
+        """Smallest eigenvalue of Σ_k in the metric of its unit matrix, or of its correlation matrix."""
+        parameters = self.equations.spec.parameters
+        if not parameters.structures[k].cone:
+            return parameters.structures[k].margin(theta[parameters.slices[k]])
         inverse = self.inverse_roots[k]
         return float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
 
@@ -252,7 +274,7 @@ class Space:
         """Components on the boundary in any sense, held ones excepted."""
         mask = self.at_bound(point.theta)
         for k in point.charts:
-            mask[self.equations.spec.parameters.slices[k]] = True
+            mask[self.charted[k]] = True
         return mask & ~self.held
 
 

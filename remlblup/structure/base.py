@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from remlblup.errors import NotPositiveDefiniteError, VarianceError
+from remlblup.structure.edge import Edge
 from remlblup.structure.pattern import Array, Pattern
 
 # A pivot of Σ below this share of its diagonal element is zero: Σ is then taken as singular.
@@ -92,6 +93,9 @@ class Structure(Parametric):
     cone : bool
         True if θ = vech(Σ) and positive semidefiniteness couples the parameters, so that the
         boundary is a face of the cone of covariance matrices and not a simple bound.
+    charted : slice or None
+        The parameters that only positive semidefiniteness bounds together, with coordinates of their own near a
+        singular Σ: all of a `cone`, the correlations of a structure that gives `edge` and `margin`.
     slots : tuple of (int, int)
         The entries (i, a) of the lower triangular factor Λ that may differ from zero.
     """
@@ -114,6 +118,11 @@ class Structure(Parametric):
     def n_factors(self) -> int:
         """Number of columns of Λ."""
         return self.size
+
+    @property
+    def charted(self) -> slice | None:
+        """The parameters that positive semidefiniteness bounds together; None where simple bounds see to it."""
+        return slice(0, self.n_parameters) if self.cone and self.size > 1 else None
 
     @property
     def slots(self) -> tuple[tuple[int, int], ...]:
@@ -149,6 +158,18 @@ class Structure(Parametric):
     def feasible(self, theta: Array) -> bool:
         """Whether Σ(θ) is positive semidefinite, for θ within its bounds."""
         return True
+
+    def margin(self, theta: Array) -> float:
+        """Smallest eigenvalue of what must be positive semidefinite, free of units; of no use to a `cone`."""
+        raise NotImplementedError(f"{type(self).__name__} has no edge but its bounds")
+
+    def edge(self, theta: Array) -> Edge:
+        """Coordinates of the `charted` parameters where Σ is nearly singular; of no use to a `cone`."""
+        raise NotImplementedError(f"{type(self).__name__} has no edge but its bounds")
+
+    def edge_score(self, theta: Array, S: Array) -> Array:
+        """The score matrix that `edge` takes, from S = ∂ℓ/∂Σ (t, t)."""
+        return S
 
     def start(self, sigma: Array) -> Array:
         """θ to start from, given a guess of Σ, shape (t, t)."""

@@ -120,6 +120,14 @@ class CorrelationStructure(Structure):
         rho = np.clip(self.correlations_of(C, s > 0.0), *self.correlation_bounds)
         return np.r_[v[: self._variances], rho]
 
+    def margin(self, theta: Array) -> float:
+        return float(np.linalg.eigvalsh(self.correlation(theta[self._variances :]))[0])
+
+    def edge_score(self, theta: Array, S: Array) -> Array:
+        """∂ℓ/∂R = D S D."""
+        s = np.broadcast_to(np.sqrt(theta[: self._variances]), self.size)
+        return S * np.outer(s, s)
+
     def start(self, sigma: Array) -> Array:
         """The variances of the guess; its correlations, or small positive ones where it has none."""
         theta = self.project(sigma)

@@ -12,6 +12,7 @@ import numpy as np
 
 from remlblup.structure.base import Array
 from remlblup.structure.correlation import CorrelationStructure, semidefinite, shrinkage
+from remlblup.structure.elliptope import Elliptope
 
 
 class GeneralCorrelation(CorrelationStructure):
@@ -52,6 +53,13 @@ class GeneralCorrelation(CorrelationStructure):
 
     def feasible(self, theta: Array) -> bool:
         return semidefinite(self.correlation(theta[self._variances :]))
+
+    @property
+    def charted(self) -> slice | None:
+        return slice(self._variances, self.n_parameters) if self.size > 1 else None
+
+    def edge(self, theta: Array) -> Elliptope:
+        return Elliptope.at(self.correlation(theta[self._variances :]))
 
 
 class HeterogeneousGeneralCorrelation(GeneralCorrelation):

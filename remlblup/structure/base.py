@@ -171,6 +171,10 @@ class Structure(Parametric):
         """The score matrix that `edge` takes, from S = ∂ℓ/∂Σ (t, t)."""
         return S
 
+    def restated(self) -> Structure | None:
+        """A structure of the same matrices and number of parameters that is better searched in; None for most."""
+        return None
+
     def start(self, sigma: Array) -> Array:
         """θ to start from, given a guess of Σ, shape (t, t)."""
         return self.project(sigma)

@@ -100,7 +100,7 @@ class PartialAutocorrelations(Edge):
                           for side, x in ((1.0, ahead), (-1.0, behind)))  # fmt: skip
         bend = np.where(np.outer(self.on_face, self.on_face), -0.5 * (bend + bend.T), 0.0)
         values, vectors = np.linalg.eigh(bend)
-        return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+        return np.asarray((vectors * np.abs(values)) @ vectors.T)
 
     def moved(self, step: Array) -> Array:
         partial = np.cos(self.x + step)

@@ -317,8 +317,8 @@ class Loop:
     def edge(self, point: Point) -> str | None:
         """Which edge of the parameter space, where it has no way to go on, the next step would reach; None if none.
 
-        A residual correlation at its bound or an R that would be singular, a covariance matrix partly held, or one of
-        correlations, out of its cone.
+        A residual correlation at its bound or an R that would be singular, a matrix partly held, or one of a structure
+        without coordinates of its own near the edge.
         """
         theta = propose(self.space, point, point.information, 1.0, self.reluctant)
         _, ceiling, floor = self.space.residual_kinds
@@ -332,7 +332,7 @@ class Loop:
         if not parameters.residual.feasible(theta[parameters.slices[-1]]):
             return "rigid"
         parts = zip(parameters.structures, parameters.split(theta), strict=False)
-        return "edge" if all(s.cone or s.feasible(part) for s, part in parts) else "singular"
+        return "edge" if all(s.charted is not None or s.feasible(part) for s, part in parts) else "singular"
 
     def unidentified(self, point: Point) -> list[int]:
         """Free parameters in a direction along which the likelihood has no curvature.

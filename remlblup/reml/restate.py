@@ -51,7 +51,9 @@ def maximize(equations: MixedModelEquations, options: Options, start: Array, fix
 def other_words(equations: MixedModelEquations, fixed: Array) -> Words:
     """The structure to search in, by term, where it is not the term's own."""
     parameters = equations.spec.parameters
-    words = {k: s.restated() for k, s in enumerate(parameters.structures) if np.isnan(fixed[parameters.slices[k]]).all()}
+    words = {
+        k: s.restated() for k, s in enumerate(parameters.structures) if np.isnan(fixed[parameters.slices[k]]).all()
+    }
     return {k: s for k, s in words.items() if s is not None}
 
 
@@ -81,7 +83,9 @@ def translated(equations: MixedModelEquations, words: Words, theta: Array, back:
     for k, word in words.items():
         place, own = parameters.slices[k], parameters.structures[k]
         if not np.isnan(theta[place]).any():
-            theta[place] = own.project(word.covariance(theta[place])) if back else word.project(own.covariance(theta[place]))
+            theta[place] = (
+                own.project(word.covariance(theta[place])) if back else word.project(own.covariance(theta[place]))
+            )
     return theta
 
 

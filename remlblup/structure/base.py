@@ -209,6 +209,37 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
             return np.asarray(factor, float), np.ones(t)
     except np.linalg.LinAlgError:
         pass
+    root = semidefinite_cholesky(sigma)
+    return indefinite_cholesky(sigma) if root is None else (root, np.ones(t))
+
+
+def semidefinite_cholesky(sigma: Array) -> Array | None:
+    """Λ lower triangular with Σ = ΛΛ' for a singular Σ, zero pivots with zero columns; None for an indefinite Σ.
+
+    By Gram–Schmidt on the rows of a square root: subtracting in Σ itself, rounding over a small pivot passes for a
+    negative one.
+    """
+    scale = np.sqrt(np.maximum(np.diag(sigma), 0.0))
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
+    if np.any(sigma[scale == 0.0] != 0.0):
+        return None
+    values, vectors = np.linalg.eigh(sigma * inverse[:, None] * inverse)
+    if values[0] < -SINGULAR:
+        return None
+    rest = vectors * np.sqrt(np.where(values > SINGULAR, values, 0.0))
+    factor = np.zeros_like(rest)
+    for a in range(len(rest)):
+        size = np.linalg.norm(rest[a])
+        if size > np.sqrt(SINGULAR):
+            axis = rest[a] / size
+            factor[a:, a] = rest[a:] @ axis
+            rest[a:] -= np.outer(factor[a:, a], axis)
+    return np.asarray(factor * scale[:, None])
+
+
+def indefinite_cholesky(sigma: Array) -> tuple[Array, Array]:
+    """Λ lower triangular and signs with Σ = Λ diag(signs) Λ' for an indefinite Σ, if there is one."""
+    t = len(sigma)
     factor = np.zeros((t, t))
     signs = np.ones(t)
     for a in range(t):

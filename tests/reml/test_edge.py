@@ -133,7 +133,7 @@ def test_corgh_ends_where_us_does(truth, seed):
     assert fit.converged and us.converged
     assert fit.loglik == pytest.approx(us.loglik, abs=1e-7)
     np.testing.assert_allclose(fit.covariance("corgh(site | g)"), us.covariance("us(site | g)"), atol=2e-4)
-    assert fit.loglik == pytest.approx(rb.MixedModel(f"y ~ site + corgh(site | g)", d).loglik(
+    assert fit.loglik == pytest.approx(rb.MixedModel("y ~ site + corgh(site | g)", d).loglik(
         {"corgh(site | g)": fit.covariance("corgh(site | g)").to_numpy(), "residual": fit.theta[-1]}), abs=1e-6)  # fmt: skip
     assert bool(fit.convergence.boundary) == bool(us.convergence.boundary)
     history = fit.history

@@ -136,7 +136,17 @@ def second_order(space: Space, point: Point) -> Array:
         elif design.structure.in_factor:
             out[place, place] = loading_curvature(design.structure, point.theta[place], point.score.matrices[k],
                                                   np.sqrt(np.diag(space.units[k])))  # fmt: skip
+        elif (loadings := design.structure.loading_derivatives(point.theta[place])) is not None:
+            scale = np.sqrt(np.diag(space.units[k]))
+            out[place, place] = bend(loadings, point.score.matrices[k] * np.outer(scale, scale), scale)
     return out
+
+
+def bend(loadings: Array, S: Array, scale: Array) -> Array:
+    """−2 S₋ ⊗ I over the loadings, S₋ the negative part of S in the units of the effects, whose sizes are `scale`."""
+    values, vectors = np.linalg.eigh(S)
+    negative = (vectors * np.minimum(values, 0.0)) @ vectors.T / np.outer(scale, scale)
+    return np.asarray(-2.0 * np.einsum("pia,ij,qja->pq", loadings, negative, loadings))
 
 
 def loading_curvature(structure: Structure, theta: Array, gradient: Array, scale: Array) -> Array:
@@ -147,7 +157,4 @@ def loading_curvature(structure: Structure, theta: Array, gradient: Array, scale
     factor, gradient = structure.factor(theta)[0] / scale[:, None], gradient * scale[:, None]
     inverse = np.linalg.pinv(factor, rcond=1e-8)
     S = 0.5 * (gradient @ inverse + (gradient @ inverse).T - inverse.T @ (factor.T @ gradient) @ inverse)
-    values, vectors = np.linalg.eigh(0.5 * (S + S.T))
-    negative = (vectors * np.minimum(values, 0.0)) @ vectors.T / np.outer(scale, scale)
-    of_loadings = structure.factor_derivatives(theta)
-    return np.asarray(-2.0 * np.einsum("pia,ij,qja->pq", of_loadings, negative, of_loadings))
+    return bend(structure.factor_derivatives(theta), 0.5 * (S + S.T), scale)

@@ -89,20 +89,21 @@ class Space:
         out = np.ones(parameters.size)
         for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
             of_unit = structure.project(unit)
-            if structure.in_factor:
-                loadings = structure.factor_derivatives(of_unit)
-                out[place] = np.einsum("pia,i->p", np.abs(loadings), np.sqrt(np.diag(unit)))
-            else:
-                out[place] = np.where(np.isfinite(structure.upper), 1.0, of_unit)
+            out[place] = np.where(np.isfinite(structure.upper), 1.0, of_unit)
+            if (loadings := structure.loading_derivatives(of_unit)) is not None:
+                of_loadings = np.einsum("pia,i->p", np.abs(loadings), np.sqrt(np.diag(unit)))
+                of_rest = np.einsum("pii,i->p", np.abs(structure.derivatives(0.0 * of_unit)), np.diag(unit))
+                out[place] = np.where(of_loadings > 0.0, of_loadings, of_rest)
         return out
 
     @cached_property
     def loadings(self) -> np.ndarray:
-        """(n_parameters,) True for the parameters of structures written in Λ itself: Σ is flat where they are zero."""
+        """(n_parameters,) True for loadings: Σ is flat where a column of them is zero."""
         parameters = self.equations.spec.parameters
         mask = np.zeros(parameters.size, dtype=bool)
         for structure, place in zip(parameters.structures, parameters.slices, strict=False):
-            mask[place] = structure.in_factor
+            if (loadings := structure.loading_derivatives(structure.lower)) is not None:
+                mask[place] = np.any(loadings != 0.0, axis=(1, 2))
         return mask
 
     @cached_property
@@ -154,18 +155,18 @@ class Space:
         high[ceiling] = np.minimum(high[ceiling], most - RESIDUAL_SHRINK * (most - theta[ceiling]))
         return low, high
 
-    def empty_columns(self, theta: Array) -> Iterator[tuple[int, Array]]:
-        """(term, (n_parameters,) mask of its loadings) of every column of a Λ written as such that is zero."""
+    def empty_columns(self, theta: Array) -> Iterator[np.ndarray]:
+        """(n_parameters,) mask of the loadings of every column of them that is zero."""
         parameters = self.equations.spec.parameters
-        for k, (structure, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
-            if not structure.in_factor:
+        for structure, place in zip(parameters.structures, parameters.slices, strict=False):
+            derivatives = structure.loading_derivatives(theta[place])
+            if derivatives is None:
                 continue
-            derivatives = structure.factor_derivatives(theta[place])
-            for a in range(structure.n_factors):
+            for a in range(derivatives.shape[2]):
                 mask = np.zeros(len(theta), dtype=bool)
                 mask[place] = np.any(derivatives[:, :, a] != 0.0, axis=1)
                 if np.all(np.abs(theta[mask]) < EMPTY * self.sizes[mask]) and not self.held[mask].any():
-                    yield k, mask
+                    yield mask
 
     @cached_property
     def cones(self) -> list[tuple[int, slice]]:
@@ -217,10 +218,13 @@ class Space:
 
         A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on. Held components do not move, nor do those `on_bound` (default: all on a bound).
         """
-        still = self.held | (self.at_bound(theta) if on_bound is None else on_bound)
+        void = self.void(theta)
+        still = self.held | void | (self.at_bound(theta) if on_bound is None else on_bound)
         columns = np.eye(len(theta))[:, ~still & ~self.in_cone]
         blocks = [columns]
         for k, place in self.cones:
+            if void[place].all():
+                continue
             chart = self.chart(k, theta)
             block = np.zeros((len(theta), len(chart.x)))
             block[place] = chart.jacobian()
@@ -239,6 +243,14 @@ class Space:
         """The score matrix that the chart of term k takes."""
         parameters = self.equations.spec.parameters
         return parameters.structures[k].edge_score(point.theta[parameters.slices[k]], point.score.matrices[k])
+
+    def void(self, theta: Array) -> np.ndarray:
+        """(n_parameters,) correlations that nothing depends on, the variance being zero."""
+        mask = np.zeros(len(theta), dtype=bool)
+        parameters = self.equations.spec.parameters
+        for structure, place in zip(parameters.structures, parameters.slices, strict=False):
+            mask[place] = structure.void(theta[place])
+        return mask
 
     def charts(self, theta: Array) -> dict[int, Edge]:
         """Charts of the terms whose Σ is singular at θ."""
@@ -272,7 +284,7 @@ class Space:
 
     def boundary(self, point: Point) -> np.ndarray:
         """Components on the boundary in any sense, held ones excepted."""
-        mask = self.at_bound(point.theta)
+        mask = self.at_bound(point.theta) | self.void(point.theta)
         for k in point.charts:
             mask[self.charted[k]] = True
         return mask & ~self.held

@@ -171,6 +171,18 @@ class Structure(Parametric):
         """The score matrix that `edge` takes, from S = ∂ℓ/∂Σ (t, t)."""
         return S
 
+    def scaled(self, theta: Array, factor: float) -> Array | None:
+        """θ of `factor` times Σ(θ); None where the structure does not say, and PX-EM takes its EM round."""
+        return None
+
+    def void(self, theta: Array) -> np.ndarray:
+        """Mask of the parameters that Σ does not depend on at θ: correlations where the one variance is zero."""
+        return np.zeros(self.n_parameters, dtype=bool)
+
+    def best_void(self, theta: Array, S: Array) -> Array:
+        """θ with the `void` parameters such that ℓ rises most with the variance, given S = ∂ℓ/∂Σ (t, t)."""
+        return theta
+
     def restated(self) -> Structure | None:
         """A structure of the same matrices and number of parameters that is better searched in; None for most."""
         return None
@@ -186,6 +198,10 @@ class Structure(Parametric):
         zero pivot is zero. A negative sign (only without constraints) marks a negative pivot.
         """
         return signed_cholesky(self.covariance(theta))
+
+    def loading_derivatives(self, theta: Array) -> Array | None:
+        """∂Γ/∂θ (n_parameters, t, k) where Σ = ΓΓ' + a part linear in θ (k = n_factors if `in_factor`); None for others."""
+        return self.factor_derivatives(theta) if self.in_factor else None
 
     def factor_derivatives(self, theta: Array) -> Array:
         """∂Λ/∂θ (n_parameters, t, n_factors) of a structure with `in_factor`; others are scored by `derivatives`."""

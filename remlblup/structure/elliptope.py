@@ -147,3 +147,24 @@ class Elliptope(Edge):
                                                        np.zeros((len(u), len(u) - self.rank - 1))]))  # fmt: skip
 
         return Inward(float(values[-1]), change[np.tril_indices(len(u), -1)], towards)
+
+
+def steepest(S: Array, sweeps: int = 500) -> Array:
+    """The correlation matrix R with the largest tr(SR).
+
+    Row by row with R = LL', L square: such a factorisation has no local maxima that are not global ones (Burer &
+    Monteiro 2005, Math. Program. 103:427).
+    """
+    S = S - np.diag(np.diag(S))
+    t = len(S)
+    rows = np.linalg.cholesky(0.9 * np.eye(t) + 0.1)
+    rows /= np.linalg.norm(rows, axis=1)[:, None]
+    for _ in range(sweeps):
+        before = rows.copy()
+        for i in range(t):
+            towards = S[i] @ rows
+            if (length := np.linalg.norm(towards)) > 0.0:
+                rows[i] = towards / length
+        if np.max(np.abs(rows - before)) < 1e-12:
+            break
+    return np.clip(rows @ rows.T, -1.0, 1.0)

@@ -66,6 +66,13 @@ class FactorAnalytic(Structure):
         d[index, index, index] = 1.0
         return np.concatenate([d, self._factors.product_derivatives(theta[self.size :])])
 
+    def scaled(self, theta: Array, factor: float) -> Array:
+        return np.r_[factor * theta[: self.size], np.sqrt(factor) * theta[self.size :]]
+
+    def loading_derivatives(self, theta: Array) -> Array:
+        gamma = self._factors.derivatives
+        return np.concatenate([np.zeros((self.size, *gamma.shape[1:])), gamma])
+
     def project(self, sigma: Array) -> Array:
         """Least squares on the correlations, so that the units of the effects play no part."""
         s, C = standardized(sigma)

@@ -13,7 +13,7 @@ import numpy as np
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.correlation import CorrelationStructure, semidefinite, shrinkage
 from remlblup.structure.edge import SNAP
-from remlblup.structure.elliptope import Elliptope
+from remlblup.structure.elliptope import Elliptope, steepest
 from remlblup.structure.unstructured import Unstructured
 
 
@@ -60,6 +60,9 @@ class GeneralCorrelation(CorrelationStructure):
     @property
     def charted(self) -> slice | None:
         return slice(self._variances, self.n_parameters) if self.size > 1 else None
+
+    def steepest(self, S: Array) -> Array:
+        return steepest(S)[self.pairs]
 
     def edge(self, theta: Array) -> Elliptope:
         return Elliptope.at(self.correlation(theta[self._variances :]))

@@ -54,6 +54,25 @@ def partial_autocorrelations(rho: Array) -> tuple[Array, int]:
     return partial, len(rho) + 1
 
 
+def lag_sums(S: Array) -> Array:
+    """∂ℓ/∂ρ (t − 1,) from the score matrix ∂ℓ/∂R (t, t)."""
+    return np.array([2.0 * np.trace(S, lag) for lag in range(1, len(S))])
+
+
+def highest(g: Array) -> Array:
+    """The point (cos ω, cos 2ω, …) of the curve with the largest product with g."""
+    series = np.r_[0.0, g]
+    roots = chebyshev.chebroots(chebyshev.chebder(series)) if np.any(g) else np.zeros(0)
+    places = np.r_[-1.0, np.clip(roots[np.abs(roots.imag) < 1e-6].real, -1.0, 1.0), 1.0]
+    best = places[int(np.argmax(chebyshev.chebval(places, series)))]
+    return np.cos(np.arange(1, len(series)) * np.arccos(best))
+
+
+def steepest(S: Array) -> Array:
+    """ρ of the Toeplitz correlation matrix R with the largest tr(SR)."""
+    return highest(lag_sums(S))
+
+
 class PartialAutocorrelations(Edge):
     """The coordinates around ρ.
 
@@ -92,7 +111,7 @@ class PartialAutocorrelations(Edge):
         return self._jacobian
 
     def curvature(self, S: Array) -> Array:
-        g, n = self._score(S), len(self.x)
+        g, n = lag_sums(S), len(self.x)
         bend = np.empty((n, n))
         for j in range(n):
             ahead, behind = (self.x + side * REAL * np.eye(n)[j] for side in (1.0, -1.0))
@@ -110,22 +129,11 @@ class PartialAutocorrelations(Edge):
         new = PartialAutocorrelations(rho)
         return np.clip(new.rho, -1.0, 1.0)
 
-    @staticmethod
-    def _score(S: Array) -> Array:
-        """∂ℓ/∂ρ from ∂ℓ/∂R."""
-        return np.array([2.0 * np.trace(S, lag) for lag in range(1, len(S))])
-
     def inward(self, S: Array) -> Inward:
         J = self._jacobian[:, self.on_face]
-        g = self._score(S)
+        g = lag_sums(S)
         g = g - J @ np.linalg.lstsq(J, g, rcond=1e-12)[0]  # what a step along the face leaves
-        series = np.r_[-g @ self.rho, g]
-        roots = chebyshev.chebroots(chebyshev.chebder(series)) if np.any(g) else np.zeros(0)
-        inside = np.clip(roots[np.abs(roots.imag) < 1e-6].real, -1.0, 1.0)
-        places = np.r_[-1.0, inside, 1.0]
-        values = chebyshev.chebval(places, series)
-        best = int(np.argmax(values))
-        change = np.cos(np.arange(1, len(series)) * np.arccos(places[best])) - self.rho
+        change = highest(g) - self.rho
         # At ρ itself, a corner of the hull, there is nothing but rounding.
-        value = float(values[best]) if np.max(np.abs(change), initial=0.0) > 1e-8 else 0.0
+        value = float(g @ change) if np.max(np.abs(change), initial=0.0) > 1e-8 else 0.0
         return Inward(value, change, lambda amount: self.rho + min(amount, 0.5) * change)

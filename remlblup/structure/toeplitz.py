@@ -13,7 +13,7 @@ import scipy.linalg
 
 from remlblup.structure.base import Array
 from remlblup.structure.correlation import CorrelationStructure, semidefinite, shrinkage
-from remlblup.structure.partial_autocorrelation import PartialAutocorrelations
+from remlblup.structure.partial_autocorrelation import PartialAutocorrelations, steepest
 
 
 class Toeplitz(CorrelationStructure):
@@ -50,6 +50,9 @@ class Toeplitz(CorrelationStructure):
     @property
     def charted(self) -> slice | None:
         return slice(1, self.n_parameters) if self.size > 1 else None
+
+    def steepest(self, S: Array) -> Array:
+        return steepest(S)
 
     def edge(self, theta: Array) -> PartialAutocorrelations:
         return PartialAutocorrelations(theta[1:])

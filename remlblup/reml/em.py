@@ -89,10 +89,12 @@ def scored(design: RandomDesign, theta: Array, S: Array, held: Array, unit: Arra
     """θ of one term after scoring steps in what is not `held`, none of which lowers the complete-data likelihood.
 
     With M = Σ + (2/q) Σ S Σ = E[U'K⁻¹U | y]/q that likelihood is −½ q [log|Σ(θ)| + tr(Σ(θ)⁻¹ M)]; a singular Σ, which
-    stays so, is kept off zero by a small ridge.
+    stays so, is kept off zero by a small ridge (and its maximum is off by as much).
     """
-    structure, q, ridge = design.structure, design.q, 1e-8 * unit
-    sigma = structure.covariance(theta)
+    structure, q = design.structure, design.q
+    sigma, size = structure.covariance(theta), np.sqrt(np.diag(unit))
+    singular = np.linalg.eigvalsh(sigma / np.outer(size, size))[0] < 1e-6
+    ridge = 1e-8 * unit if singular else np.zeros_like(unit)
     moments = sigma + (2.0 / q) * sigma @ S @ sigma + ridge
 
     def value(at: Array) -> float:
@@ -117,7 +119,7 @@ def scored(design: RandomDesign, theta: Array, S: Array, held: Array, unit: Arra
         step[free] = scaled_solve(information[np.ix_(free, free)], gradient[free])
         for fraction in 0.5 ** np.arange(HALVINGS):
             new = within_bounds(structure, theta + fraction * step)
-            if (there := value(new)) > here:
+            if (there := value(new)) >= here - 1e-13 * (q + abs(here)):
                 break
         else:
             return theta

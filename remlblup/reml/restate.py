@@ -1,8 +1,11 @@
-"""`corgh` is `us` in other words, and the likelihood is searched in those of `us`.
+"""Searches in another structure than the one asked for: `corgh` in that of `us`, the first guess of `fa` in `us`.
 
-Standard deviations and correlations are poor coordinates of a search: where a variance is zero its correlations are
+`corgh` is `us` in other words. Standard deviations and correlations are poor coordinates of a search: where a variance is zero its correlations are
 void, and ℓ can be stationary there for no better reason. θ = vech(Σ) has no such points. A term whose parameters
 the user holds keeps its own words.
+
+The likelihood of several factors has local maxima, most of them with other specific variances at zero. That of `us`
+has none to speak of: the factors of its Σ after a few rounds are where `fa` starts.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from remlblup.reml.start import residual_variance, start_values
 from remlblup.structure.base import Array, Structure
 
 Words = dict[int, Structure]
+# Rounds of the first guess.
+ROUNDS = 5
 
 
 def maximize(equations: MixedModelEquations, options: Options, start: Array, fixed: Array,
@@ -32,6 +37,7 @@ def maximize(equations: MixedModelEquations, options: Options, start: Array, fix
     ----------
     start, fixed : (n_parameters,) values to start from and to hold, NaN where not given
     """
+    start = guessed_start(equations, options, start, fixed)
     words = other_words(equations, fixed) if options.constrain else {}
     if not words:
         return Loop(equations, options, start, fixed, report).run()
@@ -46,6 +52,39 @@ def maximize(equations: MixedModelEquations, options: Options, start: Array, fix
     restated = with_structures(equations, words)
     loop = Loop(restated, options, given, fixed, note)
     return returned(equations, words, loop.space, loop.run(), tuple(history))
+
+
+def guessed_start(equations: MixedModelEquations, options: Options, start: Array, fixed: Array) -> Array:
+    """`start` with what a few rounds of a structure without local maxima tell of the terms it says nothing about."""
+    if options.algorithm != "auto" or not options.constrain:
+        return start
+    parameters = equations.spec.parameters
+    guesses = {k: s.first_guess() for k, s in enumerate(parameters.structures)
+               if np.isnan(start[parameters.slices[k]]).all() and np.isnan(fixed[parameters.slices[k]]).all()}  # fmt: skip
+    words = {k: s for k, s in guesses.items() if s is not None}
+    if not words:
+        return start
+    other = with_structures(equations, words)
+    given, held = respaced(equations, other, words, start), respaced(equations, other, words, fixed)
+    found = Loop(other, replace(options, max_iterations=ROUNDS), given, held).run().point.theta
+    equations.at = None
+    out = start.copy()
+    for k, place in enumerate(parameters.slices):
+        values = found[other.spec.parameters.slices[k]]
+        if k in words:
+            guess = parameters.structures[k].guessed(words[k].covariance(values))
+            out[place] = np.nan if guess is None else guess
+        else:
+            out[place] = np.where(np.isnan(start[place]), values, start[place])
+    return np.where(np.isnan(fixed), out, start)
+
+
+def respaced(equations: MixedModelEquations, other: MixedModelEquations, words: Words, theta: Array) -> Array:
+    """θ in the places of the other structures, NaN for theirs."""
+    parts = equations.spec.parameters.split(theta)
+    return np.concatenate(
+        [np.full(words[k].n_parameters, np.nan) if k in words else part for k, part in enumerate(parts)]
+    )
 
 
 def other_words(equations: MixedModelEquations, fixed: Array) -> Words:

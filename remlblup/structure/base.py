@@ -183,6 +183,14 @@ class Structure(Parametric):
         """θ with the `void` parameters such that ℓ rises most with the variance, given S = ∂ℓ/∂Σ (t, t)."""
         return theta
 
+    def first_guess(self) -> Structure | None:
+        """A structure without local maxima, a few rounds of which tell where to start; None where there is no need."""
+        return None
+
+    def guessed(self, sigma: Array) -> Array | None:
+        """θ to start from, given Σ (t, t) after these rounds; None where it is no help."""
+        return None
+
     def restated(self) -> Structure | None:
         """A structure of the same matrices and number of parameters that is better searched in; None for most."""
         return None

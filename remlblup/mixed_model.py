@@ -20,7 +20,8 @@ from remlblup.linalg.threads import single_threaded
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
-from remlblup.reml.loop import Loop, Options
+from remlblup.reml.loop import Options
+from remlblup.reml.restate import maximize
 
 METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
@@ -143,7 +144,7 @@ class MixedModel:
         report = _reporter(progress)
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)
-        optimum = Loop(self._equations, options, starts, fixed, report).run()
+        optimum = maximize(self._equations, options, starts, fixed, report)
         return Fit(self._equations, optimum, options)
 
     @single_threaded

@@ -8,18 +8,17 @@ positive part (from the negative part of S, which keeps it convex) is what makes
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 
 from remlblup.structure.base import Array
-
-# A pivot of Σ below this, in the metric of its unit matrix, is taken as zero: Σ is put on the boundary.
-SNAP = 1e-9
+from remlblup.structure.edge import SNAP, Edge, Inward
 
 
 @dataclass(frozen=True)
-class Chart:
+class Chart(Edge):
     """Pivoted Cholesky coordinates of Σ in the metric of its unit matrix U = FF': F⁻¹ΣF⁻ᵀ = LL'.
 
     U is what Σ would be if the term explained all of y (`start.unit_matrices`); in its metric neither the
@@ -64,6 +63,26 @@ class Chart:
         t = len(self.order)
         return [(i, a) for i in range(t) for a in range(i + 1)]
 
+    @property
+    def x(self) -> Array:  # type: ignore[override]
+        return np.array([self.L[slot] for slot in self.slots])
+
+    @property
+    def on_face(self) -> np.ndarray:  # type: ignore[override]
+        return np.array([a < self.rank for _, a in self.slots])
+
+    @property
+    def singular(self) -> bool:
+        return self.rank < len(self.order)
+
+    @property
+    def signature(self) -> Hashable:
+        return tuple(self.order), self.rank
+
+    def moved(self, step: Array) -> Array:
+        """vech(Σ) at L + step."""
+        return snapped(self.sigma(step), self.root)[np.tril_indices(len(self.order))]
+
     def sigma(self, step: Array | None = None) -> Array:
         """Σ at L, or at L + step with step given per slot."""
         L = self.L.copy()
@@ -97,8 +116,8 @@ class Chart:
         slots = self.slots
         return np.array([[-2.0 * negative[i, j] if a == b else 0.0 for j, b in slots] for i, a in slots])
 
-    def inward(self, S: Array) -> tuple[float, Array]:
-        """Largest eigenvalue of the scaled score on the null space of Σ, and its direction vv' as a matrix.
+    def inward(self, S: Array) -> Inward:
+        """Largest eigenvalue of the scaled score on the null space of Σ, and its direction vech(vv').
 
         At a maximum on the boundary it is not positive: no direction into the cone raises ℓ.
         """
@@ -109,7 +128,9 @@ class Chart:
         null = left[:, self.rank :]
         values, vectors = np.linalg.eigh(null.T @ scaled @ null)
         direction = self.root @ (null @ vectors[:, -1])
-        return float(values[-1]), np.outer(direction, direction)
+        triangle = np.tril_indices(len(self.order))
+        change, here = np.outer(direction, direction)[triangle], self.sigma()[triangle]
+        return Inward(float(values[-1]), change, lambda amount: here + amount * change)
 
 
 def in_metric(sigma: Array, root: Array) -> Array:

@@ -10,9 +10,9 @@ PX-EM (Liu, Rubin & Wu 1998; Foulley & van Dyk 2000) regresses y on the columns 
 with the model written as y = Xβ + Σ_s λ_s Z_s b_s + e, the expanded parameters are the slots λ
 of Λ themselves, so that Σ ← Λ_new Σ_b Λ_new' with Σ_b the EM update of var(b).
 
-A structure that is not linear in θ has no closed M step: one scoring step on the expected complete-data
-likelihood takes its place (a generalised EM, which the loop checks like any other step). One written in Λ itself
-(reduced rank) takes the regression on Z b̂ for its update, in both algorithms.
+A structure that is not linear in θ has no closed M step: scoring steps that raise the expected complete-data
+likelihood take its place (a generalised EM, whose rounds do not lower ℓ either), and PX-EM expands it by one scale
+factor, Λ ← αΛ. One written in Λ itself (reduced rank) takes the regression on Z b̂ for its update, in both algorithms.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from remlblup.linalg.scaled import scaled_solve
 from remlblup.model.design import RandomDesign
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array, ResidualStructure, Structure
+
+# Scoring steps of one M step, and halvings of each.
+STEPS, HALVINGS = 20, 30
 
 
 def complete_information(equations: Equations, theta: Array, units: list[Array], average: Array) -> Array:
@@ -68,7 +71,7 @@ def em_update(equations: Equations, now: Score, held: Array, units: list[Array])
     slots = None
     if any(in_factor):
         assert isinstance(equations, MixedModelEquations)
-        slots, _ = regressed_slots(equations, now, in_factor)
+        slots, _ = regressed_slots(equations, now, ["free" if f else "" for f in in_factor])
     for k, (design, place) in enumerate(zip(equations.random, spec.parameters.slices, strict=False)):
         structure, sigma = design.structure, design.structure.covariance(parts[k])
         if slots is not None and structure.in_factor:
@@ -78,20 +81,55 @@ def em_update(equations: Equations, now: Score, held: Array, units: list[Array])
         elif structure.linear and (not held[place].any() or structure.n_parameters == 1):
             new[place] = structure.project(sigma + (2.0 / design.q) * sigma @ now.matrices[k] @ sigma)
         else:
-            new[place] = scored(design, parts[k], now.gradient[place], held[place], units[k])
+            new[place] = scored(design, parts[k], now.matrices[k], held[place], units[k])
     place = spec.parameters.slices[-1]
     new[place] = maximized(spec.residual, parts[-1], now.moments, held[place])
     new[held] = theta[held]
     return new
 
 
-def scored(design: RandomDesign, theta: Array, gradient: Array, held: Array, unit: Array) -> Array:
-    """θ of one term after a scoring step of the complete-data likelihood in what is not `held`."""
-    free = ~held
-    information = observed_information(design.structure, design.q, theta, unit)
-    new = theta.copy()
-    new[free] += scaled_solve(information[np.ix_(free, free)], gradient[free])
-    return within_bounds(design.structure, new)
+def scored(design: RandomDesign, theta: Array, S: Array, held: Array, unit: Array) -> Array:
+    """θ of one term after scoring steps in what is not `held`, none of which lowers the complete-data likelihood.
+
+    With M = Σ + (2/q) Σ S Σ = E[U'K⁻¹U | y]/q that likelihood is −½ q [log|Σ(θ)| + tr(Σ(θ)⁻¹ M)]; a singular Σ, which
+    stays so, is kept off zero by a small ridge (and its maximum is off by as much).
+    """
+    structure, q = design.structure, design.q
+    sigma, size = structure.covariance(theta), np.sqrt(np.diag(unit))
+    singular = np.linalg.eigvalsh(sigma / np.outer(size, size))[0] < 1e-6
+    ridge = 1e-8 * unit if singular else np.zeros_like(unit)
+    moments = sigma + (2.0 / q) * sigma @ S @ sigma + ridge
+
+    def value(at: Array) -> float:
+        if not structure.feasible(at):
+            return -np.inf
+        try:
+            root = np.linalg.cholesky(structure.covariance(at) + ridge)
+        except np.linalg.LinAlgError:
+            return -np.inf
+        half = np.linalg.solve(root, np.linalg.solve(root, moments).T)
+        return -q * float(np.sum(np.log(np.diag(root))) + 0.5 * np.trace(half))
+
+    here = value(theta)
+    for _ in range(STEPS):
+        inverse = np.linalg.inv(structure.covariance(theta) + ridge)
+        left = inverse @ (moments - structure.covariance(theta) - ridge) @ inverse
+        gradient = 0.5 * q * np.einsum("ij,pij->p", left, structure.derivatives(theta))
+        information = observed_information(structure, q, theta, unit)
+        outward = np.where(gradient < 0.0, theta <= structure.lower, theta >= structure.upper)
+        free = ~held & ~outward & (np.diag(information) > 0.0)
+        step = np.zeros(len(theta))
+        step[free] = scaled_solve(information[np.ix_(free, free)], gradient[free])
+        for fraction in 0.5 ** np.arange(HALVINGS):
+            new = within_bounds(structure, theta + fraction * step)
+            if (there := value(new)) >= here - 1e-13 * (q + abs(here)):
+                break
+        else:
+            return theta
+        gain, theta, here = there - here, new, there
+        if gain < 1e-10 * q:
+            break
+    return theta
 
 
 def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: Array) -> Array:
@@ -111,19 +149,24 @@ def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: Arr
 
 
 def px_em_update(equations: Equations, now: Score, held: Array, units: list[Array]) -> Array:
-    """θ after one PX-EM round; of a term in part `held`, and of one not linear in θ, the EM round."""
+    """θ after one PX-EM round; of a term in part `held` the EM round."""
     if not isinstance(equations, MixedModelEquations):
         return em_update(equations, now, held, units)
     spec, solution = equations.spec, now.solution
-    slots, residual = regressed_slots(equations, now, [True] * len(spec.random))
+    parts = spec.parameters.split(solution.theta)
+    expansion = [expandable(d.structure, part, held[place])
+                 for d, part, place in zip(equations.random, parts, spec.parameters.slices, strict=False)]  # fmt: skip
+    slots, residual = regressed_slots(equations, now, expansion)
     new = solution.theta.copy()
     for k, (design, place) in enumerate(zip(equations.random, spec.parameters.slices, strict=False)):
-        if design.structure.in_factor or (design.structure.linear and not held[place].any()):
+        if expansion[k] == "free":
             new[place] = expanded(equations, now, k, slots)
         elif not held[place].all():
-            new[place] = scored(design, solution.theta[place], now.gradient[place], held[place], units[k])
-            for s, slot in enumerate(equations.layout.slots):
-                slots[s] = solution.slots[s] if slot.term == k else slots[s]
+            new[place] = scored(design, parts[k], now.matrices[k], held[place], units[k])
+            if expansion[k] == "scaled":
+                before, after = factor_of_slots(equations, k, solution.slots), factor_of_slots(equations, k, slots)
+                scale = float(np.sum(before * after) / np.sum(before**2))
+                new[place] = design.structure.scaled(new[place], scale**2)
     moments = spec.residual.pattern.moments(residual) + equations.residual_traces(solution, slots, ml=now.ml)
     place = spec.parameters.slices[-1]
     new[place] = maximized(spec.residual, solution.theta[place], moments, held[place])
@@ -131,10 +174,25 @@ def px_em_update(equations: Equations, now: Score, held: Array, units: list[Arra
     return new
 
 
-def regressed_slots(equations: MixedModelEquations, now: Score, terms: list[bool]) -> tuple[Array, Array]:
-    """Slots λ of the chosen terms regressed anew, E[‖y − Xβ − Σ λ_s Z_s b_s‖² | y] least; and the ê they leave."""
+def expandable(structure: Structure, theta: Array, held: Array) -> str:
+    """What PX-EM expands a term by: every slot of Λ ("free"), one factor for all ("scaled"), or nothing ("")."""
+    if structure.in_factor:
+        return "free"
+    if held.any():
+        return ""
+    if structure.linear:
+        return "free"
+    return "scaled" if structure.scaled(theta, 1.0) is not None and np.any(structure.covariance(theta)) else ""
+
+
+def regressed_slots(equations: MixedModelEquations, now: Score, expansion: list[str]) -> tuple[Array, Array]:
+    """Slots λ regressed anew, E[‖y − Xβ − Σ λ_s Z_s b_s‖² | y] least; and the ê they leave.
+
+    `expansion` says of each term which slots move: "free", in proportion ("scaled"), or none.
+    """
     solution = now.solution
-    targets = np.array([s for s, slot in enumerate(equations.layout.slots) if slot.term >= 0 and terms[slot.term]], int)
+    of_term = [slot.term for slot in equations.layout.slots]
+    targets = np.array([s for s, k in enumerate(of_term) if k >= 0 and expansion[k]], int)
     columns = slot_columns(equations, now, targets)
     T, _ = equations.slot_traces(solution, ml=now.ml)
     # The fitted part Σ λ_s Z_s b̂_s is added back to ê: what the slots regress on.
@@ -143,8 +201,12 @@ def regressed_slots(equations: MixedModelEquations, now: Score, terms: list[bool
     others = np.setdiff1d(np.arange(len(solution.slots)), targets)
     normal = columns.T @ weighted + T[np.ix_(targets, targets)]
     rhs = weighted.T @ (solution.residual + fitted) - T[np.ix_(targets, others)] @ solution.slots[others]
+    directions = np.array([
+        *(np.eye(len(solution.slots))[s] for s in targets if expansion[of_term[s]] == "free"),
+        *(np.where(np.array(of_term) == k, solution.slots, 0.0) for k, e in enumerate(expansion) if e == "scaled"),
+    ]).reshape(-1, len(solution.slots))[:, targets]  # fmt: skip
     slots = solution.slots.copy()
-    slots[targets] = np.linalg.lstsq(normal, rhs, rcond=None)[0]
+    slots[targets] = directions.T @ np.linalg.lstsq(directions @ normal @ directions.T, directions @ rhs, rcond=None)[0]
     return slots, solution.residual + fitted - columns @ slots[targets]
 
 

@@ -152,8 +152,11 @@ class Loop:
                 break
             accepted = self.advance(point)
             if accepted is None:
-                stopped = "stall"
-                break
+                escaped = self.escape(point)
+                if escaped is None:
+                    stopped = "stall"
+                    break
+                accepted = "escape", 0, escaped
             name, halvings, new = accepted
             self.reluctant |= point.on_bound & ~new.on_bound
             self.record(name, new, point, halvings)
@@ -165,15 +168,51 @@ class Loop:
         return self.verdict(point, checks, stopped)
 
     def escape(self, point: Point) -> Point | None:
-        """A better point with a column of zero loadings filled in: there the score is zero whether or not ℓ is largest."""
-        for _, mask in self.space.empty_columns(point.theta):
-            for size in (0.3, 0.03):
+        """A better point where the score is no proof of a maximum: beside an empty column of loadings or a zero variance."""
+        return self.fill(point) or self.revive(point)
+
+    def revive(self, point: Point) -> Point | None:
+        """A better point with a variance above zero, at other correlations than those it went to zero with."""
+        void = self.space.void(point.theta) & ~self.space.held
+        parameters = self.equations.spec.parameters
+        for k, (structure, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
+            moving = structure.variances & ~self.space.held[place]
+            if not void[place].any() or not moving.any():
+                continue
+            for size in 10.0 ** np.arange(-1.0, -5.0, -1.0):
                 theta = point.theta.copy()
-                theta[mask] = size * self.space.sizes[mask]
+                theta[place] = np.where(
+                    void[place], structure.best_void(theta[place], point.score.matrices[k]), theta[place]
+                )
+                theta[place] = np.where(moving, size * self.space.sizes[place], theta[place])
                 value, solution = self.loglik(theta)
                 if solution is not None and value > point.loglik + 1e-8 * (1.0 + abs(point.loglik)):
                     return self.point(theta, value, solution)
         return None
+
+    def fill(self, point: Point) -> Point | None:
+        """A better point with a column of zero loadings filled in: there the score is zero whether or not ℓ is largest."""
+        for mask in self.space.empty_columns(point.theta):
+            along = self.uphill(point, mask)
+            for size in (0.3, 0.1, 0.03):
+                theta = point.theta.copy()
+                theta[mask] = size * along
+                value, solution = self.loglik(theta)
+                if solution is not None and value > point.loglik + 1e-8 * (1.0 + abs(point.loglik)):
+                    return self.point(theta, value, solution)
+        return None
+
+    def uphill(self, point: Point, mask: np.ndarray) -> Array:
+        """The direction of the empty loadings `mask` along which ℓ bends up most, from differences of the score."""
+        sizes, rows = self.space.sizes[mask], []
+        for i in np.flatnonzero(mask):
+            theta = point.theta.copy()
+            theta[i] = 0.01 * self.space.sizes[i]
+            value, solution = self.loglik(theta)
+            there = point if solution is None else self.point(theta, value, solution)
+            rows.append(sizes * there.gradient[mask])
+        bend = np.array(rows)
+        return np.asarray(sizes * np.sqrt(len(sizes)) * np.linalg.eigh(bend + bend.T)[1][:, -1])
 
     def stalled(self) -> bool:
         """Three steps within rounding of ℓ that brought the gradient no lower."""
@@ -297,10 +336,14 @@ class Loop:
         unidentified = self.confounded or tuple(columns[i] for i in self.unidentified(point))
         failed = [c.name for c in checks if not c.passed]
         residual, R = self.equations.spec.parameters.slices[-1], self.equations.spec.residual
-        on_floor = (point.theta <= 1.001 * self.space.lower)[residual] & (point.gradient < 0.0)[residual]
+        # On the way to the floor ℓ drowns in rounding: a fit that ends there without meeting its criteria has gone far enough.
+        near, least = (1e6, 1e-5) if failed else (1.001, 1e-8)
+        on_floor = (point.theta <= near * self.space.lower)[residual] & (
+            (point.gradient < 0.0)[residual] | bool(failed)
+        )
         collapsed = bool(np.any(on_floor & R.variances))
         if collapsed and (matrices := R.matrices(point.theta[residual])):  # a specific variance of zero is no collapse
-            collapsed = any(np.linalg.eigvalsh(s)[0] < 1e-8 * np.trace(s) / len(s) for _, s in matrices.values())
+            collapsed = any(np.linalg.eigvalsh(s)[0] < least * np.trace(s) / len(s) for _, s in matrices.values())
         reason = explain(
             not failed,
             unidentified,
@@ -317,8 +360,8 @@ class Loop:
     def edge(self, point: Point) -> str | None:
         """Which edge of the parameter space, where it has no way to go on, the next step would reach; None if none.
 
-        A residual correlation at its bound or an R that would be singular, a covariance matrix partly held, or one of
-        correlations, out of its cone.
+        A residual correlation at its bound or an R that would be singular, a matrix partly held, or one of a structure
+        without coordinates of its own near the edge.
         """
         theta = propose(self.space, point, point.information, 1.0, self.reluctant)
         _, ceiling, floor = self.space.residual_kinds
@@ -332,7 +375,7 @@ class Loop:
         if not parameters.residual.feasible(theta[parameters.slices[-1]]):
             return "rigid"
         parts = zip(parameters.structures, parameters.split(theta), strict=False)
-        return "edge" if all(s.cone or s.feasible(part) for s, part in parts) else "singular"
+        return "edge" if all(s.charted is not None or s.feasible(part) for s, part in parts) else "singular"
 
     def unidentified(self, point: Point) -> list[int]:
         """Free parameters in a direction along which the likelihood has no curvature.

@@ -9,17 +9,17 @@ import numpy as np
 import scipy.linalg
 
 from remlblup.linalg.scaled import scaled_solve
-from remlblup.reml.chart import Chart
 from remlblup.reml.space import Point, Space
 from remlblup.structure.base import Array, Structure
+from remlblup.structure.edge import Edge
 
 
 @dataclass(frozen=True)
 class Newton:
     """The local quadratic model in the coordinates x of a step.
 
-    Most parameters are stepped in themselves, some variances in their square roots (`Structure.roots`), and a Σ near
-    the edge of its cone in Cholesky coordinates.
+    Most parameters are stepped in themselves, some variances in their square roots (`Structure.roots`), and those of
+    a nearly singular Σ in the coordinates of its chart.
 
     Attributes
     ----------
@@ -33,21 +33,21 @@ class Newton:
     gradient: Array
     hessian: Array
     free: np.ndarray
-    charts: dict[int, tuple[Chart, slice]]
+    charts: dict[int, tuple[Edge, slice]]
     plain: np.ndarray
     x: Array
 
     @property
     def signature(self) -> tuple:
         """What the coordinates are: points with equal signatures have comparable x."""
-        return tuple((k, tuple(chart.order), chart.rank) for k, (chart, _) in self.charts.items())
+        return tuple((k, chart.signature) for k, (chart, _) in self.charts.items())
 
     def with_hessian(self, hessian: Array) -> Newton:
         """The same model with another curvature."""
         return replace(self, hessian=hessian)
 
     @classmethod
-    def at(cls, space: Space, point: Point, information: Array, charts: dict[int, Chart]) -> Newton:
+    def at(cls, space: Space, point: Point, information: Array, charts: dict[int, Edge]) -> Newton:
         """The quadratic model at a point, with the given terms in chart coordinates."""
         if not charts:
             return cls.plainly(space, point, information)
@@ -58,19 +58,22 @@ class Newton:
         x, slopes, curved = space.coordinates(point.theta).copy(), space.slopes(point.theta), second_order(space, point)
         width = 0
         for k, place in enumerate(places):
-            size = place.stop - place.start
-            block = np.zeros((n, size))
+            charted = space.charted[k] if k in charts else slice(place.stop, place.stop)
+            alone = slice(place.start, charted.start)
+            size = alone.stop - alone.start
+            if size:
+                columns.append(np.eye(n)[:, alone] * slopes[alone])
+                curvatures.append(curved[alone, alone])
+                plain[alone] = np.arange(width, width + size)
+                width += size
             if k in charts:
-                block[place] = charts[k].jacobian()
-                curvatures.append(charts[k].curvature(point.score.matrices[k]))
+                block = np.zeros((n, size := len(charts[k].x)))
+                block[charted] = charts[k].jacobian()
+                columns.append(block)
+                curvatures.append(charts[k].curvature(space.edge_score(k, point)))
                 used[k] = (charts[k], slice(width, width + size))
-                x[place] = [charts[k].L[slot] for slot in charts[k].slots]
-            else:
-                block[place, :] = np.diag(slopes[place])
-                curvatures.append(curved[place, place])
-                plain[place] = np.arange(width, width + size)
-            columns.append(block)
-            width += size
+                x[charted] = charts[k].x
+                width += size
         J = np.hstack(columns)
         held = space.held | space.pinned(point)
         free = np.ones(width, dtype=bool)
@@ -131,7 +134,17 @@ def second_order(space: Space, point: Point) -> Array:
         elif design.structure.in_factor:
             out[place, place] = loading_curvature(design.structure, point.theta[place], point.score.matrices[k],
                                                   np.sqrt(np.diag(space.units[k])))  # fmt: skip
+        elif (loadings := design.structure.loading_derivatives(point.theta[place])) is not None:
+            scale = np.sqrt(np.diag(space.units[k]))
+            out[place, place] = bend(loadings, point.score.matrices[k] * np.outer(scale, scale), scale)
     return out
+
+
+def bend(loadings: Array, S: Array, scale: Array) -> Array:
+    """−2 S₋ ⊗ I over the loadings, S₋ the negative part of S in the units of the effects, whose sizes are `scale`."""
+    values, vectors = np.linalg.eigh(S)
+    negative = (vectors * np.minimum(values, 0.0)) @ vectors.T / np.outer(scale, scale)
+    return np.asarray(-2.0 * np.einsum("pia,ij,qja->pq", loadings, negative, loadings))
 
 
 def loading_curvature(structure: Structure, theta: Array, gradient: Array, scale: Array) -> Array:
@@ -142,7 +155,4 @@ def loading_curvature(structure: Structure, theta: Array, gradient: Array, scale
     factor, gradient = structure.factor(theta)[0] / scale[:, None], gradient * scale[:, None]
     inverse = np.linalg.pinv(factor, rcond=1e-8)
     S = 0.5 * (gradient @ inverse + (gradient @ inverse).T - inverse.T @ (factor.T @ gradient) @ inverse)
-    values, vectors = np.linalg.eigh(0.5 * (S + S.T))
-    negative = (vectors * np.minimum(values, 0.0)) @ vectors.T / np.outer(scale, scale)
-    of_loadings = structure.factor_derivatives(theta)
-    return np.asarray(-2.0 * np.einsum("pia,ij,qja->pq", of_loadings, negative, of_loadings))
+    return bend(structure.factor_derivatives(theta), 0.5 * (S + S.T), scale)

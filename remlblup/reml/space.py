@@ -11,9 +11,10 @@ import numpy as np
 
 from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
-from remlblup.reml.chart import SNAP, Chart
+from remlblup.reml.chart import Chart
 from remlblup.reml.score import Score
 from remlblup.structure.base import Array
+from remlblup.structure.edge import SNAP, Edge
 
 # A column of loadings below this, each in units of its own, counts as zero.
 EMPTY = 1e-6
@@ -31,7 +32,7 @@ class Point:
     Attributes
     ----------
     score, information : first derivatives and average information at θ
-    charts : Cholesky coordinates of each term whose Σ is singular at θ
+    charts : coordinates of each term whose Σ is singular at θ
     on_bound : (n_parameters,) components on a simple bound (`Space.at_bound`)
     """
 
@@ -40,7 +41,7 @@ class Point:
     solution: Any
     score: Score
     information: Array
-    charts: dict[int, Chart]
+    charts: dict[int, Edge]
     on_bound: np.ndarray
 
     @property
@@ -97,20 +98,21 @@ class Space:
         out = np.ones(parameters.size)
         for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
             of_unit = structure.project(unit)
-            if structure.in_factor:
-                loadings = structure.factor_derivatives(of_unit)
-                out[place] = np.einsum("pia,i->p", np.abs(loadings), np.sqrt(np.diag(unit)))
-            else:
-                out[place] = np.where(np.isfinite(structure.upper), 1.0, of_unit)
+            out[place] = np.where(np.isfinite(structure.upper), 1.0, of_unit)
+            if (loadings := structure.loading_derivatives(of_unit)) is not None:
+                of_loadings = np.einsum("pia,i->p", np.abs(loadings), np.sqrt(np.diag(unit)))
+                of_rest = np.einsum("pii,i->p", np.abs(structure.derivatives(0.0 * of_unit)), np.diag(unit))
+                out[place] = np.where(of_loadings > 0.0, of_loadings, of_rest)
         return out
 
     @cached_property
     def loadings(self) -> np.ndarray:
-        """(n_parameters,) True for the parameters of structures written in Λ itself: Σ is flat where they are zero."""
+        """(n_parameters,) True for loadings: Σ is flat where a column of them is zero."""
         parameters = self.equations.spec.parameters
         mask = np.zeros(parameters.size, dtype=bool)
         for structure, place in zip(parameters.structures, parameters.slices, strict=False):
-            mask[place] = structure.in_factor
+            if (loadings := structure.loading_derivatives(structure.lower)) is not None:
+                mask[place] = np.any(loadings != 0.0, axis=(1, 2))
         return mask
 
     @cached_property
@@ -175,34 +177,40 @@ class Space:
         keep, go = RESIDUAL_SHRINK * theta, 1.0 - RESIDUAL_SHRINK
         return np.maximum(self.lower, keep + go * least), np.minimum(self.upper, keep + go * most)
 
-    def empty_columns(self, theta: Array) -> Iterator[tuple[int, Array]]:
-        """(term, (n_parameters,) mask of its loadings) of every column of a Λ written as such that is zero."""
+    def empty_columns(self, theta: Array) -> Iterator[np.ndarray]:
+        """(n_parameters,) mask of the loadings of every column of them that is zero."""
         parameters = self.equations.spec.parameters
-        for k, (structure, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
-            if not structure.in_factor:
+        for structure, place in zip(parameters.structures, parameters.slices, strict=False):
+            derivatives = structure.loading_derivatives(theta[place])
+            if derivatives is None:
                 continue
-            derivatives = structure.factor_derivatives(theta[place])
-            for a in range(structure.n_factors):
+            for a in range(derivatives.shape[2]):
                 mask = np.zeros(len(theta), dtype=bool)
                 mask[place] = np.any(derivatives[:, :, a] != 0.0, axis=1)
                 if np.all(np.abs(theta[mask]) < EMPTY * self.sizes[mask]) and not self.held[mask].any():
-                    yield k, mask
+                    yield mask
 
     @cached_property
     def cones(self) -> list[tuple[int, slice]]:
-        """(term, place in θ) of the covariance matrices whose every element may move inside the cone."""
+        """(term, place in θ) of the parameters that may all move as far as Σ stays positive semidefinite."""
         if not self.constrain:
             return []
         parameters = self.equations.spec.parameters
-        return [
-            (k, place)
+        charted = [
+            (k, slice(place.start + s.charted.start, place.start + s.charted.stop))
             for k, (s, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False))
-            if s.cone and s.size > 1 and not self.held[place].any()
+            if s.charted is not None
         ]
+        return [(k, place) for k, place in charted if not self.held[place].any()]
+
+    @cached_property
+    def charted(self) -> dict[int, slice]:
+        """`cones` by term."""
+        return dict(self.cones)
 
     @cached_property
     def in_cone(self) -> np.ndarray:
-        """(n_parameters,) True for the elements of such a matrix."""
+        """(n_parameters,) True for these parameters."""
         mask = np.zeros(len(self.held), dtype=bool)
         for _, place in self.cones:
             mask[place] = True
@@ -235,35 +243,63 @@ class Space:
     def tangent(self, theta: Array, on_bound: np.ndarray | None = None) -> Array:
         """(n, k) directions in which θ may move to first order, in coordinates free of the coding of the effects.
 
-        A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on, which the
-        nonzero columns of L span. Held components do not move, nor do those `on_bound` (default: all on a bound).
+        A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on. Held components do not move, nor do those `on_bound` (default: all on a bound).
         """
-        still = self.held | (self.at_bound(theta) if on_bound is None else on_bound)
+        void = self.void(theta)
+        still = self.held | void | (self.at_bound(theta) if on_bound is None else on_bound)
         columns = np.eye(len(theta))[:, ~still & ~self.in_cone]
         blocks = [columns]
         for k, place in self.cones:
-            chart = Chart.at(self.sigma(k, theta), self.roots[k])
-            block = np.zeros((len(theta), len(chart.slots)))
+            if void[place].all():
+                continue
+            chart = self.chart(k, theta)
+            block = np.zeros((len(theta), len(chart.x)))
             block[place] = chart.jacobian()
-            blocks.append(block[:, [a < chart.rank for _, a in chart.slots]])
+            blocks.append(block[:, chart.on_face])
         return np.hstack(blocks)
 
-    def charts(self, theta: Array) -> dict[int, Chart]:
+    def chart(self, k: int, theta: Array) -> Edge:
+        """Coordinates of the charted parameters of term k around θ."""
+        parameters = self.equations.spec.parameters
+        structure = parameters.structures[k]
+        if structure.cone:
+            return Chart.at(self.sigma(k, theta), self.roots[k])
+        return structure.edge(theta[parameters.slices[k]])
+
+    def edge_score(self, k: int, point: Point) -> Array:
+        """The score matrix that the chart of term k takes."""
+        parameters = self.equations.spec.parameters
+        return parameters.structures[k].edge_score(point.theta[parameters.slices[k]], point.score.matrices[k])
+
+    def void(self, theta: Array) -> np.ndarray:
+        """(n_parameters,) correlations that nothing depends on, the variance being zero."""
+        mask = np.zeros(len(theta), dtype=bool)
+        parameters = self.equations.spec.parameters
+        for structure, place in zip(parameters.structures, parameters.slices, strict=False):
+            mask[place] = structure.void(theta[place])
+        return mask
+
+    def charts(self, theta: Array) -> dict[int, Edge]:
         """Charts of the terms whose Σ is singular at θ."""
         charts = {}
         for k, _ in self.cones:
             # No pivot is smaller than the smallest eigenvalue: most often that settles it.
             if self.smallest_eigenvalue(k, theta) < SNAP:
-                charts[k] = Chart.at(self.sigma(k, theta), self.roots[k])
-        return {k: c for k, c in charts.items() if c.rank < len(c.order)}
+                charts[k] = self.chart(k, theta)
+        return {k: c for k, c in charts.items() if c.singular}
 
     def smallest_eigenvalue(self, k: int, theta: Array) -> float:
-        """Smallest eigenvalue of Σ_k in the metric of its unit matrix."""
+        """Smallest eigenvalue of Σ_k in the metric of its unit matrix, or of its correlation matrix."""
         # Asked for the same Σ by `feasible`, `charts` and both ends of a step.
-        key = k, theta[self.equations.spec.parameters.slices[k]].tobytes()
+        structure, part = self.equations.spec.parameters.structures[k], theta[self.equations.spec.parameters.slices[k]]
+        key = k, part.tobytes()
         if key not in self._smallest:
             inverse = self.inverse_roots[k]
-            self._smallest[key] = float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
+            self._smallest[key] = (
+                float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
+                if structure.cone
+                else structure.margin(part)
+            )
         return self._smallest[key]
 
     @cached_property
@@ -285,9 +321,9 @@ class Space:
 
     def boundary(self, point: Point) -> np.ndarray:
         """Components on the boundary in any sense, held ones excepted."""
-        mask = point.on_bound.copy()
+        mask = point.on_bound | self.void(point.theta)
         for k in point.charts:
-            mask[self.equations.spec.parameters.slices[k]] = True
+            mask[self.charted[k]] = True
         return mask & self.moving
 
 

@@ -3,15 +3,14 @@
 A step solves H d = g for the score g and an information matrix H = AI + w · EM: the average
 information for w = 0, the EM step for w → ∞, a blend between. Variances with a lower bound are
 handled as an active set: a step across the bound stops on it, and a component on the bound with
-an outward score stays there. A covariance matrix about to leave its cone is stepped in Cholesky
-coordinates instead (`remlblup.reml.chart`).
+an outward score stays there. A covariance matrix about to become indefinite is stepped in
+coordinates of its own instead (`remlblup.structure.edge`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from remlblup.reml.chart import Chart, snapped
 from remlblup.reml.newton import Newton
 from remlblup.reml.space import RESIDUAL_SHRINK, Point, Space
 from remlblup.structure.base import Array
@@ -43,7 +42,7 @@ def propose(space: Space, point: Point, information: Array, fraction: float, rel
         if not leaving:
             return keep_residual(space, point.theta, theta)
         known = None
-        charts = charts | {k: Chart.at(space.sigma(k, point.theta), space.roots[k]) for k in leaving}
+        charts = charts | {k: space.chart(k, point.theta) for k in leaving}
 
 
 def bounded_direction(space: Space, point: Point, model: Newton, fraction: float, reluctant: np.ndarray) -> Array:
@@ -71,11 +70,9 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
 
 def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     """θ after the displacement d in the coordinates of the model."""
-    parameters = space.equations.spec.parameters
     new = space.parameters_at(space.coordinates(theta) + d[model.plain])
     for k, (chart, columns) in model.charts.items():
-        sigma = snapped(chart.sigma(d[columns]), space.roots[k])
-        new[parameters.slices[k]] = parameters.structures[k].project(sigma)
+        new[space.charted[k]] = chart.moved(d[columns])
     low, high = space.box
     return np.where(space.held, theta, np.minimum(np.maximum(new, low), high))
 
@@ -111,13 +108,11 @@ def shrinks(old: Matrices, new: Matrices) -> bool:
 def release(space: Space, point: Point, tolerance: float) -> Array | None:
     """θ moved off a singular face where the score points back inside, or None."""
     for k, chart in point.charts.items():
-        value, direction = chart.inward(point.score.matrices[k])
-        place = space.equations.spec.parameters.slices[k]
-        change = space.equations.spec.parameters.structures[k].project(direction)
-        curvature = float(change @ point.information[place, place] @ change)
-        if value > tolerance * np.sqrt(curvature):
+        inward, place = chart.inward(space.edge_score(k, point)), space.charted[k]
+        curvature = float(inward.change @ point.information[place, place] @ inward.change)
+        if curvature > 0.0 and inward.value > tolerance * np.sqrt(curvature):
             theta = point.theta.copy()
-            theta[place] += (value / curvature) * change
+            theta[place] = inward.towards(inward.value / curvature)
             return theta
     return None
 
@@ -130,10 +125,8 @@ def inward_score(space: Space, point: Point) -> float:
         inward, curvature = space.inward(point.theta, point.gradient), point.information.diagonal()
         scores += [relative(g, h) for g, h in zip(inward[at_bound], curvature[at_bound], strict=True)]
     for k, chart in point.charts.items():
-        value, direction = chart.inward(point.score.matrices[k])
-        place = space.equations.spec.parameters.slices[k]
-        change = space.equations.spec.parameters.structures[k].project(direction)
-        scores.append(relative(value, float(change @ point.information[place, place] @ change)))
+        best, place = chart.inward(space.edge_score(k, point)), space.charted[k]
+        scores.append(relative(best.value, float(best.change @ point.information[place, place] @ best.change)))
     return float(np.max(scores)) if scores else 0.0  # NaN if any is, and NaN does not pass
 
 

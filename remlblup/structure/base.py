@@ -15,6 +15,7 @@ from math import sqrt
 import numpy as np
 
 from remlblup.errors import NotPositiveDefiniteError, VarianceError
+from remlblup.structure.edge import Edge
 from remlblup.structure.pattern import Array, Pattern
 
 # A pivot of Σ below this share of its diagonal element is zero: Σ is then taken as singular.
@@ -94,6 +95,9 @@ class Structure(Parametric):
     cone : bool
         True if θ = vech(Σ) and positive semidefiniteness couples the parameters, so that the
         boundary is a face of the cone of covariance matrices and not a simple bound.
+    charted : slice or None
+        The parameters that only positive semidefiniteness bounds together, with coordinates of their own near a
+        singular Σ: all of a `cone`, the correlations of a structure that gives `edge` and `margin`.
     slots : tuple of (int, int)
         The entries (i, a) of the lower triangular factor Λ that may differ from zero.
     """
@@ -116,6 +120,11 @@ class Structure(Parametric):
     def n_factors(self) -> int:
         """Number of columns of Λ."""
         return self.size
+
+    @property
+    def charted(self) -> slice | None:
+        """The parameters that positive semidefiniteness bounds together; None where simple bounds see to it."""
+        return slice(0, self.n_parameters) if self.cone and self.size > 1 else None
 
     @property
     def slots(self) -> tuple[tuple[int, int], ...]:
@@ -152,6 +161,42 @@ class Structure(Parametric):
         """Whether Σ(θ) is positive semidefinite, for θ within its bounds."""
         return True
 
+    def margin(self, theta: Array) -> float:
+        """Smallest eigenvalue of what must be positive semidefinite, free of units; of no use to a `cone`."""
+        raise NotImplementedError(f"{type(self).__name__} has no edge but its bounds")
+
+    def edge(self, theta: Array) -> Edge:
+        """Coordinates of the `charted` parameters where Σ is nearly singular; of no use to a `cone`."""
+        raise NotImplementedError(f"{type(self).__name__} has no edge but its bounds")
+
+    def edge_score(self, theta: Array, S: Array) -> Array:
+        """The score matrix that `edge` takes, from S = ∂ℓ/∂Σ (t, t)."""
+        return S
+
+    def scaled(self, theta: Array, factor: float) -> Array | None:
+        """θ of `factor` times Σ(θ); None where the structure does not say, and PX-EM takes its EM round."""
+        return None
+
+    def void(self, theta: Array) -> np.ndarray:
+        """Mask of the parameters that Σ does not depend on at θ: correlations where the one variance is zero."""
+        return np.zeros(self.n_parameters, dtype=bool)
+
+    def best_void(self, theta: Array, S: Array) -> Array:
+        """θ with the `void` parameters such that ℓ rises most with the variance, given S = ∂ℓ/∂Σ (t, t)."""
+        return theta
+
+    def first_guess(self) -> Structure | None:
+        """A structure without local maxima, a few rounds of which tell where to start; None where there is no need."""
+        return None
+
+    def guessed(self, sigma: Array) -> Array | None:
+        """θ to start from, given Σ (t, t) after these rounds; None where it is no help."""
+        return None
+
+    def restated(self) -> Structure | None:
+        """A structure of the same matrices and number of parameters that is better searched in; None for most."""
+        return None
+
     def start(self, sigma: Array) -> Array:
         """θ to start from, given a guess of Σ, shape (t, t)."""
         return self.project(sigma)
@@ -163,6 +208,10 @@ class Structure(Parametric):
         zero pivot is zero. A negative sign (only without constraints) marks a negative pivot.
         """
         return signed_cholesky(self.covariance(theta))
+
+    def loading_derivatives(self, theta: Array) -> Array | None:
+        """∂Γ/∂θ (n_parameters, t, k) where Σ = ΓΓ' + a part linear in θ (k = n_factors if `in_factor`); None for others."""
+        return self.factor_derivatives(theta) if self.in_factor else None
 
     def factor_derivatives(self, theta: Array) -> Array:
         """∂Λ/∂θ (n_parameters, t, n_factors) of a structure with `in_factor`; others are scored by `derivatives`."""
@@ -187,6 +236,37 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
             return np.asarray(factor, float), np.ones(t)
     except np.linalg.LinAlgError:
         pass
+    root = semidefinite_cholesky(sigma)
+    return indefinite_cholesky(sigma) if root is None else (root, np.ones(t))
+
+
+def semidefinite_cholesky(sigma: Array) -> Array | None:
+    """Λ lower triangular with Σ = ΛΛ' for a singular Σ, zero pivots with zero columns; None for an indefinite Σ.
+
+    By Gram–Schmidt on the rows of a square root: subtracting in Σ itself, rounding over a small pivot passes for a
+    negative one.
+    """
+    scale = np.sqrt(np.maximum(np.diag(sigma), 0.0))
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
+    if np.any(sigma[scale == 0.0] != 0.0):
+        return None
+    values, vectors = np.linalg.eigh(sigma * inverse[:, None] * inverse)
+    if values[0] < -SINGULAR:
+        return None
+    rest = vectors * np.sqrt(np.where(values > SINGULAR, values, 0.0))
+    factor = np.zeros_like(rest)
+    for a in range(len(rest)):
+        size = np.linalg.norm(rest[a])
+        if size > np.sqrt(SINGULAR):
+            axis = rest[a] / size
+            factor[a:, a] = rest[a:] @ axis
+            rest[a:] -= np.outer(factor[a:, a], axis)
+    return np.asarray(factor * scale[:, None])
+
+
+def indefinite_cholesky(sigma: Array) -> tuple[Array, Array]:
+    """Λ lower triangular and signs with Σ = Λ diag(signs) Λ' for an indefinite Σ, if there is one."""
+    t = len(sigma)
     factor = np.zeros((t, t))
     signs = np.ones(t)
     for a in range(t):

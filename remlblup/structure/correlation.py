@@ -17,6 +17,8 @@ from remlblup.structure.base import Array, Structure, signed_cholesky
 
 # At a zero variance ∂Σ/∂v is infinite: standard deviations stay above this share of the largest there.
 LEAST_SD = 1e-12
+# Points at which a correlation is tried where the variance is zero.
+GRID = 81
 
 
 class CorrelationStructure(Structure):
@@ -119,6 +121,30 @@ class CorrelationStructure(Structure):
         np.fill_diagonal(C, 1.0)
         rho = np.clip(self.correlations_of(C, s > 0.0), *self.correlation_bounds)
         return np.r_[v[: self._variances], rho]
+
+    def scaled(self, theta: Array, factor: float) -> Array:
+        return np.r_[factor * theta[: self._variances], theta[self._variances :]]
+
+    def void(self, theta: Array) -> np.ndarray:
+        mask = np.zeros(self.n_parameters, dtype=bool)
+        mask[self._variances :] = not self.heterogeneous and theta[0] == 0.0
+        return mask
+
+    def best_void(self, theta: Array, S: Array) -> Array:
+        return np.r_[theta[: self._variances], self.steepest(S)]
+
+    def steepest(self, S: Array) -> Array:
+        """ρ with the largest tr(S R(ρ)): of one correlation, over a grid."""
+        grid = np.linspace(*self.correlation_bounds, GRID)
+        return grid[[int(np.argmax([np.sum(S * self.correlation(np.array([r]))) for r in grid]))]]
+
+    def margin(self, theta: Array) -> float:
+        return float(np.linalg.eigvalsh(self.correlation(theta[self._variances :]))[0])
+
+    def edge_score(self, theta: Array, S: Array) -> Array:
+        """∂ℓ/∂R = D S D."""
+        s = np.broadcast_to(np.sqrt(theta[: self._variances]), self.size)
+        return S * np.outer(s, s)
 
     def start(self, sigma: Array) -> Array:
         """The variances of the guess; its correlations, or small positive ones where it has none."""

@@ -14,11 +14,14 @@ import numpy as np
 from remlblup.errors import ModelError
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.loadings import Loadings, standardized
+from remlblup.structure.unstructured import Unstructured
 
 # Share of a variance that the factors take in the start values.
 COMMON = 0.6
 # Other starts tried to find ψ of a matrix that is not yet reproduced.
 STARTS = 12
+# Effects up to which a few rounds of `us` are worth their cost, and the least share of a variance in a start made of them.
+MOST_GUESSED, LEAST_SPECIFIC = 12, 0.02
 
 
 class FactorAnalytic(Structure):
@@ -65,6 +68,25 @@ class FactorAnalytic(Structure):
         index = np.arange(self.size)
         d[index, index, index] = 1.0
         return np.concatenate([d, self._factors.product_derivatives(theta[self.size :])])
+
+    def first_guess(self) -> Structure | None:
+        return Unstructured(self.effects) if self._factors.k > 1 and self.size <= MOST_GUESSED else None
+
+    def guessed(self, sigma: Array) -> Array | None:
+        """The projection of Σ, away from the bounds of ψ; None if that leaves a factor without loadings."""
+        v, theta = np.diag(sigma), self.project(sigma)
+        if np.any(v <= 0.0):
+            return None
+        shares = np.sum(self.loadings(theta) ** 2 / v[:, None], axis=0)
+        psi = np.maximum(theta[: self.size], LEAST_SPECIFIC * v)
+        return np.r_[psi, theta[self.size :]] if np.all(shares > LEAST_SPECIFIC) else None
+
+    def scaled(self, theta: Array, factor: float) -> Array:
+        return np.r_[factor * theta[: self.size], np.sqrt(factor) * theta[self.size :]]
+
+    def loading_derivatives(self, theta: Array) -> Array:
+        gamma = self._factors.derivatives
+        return np.concatenate([np.zeros((self.size, *gamma.shape[1:])), gamma])
 
     def project(self, sigma: Array) -> Array:
         """Least squares on the correlations, so that the units of the effects play no part."""

@@ -10,8 +10,11 @@ from functools import cached_property
 
 import numpy as np
 
-from remlblup.structure.base import Array
+from remlblup.structure.base import Array, Structure
 from remlblup.structure.correlation import CorrelationStructure, semidefinite, shrinkage
+from remlblup.structure.edge import SNAP
+from remlblup.structure.elliptope import Elliptope, steepest
+from remlblup.structure.unstructured import Unstructured
 
 
 class GeneralCorrelation(CorrelationStructure):
@@ -45,7 +48,8 @@ class GeneralCorrelation(CorrelationStructure):
         return self._derivatives
 
     def correlations_of(self, C: Array, present: np.ndarray) -> Array:
-        return C[self.pairs] * shrinkage(C)
+        # On the edge, R is singular to rounding only; in the order of the effects that may look like indefinite.
+        return C[self.pairs] * (1.0 if np.linalg.eigvalsh(C)[0] > -SNAP else shrinkage(C))
 
     def first_correlations(self) -> Array:
         return np.full(len(self.pairs[0]), 0.1)
@@ -53,9 +57,30 @@ class GeneralCorrelation(CorrelationStructure):
     def feasible(self, theta: Array) -> bool:
         return semidefinite(self.correlation(theta[self._variances :]))
 
+    @property
+    def charted(self) -> slice | None:
+        return slice(self._variances, self.n_parameters) if self.size > 1 else None
+
+    def steepest(self, S: Array) -> Array:
+        return steepest(S)[self.pairs]
+
+    def edge(self, theta: Array) -> Elliptope:
+        return Elliptope.at(self.correlation(theta[self._variances :]))
+
 
 class HeterogeneousGeneralCorrelation(GeneralCorrelation):
     """Σ_ij = r_ij √(v_i v_j)."""
 
     keyword = "corgh"
     heterogeneous = True
+
+    def restated(self) -> Structure | None:
+        return Congruent(self.effects) if self.size > 1 else None
+
+
+class Congruent(Unstructured):
+    """``us`` as what a `corgh` is searched in: its parameters carry the names of those they determine."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name.replace("cov(", "cor(", 1) if name.startswith("cov(") else name for name in super().names)

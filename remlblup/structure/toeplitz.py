@@ -13,6 +13,7 @@ import scipy.linalg
 
 from remlblup.structure.base import Array
 from remlblup.structure.correlation import CorrelationStructure, semidefinite, shrinkage
+from remlblup.structure.partial_autocorrelation import PartialAutocorrelations, steepest
 
 
 class Toeplitz(CorrelationStructure):
@@ -45,3 +46,13 @@ class Toeplitz(CorrelationStructure):
 
     def feasible(self, theta: Array) -> bool:
         return semidefinite(self.correlation(theta[1:]))
+
+    @property
+    def charted(self) -> slice | None:
+        return slice(1, self.n_parameters) if self.size > 1 else None
+
+    def steepest(self, S: Array) -> Array:
+        return steepest(S)
+
+    def edge(self, theta: Array) -> PartialAutocorrelations:
+        return PartialAutocorrelations(theta[1:])

@@ -116,6 +116,7 @@ FITS = {
     "two": ("y ~ x + (1 | vm(line, G)) + (1 | vm(line, W))", {}),
     "groups": ("y ~ x + (1 | vm(line, G)) + (1 | block)", {"residual": "diag(block | units)"}),
     "regression": ("y ~ x + us(1 + x | vm(line, G))", {}),
+    "correlations": ("c(y, z) ~ 0 + trait + corgh(trait | vm(line, G))", {"residual": "diag(trait | units)"}),
     "traits": ("c(y, z) ~ 0 + trait + us(trait | vm(line, G))", {"residual": "us(trait | units)"}),
 }
 

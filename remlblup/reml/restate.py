@@ -1,0 +1,188 @@
+"""Searches in another structure than the one asked for: `corgh` in that of `us`, the first guess of `fa` in `us`.
+
+`corgh` is `us` in other words. Standard deviations and correlations are poor coordinates of a search: where a variance is zero its correlations are
+void, and ℓ can be stationary there for no better reason. θ = vech(Σ) has no such points. A term whose parameters
+the user holds keeps its own words.
+
+The likelihood of several factors has local maxima, most of them with other specific variances at zero. That of `us`
+has none to speak of: the factors of its Σ after a few rounds are where `fa` starts.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from remlblup.equations.base import Equations
+from remlblup.equations.mme import MixedModelEquations
+from remlblup.reml.average_information import average_information
+from remlblup.reml.history import Iteration
+from remlblup.reml.loop import Loop, Optimum, Options
+from remlblup.reml.space import Point, Space
+from remlblup.reml.start import residual_variance, start_values
+from remlblup.structure.base import Array, Structure
+
+Words = dict[int, Structure]
+# Rounds of the first guess.
+ROUNDS = 5
+
+
+def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
+             report: Callable[[Iteration], None] | None = None) -> Optimum:  # fmt: skip
+    """Where the (RE)ML likelihood is largest: `Loop.run`, `corgh` terms written as `us`.
+
+    Parameters
+    ----------
+    start, fixed : (n_parameters,) values to start from and to hold, NaN where not given
+    """
+    start = guessed_start(equations, options, start, fixed)
+    words = other_words(equations, fixed) if options.constrain else {}
+    if not words:
+        return Loop(equations, options, start, fixed, report).run()
+    given = translated(equations, words, completed(equations, words, start, fixed), back=False)
+    history: list[Iteration] = []
+
+    def note(row: Iteration) -> None:
+        history.append(in_own_words(equations, words, row))
+        if report is not None:
+            report(history[-1])
+
+    restated = with_structures(equations, words)
+    loop = Loop(restated, options, given, fixed, note)
+    return returned(equations, words, loop.space, loop.run(), tuple(history))
+
+
+def guessed_start(equations: Equations, options: Options, start: Array, fixed: Array) -> Array:
+    """`start` with what a few rounds of a structure without local maxima tell of the terms it says nothing about."""
+    if options.algorithm != "auto" or not options.constrain:
+        return start
+    parameters = equations.spec.parameters
+    guesses = {k: s.first_guess() for k, s in enumerate(parameters.structures)
+               if np.isnan(start[parameters.slices[k]]).all() and np.isnan(fixed[parameters.slices[k]]).all()}  # fmt: skip
+    words = {k: s for k, s in guesses.items() if s is not None}
+    if not words:
+        return start
+    other = with_structures(equations, words)
+    given, held = respaced(equations, other, words, start), respaced(equations, other, words, fixed)
+    found = Loop(other, replace(options, max_iterations=ROUNDS), given, held).run().point.theta
+    equations.at = None
+    out = start.copy()
+    for k, place in enumerate(parameters.slices):
+        values = found[other.spec.parameters.slices[k]]
+        if k in words:
+            guess = parameters.structures[k].guessed(words[k].covariance(values))
+            out[place] = np.nan if guess is None else guess
+        else:
+            out[place] = np.where(np.isnan(start[place]), values, start[place])
+    return np.where(np.isnan(fixed), out, start)
+
+
+def respaced(equations: Equations, other: Equations, words: Words, theta: Array) -> Array:
+    """θ in the places of the other structures, NaN for theirs."""
+    parts = equations.spec.parameters.split(theta)
+    return np.concatenate(
+        [np.full(words[k].n_parameters, np.nan) if k in words else part for k, part in enumerate(parts)]
+    )
+
+
+def other_words(equations: Equations, fixed: Array) -> Words:
+    """The structure to search in, by term, where it is not the term's own."""
+    parameters = equations.spec.parameters
+    words = {
+        k: s.restated() for k, s in enumerate(parameters.structures) if np.isnan(fixed[parameters.slices[k]]).all()
+    }
+    return {k: s for k, s in words.items() if s is not None}
+
+
+def with_structures(equations: Equations, words: Words) -> Equations:
+    """The same equations with other structures of the same shape."""
+    own, standing = (
+        tuple(replace(d, structure=words.get(k, d.structure)) for k, d in enumerate(random))
+        for random in (equations.spec.random, equations.random)
+    )
+    out = copy.copy(equations)
+    out.spec, out.random, out.at = replace(equations.spec, random=own), standing, None
+    equations.at = None  # both write into one factor
+    return out
+
+
+def completed(equations: Equations, words: Words, start: Array, fixed: Array) -> Array:
+    """`start` with the rest of a term given in part filled in: other words need all of it."""
+    start = start.copy()
+    for k in words:
+        place = equations.spec.parameters.slices[k]
+        if 0 < np.isnan(start[place]).sum() < place.stop - place.start:
+            start[place] = start_values(equations, residual_variance(equations), start, ~np.isnan(fixed))[place]
+    return start
+
+
+def translated(equations: Equations, words: Words, theta: Array, back: bool) -> Array:
+    """θ in the other words, or `back` in the structures' own; what is not given stays so."""
+    theta, parameters = theta.copy(), equations.spec.parameters
+    for k, word in words.items():
+        place, own = parameters.slices[k], parameters.structures[k]
+        if not np.isnan(theta[place]).any():
+            theta[place] = (
+                own.project(word.covariance(theta[place])) if back else word.project(own.covariance(theta[place]))
+            )
+    return theta
+
+
+def own_boundary(equations: Equations, words: Words, theta: Array, boundary: np.ndarray) -> np.ndarray:
+    """Components on the boundary in the structures' own words: correlations of a singular Σ, variances of zero."""
+    out, parameters = boundary.copy(), equations.spec.parameters
+    for k in words:
+        place, structure = parameters.slices[k], parameters.structures[k]
+        out[place] = False
+        if boundary[place].any() and structure.charted is not None:
+            out[place][structure.charted] = True
+            out[place] |= structure.variances & (theta[place] == 0.0)
+    return out
+
+
+def in_own_words(equations: Equations, words: Words, row: Iteration) -> Iteration:
+    """A row of the history."""
+    parameters = equations.spec.parameters
+    theta = translated(equations, words, row.theta, back=True)
+    named = with_names(equations, words)
+    mask = own_boundary(equations, words, theta, np.array([c in row.boundary for c in named]))
+    return replace(row, theta=theta, boundary=tuple(c for c, b in zip(parameters.columns, mask, strict=True) if b))
+
+
+def with_names(equations: Equations, words: Words) -> tuple[str, ...]:
+    """Labels of the parameters in the other words."""
+    spec = equations.spec
+    random = tuple(replace(d, structure=words.get(k, d.structure)) for k, d in enumerate(spec.random))
+    return replace(spec, random=random).parameters.columns
+
+
+def returned(equations: Equations, words: Words, space: Space, found: Optimum,
+             history: tuple[Iteration, ...]) -> Optimum:  # fmt: skip
+    """The optimum in the structures' own words, its score and information with it."""
+    parameters, ml = equations.spec.parameters, found.point.score.ml
+    theta = history[-1].theta
+    lower, upper = space.lower.copy(), space.upper.copy()
+    for k in words:
+        place = parameters.slices[k]
+        lower[place], upper[place] = parameters.structures[k].lower, parameters.structures[k].upper
+    own = Space(equations, space.held, lower, upper, space.units, space.constrain)
+    now = found.point.score
+    gradient = now.gradient.copy()
+    for k in words:
+        place = parameters.slices[k]
+        derivatives = parameters.structures[k].derivatives(theta[place])
+        gradient[place] = np.einsum("ij,pij->p", now.matrices[k], derivatives)
+    if isinstance(equations, MixedModelEquations):
+        solution = equations.solve(theta, ml=ml, factors=now.solution.factors)
+        at = replace(found.solution, theta=theta)
+    else:
+        solution = at = equations.solve(theta, ml=ml)
+    now = replace(now, gradient=gradient, solution=solution)
+    information = average_information(equations, solution)
+    point = Point(theta, found.point.loglik, at, now, information, own.charts(theta), own.at_bound(theta))
+    mask = own_boundary(equations, words, theta, found.boundary)
+    convergence = replace(found.convergence, boundary=history[-1].boundary)
+    return Optimum(point, at, convergence, history, mask, found.held, own.tangent(theta))

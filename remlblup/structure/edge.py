@@ -1,0 +1,74 @@
+"""The protocol of coordinates near a singular Σ, where no simple bounds keep Σ positive semidefinite.
+
+θ itself is a poor coordinate there: the boundary is curved, and a step in θ leaves the parameter space. An `Edge`
+gives coordinates x in which every step stays inside and a singular Σ is an ordinary point, where ∂θ/∂x vanishes
+across its face. What it needs of ℓ is the score matrix S = ∂ℓ/∂Σ, or ∂ℓ/∂R for the correlations R alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from remlblup.structure.pattern import Array
+
+# A pivot below this, in the metric of the unit matrix or of a correlation matrix, is zero: put on the boundary.
+SNAP = 1e-9
+
+
+@dataclass(frozen=True)
+class Inward:
+    """The direction off a singular face that raises ℓ fastest.
+
+    Attributes
+    ----------
+    value : ∂ℓ along `change`; not positive at a maximum
+    change : direction of the charted parameters
+    towards : the parameters after an amount of it, inside the parameter space
+    """
+
+    value: float
+    change: Array
+    towards: Callable[[float], Array]
+
+
+class Edge(ABC):
+    """Coordinates x of the parameters that positive semidefiniteness bounds together (`Structure.charted`).
+
+    Attributes
+    ----------
+    x : (n,) the coordinates of the point
+    singular : whether Σ is singular there
+    on_face : (n,) coordinates that move along the face of singular matrices the point lies on; all if not singular
+    signature : points with equal signatures have comparable x
+    """
+
+    x: Array
+    on_face: np.ndarray
+
+    @property
+    @abstractmethod
+    def singular(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def signature(self) -> Hashable: ...
+
+    @abstractmethod
+    def jacobian(self) -> Array:
+        """∂θ/∂x of the charted parameters, (n, n)."""
+
+    @abstractmethod
+    def curvature(self, S: Array) -> Array:
+        """What the bend of θ(x) adds to the curvature of −ℓ, kept convex: (n, n), from the score matrix S (t, t)."""
+
+    @abstractmethod
+    def moved(self, step: Array) -> Array:
+        """The charted parameters at x + step; what is singular to working precision exactly so."""
+
+    @abstractmethod
+    def inward(self, S: Array) -> Inward:
+        """The best direction off the face, given the score matrix S (t, t)."""

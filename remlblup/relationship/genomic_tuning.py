@@ -87,8 +87,8 @@ def tune(K: object, other: object, method: int = 2) -> pd.DataFrame | MatrixRela
 
 
 def blended(G: np.ndarray, A22: np.ndarray, alpha: float = 0.95, beta: float = 0.05) -> np.ndarray:
-    """alpha G + beta A22."""
-    return alpha * G + beta * A22
+    """alpha G + beta A22; G itself for 1 and 0."""
+    return G if (alpha, beta) == (1.0, 0.0) else alpha * G + beta * A22
 
 
 def tuned(G: np.ndarray, A22: np.ndarray, method: int = 2) -> np.ndarray:
@@ -98,36 +98,44 @@ def tuned(G: np.ndarray, A22: np.ndarray, method: int = 2) -> np.ndarray:
 
 
 def tuning(G: np.ndarray, A22: np.ndarray, method: int = 2) -> tuple[float, float]:
-    """a and b of a + b G; see `tune`."""
+    """a and b of a + b G; see `tune`.
+
+    Raises
+    ------
+    RelationshipError
+        Where the means of G cannot be brought to the wanted ones by a positive b.
+    """
     _check_method(method)
     if method == 0:
         return 0.0, 1.0
-    if method in (1, 2):
-        diagonal, off = _means(G)
-        wanted, wanted_off = (1.0, 0.0) if method == 1 else _means(A22)
-        if not abs(diagonal - off) > 1e-12 * max(abs(diagonal), abs(off)):
-            raise RelationshipError(
-                "The diagonal of this matrix has the same mean as its off-diagonal: it cannot be tuned."
-            )
-        b = (wanted - wanted_off) / (diagonal - off)
-        return wanted_off - b * off, b
-    a = float(np.mean(A22) - np.mean(G))
-    return a, 1.0 if method == 3 else 1.0 - 0.5 * a
+    diagonal, off, all_of_it = means(G)
+    want_diagonal, want_off, want_all = (1.0, 0.0, 0.0) if method == 1 else means(A22)
+    if method in (3, 4):
+        a = want_all - all_of_it
+        return a, 1.0 if method == 3 else 1.0 - 0.5 * a
+    if len(G) == 1:
+        return 0.0, want_diagonal / diagonal
+    b = (want_diagonal - want_off) / (diagonal - off) if diagonal - off > 1e-12 * abs(diagonal) else -1.0
+    if not b > 0.0:
+        raise RelationshipError(
+            f"The genomic matrix cannot be tuned: its mean diagonal is {diagonal:.4g} and its mean off-diagonal "
+            f"{off:.4g}; they should become {want_diagonal:.4g} and {want_off:.4g}. Look at the matrix, or leave it "
+            "as it is (tunedG 0)."
+        )
+    return want_off - b * off, b
 
 
 def _check_method(method: object) -> None:
     if isinstance(method, bool) or method not in TUNINGS:
         raise OptionError(
-            f"method={method!r} is not known. Choose one of 0, 1, 2, 3, 4: see the documentation of tune."
+            f"tuning {method!r} is not known. Choose one of 0, 1, 2, 3, 4: see the documentation of tune."
         )
 
 
-def _means(K: np.ndarray) -> tuple[float, float]:
-    """Means of the diagonal and off it."""
-    n, trace = len(K), float(np.trace(K))
-    if n < 2:
-        raise RelationshipError("Tuning needs at least two individuals.")
-    return trace / n, (float(K.sum()) - trace) / (n * (n - 1.0))
+def means(K: np.ndarray) -> tuple[float, float, float]:
+    """Means of the diagonal, of the rest, and of all elements of a matrix (n, n); the rest of one element is 0."""
+    n, total, trace = len(K), float(K.sum()), float(np.trace(K))
+    return trace / n, (total - trace) / max(n * (n - 1), 1), total / n**2
 
 
 def unpack(K: object) -> tuple[np.ndarray, np.ndarray]:

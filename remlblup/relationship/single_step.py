@@ -50,7 +50,7 @@ class SingleStep(RelationshipBase):
     alpha, beta : float
         Blending, αG + βA₂₂; ``alpha=1, beta=0`` for none.
     tune : {0, 1, 2, 3, 4}
-        Tuning of G to the base of A₂₂ as BLUPF90's ``tunedG``, see `single_step_blocks.tuning`; 0 for none.
+        Tuning of G to the base of A₂₂ as BLUPF90's ``tunedG``, see `genomic_tuning.tune`; 0 for none.
     blend_first : bool
         Whether G is blended and then tuned (as BLUPF90 does), or tuned and then blended.
     missing : {"error", "drop"}

@@ -6,56 +6,15 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
-from remlblup.errors import RelationshipError, choose
+from remlblup.errors import RelationshipError
 from remlblup.linalg.threads import side_by_side
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.coerce import labelled_matrix
+from remlblup.relationship.genomic_tuning import blended, means, tuning
 from remlblup.relationship.labels import as_frame
 from remlblup.relationship.matrix import clean_labels, clean_matrix
 
 _STRIPE = 256
-
-TUNINGS = (0, 1, 2, 3, 4)
-
-
-def means(matrix: np.ndarray) -> tuple[float, float, float]:
-    """Mean of the diagonal, of the rest, and of all elements of a matrix (g, g); the rest of one element is 0."""
-    g = len(matrix)
-    total, diagonal = float(matrix.sum()), float(np.trace(matrix))
-    return diagonal / g, (total - diagonal) / max(g * (g - 1), 1), total / g**2
-
-
-def tuning(G: np.ndarray, A22: np.ndarray, method: int) -> tuple[float, float]:
-    """Constants (a, b) of the tuned matrix a 11' + b G, by the numbering of BLUPF90's ``tunedG``.
-
-    0: none. 1: mean diagonal 1 and mean off-diagonal 0. 2: both means those of A₂₂ (Chen et al. 2011, J Anim Sci
-    89:2673; Christensen et al. 2012, Animal 6:1565). 3: the mean of all elements that of A₂₂, by a constant.
-    4: a = mean(A₂₂) − mean(G), b = 1 − a/2, the drift between the two base populations (Powell et al. 2010, Nat Rev
-    Genet 11:800; Vitezica et al. 2011, Genet Res 93:357).
-
-    Raises
-    ------
-    RelationshipError
-        Where the means of G cannot be brought to the wanted ones by a positive b.
-    """
-    choose("tune", method, TUNINGS)
-    if method == 0:
-        return 0.0, 1.0
-    of_diagonal, of_rest, of_all = means(G)
-    want_diagonal, want_rest, want_all = (1.0, 0.0, 0.0) if method == 1 else means(A22)
-    if method in (3, 4):
-        a = want_all - of_all
-        return (a, 1.0) if method == 3 else (a, 1.0 - 0.5 * a)
-    if len(G) == 1:
-        return 0.0, want_diagonal / of_diagonal
-    b = (want_diagonal - want_rest) / (of_diagonal - of_rest) if of_diagonal > of_rest else -1.0
-    if not b > 0.0:
-        raise RelationshipError(
-            f"The genomic matrix cannot be tuned: its mean diagonal is {of_diagonal:.4g} and its mean off-diagonal "
-            f"{of_rest:.4g}; they should become {want_diagonal:.4g} and {want_rest:.4g}. Look at the matrix, or set "
-            "tune=0."
-        )
-    return want_diagonal - b * of_diagonal, b
 
 
 def prepare(
@@ -63,15 +22,11 @@ def prepare(
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """G blended (αG + βA₂₂) and tuned (a 11' + b G), in one order or the other, and (a, b)."""
     if blend_first:
-        blended = _blended(G, A22, alpha, beta)
-        a, b = tuning(blended, A22, tune)
-        return (blended if (a, b) == (0.0, 1.0) else b * blended + a), (a, b)
+        mixed = blended(G, A22, alpha, beta)
+        a, b = tuning(mixed, A22, tune)
+        return (mixed if (a, b) == (0.0, 1.0) else b * mixed + a), (a, b)
     a, b = tuning(G, A22, tune)
-    return _blended(G if (a, b) == (0.0, 1.0) else b * G + a, A22, alpha, beta), (a, b)
-
-
-def _blended(G: np.ndarray, A22: np.ndarray, alpha: float, beta: float) -> np.ndarray:
-    return G if (alpha, beta) == (1.0, 0.0) else alpha * G + beta * A22
+    return blended(G if (a, b) == (0.0, 1.0) else b * G + a, A22, alpha, beta), (a, b)
 
 
 def read_matrix(G: object) -> tuple[np.ndarray, np.ndarray]:

@@ -93,7 +93,7 @@ def test_errors(G):
         rb.tune(pd.DataFrame(np.ones((4, 4)), LABELS, LABELS), PEDIGREE)
     with pytest.raises(rb.OptionError, match=r"weight=1\.5"):
         rb.blend(G, PEDIGREE, 1.5)
-    with pytest.raises(rb.OptionError, match="method=7"):
+    with pytest.raises(rb.OptionError, match="tuning 7"):
         rb.tune(G, PEDIGREE, 7)
     with pytest.raises(rb.OptionError, match="other='pedigree'"):
         rb.blend(G, "pedigree")

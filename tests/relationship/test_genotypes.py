@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 
 import remlblup as rb
@@ -49,6 +48,7 @@ def test_statistics_against_numpy():
 
 
 def test_every_way_to_give_a_matrix(small):
+    pl = pytest.importorskip("polars")
     frame = pd.DataFrame(M, index=IDS, columns=MARKERS)
     coded = np.where(np.isnan(M), 5, M).astype(int)
     with_ids = pl.DataFrame({"name": IDS, **{m: M[:, j] for j, m in enumerate(MARKERS)}}, nan_to_null=True)

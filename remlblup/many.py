@@ -60,7 +60,7 @@ class Fits(Mapping[str, Fit]):
         return f"<remlblup fits: {len(self) + len(self.errors)} responses, {good} converged, {len(self.errors)} not fitted>"
 
 
-def fit_many(formula: str, data: Any, responses: Sequence[str] | pd.DataFrame,
+def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFrame,
              relationships: Mapping[str, Any] | None = None, residual: str = "units", weights: str | None = None, *,
              missing: str = "drop", engine: str = "auto", progress: Callable[[str, Fit], None] | None = None,
              **options: Any) -> Fits:  # fmt: skip
@@ -96,8 +96,12 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | pd.DataFrame,
         raise FormulaError(f"fit_many needs a formula like '~ x + (1 | vm(id, G))', not {formula!r}.")
     right = split_top(formula, "~")[1]
     frame = to_pandas(data)
+    if isinstance(responses, str):
+        responses = [responses]
     if not isinstance(responses, (list, tuple, pd.Index, np.ndarray)):
         added = to_pandas(responses)
+        if len(added) == len(frame) and not added.index.equals(frame.index):
+            added = in_order_of(frame, added)
         if len(added) != len(frame):
             raise DataError(
                 f"responses has {len(added)} rows and data {len(frame)}: give the same records in the same order."
@@ -131,6 +135,15 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | pd.DataFrame,
     return Fits(fits, errors)
 
 
+def in_order_of(frame: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `added` by the labels of `frame`; as they are where they have no labels but numbers."""
+    if added.index.is_unique and frame.index.is_unique and added.index.isin(frame.index).all():
+        return added.loc[frame.index]
+    if isinstance(added.index, pd.RangeIndex):
+        return added
+    raise DataError("the rows of responses and of data have different labels: give them the same index.")
+
+
 class Shared:
     """The eigendecomposition of the last design seen, lent to the next model of the same design."""
 
@@ -148,7 +161,11 @@ class Shared:
             return
         design = spec.random[0]
         Z = design.columns[0]
-        key = (id(design.relationship), Z.shape, Z.indices.tobytes(), Z.data.tobytes(), spec.weights.tobytes())
+        key = (
+            id(design.relationship),
+            Z.shape,
+            *(part.tobytes() for part in (Z.indptr, Z.indices, Z.data, spec.weights)),
+        )
         if key != self.key:
             self.basis, self.key = None, key
         equations, self.basis = shared_basis(spec, self.basis)

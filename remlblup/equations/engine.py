@@ -32,19 +32,29 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
     if engine == "sparse" or not any_dense(spec):
         return MixedModelEquations(spec, engine)
     n, m = float(spec.n), float(spec.p + spec.n_random)
-    costs = {"equations": ITERATIONS * m**3}
+    if engine == "auto" and m <= DENSE_LIMIT and not any_singular(spec):
+        return MixedModelEquations(spec, "dense")
+    # Of the equations at least the dense blocks; what the sparse terms add is known once they are ordered.
+    costs = {"equations": ITERATIONS * float(dense_order(spec)) ** 3}
     if not not_variance(spec):
         costs["V"] = ITERATIONS * n**3
     if engine == "auto" and not not_spectral(spec):
         costs["spectral"] = EIGEN * n**3
-    if engine == "auto" and m <= DENSE_LIMIT and not any_singular(spec):
-        return MixedModelEquations(spec, "dense")
+    equations: Equations | None = None
+    if min(costs, key=lambda name: costs[name]) == "equations" and len(costs) > 1:
+        equations = MixedModelEquations(spec, "dense" if engine == "dense" or m <= DENSE_LIMIT else "sparse")
+        costs["equations"] = 3.0 * ITERATIONS * equations.stats.flops
     best = min(costs, key=lambda name: (costs[name], name))
     others = ", ".join(f"{name} {cost:.2g}" for name, cost in costs.items() if name != best)
     reason = f"{costs[best]:.2g} flops against {others}" if others else "a dense relationship"
     if best == "equations":
-        return MixedModelEquations(spec, engine if m <= DENSE_LIMIT else "sparse" if engine == "auto" else engine)
+        return equations or MixedModelEquations(spec, "dense" if engine == "dense" or m <= DENSE_LIMIT else "sparse")
     return _spectral(spec, reason) if best == "spectral" else _variance(spec, reason)
+
+
+def dense_order(spec: Specification) -> int:
+    """Order of the dense blocks of the equations: X and the effects of dense relationships."""
+    return spec.p + sum(d.t * d.q for d in spec.random if not d.is_identity and not d.relationship.is_sparse)
 
 
 def any_dense(spec: Specification) -> bool:

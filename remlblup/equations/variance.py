@@ -273,6 +273,8 @@ class VarianceEquations(Equations):
         return np.diag(self.fixed_covariance(solution)).copy()
 
     def fixed_responses(self, solution: VarianceSolution) -> Iterator[tuple[slice, Array, Array, Array | None]]:
+        if not self.p:
+            return
         T = self.spec.fixed.transform
         phi = solution.theta[self.spec.parameters.slices[-1]]
         C = solution.covariance if T is None else solution.covariance @ T.T

@@ -29,12 +29,15 @@ def approximate_table(spec: Specification, theta: Array, term: str) -> pd.DataFr
     variance, residual = (float(part[0]) for part in (spec.parameters.split(theta)[k], theta[-1:]))
     records = effective_records(spec, theta, k)
     ratio = residual / variance if variance > 0.0 else np.nan
-    reliability = approximate_reliabilities(pedigree.sire, pedigree.dam, pedigree.mendelian_variance, records, ratio)
+    diagonal = np.asarray(pedigree.diagonal)
+    reliability = approximate_reliabilities(
+        pedigree.sire, pedigree.dam, pedigree.mendelian_variance, diagonal, records, ratio
+    )
     table = pd.DataFrame(
         {
             "reliability": reliability,
             "accuracy": np.sqrt(reliability),
-            "pev": (1.0 - reliability) * variance * np.asarray(pedigree.diagonal),
+            "pev": (1.0 - reliability) * variance * diagonal,
             "effective_records": records,
             "method": "approximate",
         },

@@ -30,8 +30,8 @@ def invert(factor: np.ndarray) -> np.ndarray:
     return lower + np.tril(lower, -1).T
 
 
-def invert_blocks(matrix: sp.csc_array, inverse: bool, limit: int) -> tuple[sp.csc_array, float] | None:
-    """Inverse and log-determinant of a sparse matrix by its connected blocks; None if one is all of it.
+def invert_blocks(matrix: sp.csc_array, inverse: bool, limit: int) -> tuple[sp.csc_array, float, float] | None:
+    """Inverse, log-determinant and smallest over largest pivot by connected blocks; None if one is all of the matrix.
 
     Families that are unrelated to each other give a block-diagonal K, whose inverse is as sparse as K.
     """
@@ -47,15 +47,18 @@ def invert_blocks(matrix: sp.csc_array, inverse: bool, limit: int) -> tuple[sp.c
     alone = np.flatnonzero(sizes[block] == 1)
     rows, columns, values = [alone], [alone], [1.0 / diagonal[alone]]
     logdet = float(np.log(diagonal[alone]).sum())
+    pivots = [diagonal[alone]]
     rowwise = matrix.tocsr()
     for group in (group for group in members if group.size > 1):
         factor = cholesky(rowwise[group][:, group].toarray(), inverse)
         logdet += 2.0 * float(np.log(np.diag(factor)).sum())
+        pivots.append(np.diag(factor) ** 2)
         rows.append(np.repeat(group, group.size))
         columns.append(np.tile(group, group.size))
         values.append(invert(factor).ravel())
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    return sp.csc_array(sp.coo_array(entries, shape=(n, n))), logdet
+    squares = np.concatenate(pivots)
+    return sp.csc_array(sp.coo_array(entries, shape=(n, n))), logdet, float(squares.min() / squares.max())
 
 
 def sparse_factor(matrix: sp.csc_array, inverse: bool):

@@ -20,8 +20,8 @@ from remlblup.relationship.spectrum import Spectrum, bent
 DENSE_LIMIT = 5000
 #: Largest dense matrix whose definiteness is tested when it is given, and not at first use.
 TESTED_AT_ONCE = 2000
-# A pivot of K this much smaller than the largest: K⁻¹ would lose half its digits, the eigenvectors lose none.
-NEARLY_SINGULAR = 1e-8
+# A pivot of K this much smaller than the largest: K⁻¹ would lose digits that the eigenvectors keep.
+NEARLY_SINGULAR = 1e-6
 _TOLERANCE = 1e-8
 
 
@@ -94,21 +94,26 @@ class MatrixRelationship(RelationshipBase):
             _ = self.logdet
             return None
         dense = isinstance(self._given, np.ndarray)
-        if dense:
-            try:
-                pivots = np.diag(self._cholesky) ** 2
-            except RelationshipError:
-                pivots = np.zeros(1)
-            if pivots.min() > NEARLY_SINGULAR * pivots.max(initial=0.0):
-                return None
-        else:
-            try:
-                _ = self.logdet
-                return None
-            except RelationshipError:
-                if self.size > DENSE_LIMIT:
-                    raise
+        try:
+            ratio = self._smallest_pivot
+        except RelationshipError:
+            if self.size > DENSE_LIMIT and not dense:
+                raise
+            ratio = 0.0
+        if ratio > NEARLY_SINGULAR or (self.size > DENSE_LIMIT and not dense):
+            return None
         return Spectrum.of(self._given if dense else self._given.toarray(), self.labels)
+
+    @property
+    def _smallest_pivot(self) -> float:
+        """Smallest over largest squared pivot of K."""
+        if isinstance(self._given, np.ndarray):
+            pivots = np.diag(self._cholesky) ** 2
+        elif self._blocks is not None:
+            return self._blocks[2]
+        else:
+            pivots = self._lu.U.diagonal()
+        return float(pivots.min() / pivots.max())
 
     @cached_property
     def precision(self) -> sp.csc_array:
@@ -220,7 +225,7 @@ class MatrixRelationship(RelationshipBase):
         return sparse_factor(self._given, self.inverse)
 
     @cached_property
-    def _blocks(self) -> tuple[sp.csc_array, float] | None:
+    def _blocks(self) -> tuple[sp.csc_array, float, float] | None:
         """Inverse and log-determinant block by block, if the sparse matrix falls into small blocks."""
         if not sp.issparse(self._given):
             return None

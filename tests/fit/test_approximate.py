@@ -38,8 +38,7 @@ def test_leverage_of_fixed_and_other_random_effects():
     Z = np.column_stack([d["g"] == "p", d["g"] == "q"]).astype(float)
     V = 3.0 * np.eye(8) + Z @ Z.T
     P = np.linalg.inv(V) - np.linalg.solve(V, X) @ np.linalg.solve(X.T @ np.linalg.solve(V, X), np.linalg.solve(V, X).T)
-    of_records = 3.0 * np.diag(P)
-    expected = [of_records[d["id"] == animal].sum() for animal in found.index]
+    expected = [3.0 * z @ P @ z for z in (np.array(d["id"] == animal, float) for animal in found.index)]
     np.testing.assert_allclose(found["effective_records"], expected, rtol=1e-10)
 
 
@@ -61,3 +60,29 @@ def test_refused_where_it_does_not_apply():
     plain = rb.MixedModel("y ~ x + (1 | id)", d)
     with pytest.raises(ModelError, match="over a pedigree"):
         plain.approximate_reliabilities({"id": 1.0, "residual": 1.0}, "id")
+
+
+def test_records_that_say_nothing_count_for_nothing():
+    # a is alone in its herd; b and c share a mean of their own; d and e have nothing in common with them.
+    ped = rb.Pedigree(list("abcde"), [None] * 5, [None] * 5)
+    d = pd.DataFrame({"id": list("aaabbbccde"), "h": list("pppqqqqqrr"), "y": np.arange(10.0) ** 1.3})
+    model = rb.MixedModel("y ~ h + (1 | vm(id, A))", d, {"A": ped})
+    found = model.approximate_reliabilities(VARIANCES, "vm(id, A)")
+    assert found.loc["a", "effective_records"] == pytest.approx(0.0, abs=1e-12)
+    X = np.column_stack([d["h"] == h for h in "pqr"]).astype(float)
+    M = np.eye(10) - X @ np.linalg.solve(X.T @ X, X.T)
+    expected = [float(z @ M @ z) for z in (np.array(d["id"] == animal, float) for animal in found.index)]
+    np.testing.assert_allclose(found["effective_records"], expected, atol=1e-12)
+
+
+def test_inbreeding_alone_is_no_information():
+    ids, sires, dams = ["s0", "d0"], [None, None], [None, None]
+    for k in range(1, 12):
+        ids += [f"s{k}", f"d{k}"]
+        sires += [f"s{k - 1}"] * 2
+        dams += [f"d{k - 1}"] * 2
+    ped = rb.Pedigree([*ids, "x", "z"], [*sires, None, None], [*dams, None, None])
+    d = pd.DataFrame({"id": ["x", "x", "z", "z"], "y": [1.0, 2.0, 4.0, 3.0]})
+    found = rb.MixedModel("y ~ 1 + (1 | vm(id, A))", d, {"A": ped}).approximate_reliabilities(VARIANCES, "vm(id, A)")
+    np.testing.assert_allclose(found.loc[ids, "reliability"], 0.0, atol=1e-12)
+    assert (found.loc[["x", "z"], "reliability"] > 0.3).all()

@@ -76,3 +76,25 @@ def test_what_is_wrong_with_all_is_raised():
         rb.fit_many("~ x", d, d[["trait 0"]], given)
     with pytest.raises(RelationshipError, match=r"'trait 0'.*'H'"):
         rb.fit_many("~ x + (1 | vm(line, H))", d, TRAITS, given)
+
+
+def test_designs_that_differ_in_which_record_has_no_level():
+    d, given = lines()
+    d.loc[[5, 50], "x"] = 0.0
+    d.loc[5, "trait 0"] = d.loc[50, "trait 1"] = np.nan
+    names = TRAITS[:2]
+    fits = rb.fit_many("~ 1 + (0 + x | vm(line, G))", d, names, given, engine="spectral")
+    for name in names:
+        alone = rb.MixedModel(f"`{name}` ~ 1 + (0 + x | vm(line, G))", d, given).fit()
+        assert fits[name].loglik == pytest.approx(alone.loglik, abs=1e-8)
+
+
+def test_responses_go_by_their_labels():
+    d, given = lines()
+    d.index = [f"r{k}" for k in range(60)]
+    turned = d[["trait 1"]].iloc[::-1]
+    fits = rb.fit_many("~ x + (1 | vm(line, G))", d[["line", "x"]], turned, given)
+    alone = rb.fit_many("~ x + (1 | vm(line, G))", d, "trait 1", given)
+    assert fits["trait 1"].loglik == alone["trait 1"].loglik
+    with pytest.raises(DataError, match="different labels"):
+        rb.fit_many("~ x", d[["line", "x"]], turned.set_axis([f"q{k}" for k in range(60)]))

@@ -58,6 +58,7 @@ class MixedModel:
         One of its subclasses, naming what is wrong with the formula, data or relationships.
     """
 
+    @single_threaded
     def __init__(self, formula: str, data: Any, relationships: Mapping[str, Any] | None = None, residual: str = "units",
                  weights: str | None = None, *, missing: str = "drop", engine: str = "auto"):  # fmt: skip
         choose("engine", engine, ENGINES)
@@ -65,6 +66,7 @@ class MixedModel:
         self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing)
 
     @classmethod
+    @single_threaded
     def from_matrices(cls, y: Any, X: Any, Z: Sequence[Any] = (), K: Sequence[Any] | None = None,
                       names: Sequence[str] | None = None, *, weights: Any = None,
                       fixed_names: Sequence[str] | None = None, engine: str = "auto") -> MixedModel:  # fmt: skip

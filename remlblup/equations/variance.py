@@ -26,7 +26,7 @@ from remlblup.equations.spread import Spread
 from remlblup.linalg.factor import FactorStats
 from remlblup.linalg.memory import require
 from remlblup.linalg.threads import side_by_side
-from remlblup.linalg.tiled import TILE, TiledCholesky, tiles
+from remlblup.linalg.tiled import TILE, TiledCholesky, multiply_lower, tiles
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
@@ -88,7 +88,8 @@ class VarianceEquations(Equations):
         self.stats = FactorStats(
             n, n * (n + 1) // 2, n * (n + 1) // 2, n**3 / 3.0, "dense", "V itself", reason, 8.0 * n * n
         )
-        require(8.0 * n * (n + 3 * TILE), f"the covariance matrix of {n:,} records")
+        dense = sum(8.0 * min(d.q, sum(Z.nnz for Z in d.columns)) ** 2 for d in spec.random if not d.is_identity)
+        require(8.0 * n * (n + 6 * TILE) + dense, f"the covariance matrix of {n:,} records and its relationships")
         super().__init__(spec, spec.random)
         self.spreads = [Spread(design) for design in spec.random]
         self.X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
@@ -215,15 +216,25 @@ class VarianceEquations(Equations):
         return matrices, self.residual.pattern.moments(solution.residual) + self._residual_traces(phi, diagonal, H, HC)
 
     def _residual_traces(self, phi: Array, diagonal: Array, H: Array, HC: Array) -> Array:
-        """τ_r = tr(D_r (R − RPR)), given the diagonal of P; P whole only where R is not diagonal."""
+        """τ_r = tr(D_r (R − RPR)), given the diagonal of P."""
         pattern, n = self.residual.pattern, self.spec.n
         if pattern.is_diagonal:
             R = self.residual.multiply(phi, np.ones(n))
             return np.bincount(pattern.coefficient, pattern.value * (R - R * R * diagonal), pattern.n_coefficients)
-        lower = np.tril(self.V) - np.tril(HC @ H.T)
-        P = lower + np.tril(lower, -1).T
-        RPR = self.residual.multiply(phi, self.residual.multiply(phi, P).T)
-        entries = (self.residual.multiply(phi, np.eye(n)) - RPR)[pattern.rows, pattern.columns]
+        # RPR at the entries of the pattern, a tile of columns at a time.
+        order = np.argsort(pattern.columns, kind="stable")
+        columns = pattern.columns[order]
+        entries = np.empty(len(order))
+        for block in tiles(n):
+            here = order[np.searchsorted(columns, block.start) : np.searchsorted(columns, block.stop)]
+            if not len(here):
+                continue
+            unit = np.zeros((n, block.stop - block.start))
+            unit[np.arange(block.start, block.stop), np.arange(unit.shape[1])] = 1.0
+            R = self.residual.multiply(phi, unit)
+            PR = multiply_lower(self.V, R) - HC @ (H.T @ R)
+            left = R - self.residual.multiply(phi, PR)
+            entries[here] = left[pattern.rows[here], pattern.columns[here] - block.start]
         weights = pattern.value * np.where(pattern.rows == pattern.columns, 1.0, 2.0) * entries
         return np.bincount(pattern.coefficient, weights, pattern.n_coefficients)
 

@@ -88,6 +88,7 @@ class Solved:
     # -- effects -----------------------------------------------------------------------------
 
     @cached_property
+    @single_threaded
     def beta(self) -> Array:
         """β̂ of the columns kept, (p,)."""
         fixed = self.specification.fixed
@@ -111,6 +112,7 @@ class Solved:
         return total_covariances(self._equations, self._solution)
 
     @cached_property
+    @single_threaded
     def _level_effects(self) -> list[Array]:
         return total_effects(self._equations, self._solution, self.beta)
 
@@ -168,6 +170,7 @@ class Solved:
         return contrasts(self, term, between, effect)
 
     @cached_property
+    @single_threaded
     def residuals(self) -> pd.Series:
         """ê = y − Xβ̂ − Zû, indexed as the data; a term ``units`` counts to Zû."""
         return pd.Series(self._solution.residual[: self.n_obs].copy(), index=self.specification.index, name="residual")

@@ -22,6 +22,8 @@ DENSE_RECORDS = 2000
 # Below this pivot ratio the columns of X are replaced by an orthonormal basis inside the equations.
 ILL_CONDITIONED = 1e-8
 WIDEST_WHITENED = 200
+# In a wider X, covariates this many standard deviations from zero are centred inside the equations.
+FAR, WIDEST_CENTRED = 100.0, 3000
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,36 @@ def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
     if rank.smallest_ratio < ILL_CONDITIONED and len(kept) <= WIDEST_WHITENED:
         dense = matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)
         work, transform, logdet = whiten(dense, np.arange(dense.shape[1]))
+    elif WIDEST_WHITENED < len(kept) <= WIDEST_CENTRED:
+        work, transform = centred(matrix)
     return FixedDesign(
         tuple(names[k] for k in kept),
         tuple(names[k] for k in rank.aliased),
         matrix, work, transform, logdet, kept, spec,
     )  # fmt: skip
+
+
+def centred(X: Any) -> tuple[Any, np.ndarray | None]:
+    """X (n, p) with its far covariates less their means, by its column of ones, and T with work = X T, |T| = 1.
+
+    The equations square the condition of X, and a mean of many standard deviations is most of it.
+    """
+    columns = sp.csc_array(X)
+    n, p = columns.shape
+    mean = np.asarray(columns.sum(axis=0)).ravel() / n
+    square = np.asarray(columns.multiply(columns).sum(axis=0)).ravel() / n
+    ones = np.flatnonzero((mean == 1.0) & (square == 1.0))
+    # Where the spread drowns in the rounding of the square, the covariate is farther still.
+    far = np.flatnonzero(mean**2 > FAR**2 * np.maximum(square - mean**2, 0.0))
+    far = np.setdiff1d(far, ones)
+    if not len(ones) or not len(far):
+        return X, None
+    T = np.eye(p)
+    T[ones[0], far] = -mean[far]
+    work = X @ T if isinstance(X, np.ndarray) else sp.csc_array(columns @ sp.csc_array(T))
+    if isinstance(X, np.ndarray):
+        work[:, far] = X[:, far] - mean[far]
+    return work, T
 
 
 def fixed_from_formula(fixed: str, frame: pd.DataFrame, extra: tuple[list[str], list[Any]] = ([], [])) -> FixedDesign:

@@ -11,6 +11,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError, some
+from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.factorisations import cholesky, diagonal_of_inverse, invert, invert_blocks, sparse_factor
 from remlblup.relationship.labels import canonical, tidy
@@ -49,6 +50,7 @@ class MatrixRelationship(RelationshipBase):
         number. Matrices of more than 2000 levels are tested for definiteness at first use.
     """
 
+    @single_threaded
     def __init__(
         self, matrix: object, labels: Iterable | None = None, inverse: bool = False, *, bend: float | None = None
     ) -> None:
@@ -88,6 +90,7 @@ class MatrixRelationship(RelationshipBase):
         return None if self._spectrum is None else self._spectrum.root
 
     @cached_property
+    @single_threaded
     def _spectrum(self) -> Spectrum | None:
         """Eigenvalues and eigenvectors of a K that has no inverse, or none worth having."""
         if self.inverse:
@@ -116,6 +119,7 @@ class MatrixRelationship(RelationshipBase):
         return float(pivots.min() / pivots.max())
 
     @cached_property
+    @single_threaded
     def precision(self) -> sp.csc_array:
         """K⁻¹, shape (q, q), symmetric, both triangles stored.
 
@@ -132,6 +136,7 @@ class MatrixRelationship(RelationshipBase):
         return self._given_sparse if self.inverse else self._inverse_sparse
 
     @cached_property
+    @single_threaded
     def logdet(self) -> float:
         """log|K|; of a singular K, of its eigenvalues in use."""
         if not self.inverse and self.known_rank is not None and self._spectrum is not None:
@@ -140,6 +145,7 @@ class MatrixRelationship(RelationshipBase):
         return -value if self.inverse else value
 
     @cached_property
+    @single_threaded
     def diagonal(self) -> np.ndarray:
         """Diagonal of K, shape (q,)."""
         if not self.inverse:
@@ -150,6 +156,7 @@ class MatrixRelationship(RelationshipBase):
             return np.diag(self._inverse_dense).copy()
         return diagonal_of_inverse(self._lu, self.size)
 
+    @single_threaded
     def multiply(self, V: np.ndarray) -> np.ndarray:
         """K V for V of shape (q,) or (q, m)."""
         V = conformable(V, self.size)
@@ -203,6 +210,7 @@ class MatrixRelationship(RelationshipBase):
         return cholesky(self._given, self.inverse)
 
     @cached_property
+    @single_threaded
     def _inverse_dense(self) -> np.ndarray:
         if sp.issparse(self._given):
             if self.size > DENSE_LIMIT:

@@ -217,3 +217,43 @@ def test_from_matrices_with_a_singular_matrix():
     for engine in ("sparse", "dense", "spectral"):
         fit = rb.MixedModel.from_matrices(d["y"], X, [sp.csr_array(Z)], [given["G"].to_numpy()], engine=engine).fit()
         assert fit.loglik == pytest.approx(by_formula.loglik, abs=1e-8)
+
+
+@pytest.mark.parametrize("engine", ["sparse", "dense", "spectral"])
+def test_digits_do_not_depend_on_the_threads_of_blas(engine):
+    from remlblup.linalg.threads import controller
+
+    rng = np.random.default_rng(0)
+    M = rng.integers(0, 3, (300, 400)).astype(float)
+    M -= M.mean(axis=0)
+    with controller().limit(limits=1):
+        K = M @ M.T / 200
+    d = pd.DataFrame({"g": np.arange(300), "y": rng.normal(size=300) + M[:, 0]})
+    found = []
+    for threads in (1, 2):
+        with controller().limit(limits=threads):
+            fit = rb.MixedModel("y ~ 1 + (1 | vm(g, K))", d, {"K": (K, d["g"])}, engine=engine).fit()
+            found.append([fit.loglik, *fit.theta, *fit.random_effects["estimate"], *fit.random_effects["pev"]])
+    assert found[0] == found[1]
+
+
+def test_no_fixed_effects():
+    d, given = lines()
+    fits = [
+        rb.MixedModel("y ~ 0 + (1 | vm(line, G))", d, given, engine=e).fit() for e in ("sparse", "dense", "spectral")
+    ]
+    for fit in fits:
+        assert fit.loglik == pytest.approx(fits[0].loglik, abs=1e-8)
+        assert len(fit.fixed_effects) == 0 and "converged" in str(fit.summary())
+
+
+def test_a_small_dense_relationship_does_not_make_a_pedigree_dense():
+    rng = np.random.default_rng(2)
+    n = 1200
+    sires = [None] * 100 + [int(rng.integers(0, 50)) for _ in range(n - 100)]
+    dams = [None] * 100 + [int(rng.integers(50, 100)) for _ in range(n - 100)]
+    M = rng.normal(size=(12, 30))
+    given = {"A": rb.Pedigree(range(n), sires, dams, unknown=()), "K": (M @ M.T, list("abcdefghijkl"))}
+    d = pd.DataFrame({"id": np.arange(n), "herd": rng.choice(list("abcdefghijkl"), n), "y": rng.normal(size=n)})
+    model = rb.MixedModel("y ~ 1 + (1 | vm(id, A)) + (1 | vm(herd, K))", d, given)
+    assert model.describe().stats.engine == "sparse"

@@ -321,3 +321,18 @@ def test_unconstrained_is_the_same_where_the_optimum_is_inside():
     kept, free = (case("us2").model.fit(constrain=c) for c in (True, False))
     assert free.converged
     np.testing.assert_allclose(free.theta, kept.theta, rtol=1e-5)
+
+
+def test_far_covariate_beside_many_fixed_effects():
+    """The same model with the covariate as given and centred: the equations must not lose its digits."""
+    rng = np.random.default_rng(1)
+    n = 900
+    z, g, c = rng.normal(size=n), rng.integers(0, 60, n), rng.permutation(np.resize(np.arange(230), n))
+    d = pd.DataFrame({"far": 1e6 + z, "near": z, "g": g.astype(str), "c": c.astype(str)})
+    d["y"] = rng.normal(size=60)[g] + rng.normal(size=n) + z
+    fits = [rb.MixedModel(f"y ~ {x} + c + (1 | g)", d).fit() for x in ("far", "near")]
+    assert fits[0].loglik == pytest.approx(fits[1].loglik, abs=1e-8)
+    errors = [f.fixed_effects["std_error"][x] for f, x in zip(fits, ("far", "near"), strict=True)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-9)
+    intercept = fits[1].fixed_effects["estimate"]["Intercept"] - 1e6 * fits[1].fixed_effects["estimate"]["near"]
+    assert fits[0].fixed_effects["estimate"]["Intercept"] == pytest.approx(intercept, rel=1e-9)

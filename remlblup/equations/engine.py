@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from remlblup.equations.base import Equations
@@ -24,10 +26,8 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
     OptionError
         If the engine cannot work with this model, with what it can do.
     """
+    check_engine(spec, engine)
     if engine == "spectral":
-        if why := not_spectral(spec):
-            raise OptionError(f"engine='spectral' needs one relationship beside independent residuals: {why}. "
-                              "Use engine='auto'.")  # fmt: skip
         return _spectral(spec, "asked for")
     if engine == "sparse" or not any_dense(spec):
         return MixedModelEquations(spec, engine)
@@ -40,16 +40,29 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
         costs["V"] = ITERATIONS * n**3
     if engine == "auto" and not not_spectral(spec):
         costs["spectral"] = EIGEN * n**3
+    in_equations = partial(MixedModelEquations, spec, "dense" if engine == "dense" or m <= DENSE_LIMIT else "sparse")
     equations: Equations | None = None
     if min(costs, key=lambda name: costs[name]) == "equations" and len(costs) > 1:
-        equations = MixedModelEquations(spec, "dense" if engine == "dense" or m <= DENSE_LIMIT else "sparse")
+        equations = in_equations()
         costs["equations"] = 3.0 * ITERATIONS * equations.stats.flops
     best = min(costs, key=lambda name: (costs[name], name))
     others = ", ".join(f"{name} {cost:.2g}" for name, cost in costs.items() if name != best)
-    reason = f"{costs[best]:.2g} flops against {others}" if others else "a dense relationship"
-    if best == "equations":
-        return equations or MixedModelEquations(spec, "dense" if engine == "dense" or m <= DENSE_LIMIT else "sparse")
-    return _spectral(spec, reason) if best == "spectral" else _variance(spec, reason)
+    reason = f"{costs[best]:.2g} flops against {others}" if others else "the only way to work with this model"
+    if best != "equations":
+        return _spectral(spec, reason) if best == "spectral" else _variance(spec, reason)
+    equations = equations or in_equations()
+    equations.stats = replace(
+        equations.stats, ordering_reason=f"{equations.stats.ordering_reason}; equations: {reason}"
+    )
+    return equations
+
+
+def check_engine(spec: Specification, engine: str) -> None:
+    """Raise `OptionError` if the engine asked for cannot work with this model."""
+    if engine == "spectral" and (why := not_spectral(spec)):
+        raise OptionError(
+            f"engine='spectral' needs one relationship beside independent residuals: {why}. Use engine='auto'."
+        )
 
 
 def dense_order(spec: Specification) -> int:

@@ -16,6 +16,8 @@ from remlblup.structure.base import Array
 if TYPE_CHECKING:
     from remlblup.fit.solved import Solved
 
+_FORM = "contrasts are pairs of levels, [(a, b), …], or weights by name, {'name': {a: 1, b: -1}}"
+
 Given = Sequence[tuple[Any, Any]] | Mapping[str, Mapping[Any, float]]
 
 
@@ -72,21 +74,22 @@ def weights(between: Given, design: Any) -> tuple[list[str], Array]:
         If there is none, a pair is no pair, or a level is not in the model.
     """
     if isinstance(between, Mapping):
-        named: dict[str, Mapping[Any, float]] = {str(name): w for name, w in between.items()}
+        try:
+            named = {str(name): list(w.items()) for name, w in between.items()}
+        except AttributeError:
+            raise DataError(f"{_FORM}.") from None
     else:
         pairs = [tuple(pair) if isinstance(pair, (tuple, list)) else (pair,) for pair in between]
         if any(len(pair) != 2 for pair in pairs):
-            raise DataError("contrasts are pairs of levels, [(a, b), …], or weights by name, {'name': {a: 1, b: -1}}.")
-        named = {f"{a} - {b}": {a: 1.0, b: -1.0} for a, b in pairs}
+            raise DataError(f"{_FORM}.")
+        named = {f"{a} - {b}": [(a, 1.0), (b, -1.0)] for a, b in pairs}
     if not named:
         raise DataError("no contrast was given.")
     out = np.zeros((len(named), design.q))
     for row, of_levels in zip(out, named.values(), strict=True):
         try:
-            values = np.array([float(v) for v in of_levels.values()])
-        except (TypeError, ValueError, AttributeError):
-            raise DataError(
-                "the weights of a contrast are numbers by level, such as {'name': {a: 1, b: -1}}."
-            ) from None
-        np.add.at(row, design.relationship.index(list(of_levels)), values)
+            values = np.array([float(v) for _, v in of_levels])
+        except (TypeError, ValueError):
+            raise DataError(f"a weight is not a number: {_FORM}.") from None
+        np.add.at(row, design.relationship.index([level for level, _ in of_levels]), values)
     return list(named), out

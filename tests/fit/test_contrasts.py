@@ -43,6 +43,14 @@ def test_contrasts_of_one_effect_of_several():
     assert found["pev"].iloc[0] == pytest.approx(full[q, q] + full[q + 1, q + 1] - 2 * full[q, q + 1], rel=1e-9)
 
 
+def test_a_level_against_itself_is_nothing():
+    c = case("vm")
+    term = next(name for name in c.names if "vm(" in name)
+    level = animals(5)[3][4]
+    row = c.model.solve(c.mapping(c.points[0])).contrasts(term, [(level, str(level))]).iloc[0]
+    assert row["estimate"] == 0.0 and row["pev"] == 0.0
+
+
 def test_wrong_contrasts_say_what_is_wrong():
     c = case("vm")
     solved = c.model.solve(c.mapping(c.points[0]))
@@ -53,7 +61,7 @@ def test_wrong_contrasts_say_what_is_wrong():
         solved.contrasts(term, [animals(5)[3][0]])
     with pytest.raises(DataError, match="no contrast"):
         solved.contrasts(term, [])
-    with pytest.raises(DataError, match="numbers by level"):
+    with pytest.raises(DataError, match="a weight is not a number"):
         solved.contrasts(term, {"a": {animals(5)[3][0]: "x"}})
 
 

@@ -10,6 +10,9 @@ from remlblup.equations.base import Equations
 from remlblup.model.parent_groups import GroupEffects
 from remlblup.structure.base import Array
 
+# Levels at a time.
+LEVELS = 10_000
+
 
 def total_effects(equations: Equations, solution: Any, beta: Array) -> list[Array]:
     """û of every term over its levels, (t, q), the part of their groups included."""
@@ -30,16 +33,25 @@ def total_covariances(equations: Equations, solution: Any) -> list[Array]:
         if not len(used):
             continue
         cross = equations.fixed_cross_covariances(solution, used)[groups.term]  # (t, q, c)
-        Q = groups.fractions.toarray()
-        # Coefficients of the fixed effects in the group part of effect i of each level: (t, q, c).
-        at = np.zeros((t, Q.shape[0], len(used)))
-        for i in range(t):
-            own = np.flatnonzero(groups.columns[i] >= 0)
-            at[i][:, np.searchsorted(used, groups.columns[i, own])] = Q[:, own]
-        both = np.einsum("iqc,jqc->qij", at, cross)
-        within = np.einsum("iqc,cd,jqd->qij", at, of_fixed[np.ix_(used, used)], at, optimize=True)
-        out[groups.term] = out[groups.term] + within + both + np.swapaxes(both, 1, 2)
+        within = of_fixed[np.ix_(used, used)]
+        q = groups.fractions.shape[0]
+        added = np.empty((q, t, t))
+        for start in range(0, q, LEVELS):
+            levels = slice(start, min(start + LEVELS, q))
+            at = coefficients(groups, used, groups.fractions[levels].toarray())
+            both = np.einsum("iqc,jqc->qij", at, cross[:, levels])
+            added[levels] = np.einsum("iqc,cd,jqd->qij", at, within, at, optimize=True) + both + np.swapaxes(both, 1, 2)
+        out[groups.term] = out[groups.term] + added
     return out
+
+
+def coefficients(groups: GroupEffects, used: np.ndarray, Q: Array) -> Array:
+    """Of the fixed effects `used` (c,) in the group part of each effect of some levels, (t, levels, c)."""
+    at = np.zeros((len(groups.columns), len(Q), len(used)))
+    for i, columns in enumerate(groups.columns):
+        own = np.flatnonzero(columns >= 0)
+        at[i][:, np.searchsorted(used, columns[own])] = Q[:, own]
+    return at
 
 
 def estimates(groups: GroupEffects, beta: Array) -> Array:

@@ -115,7 +115,7 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
             outside.append(np.ones(len(frame), dtype=bool))
             continue
         keys = group_keys(group, frame)
-        code = relationship.positions(keys)
+        code = relationship.find(keys)
         absent = unknown_parents(keys, relationship.labels) if position else np.zeros(len(frame), dtype=bool)
         codes.append(np.where(absent, -1, code))
         outside.append((code < 0) & ~absent)

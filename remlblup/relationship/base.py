@@ -96,7 +96,7 @@ class RelationshipBase(ABC):
             else whole[np.ix_(positions, positions)]
         )
 
-    def positions(self, wanted: Iterable) -> np.ndarray:
+    def find(self, wanted: Iterable) -> np.ndarray:
         """Positions of levels, a ramet's being that of its ortet, −1 where absent, shape (m,)."""
         found = np.asarray(match(self.labels, wanted))
         if not self.ramets.size:
@@ -123,7 +123,7 @@ class RelationshipBase(ABC):
         RelationshipError
             If a wanted level is not in the relationship or is missing, with the levels concerned.
         """
-        positions = self.positions(wanted)
+        positions = self.find(wanted)
         if (positions >= 0).all():
             return positions
         levels = tidy(wanted)[positions < 0]

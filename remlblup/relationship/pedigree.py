@@ -33,6 +33,7 @@ from remlblup.relationship.parent_groups import (
 from remlblup.relationship.pedigree_reading import (
     UNKNOWN,
     Family,
+    check_codes,
     check_parents,
     loop_error,
     named_column,
@@ -99,7 +100,8 @@ class Pedigree(PopulationStatistics, DescentRelationship):
     ------
     PedigreeError
         For an empty pedigree, unequal lengths, missing ids, repeated animals with different parents, animals
-        that are their own parent or ancestor, and animals that are both sire and dam.
+        that are their own parent or ancestor, animals that are both sire and dam, and what looks like a code for
+        unknown parents in both columns (-9, 9999, "?"; in one column: a warning).
 
     Examples
     --------
@@ -124,6 +126,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         clones: Mapping | Iterable | None = None,
     ) -> None:
         family = read_family(ids, sires, dams, unknown)
+        check_codes(family, groups)
         if selfing is not None:
             check_rows(family, ids, selfing, "selfing")
             family = read_selfing(family, selfing)

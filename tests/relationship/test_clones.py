@@ -127,10 +127,10 @@ def test_values_per_row_are_checked():
     assert Pedigree(list("aab"), [None] * 3, [None] * 3, selfing=[1, 1, 2]).inbreeding.tolist() == [0.5, 0.75]
 
 
-def test_positions_of_ramets_and_of_absent_levels():
+def test_find_ramets_and_absent_levels():
     ped = Pedigree(**CLONES, clones={"ramet1": "tree", "ramet2": "tree"})
     tree = ped.labels.tolist().index("tree")
-    assert ped.positions(["ramet2", "z", "tree", None]).tolist() == [tree, -1, tree, -1]
+    assert ped.find(["ramet2", "z", "tree", None]).tolist() == [tree, -1, tree, -1]
     sex = {"s": "M", "tree": "F", "child": "F"}
     dams = Pedigree(["tree", "r", "child"], ["s", None, "s"], ["d", None, "r"], clones={"r": "tree"})
     S = dams.sex_linked(sex)

@@ -13,7 +13,7 @@ from remlblup.relationship import numerator
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.genealogy import generations
-from remlblup.relationship.pedigree_reading import UNKNOWN, check_self, loop_error, read_family
+from remlblup.relationship.pedigree_reading import UNKNOWN, check_codes, check_self, loop_error, read_family
 
 #: What a `Pedigree` has and this has not.
 _OF_PEDIGREES = frozenset(
@@ -68,6 +68,7 @@ class MaternalGrandsirePedigree(RelationshipBase):
         ignore_inbreeding: bool = False,
     ) -> None:
         family = read_family(ids, sires, maternal_grandsires, unknown)
+        check_codes(family)
         check_self(family)
         generation = generations(family.sire, family.dam)
         if (generation < 0).any():

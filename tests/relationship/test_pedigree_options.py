@@ -236,5 +236,7 @@ def test_bulls_are_no_pedigree_of_animals():
         with pytest.raises(RelationshipError, match=f"has no {name}: it is the relationship of bulls"):
             getattr(bulls, name)
         assert not hasattr(bulls, name)
+    with pytest.raises(PedigreeError, match=r"-9 is a parent in 3 of 3 rows"):
+        Pedigree.from_maternal_grandsires([1, 2, 3], [-9, -9, 1], [-9, -9, -9])
     with pytest.raises(AttributeError, match="no attribute 'colour'"):
         _ = bulls.colour

@@ -21,9 +21,11 @@ from remlblup.equations.base import Equations
 from remlblup.equations.engine import make_equations
 from remlblup.errors import DataError
 from remlblup.fit.results import Fit
+from remlblup.fit.stored_pedigree import label_kind, load_clones, load_pedigree, save_clones, save_pedigree
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.relationship import Pedigree, Relationship
 from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.labels import tidy
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion
 from remlblup.reml.history import Iteration
@@ -189,31 +191,15 @@ def column_type(column: pd.Series) -> dict[str, Any]:
     return {"type": kind}
 
 
-def label_kind(labels: Any) -> str:
-    """int if every label is a whole number, str otherwise."""
-    return "int" if all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in labels) else "str"
-
-
 def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, Any]:
-    """A pedigree as id, sire, dam; any other relationship as the nonzeros of K where it is dense, else of K⁻¹."""
+    """A pedigree as its rows; any other relationship as the nonzeros of K where it is dense, else of K⁻¹."""
+    if isinstance(relationship, Pedigree):
+        return save_pedigree(relationship, path)
     labels = relationship.labels
-    kind = label_kind(labels.tolist())
-    if isinstance(relationship, Pedigree) and relationship.is_plain:
-        text = np.append(np.array([str(v) for v in labels], dtype=object), "")
-        parents = {"sire": text[relationship.sire], "dam": text[relationship.dam]}
-        groups = None if relationship.groups is None else [str(g) for g in relationship.groups]
-        if groups is not None:
-            named = np.array([*groups, ""], dtype=object)
-            parents["sire_group"], parents["dam_group"] = named[relationship.sire_group], named[relationship.dam_group]
-        pd.DataFrame({"id": text[:-1], **parents}).to_csv(path, index=False)
-        return {"type": "pedigree", "kind": kind, "groups": groups}
-    if getattr(relationship, "groups", None) is not None and isinstance(relationship, Pedigree):
-        raise DataError(
-            "a fit with groups of unknown parents beside selfing, clones or ignored inbreeding cannot be saved."
-        )
     whole = not relationship.is_sparse
     write_matrix(relationship.dense() if whole else relationship.precision, path)
-    return {"type": "matrix" if whole else "inverse", "kind": kind, "labels": [str(v) for v in labels]}
+    return {"type": "matrix" if whole else "inverse", "kind": label_kind(labels.tolist()),
+            "labels": [str(v) for v in labels], "clones": save_clones(relationship)}  # fmt: skip
 
 
 def write_matrix(matrix: Any, path: Path) -> list[int]:
@@ -342,20 +328,18 @@ def load_model(model: dict[str, Any], folder: Path) -> Specification:
 
 def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:
     """A pedigree or a matrix as `save_relationship` wrote it."""
-    convert = int if saved["kind"] == "int" else str
     if saved["type"] == "pedigree":
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        columns = [[None if v == "" else convert(v) for v in table[c]] for c in ("id", "sire", "dam")]
-        groups = saved.get("groups")
-        if groups is not None:
-            for parents, side in zip(columns[1:], ("sire_group", "dam_group"), strict=True):
-                parents[:] = [group if p is None else p for p, group in zip(parents, table[side], strict=True)]
-        return Pedigree(*columns, unknown=(), hermaphrodites=True, groups=groups)
+        return load_pedigree(saved, path)
+    convert = int if saved["kind"] == "int" else str
     labels = [convert(v) for v in saved["labels"]]
     matrix = read_matrix(path, (len(labels), len(labels)))
-    return Relationship(
-        matrix.toarray() if saved["type"] == "matrix" else matrix, labels, inverse=saved["type"] == "inverse"
-    )
+    inverse = saved["type"] == "inverse"
+    relationship = Relationship(matrix if inverse else matrix.toarray(), labels, inverse=inverse)
+    clones = load_clones(saved)
+    if clones:
+        relationship.ortets = relationship.index(list(clones.values()))
+        relationship.ramets = tidy(list(clones))
+    return relationship
 
 
 def load_matrices(model: dict[str, Any], folder: Path) -> Specification:

@@ -16,7 +16,6 @@ from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, group_keys, grouped, unknown_parents
 from remlblup.model.terms import Group, Options, RandomTerm
 from remlblup.relationship.base import IdentityRelationship
-from remlblup.relationship.labels import match
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.identity import Identity
 from remlblup.structure.table import STRUCTURES
@@ -106,7 +105,7 @@ class NewRows:
 
 def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
     """Rows of Z for new records; a record without `units` is a unit of its own, new to the model."""
-    term, labels = design.term, design.relationship.labels
+    term, relationship = design.term, design.relationship
     assert term is not None and design.spec is not None
     effects: Effects = design.spec
     codes, outside, unknown = [], [], []
@@ -116,8 +115,8 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
             outside.append(np.ones(len(frame), dtype=bool))
             continue
         keys = group_keys(group, frame)
-        code = np.asarray(match(labels, keys))
-        absent = unknown_parents(keys, labels) if position else np.zeros(len(frame), dtype=bool)
+        code = relationship.find(keys)
+        absent = unknown_parents(keys, relationship.labels) if position else np.zeros(len(frame), dtype=bool)
         codes.append(np.where(absent, -1, code))
         outside.append((code < 0) & ~absent)
         unknown += list(map(str, keys[outside[-1]]))

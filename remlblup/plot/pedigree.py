@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from remlblup.errors import OptionError, choose
+from remlblup.errors import OptionError, RelationshipError, choose
 from remlblup.plot.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, axes, shorten, title
+from remlblup.relationship.pedigree_statistics import PopulationStatistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +48,15 @@ def plot_pedigree(
     ------
     OptionError
         For more than 150 animals.
+    RelationshipError
+        If `ped` is no pedigree, or `animals` is empty or not in it.
     """
     choose("inbreeding", inbreeding, ("none", "shade", "write"))
+    if not isinstance(ped, PopulationStatistics):
+        raise RelationshipError(
+            f"plot_pedigree draws a Pedigree of animals, with sires and dams; it was given {type(ped).__name__}. Make one "
+            "with Pedigree(ids, sires, dams) or Pedigree.from_frame(frame)."
+        )
     part = ped if animals is None else ped.prune(animals)
     if part.size > LIMIT:
         raise OptionError(

@@ -26,6 +26,9 @@ class RelationshipBase(ABC):
     """
 
     labels: np.ndarray
+    #: Other labels of some levels, and the positions of these: the ramets of clones, and their ortets.
+    ramets: np.ndarray = np.empty(0, dtype=object)
+    ortets: np.ndarray = np.empty(0, dtype=np.intp)
     #: True if `precision` has few entries per row; False if it is a dense matrix in sparse clothing.
     is_sparse: bool = True
 
@@ -93,8 +96,16 @@ class RelationshipBase(ABC):
             else whole[np.ix_(positions, positions)]
         )
 
+    def find(self, wanted: Iterable) -> np.ndarray:
+        """Positions of levels, a ramet's being that of its ortet, −1 where absent, shape (m,)."""
+        found = np.asarray(match(self.labels, wanted))
+        if not self.ramets.size:
+            return found
+        ramet = match(self.ramets, wanted)
+        return np.where((found < 0) & (ramet >= 0), self.ortets[ramet], found)
+
     def index(self, wanted: Iterable, factor: str | None = None, name: str | None = None) -> np.ndarray:
-        """Positions of levels in the relationship.
+        """Positions of levels in the relationship, a ramet's being that of its ortet.
 
         Parameters
         ----------
@@ -112,7 +123,7 @@ class RelationshipBase(ABC):
         RelationshipError
             If a wanted level is not in the relationship or is missing, with the levels concerned.
         """
-        positions = match(self.labels, wanted)
+        positions = self.find(wanted)
         if (positions >= 0).all():
             return positions
         levels = tidy(wanted)[positions < 0]

@@ -82,12 +82,13 @@ def read_clones(family: Family, clones: Mapping | Iterable) -> Family:
     ----------
     family : Family
     clones : mapping ramet → ortet, or array-like of shape (m,)
-        The array holds the ortet of every input row, missing for animals that are no ramets.
+        The array holds the ortet of every input row, missing for animals that are no ramets; ortets it names that
+        have no row are added, as parents without a row are. Those of a mapping must be in the pedigree.
 
     Raises
     ------
     PedigreeError
-        If a ramet is not in the pedigree, ramets and ortets run in a circle, or members of a clone have
+        If a ramet or the ortet of a mapping is not in the pedigree, ramets and ortets run in a circle, or members of a clone have
         different parents or selfing.
     """
     ramet, ortet_labels = _pairs(family, clones)
@@ -126,6 +127,12 @@ def _pairs(family: Family, clones: Mapping | Iterable) -> tuple[np.ndarray, np.n
         if (ramet < 0).any():
             absent = [label for label, k in zip(clones, ramet, strict=True) if k < 0]
             raise PedigreeError(f"These ramets in clones= are not in the pedigree: {some(absent)}. Add a row for each.")
+        absent = labels[match(family.labels, labels) < 0]
+        if absent.size:
+            raise PedigreeError(
+                f"These ortets in clones= are not in the pedigree: {some(dict.fromkeys(absent.tolist()))}. Correct "
+                "them, or add a row for each (its parents may be unknown)."
+            )
     else:
         column, keys = tidy(clones), canonical(clones)
         known = ~(pd.isna(keys) | pd.Series(keys, dtype=object).isin(UNKNOWN).to_numpy())

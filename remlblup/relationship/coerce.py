@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 
@@ -11,6 +9,7 @@ from remlblup.errors import RelationshipError, some
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.labels import as_frame, canonical, match
 from remlblup.relationship.matrix import MatrixRelationship
+from remlblup.relationship.parent_groups import LabelledMatrix
 from remlblup.relationship.pedigree import Pedigree
 from remlblup.relationship.pedigree_reading import guess_columns
 
@@ -56,6 +55,11 @@ def _coerce(obj: object) -> RelationshipBase:
         if extra or "matrix" not in obj:
             raise RelationshipError(f"the dict has the keys {some(obj)}. {_ACCEPTED}.")
         return MatrixRelationship(obj["matrix"], obj.get("labels"), bool(obj.get("inverse", False)))
+    if isinstance(obj, LabelledMatrix):
+        raise RelationshipError(
+            "this is what group_precision() returns: an inverse, and a singular one, which would be taken for K. Give the "
+            "pedigree itself, whose groups become fixed effects, or its with_random_groups(variance)."
+        )
     if isinstance(obj, tuple):
         if len(obj) != 2:
             raise RelationshipError(f"a pair (matrix, labels) was expected, not {len(obj)} items. {_ACCEPTED}.")
@@ -92,9 +96,9 @@ def looks_like_pedigree(frame: pd.DataFrame) -> bool:
 def labelled_matrix(frame: pd.DataFrame, inverse: bool) -> tuple[np.ndarray, np.ndarray, bool]:
     """Values, labels and inverse flag of a data frame that holds a square matrix and its levels' names.
 
-    Labels come from the index if the columns name the same levels (the columns are put in its order) or are
-    mere numbers; from the columns if the index is a mere row number; from the first column if the frame has
-    one column more than rows.
+    Labels come from the index if the columns name the same levels (the columns are put in its order) or only
+    count; from the columns if the index only counts; from the first column if the frame has one column more
+    than rows.
 
     Raises
     ------
@@ -131,6 +135,8 @@ def _choose_labels(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index]:
         return frame, columns
     if mute_columns:
         return frame, index
+    if _numbered(index):
+        return frame, columns
     apart = [label for label in index if label not in set(columns)]
     raise RelationshipError(
         f"the rows and columns of this data frame name different levels: {some(apart)} of the rows are not "
@@ -141,5 +147,6 @@ def _choose_labels(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index]:
 def _numbered(names: pd.Index) -> bool:
     """True if the names only count: 0, 1, 2, ..., or 1, 2, 3, ..., or V1, V2, ... as R writes them."""
     texts = [str(name) for name in names]
-    bare = [re.sub(r"^[A-Za-z]{0,3}(?=\d+$)", "", text) for text in texts]
-    return any(bare == [str(k) for k in range(first, first + len(bare))] for first in (0, 1))
+    return any(
+        texts == [f"{letter}{first + k}" for k in range(len(texts))] for letter in ("", "V", "X") for first in (0, 1)
+    )

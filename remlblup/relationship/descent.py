@@ -14,7 +14,6 @@ from remlblup.errors import PedigreeError, RelationshipError, some
 from remlblup.relationship import numerator
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.genealogy import ancestors, generations
-from remlblup.relationship.labels import match, tidy
 from remlblup.relationship.matrix import MatrixRelationship
 
 #: Most entries a sparse part of A may hold (12 bytes each).
@@ -42,18 +41,6 @@ class DescentRelationship(RelationshipBase):
     left: np.ndarray | None = None
     gamma: np.ndarray | None = None
     ignore_inbreeding: bool = False
-    #: Labels of clones, and the positions of the animals whose genotype they share.
-    ramets: np.ndarray = np.empty(0, dtype=object)
-    ortets: np.ndarray = np.empty(0, dtype=np.intp)
-
-    def index(self, wanted: Iterable, factor: str | None = None, name: str | None = None) -> np.ndarray:
-        """Positions of levels, a ramet's being that of its ortet. See `RelationshipBase.index`."""
-        if not self.ramets.size:
-            return super().index(wanted, factor, name)
-        positions = match(self.labels, wanted)
-        ramet = match(self.ramets, wanted)
-        positions = np.where((positions < 0) & (ramet >= 0), self.ortets[ramet], positions)
-        return positions if (positions >= 0).all() else super().index(tidy(wanted)[positions < 0], factor, name)
 
     @cached_property
     def _cross(self) -> np.ndarray:

@@ -8,11 +8,23 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.errors import RelationshipError
 from remlblup.relationship import numerator
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.genealogy import generations
-from remlblup.relationship.pedigree_reading import UNKNOWN, check_self, loop_error, read_family
+from remlblup.relationship.pedigree_reading import UNKNOWN, check_codes, check_self, loop_error, read_family
+
+#: What a `Pedigree` has and this has not.
+_OF_PEDIGREES = frozenset(
+    ["completeness", "dam", "dominance", "effective_size", "founders", "generation", "group_fractions", "group_precision",
+     "inbreeding_table", "inverse_subset", "prune", "sex_linked", "sparse", "statistics", "subset", "with_metafounders",
+     "with_random_groups"]
+)  # fmt: skip
+
+
+class NotForBulls(RelationshipError, AttributeError):
+    """A method of pedigrees of animals asked of a pedigree of bulls."""
 
 
 class MaternalGrandsirePedigree(RelationshipBase):
@@ -56,6 +68,7 @@ class MaternalGrandsirePedigree(RelationshipBase):
         ignore_inbreeding: bool = False,
     ) -> None:
         family = read_family(ids, sires, maternal_grandsires, unknown)
+        check_codes(family)
         check_self(family)
         generation = generations(family.sire, family.dam)
         if (generation < 0).any():
@@ -117,6 +130,14 @@ class MaternalGrandsirePedigree(RelationshipBase):
         """A, or its part for some bulls, shape (m, m); refused for more than 20,000."""
         chosen = np.arange(self.size) if animals is None else self.index(animals)
         return self._with_dams.dense(self._with_dams.bulls[chosen])
+
+    def __getattr__(self, name: str):
+        if name in _OF_PEDIGREES:
+            raise NotForBulls(
+                f"A MaternalGrandsirePedigree has no {name}: it is the relationship of bulls, for vm(sire, K) in sire "
+                "models, and holds no dams. For a pedigree of animals use Pedigree(ids, sires, dams)."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"MaternalGrandsirePedigree({self.size:,} bulls)"

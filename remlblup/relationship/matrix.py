@@ -14,7 +14,7 @@ from remlblup.errors import RelationshipError, some
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.factorisations import cholesky, diagonal_of_inverse, invert, invert_blocks, sparse_factor
-from remlblup.relationship.labels import canonical, tidy
+from remlblup.relationship.labels import as_items, canonical, tidy
 from remlblup.relationship.spectrum import Spectrum, bent
 
 #: Largest matrix (or connected block of one) that is turned into a dense one.
@@ -45,7 +45,7 @@ class MatrixRelationship(RelationshipBase):
     Raises
     ------
     RelationshipError
-        If the matrix is not square, holds values that are not finite, is not symmetric or is indefinite (with its
+        If a data frame names the levels in another order than `labels`, the matrix is not square, holds values that are not finite, is not symmetric or is indefinite (with its
         smallest eigenvalue and the levels behind it), or the labels are missing, repeated or of another
         number. Matrices of more than 2000 levels are tested for definiteness at first use.
     """
@@ -60,6 +60,7 @@ class MatrixRelationship(RelationshipBase):
 
                 matrix, labels, inverse = labelled_matrix(matrix, inverse)
             else:
+                check_order(matrix, labels)
                 matrix = matrix.to_numpy()
         self._given = clean_matrix(matrix)
         self.inverse = bool(inverse)
@@ -172,14 +173,29 @@ class MatrixRelationship(RelationshipBase):
             return self._given[:, positions]
         return super().columns(positions)
 
-    def dense(self) -> np.ndarray:
-        """K as an array, shape (q, q).
+    def dense(self, animals: Iterable | None = None) -> np.ndarray:
+        """K, or its part for some levels, as an array.
+
+        Parameters
+        ----------
+        animals : array-like of labels, shape (m,), optional
+            All levels by default.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, m)
 
         Raises
         ------
         RelationshipError
-            For a sparse matrix of more than 5000 levels.
+            For more than 5000 levels of a sparse matrix, or a level that is not in it.
         """
+        if animals is not None:
+            positions = self.index(animals)
+            if self.size <= DENSE_LIMIT or isinstance(self._given, np.ndarray) or len(positions) > DENSE_LIMIT:
+                return self.among(positions)
+            part = self.columns(positions)[positions]
+            return 0.5 * (part + part.T)
         if isinstance(self._given, np.ndarray):
             return self._inverse_dense if self.inverse else self._given
         if self.size > DENSE_LIMIT:
@@ -189,6 +205,17 @@ class MatrixRelationship(RelationshipBase):
                 "`multiply` (products with it)."
             )
         return (self._inverse_sparse if self.inverse else self._given_sparse).toarray()
+
+    def subset(self, animals: Iterable) -> MatrixRelationship:
+        """The relationship of some levels alone, dense.
+
+        Parameters
+        ----------
+        animals : array-like of labels, shape (m,)
+            Each once.
+        """
+        animals = as_items(animals)
+        return MatrixRelationship(self.dense(animals), self.labels[self.index(animals)])
 
     def __repr__(self) -> str:
         kind = "sparse" if sp.issparse(self._given) else "dense"
@@ -238,6 +265,20 @@ class MatrixRelationship(RelationshipBase):
         if not sp.issparse(self._given):
             return None
         return invert_blocks(self._given, self.inverse, DENSE_LIMIT)
+
+
+def check_order(frame: pd.DataFrame, labels: Iterable) -> None:
+    """Raise `RelationshipError` if the index or the columns name the levels of `labels` in another order."""
+    wanted = canonical(labels).tolist()
+    for where, names in (("index", frame.index), ("columns", frame.columns)):
+        own = canonical(names).tolist()
+        if not isinstance(names, pd.RangeIndex) and own != wanted and set(own) == set(wanted):
+            first = next(k for k, (a, b) in enumerate(zip(own, wanted, strict=False)) if a != b)
+            raise RelationshipError(
+                f"The {where} of the data frame names the same levels as labels= in another order: row {first} "
+                f"(counting from 0) is {own[first]!r} in the one and {wanted[first]!r} in the other. Leave labels= out, or "
+                "give frame.to_numpy() if the frame's names are wrong."
+            )
 
 
 def clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:

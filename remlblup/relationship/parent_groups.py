@@ -120,8 +120,14 @@ def group_matrix(gamma: object, groups: np.ndarray, name: str) -> np.ndarray:
         lacking = groups[(rows < 0) | (columns < 0)]
         if lacking.size:
             raise RelationshipError(f"{name} has no row and column for these groups: {some(lacking)}.")
-        gamma = gamma.to_numpy(dtype=float)[np.ix_(rows, columns)]
-    matrix = np.asarray(gamma, dtype=float)
+        gamma = gamma.to_numpy()[np.ix_(rows, columns)]
+    try:
+        matrix = np.asarray(gamma, dtype=float)
+    except (TypeError, ValueError):
+        raise PedigreeError(
+            f"{name} holds something that is no number. Give one number, a {g} x {g} array in the order of the groups, or a "
+            f"data frame with the groups {some(groups)} as index and columns."
+        ) from None
     matrix = matrix * np.eye(g) if matrix.ndim == 0 else matrix
     if matrix.shape != (g, g):
         raise RelationshipError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from os import PathLike
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from remlblup.relationship.parent_groups import (
 from remlblup.relationship.pedigree_reading import (
     UNKNOWN,
     Family,
+    check_codes,
     check_parents,
     loop_error,
     named_column,
@@ -74,7 +76,8 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         fraction below 1 is the inbreeding coefficient of an individual without known parents.
     clones : mapping ramet → ortet or array-like, shape (m,), optional
         The original individual (ortet) of every row that is its clone (ramet), missing for others. Ramets have no
-        row in A: their labels stand for the ortet's.
+        row in A: their labels stand for the ortet's. An ortet of a mapping must be in the pedigree; one that the
+        array names is added if it has no row.
 
     Attributes
     ----------
@@ -97,7 +100,8 @@ class Pedigree(PopulationStatistics, DescentRelationship):
     ------
     PedigreeError
         For an empty pedigree, unequal lengths, missing ids, repeated animals with different parents, animals
-        that are their own parent or ancestor, and animals that are both sire and dam.
+        that are their own parent or ancestor, animals that are both sire and dam, and what looks like a code for
+        unknown parents in both columns (-9, 9999, "?"; in one column: a warning).
 
     Examples
     --------
@@ -122,6 +126,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         clones: Mapping | Iterable | None = None,
     ) -> None:
         family = read_family(ids, sires, dams, unknown)
+        check_codes(family, groups)
         if selfing is not None:
             check_rows(family, ids, selfing, "selfing")
             family = read_selfing(family, selfing)
@@ -196,6 +201,10 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         PedigreeError
             If a named column is absent, the columns cannot be told, or as for `Pedigree`.
         """
+        if isinstance(df, str | PathLike):
+            raise PedigreeError(
+                f"{str(df)!r} is the name of a file: read it first, Pedigree.from_frame(pd.read_csv({str(df)!r}))."
+            )
         frame = as_frame(df)
         columns = pick_columns(frame, {"id": id, "sire": sire, "dam": dam})
         return cls(
@@ -220,11 +229,6 @@ class Pedigree(PopulationStatistics, DescentRelationship):
     ) -> MaternalGrandsirePedigree:
         """Relationship of bulls whose sires and maternal grandsires are known. See `MaternalGrandsirePedigree`."""
         return MaternalGrandsirePedigree(ids, sires, maternal_grandsires, unknown, ignore_inbreeding=ignore_inbreeding)
-
-    @property
-    def is_plain(self) -> bool:
-        """True if ids, sires, dams and groups say all: no selfing or clones, inbreeding not ignored."""
-        return self.left is None and not (self.ramets.size or self.ignore_inbreeding)
 
     @property
     def founders(self) -> np.ndarray:
@@ -255,8 +259,16 @@ class Pedigree(PopulationStatistics, DescentRelationship):
             Keep so many generations of ancestors only; older ones become unknown.
         drop_uninformative : bool, optional
             Drop, repeatedly, founders (not among `animals`) that have one offspring only.
+
+        Raises
+        ------
+        PedigreeError
+            If `animals` is empty, or the cut would leave a parent without its group.
         """
-        family = pruned(self._family, self.index(animals), generations, drop_uninformative)
+        chosen = self.index(animals)
+        if not chosen.size:
+            raise PedigreeError("animals= is empty: name the animals to keep, with whom their ancestors stay.")
+        family = pruned(self._family, chosen, generations, drop_uninformative)
         result = type(self).__new__(type(self))
         result.ignore_inbreeding, result.hermaphrodites = self.ignore_inbreeding, self.hermaphrodites
         result._settle(family)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -13,6 +15,13 @@ from remlblup.relationship.labels import as_items, canonical, integers, tidy
 
 #: Codes that mean "parent unknown", besides missing values.
 UNKNOWN = ("0", "0.0", "", "NA", "N/A", "na", "nan", "NaN", "None", "<NA>", "NULL", ".", "*")
+
+# Labels that stand for an unknown parent in many files but might name an animal.
+_USUAL_CODES = frozenset(
+    ["9999", "99999", "999999", "unknown", "unk", "unkn", "u", "?", "??", "-", "--", "missing", "miss"]
+)
+# A parent without a row that looks like a code is spoken of if it has so many offspring, and this share of the rows.
+_MANY, _MANY_SHARE = 3, 0.05
 
 _ID = ("id", "animal", "animal_id", "animalid", "ani", "calf", "individual", "indiv", "ind", "tag",
        "genotype", "line", "name", "label")  # fmt: skip
@@ -179,11 +188,48 @@ def check_parents(family: Family, hermaphrodites: bool) -> None:
         return
     both = np.intersect1d(family.sire[family.sire >= 0], family.dam[family.dam >= 0])
     if both.size:
+        codes = [family.labels[k] for k in both if family.row[k] < 0 and looks_unknown(family.labels[k])]
+        hint = (
+            f" If {some(codes)} means that a parent is unknown, declare it: unknown=[{some(codes)}]." if codes else ""
+        )
         raise PedigreeError(
             f"{_animals(both.size, 'is a sire in one row and a dam in another', 'are both sire and dam')}: "
             f"{some(family.labels[both])}. Correct the rows, or, where plants or hermaphrodites can be both, "
-            "pass hermaphrodites=True."
+            f"pass hermaphrodites=True.{hint}"
         )
+
+
+def looks_unknown(label: object) -> bool:
+    """True for a negative number and for the usual codes of missing values."""
+    text = str(label).strip().lower()
+    return text in _USUAL_CODES or bool(re.fullmatch(r"-\d+", text))
+
+
+def check_codes(family: Family, groups: Iterable | None = None) -> None:
+    """Tell of parents without a row of their own that look like a code for unknown parents and have many offspring.
+
+    Raises
+    ------
+    PedigreeError
+        If such a label is both a sire and a dam. Where it is one of them a `UserWarning` tells of it.
+    """
+    n, rows = len(family.labels), int((family.row >= 0).sum())
+    sires, dams = (np.bincount(p[p >= 0], minlength=n) for p in (family.sire, family.dam))
+    offspring = sires + dams - np.bincount(family.sire[(family.sire == family.dam) & (family.sire >= 0)], minlength=n)
+    many = np.flatnonzero((family.row < 0) & (offspring >= _MANY) & (offspring > _MANY_SHARE * rows))
+    named = set(canonical(as_items(groups))) if groups is not None else set()
+    for k in many:
+        label = family.labels[k]
+        if not looks_unknown(label) or str(label) in named:
+            continue
+        name = some([label])
+        message = (
+            f"{name} is a parent in {offspring[k]:,} of {rows:,} rows and has no row of its own: it looks like a code for "
+            f"an unknown parent. Declare it, unknown=[{name}]; if it is an animal, give it a row."
+        )
+        if sires[k] and dams[k]:
+            raise PedigreeError(message)
+        warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def find_loops(sire: np.ndarray, dam: np.ndarray, stuck: np.ndarray, limit: int = 3) -> list[list[int]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import OptionError, PedigreeError
+from remlblup.errors import OptionError, PedigreeError, some
 from remlblup.relationship import numerator
 from remlblup.relationship.genealogy import ancestors
+from remlblup.relationship.labels import match
 
 #: Ancestors that the effective number of ancestors looks at.
 _MOST_ANCESTORS = 1000
@@ -23,8 +24,14 @@ class PopulationStatistics:
 
         Parameters
         ----------
-        by : "generation" or array-like of shape (n,), optional
-            A table with a row per generation, or per value given (years of birth, in the order of `labels`).
+        by : "generation", mapping, Series or array-like of shape (n,), optional
+            A table with a row per generation, or per value given, such as years of birth: an array in the order of
+            `labels`, or a mapping or Series (label → value). Animals whose value is missing are left out.
+
+        Raises
+        ------
+        OptionError
+            If there is not one value for every animal.
         """
         return statistics(self, by)
 
@@ -63,6 +70,11 @@ class PopulationStatistics:
             ``effective_founders`` = 1/Σp² and ``effective_ancestors`` (Boichard et al. 1997, Genet Sel Evol 29:5, the
             first 1000 ancestors); ``founder_genome_equivalents`` = 1/(2 c̄), c̄ the mean coancestry (Caballero & Toro
             2000, Genet Res 75:331).
+
+        Raises
+        ------
+        PedigreeError
+            If `animals` is empty or not in the pedigree, or rows have generations of selfing.
         """
         return effective_size(self, animals)
 
@@ -120,10 +132,11 @@ def statistics(pedigree, by: object | None) -> pd.Series | pd.DataFrame:
     sire, dam, F = pedigree.sire, pedigree.dam, pedigree.inbreeding
     depth = equivalent_generations(sire, dam)
     if by is not None:
-        group = pedigree.generation if isinstance(by, str) and by == "generation" else np.asarray(by)
+        group = _groups_of(pedigree, by)
         if group.shape != (pedigree.size,):
             raise OptionError(
-                f'by= takes "generation", or one value for each of the {pedigree.size:,} animals in the order of `labels`.'
+                f'by= takes "generation", or one value for each of the {pedigree.size:,} animals, in the order of `labels` or '
+                "as a Series by label."
             )
         table = pd.DataFrame({"F": F, "inbred": F > 0, "depth": depth, "sire": sire, "dam": dam}).groupby(group)
         return pd.DataFrame(
@@ -160,8 +173,29 @@ def statistics(pedigree, by: object | None) -> pd.Series | pd.DataFrame:
     )
 
 
+def _groups_of(pedigree, by: object) -> np.ndarray:
+    """The group of every animal, in the order of the pedigree's labels."""
+    if isinstance(by, str) and by == "generation":
+        return pedigree.generation
+    if not isinstance(by, Mapping | pd.Series):
+        return np.asarray(by)
+    series = pd.Series(by)
+    at = match(series.index, pedigree.labels)
+    if (at < 0).any():
+        raise OptionError(
+            f"by= has no value for {(at < 0).sum():,} animals: {some(pedigree.labels[at < 0])}. The index of a Series names "
+            "the animals; give by.to_numpy() for values in the order of `labels`."
+        )
+    return series.to_numpy()[at]
+
+
 def effective_size(pedigree, animals: Iterable | None) -> pd.Series:
     """See `PopulationStatistics.effective_size`."""
+    if pedigree.selfing is not None:
+        raise PedigreeError(
+            "Effective sizes are not computed for rows with generations of selfing, whose inbreeding is not that of a "
+            "population: leave selfing= out, or give the intermediate plants rows of their own."
+        )
     if animals is None:
         parent = np.zeros(pedigree.size + 1, dtype=bool)
         parent[pedigree.sire] = parent[pedigree.dam] = True

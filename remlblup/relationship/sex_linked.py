@@ -39,6 +39,7 @@ class SexLinkedRelationship(RelationshipBase):
     def __init__(self, pedigree, heterogametic: np.ndarray, dosage: str = "ngdc") -> None:
         choose("dosage", dosage, DOSAGE)
         self.labels, self.heterogametic, self.dosage = pedigree.labels, heterogametic, dosage
+        self.ramets, self.ortets = pedigree.ramets, pedigree.ortets
         self._doubled = _Doubled(pedigree, heterogametic)
         self._scale = np.where(heterogametic, 0.5 * DOSAGE[dosage], 1.0)
 
@@ -87,7 +88,7 @@ class _Doubled(DescentRelationship):
     """Males as completely inbred offspring of their dams: the pedigree whose A is S with males doubled."""
 
     def __init__(self, pedigree, heterogametic: np.ndarray) -> None:
-        self.labels = pedigree.labels
+        self.labels, self.ramets, self.ortets = pedigree.labels, pedigree.ramets, pedigree.ortets
         sires, dams = pedigree.sire[pedigree.sire >= 0], pedigree.dam[pedigree.dam >= 0]
         males_are_heterogametic = heterogametic[sires].all() if sires.size else not heterogametic[dams].any()
         one, two = (pedigree.sire, pedigree.dam) if males_are_heterogametic else (pedigree.dam, pedigree.sire)

@@ -43,7 +43,9 @@ class Spectrum:
         """
         values, vectors = scipy.linalg.eigh(matrix, check_finite=False)
         largest = float(np.abs(values).max())
-        if values[0] < -NEGATIVE * largest or largest <= 0.0:
+        if largest <= 0.0:
+            raise RelationshipError("The relationship matrix is zero: levels without variance have no effects.")
+        if values[0] < -NEGATIVE * largest:
             weights = np.argsort(-np.abs(vectors[:, 0]), kind="stable")[:2]
             pair = " and ".join(repr(str(labels[k])) for k in sorted(weights))
             raise RelationshipError(

@@ -43,7 +43,7 @@ def test_pedigree_model(tmp_path):
 
 
 def test_pedigree_with_options_keeps_its_matrix(tmp_path):
-    """What ids, sires and dams do not say goes with the inverse."""
+    """What ids, sires and dams do not say is not lost."""
     frame, pedigree, *_ = animals(5)
     known = np.append(np.asarray(pedigree.labels, dtype=object), None)
     columns = pedigree.labels, known[pedigree.sire], known[pedigree.dam]
@@ -178,3 +178,82 @@ def test_loading_what_is_not_a_fit(tmp_path):
         rb.load(tmp_path)
     with pytest.raises(rb.DataError, match="is a file"):
         case("id").model.fit().save(tmp_path / "fit.json")
+
+
+def forest() -> tuple[pd.DataFrame, dict]:
+    """Records of ramets, and the pedigree of their ortets."""
+    rng = np.random.default_rng(8)
+    rows = {
+        "ids": ["p", "q", "t1", "t2", "t3", "r1", "r2", "r3"],
+        "sires": [None, None, "p", "p", "t1", None, None, None],
+        "dams": [None, None, "q", "q", "t2", None, None, None],
+        "clones": {"r1": "t1", "r2": "t1", "r3": "t3"},
+    }
+    d = pd.DataFrame({"id": ["r1", "r2", "r3", "t2", "p", "q"] * 4, "x": rng.normal(size=24)})
+    level = {"p": 1.0, "q": -1.0, "t2": 2.0, "r1": 3.0, "r2": 3.0, "r3": -2.0}
+    return d.assign(y=rng.normal(size=24) + d["id"].map(level)), rows
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"hermaphrodites": True},
+        {"ignore_inbreeding": True},
+        {"selfing": [3, 0.5, 0, 2, 0, 0, 0, 0], "hermaphrodites": True},
+        {"selfing": [np.inf, 1, 0, 2, 0, 0, 0, 0], "groups": ["G", "H"]},
+        {"groups": ["G", "H"], "ignore_inbreeding": True},
+    ],
+)
+def test_every_option_of_a_pedigree_is_kept(tmp_path, options):
+    d, rows = forest()
+    if "groups" in options:
+        rows = rows | {
+            "sires": ["G", "G", "p", "p", "t1"] + [None] * 3,
+            "dams": ["H", "G", "q", "q", "t2"] + [None] * 3,
+        }
+    given = rb.Pedigree(**rows, **options)
+    fit = rb.MixedModel("y ~ x + (1 | vm(id, A))", d, {"A": given}).fit(max_iterations=3)
+    back = round_trip(fit, tmp_path)
+    held = back.specification.random[0].relationship
+    assert isinstance(held, rb.Pedigree)
+    assert held.labels.tolist() == given.labels.tolist()
+    assert abs(held.precision - given.precision).max() == 0
+    assert held.ramets.tolist() == given.ramets.tolist()
+    assert held.hermaphrodites == given.hermaphrodites
+    assert held.ignore_inbreeding == given.ignore_inbreeding
+    new = pd.DataFrame({"id": ["r1", "t1", "r3", "t3", "p"], "x": 0.5})
+    pd.testing.assert_frame_equal(back.predict(new), fit.predict(new), rtol=1e-9)
+    prediction = fit.predict(new)["prediction"].to_numpy()
+    assert prediction[0] == prediction[1]
+    assert prediction[2] == prediction[3]
+
+
+@pytest.mark.parametrize("kind", ["random groups", "metafounders", "X"])
+def test_clones_of_what_a_pedigree_makes_are_kept(tmp_path, kind):
+    d, rows = forest()
+    if kind == "X":
+        given = rb.Pedigree(**rows).sex_linked(dict.fromkeys(["p", "t1"], "M") | dict.fromkeys(["q", "t2", "t3"], "F"))
+    else:
+        groups = {"sires": ["G", "G", "p", "p", "t1"] + [None] * 3, "dams": ["H", "G", "q", "q", "t2"] + [None] * 3}
+        ped = rb.Pedigree(**(rows | groups), groups=["G", "H"])
+        given = ped.with_random_groups(0.4) if kind == "random groups" else ped.with_metafounders(0.4)
+    fit = rb.MixedModel("y ~ x + (1 | vm(id, A))", d, {"A": given}).fit(max_iterations=3)
+    back = round_trip(fit, tmp_path)
+    new = pd.DataFrame({"id": ["r1", "t1", "r3", "t3"], "x": 0.5})
+    pd.testing.assert_frame_equal(back.predict(new), fit.predict(new), rtol=1e-9)
+
+
+def test_new_records_of_ramets_are_those_of_their_ortet():
+    """They had no effect at all, as levels that are not in the model."""
+    d, rows = forest()
+    solved = rb.MixedModel("y ~ x + (1 | vm(id, A))", d, {"A": rb.Pedigree(**rows)}).solve(
+        {"vm(id, A)": 2.0, "residual": 1.0}
+    )
+    for new_levels in ("error", "population"):
+        at = solved.predict(pd.DataFrame({"id": ["r1", "t1", "r3"], "x": 0.0}), new_levels=new_levels, se=True)
+        u = solved.random_effects.set_index("level")["estimate"]
+        expected = solved.fixed_effects.loc["Intercept", "estimate"] + u[["t1", "t1", "t3"]].to_numpy()
+        np.testing.assert_allclose(at["prediction"], expected, rtol=1e-12)
+        assert at["std_error"].iloc[0] == at["std_error"].iloc[1]
+    assert set(u.index) == {"p", "q", "t1", "t2", "t3"}

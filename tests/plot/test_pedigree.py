@@ -87,3 +87,12 @@ def test_large_pedigrees_are_refused_with_a_remedy():
     ped = rb.Pedigree(np.arange(1, 152), [0] * 151, [0] * 151)
     with pytest.raises(OptionError, match=r"151 animals cannot be read; at most 150.*animals=\[\.\.\.\]"):
         rb.plot_pedigree(ped)
+
+
+def test_what_is_no_pedigree_is_refused():
+    bulls = rb.Pedigree.from_maternal_grandsires(["b"], ["a"], ["c"])
+    for wrong in (bulls, "x", None):
+        with pytest.raises(rb.RelationshipError, match=f"draws a Pedigree of animals.*given {type(wrong).__name__}"):
+            rb.plot_pedigree(wrong)
+    with pytest.raises(rb.PedigreeError, match="animals= is empty"):
+        rb.plot_pedigree(PED, animals=[])

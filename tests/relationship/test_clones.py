@@ -111,6 +111,8 @@ def test_clone_errors_name_animals():
         Pedigree(["a", "b"], [None] * 2, [None] * 2, clones={"a": "b", "b": "a"})
     with pytest.raises(PedigreeError, match="not in the pedigree: 'z'"):
         Pedigree(["a"], [None], [None], clones={"z": "a"})
+    with pytest.raises(PedigreeError, match="ortets in clones= are not in the pedigree: 'ooo'"):
+        Pedigree(["r"], [None], [None], clones={"r": "ooo"})
     with pytest.raises(PedigreeError, match="differ in their number of selfings"):
         Pedigree(["a", "b"], [None] * 2, [None] * 2, clones={"b": "a"}, selfing=[1, 2])
 
@@ -123,3 +125,13 @@ def test_values_per_row_are_checked():
     with pytest.raises(PedigreeError, match="more than once with different values of selfing=: 'a'"):
         Pedigree(list("aab"), [None] * 3, [None] * 3, selfing=[1, 2, 2])
     assert Pedigree(list("aab"), [None] * 3, [None] * 3, selfing=[1, 1, 2]).inbreeding.tolist() == [0.5, 0.75]
+
+
+def test_find_ramets_and_absent_levels():
+    ped = Pedigree(**CLONES, clones={"ramet1": "tree", "ramet2": "tree"})
+    tree = ped.labels.tolist().index("tree")
+    assert ped.find(["ramet2", "z", "tree", None]).tolist() == [tree, -1, tree, -1]
+    sex = {"s": "M", "tree": "F", "child": "F"}
+    dams = Pedigree(["tree", "r", "child"], ["s", None, "s"], ["d", None, "r"], clones={"r": "tree"})
+    S = dams.sex_linked(sex)
+    np.testing.assert_array_equal(S.dense(["r", "child"]), S.dense(["tree", "child"]))

@@ -127,3 +127,37 @@ def test_matrices_as_read_from_files(reference, name):
             assert "eigenvalues are positive" in str(problem)
             continue
         assert relationship.labels.tolist() == pd.read_csv(path).iloc[:, 0].tolist()
+
+
+def test_the_inverse_with_groups_is_not_a_pair_of_matrix_and_labels():
+    ped = Pedigree([1, 2, 3], ["G", "G", 1], ["G", "G", 2], groups=["G"])
+    message = error(ped.group_precision())
+    assert "pedigree itself" in message
+    assert "with_random_groups" in message
+
+
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [(NAMES, ["b1", "b2", "b3", "b4"]), (NAMES, ["g1", "g2", "g3", "g4"]), (["b1", "b2", "b3", "b4"], NAMES)],
+)
+def test_rows_and_columns_that_name_different_levels(index, columns):
+    assert "name different levels" in error(square(index=index, columns=columns))
+
+
+def test_rows_that_only_count():
+    check(coerce("A", square(index=["1", "2", "3", "4"])))
+    check(coerce("A", square(index=[0, 1, 2, 3])))
+    check(coerce("A", square(columns=["X1", "X2", "X3", "X4"])))
+
+
+def test_labels_beside_a_frame_that_is_labelled():
+    shuffled = [NAMES[k] for k in (2, 0, 3, 1)]
+    with pytest.raises(RelationshipError, match=r"The index of the data frame .* row 0 .* is 'a1' .* 'a3'"):
+        Relationship(square(), shuffled)
+    with pytest.raises(RelationshipError, match="columns of the data frame"):
+        Relationship(square(index=range(4)), shuffled)
+    with pytest.raises(RelationshipError, match="columns of the data frame"):
+        Relationship(square()[shuffled], NAMES)
+    check(Relationship(square(), NAMES))
+    check(Relationship(square(), ["w", "x", "y", "z"]), ["w", "x", "y", "z"])
+    check(Relationship(pd.DataFrame(K), [3, 0, 1, 2]), [3, 0, 1, 2])

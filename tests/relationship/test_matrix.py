@@ -209,3 +209,29 @@ def test_bending_raises_the_small_eigenvalues_only():
     assert bent.rank == 3
     with pytest.raises(RelationshipError, match="between 0 and 1"):
         Relationship(indefinite, LABELS, bend=2)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("kind", [np.array, sp.csc_array])
+def test_parts(kind, inverse, monkeypatch):
+    rng = np.random.default_rng(4)
+    M = rng.normal(size=(6, 9))
+    K = M @ M.T
+    names = list("abcdef")
+    relationship = Relationship(kind(np.linalg.inv(K) if inverse else K), names, inverse=inverse)
+    expected = K[np.ix_([4, 0, 3], [4, 0, 3])]
+    np.testing.assert_allclose(relationship.dense(["e", "a", "d"]), expected, rtol=1e-9)
+    part = relationship.subset(iter(["e", "a", "d"]))
+    assert part.labels.tolist() == ["e", "a", "d"]
+    np.testing.assert_allclose(part.dense(), expected, rtol=1e-9)
+    with pytest.raises(RelationshipError, match="not in the relationship: 'z'"):
+        relationship.dense(["a", "z"])
+    with pytest.raises(RelationshipError, match="more than once: 'a'"):
+        relationship.subset(["a", "a"])
+    monkeypatch.setattr("remlblup.relationship.matrix.DENSE_LIMIT", 4)
+    np.testing.assert_allclose(relationship.dense(["e", "a", "d"]), expected, rtol=1e-9)
+
+
+def test_a_matrix_of_zeros():
+    with pytest.raises(RelationshipError, match="matrix is zero"):
+        Relationship(np.zeros((3, 3)), ["a", "b", "c"])

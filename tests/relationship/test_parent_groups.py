@@ -265,3 +265,11 @@ def test_groups_in_a_model():
     beta = np.linalg.solve(X.T @ np.linalg.solve(V, X), X.T @ np.linalg.solve(V, y))
     u = 20 * K.dense() @ Z.T @ np.linalg.solve(V, y - X @ beta)
     np.testing.assert_allclose(solved.random_effects["estimate"], u, atol=1e-9)
+
+
+@pytest.mark.parametrize("wrong", ["x", ["a", "b"], pd.DataFrame([["a", 0], [0, 1]], ["G1", "G2"], ["G1", "G2"])])
+def test_covariances_that_are_no_numbers(wrong):
+    ped = Pedigree(**MRODE_GROUPS)
+    for make, name in ((ped.with_metafounders, "gamma="), (ped.with_random_groups, "variance=")):
+        with pytest.raises(PedigreeError, match=rf"{name} holds something that is no number. Give one number, a 2 x 2"):
+            make(wrong)

@@ -1,4 +1,6 @@
 import re
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -267,3 +269,36 @@ def test_error_loop_that_founders_marry_into():
     message = error(["a", "b", "x"], ["b", "x", None], [None, "a", None])
     assert "a -> b -> a" in message or "b -> a -> b" in message
     assert "2 animals are on a loop" in message
+
+
+@pytest.mark.parametrize("code", [-9, "?", "unknown", 9999])
+def test_codes_for_unknown_parents_that_were_not_declared(code):
+    # Sire and dam in a row each: the hint comes with the error; in many rows: an error of its own.
+    message = error([1, 2], [code, 1], [code, code])
+    assert f"unknown=[{code!r}]" in message
+    ids = list(range(1, 11))
+    columns = ids, [code] * 3 + [1] * 7, [code] * 4 + [2] * 6
+    for options in ({}, {"hermaphrodites": True}):
+        message = error(*columns, **options)
+        assert f"{code!r} is a parent in 4 of 10 rows" in message
+        assert f"unknown=[{code!r}]" in message
+    assert Pedigree(*columns, unknown=[code]).size == 10
+    assert Pedigree([*ids, code], [*columns[1], None], [*columns[2], None], hermaphrodites=True).size == 11
+
+
+def test_a_code_in_one_column_is_a_warning():
+    ids = list(range(1, 81))
+    columns = ids, [None] * 76 + [-9] * 4, [None] * 80
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Pedigree(*columns).size == 81  # 5 % of the rows: it may be an animal
+        assert Pedigree(ids[:20], ["bull"] * 20, [None] * 20).size == 21
+        assert Pedigree(ids[:20], [-9] * 20, [-9] * 20, groups=[-9]).size == 20
+    with pytest.warns(UserWarning, match=r"-9 is a parent in 4 of 79 rows .* unknown=\[-9\]"):
+        assert Pedigree(*(column[1:] for column in columns)).size == 80
+
+
+def test_a_file_name_is_no_frame():
+    for name in ("ped.csv", Path("ped.csv")):
+        with pytest.raises(PedigreeError, match=r"'ped.csv' is the name of a file: read it first"):
+            Pedigree.from_frame(name)

@@ -223,3 +223,20 @@ def test_singular_matrix_names_its_animals():
 
 def test_mrode_values_are_those_of_the_book():
     np.testing.assert_allclose(Pedigree(**MRODE).subset([5, 6]).dense(), MRODE_A[4:, 4:], atol=1e-15)
+
+
+def test_pruning_to_nobody():
+    with pytest.raises(PedigreeError, match="animals= is empty"):
+        Pedigree(**MRODE).prune([])
+
+
+def test_bulls_are_no_pedigree_of_animals():
+    bulls = Pedigree.from_maternal_grandsires(["b"], ["a"], ["c"])
+    for name in ("prune", "inverse_subset", "dominance", "statistics"):
+        with pytest.raises(RelationshipError, match=f"has no {name}: it is the relationship of bulls"):
+            getattr(bulls, name)
+        assert not hasattr(bulls, name)
+    with pytest.raises(PedigreeError, match=r"-9 is a parent in 3 of 3 rows"):
+        Pedigree.from_maternal_grandsires([1, 2, 3], [-9, -9, 1], [-9, -9, -9])
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        _ = bulls.colour

@@ -34,7 +34,7 @@ def test_statistics_by_group():
     np.testing.assert_allclose(by_generation["mean_inbreeding"], [0, 0, 0.25, 0.375, 0.5])
     np.testing.assert_allclose(by_generation["equivalent_generations"], range(5))
     assert by_generation["sires"].tolist() == [0, 1, 1, 1, 1]
-    by_year = FULL_SIBS.statistics(pd.Series([2001] * 4 + [2002] * 6, name="year"))
+    by_year = FULL_SIBS.statistics(pd.Series([2001] * 4 + [2002] * 6, FULL_SIBS.labels, name="year")[::-1])
     assert by_year.index.name == "year"
     assert by_year.loc[2002, "mean_inbreeding"] == pytest.approx((0.25 + 0.375 + 0.5) / 3)
     with pytest.raises(OptionError, match="each of the 10 animals"):
@@ -129,3 +129,20 @@ def test_ancestors_explain_everything():
         assert shares.min() > 0
     unrelated = Pedigree(list("abcd"), [None] * 4, [None] * 4).effective_size()
     assert unrelated["effective_ancestors"] == unrelated["effective_founders"] == 4
+
+
+def test_groups_by_label():
+    years = pd.Series([2001] * 4 + [2002] * 6, FULL_SIBS.labels, name="year")
+    expected = FULL_SIBS.statistics(years.to_numpy())
+    for given in (years[::-1], years.to_dict(), pd.concat([years, pd.Series([1999], ["elsewhere"])])):
+        np.testing.assert_array_equal(FULL_SIBS.statistics(given), expected)
+    with pytest.raises(OptionError, match="no value for 1 animals: 'j'"):
+        FULL_SIBS.statistics(years[:-1])
+    with pytest.raises(OptionError, match="no value for 10 animals"):
+        FULL_SIBS.statistics(years.reset_index(drop=True))
+
+
+def test_effective_size_of_selfed_lines():
+    ped = Pedigree(["a", "b", "x", "y"], [None, None, "a", "a"], [None, None, "b", "b"], selfing=[0, 0, 4, 4])
+    with pytest.raises(PedigreeError, match="generations of selfing"):
+        ped.effective_size()

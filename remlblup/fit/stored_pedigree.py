@@ -1,0 +1,75 @@
+"""A pedigree on disk: a CSV of ids, parents and generations of selfing, and its options as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from remlblup.relationship import Pedigree
+from remlblup.relationship.base import RelationshipBase
+
+
+def save_pedigree(pedigree: Pedigree, path: Path) -> dict[str, Any]:
+    """Write a row per animal; returns what the rows do not say."""
+    text = np.append(np.array([str(v) for v in pedigree.labels], dtype=object), "")
+    columns = {"id": text[:-1], "sire": text[pedigree.sire], "dam": text[pedigree.dam]}
+    if pedigree.groups is not None:
+        named = np.array([*map(str, pedigree.groups), ""], dtype=object)
+        columns["sire_group"], columns["dam_group"] = named[pedigree.sire_group], named[pedigree.dam_group]
+    if pedigree.selfing is not None:
+        columns["selfing"] = np.array([repr(float(k)) for k in pedigree.selfing], dtype=object)
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return {
+        "type": "pedigree",
+        "kind": label_kind(pedigree.labels.tolist()),
+        "groups": None if pedigree.groups is None else [str(g) for g in pedigree.groups],
+        "clones": save_clones(pedigree),
+        "hermaphrodites": pedigree.hermaphrodites,
+        "ignore_inbreeding": pedigree.ignore_inbreeding,
+    }
+
+
+def load_pedigree(saved: dict[str, Any], path: Path) -> Pedigree:
+    """Inverse of `save_pedigree`; folders of earlier versions lack some options."""
+    convert = int if saved["kind"] == "int" else str
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    ids, *parents = [[None if v == "" else convert(v) for v in table[c]] for c in ("id", "sire", "dam")]
+    groups = saved.get("groups")
+    if groups is not None:
+        for column, side in zip(parents, ("sire_group", "dam_group"), strict=True):
+            column[:] = [group if p is None else p for p, group in zip(column, table[side], strict=True)]
+    selfing = [float(k) for k in table["selfing"]] if "selfing" in table else None
+    # Ramets share the row of their ortet in the file; they get rows back to be merged again.
+    clones = load_clones(saved)
+    ids += list(clones)
+    for column, value in ((parents[0], None), (parents[1], None), (selfing, 0.0)):
+        if column is not None:
+            column += [value] * len(clones)
+    return Pedigree(
+        ids, *parents, unknown=(), hermaphrodites=saved.get("hermaphrodites", True), groups=groups, selfing=selfing,
+        clones=clones or None, ignore_inbreeding=saved.get("ignore_inbreeding", False),
+    )  # fmt: skip
+
+
+def save_clones(relationship: RelationshipBase) -> dict[str, Any]:
+    """Ramets and their ortets."""
+    ramets = relationship.ramets.tolist()
+    ortets = relationship.labels[relationship.ortets]
+    return {"kind": label_kind(ramets), "ortet_of": {str(r): str(o) for r, o in zip(ramets, ortets, strict=True)}}
+
+
+def load_clones(saved: dict[str, Any]) -> dict[Any, str]:
+    """Inverse of `save_clones`, as a mapping ramet → ortet."""
+    clones = saved.get("clones")
+    if not clones:
+        return {}
+    convert = int if clones["kind"] == "int" else str
+    return {convert(ramet): ortet for ramet, ortet in clones["ortet_of"].items()}
+
+
+def label_kind(labels: Any) -> str:
+    """int if every label is a whole number, str otherwise."""
+    return "int" if all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in labels) else "str"

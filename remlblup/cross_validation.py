@@ -164,11 +164,11 @@ def _fold_labels(spec: Specification, folds: Any, groups: Any, seed: int) -> np.
         return units
     if isinstance(folds, str) and _column(spec, folds) is None:
         raise OptionError(f"folds={folds!r} is neither 'loo' nor a column of the data.")
-    if not isinstance(folds, (int, np.integer)) and not hasattr(folds, "__len__"):
+    if isinstance(folds, bool) or not (isinstance(folds, (int, np.integer)) or hasattr(folds, "__len__")):
         raise OptionError(
             f"folds={folds!r} must be a whole number of folds, 'loo', a column of the data, or the fold of each record."
         )
-    if isinstance(folds, (int, np.integer)) and not isinstance(folds, bool):
+    if isinstance(folds, (int, np.integer)):
         if not 2 <= folds <= size:
             raise OptionError(
                 f"folds={folds} must be from 2 to the number of {'records' if groups is None else 'groups'}, {size:,}."

@@ -5,6 +5,7 @@ import scipy.sparse as sp
 
 from remlblup.errors import PedigreeError, RelationshipError
 from remlblup.relationship import Pedigree, Relationship, coerce
+from remlblup.relationship.genotypes import Genotypes
 
 K = np.array([[1.0, 0.5, 0.25, 0.0], [0.5, 1.2, 0.3, 0.1], [0.25, 0.3, 0.9, 0.2], [0.0, 0.1, 0.2, 1.1]])
 NAMES = ["a1", "a2", "a3", "a4"]
@@ -127,3 +128,9 @@ def test_matrices_as_read_from_files(reference, name):
             assert "eigenvalues are positive" in str(problem)
             continue
         assert relationship.labels.tolist() == pd.read_csv(path).iloc[:, 0].tolist()
+
+
+def test_genotypes_are_not_a_relationship():
+    genotypes = Genotypes.from_matrix(np.array([[0, 1], [2, 1]]), ids=["a", "b"])
+    with pytest.raises(RelationshipError, match=r"Relationship 'G'.*rb\.genomic_relationship\(genotypes\)"):
+        coerce("G", genotypes)

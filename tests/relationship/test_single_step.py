@@ -120,7 +120,7 @@ def test_no_genotyped_animal_in_the_pedigree(missing):
 
 def test_one_weight_completes_the_other_to_one():
     pedigree = pedigree_of(*random_pedigree(30, 3, 12))
-    G, A22 = (markers(10, 4), pedigree.labels[20:]), pedigree.dense()[20:, 20:]
+    G, A22 = (markers(10, 4) + 0.1 * np.eye(10), pedigree.labels[20:]), pedigree.dense()[20:, 20:]
 
     def weights(**given):
         H = SingleStep(pedigree, G, tune=0, **given)

@@ -87,7 +87,8 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
         markers = M.columns if markers is None else markers
         M = M.to_numpy()
     elif sp.issparse(M):
-        M = M.toarray()
+        sparse: Any = M
+        M = sparse.toarray()
     values = np.asarray(M)
     if values.ndim != 2:
         raise DataError(f"genotypes must be a matrix of individuals x markers, not an array of shape {values.shape}.")

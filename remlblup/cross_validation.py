@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, ModelError, OptionError, choose, some
+from remlblup.errors import DataError, ModelError, OptionError, some
 from remlblup.fit.held_out import hold_out
 from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
@@ -31,31 +31,32 @@ class CrossValidation:
     ----------
     summary : DataFrame
         predictive_ability, accuracy, bias and mse: over all predictions together (``pooled``), and mean and standard
-        deviation over the folds.
+        deviation over the folds. Of several traits the index is (trait, statistic), ``summary.loc["milk"]`` the table
+        of one; nothing is pooled across traits.
     folds : DataFrame
-        The same by fold, with its number of records (n) and of those predicted.
-    predictions : DataFrame, indexed as the data
+        The same by fold, with its number of records (n) and of those predicted; of several traits by (trait, fold).
+    predictions : DataFrame, indexed as the data, of several traits by (row, trait)
         fold, observed, predicted.
-    h2 : heritability the accuracy was computed with
+    h2 : heritability the accuracy was computed with; of several traits a dict by trait
     term : the term predicted, or None for the records themselves
     """
 
     summary: pd.DataFrame
     folds: pd.DataFrame
     predictions: pd.DataFrame
-    h2: float
+    h2: float | dict[str, float]
     term: str | None
 
     def __repr__(self) -> str:
         what = "records" if self.term is None else f"'{self.term}'"
-        n = int(self.predictions["predicted"].notna().sum())
-        return f"Cross-validation of {what}: {len(self.folds):,} folds, {n:,} records predicted\n{self.summary}"
+        n, folds = int(self.predictions["predicted"].notna().sum()), self.predictions["fold"].nunique()
+        return f"Cross-validation of {what}: {folds:,} folds, {n:,} records predicted\n{self.summary}"
 
 
 @single_threaded
 def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] = 10, *, term: str | None = None,
                    groups: Any = None, seed: int = 1, refit: bool = False,
-                   h2: float | None = None, progress: bool | None = None) -> CrossValidation:  # fmt: skip
+                   h2: float | Mapping[str, float] | None = None, progress: bool | None = None) -> CrossValidation:  # fmt: skip
     """Predict the records of each fold from all others.
 
     At the variances of the full fit the predictions are exact closed forms, ŷ_h = y_h − P_hh⁻¹(Py)_h, in which the
@@ -67,19 +68,21 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     ----------
     model : MixedModel, Fit or Solved
         A model is fitted first.
-    folds : int, "loo" or array-like, shape (n,)
-        Number of random folds of equal size, every record (or group) by itself, or the fold of each record used.
+    folds : int, "loo", column name or array-like, shape (n,)
+        Number of random folds of equal size, every record (or group) by itself, or the fold of each record used: a
+        column of the data, a Series by index, or an array. Of several traits a record is one trait of one row.
     term : str, optional
         Compare û of this random term, for the records held out, with y* = y − Xβ̂ (β̂ of all records), as is done
         with breeding values; by default compare ŷ = Xβ̂ + Zû (and what the residual structure adds) with y.
     groups : column name or array-like, optional
-        Records of one group stay together: the animal, where it has several records; the family.
+        Records of one group stay together: the animal, where it has several records, or several traits that are to
+        be predicted without each other; the family.
     seed : int
         Of the random folds.
     refit : bool
         Estimate the variances anew for every fold.
-    h2 : float, optional
-        For the accuracy; by default the term's share of the variance of a record.
+    h2 : float, or of several traits dict by trait, optional
+        For the accuracy; by default the term's share of the variance of a record, of several traits none (NaN).
     progress : bool, optional
         Print a line for every fold that is fitted anew; by default on a terminal only.
 
@@ -117,16 +120,39 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     else:
         out = hold_out(fit._equations, fit._solution, members, k)
         predicted = out.prediction if out.term is None else out.term
-    share = _share(h2, fit, k)
     table = pd.DataFrame({"fold": labels, "observed": y, "predicted": predicted}, index=spec.index)
-    rows = [_statistics(y[m], predicted[m], share) for m in members]
+    name = None if k is None else spec.random[k].name
+    if not spec.responses:
+        share = _share(h2, fit, k)
+        summary, by_fold = _summarise(table, names, share)
+        if converged is not None:
+            by_fold["converged"] = converged
+        return CrossValidation(summary, by_fold, table, share, name)
+    shares = _shares(h2, fit, k)
+    trait = _traits(spec)
+    parts = {t: _summarise(table[trait == t], names, shares[t]) for t in spec.responses}
+    summary = pd.concat({t: part[0] for t, part in parts.items()}, names=["trait", "statistic"])
+    by_fold = pd.concat({t: part[1] for t, part in parts.items()}, names=["trait", "fold"])
+    return CrossValidation(summary, by_fold, table, shares, name)
+
+
+def _summarise(table: pd.DataFrame, names: np.ndarray, h2: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Statistics of predictions: over all and over the folds; by fold."""
+    y, predicted, fold = (table[c].to_numpy() for c in ("observed", "predicted", "fold"))
+    codes = pd.Index(names).get_indexer(fold)
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes, minlength=len(names)))[:-1])
+    rows = [_statistics(y[m], predicted[m], h2) for m in members]
     by_fold = pd.DataFrame(rows, index=pd.Index(names, name="fold"))
-    if converged is not None:
-        by_fold["converged"] = converged
-    pooled = _statistics(y, predicted, share)
+    pooled = _statistics(y, predicted, h2)
     summary = pd.DataFrame({"pooled": [pooled[s] for s in STATISTICS], "mean": [by_fold[s].mean() for s in STATISTICS],
                             "sd": [by_fold[s].std() for s in STATISTICS]}, index=list(STATISTICS))  # fmt: skip
-    return CrossValidation(summary, by_fold, table, share, None if k is None else spec.random[k].name)
+    return summary, by_fold
+
+
+def _traits(spec: Specification) -> np.ndarray:
+    """The trait of each record of a model of several."""
+    assert spec.records is not None
+    return spec.records.frame["trait"].astype(str).to_numpy()
 
 
 def _fold_labels(spec: Specification, folds: Any, groups: Any, seed: int) -> np.ndarray:
@@ -134,10 +160,15 @@ def _fold_labels(spec: Specification, folds: Any, groups: Any, seed: int) -> np.
     n = spec.n
     units = np.arange(n) if groups is None else pd.factorize(_per_record(spec, groups, "groups"))[0]
     size = int(units.max()) + 1
-    if isinstance(folds, str):
-        choose("folds", folds, ("loo",))
+    if isinstance(folds, str) and folds == "loo":
         return units
-    if isinstance(folds, (int, np.integer)) and not isinstance(folds, bool):
+    if isinstance(folds, str) and _column(spec, folds) is None:
+        raise OptionError(f"folds={folds!r} is neither 'loo' nor a column of the data.")
+    if isinstance(folds, bool) or not (isinstance(folds, (int, np.integer)) or hasattr(folds, "__len__")):
+        raise OptionError(
+            f"folds={folds!r} must be a whole number of folds, 'loo', a column of the data, or the fold of each record."
+        )
+    if isinstance(folds, (int, np.integer)):
         if not 2 <= folds <= size:
             raise OptionError(
                 f"folds={folds} must be from 2 to the number of {'records' if groups is None else 'groups'}, {size:,}."
@@ -154,20 +185,33 @@ def _fold_labels(spec: Specification, folds: Any, groups: Any, seed: int) -> np.
 def _per_record(spec: Specification, values: Any, what: str) -> np.ndarray:
     """One value for each record used, none missing: of a column, a Series by index, or an array."""
     if isinstance(values, str):
-        frame = None if spec.records is None else spec.records.frame
-        if frame is None or values not in frame.columns:
+        column = _column(spec, values)
+        if column is None:
             raise DataError(f"{what}={values!r} is not a column of the data.")
-        values = frame[values]
+        values = column
     elif isinstance(values, pd.Series) and not values.index.equals(spec.index):
         if not values.index.is_unique or not spec.index.isin(values.index).all():
             raise DataError(f"the index of {what}= does not hold every record used, each once.")
         values = values.loc[spec.index]
-    column = pd.Series(np.asarray(values, dtype=object))
-    if len(column) != spec.n:
-        raise DataError(f"{what}= has {len(column):,} values for {spec.n:,} records used.")
-    if column.isna().any():
-        raise DataError(f"{what}= is missing for the records {some(spec.index[column.isna().to_numpy()])}.")
-    return column.infer_objects().to_numpy()
+    given = pd.Series(np.asarray(values, dtype=object))
+    if len(given) != spec.n:
+        raise DataError(f"{what}= has {len(given):,} values for {spec.n:,} records used.")
+    if given.isna().any():
+        raise DataError(f"{what}= is missing for the records {some(spec.index[given.isna().to_numpy()])}.")
+    return given.infer_objects().to_numpy()
+
+
+def _column(spec: Specification, name: str) -> np.ndarray | None:
+    """A column of the data at each record used, or None where there is none of that name."""
+    if spec.records is None:
+        return None
+    frame, rows = spec.records.frame, spec.records.original
+    if name in frame.columns:
+        return frame[name].to_numpy(dtype=object)
+    # The rows of several traits carry only what the model reads.
+    if spec.responses and name in rows.columns and rows.index.is_unique:
+        return rows[name].loc[spec.index.get_level_values(0)].to_numpy(dtype=object)
+    return None
 
 
 def _refitted(
@@ -180,8 +224,9 @@ def _refitted(
     for number, held in enumerate(members, start=1):
         train = np.delete(np.arange(spec.n), held)
         other = training_model(fit, train).fit(
-            fit.method, fit.options.algorithm, constrain=fit.options.constrain, progress=False
-        )
+            fit.method, fit.options.algorithm, fix=_held(fit), constrain=fit.options.constrain,
+            max_iterations=fit.options.max_iterations, tolerance=fit.options.tolerance, progress=False,
+        )  # fmt: skip
         if other.specification.parameters.pairs != spec.parameters.pairs:
             raise ModelError(
                 f"without fold {number} the model has other variances: a group of records lies wholly in this fold. Use"
@@ -193,6 +238,15 @@ def _refitted(
         if shown:
             print(f"fold {number} of {len(members)}: {len(held):,} records held out; {other.convergence}", flush=True)
     return predicted, converged
+
+
+def _held(fit: Fit) -> dict[str, dict[str, float]]:
+    """What the user held, for ``fix=``."""
+    held: dict[str, dict[str, float]] = {}
+    for (term, parameter), value, status in zip(fit.specification.parameters.pairs, fit.theta, fit.status, strict=True):
+        if status == "fixed":
+            held.setdefault(term, {})[parameter] = float(value)
+    return held
 
 
 def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
@@ -211,7 +265,17 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
                       spec.residual_text, spec.records.weights, engine=engine)  # fmt: skip
 
 
-def _share(h2: float | None, fit: Solved, k: int | None) -> float:
+def _shares(h2: Any, fit: Solved, k: int | None) -> dict[str, float]:
+    """Heritability by trait, of several."""
+    traits = fit.specification.responses
+    if isinstance(h2, Mapping):
+        if set(h2) != set(traits):
+            raise OptionError(f"h2= must hold one number for each trait, {some(traits)}; it has {some(h2)}.")
+        return {t: _share(h2[t], fit, k) for t in traits}
+    return dict.fromkeys(traits, float("nan") if h2 is None else _share(h2, fit, k))
+
+
+def _share(h2: float | Mapping[str, float] | None, fit: Solved, k: int | None) -> float:
     """Share of the variance of a record that is the term's: mean diagonals of Z K Z'σ², over all terms and R."""
     if h2 is not None:
         if isinstance(h2, bool) or not isinstance(h2, (int, float)) or not 0.0 < h2 <= 1.0:

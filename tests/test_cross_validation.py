@@ -229,9 +229,76 @@ def test_two_traits():
         np.testing.assert_allclose(own["predicted"], expected, rtol=1e-8, atol=1e-10)
 
 
+@pytest.fixture(scope="module")
+def bivariate():
+    """Two traits of other means and scales, some cells missing; wide rows with a fold and row labels of their own."""
+    rng = np.random.default_rng(8)
+    ids = np.arange(1, 31)
+    A = rb.Pedigree(ids, np.r_[[0] * 6, rng.integers(1, 4, 24)], np.r_[[0] * 6, rng.integers(4, 7, 24)])
+    frame = pd.DataFrame({"animal": ids, "a": rng.normal(size=30), "b": 500 + 40 * rng.normal(size=30)})
+    frame = frame.assign(block=ids % 3).set_axis([f"r{k}" for k in ids])
+    frame.loc[["r3", "r6"], "a"] = np.nan
+    built = rb.MixedModel("c(a, b) ~ trait + us(trait | vm(animal, A))", frame, {"A": A}, residual="us(trait | units)")
+    name = built.specification.random[0].name
+    S = np.array([[1.0, 10.0], [10.0, 900.0]])
+    return frame, name, built.solve({name: S, "residual": S / 2})
+
+
+def test_statistics_by_trait(bivariate):
+    _, _, solved = bivariate
+    found = rb.cross_validate(solved, 3, groups="animal", seed=2)
+    table = found.predictions
+    assert list(found.summary.index.names) == ["trait", "statistic"]
+    assert list(found.folds.index.names) == ["trait", "fold"]
+    assert list(found.folds.loc["a"].index) == [1, 2, 3]
+    for trait, n in (("a", 28), ("b", 30)):
+        own = table.xs(trait, level="trait")
+        assert len(own) == n == found.folds.loc[trait, "n"].sum()
+        row = found.summary.loc[trait, "pooled"]
+        assert row["predictive_ability"] == pytest.approx(np.corrcoef(own["observed"], own["predicted"])[0, 1])
+        assert row["mse"] == pytest.approx(np.mean((own["observed"] - own["predicted"]) ** 2))
+        assert row["bias"] == pytest.approx(np.polyfit(own["predicted"], own["observed"], 1)[0])
+        one = own[own["fold"] == 2]
+        expected = np.corrcoef(one["observed"], one["predicted"])[0, 1]
+        assert found.folds.loc[(trait, 2), "predictive_ability"] == pytest.approx(expected)
+    # Across traits the means alone would correlate.
+    assert np.corrcoef(table["observed"], table["predicted"])[0, 1] > 0.95
+    assert (found.summary.xs("predictive_ability", level="statistic")["pooled"] < 0.9).all()
+    assert "3 folds, 58 records predicted" in repr(found)
+
+
+def test_heritability_by_trait(bivariate):
+    _, name, solved = bivariate
+    assert all(np.isnan(h) for h in rb.cross_validate(solved, 3, term=name).h2.values())
+    found = rb.cross_validate(solved, 3, term=name, h2={"a": 0.25, "b": 0.64})
+    assert found.h2 == {"a": 0.25, "b": 0.64}
+    for trait, root in (("a", 0.5), ("b", 0.8)):
+        own = found.summary.loc[trait, "pooled"]
+        assert own["accuracy"] == pytest.approx(own["predictive_ability"] / root)
+    with pytest.raises(rb.OptionError, match="one number for each trait, 'a', 'b'; it has 'a'"):
+        rb.cross_validate(solved, 3, term=name, h2={"a": 0.3})
+
+
+def test_folds_of_a_column(data, bivariate):
+    frame, K = data
+    frame = frame.assign(fold=np.arange(39) % 4)
+    solved = rb.MixedModel(FORMULA, frame, {"G": K}).solve(VARIANCES)
+    pd.testing.assert_frame_equal(
+        rb.cross_validate(solved, "fold").predictions, rb.cross_validate(solved, frame["fold"]).predictions
+    )
+    # Of several traits: both cells of a row, though the model does not read this column.
+    wide, _, two = bivariate
+    table = rb.cross_validate(two, "block").predictions
+    assert table["fold"].tolist() == wide["block"].loc[table.index.get_level_values(0)].tolist()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"folds": 2.5}, rb.OptionError, r"folds=2\.5 must be a whole number of folds, 'loo', a column"),
+        ({"folds": None}, rb.OptionError, "folds=None must be a whole number"),
+        ({"folds": True}, rb.OptionError, "folds=True must be a whole number"),
+        ({"folds": "ten"}, rb.OptionError, "folds='ten' is neither 'loo' nor a column of the data"),
         ({"folds": 1}, rb.OptionError, "folds=1 must be from 2 to the number of records, 39"),
         ({"folds": "ten"}, rb.OptionError, "folds='ten'"),
         ({"folds": [1, 2]}, rb.DataError, "2 values for 39 records"),
@@ -247,3 +314,33 @@ def test_two_traits():
 def test_errors(data, options, error, message):
     with pytest.raises(error, match=message):
         rb.cross_validate(model(data).solve(VARIANCES), **options)
+
+
+def test_what_was_held_is_held_in_every_fold():
+    rng = np.random.default_rng(3)
+    g = rng.integers(0, 10, 80)
+    d = pd.DataFrame({"y": rng.normal(size=80) + rng.normal(size=10)[g], "g": g.astype(str)})
+    fit = rb.MixedModel("y ~ 1 + (1 | g)", d).fit(fix={"g": 25.0, "residual": 0.01})
+    refitted, closed = (rb.cross_validate(fit, 5, refit=refit).predictions["predicted"] for refit in (True, False))
+    np.testing.assert_allclose(refitted, closed, atol=1e-9)
+
+
+@pytest.mark.parametrize("engine", ["sparse", "dense", "spectral"])
+@pytest.mark.parametrize("ratio", [1e-9, 1e-11])
+def test_records_almost_without_error(engine, ratio):
+    rng = np.random.default_rng(5)
+    M = rng.normal(size=(30, 60))
+    K = M @ M.T / 60
+    d = pd.DataFrame({"g": np.arange(30), "y": rng.normal(size=30)})
+    fit = rb.MixedModel("y ~ 1 + (1 | vm(g, K))", d, {"K": (K, d["g"])}, engine=engine).fit(
+        fix={"vm(g, K)": 1.0, "residual": ratio}
+    )
+    found = rb.cross_validate(fit, "loo").predictions["predicted"].to_numpy()
+    V, X, y = K + ratio * np.eye(30), np.ones((30, 1)), d["y"].to_numpy()
+    expected = np.empty(30)
+    for i in range(30):
+        rest = np.delete(np.arange(30), i)
+        W = np.linalg.inv(V[np.ix_(rest, rest)])
+        mean = float((X[rest].T @ W @ y[rest])[0] / (X[rest].T @ W @ X[rest])[0, 0])
+        expected[i] = mean + V[i, rest] @ W @ (y[rest] - mean)
+    np.testing.assert_allclose(found, expected, atol=1e-3 if engine == "sparse" else 1e-7)

@@ -20,10 +20,12 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.equations.base import CHUNK, Equations
+from remlblup.equations.variance import VarianceEquations
 from remlblup.structure.base import Array
 
-# P_hh = R⁻¹_hh less what the model explains: an eigenvalue below this share of R⁻¹_hh is rounding, that is, zero.
-_ZERO = 1e-10
+# P_hh is R⁻¹_hh (in the engines of V: V⁻¹_hh) less what the model explains: in units of its diagonal an eigenvalue below
+# this is rounding, that is, zero.
+_ZERO = 1e-12
 
 
 @dataclass
@@ -48,12 +50,12 @@ def hold_out(equations: Equations, solution: Any, folds: Sequence[np.ndarray], k
     rows = None if k is None else _incidence(equations, k, len(solution.effects))
     for batch in _together(folds):
         held = np.concatenate(batch)
-        P, of_term, scale = _responses(equations, solution, held, rows)
+        P, of_term, unit = _responses(equations, solution, held, rows)
         start = 0
         for fold in batch:
             own = slice(start, start + len(fold))
             start = own.stop
-            deletion, unknown = _deletion(P[own, own], Py[fold], scale)
+            deletion, unknown = _deletion(P[own, own], Py[fold], unit[own])
             out.prediction[fold] = np.where(unknown, np.nan, spec.y[fold] - deletion)
             if rows is not None and out.term is not None:
                 out.term[fold] = rows[fold] @ solution.effects - of_term[own, own] @ deletion
@@ -72,21 +74,24 @@ def _together(folds: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 
 def _responses(equations: Equations, solution: Any, held: np.ndarray,
-               rows: sp.csr_array | None) -> tuple[Array, Array, float]:  # fmt: skip
-    """P_hh; the term's effects at the records h for a unit in each of them; the largest element of R⁻¹_hh."""
+               rows: sp.csr_array | None) -> tuple[Array, Array, Array]:  # fmt: skip
+    """P_hh; the term's effects at the records h for a unit in each of them; the diagonal P_hh is a remainder of."""
     spec = equations.spec
     phi = solution.theta[spec.parameters.slices[-1]]
-    P, of_term, scale = np.empty((len(held), len(held))), np.zeros((len(held), len(held))), 0.0
+    P, of_term, whole = np.empty((len(held), len(held))), np.zeros((len(held), len(held))), np.empty(len(held))
     for start in range(0, len(held), CHUNK):
         part = held[start : start + CHUNK]
         unit = np.zeros((spec.residual.size, len(part)))
         unit[part, np.arange(len(part))] = 1.0
-        scale = max(scale, float(np.max(np.abs(spec.residual.precision(phi, unit)))))
+        whole[start : start + CHUNK] = spec.residual.precision(phi, unit)[part, np.arange(len(part))]
         effects, projected = equations.respond(solution, unit[: spec.n])
         P[:, start : start + CHUNK] = projected[held]
         if rows is not None:
             of_term[:, start : start + CHUNK] = rows[held] @ effects
-    return P, of_term, scale
+    if isinstance(equations, VarianceEquations):
+        own = solution.solved_X[held]
+        whole = np.diag(P) + np.einsum("np,pq,nq->n", own, solution.covariance, own)
+    return P, of_term, whole
 
 
 def _incidence(equations: Equations, k: int, width: int) -> sp.csr_array:
@@ -99,13 +104,14 @@ def _incidence(equations: Equations, k: int, width: int) -> sp.csr_array:
     return sp.csr_array(sp.hstack(parts))
 
 
-def _deletion(P: Array, Py: Array, scale: float) -> tuple[Array, Array]:
+def _deletion(P: Array, Py: Array, unit: Array) -> tuple[Array, Array]:
     """P_hh⁻¹(Py)_h, and which of these records the others do not determine.
 
     A vector of the null space of P_hh is a combination of records that only columns of X of their own tell of: the
     other records say nothing of it, and no û depends on it.
     """
-    values, vectors = scipy.linalg.eigh(0.5 * (P + P.T))
-    zero = values <= _ZERO * scale
-    kept = vectors[:, ~zero]
+    d = 1.0 / np.sqrt(unit)
+    values, vectors = scipy.linalg.eigh(0.5 * (P + P.T) * np.outer(d, d))
+    zero = values <= _ZERO
+    kept = d[:, None] * vectors[:, ~zero]
     return kept @ ((kept.T @ Py) / values[~zero]), np.any(np.abs(vectors[:, zero]) > 1e-6, axis=1)

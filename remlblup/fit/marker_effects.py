@@ -12,17 +12,20 @@ from remlblup.fit.tables import term_index
 from remlblup.linalg.threads import side_by_side, single_threaded
 from remlblup.relationship.genomic import Progress, block_size, reporter
 from remlblup.relationship.genomic_codings import coded, coding
-from remlblup.relationship.genotypes import Genotypes
+from remlblup.relationship.genotypes import Genotypes, as_genotypes
 from remlblup.relationship.labels import match
+from remlblup.relationship.single_step import SingleStep
 from remlblup.structure.base import Array
 
 METHODS = ("vanraden1", "vanraden2", "yang", "dominance", "dominance_su")
 _AGREE = 1e-6
+#: With a share, the least squared correlation of Zα̂ with û: a polygenic part of K takes little of û.
+_RECOVERED = 0.9
 _COLUMNS = 256
 
 
 @single_threaded
-def snp_effects(fit: Solved, term: str, genotypes: Genotypes, method: str = "vanraden1", frequencies: object = None, *,
+def snp_effects(fit: Solved, term: str, genotypes: Genotypes | pd.DataFrame, method: str = "vanraden1", frequencies: object = None, *,
                 share: float | None = None, p_values: bool = False, effect: str | None = None,
                 block: int | None = None, progress: bool | Progress | None = None) -> pd.DataFrame:  # fmt: skip
     """Marker effects α̂ = share/k · Z' K⁻¹û, with û from a model whose relationship K is made of the markers.
@@ -36,10 +39,12 @@ def snp_effects(fit: Solved, term: str, genotypes: Genotypes, method: str = "van
     term : str
         The random term, such as ``"vm(animal, G)"``.
     genotypes, method, frequencies
-        As given to `genomic_matrix` for K; the genotypes hold every level of K.
+        As given to `genomic_matrix` for K; the genotypes hold every level of K. K of single-step holds animals without
+        genotypes and is refused.
     share : float, optional
         Share of ZZ'/k in K, where K has more in it: 0.95 for 0.95 G + 0.05 A22, b (times that) for a tuned one.
-        Without it K must be ZZ'/k, which is tested: Zα̂ = û.
+        Above 0, at most 1. Without it K must be ZZ'/k, which is tested: Zα̂ = û. With it the squared correlation of
+        Zα̂ with û must be at least 0.9.
     p_values : bool
         Add variances and tests: var(α̂) = (share/k)² Z'K⁻¹ var(û) K⁻¹Z with var(û) = Gσ² − PEV, and normal p values
         of α̂ / √var(α̂) (Gualdrón Duarte et al. 2014, BMC Bioinformatics 15:246).
@@ -60,16 +65,28 @@ def snp_effects(fit: Solved, term: str, genotypes: Genotypes, method: str = "van
     Raises
     ------
     RelationshipError
-        If K holds levels without genotypes.
+        If K holds levels without genotypes, or is a `SingleStep`.
     ModelError
-        If Zα̂ is not û and no share was given.
+        If Zα̂ is not û and no share was given, or is far from û with one.
+    OptionError
+        If share is not above 0 and at most 1.
     """
     choose("method", method, METHODS)
-    if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float)) or not share > 0.0):
-        raise OptionError(f"share={share!r} must be a positive number.")
+    genotypes = as_genotypes(genotypes)
+    if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.0 < share <= 1.0):
+        raise OptionError(
+            f"share={share!r} must be above 0 and at most 1: the part of K that the markers make up, 0.95 for"
+            " 0.95 G + 0.05 A22."
+        )
     k = term_index(fit.specification, term)
     design = fit.specification.random[k]
     i = _which(design.structure.effects, effect, design.name)
+    if isinstance(design.relationship, SingleStep):
+        raise RelationshipError(
+            f"marker effects of single-step are not available: the relationship of '{design.name}' holds animals that"
+            " are not genotyped. K must hold genotyped levels only: fit the genotyped animals with"
+            " rb.genomic_relationship(genotypes), blended if need be."
+        )
     absent = match(genotypes.ids, design.relationship.labels) < 0
     if absent.any():
         raise RelationshipError(
@@ -151,9 +168,16 @@ def _recovered(blup: Array, value: Array, exact: bool, name: str) -> float:
             " the method and frequencies that K was made with; if K was blended or tuned, say which share of it the"
             " markers are, share=0.95 for 0.95 G + 0.05 A22."
         )
-    if largest == 0.0 or np.ptp(value) == 0.0:
+    if largest == 0.0 or np.ptp(blup) == 0.0:
         return float("nan")
-    return float(np.corrcoef(value, blup)[0, 1] ** 2)
+    squared = float(np.corrcoef(value, blup)[0, 1] ** 2) if np.ptp(value) > 0.0 else 0.0
+    if not squared >= _RECOVERED:
+        raise ModelError(
+            f"these markers account for too little of '{name}': the squared correlation of the sum of their effects with"
+            f" û is {squared:.3f}, below {_RECOVERED:g}. Are these the genotypes, method and frequencies that K was made"
+            " with, and does share= say how much of K they make up?"
+        )
+    return squared
 
 
 def _add_tests(table: pd.DataFrame, variance: Array) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from remlblup.errors import RelationshipError, some
 from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.genotypes import Genotypes
 from remlblup.relationship.labels import as_frame, canonical, match
 from remlblup.relationship.matrix import MatrixRelationship
 from remlblup.relationship.parent_groups import LabelledMatrix
@@ -69,6 +70,10 @@ def _coerce(obj: object) -> RelationshipBase:
     if isinstance(obj, pd.DataFrame) or hasattr(obj, "get_column"):
         frame = as_frame(obj)
         return Pedigree.from_frame(frame) if looks_like_pedigree(frame) else MatrixRelationship(frame)
+    if isinstance(obj, Genotypes):
+        raise RelationshipError(
+            "these are genotypes, not a relationship made of them. Give rb.genomic_relationship(genotypes)."
+        )
     raise RelationshipError(f"cannot make a relationship of {type(obj).__name__}. {_ACCEPTED}.")
 
 

@@ -13,7 +13,7 @@ from remlblup.errors import DataError, OptionError, choose
 from remlblup.linalg.outer import OuterSum
 from remlblup.linalg.threads import side_by_side, single_threaded
 from remlblup.relationship.genomic_codings import METHODS, Coding, coded, coding
-from remlblup.relationship.genotypes import BLOCK, Genotypes
+from remlblup.relationship.genotypes import BLOCK, Genotypes, as_genotypes
 from remlblup.relationship.matrix import MatrixRelationship
 
 Progress = Callable[[int, int], None]
@@ -22,10 +22,11 @@ Progress = Callable[[int, int], None]
 _ELEMENTS = 32_000_000
 
 
-def genomic_relationship(genotypes: Genotypes, method: str = "vanraden1", frequencies: object = None, *,
+def genomic_relationship(genotypes: Genotypes | pd.DataFrame, method: str = "vanraden1", frequencies: object = None, *,
                          block: int | None = None, dtype: str = "float64",
                          progress: bool | Progress | None = None) -> MatrixRelationship:  # fmt: skip
     """`genomic_matrix` as a `Relationship`, ready for ``relationships={"G": …}``."""
+    genotypes = as_genotypes(genotypes)
     G = genomic_matrix(genotypes, method, frequencies, block=block, dtype=dtype, progress=progress)
     return _as_relationship(G.to_numpy(), genotypes.ids)
 
@@ -35,14 +36,14 @@ def _as_relationship(G: np.ndarray, labels: Iterable) -> MatrixRelationship:
 
 
 @single_threaded
-def genomic_matrix(genotypes: Genotypes, method: str = "vanraden1", frequencies: object = None, *,
+def genomic_matrix(genotypes: Genotypes | pd.DataFrame, method: str = "vanraden1", frequencies: object = None, *,
                    block: int | None = None, dtype: str = "float64",
                    progress: bool | Progress | None = None) -> pd.DataFrame:  # fmt: skip
     """A genomic relationship matrix, labelled by the individuals.
 
     Parameters
     ----------
-    genotypes : Genotypes
+    genotypes : Genotypes, or a DataFrame of them with the individuals as index
     method : str
         With x the copies of the counted allele, p its frequency, q = 1 − p, over the markers with 2pq > 0:
 
@@ -75,7 +76,7 @@ def genomic_matrix(genotypes: Genotypes, method: str = "vanraden1", frequencies:
     Raises
     ------
     DataError
-        If a marker or an individual has no genotypes, or every marker is monomorphic.
+        If these are no genotypes, a marker or an individual has no genotypes, or every marker is monomorphic.
     MemoryLimitError
         If the matrix does not fit, before anything is allocated.
 
@@ -84,6 +85,7 @@ def genomic_matrix(genotypes: Genotypes, method: str = "vanraden1", frequencies:
     A missing genotype counts as the mean of its marker's. With ``"observed"`` frequencies the matrix of n
     individuals has a rank of at most n − 1: see `blend`.
     """
+    genotypes = as_genotypes(genotypes)
     choose("method", method, METHODS)
     choose("dtype", dtype, ("float64", "float32"))
     code = coding(genotypes, method, frequencies)

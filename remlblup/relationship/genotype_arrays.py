@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from remlblup.errors import DataError, OptionError, some
 from remlblup.relationship.labels import canonical
@@ -68,7 +69,7 @@ def check_labels(labels: np.ndarray, size: int, what: str) -> None:
 
 def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
                   missing: object) -> tuple[np.ndarray, Iterable, Iterable]:  # fmt: skip
-    """Values as int8 or float32, ids and markers, of a numpy array or a data frame."""
+    """Values as int8 or float32, ids and markers, of a numpy array, a sparse matrix or a data frame."""
     if hasattr(M, "get_column") and hasattr(M, "columns"):  # polars
         polars: Any = M
         names = list(polars.columns)
@@ -85,6 +86,9 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
             ids, M = M.iloc[:, 0], M.iloc[:, 1:]
         markers = M.columns if markers is None else markers
         M = M.to_numpy()
+    elif sp.issparse(M):
+        sparse: Any = M
+        M = sparse.toarray()
     values = np.asarray(M)
     if values.ndim != 2:
         raise DataError(f"genotypes must be a matrix of individuals x markers, not an array of shape {values.shape}.")

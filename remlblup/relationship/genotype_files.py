@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def read_bed(path: str | Path, ids: str, counted: str) -> Read:
         markers = marker_names(bed.sid, bed.chromosome, bed.bp_position)
     except (ValueError, OSError) as error:
         raise DataError(f"{file} is not a PLINK 1 binary file that can be read: {error}.") from None
+    _check_bed(file, len(names), len(markers))
     column = {"A1": "fifth", "A2": "sixth"}[counted]
     return (
         BedSource(bed, file.name),
@@ -60,6 +62,24 @@ def read_bed(path: str | Path, ids: str, counted: str) -> Read:
         markers,
         f"{counted}, {column} column of the .bim",
     )
+
+
+def _check_bed(file: Path, n: int, m: int) -> None:
+    """Raise `DataError` unless the .bed is one byte per four individuals of each marker, after three of a header."""
+    with file.open("rb") as opened:
+        magic = opened.read(3)
+    if magic[2:] == b"\x00":
+        raise DataError(
+            f"{file} holds the genotypes individual by individual, a form that PLINK has given up. Convert it: plink"
+            f" --bfile {file.stem} --make-bed --out {file.stem}_new."
+        )
+    found, expected = file.stat().st_size, 3 + m * -(-n // 4)
+    if found != expected:
+        raise DataError(
+            f"{file} has {found:,} bytes; with {n:,} individuals in {file.with_suffix('.fam').name} and {m:,} markers in"
+            f" {file.with_suffix('.bim').name} it would have {expected:,}. Either it was cut off when copied, or the"
+            " three files are not of one set: get all three again from one run of PLINK."
+        )
 
 
 def marker_names(names: Iterable, chromosomes: Iterable, positions: Iterable) -> np.ndarray:
@@ -84,7 +104,7 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a VCF file that can be read: {error}.") from None
     columns, names, chromosomes, positions, several = [], [], [], [], []
-    for variant in reader(region) if region else reader:
+    for variant in _in_region(reader, path, region) if region else reader:
         place = f"{variant.CHROM}:{variant.POS}"
         if len(variant.ALT) > 1:
             several.append(place)
@@ -101,6 +121,16 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
         raise DataError(f"{path} holds no variant with two alleles" + (f" in {region}." if region else "."))
     values = np.array(columns).T  # each variant contiguous: column-major
     return ArraySource(values), list(reader.samples), marker_names(names, chromosomes, positions), "first ALT allele"
+
+
+def _in_region(reader: Any, path: str | Path, region: str) -> Iterator:
+    try:
+        yield from reader(region)
+    except (AssertionError, OSError) as error:  # cyvcf2 asserts that there is an index
+        raise DataError(
+            f"{path} cannot be read by region ({error}): region={region!r} needs a file compressed by bgzip, with its"
+            " index: bgzip FILE, then tabix -p vcf FILE.gz. Without region= the whole file is read."
+        ) from None
 
 
 def _vcf_column(variant: Any, field: str, place: str) -> np.ndarray:
@@ -120,20 +150,73 @@ def read_text(path: str | Path, missing: object, markers: Iterable | None) -> Re
     """See `Genotypes.from_text`."""
     file = Path(path)
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:
             first = lines.readline()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text: {error}.") from None
     if "," in first or "\t" in first or ";" in first:
-        mark = max(",\t;", key=first.count)
-        # Names of individuals stay text: 007 is not 7.
-        frame = pd.read_csv(file, sep=mark, dtype={0: str})
-        frame = frame.set_index(frame.columns[0])
+        frame = _csv_table(file, first, missing)
         values, ids, markers = unpack_matrix(frame, None if len(frame) else [], markers, missing)
     else:
         ids, rows = _blupf90_rows(file)
         values, ids, markers = unpack_matrix(rows, ids, markers, missing)
     return ArraySource(values), ids, markers, "as in the file"
+
+
+def _csv_table(file: Path, first: str, missing: object) -> pd.DataFrame:
+    """The table of a CSV file, its individuals as index."""
+    mark = max(",\t;", key=first.count)
+    header = _cells(first, mark)
+    _require_header(file, header, missing)
+    try:
+        _check_rows(file, mark, len(header))
+        # Names of individuals stay text: 007 is not 7.
+        frame = pd.read_csv(file, sep=mark, dtype={0: str})
+    except (ValueError, OSError) as error:  # also those of pandas and of the encoding
+        raise DataError(f"{file} cannot be read as CSV: {error}.") from None
+    frame.columns = pd.Index(header)  # pandas renames markers that occur twice
+    return frame.set_index(header[0])
+
+
+def _cells(line: str, mark: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=mark))]
+
+
+def _require_header(file: Path, header: list[str], missing: object) -> None:
+    """Raise `DataError` if the first line is genotypes: names of markers are not all 0, 1, 2, NA or codes of missing."""
+    if header[0].lower() in ("", "id") and len(set(header)) == len(header):
+        return  # markers numbered 1, 2
+    codes = {str(code) for code in np.atleast_1d(np.asarray([] if missing is None else missing, dtype=object))}
+    if all(cell in codes or _like_genotype(cell) for cell in header[1:]):
+        raise DataError(
+            f"{file} has no header: its first line, {','.join(header[:6])[:60]}{'…' if len(header) > 6 else ''}, is an"
+            " individual with its genotypes. Put a line with the names of the columns first: id and the markers"
+            " (id,m1,m2,…)."
+        )
+
+
+def _like_genotype(cell: str) -> bool:
+    """0, 1, 2, a dosage between, or missing."""
+    try:
+        return cell.lower() in ("", "na", "nan", ".") or 0.0 <= float(cell) <= 2.0
+    except ValueError:
+        return False
+
+
+def _check_rows(file: Path, mark: str, width: int) -> None:
+    """Raise `DataError` unless every row has as many cells as the header; pandas fills short rows up in silence."""
+    wrong: list[str] = []
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            found = len(_cells(line, mark)) if '"' in line else line.count(mark) + 1
+            if found != width and line.strip():
+                wrong.append(f"line {number} (individual {_cells(line, mark)[0]}) has {found:,}")
+    if wrong:
+        raise DataError(
+            f"{len(wrong)} rows of {file} have other numbers of cells than its header, {width:,}: {'; '.join(wrong[:5])}."
+            " Every row needs an id and a cell for each marker (empty or NA if missing), the header a name for each"
+            " column, that of the ids as well."
+        )
 
 
 def _blupf90_rows(file: Path) -> tuple[list[str], np.ndarray]:

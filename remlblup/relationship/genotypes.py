@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ class Genotypes:
 
         Parameters
         ----------
-        M : ndarray, pandas or polars DataFrame, shape (n, m)
+        M : ndarray, scipy sparse matrix, pandas or polars DataFrame, shape (n, m)
             Allele counts, or dosages from 0 to 2. Of a pandas frame the index holds the individuals; of a polars
             frame the first column, if it is text or named id. The columns hold the markers.
         ids, markers : array-like, optional
@@ -156,10 +157,16 @@ class Genotypes:
     def select(self, ids: Iterable | None = None, markers: Iterable | None = None) -> Genotypes:
         """These individuals and these markers, in the order given; nothing is read or copied.
 
+        Parameters
+        ----------
+        ids, markers : array-like of labels or of bool
+            Booleans, one for each individual or marker, keep those that are true; a Series of them with labels as
+            its index, such as ``genotypes.minor_allele_frequencies > 0.05``, is matched by these.
+
         Raises
         ------
         DataError
-            If one is not there.
+            If one is not there, or booleans are not one for each.
         """
         rows = None if ids is None else _positions(self.ids, ids, "individuals")
         columns = None if markers is None else _positions(self.markers, markers, "markers")
@@ -316,8 +323,53 @@ def _compose(outer: np.ndarray | None, inner: np.ndarray | None) -> np.ndarray |
     return np.asarray(inner) if outer is None else outer[inner]
 
 
+def as_genotypes(genotypes: object) -> Genotypes:
+    """Genotypes as they are, or of a data frame with the individuals as index (`Genotypes.from_matrix`).
+
+    Raises
+    ------
+    DataError
+        For anything else.
+    """
+    if isinstance(genotypes, Genotypes):
+        return genotypes
+    if isinstance(genotypes, pd.DataFrame) or hasattr(genotypes, "get_column"):
+        return Genotypes.from_matrix(genotypes)
+    raise DataError(
+        f"genotypes are needed here, not {type(genotypes).__name__}. Say whose they are: Genotypes.from_matrix(M,"
+        " ids=...) with M individuals x markers, or a data frame with the individuals as index."
+    )
+
+
+def _are_booleans(wanted: Any) -> bool:
+    if hasattr(wanted, "dtype"):  # numpy, pandas, polars
+        return str(wanted.dtype).lower() in ("bool", "boolean")
+    return len(wanted) > 0 and all(isinstance(value, (bool, np.bool_)) for value in wanted)
+
+
+def _mask(labels: np.ndarray, wanted: Any, what: str) -> np.ndarray:
+    """Booleans by position; of a Series by its labels, where it has any."""
+    size = len(wanted)
+    if size != len(labels):
+        raise DataError(f"there are {len(labels):,} {what}, but {size:,} booleans to select them by.")
+    if isinstance(wanted, pd.Series):
+        if pd.isna(wanted).any():
+            raise DataError(f"the booleans that select {what} are missing for {some(wanted.index[wanted.isna()])}.")
+        if not isinstance(wanted.index, pd.RangeIndex):
+            place = match(wanted.index, labels)
+            if (place < 0).any():
+                raise DataError(
+                    f"the booleans that select {what} are labelled by their index, which does not hold"
+                    f" {some(labels[place < 0])}. Give them with the {what} as index, or as an array in their order."
+                )
+            wanted = wanted.iloc[place]
+    return np.asarray(wanted, dtype=bool)
+
+
 def _positions(labels: np.ndarray, wanted: Iterable, what: str) -> np.ndarray:
     wanted = list(wanted) if not hasattr(wanted, "__len__") else wanted
+    if _are_booleans(wanted):
+        return np.flatnonzero(_mask(labels, wanted, what))
     positions = match(labels, wanted)
     if (positions < 0).any():
         absent = tidy(wanted)[positions < 0]

@@ -26,6 +26,7 @@ from remlblup.errors import OptionError, RelationshipError, choose, some
 from remlblup.linalg.memory import require
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
+from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.labels import match
 from remlblup.relationship.single_step_blocks import both_inverted, inverted, likeness, prepare, read_matrix
 
@@ -47,14 +48,15 @@ class SingleStep(RelationshipBase):
         Genomic relationships of the genotyped animals, in any order. May be singular if it is blended.
     tau, omega : float
         Weights of G_w⁻¹ (above 0) and of A₂₂⁻¹.
-    alpha, beta : float
-        Blending, αG + βA₂₂; ``alpha=1, beta=0`` for none.
+    alpha, beta : float, optional
+        Blending, αG + βA₂₂; 0.95 and 0.05 by default. Of one alone the other completes it to 1: ``alpha=0.9`` is
+        0.9 G + 0.1 A₂₂, ``alpha=1`` no blending.
     tune : {0, 1, 2, 3, 4}
         Tuning of G to the base of A₂₂ as BLUPF90's ``tunedG``, see `genomic_tuning.tune`; 0 for none.
     blend_first : bool
         Whether G is blended and then tuned (as BLUPF90 does), or tuned and then blended.
     missing : {"error", "drop"}
-        What to do about genotyped animals that are not in the pedigree.
+        What to do about genotyped animals that are not in the pedigree. A ramet counts as its ortet.
 
     Attributes
     ----------
@@ -72,7 +74,8 @@ class SingleStep(RelationshipBase):
     Raises
     ------
     RelationshipError
-        For genotyped animals that are not in the pedigree, a G that is not square, symmetric and finite, or matrices
+        For genotyped animals that are not in the pedigree (with ``missing="drop"`` if none is), two genotyped members
+        of one clone, a G that is not square, symmetric and finite, or matrices
         that are not positive definite: A₂₂, the blended and tuned G, or H (τ and ω do not agree with G and A₂₂).
     OptionError
         For a weight or option out of its range.
@@ -93,8 +96,8 @@ class SingleStep(RelationshipBase):
         *,
         tau: float = 1.0,
         omega: float = 1.0,
-        alpha: float = 0.95,
-        beta: float = 0.05,
+        alpha: float | None = None,
+        beta: float | None = None,
         tune: int = 2,
         blend_first: bool = True,
         missing: str = "error",
@@ -104,12 +107,13 @@ class SingleStep(RelationshipBase):
                 f"SingleStep needs a Pedigree (or another relationship of all animals), not {type(pedigree).__name__}."
             )
         choose("missing", missing, ("error", "drop"))
+        alpha, beta = _blending(alpha, beta)
         _check_weights(tau, omega, alpha, beta)
         self.pedigree, self.labels = pedigree, pedigree.labels
         self.tau, self.omega, self.alpha, self.beta = float(tau), float(omega), float(alpha), float(beta)
         self.tune, self.blend_first = tune, bool(blend_first)
         raw, labels = read_matrix(G)
-        self.positions, order, self.dropped = _place(self.labels, labels, missing == "drop")
+        self.positions, order, self.dropped = _place(pedigree, labels, missing == "drop")
         self.genotyped = self.labels[self.positions]
         require(80.0 * len(order) ** 2, f"single-step with {len(order):,} genotyped animals")
         self._raw = raw if np.array_equal(order, np.arange(len(raw))) else raw[np.ix_(order, order)]
@@ -137,6 +141,10 @@ class SingleStep(RelationshipBase):
         Gw_inverse *= self.tau
         Gw_inverse -= self.omega * self._A22_inverse
         self._block = Gw_inverse
+
+    def index(self, wanted: Iterable, factor: str | None = None, name: str | None = None) -> np.ndarray:
+        """Positions of levels, as in the pedigree: a ramet's is that of its ortet. See `RelationshipBase.index`."""
+        return self.pedigree.index(wanted, factor, name)
 
     @cached_property
     def precision(self) -> sp.csc_array:
@@ -274,6 +282,22 @@ class SingleStep(RelationshipBase):
         )
 
 
+def _blending(alpha: float | None, beta: float | None) -> tuple[float, float]:
+    """Weights of G and A₂₂; one that is not given completes the other to 1."""
+    if alpha is None and beta is None:
+        return 0.95, 0.05
+    if alpha is not None and beta is not None:
+        return alpha, beta
+    name, given = ("alpha", alpha) if beta is None else ("beta", beta)
+    if given is None or isinstance(given, bool) or not 0.0 <= given <= 1.0:
+        raise OptionError(
+            f"{name} of single-step must be from 0 to 1, the other weight completing it to 1; {given} was given. Give"
+            " both alpha and beta for weights of another sum."
+        )
+    rest = round(1.0 - given, 15)  # 1 - 0.95 is 0.05, as written
+    return (given, rest) if name == "alpha" else (rest, given)
+
+
 def _check_weights(tau: float, omega: float, alpha: float, beta: float) -> None:
     rules = (
         ("tau", tau, tau > 0, "above 0"),
@@ -287,10 +311,19 @@ def _check_weights(tau: float, omega: float, alpha: float, beta: float) -> None:
             raise OptionError(f"{name} of single-step must be {rule} and finite; {value} was given.")
 
 
-def _place(labels: np.ndarray, genotyped: np.ndarray, drop: bool) -> tuple[np.ndarray, np.ndarray, list]:
+def _place(pedigree: RelationshipBase, genotyped: np.ndarray, drop: bool) -> tuple[np.ndarray, np.ndarray, list]:
     """Positions of the genotyped animals in the pedigree, ascending; their rows of G; the animals left out."""
-    found = match(labels, genotyped)
-    absent = np.flatnonzero(found < 0)
+    found = match(pedigree.labels, genotyped)
+    known = found >= 0
+    if isinstance(pedigree, DescentRelationship) and pedigree.ramets.size:
+        known |= match(pedigree.ramets, genotyped) >= 0
+        found[known] = pedigree.index(genotyped[known])
+    absent = np.flatnonzero(~known)
+    if absent.size and absent.size == len(genotyped):
+        raise RelationshipError(
+            f"none of the {absent.size} genotyped animals, such as {some(genotyped[:3], 3)}, is in the pedigree of"
+            f" {pedigree.size:,}, such as {some(pedigree.labels[:3], 3)}. Are the two named in the same way?"
+        )
     if absent.size and not drop:
         one = absent.size == 1
         raise RelationshipError(
@@ -298,9 +331,23 @@ def _place(labels: np.ndarray, genotyped: np.ndarray, drop: bool) -> tuple[np.nd
             f"{some(genotyped[absent])}. Add {'it' if one else 'them'} to the pedigree (with unknown parents, if need "
             'be), or leave them out: missing="drop".'
         )
+    _refuse_clones(pedigree, genotyped, found)
     kept = np.flatnonzero(found >= 0)
     order = kept[np.argsort(found[kept], kind="stable")]
     return found[order], order, genotyped[absent].tolist()
+
+
+def _refuse_clones(pedigree: RelationshipBase, genotyped: np.ndarray, found: np.ndarray) -> None:
+    """Raise `RelationshipError` where two genotyped animals have one place in the pedigree."""
+    inside = np.flatnonzero(found >= 0)
+    repeated = inside[pd.Series(found[inside]).duplicated(keep=False).to_numpy()]
+    if repeated.size:
+        clones = [f"{some(genotyped[repeated[found[repeated] == k]])} (of {pedigree.labels[k]})"
+                  for k in np.unique(found[repeated])]  # fmt: skip
+        raise RelationshipError(
+            f"members of one clone are genotyped more than once: {'; '.join(clones[:5])}. They are one animal in the"
+            " pedigree: keep the genotypes of one member of each clone."
+        )
 
 
 def part_of(base: RelationshipBase, positions: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from remlblup.linalg.threads import side_by_side
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.coerce import labelled_matrix
 from remlblup.relationship.genomic_tuning import blended, means, tuning
+from remlblup.relationship.genotypes import Genotypes
 from remlblup.relationship.labels import as_frame
 from remlblup.relationship.matrix import clean_labels, clean_matrix
 
@@ -37,6 +38,11 @@ def read_matrix(G: object) -> tuple[np.ndarray, np.ndarray]:
     RelationshipError
         If it is none, or not square, symmetric and finite, or its labels are missing or repeated.
     """
+    if isinstance(G, Genotypes):
+        raise RelationshipError(
+            "SingleStep needs the genomic relationships, not the genotypes themselves. Give"
+            " rb.genomic_relationship(genotypes), made with the method and allele frequencies you want."
+        )
     if isinstance(G, RelationshipBase):
         return G.dense(), G.labels
     if isinstance(G, pd.DataFrame) or hasattr(G, "get_column"):

@@ -164,3 +164,45 @@ def test_of_an_estimated_model_with_a_monomorphic_marker(case):
     found = rb.snp_effects(fit, TERM, g, frequencies=p, p_values=True)
     assert found["effect"].iloc[-1] == 0.0 and np.isnan(found["p_value"].iloc[-1])
     np.testing.assert_allclose((M - 2 * p) @ found["effect"], fit.blup(TERM)["Intercept"], atol=1e-7)
+
+
+def test_a_data_frame_of_genotypes(case):
+    fit = case.solve(rb.genomic_matrix(case.genotypes, frequencies=case.p))
+    expected = rb.snp_effects(fit, TERM, case.genotypes, frequencies=case.p)
+    frame = pd.DataFrame(case.M, index=case.genotypes.ids, columns=case.genotypes.markers)
+    pd.testing.assert_frame_equal(rb.snp_effects(fit, TERM, frame, frequencies=case.p), expected)
+    with pytest.raises(rb.DataError, match=r"Genotypes\.from_matrix\(M, ids="):
+        rb.snp_effects(fit, TERM, case.M)
+
+
+def test_a_share_does_not_excuse_other_genotypes(case):
+    fit = case.solve(rb.blend(rb.genomic_matrix(case.genotypes, frequencies=case.p), weight=0.02))
+    assert rb.snp_effects(fit, TERM, case.genotypes, frequencies=case.p, share=0.98).attrs["recovered"] > 0.9
+    other = rb.Genotypes.from_matrix(np.random.default_rng(1).integers(0, 3, (30, 80)), ids=case.genotypes.ids)
+    with pytest.raises(rb.ModelError, match=r"squared correlation .* is 0\.\d{3}, below 0\.9") as raised:
+        rb.snp_effects(fit, TERM, other, share=0.98)
+    squared = float(str(raised.value).split(" is ")[1].split(",")[0])
+    # Z'K⁻¹û of the other markers, by dense algebra.
+    p = other.allele_frequencies.to_numpy()
+    Z = other.to_frame().to_numpy() - 2 * p
+    u = fit.blup(TERM)["Intercept"].to_numpy()
+    K = rb.blend(rb.genomic_matrix(case.genotypes, frequencies=case.p), weight=0.02)
+    assert squared == pytest.approx(np.corrcoef(Z @ Z.T @ np.linalg.solve(K, u), u)[0, 1] ** 2, abs=6e-4)
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.01, 95, True, np.nan])
+def test_a_share_is_a_part(case, share):
+    fit = case.solve(rb.genomic_matrix(case.genotypes, frequencies=case.p))
+    with pytest.raises(rb.OptionError, match="above 0 and at most 1"):
+        rb.snp_effects(fit, TERM, case.genotypes, frequencies=case.p, share=share)
+
+
+def test_single_step_is_refused(case):
+    ids = list(case.genotypes.ids)
+    pedigree = rb.Pedigree(ids, [None] * 30, [None] * 30)
+    H = rb.SingleStep(pedigree, rb.genomic_matrix(case.genotypes, frequencies=case.p), tune=0)
+    fit = rb.MixedModel("y ~ x + (1 | vm(id, G))", case.data, {"G": H}).solve(VARIANCES)
+    with pytest.raises(
+        rb.RelationshipError, match=r"marker effects of single-step are not available.*genotyped levels"
+    ):
+        rb.snp_effects(fit, TERM, case.genotypes, frequencies=case.p, share=0.95)

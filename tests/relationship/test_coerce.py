@@ -5,6 +5,7 @@ import scipy.sparse as sp
 
 from remlblup.errors import PedigreeError, RelationshipError
 from remlblup.relationship import Pedigree, Relationship, coerce
+from remlblup.relationship.genotypes import Genotypes
 
 K = np.array([[1.0, 0.5, 0.25, 0.0], [0.5, 1.2, 0.3, 0.1], [0.25, 0.3, 0.9, 0.2], [0.0, 0.1, 0.2, 1.1]])
 NAMES = ["a1", "a2", "a3", "a4"]
@@ -161,3 +162,9 @@ def test_labels_beside_a_frame_that_is_labelled():
     check(Relationship(square(), NAMES))
     check(Relationship(square(), ["w", "x", "y", "z"]), ["w", "x", "y", "z"])
     check(Relationship(pd.DataFrame(K), [3, 0, 1, 2]), [3, 0, 1, 2])
+
+
+def test_genotypes_are_not_a_relationship():
+    genotypes = Genotypes.from_matrix(np.array([[0, 1], [2, 1]]), ids=["a", "b"])
+    with pytest.raises(RelationshipError, match=r"Relationship 'G'.*rb\.genomic_relationship\(genotypes\)"):
+        coerce("G", genotypes)

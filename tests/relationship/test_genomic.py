@@ -237,3 +237,17 @@ def test_memory_is_asked_for_first(monkeypatch):
     g = rb.Genotypes.from_matrix(simulated(30, 20), ids=range(30))
     with pytest.raises(rb.MemoryLimitError, match="relationship matrix of 30 individuals"):
         rb.genomic_matrix(g)
+
+
+def test_a_data_frame_of_genotypes():
+    values = np.random.default_rng(0).integers(0, 3, (6, 20))
+    ids = list("uvwxyz")
+    expected = rb.genomic_matrix(rb.Genotypes.from_matrix(values, ids))
+    frame = pd.DataFrame(values, index=ids)
+    pd.testing.assert_frame_equal(rb.genomic_matrix(frame), expected)
+    relationship = rb.genomic_relationship(frame)
+    assert relationship.labels.tolist() == ids
+    np.testing.assert_array_equal(relationship.dense(), expected)
+    for function in (rb.genomic_matrix, rb.genomic_relationship):
+        with pytest.raises(rb.DataError, match=r"not ndarray.*Genotypes\.from_matrix\(M, ids=\.\.\.\)"):
+            function(values)

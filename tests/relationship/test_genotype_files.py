@@ -136,3 +136,92 @@ def test_csv(tmp_path):
     g = rb.Genotypes.from_text(path)
     assert list(g.ids) == ["007", "b"] and list(g.markers) == ["m1", "m2"]
     np.testing.assert_array_equal(g.to_frame(), [[0, np.nan], [np.nan, 2]])
+
+
+@pytest.mark.parametrize(
+    ("text", "markers"),
+    [
+        ("id,1,2\na,0,1\nb,1,2\n", ["1", "2"]),
+        (",0,1\na,0,1\nb,1,2\n", ["0", "1"]),
+        ("animal;m 1;m2\na;0;1\n\nb;1;2\n", ["m 1", "m2"]),
+        ('animal,"m,1",0\na,0,1\n"b",1,2\n', ["m,1", "0"]),
+        ("\ufeffid\tx\ty\r\na\t0\t1\r\nb\t1\t2\r\n", ["x", "y"]),
+    ],
+)
+def test_csv_headers(tmp_path, text, markers):
+    path = tmp_path / "snp.csv"
+    path.write_bytes(text.encode())
+    g = rb.Genotypes.from_text(path)
+    assert g.ids.tolist() == ["a", "b"] and [str(m) for m in g.markers] == markers
+    np.testing.assert_array_equal(g.to_frame(), [[0, 1], [1, 2]])
+
+
+@pytest.mark.parametrize(
+    "text", ["a,0,1\nb,1,2\n", "a,2,NA\nb,1,2\n", "a\t0\t\nb\t1\t2\n", "7,0.25,5\n8,1,1.5\n", "id,0,0\n"]
+)
+def test_csv_without_a_header(tmp_path, text):
+    path = tmp_path / "snp.csv"
+    path.write_text(text)
+    with pytest.raises(rb.DataError, match=r"snp\.csv has no header: .* is an individual.*id and the markers"):
+        rb.Genotypes.from_text(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,m1,m2\na,0,1\nb,1\n", r"1 rows of .*header, 3: line 3 \(individual b\) has 2\."),
+        ("id,m1,m2\na,0,1,2\n\nb,1\n", r"2 rows of .*: line 2 \(individual a\) has 4; line 4 \(individual b\) has 2"),
+        ('m1,m2\n"a, b",0,1\n', r"line 2 \(individual a, b\) has 3.*that of the ids as well"),
+        ("id,m1,m1\na,0,1\n", "markers occur more than once: 'm1'"),
+    ],
+)
+def test_csv_rows_that_do_not_fit_the_header(tmp_path, text, message):
+    path = tmp_path / "snp.csv"
+    path.write_text(text)
+    with pytest.raises(rb.DataError, match=message):
+        rb.Genotypes.from_text(path)
+
+
+def test_csv_that_is_not_text(tmp_path):
+    path = tmp_path / "snp.csv"
+    path.write_bytes(b"id,m1\n" + b"".join(b"a%d,0\n" % k for k in range(20_000)) + b"\xff\xfe,1\n")
+    with pytest.raises(rb.DataError, match="cannot be read as CSV"):
+        rb.Genotypes.from_text(path)
+
+
+def test_a_bed_that_does_not_fit_its_other_files(bed):
+    whole = bed.read_bytes()
+    assert len(whole) == 3 + 11 * 2
+    for content, size in ((whole[:-4], 21), (whole + b"\0", 26)):
+        bed.write_bytes(content)
+        with pytest.raises(rb.DataError, match=rf"set\.bed has {size} bytes; with 7 individuals in set\.fam and 11"
+                           r" markers in set\.bim it would have 25"):  # fmt: skip
+            rb.Genotypes.from_bed(bed)
+    bed.write_bytes(whole[:2] + b"\0" + whole[3:])
+    with pytest.raises(rb.DataError, match=r"individual by individual.*--make-bed"):
+        rb.Genotypes.from_bed(bed)
+    bed.write_bytes(whole)
+    for suffix, message in ((".fam", "3 individuals in set.fam.*would have 14"), (".bim", "3 markers in .*have 9")):
+        file = bed.with_suffix(suffix)
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(lines[:3]))
+        with pytest.raises(rb.DataError, match=message):
+            rb.Genotypes.from_bed(bed)
+        file.write_text("".join(lines))
+    np.testing.assert_array_equal(rb.Genotypes.from_bed(bed).to_frame(), TABLE)
+
+
+def test_a_region_of_a_vcf_without_an_index(tmp_path):
+    pytest.importorskip("cyvcf2", reason="cyvcf2 is not installed")
+    path = tmp_path / "plain.vcf"
+    path.write_text(VCF)
+    with pytest.raises(rb.DataError, match=r"plain\.vcf cannot be read by region.*region='1:1-15'.*tabix"):
+        rb.Genotypes.from_vcf(path, region="1:1-15")
+
+
+def test_haploid_calls_of_a_vcf(tmp_path):
+    """As docs/genomic.md says: one ALT allele on a single chromosome counts as two."""
+    pytest.importorskip("cyvcf2", reason="cyvcf2 is not installed")
+    path = tmp_path / "x.vcf"
+    path.write_text(VCF.replace("0/0:0.1\t0/1:1\t1|1:1.9", "0:0\t0/1:1\t1:1"))
+    assert rb.Genotypes.from_vcf(path).to_frame()["rs1"].tolist() == [0, 1, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 import remlblup as rb
 
@@ -138,3 +139,30 @@ def test_filters_switched_off(small):
 def test_errors_name_what_is_wrong(values, options, message):
     with pytest.raises(rb.DataError, match=message):
         rb.Genotypes.from_matrix(np.array(values, dtype=object), **{"ids": ["x", "y"], **options})
+
+
+def test_a_sparse_matrix():
+    values = np.array([[0, 1, 2], [2, 0, 0]])
+    for kind in (sp.csr_array, sp.csc_matrix, sp.coo_array):
+        g = rb.Genotypes.from_matrix(kind(values), ids=["a", "b"])
+        np.testing.assert_array_equal(g.to_frame(), values)
+
+
+def test_selection_by_booleans(small):
+    keep = [True, False, True, True]
+    expected = small.select(ids=["a", "c", "d"], markers=["m1", "m3", "m4"]).to_frame()
+    by_label = pd.Series(keep, index=IDS).loc[["d", "c", "b", "a"]]
+    masks = [np.array(keep), keep, pd.Series(keep), pd.array(keep, dtype="boolean"), by_label]
+    for mask in masks:
+        found = small.select(ids=mask, markers=np.array(keep)).to_frame()
+        pd.testing.assert_frame_equal(found, expected)
+    common = small.select(markers=small.minor_allele_frequencies > 0.2)
+    assert common.markers.tolist() == ["m1", "m2"]
+    for wrong, message in [
+        ([True, False], "there are 4 individuals, but 2 booleans"),
+        (pd.Series(keep, index=["a", "b", "c", "x"]), "does not hold 'd'"),
+        (pd.Series([True, None, True, True], dtype="boolean"), "missing for 1"),
+        ([False] * 4, "no individual"),
+    ]:
+        with pytest.raises(rb.DataError, match=message):
+            small.select(ids=wrong)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pedigrees import kinship_matrix, numbered_pedigrees, random_pedigree
 
-from remlblup import MixedModel, OptionError, Pedigree, Relationship, RelationshipError, SingleStep
+from remlblup import Genotypes, MixedModel, OptionError, Pedigree, Relationship, RelationshipError, SingleStep
 from remlblup.relationship import single_step
 from remlblup.relationship.base import RelationshipBase
 
@@ -100,16 +100,71 @@ def test_G_equal_to_A22_gives_A(situation, tune):
 
 def test_without_genotypes_H_is_A():
     pedigree = pedigree_of(*random_pedigree(30, 3, 12))
-    for H in (
-        SingleStep(pedigree, (np.zeros((0, 0)), [])),
-        SingleStep(pedigree, (np.eye(2), ["x", "y"]), missing="drop"),
+    H = SingleStep(pedigree, (np.zeros((0, 0)), []))
+    np.testing.assert_array_equal(H.dense(), pedigree.dense())
+    np.testing.assert_array_equal(H.precision.toarray(), pedigree.precision.toarray())
+    np.testing.assert_array_equal(H.diagonal, pedigree.diagonal)
+    assert H.logdet == pedigree.logdet
+    assert len(H.genomic_inbreeding) == 0
+    assert np.isnan(H.compatibility().to_numpy()).all()
+
+
+@pytest.mark.parametrize("missing", ["error", "drop"])
+def test_no_genotyped_animal_in_the_pedigree(missing):
+    pedigree = pedigree_of(*random_pedigree(30, 3, 12))
+    with pytest.raises(
+        RelationshipError, match=r"none of the 2 .*such as 'x', 'y', is in .* of 30, such as 'a0', 'a1'"
     ):
-        np.testing.assert_array_equal(H.dense(), pedigree.dense())
-        np.testing.assert_array_equal(H.precision.toarray(), pedigree.precision.toarray())
-        np.testing.assert_array_equal(H.diagonal, pedigree.diagonal)
-        assert H.logdet == pedigree.logdet
-        assert len(H.genomic_inbreeding) == 0
-        assert np.isnan(H.compatibility().to_numpy()).all()
+        SingleStep(pedigree, (np.eye(2), ["x", "y"]), missing=missing)
+
+
+def test_one_weight_completes_the_other_to_one():
+    pedigree = pedigree_of(*random_pedigree(30, 3, 12))
+    G, A22 = (markers(10, 4) + 0.1 * np.eye(10), pedigree.labels[20:]), pedigree.dense()[20:, 20:]
+
+    def weights(**given):
+        H = SingleStep(pedigree, G, tune=0, **given)
+        np.testing.assert_allclose(H.genomic, H.alpha * G[0] + H.beta * A22, rtol=1e-14, atol=1e-15)
+        return H.alpha, H.beta
+
+    assert weights() == weights(alpha=0.95) == weights(beta=0.05) == (0.95, 0.05)
+    assert weights(alpha=0.9) == (0.9, 0.1)
+    assert weights(beta=0.3) == (0.7, 0.3)
+    assert weights(beta=0) == weights(alpha=1) == (1, 0)
+    assert weights(alpha=0.9, beta=0.2) == (0.9, 0.2)
+    for wrong in ({"alpha": 1.2}, {"beta": -0.1}):
+        with pytest.raises(OptionError, match="completing it to 1"):
+            SingleStep(pedigree, G, **wrong)
+
+
+def test_a_genotyped_ramet_is_its_ortet():
+    ids, sires, dams = ["p", "q", "tree", "copy", "copy2", "sib"], [None] * 2 + ["p"] * 4, [None] * 2 + ["q"] * 4
+    pedigree = Pedigree(ids, sires, dams, clones={"copy": "tree", "copy2": "tree"})
+    G = np.array([[1.1, 0.4], [0.4, 0.9]])
+    H = SingleStep(pedigree, (G, ["copy", "sib"]))
+    expected = SingleStep(pedigree, (G, ["tree", "sib"]))
+    np.testing.assert_array_equal(H.dense(), expected.dense())
+    assert sorted(H.genotyped) == ["sib", "tree"] and H.dropped == []
+    np.testing.assert_array_equal(H.index(["copy2", "sib"]), pedigree.index(["tree", "sib"]))
+    # Records of ramets find their place in H.
+    data = pd.DataFrame({"id": ["tree", "copy", "copy2", "sib", "p"], "y": [1.0, 2.0, 4.0, 3.0, 1.0]})
+    a, b = (
+        MixedModel("y ~ 1 + (1 | vm(id, H))", frame, {"H": expected}).solve({"vm(id, H)": 1.0, "residual": 1.0})
+        for frame in (data, data.replace({"id": {"copy": "tree", "copy2": "tree"}}))
+    )
+    np.testing.assert_allclose(a.blup("vm(id, H)"), b.blup("vm(id, H)"), rtol=1e-12)
+    with pytest.raises(RelationshipError, match=r"one clone are genotyped more than once: 'tree', 'copy2' \(of tree\)"):
+        SingleStep(pedigree, (np.eye(3), ["tree", "sib", "copy2"]))
+    with pytest.raises(RelationshipError, match="'copy', 'copy2'"):
+        SingleStep(pedigree, (np.eye(3), ["copy", "copy2", "x"]), missing="drop")
+    assert SingleStep(pedigree, (np.eye(2), ["copy", "x"]), missing="drop").dropped == ["x"]
+
+
+def test_genotypes_themselves_are_no_relationship():
+    pedigree = pedigree_of(*random_pedigree(20, 1, 10))
+    genotypes = Genotypes.from_matrix(np.array([[0, 1], [2, 1]]), ids=["a5", "a6"])
+    with pytest.raises(RelationshipError, match=r"rb\.genomic_relationship\(genotypes\)"):
+        SingleStep(pedigree, genotypes)
 
 
 @pytest.mark.parametrize("blend_first", [True, False])

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from remlblup.errors import PedigreeError, RelationshipError, some
-from remlblup.relationship import numerator
+from remlblup.relationship import numerator, numerator_matrix
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.genealogy import ancestors, generations
 from remlblup.relationship.matrix import MatrixRelationship
@@ -122,8 +122,8 @@ class DescentRelationship(RelationshipBase):
             For more than 20,000 animals, or an animal that is not in the pedigree.
         """
         wanted = None if animals is None else self.index(animals)
-        numerator.check_dense(self.size if wanted is None else wanted.size)
-        return numerator.matrix(*self._part(wanted))
+        numerator_matrix.check_dense(self.size if wanted is None else wanted.size)
+        return numerator_matrix.matrix(*self._part(wanted))
 
     def among(self, positions: np.ndarray) -> np.ndarray:
         """K among the animals at some positions, as an array of shape (m, m)."""
@@ -148,7 +148,7 @@ class DescentRelationship(RelationshipBase):
         """
         sire, dam, variance, wanted, gamma = self._part(None if animals is None else self.index(animals))
         blocks, entries = [], 0
-        for first, block in numerator.column_blocks(sire, dam, variance, wanted, gamma):
+        for first, block in numerator_matrix.column_blocks(sire, dam, variance, wanted, gamma):
             blocks.append(sp.csr_array(block.T))
             entries += blocks[-1].nnz
             if entries > SPARSE_LIMIT:
@@ -196,7 +196,7 @@ class DescentRelationship(RelationshipBase):
             For more than 20,000 animals, an animal given twice, or one that is not in the pedigree.
         """
         chosen = self.index(animals)
-        numerator.check_dense(chosen.size)
+        numerator_matrix.check_dense(chosen.size)
         if np.unique(chosen).size < chosen.size:
             values, counts = np.unique(chosen, return_counts=True)
             raise RelationshipError(
@@ -206,7 +206,7 @@ class DescentRelationship(RelationshipBase):
         sire, dam, variance, wanted, gamma = self._part(chosen)
         rest = np.setdiff1d(np.arange(len(sire)), wanted)
         if rest.size > wanted.size:
-            part = numerator.matrix(sire, dam, variance, wanted, gamma)
+            part = numerator_matrix.matrix(sire, dam, variance, wanted, gamma)
             lower, _ = scipy.linalg.lapack.dpotri(scipy.linalg.cholesky(part, lower=True), lower=1)
             return np.tril(lower) + np.tril(lower, -1).T
         inverse = numerator.precision(sire, dam, variance, gamma)

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError
-from remlblup.relationship import numerator
+from remlblup.relationship import numerator, numerator_matrix
 from remlblup.relationship.matrix import MatrixRelationship
 
 #: Largest pedigree for exact identity coefficients: their number grows with its fourth power.
@@ -38,7 +38,7 @@ def noninbred(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, F: np.nda
     n = len(sire)
     both = np.flatnonzero((sire >= 0) & (dam >= 0))
     parents = np.unique(np.concatenate([sire[both], dam[both]]))
-    A = numerator.matrix(sire, dam, variance, parents)
+    A = numerator_matrix.matrix(sire, dam, variance, parents)
     # Full sibs have the same row: one per mating.
     pairs = np.column_stack([np.searchsorted(parents, sire[both]), np.searchsorted(parents, dam[both])])
     matings, mating = np.unique(pairs, axis=0, return_inverse=True)

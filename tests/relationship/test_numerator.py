@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from pedigrees import MRODE, kinship_matrix, numbered_pedigrees, random_pedigree
 
 from remlblup.errors import OptionError, PedigreeError, RelationshipError
-from remlblup.relationship import Pedigree, numerator
+from remlblup.relationship import Pedigree, numerator, numerator_matrix
 
 
 def test_importing_does_not_load_numba():
@@ -66,7 +66,7 @@ def test_everything_follows_from_kinship(selfing):
         inverse = numerator.inverse(sire, dam, F).toarray()
         scale = np.abs(inverse).max()
         np.testing.assert_allclose(A @ inverse, np.eye(len(A)), atol=1e-12 * scale)
-        np.testing.assert_allclose(numerator.matrix(sire, dam, d), A, atol=1e-13)
+        np.testing.assert_allclose(numerator_matrix.matrix(sire, dam, d), A, atol=1e-13)
         assert numerator.log_determinant(d) == pytest.approx(np.linalg.slogdet(A)[1], abs=1e-9)
         V = np.random.default_rng(len(A)).normal(size=(len(A), 3))
         np.testing.assert_allclose(numerator.multiply(sire, dam, d, V), A @ V, atol=1e-12)
@@ -88,12 +88,12 @@ def test_compiled_route_equals_plain_route(monkeypatch, seed, n):
     V = np.random.default_rng(seed).normal(size=(n, 2))
     plain, kept = numerator.multiply(sire, dam, d, V), V.copy()
     some = np.array([n - 1, 0, n // 2])
-    part = numerator.matrix(sire, dam, d, some)
+    part = numerator_matrix.matrix(sire, dam, d, some)
     monkeypatch.setattr(numerator, "SMALL", 0)
     np.testing.assert_allclose(numerator.multiply(sire, dam, d, V), plain, atol=1e-11)
     np.testing.assert_allclose(numerator.multiply(sire, dam, d, V[:, 1]), plain[:, 1], atol=1e-11)
     np.testing.assert_array_equal(V, kept)
-    np.testing.assert_allclose(numerator.matrix(sire, dam, d, some), part, atol=1e-13)
+    np.testing.assert_allclose(numerator_matrix.matrix(sire, dam, d, some), part, atol=1e-13)
     np.testing.assert_allclose(numerator.inbreeding(sire, dam), F, atol=1e-13)
 
 
@@ -108,11 +108,11 @@ def test_large_pedigree_holds_together():
 
 
 def test_dense_refuses_what_cannot_fit():
-    n = numerator.DENSE_LIMIT + 1
+    n = numerator_matrix.DENSE_LIMIT + 1
     unknown = np.full(n, -1)
     with pytest.raises(RelationshipError, match=r"20,001 animals would take 3\.2 GB"):
-        numerator.matrix(unknown, unknown, np.ones(n))
-    assert numerator.matrix(unknown, unknown, np.ones(n), np.array([3, 4])).tolist() == [[1, 0], [0, 1]]
+        numerator_matrix.matrix(unknown, unknown, np.ones(n))
+    assert numerator_matrix.matrix(unknown, unknown, np.ones(n), np.array([3, 4])).tolist() == [[1, 0], [0, 1]]
 
 
 def test_completely_inbred_parents_have_no_inverse():

@@ -59,6 +59,7 @@ def warm_up() -> None:
     factor = make_factor(pattern.indptr, pattern.indices, pattern.shape[0], "sparse")
     factor.factorize(pattern.data)
     factor.inverse_on_pattern()
+    factor.logdet  # noqa: B018  a property, computed
     parents = np.concatenate([[-1, -1], np.zeros(8)]).astype(np.int32)
     mates = np.concatenate([[-1, -1], np.ones(8)]).astype(np.int32)
     F = numerator.inbreeding(parents, mates, "columns")

@@ -31,7 +31,7 @@ DEPENDENT_PIVOT = 1e-12
 
 Where C is taken to be positive semidefinite (`panels`, `dense`, `bordered`, `tiled`) that is its diagonal in C, which
 elimination can only lower. Where it is not (`ldl`) a diagonal may grow before it vanishes: there it is the largest
-magnitude the diagonal has had.
+magnitude the diagonal has had. (`dense` scales an indefinite C and compares the eigenvalues of its pivots with 1.)
 """
 
 ENGINES = ("auto", "dense", "sparse")

@@ -12,7 +12,7 @@ import numpy as np
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.factor import DEPENDENT_PIVOT, explain_failure
 from remlblup.linalg.ldl import backward_solve, forward_solve, ldl
-from remlblup.linalg.selected_inverse import selected_inverse
+from remlblup.linalg.ldl_selected_inverse import selected_inverse
 from remlblup.linalg.symbolic import Symbolic
 
 

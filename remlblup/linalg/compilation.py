@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def is_compiled() -> bool:
@@ -29,6 +30,17 @@ def announce_compilation() -> None:
         print("remlblup: compiling the sparse kernels, once on this machine (some 20 s) …", file=sys.stderr, flush=True)
 
 
+def two_cliques(own: int, shared: int) -> Any:
+    """Lower triangle of a positive definite matrix with two large fronts, one the child of the other."""
+    import numpy as np
+    import scipy.sparse as sp
+
+    n = 2 * own + shared
+    C = np.zeros((n, n))
+    C[own:, own:] = C[:own, :own] = C[-shared:, :own] = 1.0
+    return sp.csc_array(np.tril(C + n * np.eye(n)))
+
+
 def warm_up() -> None:
     """Compile everything that a large model needs, so that no fit has to wait for it."""
     import numpy as np
@@ -43,6 +55,11 @@ def warm_up() -> None:
         factor.factorize(sign * pattern.data)
         factor.solve(np.ones((40, 2)))
         factor.inverse_on_pattern()
+    pattern = two_cliques(660, 40)
+    factor = make_factor(pattern.indptr, pattern.indices, pattern.shape[0], "sparse")
+    factor.factorize(pattern.data)
+    factor.inverse_on_pattern()
+    factor.logdet  # noqa: B018  a property, computed
     parents = np.concatenate([[-1, -1], np.zeros(8)]).astype(np.int32)
     mates = np.concatenate([[-1, -1], np.ones(8)]).astype(np.int32)
     F = numerator.inbreeding(parents, mates, "columns")

@@ -27,7 +27,12 @@ SMALLEST_BORDERED = 24
 """Below this order there is nothing to be gained from the blocks of C."""
 
 DEPENDENT_PIVOT = 1e-12
-"""A pivot this small, relative to the largest magnitude its diagonal has had, is a zero pivot."""
+"""A pivot this small beside the diagonal of its equation is a zero pivot.
+
+Where C is taken to be positive semidefinite (`panels`, `dense`, `bordered`, `tiled`) that is its diagonal in C, which
+elimination can only lower. Where it is not (`ldl`) a diagonal may grow before it vanishes: there it is the largest
+magnitude the diagonal has had. (`dense` scales an indefinite C and compares the eigenvalues of its pivots with 1.)
+"""
 
 ENGINES = ("auto", "dense", "sparse")
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from remlblup.linalg import inverse_multifrontal, multifrontal
 from remlblup.linalg.inverse_multifrontal import invert_diagonal, multiply_rows, scale_rows
-from remlblup.linalg.multifrontal import subtract_product_columns
-from remlblup.linalg.panels import TILE, divide_rows, eliminate_tile, update_columns
+from remlblup.linalg.multifrontal import form_update_columns
+from remlblup.linalg.panels import TILE, divide_rows, factorize_tile, update_columns
 from remlblup.linalg.schedule import LARGE_BLOCK, Plan
 from remlblup.linalg.supernodes import Supernodes
 from remlblup.linalg.threads import side_by_side
@@ -26,17 +26,17 @@ def factorize(s: int, sn: Supernodes, plan: Plan, pending: np.ndarray, panels: n
     """One supernode of the top, as in `multifrontal.factorize`."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
     panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
-    failed = eliminate(panel, height, width, reference, dependent, sn.first[s], tolerance)
+    failed = factorize_panel(panel, height, width, reference, dependent, sn.first[s], tolerance)
     if failed >= 0:
         return failed
     if sn.n_children[s] > 0:
-        update = multifrontal.open_update(s, -1, sn, plan, pending, opened, arena)
-        subtract_product(panel, height, width, update, 1.0)
-        update = multifrontal.step_aside(s, update, sn, opened, work)
+        update = multifrontal.open_update_matrix(s, -1, sn, plan, pending, opened, arena)
+        form_update_matrix(panel, height, width, update, 1.0)
+        update = multifrontal.move_update(s, update, sn, opened, work)
     else:
         update = work.ctypes.data
-        subtract_product(panel, height, width, update, 0.0)
-    multifrontal.hand_up(s, update, -1, sn, plan, pending, panels, opened, arena)
+        form_update_matrix(panel, height, width, update, 0.0)
+    multifrontal.extend_add(s, update, -1, sn, plan, pending, panels, opened, arena)
     return -1
 
 
@@ -56,12 +56,12 @@ def over_tiles(run: Callable[[int, int], None], start: int, stop: int, size: int
     side_by_side(run, [(left, min(left + size, stop)) for left in range(start, stop, size)])
 
 
-def eliminate(panel: np.ndarray, height: int, width: int, reference: np.ndarray, dependent: np.ndarray, column: int,
-              tolerance: float) -> int:  # fmt: skip
-    """As `panels.eliminate`."""
+def factorize_panel(panel: np.ndarray, height: int, width: int, reference: np.ndarray, dependent: np.ndarray,
+                    column: int, tolerance: float) -> int:  # fmt: skip
+    """As `panels.factorize_panel`."""
     for start in range(0, width, TILE):
         stop = min(start + TILE, width)
-        failed = eliminate_tile(panel, height, start, stop, stop, reference, dependent, column, tolerance)
+        failed = factorize_tile(panel, height, start, stop, stop, reference, dependent, column, tolerance)
         if failed >= 0:
             return failed
 
@@ -76,9 +76,9 @@ def eliminate(panel: np.ndarray, height: int, width: int, reference: np.ndarray,
     return -1
 
 
-def subtract_product(panel: np.ndarray, height: int, width: int, update: int, keep: float) -> None:
-    """As `multifrontal.subtract_product`."""
-    over_tiles(lambda left, right: subtract_product_columns(panel, height, width, update, keep, left, right),
+def form_update_matrix(panel: np.ndarray, height: int, width: int, update: int, keep: float) -> None:
+    """As `multifrontal.form_update_matrix`."""
+    over_tiles(lambda left, right: form_update_columns(panel, height, width, update, keep, left, right),
                0, height - width, TILE)  # fmt: skip
 
 

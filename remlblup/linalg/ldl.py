@@ -3,7 +3,8 @@
 Left-looking by columns (George & Liu 1981, section 5.4.3; Davis 2006, section 4.8): column j receives
 the updates of all columns k < j with ``l_jk != 0``, which wait in a list linked by their next row. No
 pivoting, hence a fixed pattern; signs of pivots may be negative, as for an indefinite C whose leading
-submatrices are not singular.
+submatrices are not singular. A pivot is zero beside the largest magnitude its diagonal has had, in C or
+after any of its updates: with negative pivots before it, it can grow before it cancels.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def ldl(indptr, rows, lower, pivots, tolerance):
     lower, pivots : ndarray of float, shapes (nnz_l,) and (n,)
         On entry the permuted matrix, zeros where L fills in; on exit L and the diagonal of D.
     tolerance : float
-        A pivot not above this share of the largest magnitude its diagonal has had is dependent: d = 0 and
-        the column of L is zero, as if the equation were not there.
+        A pivot not above this share of the largest magnitude its diagonal has had (in C, or after any update)
+        is dependent: d = 0 and the column of L is zero, as if the equation were not there.
 
     Returns
     -------

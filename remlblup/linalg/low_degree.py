@@ -1,4 +1,4 @@
-"""Elimination of nodes of low degree, one at a time, on the graph of C (minimum degree, stopped early).
+"""The compiled part of `ordering.eliminate_low_degree`: minimum degree, one node at a time, stopped early.
 
 Nodes of few neighbours, of which pedigrees are full, leave almost no fill; taking them out first makes
 the graph that is left for nested dissection several times smaller. Whether two neighbours already meet

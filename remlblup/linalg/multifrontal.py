@@ -1,4 +1,4 @@
-"""Supernodal multifrontal Cholesky, and the solves with its factor.
+"""Supernodal multifrontal Cholesky.
 
 Duff & Reid 1983; Liu 1992. Supernodes come in postorder. The *front* of supernode s has
 the rows of its panel; its columns are eliminated, and the *update matrix* U = −L_b L_b' over the rows
@@ -11,7 +11,7 @@ from __future__ import annotations
 from numba import njit
 
 from remlblup.linalg.blas import gemm_nt, load, store, syrk_lower
-from remlblup.linalg.panels import eliminate
+from remlblup.linalg.panels import factorize_panel
 
 SMALL = 2000
 """Work below which a supernode without children is subtracted from its parent by plain loops."""
@@ -39,33 +39,33 @@ def factorize(begin, end, top, sn, plan, pending, panels, reference, dependent, 
         if top and plan.enter[s] > 0:
             s = plan.enter[s]
             update = pending.ctypes.data + 8 * plan.pending_at[s - 1]
-            hand_up(s - 1, update, root, sn, plan, pending, panels, opened, arena)
+            extend_add(s - 1, update, root, sn, plan, pending, panels, opened, arena)
             continue
         height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
         below = height - width
         panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
-        failed = eliminate(panel, height, width, reference, dependent, sn.first[s], tolerance)
+        failed = factorize_panel(panel, height, width, reference, dependent, sn.first[s], tolerance)
         if failed >= 0:
             return failed
         if sn.n_children[s] > 0 or s == root:
-            update = open_update(s, root, sn, plan, pending, opened, arena)
-            subtract_product(panel, height, width, update, 1.0)
+            update = open_update_matrix(s, root, sn, plan, pending, opened, arena)
+            form_update_matrix(panel, height, width, update, 1.0)
             if s != root:
-                update = step_aside(s, update, sn, opened, work)
-                hand_up(s, update, root, sn, plan, pending, panels, opened, arena)
+                update = move_update(s, update, sn, opened, work)
+                extend_add(s, update, root, sn, plan, pending, panels, opened, arena)
         elif below * below * width < SMALL:
-            hand_up_twig(s, root, sn, plan, pending, panels, opened, arena)
+            extend_add_twig(s, root, sn, plan, pending, panels, opened, arena)
         else:
             update = work.ctypes.data
-            subtract_product(panel, height, width, update, 0.0)
-            hand_up(s, update, root, sn, plan, pending, panels, opened, arena)
+            form_update_matrix(panel, height, width, update, 0.0)
+            extend_add(s, update, root, sn, plan, pending, panels, opened, arena)
         s += 1
     return -1
 
 
 @njit(cache=True, nogil=True)
-def open_update(s, root, sn, plan, pending, opened, arena):
-    """Address of the update matrix of s, which is zero when asked for the first time."""
+def open_update_matrix(s, root, sn, plan, pending, opened, arena):
+    """Address of the update matrix of s, set to zero when asked for the first time."""
     below = sn.rows_at[s + 1] - sn.rows_at[s] - (sn.first[s + 1] - sn.first[s])
     update = arena.ctypes.data + 8 * plan.update_at[s]
     if s == root:
@@ -79,7 +79,7 @@ def open_update(s, root, sn, plan, pending, opened, arena):
 
 
 @njit(cache=True, nogil=True)
-def step_aside(s, update, sn, opened, work):
+def move_update(s, update, sn, opened, work):
     """The update matrix of s, out of the way of its parent's, which would open in the same place."""
     p = sn.parent[s]
     if p < 0 or opened[p]:
@@ -92,7 +92,7 @@ def step_aside(s, update, sn, opened, work):
 
 
 @njit(cache=True, nogil=True)
-def subtract_product(panel, height, width, update, keep):
+def form_update_matrix(panel, height, width, update, keep):
     """U ← keep U − L_b L_b', the lower triangle."""
     below = height - width
     if width > 0 and below > 0:
@@ -100,22 +100,22 @@ def subtract_product(panel, height, width, update, keep):
 
 
 @njit(cache=True, nogil=True)
-def subtract_product_columns(panel, height, width, update, keep, left, right):
-    """The columns left … right of `subtract_product`."""
+def form_update_columns(panel, height, width, update, keep, left, right):
+    """The columns left … right of `form_update_matrix`."""
     address, below = panel.ctypes.data + 8 * width, height - width
     gemm_nt(below - left, right - left, width, -1.0, address + 8 * left, height, address + 8 * left, height, keep,
             update + 8 * (left * below + left), below)  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
-def hand_up(s, update, root, sn, plan, pending, panels, opened, arena):
+def extend_add(s, update, root, sn, plan, pending, panels, opened, arena):
     """Extend-add: the lower triangle of the update matrix of s into the front of its parent."""
     p = sn.parent[s]
     if p < 0:
         return
     rows = sn.relative[sn.rows_at[s] + sn.first[s + 1] - sn.first[s] : sn.rows_at[s + 1]]
     below = len(rows)
-    p_update = open_update(p, root, sn, plan, pending, opened, arena)
+    p_update = open_update_matrix(p, root, sn, plan, pending, opened, arena)
     for j in range(below):
         target = front_column(p, rows[j], sn, panels, p_update)
         for i in range(j, below):
@@ -133,13 +133,13 @@ def front_column(s, column, sn, panels, update):
 
 
 @njit(cache=True, nogil=True)
-def hand_up_twig(s, root, sn, plan, pending, panels, opened, arena):
-    """`subtract_product` and `hand_up` in one, for a small supernode without children."""
+def extend_add_twig(s, root, sn, plan, pending, panels, opened, arena):
+    """`form_update_matrix` and `extend_add` in one, for a small supernode without children."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
     if height == width:
         return
     p = sn.parent[s]
-    p_update = open_update(p, root, sn, plan, pending, opened, arena)
+    p_update = open_update_matrix(p, root, sn, plan, pending, opened, arena)
     rows = sn.relative[sn.rows_at[s] + width : sn.rows_at[s + 1]]
     for k in range(width):
         own = panels.ctypes.data + 8 * (sn.panel_at[s] + k * height + width)
@@ -148,41 +148,3 @@ def hand_up_twig(s, root, sn, plan, pending, panels, opened, arena):
             for i in range(j, len(rows)):
                 at = rows[i]
                 store(target, at, load(target, at) - factor * load(own, i))
-
-
-@njit(cache=True, nogil=True)
-def forward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
-    """X (n, k) ← L⁻¹ X, in permuted order; dependent equations give zero."""
-    k = X.shape[1]
-    for s in range(len(first) - 1):
-        height = rows_at[s + 1] - rows_at[s]
-        for j in range(first[s + 1] - first[s]):
-            column = first[s] + j
-            at = panel_at[s] + j * height
-            inverse = 0.0 if dependent[column] else 1.0 / panels[at + j]
-            for c in range(k):
-                X[column, c] *= inverse
-            for i in range(j + 1, height):
-                value = panels[at + i]
-                row = rows[rows_at[s] + i]
-                for c in range(k):
-                    X[row, c] -= value * X[column, c]
-
-
-@njit(cache=True, nogil=True)
-def backward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
-    """X (n, k) ← L⁻ᵀ X, in permuted order."""
-    k = X.shape[1]
-    for s in range(len(first) - 2, -1, -1):
-        height = rows_at[s + 1] - rows_at[s]
-        for j in range(first[s + 1] - first[s] - 1, -1, -1):
-            column = first[s] + j
-            at = panel_at[s] + j * height
-            for i in range(j + 1, height):
-                value = panels[at + i]
-                row = rows[rows_at[s] + i]
-                for c in range(k):
-                    X[column, c] -= value * X[row, c]
-            inverse = 0.0 if dependent[column] else 1.0 / panels[at + j]
-            for c in range(k):
-                X[column, c] *= inverse

@@ -1,11 +1,11 @@
 """Order of elimination: which equations first, so that L stays sparse.
 
 A large dense block of C goes last (see `linalg.cliques`), and so do equations that touch a good part of all the
-others. Of the rest, those with few neighbours go
-first (a pedigree is full of animals without progeny, whose elimination makes no fill), one by one, and
-what remains is ordered by nested dissection (George 1973; METIS: Karypis & Kumar 1998). Where that
-predicts much work, multiple minimum degree (Tinney & Walker 1967; Liu 1985), many nodes a round and
-further down, is tried as well, and the order that predicts fewer operations is kept.
+others. Of the rest, those with few neighbours go first (a pedigree is full of animals without progeny, whose
+elimination makes no fill), one by one (`eliminate_low_degree`), and what remains is ordered by nested dissection
+(`nested_dissection`; George 1973; METIS: Karypis & Kumar 1998). Where that predicts much work, multiple minimum
+degree (`multiple_minimum_degree`; Tinney & Walker 1967; Liu 1985) is tried as well, again with the dissection of what
+it leaves, and the order that predicts fewer operations is kept.
 """
 
 from __future__ import annotations
@@ -81,16 +81,16 @@ def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float]
         nodes = np.concatenate([rest[first], rest[kept[nested_dissection(core)]], last])
         return expand(nodes, group)
 
-    dissected = order(*eliminate_leaves(quotient_rest))
+    dissected = order(*eliminate_low_degree(quotient_rest))
     flops = flops_of(dissected)
     name = "nested dissection"
     avoidable = flops - n_block**3 / 3.0
     if avoidable <= max(SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE * len(group)):
         return Ordering(dissected, name, f"cheap enough not to look further: {flops:.2g} flops")
-    degree = order(*eliminate_rising_degree(quotient_rest))
+    degree = order(*multiple_minimum_degree(quotient_rest))
     other = flops_of(degree)
     if other < flops:
-        return Ordering(degree, "minimum degree", f"{other:.2g} flops, nested dissection {flops:.2g}")
+        return Ordering(degree, "minimum degree, then dissection", f"{other:.2g} flops, nested dissection {flops:.2g}")
     return Ordering(dissected, name, f"{flops:.2g} flops, minimum degree {other:.2g}")
 
 
@@ -149,7 +149,7 @@ def split_last(graph: sp.csr_array, in_block: np.ndarray) -> tuple[np.ndarray, n
     return np.flatnonzero(~dense & ~in_block), np.concatenate([block, last[np.argsort(degree[last], kind="stable")]])
 
 
-def eliminate_leaves(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
+def eliminate_low_degree(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
     """Eliminate the nodes of at most `LOW_DEGREE` neighbours one by one (compiled; see `linalg.low_degree`).
 
     Returns
@@ -161,20 +161,22 @@ def eliminate_leaves(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.
     kept : ndarray of int
         Their numbers in `graph`.
     """
-    from remlblup.linalg.low_degree import eliminate_low_degree
+    from remlblup.linalg import low_degree
 
     indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int32)
-    first, kept, rows, columns = eliminate_low_degree(indptr, indices, LOW_DEGREE)
+    first, kept, rows, columns = low_degree.eliminate_low_degree(indptr, indices, LOW_DEGREE)
     core = sp.csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(kept), len(kept)))
     return first, core, kept
 
 
-def eliminate_rising_degree(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
-    """Eliminate independent sets round after round, by a limit that follows the smallest degree of the round.
+def multiple_minimum_degree(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
+    """Eliminate independent sets of nodes of nearly the smallest degree, a set a round (Liu 1985).
+
+    "Nearly" is a tolerance of a fifth of the smallest degree and one more. It ends where a round finds few nodes.
 
     Returns
     -------
-    as `eliminate_leaves`
+    as `eliminate_low_degree`
     """
     random = np.random.default_rng(20240608)  # breaks ties: along a chain, order would free one end only
     kept, eliminated = np.arange(graph.shape[0]), []

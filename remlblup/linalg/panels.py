@@ -1,7 +1,8 @@
 """Cholesky factorisation of one panel: dense, column-major, by blocks of columns.
 
-A pivot that is zero beside its original diagonal marks its equation as *dependent*: the column becomes that
-of an identity matrix, and the row plays no part.
+A pivot not above 1e-12 (`factor.DEPENDENT_PIVOT`) of the original diagonal of its equation, |c_jj| in C, is zero and
+marks the equation as *dependent*: the column becomes that of an identity matrix, and the row plays no part. (Of a
+positive semidefinite C elimination only lowers the diagonal, so that the original is also the largest it has been.)
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ NARROW = 8
 
 
 @njit(cache=True, nogil=True)
-def eliminate(panel, height, width, reference, dependent, column, tolerance):
+def factorize_panel(panel, height, width, reference, dependent, column, tolerance):
     """Cholesky of a panel (height × width); -1, or the column where a pivot is negative.
 
     Parameters
@@ -32,7 +33,7 @@ def eliminate(panel, height, width, reference, dependent, column, tolerance):
     """
     for start in range(0, width, TILE):
         stop = min(start + TILE, width)
-        failed = eliminate_tile(panel, height, start, stop, height, reference, dependent, column, tolerance)
+        failed = factorize_tile(panel, height, start, stop, height, reference, dependent, column, tolerance)
         if failed >= 0:
             return failed
         for left in range(stop, width, TILE):
@@ -41,12 +42,12 @@ def eliminate(panel, height, width, reference, dependent, column, tolerance):
 
 
 @njit(cache=True, nogil=True)
-def eliminate_tile(panel, height, first, last, last_row, reference, dependent, column, tolerance):
+def factorize_tile(panel, height, first, last, last_row, reference, dependent, column, tolerance):
     """Columns first … last, complete already but for what they do to each other, for the rows up to last_row."""
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         plain = stop - start < NARROW or last_row - stop < NARROW
-        failed = eliminate_block(panel, height, start, stop, last_row if plain else stop, reference, dependent, column,
+        failed = factorize_block(panel, height, start, stop, last_row if plain else stop, reference, dependent, column,
                                  tolerance)  # fmt: skip
         if failed >= 0:
             return failed
@@ -58,7 +59,7 @@ def eliminate_tile(panel, height, first, last, last_row, reference, dependent, c
 
 
 @njit(cache=True, nogil=True)
-def eliminate_block(panel, height, start, stop, last_row, reference, dependent, column, tolerance):
+def factorize_block(panel, height, start, stop, last_row, reference, dependent, column, tolerance):
     """Columns start … stop one by one, each updated by those before it, for the rows up to last_row."""
     for j in range(start, stop):
         own = panel[j * height : j * height + last_row]
@@ -72,12 +73,7 @@ def eliminate_block(panel, height, start, stop, last_row, reference, dependent, 
         if abs(pivot) <= tolerance * reference[column + j]:
             if is_indefinite(panel, height, j, stop, reference, column, tolerance):
                 return column + j
-            dependent[column + j] = True
-            for k in range(j):  # the row of a dependent equation plays no part inside the supernode either
-                panel[k * height + j] = 0.0
-            for i in range(j, height):
-                panel[j * height + i] = 0.0
-            own[j] = 1.0
+            mark_dependent(panel, height, j, dependent, column)
             continue
         if not pivot > 0.0:
             return column + j
@@ -87,6 +83,17 @@ def eliminate_block(panel, height, start, stop, last_row, reference, dependent, 
         for i in range(j + 1, last_row):
             own[i] *= inverse
     return -1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def mark_dependent(panel, height, j, dependent, column):
+    """The equation of a zero pivot is left out: its row inside the panel is zero, its column that of an identity."""
+    dependent[column + j] = True
+    for k in range(j):
+        panel[k * height + j] = 0.0
+    for i in range(j, height):
+        panel[j * height + i] = 0.0
+    panel[j * height + j] = 1.0
 
 
 @njit(cache=True, nogil=True)
@@ -122,7 +129,7 @@ def update_columns(panel, height, start, stop, left, right, row, last_row):
 
 
 @njit(cache=True, nogil=True)
-def scatter(values, places, panels):
+def scatter_matrix(values, places, panels):
     """Values of C into the panels, which are zero."""
     for i in range(len(values)):
         panels[places[i]] = values[i]

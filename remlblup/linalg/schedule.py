@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from remlblup.linalg.supernodes import Supernodes, path_places, with_parents
+from remlblup.linalg.supernodes import Supernodes, stack_places, with_parents
 
 SMALLEST_SHARE, LARGEST_SHARES = 0.004, (0.08, 0.25)
 """Shares of the work, large fronts apart, that a subtree may have; the second largest share is tried after the first."""
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     leave : (s,) 1 + start of the subtree whose root a supernode is, 0 elsewhere
     pending_at : (s + 1,) place of the rows-below block of each root between the two phases
     update_at, front_at : (s + 1,) where the update matrix (below × below) and the inverse front (height × height)
-        of each supernode with children stand in the workspace of its subtree or of the top, see `path_places`
+        of each supernode with children stand in the workspace of its subtree or of the top, see `stack_places`
     """
 
     enter: np.ndarray
@@ -76,16 +76,24 @@ class Schedule:
 
 
 def make_schedule(sn: Supernodes) -> tuple[Supernodes, Schedule]:
-    """Batch the twigs, cut the tree, and find places for what the kernels keep at a time."""
+    """Batch the twigs, cut the tree, and place the workspaces."""
     sn, start, stop = batch_and_cut(sn)
     step = np.zeros(sn.size + 1, np.int64)
     step[start] += 1
     step[stop] -= 1
     inside = np.cumsum(step[:-1]) > 0
-    plan = place(sn, start, stop, inside)
+    plan = place_workspaces(sn, start, stop, inside)
     tasks = [np.arange(i, j) for i, j in zip(start, stop, strict=True)]
     top, *subtrees = workspaces(sn, plan, [np.flatnonzero(~inside), *tasks])
     return sn, Schedule(plan, subtrees, top, np.flatnonzero(work_of(sn)[1] & ~inside).tolist())
+
+
+def uncut_workspace(sn: Supernodes) -> int:
+    """Elements of the workspaces if the tree is not cut."""
+    none = np.zeros(0, np.int64)
+    plan = place_workspaces(sn, none, none, np.zeros(sn.size, np.bool_))
+    whole = workspaces(sn, plan, [np.arange(sn.size)])[0]
+    return max(sum(whole.for_factor), sum(whole.for_inverse))
 
 
 def batch_and_cut(sn: Supernodes) -> tuple[Supernodes, np.ndarray, np.ndarray]:
@@ -177,8 +185,8 @@ def insert_batches(sn: Supernodes, batches: list[tuple[np.ndarray, np.ndarray]])
     return with_parents(first, rows_at, rows, panel_at, parent)
 
 
-def place(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarray) -> Plan:
-    """Places of everything, given the subtrees and the supernodes inside them."""
+def place_workspaces(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarray) -> Plan:
+    """Where update matrices and inverse fronts stand, given the subtrees and the supernodes inside them."""
     enter, leave, held = np.zeros((3, sn.size), np.int64)
     enter[start], leave[stop - 1] = stop, start + 1
     below = np.diff(sn.rows_at) - np.diff(sn.first)
@@ -186,7 +194,7 @@ def place(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarra
 
     def apart(size: np.ndarray) -> np.ndarray:
         """Each subtree has a workspace, and the top."""
-        subtrees, top = (path_places(sn.parent, np.where(part, size, 0))[:-1] for part in (inside, ~inside))
+        subtrees, top = (stack_places(sn.parent, np.where(part, size, 0))[:-1] for part in (inside, ~inside))
         return np.where(inside, subtrees, top)
 
     update, front = sizes_in_arena(sn, leave > 0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.linalg import inverse_multifrontal, large_fronts, multifrontal, panels
+from remlblup.linalg import inverse_multifrontal, large_fronts, multifrontal, panels, solves
 from remlblup.linalg.factor import DEPENDENT_PIVOT
+from remlblup.linalg.memory import require
 from remlblup.linalg.schedule import Task, make_schedule
 from remlblup.linalg.supernodes import Supernodes, find_supernodes, places_in_panels
 from remlblup.linalg.symbolic import Symbolic, inverse_permutation
@@ -33,17 +34,18 @@ class SupernodalFactor:
         place_of = inverse_permutation(self.permutation)
         self.places = panel_places(sn, place_of[rows], place_of[columns])
         self.diagonal = diagonal_places(sn)
-        self.panels = np.zeros(sn.panel_at[-1])
         self.reference = np.zeros(self.n)
         self.dependent = np.zeros(self.n, dtype=np.bool_)
         self._opened = np.zeros(sn.size, dtype=np.bool_)
+        require(self.memory, f"the factor of {self.n:,} equations")
+        self.panels = np.zeros(sn.panel_at[-1])
         self._pending = np.empty(self.schedule.plan.pending_at[-1])
         self._inverse: np.ndarray | None = None
 
     def factorize(self, values: np.ndarray) -> bool:
         """Factorise C; False if it is not positive (semi)definite."""
         self.panels.fill(0.0)
-        panels.scatter(values, self.places, self.panels)
+        panels.scatter_matrix(values, self.places, self.panels)
         np.abs(self.panels[self.diagonal], out=self.reference)
         self.dependent.fill(False)
         self._opened.fill(False)
@@ -70,13 +72,14 @@ class SupernodalFactor:
 
     @property
     def memory(self) -> float:
-        """Bytes of L, of the inverse and of the workspaces."""
-        kept = [*self.supernodes, *self.schedule.plan, self.permutation, self.places, self.diagonal, self.panels,
-                self.panels, self.reference, self.dependent, self._opened, self._pending]  # fmt: skip
+        """Bytes of L, of the inverse and of the workspaces, taken or not."""
+        kept = [*self.supernodes, *self.schedule.plan, self.permutation, self.places, self.diagonal, self.reference,
+                self.dependent, self._opened]  # fmt: skip
+        values = 2 * int(self.supernodes.panel_at[-1]) + int(self.schedule.plan.pending_at[-1]) + len(self.places)
         top, subtrees = self.schedule.top, self.schedule.subtrees
         at_once = [sum(task.for_factor) for task in subtrees], [sum(task.for_inverse) for task in subtrees]
         at_a_time = [sum(top.for_factor), sum(top.for_inverse), *(sum(sorted(s)[-n_threads() :]) for s in at_once)]
-        return float(sum(array.nbytes for array in kept) + 8 * max(at_a_time) + 8 * len(self.places))
+        return float(sum(array.nbytes for array in kept) + 8 * (max(at_a_time) + values))
 
     n_negative = 0
 
@@ -94,8 +97,8 @@ class SupernodalFactor:
         """C⁻¹ B for B (n, k)."""
         sn = self.supernodes
         work = np.ascontiguousarray(B[self.permutation])
-        multifrontal.forward_solve(sn.first, sn.rows_at, sn.rows, sn.panel_at, self.panels, self.dependent, work)
-        multifrontal.backward_solve(sn.first, sn.rows_at, sn.rows, sn.panel_at, self.panels, self.dependent, work)
+        solves.forward_solve(sn.first, sn.rows_at, sn.rows, sn.panel_at, self.panels, self.dependent, work)
+        solves.backward_solve(sn.first, sn.rows_at, sn.rows, sn.panel_at, self.panels, self.dependent, work)
         solution = np.empty_like(work)
         solution[self.permutation] = work
         return solution

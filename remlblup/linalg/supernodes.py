@@ -46,19 +46,28 @@ class Supernodes(NamedTuple):
 
 def find_supernodes(parent: np.ndarray, counts: np.ndarray, l_indptr: np.ndarray, l_rows: np.ndarray) -> Supernodes:
     """Supernodes of L from its postordered elimination tree, column counts and pattern."""
-    first = amalgamate(parent, counts, fundamental(parent, counts), RELAXED)
-    count = len(first) - 1
-    last = first[1:] - 1
-    width = np.diff(first)
-    below = l_indptr[last + 1] - l_indptr[last]
-    height = width + below
+    outline = outline_supernodes(parent, counts)
+    rows = panel_rows(outline.first, outline.rows_at, l_indptr, l_rows)
+    return with_parents(outline.first, outline.rows_at, rows, outline.panel_at, outline.parent)
+
+
+def outline_supernodes(parent: np.ndarray, counts: np.ndarray) -> Supernodes:
+    """Supernodes of L without their rows, whose numbers the column counts tell: enough to predict memory."""
+    first = amalgamate(parent, counts, fundamental_supernodes(parent, counts), RELAXED)
+    last, width = first[1:] - 1, np.diff(first)
+    height = width + counts[last] - 1
     rows_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(height)])
     panel_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(height * width)])
-    rows = panel_rows(first, rows_at, l_indptr, l_rows)
-    supernode_of = np.repeat(np.arange(count, dtype=np.int32), width)
+    supernode_of = np.repeat(np.arange(len(last), dtype=np.int32), width)
     up = parent[last]
     sn_parent = np.where(up >= 0, supernode_of[up], -1).astype(np.int32)
-    return with_parents(first, rows_at, rows, panel_at, sn_parent)
+    none = np.zeros(0, np.int32)
+    return Supernodes(first, rows_at, none, panel_at, sn_parent, none, number_of_children(sn_parent))
+
+
+def number_of_children(parent: np.ndarray) -> np.ndarray:
+    """Number of children of every supernode."""
+    return np.bincount(parent[parent >= 0], minlength=len(parent)).astype(np.int32)
 
 
 def with_parents(
@@ -66,13 +75,12 @@ def with_parents(
 ) -> Supernodes:
     """Supernodes whose rows and parents are known."""
     relative = relative_rows(first, rows_at, rows, parent)
-    n_children = np.bincount(parent[parent >= 0], minlength=len(parent)).astype(np.int32)
-    return Supernodes(first, rows_at, rows, panel_at, parent, relative, n_children)
+    return Supernodes(first, rows_at, rows, panel_at, parent, relative, number_of_children(parent))
 
 
 @njit("int64[::1](int32[::1], int64[::1])", cache=True)
-def fundamental(parent, counts):
-    """First columns of the supernodes whose columns have the same pattern, and a closing n."""
+def fundamental_supernodes(parent, counts):
+    """First columns of the fundamental supernodes, and a closing n."""
     n = len(parent)
     starts = np.empty(n + 1, np.int64)
     count = 0
@@ -168,8 +176,8 @@ def relative_rows(first, rows_at, rows, parent):
 
 
 @njit("int64[::1](int32[::1], int64[::1])", cache=True)
-def path_places(parent, size):
-    """Places for blocks of which only those on one path of the tree are in use at a time.
+def stack_places(parent, size):
+    """Places in a stack for blocks of which only those on one path of the tree are in use at a time.
 
     Each stands behind its parent's; siblings share a place, for in postorder (and in its reverse) one
     subtree is done with before the next begins. The first child even stands where its parent will: in

@@ -23,6 +23,8 @@ from remlblup.linalg.cliques import SHARE, find_clique, outside, star
 from remlblup.linalg.factor import columns_of
 from remlblup.linalg.memory import require
 from remlblup.linalg.ordering import Ordering, choose_ordering
+from remlblup.linalg.schedule import uncut_workspace
+from remlblup.linalg.supernodes import outline_supernodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,10 @@ def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering
     upper = permuted_upper(graph, ordering.permutation)
     parent = elimination_tree(*upper)
     counts = column_counts(*upper, parent)
-    require(factor_bytes(counts), f"the factor of {len(counts):,} equations ({counts.sum():,} nonzeros)")
+    require(
+        factor_bytes(parent, counts, len(indices)),
+        f"the factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
+    )
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
     rows = pattern_of_factor(*upper, parent, l_indptr)
     return Symbolic(ordering, l_indptr, rows, flops(counts), parent, counts, (indptr, indices))
@@ -137,9 +142,22 @@ def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.nd
     return rows[below], columns[below]
 
 
-def factor_bytes(counts: np.ndarray) -> float:
-    """Memory of L, of the selected inverse and of their pattern, with a third more for dense panels."""
-    return float(counts.sum()) * (4.0 + 2 * 8.0 * 1.35)
+def factor_bytes(parent: np.ndarray, counts: np.ndarray, nnz: int) -> float:
+    """Memory of L, of the selected inverse, of their patterns and of the workspaces, before any of it is taken.
+
+    Parameters
+    ----------
+    parent, counts : (n,) elimination tree and column counts
+    nnz : entries of C
+
+    Notes
+    -----
+    An upper bound of `SupernodalFactor.memory` where the tree is not cut for threads.
+    """
+    sn = outline_supernodes(parent, counts)
+    values = 2.0 * sn.panel_at[-1] + uncut_workspace(sn) + 2.0 * nnz
+    indices = 4.0 * counts.sum() + 8.0 * sn.rows_at[-1] + 80.0 * (sn.size + 1) + 25.0 * len(parent)
+    return float(8.0 * values + indices)
 
 
 def flops(counts: np.ndarray) -> float:

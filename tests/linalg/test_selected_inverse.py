@@ -67,7 +67,7 @@ def order_of(name: str, indptr: np.ndarray, indices: np.ndarray, n: int) -> np.n
     if name == "nested dissection":
         return ordering.nested_dissection(graph)
     if name == "minimum degree":
-        first, core, kept = ordering.eliminate_rising_degree(graph)
+        first, core, kept = ordering.multiple_minimum_degree(graph)
         return np.concatenate([first, kept[ordering.nested_dissection(core)]])
     if name == "low degree":
         rows = graph.indptr.astype(np.int64), graph.indices.astype(np.int32)

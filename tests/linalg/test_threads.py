@@ -1,16 +1,20 @@
 """Subtrees side by side, batches of twigs and tiles of large fronts: the same digits for any number of threads."""
 
+import inspect
+import re
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from remlblup.errors import OptionError
-from remlblup.linalg import large_fronts, schedule, threads
+from remlblup.errors import MemoryLimitError, OptionError
+from remlblup.linalg import large_fronts, schedule, symbolic, threads
+from remlblup.linalg.compilation import two_cliques, warm_up
 from remlblup.linalg.sparse import SparseFactor
 
-from .matrices import animal_model, at_pattern
+from .matrices import animal_model, at_pattern, random_symmetric
 
 
 def field(side: int) -> sp.csc_array:
@@ -176,6 +180,84 @@ def test_memory_is_predicted(cut, request):
         tracemalloc.stop()
     assert kept_bytes + 8 * len(lower.data) < kept_bytes + peak <= 1.01 * factor.stats.memory
     assert factor.stats.memory <= 1.5 * (kept_bytes + peak)
+
+
+def factor_of(C) -> SparseFactor:
+    lower = sp.csc_array(sp.tril(sp.csc_array(C)))
+    lower.sort_indices()
+    return SparseFactor(lower.indptr, lower.indices, C.shape[0])
+
+
+PATTERNS = {
+    "clique": lambda: np.ones((300, 300)),
+    "two cliques": lambda: two_cliques(150, 20),
+    "twigs": lambda: twigs(500, 150, 5),
+    "pedigree": lambda: animal_model(2000, 1),
+    "field": lambda: field(40),
+    "random": lambda: random_symmetric(1500, 2 / 1500, 3),
+    "chain": lambda: sp.diags_array([np.ones(999), np.ones(1000)], offsets=[-1, 0]),
+    "diagonal": lambda: np.eye(3),
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_memory_is_bounded_before_the_pattern_of_the_factor_is_known(name):
+    """The bound covers the exact figure and the pattern of L beside it, and is not so wide as to refuse what fits."""
+    factor = factor_of(PATTERNS[name]())
+    found, exact = factor._symbolic, factor._definite.memory
+    assert not factor._definite.schedule.subtrees
+    bound = symbolic.factor_bytes(found.parent, found.counts, factor.stats.nnz_matrix)
+    assert exact + found.rows.nbytes <= bound <= 1.2 * exact
+
+
+def test_a_clique_is_refused_where_only_workspaces_exceed_the_memory(monkeypatch):
+    """Panels of L and of the inverse would fit, with a fifth to spare; not the front of the selected inverse."""
+    C = np.ones((300, 300))
+    panels_only = 2 * 8 * 300**2
+    assert factor_of(C).stats.memory > 1.4 * panels_only
+    monkeypatch.setenv("REMLBLUP_MEMORY_GB", f"{1.2 * panels_only / 0.85 / 1e9}")
+    with pytest.raises(MemoryLimitError, match=r"300 equations \(45,150 nonzeros\) needs"):
+        factor_of(C)
+
+
+def test_workspaces_of_many_threads_are_refused_too(cut_always, monkeypatch):
+    C = field(40)
+    threads.set_threads(16)
+    factor = factor_of(C)
+    found, exact = factor._symbolic, factor.stats.memory
+    bound = symbolic.factor_bytes(found.parent, found.counts, factor.stats.nnz_matrix)
+    assert bound < exact  # the bound does not know how many threads there are
+    monkeypatch.setenv("REMLBLUP_MEMORY_GB", f"{0.5 * (bound + exact) / 0.85 / 1e9}")
+    with pytest.raises(MemoryLimitError, match="the factor of 1,600 equations needs"):
+        factor_of(C)
+
+
+def test_warming_up_goes_through_every_kernel_of_large_fronts(monkeypatch):
+    """All that `large_fronts` calls compiled is called, so that no fit waits for the compiler there."""
+    called = set()
+
+    def spy(name, function):
+        def run(*arguments):
+            called.add(name)
+            return function(*arguments)
+
+        return run
+
+    def is_kernel(value) -> bool:
+        return hasattr(value, "py_func")
+
+    expected = {name for name, value in vars(large_fronts).items() if is_kernel(value)}
+    assert {"factorize_tile", "form_update_columns", "multiply_rows"} <= expected
+    for name in expected:
+        monkeypatch.setattr(large_fronts, name, spy(name, getattr(large_fronts, name)))
+    for name in ("multifrontal", "inverse_multifrontal"):
+        kernels = {key: value for key, value in vars(getattr(large_fronts, name)).items() if is_kernel(value)}
+        used = set(re.findall(rf"\b{name}\.(\w+)\(", inspect.getsource(large_fronts)))
+        expected |= used
+        spies = SimpleNamespace(**{key: spy(key, kernels[key]) for key in used})
+        monkeypatch.setattr(large_fronts, name, spies)
+    warm_up()
+    assert called == expected
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, True, "2"])

@@ -1,4 +1,6 @@
-"""The selected inverse: entries of C⁻¹ at the pattern of L, without the rest of C⁻¹.
+"""The selected inverse of an indefinite C from its LDL': entries of C⁻¹ at the pattern of L, and no others.
+
+Positive definite equations go by supernodes: `linalg.inverse_multifrontal`.
 
 From ``C⁻¹ = D⁻¹L⁻¹ + (I - L')C⁻¹`` (Takahashi, Fagan & Chin 1973), for the rows i of column j of L,
 

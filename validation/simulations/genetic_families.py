@@ -11,10 +11,12 @@ import pandas as pd
 
 from remlblup.validation.dense import Array
 from remlblup.validation.simulations.family import Family, Matrix
-from remlblup.validation.simulations.truth import effects_of_levels, family_tree, parameters, sigma
+from remlblup.validation.simulations.truth import CORRELATIONS, effects_of_levels, family_tree, parameters, sigma
 
 STRUCTURES = ("id", "diag", "us", "cs", "csh", "ar1", "ar1h", "toep", "corg", "fa", "rr")
-_OPTIONS = {"fa": ", k=1", "rr": ", k=1"}
+#: With families, but none at the edge: `corgh` is `us` in other words, a known Σ has one variance.
+MORE = ("corgh", "known")
+_OPTIONS = {"fa": ", k=1", "rr": ", k=1", "known": ", matrix=M"}
 #: Structures tried over four sites: three are as many as their parameters need.
 _FOUR = ("toep", "fa", "rr")
 #: Sires, dams and offspring of the two pedigrees.
@@ -24,7 +26,7 @@ _TREES = {"sites": (12, 24, 150, 1), "traits": (15, 30, 180, 2)}
 def families() -> tuple[Family, ...]:
     """Five for each structure."""
     makers = (sites, sites_unbalanced, sites_pedigree, traits, traits_pedigree)
-    return tuple(make(structure) for structure in STRUCTURES for make in makers)
+    return tuple(make(structure) for structure in (*STRUCTURES, *MORE) for make in makers)
 
 
 def _sites(structure: str) -> tuple[str, ...]:
@@ -38,7 +40,12 @@ def _family(structure: str, design: str, fixed: str, effect: str, group: str, ef
     term = f"{structure}({effect} | {group}{_OPTIONS.get(structure, '')})"
     p = parameters(structure, effects, scale, r)
     define = partial(sigma, structure, effects)
-    matrices = (Matrix(term, effects, define),) if structure in _OPTIONS else ()
+    matrices = (Matrix(term, effects, define),) if structure in ("fa", "rr") else ()
+    if structure == "known":
+        options["relationships"] = {
+            **options.get("relationships", {}),
+            "M": CORRELATIONS[: len(effects), : len(effects)],
+        }
     return Family(
         structure, design, f"{fixed} + {term}", partial(draw, define(p)), {term: p} | rest, matrices=matrices, **options
     )

@@ -39,7 +39,9 @@ def sigma(structure: str, effects: Sequence[str], p: Mapping[str, float]) -> Arr
             R = p["correlation"] ** distance
         case "toep":
             R = scipy.linalg.toeplitz([1.0, *(p[f"correlation({lag})"] for lag in range(1, t))])
-        case "corg":
+        case "known":
+            return p["scale"] * CORRELATIONS[:t, :t]
+        case "corg" | "corgh":
             R = np.array([[1.0 if a == b else p.get(f"cor({a}, {b})", p.get(f"cor({b}, {a})", np.nan)) for b in effects]
                           for a in effects])  # fmt: skip
         case "fa" | "rr":
@@ -62,6 +64,8 @@ def parameters(
     match structure:
         case "id":
             return {"variance": 1.3 * scale}
+        case "known":
+            return {"scale": 1.3 * scale}
         case "diag":
             return each
         case "us":
@@ -74,8 +78,8 @@ def parameters(
             return each | {"correlation": r}
         case "toep":
             return {"variance": 1.3 * scale} | {f"correlation({lag})": LAGS[lag - 1] for lag in range(1, t)}
-        case "corg":
-            return {"variance": 1.3 * scale} | {
+        case "corg" | "corgh":
+            return ({"variance": 1.3 * scale} if structure == "corg" else each) | {
                 f"cor({effects[j]}, {effects[i]})": float(CORRELATIONS[i, j]) for i, j in pairs
             }
         case "fa" | "rr":

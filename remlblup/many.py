@@ -66,7 +66,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
              **options: Any) -> Fits:  # fmt: skip
     """Fit one model to each of many responses.
 
-    With one relationship and independent residuals the eigendecomposition is made once for all responses with the
+    With one relationship and independent residuals the spectral reduction is made once for all responses with the
     same records (Kang et al. 2008; Zhou & Stephens 2012), and every response then costs O(n) an iteration.
 
     Parameters
@@ -145,7 +145,7 @@ def in_order_of(frame: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
 
 
 class Shared:
-    """The eigendecomposition of the last design seen, lent to the next model of the same design."""
+    """The spectral reduction of the last design seen, lent to the next model of the same design."""
 
     def __init__(self, engine: str, responses: int):
         self.engine, self.responses = engine, responses

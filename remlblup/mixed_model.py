@@ -49,7 +49,7 @@ class MixedModel:
         What to do with rows where a used column is missing.
     engine : {"auto", "dense", "sparse", "spectral"}
         How V is worked with: Henderson's equations (sparse, or dense where small), V itself ("dense", where a
-        relationship is dense), or one eigendecomposition ("spectral", one relationship and independent residuals).
+        relationship is dense), or V made tridiagonal once ("spectral", one relationship and independent residuals).
         "auto" takes the one with the fewest flops; `describe` says which and why.
 
     Raises

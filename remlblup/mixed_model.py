@@ -143,6 +143,11 @@ class MixedModel:
         starts = parameters.read(start, what="start", complete=False, constrain=constrain)
         fixed = parameters.read(fix, what="fix", complete=False, constrain=constrain)
         options = Options(method == "ML", algorithm, bool(constrain), int(limit), float(tolerance))
+        if algorithm == "px-em" and not self._equations.expands:
+            raise OptionError(
+                f"algorithm='px-em' is for the mixed model equations, and this model is fitted by the"
+                f" {self._equations.stats.engine} engine: use algorithm='em', or engine='sparse'."
+            )
         report = _reporter(progress)
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)

@@ -268,7 +268,8 @@ class Loop:
             return
         if algorithm == "auto":
             if self.from_data and len(self.iterations) == 1 and len(self.space.held) > 1:
-                yield "PX-EM", px_em_update(self.equations, point.score, self.space.held, self.space.units)
+                first = px_em_update(self.equations, point.score, self.space.held, self.space.units)
+                yield "PX-EM" if self.equations.expands else "EM", first
             released = release(self.space, point, 1e-6)
             if released is not None:
                 yield "release", released

@@ -257,3 +257,12 @@ def test_a_small_dense_relationship_does_not_make_a_pedigree_dense():
     d = pd.DataFrame({"id": np.arange(n), "herd": rng.choice(list("abcdefghijkl"), n), "y": rng.normal(size=n)})
     model = rb.MixedModel("y ~ 1 + (1 | vm(id, A)) + (1 | vm(herd, K))", d, given)
     assert model.describe().stats.engine == "sparse"
+
+
+def test_px_em_is_for_the_equations():
+    d, given = lines()
+    with pytest.raises(OptionError, match="use algorithm='em'"):
+        rb.MixedModel(FITS["one"][0], d, given, engine="spectral").fit(algorithm="px-em")
+    auto, em = (rb.MixedModel(FITS["one"][0], d, given, engine="spectral").fit(algorithm=a) for a in ("auto", "em"))
+    assert auto.history["step"][1] == "EM"
+    assert em.converged and em.loglik == pytest.approx(auto.loglik, abs=1e-7)

@@ -1,7 +1,7 @@
 """What every engine offers to the REML loop and to the tables: V(θ) solved, its score, its information, its errors.
 
 An engine is one way to work with V = ZGZ' + R: Henderson's mixed model equations (`remlblup.equations.mme`), V itself
-(`variance`), or V in the basis where it is diagonal (`spectral`). All give the same numbers.
+(`variance`), or V in a basis where it is tridiagonal (`spectral`). All give the same numbers.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.errors import OptionError
 from remlblup.linalg.factor import DENSE_LIMIT
+from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 
 ENGINES = ("auto", "dense", "sparse", "spectral")
@@ -29,7 +30,7 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
     check_engine(spec, engine)
     if engine == "spectral":
         return _spectral(spec, "asked for")
-    if engine == "sparse" or not any_dense(spec):
+    if engine == "sparse" or not dense_terms(spec):
         return MixedModelEquations(spec, engine)
     n, m = float(spec.n), float(spec.p + spec.n_random)
     if engine == "auto" and m <= DENSE_LIMIT and not any_singular(spec):
@@ -67,12 +68,12 @@ def check_engine(spec: Specification, engine: str) -> None:
 
 def dense_order(spec: Specification) -> int:
     """Order of the dense blocks of the equations: X and the effects of dense relationships."""
-    return spec.p + sum(d.t * d.q for d in spec.random if not d.is_identity and not d.relationship.is_sparse)
+    return spec.p + sum(d.t * d.q for d in dense_terms(spec))
 
 
-def any_dense(spec: Specification) -> bool:
-    """Whether a term has a relationship whose inverse is dense."""
-    return any(not d.is_identity and not d.relationship.is_sparse for d in spec.random)
+def dense_terms(spec: Specification) -> list[RandomDesign]:
+    """The terms over a relationship whose inverse is dense."""
+    return [d for d in spec.random if not d.is_identity and not d.relationship.is_sparse]
 
 
 def any_singular(spec: Specification) -> bool:
@@ -99,7 +100,7 @@ def not_spectral(spec: Specification) -> str | None:
 
 def worth_sharing(spec: Specification, responses: int) -> bool:
     """Whether one spectral reduction for many responses is less work than each on its own."""
-    if not_spectral(spec) or not any_dense(spec):
+    if not_spectral(spec) or not dense_terms(spec):
         return False
     smaller = min(float(spec.n), float(spec.p + spec.n_random))
     return EIGEN * float(spec.n) ** 3 < ITERATIONS * responses * smaller**3

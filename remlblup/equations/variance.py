@@ -84,10 +84,6 @@ class VarianceEquations(Equations):
 
     def __init__(self, spec: Specification, reason: str = "asked for"):
         n = spec.n
-        terms = len(spec.random)
-        self.stats = FactorStats(
-            n, n * (n + 1) // 2, n * (n + 1) // 2, n**3 / 3.0, "dense", "V itself", reason, 8.0 * n * n
-        )
         dense = sum(8.0 * min(d.q, sum(Z.nnz for Z in d.columns)) ** 2 for d in spec.random if not d.is_identity)
         require(8.0 * n * (n + 6 * TILE) + dense, f"the covariance matrix of {n:,} records and its relationships")
         super().__init__(spec, spec.random)
@@ -95,9 +91,9 @@ class VarianceEquations(Equations):
         self.X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
         self.V: Array = np.empty((n, n))
         self.factor: TiledCholesky | None = None
-        self.stats = FactorStats(
-            **{**self.stats.__dict__, "memory": 8.0 * n * n + sum(s.nbytes for s in self.spreads[:terms])}
-        )
+        memory = 8.0 * n * n + sum(s.nbytes for s in self.spreads)
+        below = n * (n + 1) // 2
+        self.stats = FactorStats(n, below, below, n**3 / 3.0, "dense", "V itself", reason, memory)
 
     @property
     def m(self) -> int:

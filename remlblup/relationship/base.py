@@ -15,6 +15,11 @@ import scipy.sparse as sp
 from remlblup.errors import RelationshipError, some
 from remlblup.relationship.labels import match, tidy
 
+# A dense A of this size takes 3.2 GB.
+DENSE_LIMIT = 20_000
+# Columns formed at a time.
+_BLOCK = 256
+
 
 class RelationshipBase(ABC):
     """The relationship K of q labelled levels. Subclasses hold K in whatever form is cheapest for them.
@@ -88,13 +93,18 @@ class RelationshipBase(ABC):
         return np.asarray(self.multiply(unit))
 
     def among(self, positions: np.ndarray) -> np.ndarray:
-        """K among the levels at some positions, as an array of shape (m, m)."""
-        whole = self.dense()
-        return (
-            whole
-            if len(positions) == self.size and (np.diff(positions) == 1).all()
-            else whole[np.ix_(positions, positions)]
-        )
+        """K among the levels at some positions, as an array of shape (m, m), by products: K itself is not formed.
+
+        Raises
+        ------
+        RelationshipError
+            For more than 20,000 levels, before anything is allocated.
+        """
+        check_dense(len(positions))
+        result = np.empty((len(positions), len(positions)))
+        for start in range(0, len(positions), _BLOCK):
+            result[:, start : start + _BLOCK] = self.columns(positions[start : start + _BLOCK])[positions]
+        return 0.5 * (result + result.T)
 
     def find(self, wanted: Iterable) -> np.ndarray:
         """Positions of levels, a ramet's being that of its ortet, −1 where absent, shape (m,)."""
@@ -134,6 +144,16 @@ class RelationshipBase(ABC):
         raise RelationshipError(
             f"{count} not in {which}: {some(distinct)}. It holds {self.size:,} levels, such as "
             f"{some(self.labels[:3])}. Add the missing ones to it, or drop their records."
+        )
+
+
+def check_dense(size: int) -> None:
+    """Raise `RelationshipError` before a dense matrix of so many animals is allocated."""
+    if size > DENSE_LIMIT:
+        raise RelationshipError(
+            f"A dense relationship matrix of {size:,} animals would take "
+            f"{8e-9 * size**2:,.1f} GB. Ask for the animals you need (at most {DENSE_LIMIT:,}), "
+            "or use the sparse inverse (`precision`) or products with A (`multiply`)."
         )
 
 

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import splu
 
 from remlblup.errors import PedigreeError, RelationshipError, some
 from remlblup.relationship import numerator, numerator_matrix
-from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.base import RelationshipBase, check_dense
 from remlblup.relationship.genealogy import ancestors, generations
 from remlblup.relationship.matrix import MatrixRelationship
 
@@ -122,7 +122,7 @@ class DescentRelationship(RelationshipBase):
             For more than 20,000 animals, or an animal that is not in the pedigree.
         """
         wanted = None if animals is None else self.index(animals)
-        numerator_matrix.check_dense(self.size if wanted is None else wanted.size)
+        check_dense(self.size if wanted is None else wanted.size)
         return numerator_matrix.matrix(*self._part(wanted))
 
     def among(self, positions: np.ndarray) -> np.ndarray:
@@ -196,7 +196,7 @@ class DescentRelationship(RelationshipBase):
             For more than 20,000 animals, an animal given twice, or one that is not in the pedigree.
         """
         chosen = self.index(animals)
-        numerator_matrix.check_dense(chosen.size)
+        check_dense(chosen.size)
         if np.unique(chosen).size < chosen.size:
             values, counts = np.unique(chosen, return_counts=True)
             raise RelationshipError(

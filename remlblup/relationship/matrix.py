@@ -173,6 +173,14 @@ class MatrixRelationship(RelationshipBase):
             return self._given[:, positions]
         return super().columns(positions)
 
+    def among(self, positions: np.ndarray) -> np.ndarray:
+        """K among the levels at some positions, as an array of shape (m, m)."""
+        if sp.issparse(self._given) and len(positions) <= DENSE_LIMIT < self.size:
+            return super().among(positions)
+        whole = self.dense()
+        every = len(positions) == self.size and (np.diff(positions) == 1).all()
+        return whole if every else whole[np.ix_(positions, positions)]
+
     def dense(self, animals: Iterable | None = None) -> np.ndarray:
         """K, or its part for some levels, as an array.
 
@@ -191,11 +199,7 @@ class MatrixRelationship(RelationshipBase):
             For more than 5000 levels of a sparse matrix, or a level that is not in it.
         """
         if animals is not None:
-            positions = self.index(animals)
-            if self.size <= DENSE_LIMIT or isinstance(self._given, np.ndarray) or len(positions) > DENSE_LIMIT:
-                return self.among(positions)
-            part = self.columns(positions)[positions]
-            return 0.5 * (part + part.T)
+            return self.among(self.index(animals))
         if isinstance(self._given, np.ndarray):
             return self._inverse_dense if self.inverse else self._given
         if self.size > DENSE_LIMIT:

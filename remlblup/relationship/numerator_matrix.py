@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.errors import RelationshipError
 from remlblup.linalg.threads import n_threads, side_by_side
 from remlblup.relationship import numerator
+from remlblup.relationship.base import check_dense
 
-# A dense A of this size takes 3.2 GB.
-DENSE_LIMIT = 20_000
 # Columns of A formed at a time: enough to share the walk over ancestors, few enough to stay in cache.
 _COLUMNS = 16
-
-
-def check_dense(size: int) -> None:
-    """Raise `RelationshipError` before a dense matrix of so many animals is allocated."""
-    if size > DENSE_LIMIT:
-        raise RelationshipError(
-            f"A dense relationship matrix of {size:,} animals would take "
-            f"{8e-9 * size**2:,.1f} GB. Ask for the animals you need (at most {DENSE_LIMIT:,}), "
-            "or use the sparse inverse (`precision`) or products with A (`multiply`)."
-        )
 
 
 def matrix(

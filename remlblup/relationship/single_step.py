@@ -14,7 +14,6 @@ and log|H| = log|A| − log|A₂₂| + log|H₂₂|; H is positive definite if a
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from functools import cached_property
 
@@ -31,8 +30,6 @@ from remlblup.relationship.labels import match
 from remlblup.relationship.single_step_blocks import both_inverted, inverted, likeness, prepare, read_matrix
 
 _BLOCK = 256
-#: Largest H, or part of it, that is given as an array.
-DENSE_LIMIT = 20_000
 #: Products of this many operations are the shorter way to the diagonal of H; beyond, the sparse inverse is.
 _PRODUCTS = 2e9
 
@@ -43,7 +40,7 @@ class SingleStep(RelationshipBase):
     Parameters
     ----------
     pedigree : Pedigree, or another relationship of all animals
-        One that has ``precision``, ``multiply`` and ``dense(animals)``.
+        One whose ``among(positions)`` is cheap: the relationships of the genotyped animals.
     G : pandas.DataFrame, Relationship, or (matrix, labels), shape (g, g)
         Genomic relationships of the genotyped animals, in any order. May be singular if it is blended.
     tau, omega : float
@@ -117,7 +114,7 @@ class SingleStep(RelationshipBase):
         self.genotyped = self.labels[self.positions]
         require(80.0 * len(order) ** 2, f"single-step with {len(order):,} genotyped animals")
         self._raw = raw if np.array_equal(order, np.arange(len(raw))) else raw[np.ix_(order, order)]
-        self._A22 = part_of(pedigree, self.positions)
+        self._A22 = pedigree.among(self.positions)
         self._invert_blocks()
 
     @single_threaded
@@ -192,7 +189,7 @@ class SingleStep(RelationshipBase):
         result = np.array(self.pedigree.diagonal, dtype=float)
         for start in range(0, self.size if len(self.positions) else 0, _BLOCK):
             block = np.arange(start, min(start + _BLOCK, self.size))
-            inner = self._A22_inverse @ _columns(self.pedigree, block)[self.positions]
+            inner = self._A22_inverse @ self.pedigree.columns(block)[self.positions]
             result[block] += np.einsum("gm,gm->m", inner, self._H22 @ inner - self._A22 @ inner)
         result[self.positions] = np.diag(self._H22)
         return result
@@ -242,8 +239,7 @@ class SingleStep(RelationshipBase):
         RelationshipError
             For more than 20,000 animals, or an animal that is not in the pedigree.
         """
-        wanted = np.arange(self.size) if animals is None else self.index(animals)
-        return _part_by_products(self, wanted)
+        return self.among(np.arange(self.size) if animals is None else self.index(animals))
 
     def compatibility(self, worst: int = 10) -> pd.DataFrame:
         """How well G and A₂₂ agree, before and after blending and tuning.
@@ -348,32 +344,3 @@ def _refuse_clones(pedigree: RelationshipBase, genotyped: np.ndarray, found: np.
             f"members of one clone are genotyped more than once: {'; '.join(clones[:5])}. They are one animal in the"
             " pedigree: keep the genotypes of one member of each clone."
         )
-
-
-def part_of(base: RelationshipBase, positions: np.ndarray) -> np.ndarray:
-    """Rows and columns `positions` of any relationship matrix, as an array."""
-    if len(positions) == 0:
-        return np.zeros((0, 0))
-    if inspect.signature(base.dense).parameters:
-        return base.dense(base.labels[positions])  # type: ignore[call-arg]
-    return _part_by_products(base, positions)
-
-
-def _part_by_products(base: RelationshipBase, positions: np.ndarray) -> np.ndarray:
-    if len(positions) > DENSE_LIMIT:
-        raise RelationshipError(
-            f"A dense relationship matrix of {len(positions):,} animals would take "
-            f"{8e-9 * len(positions) ** 2:,.1f} GB. Ask for the animals you need (at most {DENSE_LIMIT:,}), or use "
-            "`precision` (the sparse inverse) or `multiply` (products)."
-        )
-    result = np.empty((len(positions), len(positions)))
-    for start in range(0, len(positions), _BLOCK):
-        result[:, start : start + _BLOCK] = _columns(base, positions[start : start + _BLOCK])[positions]
-    return 0.5 * (result + result.T)
-
-
-def _columns(base: RelationshipBase, wanted: np.ndarray) -> np.ndarray:
-    """Columns of a relationship matrix, shape (n, m), by products with unit vectors."""
-    unit = np.zeros((base.size, len(wanted)))
-    unit[wanted, np.arange(len(wanted))] = 1.0
-    return base.multiply(unit)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from pedigrees import MRODE, kinship_matrix, numbered_pedigrees, random_pedigree
 
 from remlblup.errors import OptionError, PedigreeError, RelationshipError
-from remlblup.relationship import Pedigree, numerator, numerator_matrix
+from remlblup.relationship import Pedigree, base, numerator, numerator_matrix
 
 
 def test_importing_does_not_load_numba():
@@ -108,7 +108,7 @@ def test_large_pedigree_holds_together():
 
 
 def test_dense_refuses_what_cannot_fit():
-    n = numerator_matrix.DENSE_LIMIT + 1
+    n = base.DENSE_LIMIT + 1
     unknown = np.full(n, -1)
     with pytest.raises(RelationshipError, match=r"20,001 animals would take 3\.2 GB"):
         numerator_matrix.matrix(unknown, unknown, np.ones(n))

@@ -113,7 +113,7 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     if len(members) < 2:
         raise OptionError("cross-validation needs at least two folds.")
-    y = spec.y if k is None else spec.y - np.asarray(spec.fixed.matrix @ fit.beta).ravel()
+    y = spec.observed if k is None else spec.y - np.asarray(spec.fixed.matrix @ fit.beta).ravel()
     converged = None
     if refit and isinstance(fit, Fit):
         predicted, converged = _refitted(fit, members, k, progress)

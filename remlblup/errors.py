@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class RemlBlupError(ValueError):
@@ -47,6 +50,19 @@ class MemoryLimitError(RemlBlupError, MemoryError):
 
 class DependencyError(RemlBlupError, ImportError):
     """An optional package is needed for this feature."""
+
+
+class CodesWarning(UserWarning):
+    """Numbers that look like the codes of a factor stand in the fixed part as a covariate, or text as a factor."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn, at the line of the user's that called the package."""
+    package, level = str(Path(__file__).parent), 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level - 1)
 
 
 def some(names: Iterable[object], limit: int = 8) -> str:

@@ -231,6 +231,8 @@ def solution_report(solved: Solved) -> str:
     spec = solved.specification
     facts = [("Formula", str(solved.formula)), ("Records", f"{solved.n_obs:,}")]
     facts += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
+    if spec.formula is not None and spec.formula.offset:
+        facts.append(("Offset", " + ".join(spec.formula.offset)))
     facts.append(("logL", f"{solved.loglik:.4f} (REML, at these variances)"))
     (values, _) = aligned(solved.theta, [float("nan")] * len(solved.theta))
     rows = tuple((t, p, v) for (t, p), v in zip(spec.parameters.pairs, values, strict=True))

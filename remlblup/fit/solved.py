@@ -177,8 +177,8 @@ class Solved:
 
     @cached_property
     def fitted(self) -> pd.Series:
-        """Xβ̂ + Zû, indexed as the data."""
-        values = self.specification.y - self._solution.residual[: self.n_obs]
+        """Xβ̂ + Zû and any offset, indexed as the data."""
+        values = self.specification.observed - self._solution.residual[: self.n_obs]
         return pd.Series(values, index=self.specification.index, name="fitted")
 
     # -- variances ---------------------------------------------------------------------------

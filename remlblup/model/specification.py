@@ -21,8 +21,9 @@ from remlblup.model.parent_groups import GroupEffects, group_columns, group_effe
 from remlblup.model.random_terms import random_design, spellings, units_design
 from remlblup.model.records import check_names, stacked, usable_records
 from remlblup.model.residual import parse_residual, residual_structure
-from remlblup.model.response import check_varies
-from remlblup.model.scanner import squeeze
+from remlblup.model.response import check_varies, offset_values
+from remlblup.model.scanner import squeeze, unquoted
+from remlblup.model.shorthand import with_dot
 from remlblup.model.smooth import smooth_designs
 from remlblup.model.terms import MixedFormula, RandomTerm, SmoothTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
@@ -49,6 +50,7 @@ class Specification:
     residual_text : ``residual=`` as the user wrote it
     matrices : the entries of ``relationships=`` used as ``matrix=NAME``
     groups : fixed effects of groups of unknown parents
+    offset : (n,) what ``offset(x)`` adds to the mean, None without; `y` is the response less this
     """
 
     response: str
@@ -62,6 +64,12 @@ class Specification:
     residual_text: str = "units"
     matrices: Mapping[str, object] = field(default_factory=dict, repr=False)
     groups: tuple[GroupEffects, ...] = ()
+    offset: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def observed(self) -> np.ndarray:
+        """The response as it was recorded: y and the offset."""
+        return self.y if self.offset is None else self.y + self.offset
 
     @property
     def responses(self) -> tuple[str, ...]:
@@ -101,12 +109,13 @@ def _spellings(design: RandomDesign) -> list[str]:
 def from_formula(formula: str, data: object, relationships: Mapping[str, object] | None, residual: str,
                  weights: str | None, missing: str) -> Specification:  # fmt: skip
     """Read the formula, check the data against it, and build every matrix of the model."""
-    parsed, residual_term = parse_formula(formula), parse_residual(residual)
+    residual_term, frame = parse_residual(residual), to_pandas(data)
+    parsed = parse_formula(with_dot(formula, frame, residual_term, weights))
     check_names(parsed, residual_term)
-    frame = to_pandas(data)
     given = Given(relationships, matrix_names(parsed.random, residual_term.options))
     records = usable_records(parsed, residual_term, frame, weights, missing)
     y, rows, record = stacked(parsed, residual_term, records)
+    offset = offset_values(parsed.offset, rows)
     w = _weights(rows, weights)
     random = [d for t in parsed.random for d in _designs(t, rows, given)]
     if residual_term.plus_units:
@@ -117,8 +126,8 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
     names, columns = group_columns(random)
     fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
     groups = group_effects(random, fixed.kept, fixed.n_columns - len(names))
-    spec = Specification(parsed.response.strip("`"), y, fixed, tuple(random), R, w, records, parsed,
-                         residual_term.text, given.matrices, groups)  # fmt: skip
+    spec = Specification(unquoted(parsed.response), y if offset is None else y - offset, fixed, tuple(random), R, w,
+                         records, parsed, residual_term.text, given.matrices, groups, offset)  # fmt: skip
     check_estimable(spec)
     return spec
 
@@ -231,4 +240,4 @@ def check_estimable(spec: Specification) -> None:
             f"no residual degrees of freedom: {spec.n} records and {spec.p} fixed effects."
             " Use fewer fixed effects or more records."
         )
-    check_varies(spec.y, None if spec.records is None else spec.records.frame, spec.responses, spec.response)
+    check_varies(spec.observed, None if spec.records is None else spec.records.frame, spec.responses, spec.response)

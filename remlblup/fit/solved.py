@@ -12,6 +12,7 @@ from remlblup.equations.base import Equations
 from remlblup.fit import tables
 from remlblup.fit.group_effects import total_covariances, total_effects
 from remlblup.fit.predict import predict
+from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
 from remlblup.model.specification import Specification
 from remlblup.reml.likelihood import asreml_convention, log_likelihood, nlme_convention
@@ -198,6 +199,7 @@ class Solved:
 
     # -- prediction --------------------------------------------------------------------------
 
+    @known_arguments
     @single_threaded
     def predict(self, new: Any = None, include: Any = None, new_levels: str = "error", se: bool = True) -> pd.DataFrame:
         """Predictions Xβ̂ + Zû for new records, with standard errors.

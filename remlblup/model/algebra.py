@@ -156,7 +156,9 @@ class Reader:
             after = token.text if isinstance(token, Operand) else "("
             inside = f"({before.text} {after})" in self.text
             hint = f" A random term has a bar: '({before.text} | {after})'." if inside else ""
-            return FormulaError(f"in '{self.text.strip()}' an operator is missing between '{before.text}' and '{after}'.{hint}")
+            return FormulaError(
+                f"in '{self.text.strip()}' an operator is missing between '{before.text}' and '{after}'.{hint}"
+            )
         shown = token.text if isinstance(token, Operand) else token
         place = f"before '{shown}'" if shown is not None else "at the end"
         return FormulaError(f"in '{self.text.strip()}' something is missing {place}.")
@@ -251,6 +253,8 @@ class Reader:
             return inside, intercept
         if isinstance(token, Operand):
             if token.expression is None:
+                if isinstance(self.peek(), Operand) or self.peek() == "(":
+                    raise self.lacking()
                 raise FormulaError(
                     f"in '{self.text.strip()}' the number {token.text} is no term: write I(2*x) for a multiple; 1 and 0 are"
                     " the intercept and stand alone."
@@ -275,5 +279,3 @@ class Reader:
 def key(term: Term) -> frozenset[str]:
     """Terms of the same expressions are one term, whatever their order."""
     return frozenset(e.text for e in term)
-
-

@@ -27,13 +27,14 @@ HALF, NEARLY_ALL = 0.5, 0.9
 FEW_CODES = 12
 # Distinct whole numbers up to which a covariate may have been meant as a factor, and their share of the records.
 FEW, SHARE = 50, 3
-FACTOR_WORDS = frozenset(
+_WORDS = (
     "animal batch bed block blk breed breeder byear category cg class clinic clone code cohort country cultivar dam env"
     " environment family farm flock gen gender genotype group grp herd house hys hyear id line litter loc location lab"
     " machine month nest observer operator parity lactation paddock pen person place plate player plot population region rep"
     " replicate school season sex sire site species stable stall station strain study subject tank team technician treatment"
-    " trial trt type variety village ward worker year yr zone".split()
+    " trial trt type variety village ward worker year yr zone"
 )
+FACTOR_WORDS = frozenset(_WORDS.split())
 
 
 def check_covariates(expressions: Iterable[Expression], frame: pd.DataFrame, what: str) -> None:
@@ -116,12 +117,15 @@ def sounds_like_factor(name: str) -> bool:
 
 def warn_of_codes(codes: dict[str, int]) -> None:
     """One warning for all columns."""
-    if not codes:
-        return
+    if codes:
+        warn(codes_text(codes), CodesWarning)
+
+
+def codes_text(codes: dict[str, int]) -> str:
+    """What is said of them."""
     which = ", ".join(f"'{name}' ({n} values)" for name, n in codes.items())
     wrapped = ", ".join(f"C({name})" for name in codes)
-    warn(
+    return (
         f"the fixed part takes {which} as covariate{'s' * (len(codes) > 1)}, one slope each, and the numbers look like"
-        f" codes: write {wrapped} for a factor, or silence remlblup.CodesWarning.",
-        CodesWarning,
+        f" codes: write {wrapped} for a factor, or silence remlblup.CodesWarning."
     )

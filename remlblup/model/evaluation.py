@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, FormulaError, RemlBlupError
+from remlblup.errors import DataError, FormulaError, RemlBlupError, some
 from remlblup.model import functions as table
 from remlblup.model.expression import SPELLED, Expression, function_of, restored
 from remlblup.model.frame import as_numbers, holds_text, numeric_values, plain
@@ -35,7 +35,9 @@ def evaluate(expression: Expression, frame: pd.DataFrame, state: MutableMapping[
     """
     with np.errstate(all="ignore"):
         value = Evaluation(expression, frame, {} if state is None else state, spec).value(expression.tree)
-    if np.ndim(getattr(value, "__wrapped__", value)) == 0 and not isinstance(getattr(value, "__wrapped__", value), dict):
+    if np.ndim(getattr(value, "__wrapped__", value)) == 0 and not isinstance(
+        getattr(value, "__wrapped__", value), dict
+    ):
         value = np.full(len(frame), value)
     return pd.Series(value, index=frame.index) if isinstance(value, np.ndarray) and value.ndim == 1 else value
 
@@ -94,7 +96,7 @@ class Evaluation:
     def comparison(self, sides: list[ast.expr], ops: list[ast.cmpop]) -> Any:
         """All comparisons of a chain, ``1 < x < 3``, true or false for each row."""
         out: Any = True
-        for left, op, right in zip(sides, ops, sides[1:], strict=True):
+        for left, op, right in zip(sides[:-1], ops, sides[1:], strict=True):
             out = out & OPERATIONS[type(op)](*self.comparable(left, right))
         return out
 
@@ -107,7 +109,9 @@ class Evaluation:
         for side, is_text in zip((left, right), words, strict=True):
             value = side.value if is_text else self.value(side)  # type: ignore[attr-defined]
             if not is_text and not (isinstance(value, pd.Series) and holds_text(value)):
-                raise FormulaError(f"'{self.expression.text}': '{self.shown(side)}' holds no text to compare with text.")
+                raise FormulaError(
+                    f"'{self.expression.text}': '{self.shown(side)}' holds no text to compare with text."
+                )
             sides.append(value if is_text else np.asarray(value, dtype=object))
         return sides[0], sides[1]
 
@@ -137,25 +141,45 @@ class Evaluation:
         data = getattr(data, "__wrapped__", data)
         if not isinstance(data, pd.Series):
             data = pd.Series(np.broadcast_to(data, len(self.frame)), index=self.frame.index)
+        given = dict(zip(table.TRANSFORMS[name], options, strict=False)) | named
         if not self.state.get(self.shown(node)):
-            self.check_counts(dict(zip(table.TRANSFORMS[name], options, strict=False)) | named, data)
+            self.check_counts(given, data)
+        if name in table.FACTORS:
+            self.check_reference(getattr(given.get("contrasts"), "base", None), data)
         return self.run(name, TRANSFORMS[name], node, [data, *options], named)
 
     def check_counts(self, given: dict[str, Any], data: pd.Series) -> None:
         """Refuse more columns than the covariate of the fit has values."""
         text = self.expression.text
-        if isinstance(given.get("knots"), (int, float)):
+        knots = given.get("knots")
+        if knots is not None and not (isinstance(knots, list) and all(type(k) in (int, float) for k in knots)):
             raise FormulaError(f"'{text}': knots are places, as in knots=[2, 4]; their number follows from df=.")
+        for option in table.BOUNDS:
+            if not (given.get(option) is None or type(given[option]) in (int, float)):
+                raise FormulaError(f"'{text}': {option}={given[option]!r} must be a number.")
         for option in table.COUNTS:
             count = given.get(option)
             if count is None:
                 continue
             if not isinstance(count, int) or isinstance(count, bool) or count < 0:
                 raise FormulaError(f"'{text}': {option}={count!r} must be a whole number.")
+            if option in table.ORDERS and count > table.LARGEST_ORDER:
+                raise FormulaError(
+                    f"'{text}': {option}={count} is above {table.LARGEST_ORDER}, and no data show a polynomial of such an"
+                    " order: use a spline, as spl(x)."
+                )
             if count >= (values := int(data.nunique())) > 1:
                 raise FormulaError(
                     f"'{text}': {option}={count} asks for more than the {values} different values of the covariate show."
                 )
+
+    def check_reference(self, reference: Any, data: pd.Series) -> None:
+        """Refuse a reference level that the factor does not have."""
+        if not isinstance(reference, (str, int, float)) or reference in set(data):
+            return
+        raise FormulaError(
+            f"'{self.expression.text}': {reference!r} is no level of the factor; its levels are {some(data.unique(), 20)}."
+        )
 
     def registered(self, name: str, node: ast.Call) -> Any:
         """The user's own function: a value for each row, or a table of columns."""
@@ -195,7 +219,10 @@ class Evaluation:
                     f"'{self.expression.text}': values lie beyond those of the fit. Give lower_bound= and upper_bound= in"
                     f" the formula, or extrapolation='extend'."
                 ) from None
-            raise FormulaError(f"'{self.expression.text}': {name}() cannot be computed ({error}).") from None
+            reason = f" ({error})" if isinstance(error, ValueError) and "ufunc" not in str(error) else ""
+            raise FormulaError(
+                f"'{self.expression.text}': {name}() cannot be computed of these values and options{reason}."
+            ) from None
 
     def constant(self, node: ast.AST) -> Any:
         """The value of an option."""

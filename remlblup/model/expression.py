@@ -21,7 +21,8 @@ from remlblup.model import functions as table
 LONGEST = 5_000
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.Mod, ast.FloorDiv)
 COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-# Constants in the spelling of R, where an option stands.
+# Words in front of a dot that are no part of a column's name; constants in the spelling of R, where an option stands.
+ROOTS = (*table.NUMPY_NAMES, "contr")
 SPELLED = {"TRUE": True, "FALSE": False, "NULL": None}
 WORD = r"[^\W\d][\w.]*"
 _PIECES = re.compile(
@@ -101,7 +102,9 @@ def read(text: str) -> Expression:
         If it is no expression, or holds something that is neither column, constant, operator nor known function.
     """
     if len(text) > LONGEST:
-        raise FormulaError(f"an expression of {len(text):,} characters is too long: make it a column of the data first.")
+        raise FormulaError(
+            f"an expression of {len(text):,} characters is too long: make it a column of the data first."
+        )
     code, names = python(text)
     try:
         with warnings.catch_warnings():
@@ -148,7 +151,7 @@ def python(text: str) -> tuple[str, dict[str, str]]:
 
 def is_plain(word: str) -> bool:
     """Whether Python reads the word as this name, or as an attribute of numpy or of the codings `contr`."""
-    if word.partition(".")[0] in (*table.NUMPY_NAMES, "contr") and word.isascii():
+    if word.partition(".")[0] in ROOTS and word.isascii():
         return True
     constant = word in ("True", "False", "None")
     return word.isascii() and word.isidentifier() and (constant or not keyword.iskeyword(word))
@@ -163,7 +166,8 @@ def restored(code: str, names: Mapping[str, str]) -> str:
 
 def quoted(name: str) -> str:
     """A column's name as it stands in a formula."""
-    return name if re.fullmatch(WORD, name) else f"`{name}`"
+    own = name in ("True", "False", "None") or name.startswith(tuple(f"{root}." for root in ROOTS))
+    return name if re.fullmatch(WORD, name) and not own else f"`{name}`"
 
 
 def function_of(owner: Expression | Checker, node: ast.Call) -> str | None:
@@ -171,7 +175,7 @@ def function_of(owner: Expression | Checker, node: ast.Call) -> str | None:
     match node.func:
         case ast.Name(id=name):
             return owner.names.get(name, name)
-        case ast.Attribute(value=ast.Name(id=root), attr=name) if root in (*table.NUMPY_NAMES, "contr"):
+        case ast.Attribute(value=ast.Name(id=root), attr=name) if root in ROOTS:
             return f"{root}.{name}"
     return None
 
@@ -207,7 +211,9 @@ class Checker:
                         self.expression(side)
             case ast.Call():
                 self.call(node)
-            case ast.Attribute(value=ast.Name(id=root), attr=name) if root in table.NUMPY_NAMES and name in table.NUMBERS:
+            case ast.Attribute(value=ast.Name(id=root), attr=name) if (
+                root in table.NUMPY_NAMES and name in table.NUMBERS
+            ):
                 pass
             case ast.Attribute():
                 raise self.refuse(f"nothing is taken from behind a '.', as in '{self.shown(node)}'")
@@ -287,6 +293,8 @@ class Checker:
         return False
 
     def is_coding(self, node: ast.AST) -> bool:
-        return isinstance(node, (ast.Name, ast.Attribute)) and not isinstance(node, ast.Constant) and (
-            self.is_constant(node) and not (isinstance(node, ast.Name) and node.id in SPELLED)
+        return (
+            isinstance(node, (ast.Name, ast.Attribute))
+            and not isinstance(node, ast.Constant)
+            and (self.is_constant(node) and not (isinstance(node, ast.Name) and node.id in SPELLED))
         )

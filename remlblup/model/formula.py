@@ -175,7 +175,9 @@ def read_smooth(piece: str, function: str, inside: str) -> SmoothTerm:
 def read_options(piece: str, keyword: str, texts: list[str]) -> Options:
     """The options of a structure, ``k=2``, checked against what it takes."""
     if keyword and keyword not in STRUCTURES and (keyword in table.TRANSFORMS or keyword in table.ELEMENTWISE):
-        raise FormulaError(f"'{piece}': '|' has no meaning inside {keyword}(): add conditions up, (a > 1) + (b > 1) > 0.")
+        raise FormulaError(
+            f"'{piece}': '|' has no meaning inside {keyword}(): add conditions up, (a > 1) + (b > 1) > 0."
+        )
     if keyword and keyword not in STRUCTURES:
         raise FormulaError(
             f"the covariance structure '{keyword}' in '{piece}' is not known. Known: {', '.join(sorted(STRUCTURES))}."

@@ -61,8 +61,18 @@ def to_pandas(data: object) -> pd.DataFrame:
             frame = pd.DataFrame({name: table[name].to_numpy() for name in table.columns})
         except TypeError:
             raise DataError(
-                f"data= must be a DataFrame (pandas, polars, pyarrow) or a mapping of columns, not {type(data).__name__}."
+                f"data= must be a DataFrame (pandas, polars, pyarrow) or a mapping of columns, not {type(data).__name__};"
+                " collect() a lazy frame first, read a file first."
             ) from None
+    return with_text_names(frame)
+
+
+def with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns named by text, each name once: formulas are text."""
+    if frame.columns.nlevels > 1:
+        raise DataError("the columns of data= have names of several levels: give them one name each first.")
+    if not all(isinstance(name, str) for name in frame.columns):
+        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     if frame.columns.duplicated().any():
         raise DataError(f"column names occur twice in the data: {some(frame.columns[frame.columns.duplicated()])}.")
     return frame
@@ -98,6 +108,8 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
     used = list(dict.fromkeys([*needed, *optional, *(c for own in responses.values() for c in own)]))
     if len(frame) == 0:
         raise DataError("the data have no rows.")
+    for name in used:
+        check_cells(frame[name])
     if complex_columns := [c for c in used if frame[c].dtype.kind == "c"]:
         raise DataError(
             f"the column {some(complex_columns)} is complex: use its real and imaginary parts as two columns."
@@ -120,6 +132,17 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
     if rows.all():
         raise DataError(f"no rows are left after dropping missing values in {counts}.")
     return Records(frame.loc[~rows], dropped, int(rows.sum()), tuple(used), weights, cells)
+
+
+def check_cells(column: pd.Series) -> None:
+    """Refuse a column whose cells hold several values each."""
+    if column.dtype.kind == "O" and not isinstance(column.dtype, pd.CategoricalDtype):
+        first = next((v for v in column.to_numpy(dtype=object) if v is not None), None)
+        if isinstance(first, (list, tuple, set, dict, np.ndarray, pd.Series)):
+            raise DataError(
+                f"the cells of the column '{column.name}' hold {type(first).__name__}s, several values each: give them"
+                " columns or rows of their own."
+            )
 
 
 def numeric_column(frame: pd.DataFrame, column: str, role: str) -> np.ndarray:
@@ -186,7 +209,9 @@ def check_no_dates(series: pd.Series, what: str, factor: str = "") -> None:
     name = f"data[{series.name!r}]"
     meant = f"; or write {factor} where a factor is meant" if factor else ""
     if kind == "m" or isinstance(first, dt.timedelta):
-        raise DataError(f"the {what} holds lengths of time: make them numbers, as with {name}.dt.total_seconds(){meant}.")
+        raise DataError(
+            f"the {what} holds lengths of time: make them numbers, as with {name}.dt.total_seconds(){meant}."
+        )
     if kind == "M" or isinstance(first, (dt.date, pd.Period, np.datetime64)):
         raise DataError(
             f"the {what} holds dates: make them numbers first, as the days since the first one,"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -19,11 +18,11 @@ ONE_ARGUMENT = (
     "abs absolute arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh deg2rad degrees exp exp2 expm1 fabs"
     " floor isfinite isnan log log10 log1p log2 logical_not negative rad2deg radians reciprocal rint sign sin sinh"
     " sqrt square tan tanh trunc"
-).split()
-TWO_ARGUMENTS = "arctan2 fmax fmin hypot logical_and logical_or logical_xor maximum minimum mod power".split()
+)
+TWO_ARGUMENTS = "arctan2 fmax fmin hypot logical_and logical_or logical_xor maximum minimum mod power"
 NUMPY: dict[str, tuple[Callable, tuple[int, ...]]] = {
-    **{name: (getattr(np, name), (1,)) for name in ONE_ARGUMENT},
-    **{name: (getattr(np, name), (2,)) for name in TWO_ARGUMENTS},
+    **{name: (getattr(np, name), (1,)) for name in ONE_ARGUMENT.split()},
+    **{name: (getattr(np, name), (2,)) for name in TWO_ARGUMENTS.split()},
     "round": (np.round, (1, 2)),
     "clip": (np.clip, (3,)),
     "where": (np.where, (3,)),
@@ -62,6 +61,10 @@ TRANSFORMS: dict[str, tuple[str, ...]] = {
 FACTORS = ("C", "factor", "as.factor")
 # Options that count columns: there are no more of them than the covariate has values.
 COUNTS = ("df", "degree", "order")
+BOUNDS = ("lower_bound", "upper_bound", "lower", "upper")
+# Those that are the order of a polynomial, and the largest.
+ORDERS = ("degree", "order")
+LARGEST_ORDER = 30
 # Codings of factors, as ``contr.sum`` or ``Sum``.
 CONTRASTS = ("treatment", "SAS", "sum", "helmert", "diff", "poly")
 PATSY_CONTRASTS = {"Treatment": "treatment", "Sum": "sum", "Helmert": "helmert", "Diff": "diff", "Poly": "poly"}

@@ -18,6 +18,7 @@ from remlblup.model.terms import MixedFormula, RandomTerm
 
 def dots(text: str) -> list[int]:
     """Positions of the dots of a text that are no part of a name or a number."""
+
     def part(position: int) -> bool:
         return 0 <= position < len(text) and (text[position].isalnum() or text[position] in "_.`)]")
 

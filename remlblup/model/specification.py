@@ -12,6 +12,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, ModelError, RelationshipError, some
+from remlblup.model.algebra import read_terms
+from remlblup.model.covariates import likely_codes
 from remlblup.model.design import FixedDesign, RandomDesign, extended, fixed_design, fixed_from_formula
 from remlblup.model.formula import parse_formula
 from remlblup.model.frame import Records, numeric_column, numeric_values, to_pandas
@@ -93,6 +95,14 @@ class Specification:
     def index(self) -> pd.Index:
         """Row labels of the records."""
         return pd.RangeIndex(self.n) if self.records is None else self.records.frame.index
+
+    @property
+    def codes(self) -> dict[str, int]:
+        """Covariates of the fixed part that are probably codes of a factor, with their numbers of values."""
+        if self.formula is None or self.records is None:
+            return {}
+        residual = parse_residual(self.residual_text)
+        return likely_codes(read_terms(self.formula.fixed), self.formula.random, residual, self.records.frame)
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -225,6 +235,15 @@ def as_matrix(value: Any, n: int, what: str) -> Any:
     return matrix
 
 
+def most_columns(spec: Specification) -> str:
+    """Which term of the fixed part has most columns, as a sentence."""
+    structure = getattr(spec.fixed.spec, "structure", None)
+    if not structure:
+        return ""
+    term = max(structure, key=lambda part: len(part.columns))
+    return f" Most are of '{term.term}', {len(term.columns):,} columns; levels without an order make a random term, '(1 | g)'."
+
+
 def check_estimable(spec: Specification) -> None:
     """Refuse data from which no variance can be estimated.
 
@@ -238,6 +257,6 @@ def check_estimable(spec: Specification) -> None:
     if spec.n - spec.p < 1:
         raise ModelError(
             f"no residual degrees of freedom: {spec.n} records and {spec.p} fixed effects."
-            " Use fewer fixed effects or more records."
+            f" Use fewer fixed effects or more records.{most_columns(spec)}"
         )
     check_varies(spec.observed, None if spec.records is None else spec.records.frame, spec.responses, spec.response)

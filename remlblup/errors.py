@@ -62,7 +62,7 @@ def warn(message: str, category: type[Warning]) -> None:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def some(names: Iterable[object], limit: int = 8) -> str:

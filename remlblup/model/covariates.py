@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import CodesWarning, DataError, some, warn
-from remlblup.model.frame import check_no_dates, holds_text
+from remlblup.model.algebra import Terms, read_terms
+from remlblup.model.frame import check_no_dates, holds_text, plain
 from remlblup.model.terms import RandomTerm
 
 if TYPE_CHECKING:
-    from remlblup.model.algebra import Terms
     from remlblup.model.expression import Expression
     from remlblup.model.residual import ResidualTerm
     from remlblup.model.terms import SmoothTerm
@@ -27,14 +27,16 @@ HALF, NEARLY_ALL = 0.5, 0.9
 FEW_CODES = 12
 # Distinct whole numbers up to which a covariate may have been meant as a factor, and their share of the records.
 FEW, SHARE = 50, 3
+# Words for factors; and those that are as often a covariate, unless they have few values.
 _WORDS = (
     "animal batch bed block blk breed breeder byear category cg class clinic clone code cohort country cultivar dam env"
     " environment family farm flock gen gender genotype group grp herd house hys hyear id line litter loc location lab"
-    " machine month nest observer operator parity lactation paddock pen person place plate player plot population region rep"
-    " replicate school season sex sire site species stable stall station strain study subject tank team technician treatment"
-    " trial trt type variety village ward worker year yr zone"
+    " machine nest observer operator paddock pen person place plate player plot region rep"
+    " replicate school sex sire site species stable stall station strain study subject tank team technician treatment"
+    " trial trt type variety village ward worker zone"
 )
 FACTOR_WORDS = frozenset(_WORDS.split())
+SOMETIMES = frozenset(("year", "yr", "month", "season", "parity", "lactation"))
 
 
 def check_covariates(expressions: Iterable[Expression], frame: pd.DataFrame, what: str) -> None:
@@ -64,7 +66,7 @@ def check_numbers_as_text(column: pd.Series, what: str) -> None:
     decimal = bool(cells.str.fullmatch(DECIMAL).any())
     share, values = float(np.mean(number)), int(cells[number].nunique())
     wrong = cells[~number]
-    if share < HALF or (not len(wrong) and not decimal):
+    if share < HALF or (not len(wrong) and (not decimal or values <= FEW_CODES)):
         return
     blank = bool(len(wrong)) and all(str(v).strip().lower() in ABSENT for v in wrong.unique())
     if not (decimal or blank or share >= NEARLY_ALL):
@@ -77,7 +79,7 @@ def check_numbers_as_text(column: pd.Series, what: str) -> None:
         f" number, with missing values where there is none (pandas.to_numeric(…, errors='coerce')), or write C({name})"
         " where a factor is meant"
     )
-    if decimal or values > FEW_CODES:
+    if values > FEW_CODES:
         raise DataError(f"{text}.")
     warn(f"{text}.", CodesWarning)
 
@@ -85,16 +87,16 @@ def check_numbers_as_text(column: pd.Series, what: str) -> None:
 # -- numbers that are codes ------------------------------------------------------------------
 
 
-def whole_covariates(fixed: Terms, frame: pd.DataFrame) -> dict[str, int]:
+def whole_covariates(fixed: Terms, frame: pd.DataFrame, most: int | None = None) -> dict[str, int]:
     """Columns of few whole numbers that the fixed part takes as covariates, with their numbers of values."""
-    found = {}
+    found, most = {}, min(FEW, len(frame) // SHARE) if most is None else most
     for expression in fixed.expressions:
         name = expression.bare
-        if name is None or name not in frame.columns or frame[name].dtype.kind not in "iuf":
+        if name is None or name not in frame.columns or (column := plain(frame[name])).dtype.kind not in "iuf":
             continue
-        values = frame[name].unique()
+        values = column.unique()
         whole = bool(np.all(np.isfinite(values)) and np.all(values == np.floor(values)))
-        if whole and 1 < len(values) <= min(FEW, len(frame) // SHARE) and not set(values) <= {0, 1}:
+        if whole and 1 < len(values) <= most and not set(values) <= {0, 1}:
             found[str(name)] = len(values)
     return dict(sorted(found.items()))
 
@@ -105,14 +107,19 @@ def likely_codes(fixed: Terms, random: Iterable[RandomTerm | SmoothTerm], residu
     levels = {f for t in random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors}
     levels |= {*residual.unit.factors, residual.section} | ({residual.effect} if residual.keyword == "diag" else set())
     levels |= {c for e in fixed.expressions if e.is_factor for c in e.columns}
-    found = whole_covariates(fixed, frame)
-    return {name: n for name, n in found.items() if name in levels or sounds_like_factor(name)}
+    # What stands in a polynomial or is a slope is a covariate.
+    meant = {c for e in fixed.expressions if e.bare is None and not e.is_factor for c in e.columns}
+    meant |= {c for t in random if isinstance(t, RandomTerm) and t.effects for c in read_terms(t.effects).columns}
+    few = whole_covariates(fixed, frame)
+    found = whole_covariates(fixed, frame, most=len(frame) - 1)
+    return {c: n for c, n in found.items() if c in levels or (c in few and c not in meant and sounds_like_factor(c, n))}
 
 
-def sounds_like_factor(name: str) -> bool:
+def sounds_like_factor(name: str, values: int) -> bool:
     """Whether a part of the name is a usual word for a factor."""
     parts = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    return any(part in FACTOR_WORDS or part.removesuffix("s") in FACTOR_WORDS for part in parts)
+    words = FACTOR_WORDS | SOMETIMES if values <= FEW_CODES else FACTOR_WORDS
+    return any(part in words or part.removesuffix("s") in words for part in parts)
 
 
 def warn_of_codes(codes: dict[str, int]) -> None:

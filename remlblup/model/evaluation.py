@@ -44,6 +44,8 @@ def evaluate(expression: Expression, frame: pd.DataFrame, state: MutableMapping[
 
 def numbers(expression: Expression, frame: pd.DataFrame, what: str) -> np.ndarray:
     """Its values as finite float64 numbers, one for each row."""
+    if expression.is_factor:
+        raise FormulaError(f"the {what} is a factor: it must be a numeric column.")
     value = evaluate(expression, frame)
     value = getattr(value, "__wrapped__", value)
     if isinstance(value, dict) or np.ndim(value) != 1:
@@ -81,6 +83,10 @@ class Evaluation:
 
     def numeric(self, node: ast.AST) -> Any:
         """Numbers: an array (n,) or one number."""
+        if isinstance(node, ast.Call) and function_of(self.expression, node) in table.FACTORS:
+            raise FormulaError(
+                f"'{self.expression.text}': '{self.shown(node)}' is a factor, and numbers are needed here."
+            )
         value = self.value(node)
         value = getattr(value, "__wrapped__", value)
         if isinstance(value, pd.Series):

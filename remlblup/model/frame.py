@@ -213,9 +213,12 @@ def check_no_dates(series: pd.Series, what: str, factor: str = "") -> None:
             f"the {what} holds lengths of time: make them numbers, as with {name}.dt.total_seconds(){meant}."
         )
     if kind == "M" or isinstance(first, (dt.date, pd.Period, np.datetime64)):
+        stamps = (
+            f"{name}.dt.to_timestamp()" if isinstance(series.dtype, pd.PeriodDtype) else f"pandas.to_datetime({name})"
+        )
         raise DataError(
             f"the {what} holds dates: make them numbers first, as the days since the first one,"
-            f" (pandas.to_datetime({name}) - pandas.to_datetime({name}).min()).dt.days{meant}."
+            f" ({stamps} - {stamps}.min()).dt.days{meant}."
         )
     if isinstance(first, dt.time):
         raise DataError(f"the {what} holds times of the day: make them numbers first, as hours{meant}.")

@@ -167,7 +167,7 @@ def read_model(given: Namespace) -> MixedModel:
     data = make_factors(read_table(given.data, given.sep), factors)
     notes = list(data.attrs.get("notes", ()))
     relationships = read_relationships(pedigrees, matrices, given.inverse or (), given.hermaphrodites, given.groups,
-                                       named_files("--genotypes", given.genotypes))  # fmt: skip
+                                       named_files("--genotypes", given.genotypes), given.pedigree_columns)  # fmt: skip
     try:
         model = MixedModel(given.formula, data, relationships, given.residual, given.weights,
                            missing=given.missing, engine=given.engine)  # fmt: skip

@@ -120,6 +120,8 @@ def _data(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("model")
     g.add_argument("--pedigree", nargs="+", action="extend", metavar="NAME=FILE",
                    help="pedigree: columns animal, sire, dam; 0, NA, . or blank for an unknown parent")  # fmt: skip
+    g.add_argument("--pedigree-columns", metavar="ID,SIRE,DAM",
+                   help="names of these columns in the pedigree files, where they are not the usual ones")  # fmt: skip
     g.add_argument("--relationship", nargs="+", action="extend", metavar="NAME=FILE",
                    help="relationship matrix: square, its levels named, or columns level, level, value")  # fmt: skip
     g.add_argument("--genotypes", nargs="+", action="extend", metavar="NAME=FILE",

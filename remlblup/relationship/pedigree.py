@@ -30,14 +30,13 @@ from remlblup.relationship.parent_groups import (
     separate_groups,
     with_groups_first,
 )
+from remlblup.relationship.pedigree_columns import named_column, pick_columns
 from remlblup.relationship.pedigree_reading import (
     UNKNOWN,
     Family,
     check_codes,
     check_parents,
     loop_error,
-    named_column,
-    pick_columns,
     read_family,
 )
 from remlblup.relationship.pedigree_statistics import PopulationStatistics
@@ -188,9 +187,9 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         ----------
         df : pandas.DataFrame (or polars)
         id, sire, dam : str, optional
-            Column names. Those not given are guessed, case-insensitively (id, animal, calf, ...; sire,
-            father, pai, ...; dam, mother, ...); if the names tell nothing, the first three columns are taken
-            in the order animal, sire, dam.
+            Column names. Those not given are recognised by their names, in any order, case and with or without an
+            "id" to them (id, animal, bird, calf, individual, ...; sire, father, pai, ...; dam, mother, mum, ...).
+            Columns of other names, or two that may be meant, must be named: their order says nothing.
         selfing, clones : str, optional
             Names of the columns that hold them; `clones` may also be a mapping.
         unknown, hermaphrodites, ignore_inbreeding, groups

@@ -72,7 +72,7 @@ def test_pedigree_frames():
     frame = pd.DataFrame({"animal": [1, 2, 3, 4], "sire": [0, 0, 1, 1], "dam": [0, 0, 2, 2], "year": 1990})
     assert isinstance(coerce("A", frame), Pedigree)
     unnamed = frame.iloc[:, :3].set_axis(["u", "v", "w"], axis=1)
-    with pytest.raises(PedigreeError, match="Relationship 'A': Cannot tell which columns .*'u', 'v', 'w'"):
+    with pytest.raises(PedigreeError, match=r"Relationship 'A': Cannot tell which columns .*'u', 'v', 'w'"):
         coerce("A", unnamed)
     with pytest.raises(PedigreeError, match="may hold the id: 'animal', 'id'"):
         coerce("A", frame.assign(id=7))

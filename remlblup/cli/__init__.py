@@ -58,6 +58,8 @@ OPTIONS = (
     (r"Say which: (id|sire|dam)='.*?'\.", "Say which: --pedigree-columns ID,SIRE,DAM."),
     (r"pass hermaphrodites=True", "give --hermaphrodites"),
     (r"Build it with scipy\.sparse.*", "Give all entries as level, level, value."),
+    (r"unknown_parents=\[?'(\w+)'\]?", r"--unknown-parents \1"),
+    (r"unknown_parents=", "--unknown-parents "),
     (r"constrain=False", "--no-constrain"),
     (r"missing='(\w+)'", r"--missing \1"),
     (r"\b(tolerance|residual)=(?=['\d])", r"--\1 "),

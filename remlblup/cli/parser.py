@@ -138,6 +138,9 @@ def _data(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--missing", choices=("drop", "error"), default="drop", help="rows with missing values (default drop)"
     )
+    g.add_argument("--unknown-parents", default="keep", metavar="keep|drop|error|COLUMN,COLUMN",
+                   help="records with an unknown sire or dam in vm(sire, A): kept, the parent adding nothing (default), "
+                        "dropped or refused; or the columns that hold parents, where their names do not tell")  # fmt: skip
     g.add_argument(
         "--engine", choices=("auto", "dense", "sparse", "spectral"), default="auto", help="how V is worked with"
     )

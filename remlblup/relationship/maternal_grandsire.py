@@ -16,7 +16,7 @@ from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.genealogy import generations
 from remlblup.relationship.labels import as_frame
 from remlblup.relationship.pedigree_columns import pick_columns
-from remlblup.relationship.pedigree_reading import UNKNOWN, check_codes, check_self, loop_error, read_family
+from remlblup.relationship.pedigree_reading import UNKNOWN, check_codes, check_self, codes_of, loop_error, read_family
 
 #: What a `Pedigree` has and this has not.
 _OF_PEDIGREES = frozenset(
@@ -71,6 +71,7 @@ class MaternalGrandsirePedigree(RelationshipBase):
         ignore_inbreeding: bool = False,
     ) -> None:
         family = read_family(ids, sires, maternal_grandsires, unknown)
+        self.unknown_codes = codes_of(unknown)
         check_codes(family)
         check_self(family)
         generation = generations(family.sire, family.dam)

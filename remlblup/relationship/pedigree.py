@@ -36,6 +36,7 @@ from remlblup.relationship.pedigree_reading import (
     Family,
     check_codes,
     check_parents,
+    codes_of,
     loop_error,
     read_family,
 )
@@ -125,6 +126,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         clones: Mapping | Iterable | None = None,
     ) -> None:
         family = read_family(ids, sires, dams, unknown)
+        self.unknown_codes = codes_of(unknown)
         check_codes(family, groups)
         if selfing is not None:
             check_rows(family, ids, selfing, "selfing")
@@ -269,6 +271,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
             raise PedigreeError("animals= is empty: name the animals to keep, with whom their ancestors stay.")
         family = pruned(self._family, chosen, generations, drop_uninformative)
         result = type(self).__new__(type(self))
+        result.unknown_codes = self.unknown_codes
         result.ignore_inbreeding, result.hermaphrodites = self.ignore_inbreeding, self.hermaphrodites
         result._settle(family)
         return result

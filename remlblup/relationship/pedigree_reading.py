@@ -94,8 +94,7 @@ def read_family(ids: Iterable, sires: Iterable, dams: Iterable, unknown: Iterabl
         )
     if not lengths[0]:
         raise PedigreeError("The pedigree is empty: it has no rows.")
-    unknown_codes = {code for code in canonical(as_items(unknown)) if code is not None}
-    keys, no_label = _keys((ids, sires, dams), unknown_codes)
+    keys, no_label = _keys((ids, sires, dams), codes_of(unknown))
     _check_ids(ids, no_label[0])
 
     known = ~np.array(no_label[1:])
@@ -213,7 +212,12 @@ def loop_error(family: Family, stuck: np.ndarray) -> PedigreeError:
     )
 
 
-def _keys(columns: tuple, unknown: set[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def codes_of(unknown: Iterable | str) -> frozenset[str]:
+    """What `unknown=` lists, in the spelling that labels are compared in."""
+    return frozenset(code for code in canonical(as_items(unknown)) if code is not None)
+
+
+def _keys(columns: tuple, unknown: frozenset[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Comparable keys of the three columns (integers if all labels are, else canonical strings), and which
     of them are missing or a code for unknown."""
     whole = [integers(column) for column in columns]

@@ -249,8 +249,10 @@ def save_matrices(spec: Specification, folder: Path) -> dict[str, Any]:
         shape = write_matrix(d.columns[0], folder / f"Z{k + 1}.csv")
         saved = None if d.is_identity else save_relationship(d.relationship, folder / "relationships" / f"K{k + 1}.csv")
         terms.append({"name": d.name, "shape": shape, "relationship": saved})
-    return {"formula": None, "X": write_matrix(spec.fixed.matrix, folder / "X.csv"), "names": list(spec.fixed.names),
-            "aliased": list(spec.fixed.aliased), "terms": terms}  # fmt: skip
+    # The columns of groups of unknown parents, which come last, follow from the terms.
+    own = spec.p - sum(int((g.columns >= 0).sum()) for g in spec.groups)
+    return {"formula": None, "X": write_matrix(spec.fixed.matrix[:, :own], folder / "X.csv"),
+            "names": list(spec.fixed.names[:own]), "aliased": list(spec.fixed.aliased), "terms": terms}  # fmt: skip
 
 
 # -- reading ---------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
         records = replace(records, frame=rows, source=records.frame)
     names, columns = group_columns(random)
     fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
-    groups = group_effects(random, fixed.kept, fixed.n_columns - len(names))
+    groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
     spec = Specification(parsed.response.strip("`"), y, fixed, tuple(random), R, w, records, parsed,
                          residual_term.text, given.matrices, groups, choice)  # fmt: skip
     check_estimable(spec)

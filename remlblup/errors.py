@@ -1,4 +1,4 @@
-"""Every error remlblup raises on purpose: what is wrong, where, and what to do about it."""
+"""Every error and warning remlblup raises on purpose: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -52,16 +52,30 @@ class DependencyError(RemlBlupError, ImportError):
     """An optional package is needed for this feature."""
 
 
-class CodesWarning(UserWarning):
+class RemlBlupWarning(UserWarning):
+    """Base class of the warnings of remlblup."""
+
+
+class ConvergenceWarning(RemlBlupWarning):
+    """A fit has not converged: its estimates, standard errors and p values are those of the last iterate."""
+
+
+class EstimabilityWarning(RemlBlupWarning):
+    """Something was asked for that the data cannot estimate; it is missing (NaN) in the result."""
+
+
+class CodesWarning(RemlBlupWarning):
     """Numbers that look like the codes of a factor stand in the fixed part as a covariate, or text as a factor."""
 
 
-def warn(message: str, category: type[Warning]) -> None:
-    """Warn, at the line of the user's that called the package."""
-    package, level = str(Path(__file__).parent), 2
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
-        frame, level = frame.f_back, level + 1
+_HERE = str(Path(__file__).parent)
+
+
+def warn(message: str, category: type[RemlBlupWarning]) -> None:
+    """Warn where the caller of remlblup stands: the first line outside this package."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 

@@ -70,7 +70,8 @@ class Fits(Mapping[str, Fit]):
 @known_arguments
 def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFrame,
              relationships: Mapping[str, Any] | None = None, residual: str = "units", weights: str | None = None, *,
-             missing: str = "drop", engine: str = "auto", progress: Callable[[str, Fit], None] | None = None,
+             missing: str = "drop", engine: str = "auto", unknown_parents: str | Sequence[str] = "keep",
+             progress: Callable[[str, Fit], None] | None = None,
              **options: Any) -> Fits:  # fmt: skip
     """Fit one model to each of many responses.
 
@@ -84,7 +85,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     data : DataFrame
     responses : sequence of str or DataFrame
         Columns of `data`, or arithmetic on them, ``"log(y1)"``, or a data frame of further columns in the same rows.
-    relationships, residual, weights, missing, engine
+    relationships, residual, weights, missing, engine, unknown_parents
         As for `MixedModel`.
     progress : callable, optional
         Called with the response and its fit after each.
@@ -135,7 +136,9 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     codes: dict[str, int] = {}
     for name in names:
         try:
-            model = model_of(f"{written[name]} ~ {right}", frame, given, residual, weights, missing, engine)
+            model = model_of(
+                f"{written[name]} ~ {right}", frame, given, residual, weights, missing, engine, unknown_parents
+            )
             codes |= model.specification.codes
             shared.give(model)
             fits[name] = model.fit(progress=False, **options)
@@ -152,9 +155,9 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
 
 @single_threaded
 def model_of(formula: str, frame: pd.DataFrame, given: Mapping[str, Any], residual: str, weights: str | None,
-             missing: str, engine: str) -> MixedModel:  # fmt: skip
+             missing: str, engine: str, parents: str | Sequence[str]) -> MixedModel:  # fmt: skip
     """The model of one response; what is said of the columns is said once for all."""
-    return MixedModel._of(from_formula(formula, frame, given, residual, weights, missing), engine)
+    return MixedModel._of(from_formula(formula, frame, given, residual, weights, missing, parents), engine)
 
 
 def in_order_of(frame: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:

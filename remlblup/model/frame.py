@@ -27,6 +27,7 @@ class Records:
     weights : the weights column among them, if any
     cells : of several responses the number of missing values in the rows used
     source : the rows used as the user gave them, where `frame` differs; see `original`
+    unknown_parents : mapping of column to the number of rows used whose parent is unknown there and adds nothing
     """
 
     frame: pd.DataFrame
@@ -36,6 +37,7 @@ class Records:
     weights: str | None = None
     cells: dict[str, int] = field(default_factory=dict)
     source: pd.DataFrame | None = None
+    unknown_parents: dict[str, int] = field(default_factory=dict)
 
     @property
     def original(self) -> pd.DataFrame:
@@ -188,7 +190,7 @@ def text_instead(series: pd.Series, what: str) -> str:
     wrong = cells[pd.to_numeric(cells, errors="coerce").isna().to_numpy() & cells.notna().to_numpy()]
     if 0 < len(wrong) < len(cells):
         first = f"{some(wrong.map(str).unique(), 4)} in row(s) {some(wrong.index, 6)}"
-        return f"the {what} holds text among its numbers: {first}. Correct these cells or make them missing."
+        return f"the {what} holds text among its numbers: {first}: it must be numeric. Correct these cells or make them missing."
     return f"the {what} holds text (first value {cells.iloc[0]!r}): it must be numeric. Convert it, e.g. pandas.to_numeric."
 
 

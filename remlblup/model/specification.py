@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, ModelError, RelationshipError, some
+from remlblup.model import unknown_parents
 from remlblup.model.algebra import read_terms
 from remlblup.model.covariates import likely_codes
 from remlblup.model.design import FixedDesign, RandomDesign, extended, fixed_design, fixed_from_formula
@@ -52,6 +53,7 @@ class Specification:
     residual_text : ``residual=`` as the user wrote it
     matrices : the entries of ``relationships=`` used as ``matrix=NAME``
     groups : fixed effects of groups of unknown parents
+    unknown_parents : what is done with records whose sire or dam is unknown; see `MixedModel`
     offset : (n,) what ``offset(x)`` adds to the mean, None without; `y` is the response less this
     """
 
@@ -66,6 +68,7 @@ class Specification:
     residual_text: str = "units"
     matrices: Mapping[str, object] = field(default_factory=dict, repr=False)
     groups: tuple[GroupEffects, ...] = ()
+    unknown_parents: str | tuple[str, ...] = "keep"
     offset: np.ndarray | None = field(default=None, repr=False)
 
     @property
@@ -117,13 +120,15 @@ def _spellings(design: RandomDesign) -> list[str]:
 
 
 def from_formula(formula: str, data: object, relationships: Mapping[str, object] | None, residual: str,
-                 weights: str | None, missing: str) -> Specification:  # fmt: skip
+                 weights: str | None, missing: str, parents: str | Sequence[str] = "keep") -> Specification:  # fmt: skip
     """Read the formula, check the data against it, and build every matrix of the model."""
     residual_term, frame = parse_residual(residual), to_pandas(data)
     parsed = parse_formula(with_dot(formula, frame, residual_term, weights))
     check_names(parsed, residual_term)
     given = Given(relationships, matrix_names(parsed.random, residual_term.options))
+    parsed, frame, choice = unknown_parents.settle(parsed, frame, given, parents)
     records = usable_records(parsed, residual_term, frame, weights, missing)
+    records = replace(records, unknown_parents=unknown_parents.counted(parsed, records.frame, given))
     y, rows, record = stacked(parsed, residual_term, records)
     offset = offset_values(parsed.offset, rows)
     w = _weights(rows, weights)
@@ -135,9 +140,9 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
         records = replace(records, frame=rows, source=records.frame)
     names, columns = group_columns(random)
     fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
-    groups = group_effects(random, fixed.kept, fixed.n_columns - len(names))
+    groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
     spec = Specification(unquoted(parsed.response), y if offset is None else y - offset, fixed, tuple(random), R, w,
-                         records, parsed, residual_term.text, given.matrices, groups, offset)  # fmt: skip
+                         records, parsed, residual_term.text, given.matrices, groups, choice, offset)  # fmt: skip
     check_estimable(spec)
     return spec
 

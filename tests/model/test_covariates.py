@@ -159,7 +159,7 @@ def test_text_where_numbers_must_be_is_named(kind, formula):
 
 def test_text_that_is_meant_is_a_factor():
     d = frame()
-    assert rb.MixedModel("y ~ C(z) + (1 | g)", d.assign(z=with_text("one cell"))).specification.fixed.n_columns > 20
+    assert rb.MixedModel("y ~ C(z) + (1 | g)", d.assign(z=with_text("one cell"))).specification.fixed.p > 20
     labels = (d["herd"].astype(str) + "b").where(d["herd"] == 3, d["herd"].astype(str))
     levels = pd.Series(["0.0", "0.2", "0.4", "0.6"] * 15)
     for column in (labels, d["herd"].astype(str), levels, d["s"], pd.Categorical(with_text("one cell"))):

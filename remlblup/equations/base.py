@@ -57,13 +57,18 @@ class Equations(ABC):
         self.at: Any = None
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
         self.beta_ols = self._ordinary_least_squares(spec.y)
-        self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(spec.residual.n_filled)])
+        self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(self.n_filled)])
 
     def _incidence(self) -> sp.csr_array:
         """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in."""
-        spec, filled = self.spec, self.spec.residual.n_filled
+        spec, filled = self.spec, self.n_filled
         W = sp.csr_array(sp.hstack([sp.csr_array(spec.fixed.work), *[z for d in self.random for z in d.columns]]))
         return sp.csr_array(sp.block_diag([W, sp.eye_array(filled)])) if filled else W
+
+    @property
+    def n_filled(self) -> int:
+        """Number of cells the equations fill in with effects of their own."""
+        return self.spec.residual.n_filled
 
     @property
     @abstractmethod

@@ -143,10 +143,14 @@ class VarianceEquations(Equations):
         beta, covariance, logdet_fixed = regression(X, solved[:, :p], y)
         left = y - X @ beta
         weighted = solved[:, p] - solved[:, :p] @ beta
-        residual = self.residual.multiply(theta[self.spec.parameters.slices[-1]], weighted)
+        residual = self.times_residual(theta, weighted)
         self._spent("solve", started)
         return VarianceSolution(theta, ml, beta, solved[:, :p], covariance, residual, weighted, logdet, logdet_fixed,
                                 float(left @ weighted), self)  # fmt: skip
+
+    def times_residual(self, theta: Array, v: Array) -> Array:
+        """R v for v (n,) or (n, c)."""
+        return self.residual.multiply(theta[self.spec.parameters.slices[-1]], v)
 
     def require(self, solution: VarianceSolution) -> None:
         """Make sure the factor on hand is the one of this solution."""
@@ -283,10 +287,9 @@ class VarianceEquations(Equations):
         if not self.p:
             return
         T = self.spec.fixed.transform
-        phi = solution.theta[self.spec.parameters.slices[-1]]
         C = solution.covariance if T is None else solution.covariance @ T.T
         H = solution.solved_X @ C
-        yield slice(0, self.p), C if T is None else T @ C, self.residual.multiply(phi, H), None
+        yield slice(0, self.p), C if T is None else T @ C, self.times_residual(solution.theta, H), None
 
     def fixed_cross_covariances(self, solution: VarianceSolution, columns: np.ndarray) -> list[Array]:
         """−G Z'V⁻¹X(X'V⁻¹X)⁻¹."""

@@ -151,8 +151,8 @@ class Equations(ABC):
         """Its diagonal, (p,)."""
 
     @abstractmethod
-    def fixed_responses(self, solution: Any) -> Iterator[tuple[slice, Array, Array, Array | None]]:
-        """In chunks of fixed effects: their columns of var(β̂) (p, c), R H with H = V⁻¹X(X'V⁻¹X)⁻¹, and −b for `relate`."""
+    def fixed_responses(self, solution: Any) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
+        """In chunks of fixed effects: their columns of var(β̂) (p, c), H = V⁻¹X(X'V⁻¹X)⁻¹, R H, and −b for `relate`."""
 
     @abstractmethod
     def respond(self, solution: Any, V: Array) -> tuple[Array, Array]:
@@ -208,6 +208,10 @@ def term_slices(p: int, widths: list[int]) -> list[slice]:
     return [slice(start, end) for start, end in itertools.pairwise(ends)]
 
 
-def nonnegative(variances: Array) -> Array:
-    """Variances with rounding below zero removed; NaN below that, where Σ is indefinite (no constraints)."""
-    return np.where(variances >= -1e-10 * np.max(np.abs(variances), initial=0.0), np.maximum(variances, 0.0), np.nan)
+def nonnegative(variances: Array, sizes: Array | None = None) -> Array:
+    """Variances with rounding below zero removed; NaN below that, where Σ is indefinite (no constraints).
+
+    `sizes` are those of the terms they are differences of, if not of their own size.
+    """
+    sizes = np.abs(variances) if sizes is None else sizes
+    return np.where(variances >= -1e-10 * np.max(sizes, initial=0.0), np.maximum(variances, 0.0), np.nan)

@@ -14,12 +14,25 @@ import scipy.sparse as sp
 
 from remlblup.equations.base import Equations
 from remlblup.equations.variance import VarianceEquations, VarianceSolution
+from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.tiled import TiledCholesky
 from remlblup.model.residual_effects import residual_as_effects
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
 
-REASON = "the residual covariance matrix has no inverse"
+# With no R to keep it positive definite, V of which less than this is left of a pivot is singular but for rounding.
+SINGULAR_V = 1e-9
+
+
+def with_residual_effects(spec: Specification) -> VarianceEquations:
+    """The equations of the model with its residual among the random terms.
+
+    Raises
+    ------
+    MemoryLimitError, ModelError
+        If V does not fit into memory, or R as one matrix is too large.
+    """
+    return VarianceEquations(residual_as_effects(spec), "the residual covariance matrix has no inverse", SINGULAR_V)
 
 
 class WithoutInverse(VarianceEquations):
@@ -28,11 +41,12 @@ class WithoutInverse(VarianceEquations):
     Parameters
     ----------
     spec : Specification
-    effects : the equations of the same model with its residual among the random terms, made if not given
+    effects : the equations of the same model with its residual among the random terms
+    engine : as asked for
     """
 
-    def __init__(self, spec: Specification, effects: VarianceEquations | None = None):
-        self.effects_of_all = VarianceEquations(residual_as_effects(spec), REASON) if effects is None else effects
+    def __init__(self, spec: Specification, effects: VarianceEquations, engine: str):
+        self.effects_of_all, self.engine = effects, engine
         Equations.__init__(self, spec, spec.random)
         self.stats, self.X = self.effects_of_all.stats, self.effects_of_all.X
         self.spreads = self.effects_of_all.spreads[: len(spec.random)]
@@ -47,7 +61,13 @@ class WithoutInverse(VarianceEquations):
         return self.effects_of_all.factor
 
     def solve(self, theta: Array, *, ml: bool = False) -> VarianceSolution:
-        found = self.effects_of_all.solve(theta, ml=ml)
+        try:
+            found = self.effects_of_all.solve(theta, ml=ml)
+        except NotPositiveDefiniteError:
+            raise NotPositiveDefiniteError(
+                "V is not positive definite at these variances: R has no inverse, and the random effects do not make up"
+                " for it in every record. Give R a positive variance."
+            ) from None
         self.at = replace(found, residual=self.times_residual(theta, found.weighted_residual), equations=self)
         return self.at
 

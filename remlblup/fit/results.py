@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from remlblup.equations.base import Equations
 from remlblup.fit import tables
 from remlblup.fit.functions import Estimate, correlation_errors, evaluate
 from remlblup.fit.satterthwaite import satterthwaite, within_reach

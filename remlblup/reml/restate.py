@@ -188,5 +188,6 @@ def returned(equations: Equations, words: Words, space: Space, found: Optimum,
     point = Point(theta, found.point.loglik, at, now, information, own.charts(theta), own.at_bound(theta))
     mask = own_boundary(equations, words, theta, found.boundary)
     convergence = replace(found.convergence, boundary=history[-1].boundary)
-    return Optimum(point, at, convergence, history, mask, found.held, own.tangent(theta), equations, equations,
-                   found.stopped)
+    return Optimum(
+        point, at, convergence, history, mask, found.held, own.tangent(theta), equations, equations, found.stopped
+    )

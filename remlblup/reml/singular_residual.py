@@ -15,9 +15,9 @@ import numpy as np
 
 from remlblup.equations.base import Equations
 from remlblup.equations.variance import VarianceEquations
-from remlblup.equations.without_inverse import REASON, WithoutInverse
+from remlblup.equations.without_inverse import SINGULAR_V, WithoutInverse, with_residual_effects
 from remlblup.errors import MemoryLimitError, ModelError, NotPositiveDefiniteError
-from remlblup.model.residual_effects import residual_as_effects
+from remlblup.reml.convergence import explain
 from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.restate import maximize as search
@@ -30,6 +30,8 @@ FEW = 1500
 NEAR, NEARER, SUSPECT = 1e-3, 1e-6, 0.1
 # With this share left and V singular at none, R is on its way to where the likelihood has no maximum.
 GONE = 1e-6
+# A pivot of V within this factor of what counts as zero is on its way to it.
+EDGE = 100.0
 # A residual correlation this close to its bound counts as the share 1 of R, and in proportion.
 CLOSE = 0.01
 
@@ -50,8 +52,10 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
         return search(equations, options, start, fixed, report)
     found = search(equations, options, start, fixed, report, route.open_at)
     used = len(found.iterations) - 1
-    if not found.stopped or used >= options.max_iterations or not route.open_at(found.point.theta, SUSPECT):
+    if found.convergence.converged:
         return found
+    if used >= options.max_iterations or not route.open_at(found.point.theta, SUSPECT):
+        return route.judged(found)
     rest = replace(options, max_iterations=options.max_iterations - used)
     return route.followed(rest, found.point.theta, fixed, report, found.iterations)
 
@@ -60,8 +64,8 @@ def equations_at(equations: Equations, theta: Array) -> tuple[Equations, Equatio
     """The equations whose tables, and those whose score, serve at θ: the given ones, but where R has no inverse."""
     if not has_no_inverse(equations.residual, theta[equations.spec.parameters.slices[-1]]):
         return equations, equations
-    effects = Route(equations).make()
-    return WithoutInverse(equations.spec, effects), effects
+    effects = with_residual_effects(equations.spec)
+    return WithoutInverse(equations.spec, effects, equations.engine), effects
 
 
 class Route:
@@ -76,50 +80,62 @@ class Route:
         self.closed = False
 
     def open_at(self, theta: Array, near: float | None = None) -> str | None:
-        """"residual" where R is nearly singular and V, with R singular, positive definite; else None."""
+        """The word "residual" where R is nearly singular and V, with R singular, positive definite; else None."""
         near = (NEAR if self.spec.n <= FEW else NEARER) if near is None else near
-        if self.closed or share_left(self.residual, theta[self.place], self.unit) > near:
-            return None
-        try:
-            self.make()
-        except (MemoryLimitError, ModelError):
-            self.closed = True
+        if share_left(self.residual, theta[self.place], self.unit) > near or not self.makes():
             return None
         return "residual" if self.attainable(theta, near) else None
 
-    def make(self) -> VarianceEquations:
-        """The equations with the residual among the effects."""
-        if self.effects is None:
-            self.effects = VarianceEquations(residual_as_effects(self.spec), REASON)
-        return self.effects
+    def makes(self) -> bool:
+        """Whether there are equations with the residual among the effects: V may be too large."""
+        if self.effects is None and not self.closed:
+            try:
+                self.effects = with_residual_effects(self.spec)
+            except (MemoryLimitError, ModelError):
+                self.closed = True
+        return self.effects is not None
+
+    def towards(self, theta: Array, near: float, left: float) -> Array:
+        """θ with only the share `left` of what is nearly singular of R."""
+        assert self.effects is not None
+        out, parameters = theta.copy(), self.effects.spec.parameters
+        for k in range(len(self.spec.random), len(parameters.structures)):
+            place = parameters.slices[k]
+            unit = self.unit[place.start - self.place.start : place.stop - self.place.start]
+            out[place] = towards_face(parameters.structures[k], theta[place], unit, near, left)
+        return out
 
     def attainable(self, theta: Array, near: float) -> bool:
         """Whether V is positive definite where what is nearly singular of R is singular."""
-        effects = self.make()
-        at = theta.copy()
-        for k in range(len(self.spec.random), len(effects.spec.random)):
-            place = effects.spec.parameters.slices[k]
-            at[place] = face(effects.spec.random[k].structure, at[place], self.unit_of(place), near)
+        assert self.effects is not None
         try:
-            effects.solve(at)
+            self.effects.solve(self.towards(theta, near, 0.0))
         except NotPositiveDefiniteError:
             return False
         return True
 
-    def unit_of(self, place: slice) -> Array:
-        """Start values of the residual parameters at some places of θ."""
-        return self.unit[place.start - self.place.start : place.stop - self.place.start]
+    def bottomless(self, theta: Array) -> bool:
+        """Whether R is as good as singular and V, with R singular, as well: ℓ rises towards that edge without end."""
+        if share_left(self.residual, theta[self.place], self.unit) > GONE or not self.makes():
+            return False
+        assert self.effects is not None
+        if not self.attainable(theta, GONE):
+            return True
+        assert self.effects.factor is not None
+        return self.effects.factor.smallest_pivot < EDGE * SINGULAR_V
 
-    def gone(self, theta: Array) -> str | None:
-        """Why there is no going on: R nearly singular where V would be singular as well."""
-        if share_left(self.residual, theta[self.place], self.unit) > GONE or has_no_inverse(self.residual, theta[self.place]):
-            return None
-        return None if self.attainable(theta, GONE) else "collapse" if self.residual.n_parameters == 1 else "rigid"
+    def judged(self, found: Optimum) -> Optimum:
+        """The same with the reason that the likelihood has no maximum, where that is why the loop ended."""
+        if not self.bottomless(found.point.theta):
+            return found
+        names = vanishing(self.residual, found.point.theta[self.place], self.unit)
+        reason = explain(False, (), "bottomless", (), names=names)
+        return replace(found, convergence=replace(found.convergence, reason=reason, unidentified=(), collapsed=True))
 
     def followed(self, options: Options, start: Array, fixed: Array, report: Callable[[Iteration], None] | None,
                  before: tuple[Iteration, ...] = ()) -> Optimum:  # fmt: skip
         """The optimum by the other equations, in the words of the model."""
-        effects = self.make()
+        effects = self.effects = self.effects or with_residual_effects(self.spec)
         labels = dict(zip(effects.spec.parameters.columns, self.spec.parameters.columns, strict=True))
         rows = list(before)
 
@@ -131,8 +147,11 @@ class Route:
             if report is not None:
                 report(rows[-1])
 
-        found = search(effects, options, start, fixed, note, self.gone)
-        equations = WithoutInverse(self.spec, effects)
+        def watch(theta: Array) -> str | None:
+            return "bottomless" if self.bottomless(theta) else None
+
+        found = search(effects, options, start, fixed, note, watch)
+        equations = WithoutInverse(self.spec, effects, self.equations.engine)
         solution = equations.solve(found.point.theta, ml=options.ml)
         verdict = found.convergence
         convergence = replace(
@@ -141,8 +160,8 @@ class Route:
             unidentified=tuple(labels[label] for label in verdict.unidentified),
             iterations=len(rows) - 1,
         )
-        return replace(found, solution=solution, equations=equations, searched=effects, convergence=convergence,
-                       iterations=tuple(rows))  # fmt: skip
+        found = replace(found, solution=solution, equations=equations, convergence=convergence, iterations=tuple(rows))
+        return found if convergence.converged else self.judged(found)
 
 
 def has_no_inverse(residual: ResidualStructure, phi: Array) -> bool:
@@ -150,7 +169,9 @@ def has_no_inverse(residual: ResidualStructure, phi: Array) -> bool:
     known = ~np.isnan(phi)
     if np.any(known & residual.variances & (phi <= 0.0)):
         return True
-    return bool(known.all()) and not (np.all((phi > residual.lower) & (phi < residual.upper)) and residual.feasible(phi))
+    return bool(known.all()) and not (
+        np.all((phi > residual.lower) & (phi < residual.upper)) and residual.feasible(phi)
+    )
 
 
 def share_left(residual: ResidualStructure, phi: Array, unit: Array) -> float:
@@ -160,7 +181,8 @@ def share_left(residual: ResidualStructure, phi: Array, unit: Array) -> float:
     """
     shares = [phi[residual.variances] / unit[residual.variances]]
     for label, (_, whole) in residual.matrices(unit).items():
-        shares.append(smallest(residual.matrices(phi)[label][1], whole)[:1])
+        d = 1.0 / np.sqrt(np.diag(whole))
+        shares.append(np.linalg.eigvalsh(residual.matrices(phi)[label][1] * np.outer(d, d))[:1])
     if not residual.matrices(unit):
         ceiling = np.isfinite(residual.upper)
         shares.append((residual.upper - phi)[ceiling] / CLOSE)
@@ -168,20 +190,27 @@ def share_left(residual: ResidualStructure, phi: Array, unit: Array) -> float:
     return float(np.min(np.concatenate(shares), initial=np.inf))
 
 
-def smallest(sigma: Array, unit: Array) -> Array:
-    """Eigenvalues of Σ (t, t) in units of the diagonal of `unit`, ascending."""
-    d = 1.0 / np.sqrt(np.diag(unit))
-    return np.linalg.eigvalsh(sigma * np.outer(d, d))
-
-
-def face(structure: Structure, theta: Array, unit: Array, near: float) -> Array:
-    """θ of one matrix of R with what is smaller than `near` of it exactly zero, and correlations on their bounds."""
+def towards_face(structure: Structure, theta: Array, unit: Array, near: float, left: float) -> Array:
+    """θ of one matrix of R with the share `left` of what is smaller than `near` of it, and correlations as near to their bounds."""
     if structure.cone and structure.size > 1:
         d = np.sqrt(np.diag(structure.covariance(unit)))
         values, vectors = np.linalg.eigh(structure.covariance(theta) / np.outer(d, d))
-        kept = (vectors * np.where(values < near, 0.0, values)) @ vectors.T
+        kept = (vectors * np.where(values < near, left * values, values)) @ vectors.T
         return structure.project(kept * np.outer(d, d))
-    out = np.where(structure.variances & (theta < near * unit), 0.0, theta)
+    out = np.where(structure.variances & (theta < near * unit), left * theta, theta)
     ceiling = np.isfinite(structure.upper)
-    out = np.where(ceiling & (structure.upper - theta < near * CLOSE), structure.upper, out)
-    return np.where(ceiling & (theta - structure.lower < near * CLOSE), structure.lower, out)
+    for bound in (structure.upper, structure.lower):
+        away = theta - np.where(ceiling, bound, 0.0)
+        out = np.where(ceiling & (np.abs(away) < near * CLOSE), bound + left * away, out)
+    return out
+
+
+def vanishing(residual: ResidualStructure, phi: Array, unit: Array) -> tuple[str, ...]:
+    """Names of the effects of R that nothing is left of, or of those whose combination that is."""
+    names = []
+    for label, (effects, sigma) in residual.matrices(phi).items():
+        d = 1.0 / np.sqrt(np.diag(residual.matrices(unit)[label][1]))
+        values, vectors = np.linalg.eigh(sigma * np.outer(d, d))
+        part = np.any(np.abs(vectors[:, values < GONE]) > 0.1, axis=1)
+        names += [f"{label}: {e}" if label else str(e) for e, own in zip(effects, part, strict=True) if own]
+    return tuple(names)

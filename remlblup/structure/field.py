@@ -144,7 +144,9 @@ class Field(Scaled):
         at = np.unravel_index(cells, self.extent)
         lags = [np.abs(p[:, None] - p) for p in at]
         axes = [c for _, c in self._axes(r)]
-        values = [(lag == 0).astype(float) if c is None else np.power(c, lag) for lag, c in zip(lags, axes, strict=True)]
+        values = [
+            (lag == 0).astype(float) if c is None else np.power(c, lag) for lag, c in zip(lags, axes, strict=True)
+        ]
         out = []
         for own, (lag, c) in enumerate(zip(lags, axes, strict=True)):
             if c is not None:

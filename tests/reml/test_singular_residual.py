@@ -100,7 +100,7 @@ def test_where_v_is_singular_too_there_is_nothing_to_solve():
     for call in (model.solve, model.loglik):
         with pytest.raises(rb.RemlBlupError, match="V is not positive definite"):
             call({"g": 1.0, "residual": 0.0})
-    with pytest.raises(rb.RemlBlupError, match="fix= .* not positive definite"):
+    with pytest.raises(rb.RemlBlupError, match=r"fix= .* not positive definite"):
         model.fit(fix={"residual": 0.0})
 
 

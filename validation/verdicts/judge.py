@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from remlblup import Fit, RemlBlupError
 from remlblup.validation.dense import Array
-from remlblup.validation.verdicts.oracle import SINGULAR, Oracle, Peak
+from remlblup.validation.verdicts.oracle import Oracle, Peak
 from remlblup.validation.verdicts.problems import Problem
 from remlblup.validation.verdicts.reasons import untrue
 
@@ -21,6 +21,8 @@ from remlblup.validation.verdicts.reasons import untrue
 BEATEN = 1e-6
 #: ℓ printed and ℓ by definition at the same parameters may differ by this share of 1 + |ℓ|, or of the digits V has.
 AGREED = 1e-8
+#: Smallest eigenvalue of V, unit diagonal, of a search that stopped at the open edge of what may be negative.
+EDGE = 1e-5
 
 RIGHT, BELOW, SPIKE, MISSED, NONE, UNTRUE, WRONG, REFUSED, BROKEN, DIFFER = (
     "right", "certified below", "certified, though ℓ has no bound", "not converged though the maximum is there", "not converged, truly none",
@@ -136,8 +138,10 @@ def classify(problem: Problem, oracle: Oracle, fits: Sequence[Fit], at_ours: flo
     claim = untrue(oracle, fit, peak)
     if claim is not None and claim[0]:
         return UNTRUE, claim[1]
-    if peak.unbounded and not oracle.ml and oracle.smallest_of_contrasts(peak.theta) > SINGULAR:
+    if peak.singular and not peak.unbounded:
         return NONE, "V is singular in the space of X alone: ℓ has a limit there"
+    if oracle.indefinite and peak.smallest < EDGE:
+        return NONE, f"ℓ rises to the edge where V is singular (smallest eigenvalue {peak.smallest:.1g})"
     if peak.unbounded or peak.far or (claim is not None and fit.convergence.unidentified):
         return NONE, claim[1] if claim else ""
     return MISSED, ""

@@ -17,7 +17,7 @@ from remlblup.validation.dense import Array
 from remlblup.validation.verdicts.shapes import Shape
 
 LOG_2PI = float(np.log(2.0 * np.pi))
-#: Structures in standard deviations |x|, where ℓ has kinks that a smooth search may stop beside.
+#: Structures in standard deviations |x|, where ℓ has kinks that a smooth search may stop beside (as it may at the edge of indefinite Σ).
 KINKED = ("csh", "corh", "ar1h")
 #: Value of −ℓ where V is not positive definite.
 OUTSIDE = 1e10
@@ -63,16 +63,23 @@ class Peak:
     ----------
     x, theta, loglik : the highest point
     smallest : smallest eigenvalue of V there, its diagonal scaled to one
+    least : the same of what ℓ is made of, K'VK for REML
     """
 
     x: Array
     theta: Array
     loglik: float
     smallest: float
+    least: float
 
     @property
     def unbounded(self) -> bool:
-        """Whether V is singular where ℓ still rises."""
+        """Whether ℓ rises without end."""
+        return self.least < SINGULAR
+
+    @property
+    def singular(self) -> bool:
+        """Whether V is singular, if only in the space of X."""
         return self.smallest < SINGULAR
 
     @property
@@ -104,7 +111,8 @@ class Oracle:
         self.contrasts = self.K.T @ y
         self.projected = [None if k.products is None else self.K.T @ k.products @ self.K for k in parts]
         self.constant = -0.5 * (n - p) * LOG_2PI - float(np.log(d).sum() + np.log(np.abs(np.diag(triangle[:p]))).sum())
-        self.smooth = not any(k.shape.keyword in KINKED for k in parts)
+        self.indefinite = any(set(k.shape.kinds) & {"w", "c"} for k in parts)
+        self.smooth = not self.indefinite and not any(k.shape.keyword in KINKED for k in parts)
 
     # -- V and ℓ -----------------------------------------------------------------------------
 
@@ -147,9 +155,12 @@ class Oracle:
         d = np.sqrt(np.maximum(np.diag(V), 1e-300))
         return float(np.linalg.eigvalsh(V / np.outer(d, d))[0])
 
-    def smallest_of_contrasts(self, theta: Array) -> float:
-        """The same of K'VK with K'X = 0: for REML, V may be singular in the space of X."""
-        d = np.sqrt(np.maximum(np.diag(V := self.V(theta)), 1e-300))
+    def least(self, theta: Array) -> float:
+        """The same of what ℓ is made of: K'VK for REML, so that V may be singular in the space of X."""
+        if self.ml:
+            return self.smallest_eigenvalue(theta)
+        V = self.V(theta)
+        d = np.sqrt(np.maximum(np.diag(V), 1e-300))
         Q = np.linalg.qr(self.X / d[:, None], mode="complete")[0][:, self.X.shape[1] :]
         return float(np.linalg.eigvalsh(Q.T @ (V / np.outer(d, d)) @ Q)[0])
 
@@ -178,7 +189,8 @@ class Oracle:
         """ℓ and ∂ℓ/∂Σ of every part; None where the matrix is not positive definite.
 
         REML is the likelihood of contrasts K'y with K'X = 0 (Patterson & Thompson 1971; Harville 1974):
-        −½[log|K'VK| + (K'y)'(K'VK)⁻¹K'y] and a constant. ML has the same quadratic form and log|V|.
+        −½[log|K'VK| + (K'y)'(K'VK)⁻¹K'y] and a constant. ML has the same quadratic form and log|V|. Where variances may
+        be negative V itself has to be positive definite besides.
         """
         M = _total([s if P is None else np.tensordot(s, P, 2) for s, P in zip(sigmas, self.projected, strict=True)], self.K,
                    [P is None for P in self.projected])  # fmt: skip
@@ -187,10 +199,11 @@ class Oracle:
             return None
         white = half @ self.contrasts
         quadratic = float(white @ white)
-        if self.ml:
+        if self.ml or self.indefinite:
             root = _inverse_root(np.sum([p.spread(s) for p, s in zip(self.parts, sigmas, strict=True)], axis=0))
             if root is None:
                 return None
+        if self.ml:
             value = -0.5 * (len(self.y) * LOG_2PI + quadratic) + float(np.log(np.diag(root)).sum())
         else:
             value = self.constant - 0.5 * quadratic + float(np.log(np.diag(half)).sum())
@@ -267,7 +280,7 @@ class Oracle:
             value, x = self.climb(start)
             if value > best:
                 best, where = value, x
-            if np.isfinite(best) and self.smallest_eigenvalue(self.theta(where)) < SINGULAR:
+            if np.isfinite(best) and self.least(self.theta(where)) < SINGULAR:
                 break
         if np.isfinite(best) and not self.smooth:
             best, where = self.polish(where, best)
@@ -275,7 +288,7 @@ class Oracle:
             if again > best:
                 best, where = again, x
         theta = self.theta(where)
-        return Peak(where, theta, best, self.smallest_eigenvalue(theta))
+        return Peak(where, theta, best, self.smallest_eigenvalue(theta), self.least(theta))
 
 
 def distinct(pairs: Sequence[tuple[float, Array]], apart: float = 1e-3) -> list[tuple[float, Array]]:

@@ -27,9 +27,9 @@ def untrue(oracle: Oracle, fit: Fit, peak: Peak) -> tuple[bool, str] | None:
         )
     if c.collapsed or "explain every record" in c.reason:
         return (
-            not peak.unbounded,
+            not peak.singular,
             ""
-            if peak.unbounded
+            if peak.singular
             else f"V is positive definite at the maximum (smallest eigenvalue {peak.smallest:.1g})",
         )
     if "R is singular" in c.reason:

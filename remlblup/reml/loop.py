@@ -31,7 +31,7 @@ from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
 from remlblup.reml.space import Point, Space, bounds
 from remlblup.reml.start import residual_variance, start_values, unit_matrices, zero_covariances
-from remlblup.reml.step import FLOOR, inward_score, propose, release
+from remlblup.reml.step import FLOOR, across, inward_score, near_faces, propose, release
 from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, of the diagonal of AI, fraction).
@@ -270,8 +270,10 @@ class Loop:
             if self.from_data and len(self.iterations) == 1 and len(self.space.held) > 1:
                 first = px_em_update(self.equations, point.score, self.space.held, self.space.units)
                 yield "PX-EM" if self.equations.expands else "EM", first
-            released = release(self.space, point, 1e-6)
-            if released is not None:
+            face = across(self.space, point, point.information, self.reluctant)
+            if face is not None:
+                yield "face", face
+            for released in release(self.space, point, point.charts, 1e-6):
                 yield "release", released
             learnt = self.secant.corrected()
             if learnt is not None:
@@ -288,6 +290,9 @@ class Loop:
                 information = information + damping * np.diag(np.diag(information))
             known = self.secant.last if weight == damping == 0.0 else None
             yield name, propose(self.space, point, information, fraction, self.reluctant, known)
+        if algorithm == "auto":
+            for released in release(self.space, point, near_faces(self.space, point), 1e-6):
+                yield "release", released
 
     # -- the verdict -------------------------------------------------------------------------
 

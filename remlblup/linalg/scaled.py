@@ -9,7 +9,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 def scaled_solve(H: np.ndarray, rhs: np.ndarray) -> np.ndarray:
     """H⁻¹ rhs, of shape (n,) or (n, k), after scaling H to a unit diagonal; the shortest least squares solution where H is singular."""
     if not len(rhs):
-        return np.zeros(0)
+        return np.zeros_like(rhs)
     diagonal = H.diagonal()
     d = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
     scaled = H * d * d[:, None]

@@ -15,6 +15,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, DependencyError, OptionError, RelationshipError, RemlBlupError, some
+from remlblup.model.algebra import read_terms
+from remlblup.model.covariates import whole_covariates
 from remlblup.relationship import Pedigree, Relationship
 from remlblup.relationship.genomic import genomic_relationship
 from remlblup.relationship.genotypes import Genotypes
@@ -23,7 +25,6 @@ from remlblup.relationship.labels import canonical, tidy
 BLANKS = r"\s+"
 MISSING = [".", "*"]  # besides what pandas takes for missing
 MOSTLY = 0.5  # share of numbers in a text column from which its text is reported
-FEW = 50  # distinct integers up to which a covariate may have been meant as a factor
 
 
 # -- reading ---------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
 
 def read_relationships(
     pedigrees: dict[str, str], matrices: dict[str, str], inverses: Iterable[str], hermaphrodites: bool = False,
-    groups: Iterable[str] | None = None, genotypes: dict[str, str] | None = None,
+    groups: Iterable[str] | None = None, genotypes: dict[str, str] | None = None, columns: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """NAME → pedigree or relationship.
 
@@ -161,10 +162,13 @@ def read_relationships(
         raise OptionError("--groups names parents in a pedigree, and --pedigree gives none.")
     if unknown := [n for n in inverses if n not in matrices]:
         raise OptionError(f"--inverse names {some(unknown)}, which --relationship does not give.")
+    if columns and not pedigrees:
+        raise OptionError("--pedigree-columns names columns of a pedigree, and --pedigree gives none.")
+    named = _roles(columns)
     out: dict[str, Any] = {}
     for name, file in pedigrees.items():
         try:
-            out[name] = Pedigree.from_frame(read_table(file, numbers=False), hermaphrodites=hermaphrodites,
+            out[name] = Pedigree.from_frame(read_table(file, numbers=False), **named, hermaphrodites=hermaphrodites,
                                              groups=groups)  # fmt: skip
         except RelationshipError as error:
             raise type(error)(f"pedigree {name} ({file}): {error}") from None
@@ -179,6 +183,16 @@ def read_relationships(
         except RemlBlupError as error:
             raise type(error)(f"genotypes {name} ({file}): {error}") from None
     return out
+
+
+def _roles(columns: str | None) -> dict[str, str]:
+    """``ID,SIRE,DAM`` as the arguments id, sire and dam."""
+    if columns is None:
+        return {}
+    names = [name.strip() for name in columns.split(",")]
+    if len(names) != 3 or not all(names):
+        raise OptionError(f"--pedigree-columns {columns!r} must name three columns: ID,SIRE,DAM.")
+    return dict(zip(("id", "sire", "dam"), names, strict=True))
 
 
 def read_genotypes(file: str) -> Genotypes:
@@ -243,18 +257,5 @@ def make_factors(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
 
 
 def likely_factors(specification: Any) -> dict[str, int]:
-    """Integer columns of few distinct values that X holds as covariates, with the number of values."""
-    spec, frame = specification.fixed.spec, specification.records.frame
-    numeric = [str(f.expr) for f in getattr(spec, "factors", ()) if f.expr not in spec.factor_contrasts]
-    found = {}
-    for column in map(str, getattr(spec, "required_variables", ())):
-        if (
-            column not in frame.columns
-            or frame[column].dtype.kind not in "iu"
-            or not any(column in re.findall(r"[\w.]+", e) for e in numeric)
-        ):
-            continue
-        values = frame[column].unique()
-        if len(values) <= min(FEW, len(frame) // 3) and not set(values) <= {0, 1}:
-            found[column] = len(values)
-    return dict(sorted(found.items()))
+    """Columns of few whole numbers that X holds as covariates, with the number of values."""
+    return whole_covariates(read_terms(specification.formula.fixed), specification.records.frame)

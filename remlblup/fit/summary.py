@@ -52,6 +52,8 @@ class Summary:
         fit, spec = self.fit, self.fit.specification
         stats = fit._equations.stats
         rows = [("Formula", fit.formula or "from matrices"), ("Records", records(fit))]
+        if spec.records is not None and spec.records.unknown_parents:
+            rows.append(("", nothing_added(spec.records.unknown_parents)))
         if spec.records is not None and spec.records.weights is not None:
             rows.append(("Weights", f"{spec.records.weights} (residual variance over weight)"))
         rows.append(("Fixed", f"{count(spec.p, 'coefficient')}, {fit.df_residual:,} residual df"))
@@ -59,6 +61,8 @@ class Summary:
             rows.append(("Aliased", f"{some(fit.aliased, 6)}: set aside, they depend on earlier columns"))
         random = [d for d in spec.random if not is_units(d)]
         rows += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(random)]
+        if spec.formula is not None and spec.formula.offset:
+            rows.append(("Offset", " + ".join(spec.formula.offset) + ", part of the mean with the coefficient 1"))
         if spec.residual_text != "units":
             rows.append(("Residual", residual_sizes(fit)))
         rows.append(("Equations", f"order {stats.n:,}, {stats.engine} engine, {fit.options.algorithm} algorithm"))
@@ -244,6 +248,12 @@ def dropped(fit: Fit) -> str:
         return ""
     counts = ", ".join(f"{c} {k:,}" for c, k in records.dropped.items())
     return f" ({records.n_dropped:,} more dropped for missing values: {counts})"
+
+
+def nothing_added(unknown: Mapping[str, int]) -> str:
+    """Records that stay though a parent of theirs is unknown."""
+    counts = ", ".join(f"{column} in {number:,}" for column, number in unknown.items())
+    return f"an unknown parent adds nothing: {counts} of them"
 
 
 def residual_sizes(fit: Fit) -> str:

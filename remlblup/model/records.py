@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, OptionError
+from remlblup.model.expression import read
 from remlblup.model.frame import Records, complete_records, require_columns
 from remlblup.model.grouping import UNITS
 from remlblup.model.parameters import RESIDUAL
@@ -53,6 +54,7 @@ def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataF
         require_columns(frame, needed, "the response")
     columns = [c for needed in own.values() for c in needed] if not parsed.responses else []
     columns += required_columns(parsed.fixed, "the fixed part", visible)
+    columns += offset_columns(parsed, visible)
     optional: list[str] = []
     for term in parsed.random:
         needed, may_miss = term_columns(term, visible)
@@ -72,6 +74,13 @@ def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataF
     return with_plain_optional(records, optional)
 
 
+def offset_columns(parsed: MixedFormula, frame: pd.DataFrame) -> list[str]:
+    """The columns of the offsets."""
+    names = [c for text in parsed.offset for c in read(text).columns]
+    require_columns(frame, names, "the offset")
+    return names
+
+
 def with_made_columns(parsed: MixedFormula, frame: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
     """The data with the columns that the model makes itself, `trait` and `units`, as text; and their names."""
     made = {TRAIT} if parsed.responses else set()
@@ -87,7 +96,7 @@ def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame) -> tuple[li
         return list(term.variables), []
     plain = term.by_factor or term.effects.strip() == "1"
     effects = [] if plain else required_columns(term.effects, f"the effects of '{term.name}'", frame)
-    optional = [g.factors[0] for g in term.more if len(g.factors) == 1]
+    optional = [g.factors[0] for k, g in enumerate(term.groups) if len(g.factors) == 1 and term.may_miss(k)]
     needed = [*(f for g in term.groups for f in g.factors if f not in optional), *effects]
     require_columns(frame, [*needed, *optional], f"the random term '{term.name}'")
     return needed, optional

@@ -15,12 +15,14 @@ class Group:
     """What the levels of a random term are: one factor, or the combinations of several.
 
     `relationship` is the NAME of ``vm(factor, NAME)``, None for independent levels; `coefficient`
-    the number in front of it, as in ``0.5*vm(mgs, A)``.
+    the number in front of it, as in ``0.5*vm(mgs, A)``; `may_miss` whether a record without a level stays, adding
+    nothing (an unknown parent), None where the position in the term says it.
     """
 
     factors: tuple[str, ...]
     relationship: str | None = None
     coefficient: float = 1.0
+    may_miss: bool | None = None
 
     @property
     def label(self) -> str:
@@ -61,6 +63,11 @@ class RandomTerm:
         """All factors of the term."""
         return (self.group, *self.more)
 
+    def may_miss(self, position: int) -> bool:
+        """Whether a record may lack the level of the factor at `position`: by default of any but the first."""
+        marked = self.groups[position].may_miss
+        return position > 0 if marked is None else marked
+
     @property
     def by_factor(self) -> bool:
         """Whether each factor is an effect of its own, correlated with the others."""
@@ -83,10 +90,14 @@ class SmoothTerm:
 
 @dataclass(frozen=True)
 class MixedFormula:
-    """Response, fixed part and random terms of a formula; `responses` where there are several, ``c(y1, y2)``."""
+    """Response, fixed part and random terms of a formula; `responses` where there are several, ``c(y1, y2)``.
+
+    `offset` holds the expressions of ``offset(x)``, which are part of the mean with the coefficient 1.
+    """
 
     text: str
     response: str
     fixed: str
     random: tuple[RandomTerm | SmoothTerm, ...]
     responses: tuple[str, ...] = ()
+    offset: tuple[str, ...] = ()

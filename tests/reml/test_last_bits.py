@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 import scipy.linalg
-from reml.test_edge import plots, searched
 
 import remlblup as rb
+from reml.test_edge import plots, searched
 
 KEYWORDS = ("toep", "corg", "corgh", "us", "ar1h", "csh")
 DATA = [("near", 1), ("one", 0), ("wave", 2), ("unequal", 1)]

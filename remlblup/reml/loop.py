@@ -43,6 +43,8 @@ LADDERS = {
         ("EM", np.inf, 0.0, 1.0), ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0),
     ),
     "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in range(12)),
+    # Without constraints a step may end far outside of where V is positive definite.
+    "free": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in (*range(12), *range(14, 42, 3))),
 }  # fmt: skip
 ROUNDING = 1e-10
 # While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of another.
@@ -73,6 +75,9 @@ class Optimum:
     boundary : (n_parameters,) True for components on the boundary
     held : (n_parameters,) True for components fixed by the user
     tangent : (n_parameters, k) directions the information is inverted in (`Space.tangent`)
+    equations : those that `solution` belongs to, which the tables are made from
+    searched : those that `point` belongs to: others where R is singular
+    stopped : why the loop ended where the criteria are not met: "iterations", "stall", or what `watch` said
     """
 
     point: Point
@@ -82,14 +87,21 @@ class Optimum:
     boundary: np.ndarray
     held: np.ndarray
     tangent: Array
+    equations: Equations
+    searched: Equations
+    stopped: str = ""
+
+
+# What ends a loop before its time: told θ, the reason or None.
+Watch = Callable[[Array], str | None]
 
 
 class Loop:
     """One maximisation of the (RE)ML likelihood of a model."""
 
     def __init__(self, equations: Equations, options: Options, start: Array, fixed: Array,
-                 report: Callable[[Iteration], None] | None = None):  # fmt: skip
-        self.equations, self.options, self.report = equations, options, report
+                 report: Callable[[Iteration], None] | None = None, watch: Watch | None = None):  # fmt: skip
+        self.equations, self.options, self.report, self.watch = equations, options, report, watch
         variance = residual_variance(equations)
         parameters = equations.spec.parameters
         squares = equations.y[: equations.spec.n] ** 2
@@ -150,6 +162,9 @@ class Loop:
                 point = escaped
                 continue
             if len(self.iterations) > self.limit:
+                break
+            if self.watch is not None and (reason := self.watch(point.theta)):
+                stopped = reason
                 break
             accepted = self.advance(point)
             if accepted is None:
@@ -281,7 +296,7 @@ class Loop:
                 yield "AI+QN", propose(self.space, point, point.information, 1.0, self.reluctant, learnt)
         em = None
         # EM keeps variances positive: without constraints it is no help, and creeps where one should change sign.
-        for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "ai"]:
+        for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "free"]:
             if weight and em is None:
                 em = complete_information(self.equations, point.theta, self.space.units, point.information)
             information = (
@@ -337,6 +352,6 @@ class Loop:
 
     def verdict(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         """Convergence and everything known at the last iterate."""
-        convergence = judged(self, point, checks, stopped)
-        return Optimum(point, point.solution, convergence, tuple(self.iterations), self.space.boundary(point),
-                       self.space.held, self.space.tangent(point.theta))  # fmt: skip
+        convergence, failed = judged(self, point, checks, stopped), not all(c.passed for c in checks)
+        return Optimum(point, point.solution, convergence, tuple(self.iterations), self.space.boundary(point), self.space.held,
+                       self.space.tangent(point.theta), self.equations, self.equations, stopped if failed else "")  # fmt: skip

@@ -26,7 +26,7 @@ def judged(loop: Loop, point: Point, checks: tuple[Criterion, ...], stopped: str
     columns = space.equations.spec.parameters.columns
     unidentified = loop.confounded or tuple(columns[i] for i in flat(space, point))
     failed = [c.name for c in checks if not c.passed]
-    collapsed = collapses(space, point, failed)
+    collapsed = collapses(space, point, failed) or (stopped == "collapse" and bool(failed))
     reason = explain(
         not failed,
         unidentified,

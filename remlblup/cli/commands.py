@@ -250,6 +250,7 @@ def solution_report(solved: Solved) -> str:
     if spec.records is not None and spec.records.unknown_parents:
         facts.append(("", nothing_added(spec.records.unknown_parents)))
     facts += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
+    facts += [("", f"{d.name}: {d.relationship.note}") for d in spec.random if d.relationship.note]
     facts.append(("logL", f"{solved.loglik:.4f} (REML, at these variances)"))
     (values, _) = aligned(solved.theta, [float("nan")] * len(solved.theta))
     rows = tuple((t, p, v) for (t, p), v in zip(spec.parameters.pairs, values, strict=True))

@@ -21,6 +21,7 @@ from remlblup.linalg.rank import independent_columns
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
 from remlblup.model.specification import Specification, from_formula
+from remlblup.reml.singular_residual import equations_at
 from remlblup.structure.units import Units
 
 STATISTICS = ("predictive_ability", "accuracy", "bias", "mse")
@@ -258,7 +259,8 @@ def _refitted(
                 f"without fold {number} the model has other variances: a group of records lies wholly in this fold. Use"
                 " other folds, or refit=False."
             )
-        out = hold_out(equations, equations.solve(other.theta), [held], k)
+        own, _ = equations_at(equations, other.theta)
+        out = hold_out(own, own.solve(other.theta), [held], k)
         predicted[held] = (out.prediction if out.term is None else out.term)[held]
         converged.append(other.converged)
         if shown:

@@ -153,7 +153,7 @@ class Route:
                 report(rows[-1])
 
         def watch(theta: Array) -> str | None:
-            return "bottomless" if self.bottomless(theta) else None
+            return "collapse" if self.bottomless(theta) else None
 
         found = search(effects, options, start, fixed, note, watch)
         equations = WithoutInverse(self.spec, effects, self.equations.engine)

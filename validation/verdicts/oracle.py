@@ -22,7 +22,7 @@ KINKED = ("csh", "corh", "ar1h")
 #: Value of −ℓ where V is not positive definite.
 OUTSIDE = 1e10
 #: Smallest eigenvalue of V with unit diagonal below which ℓ is taken to have no bound.
-SINGULAR = 1e-9
+SINGULAR = 1e-7
 STEP = 1e-7
 #: Random points of which the best is climbed from: one, two, … in turn.
 TRIED = 12

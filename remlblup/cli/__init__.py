@@ -59,6 +59,7 @@ OPTIONS = (
     (r"Build it with scipy\.sparse.*", "Give all entries as level, level, value."),
     (r"constrain=False", "--no-constrain"),
     (r"missing='(\w+)'", r"--missing \1"),
+    (r"Read it with pandas and give the frame\.", "Give its separator with --sep."),
     (r"\b(tolerance|residual)=(?=['\d])", r"--\1 "),
     (r"\b(weights|start|fix)(=|:)(?= |\.)", r"--\1\2"),
     (r"(--\w+)=(?=[ .])", r"\1"),

@@ -157,9 +157,9 @@ def flock(folder: Path) -> Fit:
 
 def read_model(given: Namespace) -> MixedModel:
     """The model that the arguments of ``fit`` and ``blup`` describe; notes go to stderr."""
-    from remlblup.cli.tables import likely_factors, make_factors, read_relationships, read_table
     from remlblup.cli.values import named_files
     from remlblup.mixed_model import MixedModel
+    from remlblup.readers.tables import likely_factors, make_factors, read_relationships, read_table
 
     pedigrees = named_files("--pedigree", given.pedigree)
     matrices = named_files("--relationship", given.relationship)

@@ -114,7 +114,7 @@ def _blup(subparsers: argparse._SubParsersAction) -> None:
 def _data(p: argparse.ArgumentParser) -> None:
     """Arguments that make the model."""
     p.add_argument(
-        "data", metavar="DATA", help="CSV or TSV (also .gz), parquet or feather; NA . * and blanks are missing"
+        "data", metavar="DATA", help="CSV or TSV (also .gz), parquet, feather or .xlsx; NA . * and blanks are missing"
     )
     p.add_argument("formula", metavar="FORMULA", help='such as "y ~ x + (1 | group) + (1 | vm(animal, A))"')
     g = p.add_argument_group("model")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, choose, some
+from remlblup.model.columns import check_kinds, of_narwhals, plain
+from remlblup.readers.tables import is_path, read_table
 
 
 @dataclass(frozen=True)
@@ -40,29 +44,77 @@ class Records:
         return self.frame if self.source is None else self.source
 
 
-def to_pandas(data: object) -> pd.DataFrame:
-    """A pandas DataFrame of `data`: pandas, a mapping of columns, or any frame narwhals knows."""
-    if isinstance(data, pd.DataFrame):
-        frame = data
-    elif isinstance(data, dict):
-        try:
-            frame = pd.DataFrame(data)
-        except ValueError as error:
-            raise DataError(f"the columns in data= do not fit together: {error}") from None
-    else:
-        import narwhals as nw
+def to_pandas(data: Any) -> pd.DataFrame:
+    """A pandas DataFrame of `data`, its columns as `plain` has them.
 
-        try:
-            table = nw.from_native(data, eager_only=True)  # type: ignore[call-overload]
-            # Column by column: a polars frame gives its pandas form only where pyarrow is installed.
-            frame = pd.DataFrame({name: table[name].to_numpy() for name in table.columns})
-        except TypeError:
-            raise DataError(
-                f"data= must be a DataFrame (pandas, polars, pyarrow) or a mapping of columns, not {type(data).__name__}."
-            ) from None
+    Parameters
+    ----------
+    data : DataFrame (pandas, polars, pyarrow and what narwhals knows), mapping of columns, list of rows as mappings,
+        structured array, or the name of a file
+    """
+    if is_path(data):
+        frame = read_table(data)
+        for note in frame.attrs.get("notes", ()):
+            warnings.warn(note, stacklevel=2)
+    elif isinstance(data, pd.DataFrame):
+        frame = data
+    elif isinstance(data, Mapping):
+        frame = _constructed(dict(data))
+    elif isinstance(data, np.ndarray) and data.dtype.names:
+        frame = pd.DataFrame.from_records(data)
+    elif isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+        frame = _constructed(data)
+    else:
+        frame = _of_other(data)
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise DataError(
+            f"the columns of the data have names in {frame.columns.nlevels} levels, such as {some(frame.columns, 2)}: give them"
+            " one name each, such as data.columns = ['_'.join(c) for c in data.columns]."
+        )
     if frame.columns.duplicated().any():
         raise DataError(f"column names occur twice in the data: {some(frame.columns[frame.columns.duplicated()])}.")
+    changed = {name: new for name in frame.columns if (new := plain(frame[name])) is not frame[name]}
+    changed = {name: new for name, new in changed.items() if new.dtype != frame[name].dtype}
+    if changed:
+        frame = frame.copy(deep=False)
+        for name, column in changed.items():
+            frame[name] = column
     return frame
+
+
+def _constructed(data: Any) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(data)
+    except ValueError as error:
+        raise DataError(f"the columns in data= do not fit together: {error}") from None
+
+
+def _of_other(data: Any) -> pd.DataFrame:
+    """A frame of another library, through narwhals or as an Arrow stream."""
+    import narwhals as nw
+
+    try:
+        table = nw.from_native(_of_arrow_stream(data), eager_only=True)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        if hasattr(data, "collect") and hasattr(data, "collect_schema"):
+            raise DataError("data= has not been computed yet: give data.collect().") from None
+        raise DataError(
+            "data= must be a DataFrame (pandas, polars, pyarrow), a mapping of columns or the name of a file, not"
+            f" {type(data).__name__}."
+        ) from None
+    # Column by column: a polars frame gives its pandas form only where pyarrow is installed.
+    return pd.DataFrame({name: of_narwhals(table[name]) for name in table.columns})
+
+
+def _of_arrow_stream(data: Any) -> Any:
+    """A pyarrow table of what narwhals does not know but Arrow does: batches of records, results of a query."""
+    if hasattr(data, "columns") and hasattr(data, "__getitem__") and type(data).__name__ != "RecordBatch":
+        return data
+    if hasattr(data, "__arrow_c_stream__") or type(data).__name__ == "RecordBatch":
+        import pyarrow as pa
+
+        return pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else pa.table(data)
+    return data
 
 
 def require_columns(frame: pd.DataFrame, columns: Iterable[str], role: str, what: str = "the data") -> None:
@@ -95,10 +147,7 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
     used = list(dict.fromkeys([*needed, *optional, *(c for own in responses.values() for c in own)]))
     if len(frame) == 0:
         raise DataError("the data have no rows.")
-    if complex_columns := [c for c in used if frame[c].dtype.kind == "c"]:
-        raise DataError(
-            f"the column {some(complex_columns)} is complex: use its real and imaginary parts as two columns."
-        )
+    check_kinds(frame, used)
     absent = frame[needed].isna()
     empty = pd.DataFrame({name: frame[list(own)].isna().any(axis=1) for name, own in responses.items()})
     if responses:

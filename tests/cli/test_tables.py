@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.cli.tables import (
+from remlblup.readers.tables import (
     guess_separator,
     likely_factors,
     make_factors,

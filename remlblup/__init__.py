@@ -47,6 +47,9 @@ _PUBLIC = {
     "NotPositiveDefiniteError": "remlblup.errors",
     "DependencyError": "remlblup.errors",
     "MemoryLimitError": "remlblup.errors",
+    "RemlBlupWarning": "remlblup.errors",
+    "ConvergenceWarning": "remlblup.errors",
+    "EstimabilityWarning": "remlblup.errors",
     "set_threads": "remlblup.linalg.threads",
     "Structure": "remlblup.structure.base",
     "register_structure": "remlblup.structure.table",
@@ -57,8 +60,10 @@ if TYPE_CHECKING:
     from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.henderson import henderson as henderson
+    from remlblup.errors import ConvergenceWarning as ConvergenceWarning
     from remlblup.errors import DataError as DataError
     from remlblup.errors import DependencyError as DependencyError
+    from remlblup.errors import EstimabilityWarning as EstimabilityWarning
     from remlblup.errors import FormulaError as FormulaError
     from remlblup.errors import MemoryLimitError as MemoryLimitError
     from remlblup.errors import ModelError as ModelError
@@ -67,6 +72,7 @@ if TYPE_CHECKING:
     from remlblup.errors import PedigreeError as PedigreeError
     from remlblup.errors import RelationshipError as RelationshipError
     from remlblup.errors import RemlBlupError as RemlBlupError
+    from remlblup.errors import RemlBlupWarning as RemlBlupWarning
     from remlblup.errors import StoreError as StoreError
     from remlblup.errors import VarianceError as VarianceError
     from remlblup.fit.marker_effects import snp_effects as snp_effects

@@ -45,26 +45,36 @@ def fit(given: Namespace) -> int:
     )
     functions = {name: result.function(e) for name, e in expressions.items()}
     print(("" if given.quiet else "\n") + str(Summary(result, functions)))
-    write(result, folder, functions=functions)
+    write(result, folder, functions=functions, escape=not given.no_escape)
     return 0 if result.converged else 1
 
 
 def blup(given: Namespace) -> int:
     """``remlblup blup``: the mixed model equations at known variances."""
+    import pandas as pd
+
     from remlblup.cli.values import variances
+    from remlblup.storage.cells import csv_text
 
     known = variances("--variances", given.variances)
     folder = folder_for(given.out)
+    if folder is not None and (folder / "fit.json").exists():  # its tables would pass for those of the fit
+        raise OptionError(f"--out {given.out} holds a saved fit: give another folder.")
     model = read_model(given)
     assert known is not None
     solved = model.solve(known)
     print(solution_report(solved))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        solved.fixed_effects.to_csv(folder / "fixed_effects.csv")
-        solved.random_effects.to_csv(folder / "random_effects.csv", index=False)
+        escape = not given.no_escape
         fitted = solved.fitted.to_frame().join(solved.residuals)
-        fitted.set_axis(fitted.index + 1).to_csv(folder / "fitted.csv", index_label="row")  # rows counted from 1
+        tables = {
+            "fixed_effects": csv_text(solved.fixed_effects, escape, index=True),
+            "random_effects": csv_text(solved.random_effects, escape),
+            "fitted": csv_text(fitted.set_axis(pd.Index(fitted.index + 1, name="row")), escape, index=True),  # from 1
+        }
+        for name, text in tables.items():
+            (folder / f"{name}.csv").write_text(text, encoding="utf-8")
         print(f"\nWritten to {folder}: fixed_effects.csv, random_effects.csv, fitted.csv")
     return 0
 
@@ -167,10 +177,11 @@ def read_model(given: Namespace) -> MixedModel:
     data = make_factors(read_table(given.data, given.sep), factors)
     notes = list(data.attrs.get("notes", ()))
     relationships = read_relationships(pedigrees, matrices, given.inverse or (), given.hermaphrodites, given.groups,
-                                       named_files("--genotypes", given.genotypes))  # fmt: skip
+                                       named_files("--genotypes", given.genotypes), given.pedigree_columns)  # fmt: skip
     try:
         model = MixedModel(given.formula, data, relationships, given.residual, given.weights,
-                           missing=given.missing, engine=given.engine)  # fmt: skip
+                           missing=given.missing, engine=given.engine,
+                           unknown_parents=_choice(given.unknown_parents))  # fmt: skip
     except DataError:
         say(notes, given.quiet)
         raise
@@ -179,6 +190,13 @@ def read_model(given: Namespace) -> MixedModel:
         notes.append(f"covariates in the fixed part: {which}. If they are factors, add --factor {','.join(found)}")
     say(notes, given.quiet)
     return model
+
+
+def _choice(unknown_parents: str) -> str | list[str]:
+    """What to do with unknown parents, or the columns that hold parents."""
+    from remlblup.model.unknown_parents import CHOICES
+
+    return unknown_parents if unknown_parents in CHOICES else [c.strip() for c in unknown_parents.split(",")]
 
 
 def say(notes: Sequence[str], quiet: bool) -> None:
@@ -210,13 +228,14 @@ def folder_for(out: str | None) -> Path | None:
 
 
 def write(result: Fit, folder: str | Path | None, *, title: str | None = None,
-          functions: Mapping[str, Estimate] | None = None, sections: Sequence[Any] = ()) -> None:  # fmt: skip
+          functions: Mapping[str, Estimate] | None = None, sections: Sequence[Any] = (),
+          escape: bool = True) -> None:  # fmt: skip
     """The report in a folder, and where it is."""
     if folder is None:
         return
     from remlblup.report import write_report
 
-    path = write_report(result, folder, title=title, functions=functions, sections=sections)
+    path = write_report(result, folder, title=title, functions=functions, sections=sections, escape=escape)
     print(f"\nWritten to {path}: report.html, report.txt, fit.json, tables (CSV), plots (PNG)")
 
 
@@ -226,10 +245,21 @@ def heading(text: str) -> None:
 
 def solution_report(solved: Solved) -> str:
     """Model, variances, fixed effects and the first random effects."""
-    from remlblup.fit.summary import Table, aligned, described, fixed_table, levels, random_table, underlined
+    from remlblup.fit.summary import (
+        Table,
+        aligned,
+        described,
+        fixed_table,
+        levels,
+        nothing_added,
+        random_table,
+        underlined,
+    )
 
     spec = solved.specification
     facts = [("Formula", str(solved.formula)), ("Records", f"{solved.n_obs:,}")]
+    if spec.records is not None and spec.records.unknown_parents:
+        facts.append(("", nothing_added(spec.records.unknown_parents)))
     facts += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
     facts.append(("logL", f"{solved.loglik:.4f} (REML, at these variances)"))
     (values, _) = aligned(solved.theta, [float("nan")] * len(solved.theta))

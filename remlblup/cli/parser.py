@@ -93,6 +93,7 @@ def _fit(subparsers: argparse._SubParsersAction) -> None:
     g.add_argument(
         "--out", metavar="DIR", help="folder for report.html, report.txt, fit.json, tables (CSV), plots (PNG)"
     )
+    _escape(g)
     p.set_defaults(run=commands.fit)
 
 
@@ -108,7 +109,13 @@ def _blup(subparsers: argparse._SubParsersAction) -> None:
                    help=f"every component and the residual, {VALUES}")  # fmt: skip
     p.add_argument("--quiet", action="store_true", help="no notes")
     p.add_argument("--out", metavar="DIR", help="folder for fixed_effects.csv, random_effects.csv, fitted.csv")
+    _escape(p)
     p.set_defaults(run=commands.blup)
+
+
+def _escape(p: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    p.add_argument("--no-escape", action="store_true",
+                   help="write text that begins with = + - @ as it is, not behind an apostrophe for spreadsheets")  # fmt: skip
 
 
 def _data(p: argparse.ArgumentParser) -> None:
@@ -120,6 +127,8 @@ def _data(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("model")
     g.add_argument("--pedigree", nargs="+", action="extend", metavar="NAME=FILE",
                    help="pedigree: columns animal, sire, dam; 0, NA, . or blank for an unknown parent")  # fmt: skip
+    g.add_argument("--pedigree-columns", metavar="ID,SIRE,DAM",
+                   help="names of these columns in the pedigree files, where they are not the usual ones")  # fmt: skip
     g.add_argument("--relationship", nargs="+", action="extend", metavar="NAME=FILE",
                    help="relationship matrix: square, its levels named, or columns level, level, value")  # fmt: skip
     g.add_argument("--genotypes", nargs="+", action="extend", metavar="NAME=FILE",
@@ -136,6 +145,9 @@ def _data(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--missing", choices=("drop", "error"), default="drop", help="rows with missing values (default drop)"
     )
+    g.add_argument("--unknown-parents", default="keep", metavar="keep|drop|error|COLUMN,COLUMN",
+                   help="records with an unknown sire or dam in vm(sire, A): kept, the parent adding nothing (default), "
+                        "dropped or refused; or the columns that hold parents, where their names do not tell")  # fmt: skip
     g.add_argument(
         "--engine", choices=("auto", "dense", "sparse", "spectral"), default="auto", help="how V is worked with"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, choose, some
+from remlblup.errors import DataError, RemlBlupWarning, choose, some
 from remlblup.model.columns import check_kinds, of_narwhals, plain
 from remlblup.readers.tables import is_path, read_table
 
@@ -28,6 +28,7 @@ class Records:
     weights : the weights column among them, if any
     cells : of several responses the number of missing values in the rows used
     source : the rows used as the user gave them, where `frame` differs; see `original`
+    unknown_parents : mapping of column to the number of rows used whose parent is unknown there and adds nothing
     """
 
     frame: pd.DataFrame
@@ -37,6 +38,7 @@ class Records:
     weights: str | None = None
     cells: dict[str, int] = field(default_factory=dict)
     source: pd.DataFrame | None = None
+    unknown_parents: dict[str, int] = field(default_factory=dict)
 
     @property
     def original(self) -> pd.DataFrame:
@@ -55,7 +57,7 @@ def to_pandas(data: Any) -> pd.DataFrame:
     if is_path(data):
         frame = read_table(data)
         for note in frame.attrs.get("notes", ()):
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(note, RemlBlupWarning, stacklevel=2)
     elif isinstance(data, pd.DataFrame):
         frame = data
     elif isinstance(data, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import scipy.sparse as sp
@@ -58,8 +59,8 @@ class Given:
             )
 
 
-def _read(name: str, path: object) -> RelationshipBase:
-    """The pedigree or matrix in a file."""
+def _read(name: str, path: Any) -> object:
+    """The rows of a pedigree or the matrix in a file."""
     try:
         return read_relationship(path)
     except (DataError, RelationshipError) as error:
@@ -70,7 +71,7 @@ def _matrix(name: str, given: object) -> object:
     """A matrix over effects; of a file with the names in it."""
     if not is_path(given):
         return given
-    read = _read(name, given)
+    read = coerce(name, _read(name, given))
     return pd.DataFrame(read.dense(), index=read.labels, columns=read.labels)
 
 

@@ -98,7 +98,7 @@ def _read_sheet(path: Path) -> pd.DataFrame:
     try:
         with pd.ExcelFile(path, engine="openpyxl") as book:
             sheets = book.sheet_names
-            cells = book.parse(sheets[0], header=None, dtype=object, na_values=MISSING)
+            cells = pd.read_excel(book, sheet_name=sheets[0], header=None, dtype=object, na_values=MISSING)
     except Exception as error:  # whatever a damaged archive of XML leads to
         raise DataError(f"{path} cannot be read as a spreadsheet ({error}): save it as CSV.") from None
     cells = cells.dropna(axis=0, how="all").dropna(axis=1, how="all")
@@ -116,8 +116,9 @@ def _read_sheet(path: Path) -> pd.DataFrame:
 
 def _check_names(path: Path, names: pd.Series) -> None:
     """Refuse names that occur twice, and numbers where names should stand."""
-    if names.duplicated().any():  # pandas would rename them without a word
-        raise DataError(f"{path} has columns of the same name: {some(names[names.duplicated()])}. Rename them.")
+    known = names.dropna()  # the labels of rows may stand under no name
+    if known.duplicated().any():  # pandas would rename them without a word
+        raise DataError(f"{path} has columns of the same name: {some(known[known.duplicated()])}. Rename them.")
     if len(names) and all(re.fullmatch(r"[-+\d.eE]+", str(c)) for c in names):
         raise DataError(f"the first line of {path} holds numbers: it must name the columns.")
 
@@ -133,7 +134,7 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
         if not separator:
             raise OptionError("--sep must not be empty.")
         common = {"sep": separator, "skipinitialspace": True, "encoding": "utf-8-sig"}
-        names = pd.read_csv(path, header=None, nrows=1, dtype=str, **common).iloc[0].dropna().str.strip()
+        names = pd.read_csv(path, header=None, nrows=1, dtype=str, **common).iloc[0].str.strip()
         _check_names(path, names)
         frame = pd.read_csv(path, na_values=MISSING, **common, **options)
         if not isinstance(frame.index, pd.RangeIndex):
@@ -202,7 +203,7 @@ def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
 
 def read_relationships(
     pedigrees: dict[str, str], matrices: dict[str, str], inverses: Iterable[str], hermaphrodites: bool = False,
-    groups: Iterable[str] | None = None, genotypes: dict[str, str] | None = None,
+    groups: Iterable[str] | None = None, genotypes: dict[str, str] | None = None, columns: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """NAME → pedigree or relationship.
 
@@ -224,10 +225,13 @@ def read_relationships(
         raise OptionError("--groups names parents in a pedigree, and --pedigree gives none.")
     if unknown := [n for n in inverses if n not in matrices]:
         raise OptionError(f"--inverse names {some(unknown)}, which --relationship does not give.")
+    if columns and not pedigrees:
+        raise OptionError("--pedigree-columns names columns of a pedigree, and --pedigree gives none.")
+    named = _roles(columns)
     out: dict[str, Any] = {}
     for name, file in pedigrees.items():
         try:
-            out[name] = Pedigree.from_frame(read_table(file, numbers=False), hermaphrodites=hermaphrodites,
+            out[name] = Pedigree.from_frame(read_table(file, numbers=False), **named, hermaphrodites=hermaphrodites,
                                              groups=groups)  # fmt: skip
         except RelationshipError as error:
             raise type(error)(f"pedigree {name} ({file}): {error}") from None
@@ -244,6 +248,16 @@ def read_relationships(
     return out
 
 
+def _roles(columns: str | None) -> dict[str, str]:
+    """``ID,SIRE,DAM`` as the arguments id, sire and dam."""
+    if columns is None:
+        return {}
+    names = [name.strip() for name in columns.split(",")]
+    if len(names) != 3 or not all(names):
+        raise OptionError(f"--pedigree-columns {columns!r} must name three columns: ID,SIRE,DAM.")
+    return dict(zip(("id", "sire", "dam"), names, strict=True))
+
+
 def read_genotypes(file: str) -> Genotypes:
     """By the suffix: PLINK .bed, .vcf (.gz, .bcf), else text."""
     path = existing(file)
@@ -255,8 +269,8 @@ def read_genotypes(file: str) -> Genotypes:
     return Genotypes.from_text(path)
 
 
-def read_relationship(file: str | os.PathLike) -> Pedigree | Relationship:
-    """What a file holds: a pedigree, or a matrix as `read_matrix` reads it.
+def read_relationship(file: str | os.PathLike) -> pd.DataFrame | Relationship:
+    """What a file holds: the rows of a pedigree, or a matrix as `read_matrix` reads it.
 
     Raises
     ------
@@ -270,7 +284,7 @@ def read_relationship(file: str | os.PathLike) -> Pedigree | Relationship:
         )
     table = read_table(path, numbers=False)
     try:
-        return Pedigree.from_frame(table) if _holds_pedigree(table) else read_matrix(path, False)
+        return table if _holds_pedigree(table) else read_matrix(path, False)
     except RelationshipError as error:
         raise type(error)(f"{path}: {error}") from None
 
@@ -292,7 +306,8 @@ def read_matrix(file: str | os.PathLike, inverse: bool) -> Relationship:
         frame = read_table(path)
     else:
         header, _ = _read_csv(path, None, nrows=0)
-        frame, _ = _read_csv(path, None, dtype={header.columns[0]: str})
+        labels = 2 if header.shape[1] == 3 else 1
+        frame, _ = _read_csv(path, None, dtype=dict.fromkeys(header.columns[:labels], str))
     if frame.shape[1] == 3 and frame.shape[0] not in (2, 3):
         return _triplets(frame, inverse)
     if frame.shape[1] == frame.shape[0]:

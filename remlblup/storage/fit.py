@@ -51,6 +51,7 @@ def to_dict(fit: Fit) -> dict[str, Any]:
             "options": {k: getattr(fit.options, k) for k in ("algorithm", "constrain", "max_iterations", "tolerance")},
             "records": fit.n_obs,
             "records_dropped": spec.records.dropped if spec.records else {},
+            "unknown_parents": spec.records.unknown_parents if spec.records else {},
             "fixed_effects_estimated": spec.p,
             "aliased": list(fit.aliased),
             "random_effects": spec.n_random,

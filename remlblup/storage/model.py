@@ -35,6 +35,7 @@ def save_model(spec: Specification, staging: Staging, escape: bool) -> dict[str,
         "residual": spec.residual_text,
         "matrices": {name: save_labelled(matrix) for name, matrix in spec.matrices.items()},
         "weights": spec.records.weights,
+        "unknown_parents": spec.unknown_parents,
         "columns": columns,
         "escaped": escape,
         "index": encode_index(frame.index),
@@ -63,7 +64,8 @@ def load_model(model: dict[str, Any], folder: SavedFolder) -> Specification:
         frame.index = decode_index(model["index"])
     relationships = {n: load_relationship(r, folder, n) for n, r in model["relationships"].items()}
     given = relationships | {name: load_labelled(matrix) for name, matrix in model["matrices"].items()}
-    return from_formula(model["formula"], frame, given, model["residual"], model["weights"], "error")
+    parents = model.get("unknown_parents", "keep")
+    return from_formula(model["formula"], frame, given, model["residual"], model["weights"], "error", parents)
 
 
 def save_labelled(matrix: Any) -> dict[str, Any]:
@@ -91,9 +93,11 @@ def save_matrices(spec: Specification, staging: Staging, escape: bool) -> dict[s
         staging.write(f"Z{k}.csv", text, "model")
         saved = None if d.is_identity else save_relationship(d.relationship, staging, f"K{k}", escape)
         terms.append({"name": d.name, "shape": shape, "relationship": saved})
-    text, shape = triplets_to_csv(spec.fixed.matrix)
+    # The columns of groups of unknown parents, which come last, follow from the terms.
+    own = spec.p - sum(int((g.columns >= 0).sum()) for g in spec.groups)
+    text, shape = triplets_to_csv(spec.fixed.matrix[:, :own])
     staging.write("X.csv", text, "model")
-    return {"formula": None, "X": shape, "names": list(spec.fixed.names), "aliased": list(spec.fixed.aliased),
+    return {"formula": None, "X": shape, "names": list(spec.fixed.names[:own]), "aliased": list(spec.fixed.aliased),
             "terms": terms}  # fmt: skip
 
 

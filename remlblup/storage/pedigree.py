@@ -10,6 +10,7 @@ import pandas as pd
 
 from remlblup.relationship import Pedigree
 from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.pedigree_reading import UNKNOWN
 from remlblup.storage.cells import csv_text, original
 from remlblup.storage.columns import UNSAFE, read_text
 
@@ -33,6 +34,7 @@ def pedigree_to_csv(pedigree: Pedigree, escape: bool) -> tuple[str, dict[str, An
         "clones": save_clones(pedigree),
         "hermaphrodites": pedigree.hermaphrodites,
         "ignore_inbreeding": pedigree.ignore_inbreeding,
+        "unknown": save_codes(pedigree),
         "columns": list(columns),
         "escaped": escape,
         "coded": coded,
@@ -60,10 +62,24 @@ def pedigree_from_csv(saved: dict[str, Any], content: bytes) -> Pedigree:
     for column, value in ((parents[0], None), (parents[1], None), (selfing, 0.0)):
         if column is not None:
             column += [value] * len(clones)
-    return Pedigree(
+    pedigree = Pedigree(
         ids, *parents, unknown=(), hermaphrodites=saved.get("hermaphrodites", True), groups=groups, selfing=selfing,
         clones=clones or None, ignore_inbreeding=saved.get("ignore_inbreeding", False),
     )  # fmt: skip
+    pedigree.unknown_codes = load_codes(saved)
+    return pedigree
+
+
+def save_codes(relationship: RelationshipBase) -> list[str] | None:
+    """Codes for an unknown parent; None of what is no pedigree."""
+    codes = relationship.unknown_codes
+    return None if codes is None else sorted(codes)
+
+
+def load_codes(saved: dict[str, Any]) -> frozenset[str] | None:
+    """Inverse of `save_codes`, with the blank that stands for a missing value in the saved data."""
+    codes = saved.get("unknown", UNKNOWN if saved["type"] == "pedigree" else None)
+    return None if codes is None else frozenset([*codes, ""])
 
 
 def save_clones(relationship: RelationshipBase) -> dict[str, Any]:

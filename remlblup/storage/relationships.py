@@ -16,7 +16,15 @@ from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.labels import tidy
 from remlblup.relationship.pedigree import Pedigree
 from remlblup.storage.columns import read_text
-from remlblup.storage.pedigree import label_kind, load_clones, pedigree_from_csv, pedigree_to_csv, save_clones
+from remlblup.storage.pedigree import (
+    label_kind,
+    load_clones,
+    load_codes,
+    pedigree_from_csv,
+    pedigree_to_csv,
+    save_clones,
+    save_codes,
+)
 from remlblup.storage.transaction import RELATIONSHIPS, Staging
 from remlblup.storage.verified import SavedFolder
 
@@ -37,7 +45,8 @@ def save_relationship(relationship: RelationshipBase, staging: Staging, stem: st
     write_arrays(staging, file, matrix)
     labels = relationship.labels
     return {"type": "inverse" if inverse else "matrix", "kind": label_kind(labels.tolist()), "file": file,
-            "labels": [str(v) for v in labels], "clones": save_clones(relationship)}  # fmt: skip
+            "labels": [str(v) for v in labels], "clones": save_clones(relationship),
+            "unknown": save_codes(relationship)}  # fmt: skip
 
 
 def load_relationship(saved: Mapping[str, Any], folder: SavedFolder, stem: str) -> RelationshipBase:
@@ -55,6 +64,7 @@ def load_relationship(saved: Mapping[str, Any], folder: SavedFolder, stem: str) 
         triplets = read_triplets(content, (len(labels), len(labels)))
         matrix = triplets if inverse else triplets.toarray()
     relationship = Relationship(matrix, labels, inverse=inverse)
+    relationship.unknown_codes = load_codes(saved)
     clones = load_clones(saved)
     if clones:
         relationship.ortets = relationship.index(list(clones.values()))

@@ -39,8 +39,7 @@ class Given:
         """The relationship of ``vm(factor, name)``."""
         if name not in self._known:
             self._require(name, where, "Pedigree or matrix")
-            given = self.entries[name]
-            self._known[name] = coerce(name, _read(name, given) if is_path(given) else given)
+            self._known[name] = relationship_of(name, self.entries[name])
         return self._known[name]
 
     def matrix(self, name: object, where: str) -> object:
@@ -59,6 +58,11 @@ class Given:
             )
 
 
+def relationship_of(name: str, given: object) -> RelationshipBase:
+    """The relationship in an entry, or in the file it names."""
+    return coerce(name, _read(name, given) if is_path(given) else given)
+
+
 def _read(name: str, path: Any) -> object:
     """The rows of a pedigree or the matrix in a file."""
     try:
@@ -71,7 +75,7 @@ def _matrix(name: str, given: object) -> object:
     """A matrix over effects; of a file with the names in it."""
     if not is_path(given):
         return given
-    read = coerce(name, _read(name, given))
+    read = relationship_of(name, given)
     return pd.DataFrame(read.dense(), index=read.labels, columns=read.labels)
 
 

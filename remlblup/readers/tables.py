@@ -23,7 +23,7 @@ from remlblup.relationship import Pedigree, Relationship
 from remlblup.relationship.coerce import looks_like_pedigree
 from remlblup.relationship.genomic import genomic_relationship
 from remlblup.relationship.genotypes import Genotypes
-from remlblup.relationship.labels import canonical, tidy
+from remlblup.relationship.labels import canonical
 
 BLANKS = r"\s+"
 MISSING = [".", "*"]  # besides what pandas takes for missing
@@ -31,7 +31,6 @@ MOSTLY = 0.5  # share of numbers in a text column from which its text is reporte
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 SPREADSHEETS = (".xlsx", ".xlsm")
 GENOTYPES = (".bed", ".vcf", ".vcf.gz", ".bcf")
-FEW = 50  # distinct integers up to which a covariate may have been meant as a factor
 
 
 # -- reading ---------------------------------------------------------------------------------
@@ -327,45 +326,3 @@ def _triplets(frame: pd.DataFrame, inverse: bool) -> Relationship:
     if pairs.is_unique:  # one triangle
         matrix = matrix + matrix.T - sp.diags_array(matrix.diagonal())
     return Relationship(sp.csc_array(matrix), labels, inverse=inverse)
-
-
-# -- factors and covariates ------------------------------------------------------------------
-
-
-def make_factors(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
-    """The columns as categories, in the order of their values.
-
-    Raises
-    ------
-    DataError
-        If there is no such column.
-    """
-    columns = list(columns)
-    if absent := [c for c in columns if c not in frame.columns]:
-        raise DataError(f"--factor names {some(absent)}, not a column of the data. Columns: {some(frame.columns, 20)}.")
-    notes = frame.attrs.get("notes", [])
-    frame = frame.copy()
-    for column in columns:
-        if not isinstance(frame[column].dtype, pd.CategoricalDtype):
-            values = pd.Series(tidy(frame[column]), index=frame.index)
-            frame[column] = pd.Categorical(values, categories=sorted(values.dropna().unique()))
-    frame.attrs["notes"] = notes
-    return frame
-
-
-def likely_factors(specification: Any) -> dict[str, int]:
-    """Integer columns of few distinct values that X holds as covariates, with the number of values."""
-    spec, frame = specification.fixed.spec, specification.records.frame
-    numeric = [str(f.expr) for f in getattr(spec, "factors", ()) if f.expr not in spec.factor_contrasts]
-    found = {}
-    for column in map(str, getattr(spec, "required_variables", ())):
-        if (
-            column not in frame.columns
-            or frame[column].dtype.kind not in "iu"
-            or not any(column in re.findall(r"[\w.]+", e) for e in numeric)
-        ):
-            continue
-        values = frame[column].unique()
-        if len(values) <= min(FEW, len(frame) // 3) and not set(values) <= {0, 1}:
-            found[column] = len(values)
-    return dict(sorted(found.items()))

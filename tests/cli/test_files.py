@@ -107,10 +107,13 @@ def test_a_matrix_over_effects_may_be_a_file_and_is_kept(tmp_path):
 
 
 def test_files_for_fit_many(tmp_path):
-    frame = rb.datasets.load("penicillin")
-    path = write("d.csv", frame, tmp_path)
-    one = rb.MixedModel("diameter ~ 1 + (1 | plate) + (1 | sample)", path).fit()
-    assert one.loglik == pytest.approx(rb.MixedModel("diameter ~ 1 + (1 | plate) + (1 | sample)", frame).fit().loglik)
+    data = calves().assign(other=[1.0, 3.0, 2.0, 5.0, 4.0])
+    files = write("d.csv", data, tmp_path), {"A": write("d.tsv", pedigree(), tmp_path)}
+    right, names = "~ 1 + (1 | vm(animal, A))", ["gain", "other"]
+    by_file = rb.fit_many(right, files[0], names, files[1])
+    by_frame = rb.fit_many(right, data, names, {"A": rb.Pedigree.from_frame(pedigree())})
+    for name in names:
+        assert by_file[name].loglik == pytest.approx(by_frame[name].loglik, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,9 @@ def test_an_enumeration_keeps_its_order():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": [[1]] * N}, "column 'x' holds lists"),
-        ({"g": [{"a": 1}] * N}, "column 'g' holds mappings"),
-        ({"y": [np.zeros(2)] * N}, "column 'y' holds arrays"),
+        ({"x": [[1]] * N}, "column 'x' hold lists"),
+        ({"g": [{"a": 1}] * N}, "column 'g' hold dicts"),
+        ({"y": [np.zeros(2)] * N}, "column 'y' hold ndarrays"),
         ({"x": pd.arrays.IntervalArray.from_breaks(range(N + 1))}, "column 'x' holds intervals"),
         ({"x": np.full(N, 1j)}, "column 'x' is complex"),
     ],
@@ -180,5 +180,5 @@ def test_frames_that_need_a_step_before():
         rb.MixedModel("y ~ 1", pl.DataFrame(columns()).lazy())
     frame = pd.DataFrame(columns())
     frame.columns = pd.MultiIndex.from_product([["t"], frame.columns])
-    with pytest.raises(rb.DataError, match="2 levels"):
+    with pytest.raises(rb.DataError, match="several levels"):
         rb.MixedModel("y ~ 1", frame)

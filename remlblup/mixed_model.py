@@ -23,7 +23,7 @@ from remlblup.model.specification import Specification, from_formula, from_matri
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
-from remlblup.reml.restate import maximize
+from remlblup.reml.singular_residual import equations_at, maximize
 
 METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
@@ -173,7 +173,7 @@ class MixedModel:
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)
         optimum = maximize(self._equations, options, starts, fixed, report)
-        return Fit(self._equations, optimum, options)
+        return Fit(optimum, options)
 
     @known_arguments
     @single_threaded
@@ -187,7 +187,8 @@ class MixedModel:
         """
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
-        return Solved(self._equations, self._equations.solve(theta, ml=method == "ML"), method)
+        equations, _ = equations_at(self._equations, theta)
+        return Solved(equations, equations.solve(theta, ml=method == "ML"), method)
 
     @known_arguments
     @single_threaded
@@ -196,7 +197,8 @@ class MixedModel:
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True, constrain=False)
         ml = method == "ML"
-        return log_likelihood(self._equations, self._equations.solve(theta, ml=ml), ml)
+        equations, _ = equations_at(self._equations, theta)
+        return log_likelihood(equations, equations.solve(theta, ml=ml), ml)
 
     @single_threaded
     def approximate_reliabilities(self, variances: Mapping[str, Any], term: str) -> pd.DataFrame:

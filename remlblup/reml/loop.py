@@ -42,6 +42,8 @@ LADDERS = {
         ("EM", np.inf, 0.0, 1.0), ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0),
     ),
     "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in range(12)),
+    # Without constraints a step may end far outside of where V is positive definite.
+    "free": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in (*range(12), *range(14, 42, 3))),
 }  # fmt: skip
 ROUNDING = 1e-10
 # While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of another.
@@ -72,6 +74,9 @@ class Optimum:
     boundary : (n_parameters,) True for components on the boundary
     held : (n_parameters,) True for components fixed by the user
     tangent : (n_parameters, k) directions the information is inverted in (`Space.tangent`)
+    equations : those that `solution` belongs to, which the tables are made from
+    searched : those that `point` belongs to: others where R is singular
+    stopped : why the loop ended where the criteria are not met: "iterations", "stall", or what `watch` said
     """
 
     point: Point
@@ -81,14 +86,21 @@ class Optimum:
     boundary: np.ndarray
     held: np.ndarray
     tangent: Array
+    equations: Equations
+    searched: Equations
+    stopped: str = ""
+
+
+# What ends a loop before its time: told θ, the reason or None.
+Watch = Callable[[Array], str | None]
 
 
 class Loop:
     """One maximisation of the (RE)ML likelihood of a model."""
 
     def __init__(self, equations: Equations, options: Options, start: Array, fixed: Array,
-                 report: Callable[[Iteration], None] | None = None):  # fmt: skip
-        self.equations, self.options, self.report = equations, options, report
+                 report: Callable[[Iteration], None] | None = None, watch: Watch | None = None):  # fmt: skip
+        self.equations, self.options, self.report, self.watch = equations, options, report, watch
         variance = residual_variance(equations)
         parameters = equations.spec.parameters
         squares = equations.y[: equations.spec.n] ** 2
@@ -149,6 +161,9 @@ class Loop:
                 point = escaped
                 continue
             if len(self.iterations) > self.limit:
+                break
+            if self.watch is not None and (reason := self.watch(point.theta)):
+                stopped = reason
                 break
             accepted = self.advance(point)
             if accepted is None:
@@ -278,7 +293,7 @@ class Loop:
                 yield "AI+QN", propose(self.space, point, point.information, 1.0, self.reluctant, learnt)
         em = None
         # EM keeps variances positive: without constraints it is no help, and creeps where one should change sign.
-        for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "ai"]:
+        for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "free"]:
             if weight and em is None:
                 em = complete_information(self.equations, point.theta, self.space.units, point.information)
             information = (
@@ -345,6 +360,7 @@ class Loop:
         collapsed = bool(np.any(on_floor & R.variances))
         if collapsed and (matrices := R.matrices(point.theta[residual])):  # a specific variance of zero is no collapse
             collapsed = any(np.linalg.eigvalsh(s)[0] < least * np.trace(s) / len(s) for _, s in matrices.values())
+        collapsed |= stopped == "collapse" and bool(failed)
         reason = explain(
             not failed,
             unidentified,
@@ -356,7 +372,7 @@ class Loop:
             checks, reason, self.boundary_labels(point), unidentified, len(self.iterations) - 1, collapsed
         )
         return Optimum(point, point.solution, convergence, tuple(self.iterations), mask, self.space.held,
-                       self.space.tangent(point.theta))  # fmt: skip
+                       self.space.tangent(point.theta), self.equations, self.equations, stopped if failed else "")  # fmt: skip
 
     def edge(self, point: Point) -> str | None:
         """Which edge of the parameter space, where it has no way to go on, the next step would reach; None if none.

@@ -26,6 +26,7 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.score import score
+from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.space import Point, Space, bounds
 from remlblup.reml.start import residual_variance, unit_matrices
 from remlblup.storage.cells import csv_text
@@ -223,15 +224,16 @@ def restore(equations: Equations, content: dict[str, Any]) -> Fit:
     theta, status = iterations[-1].theta, np.array(content["status"])
     if any(len(v) != equations.spec.parameters.size for v in (status, *(row.theta for row in iterations))):
         raise StoreError("the saved estimates are not those of the saved model: they differ in number.")
+    equations, searched = equations_at(equations, theta)
     solution = equations.solve(theta, ml=options.ml)
-    units = unit_matrices(equations, residual_variance(equations))
-    now = score(equations, solution, units, options.ml)
-    lower, upper = bounds(equations.spec.parameters, options.constrain, np.zeros(equations.residual.n_parameters))
-    space = Space(equations, status == "fixed", lower, upper, units, options.constrain)
-    point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {},
+    units = unit_matrices(searched, residual_variance(searched))
+    now = score(searched, searched.solve(theta, ml=options.ml), units, options.ml)
+    lower, upper = bounds(searched.spec.parameters, options.constrain, np.zeros(searched.residual.n_parameters))
+    space = Space(searched, status == "fixed", lower, upper, units, options.constrain)
+    point = Point(theta, content["loglik"], solution, now, average_information(searched, now.solution), {},
                   space.at_bound(theta))  # fmt: skip
-    return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
-                                  space.tangent(theta)), options)  # fmt: skip
+    return Fit(Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
+                       space.tangent(theta), equations, searched), options)  # fmt: skip
 
 
 def iteration_of(row: dict[str, Any]) -> Iteration:

@@ -94,7 +94,7 @@ def save_matrices(spec: Specification, staging: Staging, escape: bool) -> dict[s
         saved = None if d.is_identity else save_relationship(d.relationship, staging, f"K{k}", escape)
         terms.append({"name": d.name, "shape": shape, "relationship": saved})
     # The columns of groups of unknown parents, which come last, follow from the terms.
-    own = spec.p - sum(int((g.columns >= 0).sum()) for g in spec.groups)
+    own = spec.p - spec.n_group_columns
     text, shape = triplets_to_csv(spec.fixed.matrix[:, :own])
     staging.write("X.csv", text, "model")
     return {"formula": None, "X": shape, "names": list(spec.fixed.names[:own]), "aliased": list(spec.fixed.aliased),

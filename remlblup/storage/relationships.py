@@ -46,7 +46,19 @@ def save_relationship(relationship: RelationshipBase, staging: Staging, stem: st
     labels = relationship.labels
     return {"type": "inverse" if inverse else "matrix", "kind": label_kind(labels.tolist()), "file": file,
             "labels": [str(v) for v in labels], "clones": save_clones(relationship),
-            "unknown": save_codes(relationship)}  # fmt: skip
+            "unknown": save_codes(relationship), "groups": save_groups(relationship, staging, stem),
+            "note": relationship.note}  # fmt: skip
+
+
+def save_groups(relationship: RelationshipBase, staging: Staging, stem: str) -> dict[str, Any] | None:
+    """Groups of unknown parents: their labels, and their shares in a file of its own."""
+    if relationship.groups is None:
+        return None
+    file = f"{RELATIONSHIPS}/{stem}.groups.csv"
+    text, _ = triplets_to_csv(relationship.group_fraction_matrix)
+    staging.write(file, text, "model")
+    labels = relationship.groups.tolist()
+    return {"kind": label_kind(labels), "labels": [str(v) for v in labels], "file": file}
 
 
 def load_relationship(saved: Mapping[str, Any], folder: SavedFolder, stem: str) -> RelationshipBase:
@@ -64,7 +76,11 @@ def load_relationship(saved: Mapping[str, Any], folder: SavedFolder, stem: str) 
         triplets = read_triplets(content, (len(labels), len(labels)))
         matrix = triplets if inverse else triplets.toarray()
     relationship = Relationship(matrix, labels, inverse=inverse)
-    relationship.unknown_codes = load_codes(saved)
+    relationship.unknown_codes, relationship.described = load_codes(saved), saved.get("note", "")
+    if groups := saved.get("groups"):
+        relationship.groups = tidy([(int if groups["kind"] == "int" else str)(v) for v in groups["labels"]])
+        shares = read_triplets(folder.read(groups["file"]), (len(labels), len(relationship.groups)))
+        relationship.group_fraction_matrix = sp.csr_array(shares)
     clones = load_clones(saved)
     if clones:
         relationship.ortets = relationship.index(list(clones.values()))

@@ -18,7 +18,7 @@ import numpy as np
 import remlblup
 from remlblup.equations.base import Equations
 from remlblup.equations.engine import make_equations
-from remlblup.errors import MemoryLimitError, RemlBlupError, StoreError, choose
+from remlblup.errors import MemoryLimitError, OptionError, RemlBlupError, StoreError, choose
 from remlblup.fit.results import Fit
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion
@@ -113,7 +113,7 @@ def save(fit: Fit, path: str | Path, *, escape: bool = True, extra: Mapping[str,
     folder = folder_of(path)
     if folder.is_file():
         raise StoreError(f"{folder} is a file: give the name of a folder to save the fit in.")
-    choose("escape", escape, (True, False))
+    check_switch("escape", escape)
     with transaction(folder) as staging:
         for name in TABLES:
             text = csv_text(getattr(fit, name), escape, index=name == "fixed_effects")
@@ -162,7 +162,7 @@ def load(path: str | Path, *, verify: bool = True) -> Fit:
     StoreError
         If there is no saved fit at `path`, or not the one that was saved.
     """
-    choose("verify", verify, (True, False))
+    check_switch("verify", verify)
     folder = folder_of(path)
     folder = folder.parent if folder.name == INDEX else folder
     with locked(folder), named_errors(folder):
@@ -206,6 +206,12 @@ def check_agreement(fit: Fit, content: dict[str, Any], folder: Path) -> None:
             f"{folder / INDEX} contradicts itself: it says {'' if content['converged'] else 'not '}converged, and its"
             " criteria say otherwise. Fit the model again."
         )
+
+
+def check_switch(name: str, value: object) -> None:
+    """Raise `OptionError` unless an option is True or False."""
+    if not isinstance(value, bool):
+        raise OptionError(f"{name}={value!r} must be True or False.")
 
 
 def folder_of(path: object) -> Path:

@@ -96,6 +96,8 @@ def _judge(problem: Problem, rng: np.random.Generator, starts: int) -> Row:
     oracle = problem.oracle
     at_ours = oracle.loglik(theta)
     peak = oracle.maximum(rng, starts, _ours(oracle, fits))
+    if fit.loglik > peak.loglik + BEATEN:  # higher than the search came: on the way to a singular V
+        peak = Peak(peak.x, theta, fit.loglik, oracle.smallest_eigenvalue(theta), oracle.least(theta))
     seconds = spent, time.process_time() - clock - spent
     category, note = classify(problem, oracle, fits, at_ours, peak)
     return Row(*about, category, fit.loglik, peak.loglik, fit.converged, fit.convergence.reason, note, options, seconds, theta,

@@ -21,7 +21,7 @@ LOG_2PI = float(np.log(2.0 * np.pi))
 KINKED = ("csh", "corh", "ar1h")
 #: Value of −ℓ where V is not positive definite.
 OUTSIDE = 1e10
-#: Smallest eigenvalue of V with unit diagonal below which ℓ is taken to have no bound.
+#: Smallest eigenvalue of V in units of the records below which ℓ is taken to have no bound.
 SINGULAR = 1e-7
 STEP = 1e-7
 #: Random points of which the best is climbed from: one, two, … in turn.
@@ -62,7 +62,7 @@ class Peak:
     Attributes
     ----------
     x, theta, loglik : the highest point
-    smallest : smallest eigenvalue of V there, its diagonal scaled to one
+    smallest : smallest eigenvalue of V there, in units of the records
     least : the same of what ℓ is made of, K'VK for REML
     """
 
@@ -107,7 +107,7 @@ class Oracle:
         n, p = X.shape
         d = np.sqrt(np.diag(self.V(self.theta(np.ones(self.size)))))
         Q, triangle = np.linalg.qr(X / d[:, None], mode="complete")
-        self.K = Q[:, p:] / d[:, None]
+        self.units, self.K = d, Q[:, p:] / d[:, None]
         self.contrasts = self.K.T @ y
         self.projected = [None if k.products is None else self.K.T @ k.products @ self.K for k in parts]
         self.constant = -0.5 * (n - p) * LOG_2PI - float(np.log(d).sum() + np.log(np.abs(np.diag(triangle[:p]))).sum())
@@ -150,19 +150,16 @@ class Oracle:
         return 0.5 * np.array([[np.sum(a * b.T) for b in slopes] for a in slopes])
 
     def smallest_eigenvalue(self, theta: Array) -> float:
-        """Of V with unit diagonal."""
-        V = self.V(theta)
-        d = np.sqrt(np.maximum(np.diag(V), 1e-300))
-        return float(np.linalg.eigvalsh(V / np.outer(d, d))[0])
+        """Of V in units of the records: a variance may vanish alone."""
+        return float(np.linalg.eigvalsh(self.V(theta) / np.outer(self.units, self.units))[0])
 
     def least(self, theta: Array) -> float:
         """The same of what ℓ is made of: K'VK for REML, so that V may be singular in the space of X."""
-        if self.ml:
-            return self.smallest_eigenvalue(theta)
-        V = self.V(theta)
-        d = np.sqrt(np.maximum(np.diag(V), 1e-300))
-        Q = np.linalg.qr(self.X / d[:, None], mode="complete")[0][:, self.X.shape[1] :]
-        return float(np.linalg.eigvalsh(Q.T @ (V / np.outer(d, d)) @ Q)[0])
+        return (
+            self.smallest_eigenvalue(theta)
+            if self.ml
+            else float(np.linalg.eigvalsh(self.K.T @ self.V(theta) @ self.K)[0])
+        )
 
     def sigmas(self, x: Array) -> list[Array]:
         """Σ of every part."""

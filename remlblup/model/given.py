@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError, some
+from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model.terms import Options, RandomTerm, SmoothTerm
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.coerce import coerce
@@ -43,6 +44,7 @@ class Given:
             raise RelationshipError(f"'{where}': matrix= takes the name of an entry of relationships=, not {name!r}.")
         self._require(name, where, "matrix")
         value = self.entries[name]
+        require_well_formed(value, f"'{where}': the matrix {name!r}", RelationshipError)
         return sp.csr_array(value).toarray() if sp.issparse(value) else value
 
     def _require(self, name: str, where: str, what: str) -> None:

@@ -220,7 +220,10 @@ def _per_record(spec: Specification, values: Any, what: str) -> np.ndarray:
         if not values.index.is_unique or not spec.index.isin(values.index).all():
             raise DataError(f"the index of {what}= does not hold every record used, each once.")
         values = values.loc[spec.index]
-    given = pd.Series(np.asarray(values, dtype=object))
+    array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        raise DataError(f"{what}= must hold one value for each record used; its shape is {array.shape}.")
+    given = pd.Series(array)
     if len(given) != spec.n:
         raise DataError(f"{what}= has {len(given):,} values for {spec.n:,} records used.")
     if given.isna().any():

@@ -18,6 +18,7 @@ from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
 from remlblup.linalg.threads import single_threaded
 from remlblup.model.specification import Specification, from_formula, from_matrices
+from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
@@ -125,6 +126,11 @@ class MixedModel:
         ------
         OptionError, VarianceError
             If an option or a value in `start` or `fix` cannot be used.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit has not converged: its verdict says why.
         """
         choose("method", method, METHODS)
         choose("algorithm", algorithm, ALGORITHMS)
@@ -152,6 +158,7 @@ class MixedModel:
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)
         optimum = maximize(self._equations, options, starts, fixed, report)
+        say_unconverged(optimum.convergence)
         return Fit(self._equations, optimum, options)
 
     @single_threaded

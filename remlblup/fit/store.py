@@ -19,7 +19,7 @@ import scipy.sparse as sp
 import remlblup
 from remlblup.equations.base import Equations
 from remlblup.equations.engine import make_equations
-from remlblup.errors import DataError
+from remlblup.errors import ConvergenceWarning, DataError, said_elsewhere
 from remlblup.fit.results import Fit
 from remlblup.fit.stored_pedigree import label_kind, load_clones, load_pedigree, save_clones, save_pedigree
 from remlblup.model.specification import Specification, from_formula, from_matrices
@@ -27,7 +27,7 @@ from remlblup.relationship import Pedigree, Relationship
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.labels import tidy
 from remlblup.reml.average_information import average_information
-from remlblup.reml.convergence import Convergence, Criterion
+from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
 from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.score import score
@@ -37,6 +37,7 @@ from remlblup.reml.start import residual_variance, unit_matrices
 TABLES = ("variance_components", "fixed_effects", "random_effects", "history")
 
 
+@said_elsewhere(ConvergenceWarning)
 def to_dict(fit: Fit) -> dict[str, Any]:
     """Model, estimates and verdict as plain JSON types (NaN as null)."""
     spec = fit.specification
@@ -94,6 +95,7 @@ def clean(value: Any) -> Any:
     return value
 
 
+@said_elsewhere(ConvergenceWarning)
 def save(fit: Fit, path: str | Path) -> Path:
     """Write a fit to the folder `path` (made if needed); returns the folder.
 
@@ -269,9 +271,11 @@ def load(path: str | Path) -> Fit:
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / 'fit.json'} is not a fit saved by remlblup ({error}).") from None
     try:
-        return restore(make_equations(spec, content["engine"]), content)
+        fit = restore(make_equations(spec, content["engine"]), content)
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"{folder / 'fit.json'} is not a fit saved by remlblup ({error!r}).") from None
+    say_unconverged(fit.convergence)
+    return fit
 
 
 def folder_of(path: object) -> Path:

@@ -26,10 +26,11 @@ from remlblup.fit.results import Fit
 from remlblup.fit.shown import shown
 from remlblup.fit.solved import Solved
 from remlblup.fit.tables import term_index
+from remlblup.keywords import known_arguments
 from remlblup.linalg.rank import independent_columns
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
-from remlblup.model.specification import Specification
+from remlblup.model.specification import Specification, from_formula
 from remlblup.structure.units import Units
 
 STATISTICS = ("predictive_ability", "accuracy", "bias", "mse")
@@ -67,6 +68,7 @@ class CrossValidation:
         return f"Cross-validation of {what}: {folds:,} folds, {n:,} records predicted{left}\n{self.summary}"
 
 
+@known_arguments
 @single_threaded
 def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] = 10, *, term: str | None = None,
                    groups: Any = None, seed: int = 1, refit: bool = False,
@@ -127,7 +129,7 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     if len(members) < 2:
         raise OptionError("cross-validation needs at least two folds.")
-    y = spec.y if k is None else spec.y - np.asarray(spec.fixed.matrix @ fit.beta).ravel()
+    y = spec.observed if k is None else spec.y - np.asarray(spec.fixed.matrix @ fit.beta).ravel()
     converged = None
     if refit and isinstance(fit, Fit):
         predicted, converged = _refitted(fit, members, k, progress)
@@ -303,8 +305,9 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
             [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names, engine=engine,
         )  # fmt: skip
     known = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
-    return MixedModel(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},
-                      spec.residual_text, spec.records.weights, engine=engine, unknown_parents=spec.unknown_parents)  # fmt: skip
+    part = from_formula(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},
+                        spec.residual_text, spec.records.weights, "drop", spec.unknown_parents)  # fmt: skip
+    return MixedModel._of(part, engine)
 
 
 def _shares(h2: Any, fit: Solved, k: int | None) -> dict[str, float]:

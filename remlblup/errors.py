@@ -66,6 +66,10 @@ class EstimabilityWarning(RemlBlupWarning):
     """Something was asked for that the data cannot estimate; it is missing (NaN) in the result."""
 
 
+class CodesWarning(RemlBlupWarning):
+    """Numbers that look like the codes of a factor stand in the fixed part as a covariate, or text as a factor."""
+
+
 _HERE = str(Path(__file__).parent)
 _SAID: ContextVar[tuple[type[RemlBlupWarning], ...]] = ContextVar("said", default=())
 

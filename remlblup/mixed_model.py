@@ -16,7 +16,9 @@ from remlblup.errors import OptionError, choose
 from remlblup.fit.describe import Description
 from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
+from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
+from remlblup.model.covariates import warn_of_codes
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
@@ -61,8 +63,14 @@ class MixedModel:
     ------
     RemlBlupError
         One of its subclasses, naming what is wrong with the formula, data or relationships.
+
+    Warns
+    -----
+    CodesWarning
+        Where numbers that look like the codes of a factor stand as a covariate in the fixed part.
     """
 
+    @known_arguments
     @single_threaded
     def __init__(self, formula: str, data: Any, relationships: Mapping[str, Any] | None = None, residual: str = "units",
                  weights: str | None = None, *, missing: str = "drop", engine: str = "auto",
@@ -71,8 +79,10 @@ class MixedModel:
         self.engine = engine
         self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing,
                                                          unknown_parents)  # fmt: skip
+        warn_of_codes(self.specification.codes)
 
     @classmethod
+    @known_arguments
     @single_threaded
     def from_matrices(cls, y: Any, X: Any, Z: Sequence[Any] = (), K: Sequence[Any] | None = None,
                       names: Sequence[str] | None = None, *, weights: Any = None,
@@ -91,9 +101,13 @@ class MixedModel:
         fixed_names : names of the columns of X (default x0, x1, …)
         """
         choose("engine", engine, ENGINES)
+        return cls._of(from_matrices(y, X, Z, K, names, weights, fixed_names), engine)
+
+    @classmethod
+    def _of(cls, specification: Specification, engine: str) -> MixedModel:
+        """The model of a specification; nothing is said of its columns, as where a model is made again."""
         model = cls.__new__(cls)
-        model.engine = engine
-        model.specification = from_matrices(y, X, Z, K, names, weights, fixed_names)
+        model.engine, model.specification = engine, specification
         return model
 
     @cached_property
@@ -101,6 +115,7 @@ class MixedModel:
     def _equations(self) -> Equations:
         return make_equations(self.specification, self.engine)
 
+    @known_arguments
     @single_threaded
     def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,
             fix: Mapping[str, Any] | None = None, constrain: bool = True, max_iterations: int | None = None,
@@ -167,6 +182,7 @@ class MixedModel:
         say_unconverged(optimum.convergence)
         return Fit(self._equations, optimum, options)
 
+    @known_arguments
     @single_threaded
     def solve(self, variances: Mapping[str, Any], *, method: str = "REML") -> Solved:
         """Henderson's mixed model equations at known variances: β̂, û, standard errors, PEV, reliability.
@@ -180,6 +196,7 @@ class MixedModel:
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
         return Solved(self._equations, self._equations.solve(theta, ml=method == "ML"), method)
 
+    @known_arguments
     @single_threaded
     def loglik(self, variances: Mapping[str, Any], *, method: str = "REML") -> float:
         """The (RE)ML log-likelihood at given variances, with all constants."""

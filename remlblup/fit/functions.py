@@ -68,6 +68,8 @@ def evaluate(
             return function(point)
         except (OverflowError, ZeroDivisionError):
             return complex("nan")
+        except RecursionError:
+            raise FormulaError(f"'{expression[:60]}…' has too many brackets inside each other.") from None
 
     # Complex steps: derivatives to machine precision, without differences.
     gradient = np.zeros(len(theta))
@@ -132,8 +134,9 @@ def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[st
     """The expression with every component replaced by a plain variable, and what each variable is."""
     if not isinstance(expression, str):
         raise FormulaError(f"function() takes an expression as text, such as 'a / (a + residual)', not {expression!r}.")
-    text = squeeze(expression)
-    names = {squeeze(t): k for k, t in enumerate(parameters.terms)} | dict(parameters.aliases)
+    text = squeeze(expression).replace("`", "")
+    names = {squeeze(t).replace("`", ""): k for k, t in enumerate(parameters.terms)}
+    names |= {alias.replace("`", ""): k for alias, k in parameters.aliases.items()}
     names[RESIDUAL] = len(parameters.terms)
     ordered = sorted(names, key=len, reverse=True)
     out, position = "", 0
@@ -257,7 +260,7 @@ def compiled(code: str, expression: str) -> Callable[[dict[str, complex]], compl
     """A function of the variables; only arithmetic and the functions listed above are allowed."""
     try:
         tree = ast.parse(code, mode="eval")
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise FormulaError(
             f"'{expression}' is not an expression that can be evaluated: check brackets and operators."
         ) from None

@@ -56,7 +56,7 @@ def hold_out(equations: Equations, solution: Any, folds: Sequence[np.ndarray], k
             own = slice(start, start + len(fold))
             start = own.stop
             deletion, unknown = _deletion(P[own, own], Py[fold], unit[own])
-            out.prediction[fold] = np.where(unknown, np.nan, spec.y[fold] - deletion)
+            out.prediction[fold] = np.where(unknown, np.nan, spec.observed[fold] - deletion)
             if rows is not None and out.term is not None:
                 out.term[fold] = rows[fold] @ solution.effects - of_term[own, own] @ deletion
     return out

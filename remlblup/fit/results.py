@@ -18,6 +18,7 @@ from remlblup.fit.satterthwaite import MISSING, satterthwaite, within_reach
 from remlblup.fit.shown import shown
 from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
+from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
 from remlblup.reml.convergence import Convergence, say_unconverged
 from remlblup.reml.history import history_table
@@ -99,6 +100,7 @@ class Fit(Solved, StatsmodelsNames):
         spec = self.specification
         return self._shown(tables.variance_components(spec, self.theta, self.variance_covariance, self.status))
 
+    @known_arguments
     def intervals(self, method: str = "log", level: float = 0.95, functions: Sequence[str] = ()) -> pd.DataFrame:
         """Intervals of the variance parameters, and of functions of them, never beyond a bound.
 

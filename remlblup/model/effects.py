@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, ModelError, some
+from remlblup.model.covariates import check_numbers_as_text
 from remlblup.model.grouping import factorize
-from remlblup.model.scanner import signed_pieces
+from remlblup.model.scanner import signed_pieces, unquoted
 from remlblup.model.terms import RandomTerm
 from remlblup.model.wilkinson import as_values, materialize, model_matrix
 from remlblup.relationship.labels import match
@@ -98,10 +99,12 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
     if term.effects.strip() == "1" and not term.named:
         intercept = Ones()
         return intercept, intercept.values(frame)
-    name = term.effects.strip().strip("`")
+    name = unquoted(term.effects)
     ordered = STRUCTURES[term.structure].ordered
     bare = name in frame.columns
     if term.named and bare and (term.structure not in OF_COVARIATES or frame[name].dtype.kind not in "iufc"):
+        if term.structure in OF_COVARIATES:
+            check_numbers_as_text(frame[name], f"the effects of '{term.name}'")
         levels = levels_of(name, frame, ordered)
         return levels, levels.values(frame)
     if ordered:

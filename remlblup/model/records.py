@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, OptionError
+from remlblup.model.expression import read
 from remlblup.model.frame import Records, complete_records, require_columns
 from remlblup.model.grouping import UNITS
 from remlblup.model.parameters import RESIDUAL
@@ -53,6 +54,7 @@ def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataF
         require_columns(frame, needed, "the response")
     columns = [c for needed in own.values() for c in needed] if not parsed.responses else []
     columns += required_columns(parsed.fixed, "the fixed part", visible)
+    columns += offset_columns(parsed, visible)
     optional: list[str] = []
     for term in parsed.random:
         needed, may_miss = term_columns(term, visible)
@@ -70,6 +72,13 @@ def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataF
         frame, columns, missing, weights, optional=optional, responses=own if parsed.responses else None
     )
     return with_plain_optional(records, optional)
+
+
+def offset_columns(parsed: MixedFormula, frame: pd.DataFrame) -> list[str]:
+    """The columns of the offsets."""
+    names = [c for text in parsed.offset for c in read(text).columns]
+    require_columns(frame, names, "the offset")
+    return names
 
 
 def with_made_columns(parsed: MixedFormula, frame: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:

@@ -31,6 +31,7 @@ from remlblup.linalg.rank import independent_columns
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
 from remlblup.model.specification import Specification, from_formula
+from remlblup.reml.singular_residual import equations_at
 from remlblup.structure.units import Units
 
 STATISTICS = ("predictive_ability", "accuracy", "bias", "mse")
@@ -236,7 +237,10 @@ def _per_record(spec: Specification, values: Any, what: str) -> np.ndarray:
         if not values.index.is_unique or not spec.index.isin(values.index).all():
             raise DataError(f"the index of {what}= does not hold every record used, each once.")
         values = values.loc[spec.index]
-    given = pd.Series(np.asarray(values, dtype=object))
+    array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        raise DataError(f"{what}= must hold one value for each record used; its shape is {array.shape}.")
+    given = pd.Series(array)
     if len(given) != spec.n:
         raise DataError(f"{what}= has {len(given):,} values for {spec.n:,} records used.")
     if given.isna().any():
@@ -276,7 +280,8 @@ def _refitted(
                 f"without fold {number} the model has other variances: a group of records lies wholly in this fold. Use"
                 " other folds, or refit=False."
             )
-        out = hold_out(equations, equations.solve(other.theta), [held], k)
+        own, _ = equations_at(equations, other.theta)
+        out = hold_out(own, own.solve(other.theta), [held], k)
         predicted[held] = (out.prediction if out.term is None else out.term)[held]
         converged.append(other.converged)
         if shown:
@@ -300,9 +305,10 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
         raise ModelError("refit=True is for models of one response.")
     if spec.formula is None or spec.records is None:
         K = [None if d.is_identity else d.relationship for d in spec.random]
+        own = spec.p - spec.n_group_columns  # groups of unknown parents come with their pedigree
         return MixedModel.from_matrices(
-            spec.y[train], spec.fixed.matrix[train], [d.columns[0][train] for d in spec.random], K,
-            [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names, engine=engine,
+            spec.y[train], spec.fixed.matrix[train][:, :own], [d.columns[0][train] for d in spec.random], K,
+            [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names[:own], engine=engine,
         )  # fmt: skip
     known = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
     part = from_formula(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},

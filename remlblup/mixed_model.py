@@ -24,7 +24,7 @@ from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
-from remlblup.reml.restate import maximize
+from remlblup.reml.singular_residual import equations_at, maximize
 
 METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
@@ -180,7 +180,7 @@ class MixedModel:
             print(description, flush=True)
         optimum = maximize(self._equations, options, starts, fixed, report)
         say_unconverged(optimum.convergence)
-        return Fit(self._equations, optimum, options)
+        return Fit(optimum, options)
 
     @known_arguments
     @single_threaded
@@ -194,7 +194,8 @@ class MixedModel:
         """
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
-        return Solved(self._equations, self._equations.solve(theta, ml=method == "ML"), method)
+        equations, _ = equations_at(self._equations, theta)
+        return Solved(equations, equations.solve(theta, ml=method == "ML"), method)
 
     @known_arguments
     @single_threaded
@@ -203,7 +204,8 @@ class MixedModel:
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True, constrain=False)
         ml = method == "ML"
-        return log_likelihood(self._equations, self._equations.solve(theta, ml=ml), ml)
+        equations, _ = equations_at(self._equations, theta)
+        return log_likelihood(equations, equations.solve(theta, ml=ml), ml)
 
     @single_threaded
     def approximate_reliabilities(self, variances: Mapping[str, Any], term: str) -> pd.DataFrame:

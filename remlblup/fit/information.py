@@ -50,13 +50,14 @@ class Information:
         return cls(J @ (scaled[:, ~flat] / np.sqrt(values[~flat])), np.hstack([own, J @ along]))
 
     @classmethod
-    def of(cls, equations: Equations, optimum: Optimum) -> Information:
+    def of(cls, optimum: Optimum) -> Information:
         """At an optimum; flat directions are also looked for from a bound that no score holds θ at."""
         point, J = optimum.point, optimum.tangent
         strength = np.sqrt(np.maximum(np.diag(point.information), np.finfo(float).tiny))
         loose = point.on_bound & ~optimum.held & (np.abs(point.gradient) <= PRESSED * strength)
         ends = [J, np.hstack([J, np.eye(len(J))[:, loose]])]
-        own, wide = (cls.along(D, point.information, natural_sizes(equations, point.theta, D)) for D in ends)
+        sizes = (natural_sizes(optimum.searched, point.theta, D) for D in ends)
+        own, wide = (cls.along(D, point.information, s) for D, s in zip(ends, sizes, strict=True))
         return cls(own.curved, wide.flat)
 
     @property

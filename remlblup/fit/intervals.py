@@ -51,13 +51,12 @@ def intervals(fit: Fit, method: str, level: float, functions: Sequence[str]) -> 
 
 
 def bounds_of(fit: Fit) -> tuple[Array, Array]:
-    """Bounds of θ; without constraints those of structures linear in θ are none."""
+    """Bounds of θ; without constraints those of parameters that may take any sign are none."""
     parameters = fit.specification.parameters
     low, high = parameters.lower.copy(), parameters.upper.copy()
     if not fit.options.constrain:
-        for structure, place in zip((*parameters.structures, parameters.residual), parameters.slices, strict=True):
-            if getattr(structure, "linear", False) or np.any(fit.theta[place] < low[place]):
-                low[place], high[place] = -np.inf, np.inf
+        signed = np.concatenate([s.signed for s in (*parameters.structures, parameters.residual)])
+        low[signed], high[signed] = -np.inf, np.inf
     return low, high
 
 

@@ -23,6 +23,8 @@ KINKED = ("csh", "corh", "ar1h")
 OUTSIDE = 1e10
 #: Smallest eigenvalue of V in units of the records below which ℓ is taken to have no bound.
 SINGULAR = 1e-7
+#: The same where Σ may be indefinite.
+EDGE = 1e-5
 STEP = 1e-7
 #: Random points of which the best is climbed from: one, two, … in turn.
 TRIED = 12
@@ -64,6 +66,7 @@ class Peak:
     x, theta, loglik : the highest point
     smallest : smallest eigenvalue of V there, in units of the records
     least : the same of what ℓ is made of, K'VK for REML
+    indefinite : whether Σ may be indefinite, so that the edge where V is singular is open: a search stops short of it
     """
 
     x: Array
@@ -71,6 +74,7 @@ class Peak:
     loglik: float
     smallest: float
     least: float
+    indefinite: bool = False
 
     @property
     def unbounded(self) -> bool:
@@ -79,8 +83,8 @@ class Peak:
 
     @property
     def singular(self) -> bool:
-        """Whether V is singular, if only in the space of X."""
-        return self.smallest < SINGULAR
+        """Whether V is singular, if only in the space of X, or about to be."""
+        return self.smallest < (EDGE if self.indefinite else SINGULAR)
 
     @property
     def far(self) -> bool:
@@ -285,7 +289,7 @@ class Oracle:
             if again > best:
                 best, where = again, x
         theta = self.theta(where)
-        return Peak(where, theta, best, self.smallest_eigenvalue(theta), self.least(theta))
+        return Peak(where, theta, best, self.smallest_eigenvalue(theta), self.least(theta), self.indefinite)
 
 
 def distinct(pairs: Sequence[tuple[float, Array]], apart: float = 1e-3) -> list[tuple[float, Array]]:

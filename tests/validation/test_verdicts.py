@@ -289,8 +289,8 @@ def test_error_contrasts_give_the_likelihood_of_the_definition():
 # -- the verdicts themselves -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", range(0, 60, 5))
+@pytest.mark.parametrize("first", range(0, 48, 4))
 def test_no_verdict_is_false(first):
-    """Sixty random models: none certified below the best of the dense search, no engine apart, no wrong ℓ, no bare error."""
-    rows = [judge(problem(1, k), generator(1, k, 1), 8) for k in range(first, first + 5)]
+    """Random models: none certified below the best of the dense search, no engine apart, no wrong ℓ, no bare error."""
+    rows = [judge(problem(1, k), generator(1, k, 1), 8) for k in range(first, first + 4)]
     assert not [row.line() for row in rows if row.category in (BELOW, WRONG, BROKEN, DIFFER)]

@@ -13,12 +13,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, log
 from typing import Any
 
 import numpy as np
 
 from remlblup.equations.base import Equations
+from remlblup.equations.expected_information import ExpectedInformation
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion, criteria, explain
@@ -35,6 +37,7 @@ from remlblup.reml.step import FLOOR, inward_score, propose, release
 from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, of the diagonal of AI, fraction).
+# A negative weight stands for the expected information in place of the average one.
 LADDERS = {
     "auto": (
         ("AI", 0.0, 0.0, 1.0), ("AI/2", 0.0, 0.0, 0.5), ("AI+EM", 0.3, 0.0, 1.0), ("AI+3EM", 3.0, 0.0, 1.0),
@@ -42,9 +45,15 @@ LADDERS = {
         ("EM", np.inf, 0.0, 1.0), ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0),
     ),
     "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in range(12)),
-    # Without constraints a step may end far outside of where V is positive definite.
-    "free": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in (*range(12), *range(14, 42, 3))),
+    # Without constraints a step may end far outside of where V is positive definite; the expected information sees it.
+    "free": (
+        ("AI", 0.0, 0.0, 1.0), ("AI/2", 0.0, 0.0, 0.5), ("AI/4", 0.0, 0.0, 0.25),
+        *((f"F/{2**k}" if k else "F", -1.0, 0.0, 0.5**k) for k in range(8)),
+        *((f"AI/{2**k}", 0.0, 0.0, 0.5**k) for k in (*range(3, 12), *range(14, 42, 3))),
+    ),
 }  # fmt: skip
+# Up to this many records the expected information is worth its price.
+FEW_RECORDS = 600
 ROUNDING = 1e-10
 # While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of another.
 WORTHWHILE, CREEPING = 1e-4, 1e-3
@@ -291,9 +300,14 @@ class Loop:
             learnt = self.secant.corrected()
             if learnt is not None:
                 yield "AI+QN", propose(self.space, point, point.information, 1.0, self.reluctant, learnt)
-        em = None
+        em = expected = None
         # EM keeps variances positive: without constraints it is no help, and creeps where one should change sign.
         for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "free"]:
+            if weight < 0.0:
+                if self.equations.spec.n <= FEW_RECORDS:
+                    expected = self.expected.at(point.theta) if expected is None else expected
+                    yield name, propose(self.space, point, expected, fraction, self.reluctant)
+                continue
             if weight and em is None:
                 em = complete_information(self.equations, point.theta, self.space.units, point.information)
             information = (
@@ -303,6 +317,11 @@ class Loop:
                 information = information + damping * np.diag(np.diag(information))
             known = self.secant.last if weight == damping == 0.0 else None
             yield name, propose(self.space, point, information, fraction, self.reluctant, known)
+
+    @cached_property
+    def expected(self) -> ExpectedInformation:
+        """The expected information of the model."""
+        return ExpectedInformation(self.equations.spec, self.options.ml)
 
     # -- the verdict -------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
         return search(equations, options, start, fixed, report)
     found = search(equations, options, start, fixed, report, route.open_at)
     used = len(found.iterations) - 1
-    if found.convergence.converged:
+    if found.convergence.converged and not route.open_at(found.point.theta):
         return found
     if used >= options.max_iterations or not route.open_at(found.point.theta, SUSPECT):
         return route.judged(found)

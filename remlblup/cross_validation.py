@@ -220,7 +220,10 @@ def _per_record(spec: Specification, values: Any, what: str) -> np.ndarray:
         if not values.index.is_unique or not spec.index.isin(values.index).all():
             raise DataError(f"the index of {what}= does not hold every record used, each once.")
         values = values.loc[spec.index]
-    given = pd.Series(np.asarray(values, dtype=object))
+    array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        raise DataError(f"{what}= must hold one value for each record used; its shape is {array.shape}.")
+    given = pd.Series(array)
     if len(given) != spec.n:
         raise DataError(f"{what}= has {len(given):,} values for {spec.n:,} records used.")
     if given.isna().any():
@@ -284,9 +287,10 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
         raise ModelError("refit=True is for models of one response.")
     if spec.formula is None or spec.records is None:
         K = [None if d.is_identity else d.relationship for d in spec.random]
+        own = spec.p - spec.n_group_columns  # groups of unknown parents come with their pedigree
         return MixedModel.from_matrices(
-            spec.y[train], spec.fixed.matrix[train], [d.columns[0][train] for d in spec.random], K,
-            [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names, engine=engine,
+            spec.y[train], spec.fixed.matrix[train][:, :own], [d.columns[0][train] for d in spec.random], K,
+            [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names[:own], engine=engine,
         )  # fmt: skip
     known = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
     part = from_formula(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},

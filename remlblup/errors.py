@@ -89,5 +89,5 @@ def some(names: Iterable[object], limit: int = 8) -> str:
 def choose(name: str, value: object, options: Iterable[str]) -> None:
     """Raise `OptionError` unless `value` is one of `options`."""
     allowed = list(options)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise OptionError(f"{name}={value!r} is not known. Choose one of: {some(allowed, 20)}.")

@@ -261,6 +261,7 @@ def solution_report(solved: Solved) -> str:
     if spec.records is not None and spec.records.unknown_parents:
         facts.append(("", nothing_added(spec.records.unknown_parents)))
     facts += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
+    facts += [("", f"{d.name}: {d.relationship.note}") for d in spec.random if d.relationship.note]
     if spec.formula is not None and spec.formula.offset:
         facts.append(("Offset", " + ".join(spec.formula.offset)))
     facts.append(("logL", f"{solved.loglik:.4f} (REML, at these variances)"))

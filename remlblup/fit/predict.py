@@ -14,7 +14,7 @@ from remlblup.errors import DataError, choose, some
 from remlblup.fit.estimable import CHOICES, estimable
 from remlblup.fit.tables import term_index
 from remlblup.model.design import extended
-from remlblup.model.frame import numeric_values, require_columns, to_pandas
+from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas
 from remlblup.model.grouping import UNITS
 from remlblup.model.random_terms import new_rows
 from remlblup.model.records import offset_columns, term_columns
@@ -112,6 +112,8 @@ def by_trait(responses: tuple[str, ...], frame: pd.DataFrame) -> pd.DataFrame:
 
 def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:
     """The new column in the type of the fit's: "1", 1 and 1.0 are one label, and a factor stays a factor."""
+    if fitted.dtype.kind in "iuf" and not grouping:
+        check_no_dates(new, f"column '{new.name}' of the new data")
     was_number, is_number = fitted.dtype.kind in "iuf", new.dtype.kind in "iuf"
     if was_number and is_number:
         whole = fitted.dtype.kind in "iu" and new.dtype.kind == "f"

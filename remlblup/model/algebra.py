@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from remlblup.errors import FormulaError
-from remlblup.model.expression import WORD, Expression, column, read
+from remlblup.model.expression import LOOK_ALIKES, WORD, Expression, column, read
 from remlblup.model.scanner import scan
 
 MOST_TERMS = 5_000
@@ -127,6 +127,8 @@ def strange(ch: str, text: str) -> str:
         return f"'{text}' holds square brackets: make the column first."
     if ch in "|&<>=!":
         return f"'{text}' holds '{ch}': a condition stands in I(…), a random term in brackets, '(1 | g)'."
+    if (alike := LOOK_ALIKES.get(ch)) is not None:
+        return f"'{text}' holds '{ch}', which only looks like '{alike}': write '{alike}'."
     return f"'{text}' holds '{ch}', which is no operator of a formula; names with such characters stand in `backticks`."
 
 
@@ -184,7 +186,11 @@ class Reader:
                 terms, own = self.product()
                 if own is not None:
                     intercept = own == (sign == "+")
-                out = {**out, **terms} if sign == "+" else {k: t for k, t in out.items() if k not in terms}
+                if sign == "+":
+                    for name, term in terms.items():
+                        out.setdefault(name, term)
+                else:
+                    out = {name: term for name, term in out.items() if name not in terms}
             if self.peek() not in ("+", "-"):
                 break
             sign, first = "+", False

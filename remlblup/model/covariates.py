@@ -61,21 +61,23 @@ def check_numbers_as_text(column: pd.Series, what: str) -> None:
     """
     if isinstance(column.dtype, pd.CategoricalDtype) or not holds_text(column):
         return
-    cells = pd.Series(np.asarray(column.astype(object)), index=column.index).astype(str)
-    number = cells.str.fullmatch(NUMBER).to_numpy(dtype=bool)
-    decimal = bool(cells.str.fullmatch(DECIMAL).any())
-    share, values = float(np.mean(number)), int(cells[number].nunique())
-    wrong = cells[~number]
-    if share < HALF or (not len(wrong) and (not decimal or values <= FEW_CODES)):
+    codes, levels = pd.factorize(column.astype(object))
+    labels = [str(level) for level in levels]
+    is_number = np.array([re.fullmatch(NUMBER, label) is not None for label in labels])
+    decimal = any(re.fullmatch(DECIMAL, label) for label in labels)
+    number = is_number[codes] & (codes >= 0)
+    share, values = float(np.mean(number)), int(is_number.sum())
+    wrong = [label for label, good in zip(labels, is_number, strict=True) if not good]
+    if share < HALF or (not wrong and (not decimal or values <= FEW_CODES)):
         return
-    blank = bool(len(wrong)) and all(str(v).strip().lower() in ABSENT for v in wrong.unique())
+    blank = bool(wrong) and all(label.strip().lower() in ABSENT for label in wrong)
     if not (decimal or blank or share >= NEARLY_ALL):
         return
     name = str(column.name)
-    why = f"because of {some(wrong.unique(), 4)} in row(s) {some(wrong.index, 6)}" if len(wrong) \
+    why = f"because of {some(wrong, 4)} in row(s) {some(column.index[~number], 6)}" if wrong \
         else "though every cell is a number"  # fmt: skip
     text = (
-        f"the column '{name}' in {what} is text {why}, and text is a factor, here of {cells.nunique()} levels. Make it a"
+        f"the column '{name}' in {what} is text {why}, and text is a factor, here of {len(labels)} levels. Make it a"
         f" number, with missing values where there is none (pandas.to_numeric(…, errors='coerce')), or write C({name})"
         " where a factor is meant"
     )
@@ -92,7 +94,10 @@ def whole_covariates(fixed: Terms, frame: pd.DataFrame, most: int | None = None)
     found, most = {}, min(FEW, len(frame) // SHARE) if most is None else most
     for expression in fixed.expressions:
         name = expression.bare
-        if name is None or name not in frame.columns or (column := plain(frame[name])).dtype.kind not in "iuf":
+        if name is None or name not in frame.columns or holds_text(frame[name]):
+            continue
+        column = plain(frame[name])
+        if column.dtype.kind not in "iuf":
             continue
         values = column.unique()
         whole = bool(np.all(np.isfinite(values)) and np.all(values == np.floor(values)))

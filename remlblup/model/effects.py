@@ -135,7 +135,11 @@ def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array
     if not names:
         raise FormulaError(f"the random term '{term.name}' has no effect in front of the bar.")
     if not np.all(np.isfinite(values)):
-        raise DataError(f"the effects of '{term.name}' have infinite or undefined values.")
+        rows = frame.index[~np.all(np.isfinite(values), axis=1)]
+        raise DataError(
+            f"the effects of '{term.name}' have infinite or undefined values in row(s) {some(rows)}: correct the rows or"
+            " the transform."
+        )
     check_nonzero(term, names, values)
     return Covariates(matrix.model_spec, short_names(names)), values
 

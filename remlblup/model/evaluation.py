@@ -148,10 +148,12 @@ class Evaluation:
         if not isinstance(data, pd.Series):
             data = pd.Series(np.broadcast_to(data, len(self.frame)), index=self.frame.index)
         given = dict(zip(table.TRANSFORMS[name], options, strict=False)) | named
-        if not self.state.get(self.shown(node)):
+        memory = self.state.setdefault(self.shown(node), {})
+        if not memory:  # the data of the fit, not new ones
             self.check_counts(given, data)
-        if name in table.FACTORS:
-            self.check_reference(getattr(given.get("contrasts"), "base", None), data)
+            if name in table.FACTORS:
+                self.check_levels(given, data)
+                memory["checked"] = True
         return self.run(name, TRANSFORMS[name], node, [data, *options], named)
 
     def check_counts(self, given: dict[str, Any], data: pd.Series) -> None:
@@ -179,13 +181,15 @@ class Evaluation:
                     f"'{text}': {option}={count} asks for more than the {values} different values of the covariate show."
                 )
 
-    def check_reference(self, reference: Any, data: pd.Series) -> None:
-        """Refuse a reference level that the factor does not have."""
-        if not isinstance(reference, (str, int, float)) or reference in set(data):
-            return
-        raise FormulaError(
-            f"'{self.expression.text}': {reference!r} is no level of the factor; its levels are {some(data.unique(), 20)}."
-        )
+    def check_levels(self, given: dict[str, Any], data: pd.Series) -> None:
+        """Refuse a reference level that the factor does not have, and levels= that leave some out."""
+        text, own = self.expression.text, list(data.unique())
+        reference, levels = getattr(given.get("contrasts"), "base", None), given.get("levels")
+        known = own if levels is None else levels
+        if isinstance(reference, (str, int, float)) and reference not in known:
+            raise FormulaError(f"'{text}': {reference!r} is no level of the factor; its levels are {some(known, 20)}.")
+        if levels is not None and (absent := [v for v in own if v not in levels]):
+            raise FormulaError(f"'{text}': levels= leaves out {some(absent)}: list every level, or drop these records.")
 
     def registered(self, name: str, node: ast.Call) -> Any:
         """The user's own function: a value for each row, or a table of columns."""

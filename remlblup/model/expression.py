@@ -48,6 +48,10 @@ REFUSED = {
 }
 
 
+# Characters that word processors and other keyboards put in the place of operators and quotes.
+LOOK_ALIKES = dict(zip("−–—‐×·∗÷∕：＋－＊／（）‘’“”", "----***//:+-*/()''\"\"", strict=True))
+
+
 @dataclass(frozen=True)
 class Expression:
     """A checked expression.
@@ -123,6 +127,8 @@ def read(text: str) -> Expression:
 def unreadable(text: str) -> str:
     """What may be wrong with an expression that is none."""
     shown = text if len(text) < 80 else text[:77] + "…"
+    if strange := [ch for ch in text if ch in LOOK_ALIKES]:
+        return f"'{shown}' holds '{strange[0]}', which only looks like '{LOOK_ALIKES[strange[0]]}'."
     if re.search(r"&&|\|\|", text):
         return f"'{shown}' cannot be read: multiply or add conditions, (a > 1) * (b > 1)."
     if re.search(r"(?<![<>=!,(\s\w])=(?!=)|\w\s*<-", text):
@@ -145,7 +151,7 @@ def python(text: str) -> tuple[str, dict[str, str]]:
             name = match["quoted"] if kind == "quoted" else piece
             out.append(known.setdefault(name, f"{stem}{len(known)}_"))
         else:
-            out.append({"^": "**", "\n": " ", "\r": " "}.get(piece, piece))
+            out.append("**" if piece == "^" else " " if piece.isspace() else piece)
     return "".join(out), {stand_in: name for name, stand_in in known.items()}
 
 
@@ -159,9 +165,10 @@ def is_plain(word: str) -> bool:
 
 def restored(code: str, names: Mapping[str, str]) -> str:
     """The names in the place of their stand-ins, in backticks where they need them."""
+    code = code.replace("\n", " ")
     for stand_in, name in names.items():
         code = code.replace(stand_in, quoted(name))
-    return code.replace("\n", " ")
+    return code
 
 
 def quoted(name: str) -> str:

@@ -52,8 +52,14 @@ def to_pandas(data: object) -> pd.DataFrame:
     elif isinstance(data, dict):
         try:
             frame = pd.DataFrame(data)
-        except ValueError as error:
-            raise DataError(f"the columns in data= do not fit together: {error}") from None
+        except (ValueError, TypeError):
+            sizes = {str(name): np.shape(values)[:1] for name, values in data.items()}
+            shown = ", ".join(
+                f"{name} {f'{s[0]:,} values' if s else 'one value'}" for name, s in list(sizes.items())[:8]
+            )
+            raise DataError(
+                f"the columns in data= do not fit together ({shown}): give each the same number of values."
+            ) from None
     else:
         import narwhals as nw
 
@@ -138,7 +144,7 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
 
 def check_cells(column: pd.Series) -> None:
     """Refuse a column whose cells hold several values each."""
-    if column.dtype.kind == "O" and not isinstance(column.dtype, pd.CategoricalDtype):
+    if column.dtype.kind == "O" and not isinstance(column.dtype, (pd.CategoricalDtype, pd.StringDtype)):
         first = next((v for v in column.to_numpy(dtype=object) if v is not None), None)
         if isinstance(first, (list, tuple, set, dict, np.ndarray, pd.Series)):
             raise DataError(
@@ -196,6 +202,8 @@ def text_instead(series: pd.Series, what: str) -> str:
 
 def holds_text(series: pd.Series) -> bool:
     """Whether a cell is text; also of a column of categories."""
+    if isinstance(series.dtype, pd.StringDtype):
+        return True
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = pd.Series(series.cat.categories)
     if series.dtype.kind not in "OTUS" and not pd.api.types.is_string_dtype(series.dtype):
@@ -205,6 +213,8 @@ def holds_text(series: pd.Series) -> bool:
 
 def check_no_dates(series: pd.Series, what: str, factor: str = "") -> None:
     """Refuse dates and lengths of time where numbers must be, and say how to make numbers of them."""
+    if isinstance(series.dtype, pd.StringDtype):
+        return
     kind = series.dtype.kind
     first = next((v for v in series.to_numpy(dtype=object) if v is not None and v is not pd.NaT), None) \
         if kind == "O" else None  # fmt: skip
@@ -233,6 +243,8 @@ def plain(series: pd.Series) -> pd.Series:
         return series.sparse.to_dense()
     if isinstance(dtype, pd.CategoricalDtype) or (isinstance(dtype, np.dtype) and dtype.kind != "O"):
         return series
+    if isinstance(dtype, pd.StringDtype):
+        return series if dtype == "str" else series.astype(object)
     values = series.to_numpy(dtype=object)
     known = values[~pd.isna(values)]
     truth = all(isinstance(v, (bool, np.bool_)) for v in known)

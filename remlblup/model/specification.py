@@ -90,6 +90,11 @@ class Specification:
         return self.fixed.p
 
     @property
+    def n_group_columns(self) -> int:
+        """How many of the p fixed effects, the last ones, are those of groups of unknown parents."""
+        return sum(int((groups.columns >= 0).sum()) for groups in self.groups)
+
+    @property
     def n_random(self) -> int:
         """Number of random effects, Σ_k t_k q_k."""
         return sum(d.t * d.q for d in self.random)

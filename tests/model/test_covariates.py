@@ -203,6 +203,13 @@ def test_the_advice_for_dates_works(kind):
     assert rb.MixedModel("y ~ z + (1 | g)", data.assign(z=days)).specification.p == 2
 
 
+@pytest.mark.parametrize("kind", ["datetime", "date objects", "lengths of time"])
+def test_dates_in_new_data_are_no_covariates(kind):
+    fit = rb.MixedModel("y ~ x + (1 | g)", frame()).fit(progress=False)
+    with pytest.raises(rb.DataError, match=r"'x' of the new data holds"):
+        fit.predict(frame().assign(x=DATES[kind]))
+
+
 def test_dates_are_factors_and_groups_where_that_is_meant():
     days = pd.Series(pd.date_range("2020-01-01", periods=6)).iloc[np.arange(N) % 6].reset_index(drop=True)
     d = frame().assign(z=days)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from pathlib import Path
@@ -362,6 +363,14 @@ WRITE = {
     "post ~ Error(g)": r"\(1 \| block\)",
     "post ~ relevel(f, ref='q')": "contr.treatment",
     "post ~ C(f, contr.treatment('z'))": "'z'.*levels are 'p'",
+    "post ~ C(f, levels=['p', 'q'])": "leaves out 'r'",
+    "post ~ log(a - 12)": r"row\(s\)",
+    "post ~ (log(a - 12) | g)": r"row\(s\)",
+    "post ~ a − b": "only looks like '-'",
+    "post ~ log(a × b)": r"only looks like '\*'",
+    "post ~ C(f, contr.treatment(‘q’))": "only looks like",
+    "post ~ spl(units)": "'units'",
+    "post ~ a + (1 | g + units)": "units",
     "post ~ as.numeric(f)": "to_numeric",
     "post ~ cut(a, 3)": "pandas.cut",
     "post ~ lag(a)": "earlier values",
@@ -429,6 +438,36 @@ def test_arguments_of_other_programs_name_ours(case):
         call()
 
 
+@pytest.mark.parametrize(
+    "value", [5, [1], {"a": 1}, None, np.ones(3), pd.DataFrame(), object(), float("nan"), (1, 2), ""]
+)
+def test_arguments_of_other_types_are_errors_of_ours(value):
+    d = frame()
+    fit = rb.MixedModel("post ~ a + (1 | g)", d).fit(progress=False)
+    calls = [
+        lambda: rb.MixedModel(value, d),
+        lambda: rb.MixedModel("post ~ a", value),
+        lambda: rb.fit_many(value, d, ["post"]),
+    ]
+    calls += [lambda n=n: rb.MixedModel("post ~ a", d, **{n: value}) for n in ("missing", "engine")]
+    calls += [
+        lambda n=n: rb.MixedModel("post ~ a + (1 | g)", d).fit(**{n: value})
+        for n in ("method", "algorithm", "tolerance", "constrain")
+    ]
+    calls += [lambda: fit.function(value), lambda: fit.covariance(value), lambda: rb.load(value)]
+    for call in calls:
+        with pytest.raises(rb.RemlBlupError):
+            call()
+
+
+def test_powers_in_functions_of_components():
+    fit = rb.MixedModel("post ~ a + (1 | g)", frame()).fit(progress=False)
+    assert float(fit.function("g^2 / (g + residual)^2")) == float(fit.function("g**2 / (g + residual)**2"))
+    for text in ("9**9**9**9", "(" * 400 + "g" + ")" * 400, "-" * 5000 + "g", "g\0"):
+        with contextlib.suppress(rb.FormulaError):
+            assert not np.isfinite(float(fit.function(text)))
+
+
 # -- values ----------------------------------------------------------------------------------
 
 
@@ -446,6 +485,14 @@ def test_transforms_remember_the_data_of_the_fit():
         fit = rb.MixedModel(f"post ~ {text} + (1 | g)", d).fit(progress=False)
         for rows in (d.iloc[[4]], d.iloc[10:20]):
             np.testing.assert_allclose(fit.predict(rows)["prediction"], fit.fitted[rows.index], rtol=1e-9)
+
+
+@pytest.mark.parametrize("coding", ["C(f, contr.treatment('q'))", "C(f, Sum)", "C(f, levels=['r', 'q', 'p'])", "f"])
+def test_codings_are_those_of_the_fit_where_new_data_lack_levels(coding):
+    d = frame()
+    fit = rb.MixedModel(f"post ~ {coding} + (1 | g)", d).fit(progress=False)
+    for rows in (d[d["f"] == "p"], d[d["f"] == "q"].iloc[:1]):
+        np.testing.assert_allclose(fit.predict(rows)["prediction"], fit.fitted[rows.index], rtol=1e-9)
 
 
 def test_new_data_beyond_the_knots_are_refused_with_what_to_do():

@@ -120,7 +120,7 @@ class Loop:
         self.space = Space(equations, held, lower, upper, unit_matrices(equations, variance), options.constrain)
         given = np.where(held, fixed, start)
         self.theta = start_values(equations, variance, given, held)
-        self.confounded = confounded(equations, held)
+        self.confounded = confounded(equations, held, options.ml)
         # Where the likelihood is flat by design there is no point in going on for long.
         self.limit = min(options.max_iterations, 20) if self.confounded else options.max_iterations
         self.from_data = bool(np.isnan(given).any())

@@ -20,6 +20,10 @@ class DataError(RemlBlupError):
     """The data cannot be used: a missing column, an infinite value, a text response, no rows left."""
 
 
+class StoreError(DataError):
+    """A fit cannot be written to its folder, or the folder does not hold the fit that was saved in it."""
+
+
 class RelationshipError(RemlBlupError):
     """A relationship matrix is missing, malformed, or does not hold the levels asked of it."""
 

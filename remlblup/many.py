@@ -18,12 +18,12 @@ from remlblup.mixed_model import MixedModel
 from remlblup.model.covariates import warn_of_codes
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
+from remlblup.model.given import relationship_of
 from remlblup.model.residual import parse_residual
 from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
 from remlblup.model.shorthand import with_dot
 from remlblup.model.specification import from_formula
-from remlblup.relationship.coerce import coerce
 
 
 class Fits(Mapping[str, Fit]):
@@ -130,7 +130,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     written = {name: quoted(name) if name in frame.columns else name for name in names}
     formula = f"{written[names[0]]} ~ {split_top(formula, '~')[1]}"
     right = split_top(with_dot(formula, frame, parse_residual(residual), weights, columns), "~")[1]
-    given = {name: coerce(name, value) for name, value in (relationships or {}).items()}
+    given = {name: relationship_of(name, value) for name, value in (relationships or {}).items()}
     fits, errors = {}, {}
     shared = Shared(engine, len(names))
     codes: dict[str, int] = {}

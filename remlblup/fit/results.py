@@ -192,15 +192,18 @@ class Fit(Solved, StatsmodelsNames):
 
     def to_dict(self) -> dict[str, Any]:
         """Everything of the fit that is not one value per record or level, as plain JSON types."""
-        from remlblup.fit.store import to_dict
+        from remlblup.storage.fit import to_dict
 
         return to_dict(self)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the fit to a folder as JSON and CSV; `remlblup.load` reads it back."""
-        from remlblup.fit.store import save
+    def save(self, path: str | Path, *, escape: bool = True) -> Path:
+        """Write the fit to a folder as JSON, CSV and arrays, all of it or nothing; `remlblup.load` reads it back.
 
-        return save(self, path)
+        With `escape`, text that a spreadsheet would run as a formula (=…, +…, -…, @…) stands behind an apostrophe.
+        """
+        from remlblup.storage.fit import save
+
+        return save(self, path, escape=escape)
 
     # -- plots -------------------------------------------------------------------------------
 

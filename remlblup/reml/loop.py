@@ -209,7 +209,7 @@ class Loop:
                 theta[place] = np.where(
                     void[place], structure.best_void(theta[place], point.score.matrices[k]), theta[place]
                 )
-                theta[place] = np.where(moving, size * self.space.sizes[place], theta[place])
+                theta[place] = np.where(moving & (theta[place] == 0.0), size * self.space.sizes[place], theta[place])
                 value, solution = self.loglik(theta)
                 if solution is not None and value > point.loglik + 1e-8 * (1.0 + abs(point.loglik)):
                     return self.point(theta, value, solution)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remlblup.errors import CodesWarning, DataError, DependencyError, OptionError
+from remlblup.errors import CodesWarning, ConvergenceWarning, DataError, DependencyError, OptionError, said_elsewhere
 
 if TYPE_CHECKING:
     from remlblup.fit.functions import Estimate
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from remlblup.mixed_model import MixedModel
 
 
+@said_elsewhere(ConvergenceWarning)
 def fit(given: Namespace) -> int:
     """``remlblup fit``: read, estimate, print, write."""
     from remlblup.cli.values import named_expressions, variances
@@ -105,6 +106,7 @@ def warmup(given: Namespace) -> int:
     return 0
 
 
+@said_elsewhere(ConvergenceWarning)
 def demo(given: Namespace) -> int:
     """``remlblup demo``: two analyses from data to report."""
     folder = folder_for(given.out)

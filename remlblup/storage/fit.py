@@ -18,10 +18,18 @@ import numpy as np
 import remlblup
 from remlblup.equations.base import Equations
 from remlblup.equations.engine import make_equations
-from remlblup.errors import MemoryLimitError, OptionError, RemlBlupError, StoreError, choose
+from remlblup.errors import (
+    ConvergenceWarning,
+    MemoryLimitError,
+    OptionError,
+    RemlBlupError,
+    StoreError,
+    choose,
+    said_elsewhere,
+)
 from remlblup.fit.results import Fit
 from remlblup.reml.average_information import average_information
-from remlblup.reml.convergence import Convergence, Criterion
+from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
 from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Optimum, Options
@@ -39,6 +47,7 @@ TABLES = ("variance_components", "fixed_effects", "random_effects", "history")
 AGREES, RELATIVELY = 1e-6, 1e-8
 
 
+@said_elsewhere(ConvergenceWarning)
 def to_dict(fit: Fit) -> dict[str, Any]:
     """Model, estimates and verdict as plain JSON types (NaN as null)."""
     spec = fit.specification
@@ -97,6 +106,7 @@ def clean(value: Any) -> Any:
     return value
 
 
+@said_elsewhere(ConvergenceWarning)
 def save(fit: Fit, path: str | Path, *, escape: bool = True, extra: Mapping[str, str | bytes] | None = None) -> Path:
     """Write a fit to the folder `path` (made if needed), all of it or nothing; returns the folder.
 
@@ -175,7 +185,8 @@ def load(path: str | Path, *, verify: bool = True) -> Fit:
         fit = restore(equations, content)
         if verify:
             check_agreement(fit, content, folder)
-        return fit
+    say_unconverged(fit.convergence)
+    return fit
 
 
 @contextlib.contextmanager

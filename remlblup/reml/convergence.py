@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from remlblup.errors import some
-
 
 @dataclass(frozen=True)
 class Criterion:
@@ -94,15 +92,8 @@ def criteria(delta: float, change: float, gradient: float, decrement: float, inw
 
 
 def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str],
-            by_design: bool = False, names: Sequence[str] = ()) -> str:  # fmt: skip
+            by_design: bool = False) -> str:  # fmt: skip
     """The verdict's reason in words."""
-    if stopped == "bottomless":
-        of = f" of {some(names)}" if len(names) == 1 else f" of a combination of {some(names)}" if names else ""
-        return (
-            f"the residual variance{of} goes to zero and V becomes singular with it: the random and fixed effects explain"
-            " these records exactly, and the likelihood rises without end. Look for a random term with one record per level"
-            + (", or for a trait that is a function of another." if len(names) > 1 else ".")
-        )
     if unidentified:
         if len(unidentified) == 1 and by_design:
             return (
@@ -130,7 +121,7 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
         "rigid": "a correlation of the residual goes to its bound, where R is singular. Errors that move together are a"
         " random effect: write that part as a random term, such as (1 | subject), choose a simpler residual, or look for"
         " a trait that is a function of another.",
-        "residual": "the residual covariance matrix becomes singular.",
+        "residual": "max_iterations was reached where the residual covariance matrix becomes singular. Raise it.",
         "collapse": "the residual variance goes to zero: the random and fixed effects explain every record."
         " Check for a random term with one record per level.",
     }[stopped]

@@ -16,8 +16,7 @@ import numpy as np
 from remlblup.equations.base import Equations
 from remlblup.equations.variance import VarianceEquations
 from remlblup.equations.without_inverse import SINGULAR_V, WithoutInverse, with_residual_effects
-from remlblup.errors import MemoryLimitError, ModelError, NotPositiveDefiniteError
-from remlblup.reml.convergence import explain
+from remlblup.errors import MemoryLimitError, ModelError, NotPositiveDefiniteError, some
 from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.restate import maximize as search
@@ -26,6 +25,8 @@ from remlblup.structure.base import Array, ResidualStructure, Structure
 
 # Up to this many records V costs next to nothing, and the loop leaves Henderson's equations early.
 FEW = 1500
+# With more records V takes minutes an iteration.
+MOST = 10_000
 # Shares of R left (`share_left`) at which it does so, at which it does whatever the size, and where a stall is laid to R.
 NEAR, NEARER, SUSPECT = 1e-3, 1e-6, 0.1
 # With this share left and V singular at none, R is on its way to where the likelihood has no maximum.
@@ -88,6 +89,7 @@ class Route:
 
     def makes(self) -> bool:
         """Whether there are equations with the residual among the effects: V may be too large."""
+        self.closed |= self.spec.n > MOST
         if self.effects is None and not self.closed:
             try:
                 self.effects = with_residual_effects(self.spec)
@@ -126,11 +128,14 @@ class Route:
 
     def judged(self, found: Optimum) -> Optimum:
         """The same with the reason that the likelihood has no maximum, where that is why the loop ended."""
+        left = share_left(self.residual, found.point.theta[self.place], self.unit)
+        if left < NEAR and self.closed:
+            return replace(found, convergence=replace(found.convergence, reason=too_large(self.spec.n)))
         if not self.bottomless(found.point.theta):
             return found
         names = vanishing(self.residual, found.point.theta[self.place], self.unit)
-        reason = explain(False, (), "bottomless", (), names=names)
-        return replace(found, convergence=replace(found.convergence, reason=reason, unidentified=(), collapsed=True))
+        verdict = replace(found.convergence, reason=no_maximum(names), unidentified=(), collapsed=True)
+        return replace(found, convergence=verdict)
 
     def followed(self, options: Options, start: Array, fixed: Array, report: Callable[[Iteration], None] | None,
                  before: tuple[Iteration, ...] = ()) -> Optimum:  # fmt: skip
@@ -141,14 +146,14 @@ class Route:
 
         def note(row: Iteration) -> None:
             own = tuple(labels[label] for label in row.boundary)
-            if before and row.iteration == 0:
-                return  # the last iterate again
+            if before and row.iteration == 0:  # the last iterate again, by other equations
+                row = replace(row, step="to V", delta=row.loglik - rows[-1].loglik, change=0.0)
             rows.append(replace(row, iteration=len(rows), boundary=own))
             if report is not None:
                 report(rows[-1])
 
         def watch(theta: Array) -> str | None:
-            return "bottomless" if self.bottomless(theta) else None
+            return "collapse" if self.bottomless(theta) else None
 
         found = search(effects, options, start, fixed, note, watch)
         equations = WithoutInverse(self.spec, effects, self.equations.engine)
@@ -214,3 +219,22 @@ def vanishing(residual: ResidualStructure, phi: Array, unit: Array) -> tuple[str
         part = np.any(np.abs(vectors[:, values < GONE]) > 0.1, axis=1)
         names += [f"{label}: {e}" if label else str(e) for e, own in zip(effects, part, strict=True) if own]
     return tuple(names)
+
+
+def no_maximum(names: tuple[str, ...]) -> str:
+    """The reason where V becomes singular with R."""
+    of = f" of {some(names)}" if len(names) == 1 else f" of a combination of {some(names)}" if names else ""
+    also = ", or for a trait that is a function of another." if len(names) > 1 else "."
+    return (
+        f"the residual variance{of} goes to zero and V becomes singular with it: the random and fixed effects explain these"
+        f" records exactly, and the likelihood rises without end. Look for a random term with one record per level{also}"
+    )
+
+
+def too_large(n: int) -> str:
+    """The reason where V is out of reach."""
+    return (
+        "the residual covariance matrix becomes singular. Equations that do not divide by it hold V whole, and V of"
+        f" {n:,} records is too large for them. Hold the residual variance at a small positive value with fix=, or fit fewer"
+        " records."
+    )

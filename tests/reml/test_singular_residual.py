@@ -90,6 +90,20 @@ def test_known_variances_may_have_no_residual(engine):
     assert solved.beta_covariance == pytest.approx(limit.beta_covariance, rel=1e-6)
 
 
+def test_the_way_to_v_is_a_row_of_the_history(monkeypatch):
+    K, y = families(2, 2), np.array([1.0, 1.2, 3.0, 3.3])
+    model = rb.MixedModel("y ~ 1 + (1 | vm(id, K))", animals(K, y=y), {"K": labelled(K)})
+    history = model.fit().history
+    at = list(history["step"]).index("to V")
+    assert list(history["iteration"]) == list(range(len(history)))
+    assert history["loglik"][at] == pytest.approx(history["loglik"][at - 1], abs=1e-9)
+    assert list(history.columns[-2:]) == ["vm(id, K)", "residual"]
+    monkeypatch.setattr("remlblup.reml.singular_residual.MOST", 3)
+    fit = model.fit()
+    assert not fit.converged
+    assert "V of 4 records is too large" in fit.convergence.reason
+
+
 def test_where_v_is_singular_too_there_is_nothing_to_solve():
     g = np.repeat(np.arange(6), 4)
     y = np.random.default_rng(0).normal(size=6)[g]

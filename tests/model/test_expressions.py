@@ -324,7 +324,7 @@ def test_a_registered_function_is_called(tmp_path):
     del functions._registered.functions["thi_of_test"]
     read.cache_clear()
     read_terms.cache_clear()
-    with pytest.raises(rb.FormulaError, match=r"thi_of_test.*register_function"):
+    with pytest.raises(rb.RemlBlupError, match=r"thi_of_test.*register_function"):
         rb.load(folder)
 
 

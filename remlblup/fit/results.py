@@ -17,6 +17,7 @@ from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
 from remlblup.linalg.threads import single_threaded
 from remlblup.reml.convergence import Convergence
+from remlblup.reml.flat import spectrum
 from remlblup.reml.history import history_table
 from remlblup.reml.loop import Optimum, Options
 from remlblup.structure.base import Array
@@ -71,20 +72,7 @@ class Fit(Solved, StatsmodelsNames):
 
         NaN for parameters in a direction the likelihood is flat in: no standard error is better than a wild one.
         """
-        J = self._optimum.tangent
-        if not J.shape[1]:
-            return np.zeros((len(J), len(J)))
-        H = J.T @ self._optimum.point.information @ J
-        d = 1.0 / np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
-        scaled = H * np.outer(d, d)
-        values, vectors = np.linalg.eigh(scaled)
-        flat = (values < 1e-10) | (values < 1e-10 * values[-1])
-        V = d[:, None] * vectors
-        out = J @ (V[:, ~flat] / values[~flat] @ V[:, ~flat].T) @ J.T
-        reach = np.abs(J @ V[:, flat])
-        unknown = np.any(reach > 0.1 * np.max(reach, axis=0, initial=0.0), axis=1)
-        out[unknown], out[:, unknown] = np.nan, np.nan
-        return out
+        return spectrum(self._optimum.searched, self._optimum.point, self._optimum.tangent).covariance()
 
     @cached_property
     def variance_components(self) -> pd.DataFrame:

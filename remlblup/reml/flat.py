@@ -1,8 +1,8 @@
-"""Directions the likelihood is flat in, and the information in all others.
+"""Directions the likelihood is flat in.
 
 The average information says where to look: at a maximum it is zero along a direction the likelihood is flat in, but also
 where θ is a poor coordinate of Σ (beside a singular matrix, at a zero variance). So ℓ itself is evaluated on both sides,
-and only what leaves it as it is counts as flat. Verdict and standard errors share this judgement.
+and only what leaves it as it is counts as flat.
 """
 
 from __future__ import annotations
@@ -37,13 +37,11 @@ class Spectrum:
     Attributes
     ----------
     directions : (n_parameters, k)
-    values : (k,) information in each; NaN where it is not known
     flat : (k,) True where ℓ does not change
     errors : (n_parameters,) standard error of each parameter given the others
     """
 
     directions: Array
-    values: Array
     flat: np.ndarray
     errors: Array
 
@@ -51,15 +49,6 @@ class Spectrum:
         """(n_parameters,) True for parameters that one of these directions moves."""
         reach = np.abs(self.directions[:, which]) / self.errors[:, None]
         return np.asarray(np.any(reach > SHARE * np.max(reach, axis=0, initial=0.0), axis=1))
-
-    def covariance(self) -> Array:
-        """var(θ̂): the inverse information; NaN for parameters in a direction that has none, zero where θ cannot move."""
-        unknown = self.flat | ~(self.values > 0.0)
-        V = self.directions[:, ~unknown]
-        out = V / self.values[~unknown] @ V.T
-        lost = self.concerned(unknown)
-        out[lost], out[:, lost] = np.nan, np.nan
-        return np.asarray(out)
 
 
 def spectrum(equations: Equations, point: Point, J: Array) -> Spectrum:
@@ -78,11 +67,10 @@ def spectrum(equations: Equations, point: Point, J: Array) -> Spectrum:
     for i in np.flatnonzero(values < SUSPECT):
         size = np.max(np.abs(directions[:, i]) / sizes, initial=0.0)
         if size > 0.0:
-            flat[i], bend = looked_at(equations, point, directions[:, i] / size)
-            values[i] = bend * size**2
+            flat[i] = looked_at(equations, point, directions[:, i] / size)
     information = point.information.diagonal()
     errors = np.where(information * sizes**2 > NOTHING, 1.0 / np.sqrt(np.maximum(information, TINY)), sizes)
-    return Spectrum(directions, values, flat, errors)
+    return Spectrum(directions, flat, errors)
 
 
 def step_sizes(parameters: Parameters, point: Point) -> Array:
@@ -102,23 +90,21 @@ def step_sizes(parameters: Parameters, point: Point) -> Array:
     return np.maximum(out, 1e-150)
 
 
-def looked_at(equations: Equations, point: Point, along: Array) -> tuple[bool, float]:
-    """Whether ℓ is flat along a direction, and how much it bends down there: −∂²ℓ, NaN if it does not."""
-    changes, bend = [], np.nan
+def looked_at(equations: Equations, point: Point, along: Array) -> bool:
+    """Whether ℓ is flat along a direction; what can be tried at no step passes for flat."""
+    changes = []
     for step in STEPS:
         sides = [loglik(equations, point, displaced(equations.spec.parameters, point, side * step * along)) - point.loglik
                  for side in (1.0, -1.0)]  # fmt: skip
-        inside = [change for change in sides if np.isfinite(change)]
-        if not inside:
+        inside = np.abs([change for change in sides if np.isfinite(change)])
+        if not len(inside):
             continue
-        changes.append(max(np.abs(inside)))
+        changes.append(np.max(inside))
         if changes[-1] <= UNCHANGED and step == STEPS[0]:
-            return True, np.nan
-        bend = -sum(sides) / step**2 if len(inside) == 2 else np.nan
+            return True
     if len(changes) < 2:
-        return not changes, bend
-    curved = changes[-1] <= 10.0 * UNCHANGED and changes[-1] * QUARTIC <= changes[-2]
-    return curved, bend if bend * STEPS[-1] ** 2 > UNCHANGED else np.nan
+        return not changes or bool(changes[0] <= UNCHANGED)
+    return bool(changes[-1] <= 10.0 * UNCHANGED and changes[-1] * QUARTIC <= changes[-2])
 
 
 def displaced(parameters: Parameters, point: Point, change: Array) -> Array:

@@ -102,8 +102,8 @@ def criteria(delta: float, change: float, gradient: float, decrement: float, inw
 
 
 def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str],
-            by_design: bool = False) -> str:  # fmt: skip
-    """The verdict's reason in words."""
+            by_design: bool = False, names: Sequence[str] = ()) -> str:  # fmt: skip
+    """The verdict's reason in words; `names` of what went to zero, where that is not all of R."""
     if unidentified:
         if len(unidentified) == 1 and by_design:
             return (
@@ -115,7 +115,7 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
                 " two effects that no level has both of. Hold it with fix=, or choose a structure without it."
             )
         return (
-            "the data cannot tell these components apart: " + ", ".join(unidentified) + "."
+            "the data cannot tell these components apart: " + listed(unidentified) + "."
             " Remove one of them, or hold one with fix=."
         )
     if passed and stopped != "collapse":
@@ -132,7 +132,15 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
         " random effect: write that part as a random term, such as (1 | subject), choose a simpler residual, or look for"
         " a trait that is a function of another.",
         "residual": "max_iterations was reached where the residual covariance matrix becomes singular. Raise it.",
-        "collapse": "the residual variance goes to zero: the random and fixed effects explain every record."
+        "collapse": f"these residual variances go to zero: {listed(names)}."
+        if names
+        else "the residual variance goes to zero: the random and fixed effects explain every record."
         " Check for a random term with one record per level.",
     }[stopped]
     return f"{text} Not met: {', '.join(failed)}." if failed else text
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names for a sentence: at most ten, and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

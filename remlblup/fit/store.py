@@ -187,8 +187,9 @@ def column_type(column: pd.Series) -> dict[str, Any]:
         categories = column.cat.categories
         return {"type": "category", "kind": label_kind(categories), "categories": [str(c) for c in categories],
                 "ordered": bool(column.cat.ordered)}  # fmt: skip
-    kind = {"b": "bool", "i": "int", "u": "int", "f": "float"}.get(column.dtype.kind, "str")
-    return {"type": kind}
+    kind = {"b": "bool", "i": "int", "u": "int", "f": "float", "M": "datetime", "m": "timedelta"}
+    zone = getattr(column.dtype, "tz", None)
+    return {"type": kind.get(column.dtype.kind, "str") + ("" if zone is None else f" {zone}")}
 
 
 def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, Any]:
@@ -226,7 +227,13 @@ def read_table(path: Path, types: dict[str, str]) -> pd.DataFrame:
             values = values == "True"
         elif kind == "float":
             values = np.where(values == "", "nan", values)
-        columns[name] = values.astype(numpy_types[kind]) if kind in numpy_types else text[name]
+        if kind.startswith("datetime"):
+            zone = kind.partition(" ")[2]
+            columns[name] = pd.to_datetime(text[name], utc=True).dt.tz_convert(zone or None)
+        elif kind == "timedelta":
+            columns[name] = pd.to_timedelta(text[name])
+        else:
+            columns[name] = values.astype(numpy_types[kind]) if kind in numpy_types else text[name]
     return pd.DataFrame(columns)
 
 

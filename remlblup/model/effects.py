@@ -9,13 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, FormulaError, ModelError, some
+from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
 from remlblup.model.grouping import factorize
+from remlblup.model.positions import positions
 from remlblup.model.scanner import signed_pieces
 from remlblup.model.terms import RandomTerm
 from remlblup.model.wilkinson import as_values, materialize, model_matrix
 from remlblup.relationship.labels import match
-from remlblup.structure.base import Array
+from remlblup.structure.base import Array, Structure
+from remlblup.structure.steps import in_steps
 from remlblup.structure.table import STRUCTURES
 
 
@@ -26,12 +28,15 @@ class Effects(Protocol):
     ----------
     names : one per effect
     positions : (t,) where the effects lie on a line, None without
+    steps : (t,) the same in whole steps, for a structure that counts them
     """
 
     @property
     def names(self) -> tuple[str, ...]: ...
     @property
     def positions(self) -> Array | None: ...
+    @property
+    def steps(self) -> Array | None: ...
 
     def values(self, frame: pd.DataFrame) -> Array:
         """Covariates of the effects in the records of `frame`, shape (n, t)."""
@@ -44,6 +49,7 @@ class Ones:
 
     names: tuple[str, ...] = ("Intercept",)
     positions: Array | None = None
+    steps: Array | None = None
 
     def values(self, frame: pd.DataFrame) -> Array:
         return np.ones((len(frame), len(self.names)))
@@ -56,10 +62,17 @@ class Levels:
     variable: str
     labels: tuple[object, ...]
     positions: Array | None = None
+    steps: Array | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(map(str, self.labels))
+
+    def among(self, column: pd.Series) -> Levels:
+        """The levels that occur in a part of the data, where they lie among all."""
+        found = np.unique(match(self.labels, column))
+        part = [None if x is None else x[found] for x in (self.positions, self.steps)]
+        return Levels(self.variable, tuple(self.labels[k] for k in found), *part)
 
     def values(self, frame: pd.DataFrame) -> Array:
         codes = np.asarray(match(self.labels, frame[self.variable]))
@@ -85,6 +98,7 @@ class Covariates:
     spec: Any
     names: tuple[str, ...]
     positions: Array | None = None
+    steps: Array | None = None
 
     def values(self, frame: pd.DataFrame) -> Array:
         return as_values(model_matrix(self.spec, frame, output="numpy"))
@@ -99,12 +113,15 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
         intercept = Ones()
         return intercept, intercept.values(frame)
     name = term.effects.strip().strip("`")
-    ordered = STRUCTURES[term.structure].ordered
+    structure = STRUCTURES[term.structure]
     bare = name in frame.columns
     if term.named and bare and (term.structure not in OF_COVARIATES or frame[name].dtype.kind not in "iufc"):
-        levels = levels_of(name, frame, ordered)
+        try:
+            levels = levels_of(name, frame, structure)
+        except RemlBlupError as error:
+            raise ModelError(f"in '{term.name}': {error}") from None
         return levels, levels.values(frame)
-    if ordered:
+    if structure.ordered:
         raise FormulaError(
             f"'{term.name}': the structure '{term.structure}' is over the levels of one variable in their order, as in"
             f" '{term.structure}(time | g)'; '{term.effects}' is not a column of the data."
@@ -112,16 +129,19 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
     return covariates_of(term, frame)
 
 
-def levels_of(variable: str, frame: pd.DataFrame, ordered: bool) -> Levels:
-    """An effect per level; for an ordered structure with the numbers themselves as positions."""
-    labels = factorize(frame[variable])[1]
-    positions = None
-    if ordered:
-        try:
-            positions = np.asarray(labels, dtype=np.float64)
-        except (TypeError, ValueError):
-            positions = None
-    return Levels(variable, tuple(labels.tolist()), positions)
+def levels_of(variable: str, frame: pd.DataFrame, structure: type[Structure]) -> Levels:
+    """An effect per level; for an ordered structure where they lie, in ascending order."""
+    codes, labels = factorize(frame[variable])
+    if not structure.ordered:
+        return Levels(variable, tuple(labels.tolist()))
+    first = np.unique(codes, return_index=True)[1]
+    x = positions(frame[variable].iloc[first], variable, structure.in_steps)
+    order = np.argsort(x, kind="stable")
+    labels, x = labels[order], x[order]
+    same = np.flatnonzero(np.diff(x) == 0.0)
+    if len(same):
+        raise DataError(f"{some(map(str, labels[[same[0], same[0] + 1]]))} of '{variable}' are one position.")
+    return Levels(variable, tuple(labels.tolist()), x, in_steps(x) if structure.in_steps else None)
 
 
 def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:

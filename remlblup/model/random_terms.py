@@ -74,6 +74,8 @@ def make_structure(keyword: str, effects: Effects, options: Options, given: Give
     """Σ over the effects, its options resolved; errors say which term they are about."""
     resolved = {n: given.matrix(value, where) if n == "matrix" else value for n, value in options}
     cls = STRUCTURES[keyword]
+    if effects.steps is not None:
+        resolved["steps"] = effects.steps
     try:
         if effects.positions is None and not resolved:
             return cls(effects.names)

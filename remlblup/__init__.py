@@ -46,6 +46,9 @@ _PUBLIC = {
     "NotPositiveDefiniteError": "remlblup.errors",
     "DependencyError": "remlblup.errors",
     "MemoryLimitError": "remlblup.errors",
+    "RemlBlupWarning": "remlblup.errors",
+    "ConvergenceWarning": "remlblup.errors",
+    "EstimabilityWarning": "remlblup.errors",
     "set_threads": "remlblup.linalg.threads",
     "Structure": "remlblup.structure.base",
     "register_structure": "remlblup.structure.table",
@@ -56,8 +59,10 @@ if TYPE_CHECKING:
     from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.henderson import henderson as henderson
+    from remlblup.errors import ConvergenceWarning as ConvergenceWarning
     from remlblup.errors import DataError as DataError
     from remlblup.errors import DependencyError as DependencyError
+    from remlblup.errors import EstimabilityWarning as EstimabilityWarning
     from remlblup.errors import FormulaError as FormulaError
     from remlblup.errors import MemoryLimitError as MemoryLimitError
     from remlblup.errors import ModelError as ModelError
@@ -66,6 +71,7 @@ if TYPE_CHECKING:
     from remlblup.errors import PedigreeError as PedigreeError
     from remlblup.errors import RelationshipError as RelationshipError
     from remlblup.errors import RemlBlupError as RemlBlupError
+    from remlblup.errors import RemlBlupWarning as RemlBlupWarning
     from remlblup.errors import VarianceError as VarianceError
     from remlblup.fit.marker_effects import snp_effects as snp_effects
     from remlblup.fit.results import Fit as Fit

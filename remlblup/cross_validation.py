@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, ModelError, OptionError, some
+from remlblup.errors import DataError, EstimabilityWarning, ModelError, OptionError, some, warn
+from remlblup.fit.estimable import reasons
 from remlblup.fit.held_out import hold_out
 from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
 from remlblup.fit.tables import term_index
+from remlblup.linalg.rank import independent_columns
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
 from remlblup.model.specification import Specification
@@ -50,7 +52,9 @@ class CrossValidation:
     def __repr__(self) -> str:
         what = "records" if self.term is None else f"'{self.term}'"
         n, folds = int(self.predictions["predicted"].notna().sum()), self.predictions["fold"].nunique()
-        return f"Cross-validation of {what}: {folds:,} folds, {n:,} records predicted\n{self.summary}"
+        absent = len(self.predictions) - n
+        left = f", {absent:,} not: the other folds do not determine their fixed effects" if absent else ""
+        return f"Cross-validation of {what}: {folds:,} folds, {n:,} records predicted{left}\n{self.summary}"
 
 
 @single_threaded
@@ -90,8 +94,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     -------
     CrossValidation
         predictive_ability = cor(observed, predicted), accuracy = predictive_ability / √h² (a term only; Legarra et
-        al. 2008, Genetics 180:611), bias = slope of observed on predicted, mse. A record that alone tells of a fixed
-        effect cannot be predicted: NaN, and left out. Correlations over all records left out one by one carry the
+        al. 2008, Genetics 180:611), bias = slope of observed on predicted, mse. A record whose fold alone tells of a
+        fixed effect cannot be predicted: NaN, left out, and named in an `EstimabilityWarning`. Correlations over all records left out one by one carry the
         negative bias of a mean estimated without each.
 
     Raises
@@ -120,6 +124,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     else:
         out = hold_out(fit._equations, fit._solution, members, k)
         predicted = out.prediction if out.term is None else out.term
+    if k is None:
+        say_unpredicted(spec, members, predicted)
     table = pd.DataFrame({"fold": labels, "observed": y, "predicted": predicted}, index=spec.index)
     name = None if k is None else spec.random[k].name
     if not spec.responses:
@@ -134,6 +140,24 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     summary = pd.concat({t: part[0] for t, part in parts.items()}, names=["trait", "statistic"])
     by_fold = pd.concat({t: part[1] for t, part in parts.items()}, names=["trait", "fold"])
     return CrossValidation(summary, by_fold, table, shares, name)
+
+
+def say_unpredicted(spec: Specification, members: list[np.ndarray], predicted: np.ndarray) -> None:
+    """Warn of records without a prediction: their fixed effects are not estimable from the records outside their fold."""
+    absent = np.isnan(predicted)
+    if not absent.any():
+        return
+    fold = next(held for held in members if absent[held].any())
+    X = spec.fixed.matrix
+    null = independent_columns(X[np.delete(np.arange(spec.n), fold)]).null
+    why = reasons(null, spec.fixed.names, null.crossed(X[fold[absent[fold]]]))
+    warn(
+        f"{int(absent.sum()):,} of {spec.n:,} records cannot be predicted from the other folds, which do not determine"
+        f" their fixed effects: row(s) {some(spec.index[absent])}. Without the fold of the first of them {why}, but not in"
+        " it. They are missing (NaN) and left out of the statistics. Keep the records of a fixed level in several folds,"
+        " or make the factor random.",
+        EstimabilityWarning,
+    )
 
 
 def _summarise(table: pd.DataFrame, names: np.ndarray, h2: float) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -262,7 +286,7 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
         )  # fmt: skip
     known = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
     return MixedModel(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},
-                      spec.residual_text, spec.records.weights, engine=engine)  # fmt: skip
+                      spec.residual_text, spec.records.weights, engine=engine, unknown_parents=spec.unknown_parents)  # fmt: skip
 
 
 def _shares(h2: Any, fit: Solved, k: int | None) -> dict[str, float]:

@@ -1,8 +1,11 @@
-"""Every error remlblup raises on purpose: what is wrong, where, and what to do about it."""
+"""Every error and warning remlblup raises on purpose: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class RemlBlupError(ValueError):
@@ -47,6 +50,29 @@ class MemoryLimitError(RemlBlupError, MemoryError):
 
 class DependencyError(RemlBlupError, ImportError):
     """An optional package is needed for this feature."""
+
+
+class RemlBlupWarning(UserWarning):
+    """Base class of the warnings of remlblup."""
+
+
+class ConvergenceWarning(RemlBlupWarning):
+    """A fit has not converged: its estimates, standard errors and p values are those of the last iterate."""
+
+
+class EstimabilityWarning(RemlBlupWarning):
+    """Something was asked for that the data cannot estimate; it is missing (NaN) in the result."""
+
+
+_HERE = str(Path(__file__).parent)
+
+
+def warn(message: str, category: type[RemlBlupWarning]) -> None:
+    """Warn where the caller of remlblup stands: the first line outside this package."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def some(names: Iterable[object], limit: int = 8) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# How long one example takes depends on what else the machine does.
+# No test is timed: what an example takes depends on the machine and on what else runs on it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 

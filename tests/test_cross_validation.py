@@ -125,14 +125,16 @@ def test_a_record_that_alone_tells_of_a_fixed_effect(data):
     frame, K = data
     frame = frame.assign(sex=np.where(np.arange(39) == 4, "other", frame["sex"]))
     solved = rb.MixedModel(FORMULA, frame, {"G": K}).solve(VARIANCES)
-    found = rb.cross_validate(solved, "loo")
+    with pytest.warns(rb.EstimabilityWarning, match=r"1 of 39 records.*row\(s\) 4\..*'sex\[T.other\]' is zero"):
+        found = rb.cross_validate(solved, "loo")
     assert np.flatnonzero(found.predictions["predicted"].isna()).tolist() == [4]
     assert found.summary.loc["mse", "pooled"] == pytest.approx(
         np.mean((found.predictions["observed"] - found.predictions["predicted"]).drop(4) ** 2)
     )
     # In a larger fold the records beside it are predicted as without it.
     folds = np.arange(39) % 3
-    large = rb.cross_validate(solved, folds).predictions
+    with pytest.warns(rb.EstimabilityWarning, match=r"1 of 39 records.*row\(s\) 4\."):
+        large = rb.cross_validate(solved, folds).predictions
     own = (folds == 1) & (np.arange(39) != 4)
     other = rb.MixedModel(FORMULA, frame[folds != 1], {"G": K}).solve(VARIANCES)
     expected = other.predict(frame[own], new_levels="population", se=False)["prediction"]

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, some
+from remlblup.fit.estimable import estimable
 from remlblup.fit.tables import term_index
 from remlblup.structure.base import Array
 
@@ -21,13 +22,16 @@ _FORM = "contrasts are pairs of levels, [(a, b), …], or weights by name, {'nam
 Given = Sequence[tuple[Any, Any]] | Mapping[str, Mapping[Any, float]]
 
 
-def contrasts(fit: Solved, term: str, between: Given, effect: str | None = None) -> pd.DataFrame:
+def contrasts(
+    fit: Solved, term: str, between: Given, effect: str | None = None, nonestimable: str = "warn"
+) -> pd.DataFrame:
     """See `Solved.contrasts`: k'û, var(k'û − k'u) and 1 − PEV/var(k'u), var(k'u) = σ²_ii k'Kk."""
     spec, equations = fit.specification, fit._equations
     position = term_index(spec, term)
     design = spec.random[position]
     i = effect_index(design.structure.effects, effect, design.name)
     names, K = weights(between, design)
+    known = estimable(spec.fixed, all_columns(spec, position, i, K), pd.Index(names), "contrast", nonestimable)
     u = fit._level_effects[position][i]
     prior = float(np.diag(design.structure.covariance(spec.parameters.split(fit.theta)[position]))[i])
     start = spec.p + sum(d.t * d.q for d in spec.random[:position]) + i * design.q
@@ -35,12 +39,12 @@ def contrasts(fit: Solved, term: str, between: Given, effect: str | None = None)
     fixed = sp.csr_array(fixed_part(spec, position, i, K))
     before, after = (sp.csr_array((len(K), columns)) for columns in (start - spec.p, width - start - design.q))
     rows = sp.hstack([fixed, before, sp.csr_array(K), after])
-    pev = equations.prediction_variances(fit._solution, sp.csr_array(rows))
+    pev = np.where(known, equations.prediction_variances(fit._solution, sp.csr_array(rows)), np.nan)
     variance = prior * np.einsum("kq,qk->k", K, np.asarray(design.relationship.multiply(np.ascontiguousarray(K.T))))
     with np.errstate(divide="ignore", invalid="ignore"):
         reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)
     return pd.DataFrame(
-        {"estimate": K @ u, "std_error": np.sqrt(pev), "pev": pev, "reliability": reliability},
+        {"estimate": np.where(known, K @ u, np.nan), "std_error": np.sqrt(pev), "pev": pev, "reliability": reliability},
         index=pd.Index(names, name="contrast"),
     )
 
@@ -53,6 +57,15 @@ def fixed_part(spec: Any, position: int, i: int, K: Array) -> Array:
             kept = groups.columns[i] >= 0
             out[:, groups.columns[i, kept]] = (K @ groups.fractions)[:, kept]
     return out if spec.fixed.transform is None else out @ spec.fixed.transform
+
+
+def all_columns(spec: Any, position: int, i: int, K: Array) -> sp.csr_array:
+    """Coefficients (k, all columns of X) of the same effects."""
+    out = sp.lil_array((len(K), len(spec.fixed.columns)))
+    for groups in spec.groups:
+        if groups.term == position:
+            out[:, groups.numbers[i]] = K @ groups.fractions
+    return sp.csr_array(out)
 
 
 def effect_index(effects: Sequence[str], effect: str | None, term: str) -> int:

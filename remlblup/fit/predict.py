@@ -11,7 +11,9 @@ import scipy.sparse as sp
 
 from remlblup.equations.base import Equations
 from remlblup.errors import DataError, choose, some
+from remlblup.fit.estimable import CHOICES, estimable
 from remlblup.fit.tables import term_index
+from remlblup.model.design import extended
 from remlblup.model.frame import numeric_values, require_columns, to_pandas
 from remlblup.model.grouping import UNITS
 from remlblup.model.random_terms import new_rows
@@ -24,28 +26,31 @@ from remlblup.structure.base import Array
 
 
 def predict(equations: Equations, solution: Any, beta: Array, new: Any, include: Any,
-            new_levels: str, se: bool) -> pd.DataFrame:  # fmt: skip
+            new_levels: str, se: bool, nonestimable: str) -> pd.DataFrame:  # fmt: skip
     """See `Solved.predict`."""
     choose("new_levels", new_levels, ("error", "population"))
+    choose("nonestimable", nonestimable, CHOICES)
     spec = equations.spec
     included = included_terms(spec, include)
     if new is None:
-        index, X = spec.index, spec.fixed.matrix
+        index, frame = spec.index, None
         columns = [z if k in included else sp.csr_array(z.shape) for k, d in enumerate(spec.random) for z in d.columns]
         extra = np.zeros(spec.n)
     else:
         frame = checked_frame(spec, to_pandas(new), included)
-        index, X = frame.index, fixed_rows(spec, frame)
+        index = frame.index
         columns, extra = random_rows(spec, solution, frame, included, new_levels)
-    X = with_groups(spec, X, columns)
+    X, judged = fixed_rows(spec, frame, columns)
+    known = estimable(spec.fixed, judged, index, "prediction", nonestimable)
     Z = sp.hstack(columns, format="csr") if columns else sp.csr_array((len(index), 0))
     levels = np.concatenate([np.zeros(0), *(u.ravel() for u in equations.level_effects(solution))])
-    out = pd.DataFrame({"prediction": X @ beta + Z @ levels}, index=index)
+    out = pd.DataFrame({"prediction": np.where(known, X @ beta + Z @ levels, np.nan)}, index=index)
     if se:
         T = spec.fixed.transform
         work = sp.csr_array(X if T is None else (X @ T))
         rows = sp.hstack([work, Z], format="csr")
-        out["std_error"] = np.sqrt(equations.prediction_variances(solution, rows) + extra)
+        variances = equations.prediction_variances(solution, rows) + extra
+        out["std_error"] = np.sqrt(np.where(known, variances, np.nan))
     return out
 
 
@@ -131,24 +136,37 @@ def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:
                      dtype=object)  # fmt: skip
 
 
-def fixed_rows(spec: Specification, frame: pd.DataFrame) -> Any:
-    """X of the new records, with the coding of the model (formulaic's ModelSpec keeps it)."""
-    assert spec.fixed.spec is not None
-    matrix = model_matrix(spec.fixed.spec, frame)
-    X = sp.csc_array(matrix) if sp.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
-    return X[:, spec.fixed.kept[spec.fixed.kept < X.shape[1]]]
+def fixed_rows(spec: Specification, frame: pd.DataFrame | None, columns: Sequence[sp.csr_array]) -> tuple[Any, Any]:
+    """X of the new records (the data of the fit without) in the columns kept, and rows over all columns to judge it by.
 
-
-def with_groups(spec: Specification, X: Any, columns: Sequence[sp.csr_array]) -> Any:
-    """X with its columns of groups of unknown parents as the Z at hand say: they come last, and go with their term."""
+    New records are coded as the model's were (formulaic's ModelSpec keeps it). Groups of unknown parents come last, as
+    the Z at hand say. A record of the fit is estimable with its own groups: what is left of them is judged.
+    """
+    fixed, groups = spec.fixed, group_rows(spec, columns)
+    first = len(fixed.columns) - groups.shape[1]
+    if frame is not None:
+        assert fixed.spec is not None
+        matrix = model_matrix(fixed.spec, frame)
+        X = sp.csc_array(matrix) if sp.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
+        rows = extended(X, [sp.csc_array(groups)] if spec.groups else [])
+        return rows[:, fixed.kept], rows
+    rest = sp.csr_array((spec.n, first))
     if not spec.groups:
-        return X
-    parts = [sp.csc_array(X)[:, : spec.p - sum(int((g.columns >= 0).sum()) for g in spec.groups)]]
+        return fixed.matrix, rest
+    of_formula = fixed.kept[fixed.kept < first]
+    own = sp.csc_array(fixed.matrix)[:, : len(of_formula)]
+    X = sp.csr_array(sp.hstack([own, sp.csc_array(groups)[:, fixed.kept[len(of_formula) :] - first]]))
+    whole = group_rows(spec, [z for d in spec.random for z in d.columns])
+    return X, sp.csr_array(sp.hstack([rest, groups - whole]))
+
+
+def group_rows(spec: Specification, columns: Sequence[sp.csr_array]) -> sp.csr_array:
+    """All columns of X of groups of unknown parents, as the Z_i of all terms say."""
+    parts = []
     for groups in spec.groups:
         first = sum(d.t for d in spec.random[: groups.term])
-        rows = groups.rows(columns[first : first + spec.random[groups.term].t])
-        parts.append(sp.csc_array(rows)[:, groups.columns.ravel() >= 0])
-    return sp.csr_array(sp.hstack(parts))
+        parts.append(groups.rows(columns[first : first + spec.random[groups.term].t]))
+    return sp.csr_array(sp.hstack(parts)) if parts else sp.csr_array((columns[0].shape[0] if columns else 0, 0))
 
 
 def random_rows(spec: Specification, solution: Any, frame: pd.DataFrame, included: set[int],

@@ -130,7 +130,8 @@ class Solved:
         """term, effect, level, estimate, std_error, pev, reliability, for every level with or without records.
 
         std_error is √PEV, PEV = var(û − u); reliability = 1 − PEV/(σ²_ii K_ll). Where a pedigree has groups of
-        unknown parents, u is the animal's own part and that of its groups, Qg + a; the groups are fixed effects.
+        unknown parents, u is the animal's own part and that of its groups, Qg + a; the groups are fixed effects, and
+        where one of them was set aside (`aliased`) all levels are relative to it.
         """
         return tables.random_effects(self._equations, self._solution, self._level_effects, self._level_covariances)
 
@@ -151,7 +152,8 @@ class Solved:
         return tables.accuracy(self.specification.random[k], self.random_effects)
 
     @single_threaded
-    def contrasts(self, term: str, between: Any, effect: str | None = None) -> pd.DataFrame:
+    def contrasts(self, term: str, between: Any, effect: str | None = None,
+                  nonestimable: str = "warn") -> pd.DataFrame:  # fmt: skip
         """Differences between levels of a term, or any weighted sums, with their prediction error variances.
 
         Parameters
@@ -160,6 +162,9 @@ class Solved:
         between : list of pairs of levels, or mapping of a name to {level: weight}
         effect : str, optional
             Which effect of the term, where it has several.
+        nonestimable : {"warn", "nan", "error"}
+            As for `predict`: of animals in groups of unknown parents a single level is not, where the groups are
+            confounded with the mean.
 
         Returns
         -------
@@ -167,7 +172,7 @@ class Solved:
         """
         from remlblup.fit.contrasts import contrasts
 
-        return contrasts(self, term, between, effect)
+        return contrasts(self, term, between, effect, nonestimable)
 
     @cached_property
     @single_threaded
@@ -199,8 +204,12 @@ class Solved:
     # -- prediction --------------------------------------------------------------------------
 
     @single_threaded
-    def predict(self, new: Any = None, include: Any = None, new_levels: str = "error", se: bool = True) -> pd.DataFrame:
+    def predict(self, new: Any = None, include: Any = None, new_levels: str = "error", se: bool = True,
+                nonestimable: str = "warn") -> pd.DataFrame:  # fmt: skip
         """Predictions Xβ̂ + Zû for new records, with standard errors.
+
+        A record with a level, a cell or a combination of covariates that the data of the fit never had has no
+        estimable Xβ: its prediction is missing.
 
         Parameters
         ----------
@@ -213,9 +222,11 @@ class Solved:
             its prior variance in the standard error.
         se : bool
             Whether to compute standard errors: √var(x'(β̂−β) + z'(û−u)), without the residual.
+        nonestimable : {"warn", "nan", "error"}
+            Where Xβ is not estimable: NaN with an `EstimabilityWarning`, NaN alone, or a `ModelError`.
 
         Returns
         -------
         DataFrame indexed as `new`, with columns prediction and std_error.
         """
-        return predict(self._equations, self._solution, self.beta, new, include, new_levels, se)
+        return predict(self._equations, self._solution, self.beta, new, include, new_levels, se, nonestimable)

@@ -1,22 +1,86 @@
-"""Which columns are aliased in one order, when their dependencies were found in another.
+"""The null space of X: which columns are aliased, and which rows are rows of X.
 
 A wide sparse X is factorised in a fill-reducing order (with the intercept first, as usual, X'X in the
 order given would fill in completely). That gives the null space of X, which belongs to no order: column
 j is a combination of the columns before it exactly when some null vector has its last entry at j. So
 the null vectors, brought to echelon form from their ends, name the columns.
+
+x'β is estimable exactly when x is orthogonal to that space (Searle 1971, *Linear Models*, section 5.4), whichever
+columns were set aside.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 LAST_ENTRY = 1e-7
 """Entries of a null vector below this share of its largest one are roundoff."""
 
 REPLACED_ENTRY = 1e-12
 """Entries below this at a replaced column are roundoff; they are about to be divided by a small length."""
+
+
+SAME = 1e-8
+"""A product of a row and a null vector below this share of its terms is zero."""
+
+ROUNDOFF = 1e-10
+"""Entries of a null vector below this share of its largest one, and products this small beside usual rows, are zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class NullSpace:
+    """Combinations of the columns of X that are zero in every record, Xv = 0, free of the units of the columns.
+
+    Attributes
+    ----------
+    vectors : csc_array, shape (p, r)
+        A basis, of columns of X scaled to length one.
+    lengths : ndarray, shape (p,)
+        Lengths of the columns of X; 1 for a column of zeros.
+    floors : ndarray, shape (r,)
+        What rounding can leave of the product of a vector with a row like those of X.
+    """
+
+    vectors: sp.csc_array
+    lengths: np.ndarray
+    floors: np.ndarray
+
+    def crossed(self, rows: Any) -> sp.csr_array:
+        """Which rows x (m, p) are not orthogonal to which vectors, x'v ≠ 0: (m, r) of booleans."""
+        X, V = sp.csr_array(rows), self.vectors
+        scaled = sp.csr_array(X @ sp.diags_array(1.0 / self.lengths))
+        products = abs(sp.csr_array(scaled @ V))
+        limits = SAME * sp.csr_array(abs(scaled) @ abs(V))
+        excess = sp.csr_array(products - limits)
+        excess.data -= self.floors[excess.indices]
+        excess.data = np.maximum(excess.data, 0.0)
+        excess.eliminate_zeros()
+        return excess.astype(bool)
+
+    def columns(self, k: int) -> np.ndarray:
+        """Positions of the columns in vector k, ascending."""
+        return np.sort(self.vectors.indices[self.vectors.indptr[k] : self.vectors.indptr[k + 1]])
+
+
+def null_space(vectors: np.ndarray, lengths: np.ndarray, n: int) -> NullSpace:
+    """The null space of X (n, p) from null vectors (p', r) of its columns other than zero and the lengths of all."""
+    zero, nonzero = np.flatnonzero(lengths == 0.0), np.flatnonzero(lengths)
+    largest = np.abs(vectors).max(axis=0, initial=0.0)
+    vectors = np.where(np.abs(vectors) > ROUNDOFF * largest, vectors, 0.0)
+    spread = placed(vectors, nonzero, len(lengths))
+    units = sp.csc_array((np.ones(len(zero)), (zero, np.arange(len(zero)))), shape=(len(lengths), len(zero)))
+    floors = np.concatenate([ROUNDOFF * largest / np.sqrt(max(n, 1)), np.zeros(len(zero))])
+    return NullSpace(sp.csc_array(sp.hstack([spread, units])), np.where(lengths > 0.0, lengths, 1.0), floors)
+
+
+def placed(vectors: np.ndarray, rows: np.ndarray, p: int) -> sp.csc_array:
+    """Vectors (k, r) as (p, r) with their entries in `rows`."""
+    i, j = np.nonzero(vectors)
+    return sp.csc_array((vectors[i, j], (rows[i], j)), shape=(p, vectors.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from scipy.linalg import qr, solve_triangular
 
 from remlblup.errors import DataError
 from remlblup.linalg import gram
-from remlblup.linalg.null_space import Projected, last_entries, null_vectors
+from remlblup.linalg.null_space import NullSpace, Projected, last_entries, null_space, null_vectors
 
 SUSPICIOUS = 1e-6
 """A Gram pivot below this is not trusted: the column itself is projected."""
@@ -56,11 +56,14 @@ class Rank:
         Squared length of each column's residual on the kept columns before it, relative to the squared
         length of the column: 1 when orthogonal to them, 0 when all zero. For a sparse X of more than
         `gram.DENSE_COLUMNS` columns, "before" is in a fill-reducing order.
+    null : NullSpace
+        The dependencies themselves.
     """
 
     kept: np.ndarray
     aliased: np.ndarray
     pivot_ratios: np.ndarray
+    null: NullSpace
 
     @property
     def smallest_ratio(self) -> float:
@@ -86,13 +89,15 @@ def independent_columns(X: np.ndarray | sp.spmatrix, tolerance: float = TOLERANC
     unit, lengths = unit_columns(X)
     nonzero = np.flatnonzero(lengths)
     if sp.issparse(unit) and len(nonzero) > gram.DENSE_COLUMNS:
-        independent, ratios = judge_wide(unit[:, nonzero], tolerance)
+        independent, ratios, vectors = judge_wide(unit[:, nonzero], tolerance)
     else:
-        independent, ratios, _ = judge_columns(unit[:, nonzero], tolerance)
+        independent, ratios, history = judge_columns(unit[:, nonzero], tolerance)
+        vectors = null_vectors(history, len(nonzero))
     kept = nonzero[independent]
     pivot_ratios = np.zeros(len(lengths))
     pivot_ratios[nonzero] = ratios
-    return Rank(kept, np.setdiff1d(np.arange(len(lengths)), kept), pivot_ratios)
+    null = null_space(vectors, lengths, X.shape[0])
+    return Rank(kept, np.setdiff1d(np.arange(len(lengths)), kept), pivot_ratios, null)
 
 
 def judge_columns(basis: np.ndarray | sp.csc_array, tolerance: float) -> tuple[np.ndarray, np.ndarray, list[Projected]]:
@@ -134,8 +139,8 @@ def judge_columns(basis: np.ndarray | sp.csc_array, tolerance: float) -> tuple[n
             return ~aliased, ratios, history
 
 
-def judge_wide(basis: sp.csc_array, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """The same for a wide sparse basis, by way of a fill-reducing order and the null space.
+def judge_wide(basis: sp.csc_array, tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same for a wide sparse basis, by way of a fill-reducing order and the null vectors, which it returns.
 
     Ratios are those of the fill-reducing order; a column that only this order aliases has ratio 0, and
     one that only the other aliased has ratio 1.
@@ -151,7 +156,7 @@ def judge_wide(basis: sp.csc_array, tolerance: float) -> tuple[np.ndarray, np.nd
     ratios[aliased] = 0.0
     independent = np.ones(len(order), dtype=bool)
     independent[aliased] = False
-    return independent, ratios
+    return independent, ratios, vectors
 
 
 def batches(columns: np.ndarray, n: int) -> list[np.ndarray]:

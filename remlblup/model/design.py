@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, some
+from remlblup.linalg.null_space import NullSpace, null_space
 from remlblup.linalg.rank import independent_columns, whiten
 from remlblup.model.terms import RandomTerm
 from remlblup.model.wilkinson import materialize
@@ -39,7 +40,9 @@ class FixedDesign:
     transform : (p, p) T with work = matrix T, so β = T β_work; None if work is matrix
     logdet_transform : log|det T| (0 without transform)
     spec : formulaic's ModelSpec (None when X was given as a matrix)
-    kept : positions of the kept columns among all columns of the formula
+    kept : positions of the kept columns among all columns
+    columns : names of all columns: of the formula, and behind them those of groups of unknown parents
+    null : the dependencies among all columns
     """
 
     names: tuple[str, ...]
@@ -49,16 +52,13 @@ class FixedDesign:
     transform: np.ndarray | None
     logdet_transform: float
     kept: np.ndarray
+    columns: tuple[str, ...]
+    null: NullSpace
     spec: Any = field(default=None, repr=False)
 
     @property
     def p(self) -> int:
         return len(self.names)
-
-    @property
-    def n_columns(self) -> int:
-        """Number of columns, those set aside included."""
-        return len(self.names) + len(self.aliased)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
     """Find and set aside aliased columns of X (n, P), and orthonormalise it if it is ill-conditioned."""
     if X.shape[1] == 0:
         empty = np.zeros((X.shape[0], 0))
-        return FixedDesign((), (), empty, empty, None, 0.0, np.zeros(0, dtype=int), spec)
+        none = null_space(np.zeros((0, 0)), np.zeros(0), len(empty))
+        return FixedDesign((), (), empty, empty, None, 0.0, np.zeros(0, dtype=int), (), none, spec)
     rank = independent_columns(X)
     kept = np.asarray(rank.kept)
     matrix = X if len(kept) == X.shape[1] else X[:, kept]
@@ -125,7 +126,7 @@ def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
     return FixedDesign(
         tuple(names[k] for k in kept),
         tuple(names[k] for k in rank.aliased),
-        matrix, work, transform, logdet, kept, spec,
+        matrix, work, transform, logdet, kept, tuple(names), rank.null, spec,
     )  # fmt: skip
 
 

@@ -25,11 +25,18 @@ class GroupEffects:
     term : position of the term
     fractions : Q, CSR (q, g)
     columns : (t, g) positions among the fixed effects, −1 for a group set aside
+    first : position of the first of them among all columns of X, those set aside included
     """
 
     term: int
     fractions: sp.csr_array
     columns: np.ndarray
+    first: int
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(t, g) positions among all columns of X."""
+        return self.first + np.arange(self.columns.size).reshape(self.columns.shape)
 
     def rows(self, columns: Sequence[Any]) -> sp.csr_array:
         """Their columns of X, (n, t·g), for records with the given Z_i (t of shape (n, q))."""
@@ -66,6 +73,7 @@ def group_effects(random: Sequence[RandomDesign], kept: np.ndarray, first: int) 
             Q = sp.csr_array(design.relationship.group_fraction_matrix)  # type: ignore[attr-defined]
             numbers = first + np.arange(design.t * Q.shape[1]).reshape(design.t, -1)
             inside = numbers < len(position)
-            out.append(GroupEffects(k, Q, np.where(inside, position[np.minimum(numbers, len(position) - 1)], -1)))
+            columns = np.where(inside, position[np.minimum(numbers, len(position) - 1)], -1)
+            out.append(GroupEffects(k, Q, columns, first))
             first += numbers.size
     return tuple(out)

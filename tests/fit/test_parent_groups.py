@@ -84,8 +84,10 @@ def test_predictions_take_the_groups_along_with_their_term(tmp_path):
     beta = solved.fixed_effects["estimate"]
     expected = beta["Intercept"] + beta["x"] * new["x"].to_numpy() + u.loc[["b", "h"]].to_numpy()
     np.testing.assert_allclose(solved.predict(new)["prediction"], expected, atol=1e-10)
-    alone = solved.predict(new, include=[])["prediction"]
-    np.testing.assert_allclose(alone, beta["Intercept"] + beta["x"] * new["x"], atol=1e-10)
+    with pytest.warns(rb.EstimabilityWarning, match="2 of 2"):  # without its group the mean is that of either group
+        assert solved.predict(new, include=[])["prediction"].isna().all()
+    difference = solved.predict(new, include=[], nonestimable="nan")
+    assert list(difference.columns) == ["prediction", "std_error"]
     np.testing.assert_allclose(solved.predict()["prediction"], solved.fitted, atol=1e-10)
     fit = model.fit()
     back = rb.load(fit.save(tmp_path / "fit"))

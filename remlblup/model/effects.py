@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
+from remlblup.model.design import DENSE_RECORDS
 from remlblup.model.grouping import factorize
 from remlblup.model.positions import positions
 from remlblup.model.scanner import signed_pieces
 from remlblup.model.terms import RandomTerm
-from remlblup.model.wilkinson import as_values, materialize, model_matrix
+from remlblup.model.wilkinson import as_values, materialize, model_matrix, words
 from remlblup.relationship.labels import match
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.steps import in_steps
@@ -104,14 +107,14 @@ class Covariates:
         return as_values(model_matrix(self.spec, frame, output="numpy"))
 
 
-def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
-    """The effects of a term and their covariates (n, t) in the records."""
+def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable[[], Array]]:
+    """The effects of a term, and a function that gives their covariates (n, t) in the records: there may be too many."""
     if term.by_factor:
         ones = Ones(tuple(g.label for g in term.groups))
-        return ones, ones.values(frame)
+        return ones, partial(ones.values, frame)
     if term.effects.strip() == "1" and not term.named:
         intercept = Ones()
-        return intercept, intercept.values(frame)
+        return intercept, partial(intercept.values, frame)
     name = term.effects.strip().strip("`")
     structure = STRUCTURES[term.structure]
     bare = name in frame.columns
@@ -120,7 +123,7 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
             levels = levels_of(name, frame, structure)
         except RemlBlupError as error:
             raise ModelError(f"in '{term.name}': {error}") from None
-        return levels, levels.values(frame)
+        return levels, partial(levels.values, frame)
     if structure.ordered:
         raise FormulaError(
             f"'{term.name}': the structure '{term.structure}' is over the levels of one variable in their order, as in"
@@ -144,17 +147,36 @@ def levels_of(variable: str, frame: pd.DataFrame, structure: type[Structure]) ->
     return Levels(variable, tuple(labels.tolist()), x, in_steps(x) if structure.in_steps else None)
 
 
-def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
-    """Effects through formulaic, checked."""
-    matrix = materialize(implicit_intercept(term.effects), frame, f"the effects of '{term.name}'")
-    values = as_values(matrix)
+def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable[[], Array]]:
+    """Effects through formulaic, their values checked."""
+    sparse = len(frame) > DENSE_RECORDS
+    try:
+        matrix = materialize(implicit_intercept(term.effects), frame, f"the effects of '{term.name}'", sparse)
+    except FormulaError:
+        check_dates(term, frame)
+        raise
     names = tuple(matrix.model_spec.column_names)
     if not names:
         raise FormulaError(f"the random term '{term.name}' has no effect in front of the bar.")
-    if not np.all(np.isfinite(values)):
-        raise DataError(f"the effects of '{term.name}' have infinite or undefined values.")
-    check_nonzero(term, names, values)
+
+    def values() -> Array:
+        found = as_values(matrix.toarray() if sparse else matrix)
+        if not np.all(np.isfinite(found)):
+            raise DataError(f"the effects of '{term.name}' have infinite or undefined values.")
+        check_nonzero(term, names, found)
+        return found
+
     return Covariates(matrix.model_spec, short_names(names)), values
+
+
+def check_dates(term: RandomTerm, frame: pd.DataFrame) -> None:
+    """Refuse dates as covariates."""
+    for name in words(term.effects):
+        if name in frame.columns and frame[name].dtype.kind in "mM":
+            raise DataError(
+                f"'{term.name}': the column '{name}' holds dates, and a slope is over numbers: make a column of days, as in"
+                f" data['days'] = (data['{name}'] - data['{name}'].min()) / pd.Timedelta(days=1)."
+            )
 
 
 def check_nonzero(term: RandomTerm, names: tuple[str, ...], values: Array) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, some
+from remlblup.model.wilkinson import words
 from remlblup.structure.base import Array
 
 DAY = pd.Timedelta(days=1)
@@ -47,6 +48,16 @@ def positions(column: pd.Series, name: str, ranked: bool) -> Array:
     if np.isinf(x).any():
         raise DataError(f"the positions '{name}' are infinite in row(s) {some(column.index[np.isinf(x)])}.")
     return x
+
+
+def main_variable(effects: str, frame: pd.DataFrame) -> str:
+    """The first column of the data that effects are made of, as `t` of ``0 + C(t)``."""
+    return next((word for word in words(effects) if word in frame.columns), effects)
+
+
+def kind_of(name: str, frame: pd.DataFrame) -> str:
+    """The type of a column, "O" for what is none."""
+    return frame[name].dtype.kind if name in frame.columns else "O"
 
 
 def without_positions(values: pd.Series, name: str, ranked: bool) -> str:

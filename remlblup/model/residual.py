@@ -15,7 +15,8 @@ from remlblup.model.formula import read_group, read_options
 from remlblup.model.frame import numeric_column
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, factorize, group_keys
-from remlblup.model.positions import positions
+from remlblup.model.numbers import check_size
+from remlblup.model.positions import kind_of, positions
 from remlblup.model.random_terms import make_structure
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
 from remlblup.model.terms import Group, Options
@@ -279,6 +280,7 @@ def _blocks(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Inde
         assert levels.steps is not None
         return Autoregressive(levels.steps[effect], unit)
     structure = make_structure(term.keyword, levels, term.options, given, term.text)
+    check_size(structure, len(frame), term.text, term.effect, term.unit.label, kind_of(term.effect, frame))
     if structure.n_factors < structure.size:
         raise OptionError(f"'{term.keyword}' is singular and cannot be the covariance of residuals: use 'fa' instead.")
     return Blocks(structure, unit, effect)

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from remlblup.errors import ModelError
+from remlblup.linalg.memory import require
 from remlblup.structure.base import Array
 from remlblup.structure.correlation import CorrelationStructure
 
@@ -43,6 +44,7 @@ class InSteps(CorrelationStructure):
     @cached_property
     def distances(self) -> Array:
         """d, shape (t, t)."""
+        require(16.0 * self.size**2, f"the matrix of '{self.keyword}' over {self.size:,} effects")
         return np.abs(self.places[:, None] - self.places)
 
 

@@ -31,6 +31,8 @@ class Toeplitz(InSteps):
     @cached_property
     def lags(self) -> np.ndarray:
         """The distances that occur, ascending."""
+        if np.ptp(self.places) == self.size - 1.0:
+            return np.arange(1.0, self.size)
         return np.unique(self.distances[self.distances > 0.0])
 
     @cached_property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from remlblup.reml.convergence import Convergence, Criterion
 from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.score import score
+from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.space import Point, Space, bounds
 from remlblup.reml.start import residual_variance, unit_matrices
 
@@ -211,7 +213,22 @@ def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, A
     write_matrix(relationship.dense() if whole else relationship.precision, path)
     return {"type": "matrix" if whole else "inverse", "kind": label_kind(labels.tolist()),
             "labels": [str(v) for v in labels], "clones": save_clones(relationship),
-            "unknown": save_codes(relationship)}  # fmt: skip
+            "unknown": save_codes(relationship), "groups": save_groups(relationship, path),
+            "note": relationship.note}  # fmt: skip
+
+
+def save_groups(relationship: RelationshipBase, path: Path) -> dict[str, Any] | None:
+    """Groups of unknown parents: their labels, and their shares in a file of its own."""
+    if relationship.groups is None:
+        return None
+    write_matrix(relationship.group_fraction_matrix, groups_file(path))
+    labels = relationship.groups.tolist()
+    return {"kind": label_kind(labels), "labels": [str(v) for v in labels]}
+
+
+def groups_file(path: Path) -> Path:
+    """The file of the shares of groups beside that of their relationship."""
+    return path.with_name(f"{path.stem}_groups.csv")
 
 
 def write_matrix(matrix: Any, path: Path) -> list[int]:
@@ -230,21 +247,16 @@ def read_matrix(path: Path, shape: Any) -> sp.csc_array:
 def read_table(path: Path, types: dict[str, str]) -> pd.DataFrame:
     """A CSV with columns of known types; numbers to the last digit."""
     text = pd.read_csv(path, dtype=str, keep_default_na=False)
-    numpy_types = {"bool": bool, "int": np.int64, "float": np.float64}
-    columns = {}
+    convert: dict[str, Callable[[pd.Series], Any]] = {
+        "bool": lambda column: column.to_numpy() == "True",
+        "int": lambda column: column.to_numpy(dtype=object).astype(np.int64),
+        "float": lambda column: column.where(column != "", "nan").to_numpy(dtype=object).astype(np.float64),
+        "timedelta": pd.to_timedelta,
+    }
+    columns = {name: convert.get(kind, lambda column: column)(text[name]) for name, kind in types.items()}
     for name, kind in types.items():
-        values = text[name].to_numpy(dtype=object)
-        if kind == "bool":
-            values = values == "True"
-        elif kind == "float":
-            values = np.where(values == "", "nan", values)
         if kind.startswith("datetime"):
-            zone = kind.partition(" ")[2]
-            columns[name] = pd.to_datetime(text[name], utc=True).dt.tz_convert(zone or None)
-        elif kind == "timedelta":
-            columns[name] = pd.to_timedelta(text[name])
-        else:
-            columns[name] = values.astype(numpy_types[kind]) if kind in numpy_types else text[name]
+            columns[name] = pd.to_datetime(text[name], utc=True).dt.tz_convert(kind.partition(" ")[2] or None)
     return pd.DataFrame(columns)
 
 
@@ -257,7 +269,7 @@ def save_matrices(spec: Specification, folder: Path) -> dict[str, Any]:
         saved = None if d.is_identity else save_relationship(d.relationship, folder / "relationships" / f"K{k + 1}.csv")
         terms.append({"name": d.name, "shape": shape, "relationship": saved})
     # The columns of groups of unknown parents, which come last, follow from the terms.
-    own = spec.p - sum(int((g.columns >= 0).sum()) for g in spec.groups)
+    own = spec.p - spec.n_group_columns
     return {"formula": None, "X": write_matrix(spec.fixed.matrix[:, :own], folder / "X.csv"),
             "names": list(spec.fixed.names[:own]), "aliased": list(spec.fixed.aliased), "terms": terms}  # fmt: skip
 
@@ -315,16 +327,17 @@ def restore(equations: Equations, content: dict[str, Any]) -> Fit:
     convergence = Convergence(checks, verdict["reason"], tuple(verdict["boundary"]), tuple(verdict["unidentified"]), verdict["iterations"],
                               verdict["collapsed"])  # fmt: skip
     theta = iterations[-1].theta
+    equations, searched = equations_at(equations, theta)
     solution = equations.solve(theta, ml=options.ml)
-    units = unit_matrices(equations, residual_variance(equations))
-    now = score(equations, solution, units, options.ml)
+    units = unit_matrices(searched, residual_variance(searched))
+    now = score(searched, searched.solve(theta, ml=options.ml), units, options.ml)
     status = np.array(content["status"])
-    lower, upper = bounds(equations.spec.parameters, options.constrain, np.zeros(equations.residual.n_parameters))
-    space = Space(equations, status == "fixed", lower, upper, units, options.constrain)
-    point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {},
+    lower, upper = bounds(searched.spec.parameters, options.constrain, np.zeros(searched.residual.n_parameters))
+    space = Space(searched, status == "fixed", lower, upper, units, options.constrain)
+    point = Point(theta, content["loglik"], solution, now, average_information(searched, now.solution), {},
                   space.at_bound(theta))  # fmt: skip
-    return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
-                                  space.tangent(theta)), options)  # fmt: skip
+    return Fit(Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
+                                  space.tangent(theta), equations, searched), options)  # fmt: skip
 
 
 def load_model(model: dict[str, Any], folder: Path) -> Specification:
@@ -356,7 +369,12 @@ def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:
     matrix = read_matrix(path, (len(labels), len(labels)))
     inverse = saved["type"] == "inverse"
     relationship = Relationship(matrix if inverse else matrix.toarray(), labels, inverse=inverse)
-    relationship.unknown_codes = load_codes(saved)
+    relationship.unknown_codes, relationship.described = load_codes(saved), saved.get("note", "")
+    if saved.get("groups"):
+        convert = int if saved["groups"]["kind"] == "int" else str
+        relationship.groups = tidy([convert(v) for v in saved["groups"]["labels"]])
+        shape = (len(labels), len(relationship.groups))
+        relationship.group_fraction_matrix = sp.csr_array(read_matrix(groups_file(path), shape))
     clones = load_clones(saved)
     if clones:
         relationship.ortets = relationship.index(list(clones.values()))

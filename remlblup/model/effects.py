@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
+from remlblup.model.covariates import check_numbers_as_text
 from remlblup.model.design import DENSE_RECORDS
 from remlblup.model.grouping import factorize
 from remlblup.model.positions import positions
-from remlblup.model.scanner import signed_pieces
+from remlblup.model.scanner import signed_pieces, unquoted
 from remlblup.model.terms import RandomTerm
-from remlblup.model.wilkinson import as_values, materialize, model_matrix, words
+from remlblup.model.wilkinson import as_values, materialize, model_matrix
 from remlblup.relationship.labels import match
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.steps import in_steps
@@ -115,10 +116,12 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable
     if term.effects.strip() == "1" and not term.named:
         intercept = Ones()
         return intercept, partial(intercept.values, frame)
-    name = term.effects.strip().strip("`")
+    name = unquoted(term.effects)
     structure = STRUCTURES[term.structure]
     bare = name in frame.columns
     if term.named and bare and (term.structure not in OF_COVARIATES or frame[name].dtype.kind not in "iufc"):
+        if term.structure in OF_COVARIATES:
+            check_numbers_as_text(frame[name], f"the effects of '{term.name}'")
         try:
             levels = levels_of(name, frame, structure)
         except RemlBlupError as error:
@@ -150,11 +153,7 @@ def levels_of(variable: str, frame: pd.DataFrame, structure: type[Structure]) ->
 def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable[[], Array]]:
     """Effects through formulaic, their values checked."""
     sparse = len(frame) > DENSE_RECORDS
-    try:
-        matrix = materialize(implicit_intercept(term.effects), frame, f"the effects of '{term.name}'", sparse)
-    except FormulaError:
-        check_dates(term, frame)
-        raise
+    matrix = materialize(implicit_intercept(term.effects), frame, f"the effects of '{term.name}'", sparse)
     names = tuple(matrix.model_spec.column_names)
     if not names:
         raise FormulaError(f"the random term '{term.name}' has no effect in front of the bar.")
@@ -162,21 +161,15 @@ def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Calla
     def values() -> Array:
         found = as_values(matrix.toarray() if sparse else matrix)
         if not np.all(np.isfinite(found)):
-            raise DataError(f"the effects of '{term.name}' have infinite or undefined values.")
+            rows = frame.index[~np.all(np.isfinite(found), axis=1)]
+            raise DataError(
+                f"the effects of '{term.name}' have infinite or undefined values in row(s) {some(rows)}: correct the rows or"
+                " the transform."
+            )
         check_nonzero(term, names, found)
         return found
 
     return Covariates(matrix.model_spec, short_names(names)), values
-
-
-def check_dates(term: RandomTerm, frame: pd.DataFrame) -> None:
-    """Refuse dates as covariates."""
-    for name in words(term.effects):
-        if name in frame.columns and frame[name].dtype.kind in "mM":
-            raise DataError(
-                f"'{term.name}': the column '{name}' holds dates, and a slope is over numbers: make a column of days, as in"
-                f" data['days'] = (data['{name}'] - data['{name}'].min()) / pd.Timedelta(days=1)."
-            )
 
 
 def check_nonzero(term: RandomTerm, names: tuple[str, ...], values: Array) -> None:

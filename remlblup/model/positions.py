@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, some
-from remlblup.model.wilkinson import words
+from remlblup.model.scanner import unquoted
+from remlblup.model.wilkinson import required_columns
 from remlblup.structure.base import Array
 
 DAY = pd.Timedelta(days=1)
@@ -52,7 +53,10 @@ def positions(column: pd.Series, name: str, ranked: bool) -> Array:
 
 def main_variable(effects: str, frame: pd.DataFrame) -> str:
     """The first column of the data that effects are made of, as `t` of ``0 + C(t)``."""
-    return next((word for word in words(effects) if word in frame.columns), effects)
+    name = unquoted(effects)
+    if name in frame.columns or not name:
+        return name
+    return next(iter(required_columns(effects, "the effects", frame)), effects)
 
 
 def kind_of(name: str, frame: pd.DataFrame) -> str:

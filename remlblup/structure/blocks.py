@@ -85,6 +85,10 @@ class Blocks(ResidualStructure):
     def upper(self) -> Array:
         return self.structure.upper
 
+    @property
+    def signed(self) -> np.ndarray:
+        return self.structure.signed
+
     def feasible(self, phi: Array) -> bool:
         if not self.structure.feasible(phi):
             return False

@@ -73,6 +73,17 @@ class Edge(ABC):
     def inward(self, S: Array) -> Inward:
         """The best direction off the face, given the score matrix S (t, t)."""
 
+    def near_face(self, snap: float) -> Edge:
+        """The coordinates around the singular matrix of which this one is within `snap`; themselves if there is none."""
+        return self
+
+    def best(self, gradient: Array, information: Array) -> Array | None:
+        """The charted parameters at the maximum of a quadratic model over the whole set, all of its faces included.
+
+        For coordinates that are themselves singular where faces meet; None where x is good everywhere.
+        """
+        return None
+
 
 class Reordered(Edge):
     """The coordinates of another edge for the same parameters in another order.
@@ -107,3 +118,11 @@ class Reordered(Edge):
     def inward(self, S: Array) -> Inward:
         best = self.edge.inward(S)
         return Inward(best.value, best.change[self.order], lambda amount: best.towards(amount)[self.order])
+
+    def near_face(self, snap: float) -> Edge:
+        return Reordered(self.edge.near_face(snap), self.order)
+
+    def best(self, gradient: Array, information: Array) -> Array | None:
+        place = np.argsort(self.order)
+        best = self.edge.best(gradient[place], information[np.ix_(place, place)])
+        return None if best is None else best[self.order]

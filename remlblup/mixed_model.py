@@ -20,6 +20,7 @@ from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
 from remlblup.model.covariates import warn_of_codes
 from remlblup.model.specification import Specification, from_formula, from_matrices
+from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
@@ -146,6 +147,11 @@ class MixedModel:
         ------
         OptionError, VarianceError
             If an option or a value in `start` or `fix` cannot be used.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit has not converged: its verdict says why.
         """
         choose("method", method, METHODS)
         choose("algorithm", algorithm, ALGORITHMS)
@@ -173,6 +179,7 @@ class MixedModel:
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)
         optimum = maximize(self._equations, options, starts, fixed, report)
+        say_unconverged(optimum.convergence)
         return Fit(optimum, options)
 
     @known_arguments

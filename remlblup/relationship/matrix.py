@@ -71,6 +71,11 @@ class MatrixRelationship(RelationshipBase):
             _ = self.rank  # factorises, and so finds out whether it is positive semidefinite
 
     @property
+    def given(self) -> np.ndarray | sp.csc_array:
+        """The matrix as it was given: K, or K⁻¹ if `inverse`."""
+        return self._given
+
+    @property
     def is_sparse(self) -> bool:
         """True if K⁻¹ has few entries per row."""
         return sp.issparse(self._given) and not self.is_singular and (self.inverse or self._blocks is not None)

@@ -40,10 +40,11 @@ class MixedModel:
         (factors, covariates, interactions, ``poly``, ``bs``); random terms are ``(1 | g)``,
         ``(1 + x | g)`` (unstructured), ``(1 + x || g)`` and ``diag(…)`` (independent),
         ``(1 | a/b)``, ``(1 | a:b)``, and ``vm(factor, NAME)`` as the group for a relationship.
-    data : DataFrame
-        pandas, polars, pyarrow (through narwhals), or a mapping of columns.
+    data : DataFrame or str
+        pandas, polars, pyarrow (through narwhals), a mapping of columns, a list of rows, or the name of a file: CSV,
+        TSV, parquet, feather, .xlsx.
     relationships : mapping, optional
-        NAME → `Pedigree`, `Relationship`, or a labelled matrix K.
+        NAME → `Pedigree`, `Relationship`, a labelled matrix K, or the name of a file with a pedigree or a matrix.
     residual : str
         Structure of R; ``"units"``: independent with one variance.
     weights : str, optional

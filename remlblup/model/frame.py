@@ -204,6 +204,27 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
     return Records(frame.loc[~rows], dropped, int(rows.sum()), tuple(used), weights, cells)
 
 
+def without_blanks(frame: pd.DataFrame, columns: Iterable[str], factors: Iterable[str]) -> pd.DataFrame:
+    """The frame with blank text (``""``, ``"  "``) as missing values: a blank names no level.
+
+    Of `columns` that are not `factors` only where the other cells are no numbers, which may be meant as a covariate.
+    """
+    changed, factors = {}, set(factors)
+    for name in {*columns, *factors} & set(frame.columns):
+        column = frame[name]
+        if not holds_text(column):
+            continue
+        codes, levels = pd.factorize(column)
+        blank = np.array([isinstance(level, str) and not level.strip() for level in levels], dtype=bool)
+        if not blank.any():
+            continue
+        if name in factors or pd.to_numeric(pd.Series(levels[~blank]), errors="coerce").isna().any():
+            changed[name] = column.mask(np.append(blank, False)[codes])
+            if isinstance(column.dtype, pd.CategoricalDtype):
+                changed[name] = changed[name].cat.remove_categories(levels[blank])
+    return frame.assign(**changed) if changed else frame
+
+
 def check_cells(column: pd.Series) -> None:
     """Refuse a column whose cells hold several values each."""
     if isinstance(column.dtype, pd.IntervalDtype):

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, RelationshipError, some
+from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model.terms import Options, RandomTerm, SmoothTerm
 from remlblup.readers.tables import is_path, read_relationship
 from remlblup.relationship.base import RelationshipBase
@@ -48,6 +49,7 @@ class Given:
             raise RelationshipError(f"'{where}': matrix= takes the name of an entry of relationships=, not {name!r}.")
         self._require(name, where, "matrix")
         value = self.entries[name]
+        require_well_formed(value, f"'{where}': the matrix {name!r}", RelationshipError)
         return sp.csr_array(value).toarray() if sp.issparse(value) else value
 
     def _require(self, name: str, where: str, what: str) -> None:

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import remlblup as rb
 from remlblup.storage.cells import harmless, original
 from remlblup.storage.columns import decode_index, encode_index, frame_from_csv, frame_to_csv
-from storage.folders import small_fit, state
+from remlblup.validation.saving.damage import small_fit, state
 
 N = 6
 COLUMNS = {

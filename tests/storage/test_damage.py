@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from storage.folders import damage, outcome, small_fit, state
+from remlblup.validation.saving.damage import damage, outcome, small_fit, state
 
 EARLIER = Path(__file__).parent / "earlier"
 

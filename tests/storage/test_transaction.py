@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +12,7 @@ import pytest
 import remlblup as rb
 from remlblup.report import write_report
 from remlblup.storage import transaction as t
-from storage.folders import small_fit, state
+from remlblup.validation.saving.damage import killed_while_saving, small_fit, state
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -119,34 +115,6 @@ def test_stopped_at_any_file(one, two, tmp_path, monkeypatch, steps):
     assert said(two.save(folder)) == new
     assert set(files(folder)) == set(files(tmp_path / "two"))
     assert [p.name for p in folder.iterdir() if p.name.startswith(".")] == []
-
-
-SAVER = """
-import itertools, sys
-sys.path.insert(0, sys.argv[2])
-from storage.folders import small_fit
-fits = [small_fit(2), small_fit(3)]
-for fit in fits:
-    fit.random_effects, fit.fixed_effects
-print("ready", flush=True)
-for fit in itertools.cycle(fits):
-    fit.save(sys.argv[1])
-"""
-
-
-def killed_while_saving(folder: Path, delays: list[float]) -> list[str]:
-    """What is in the folder each time after a process that saves over and over is killed."""
-    found = []
-    for delay in delays:
-        saver = subprocess.Popen(
-            [sys.executable, "-c", SAVER, str(folder), str(TESTS)], stdout=subprocess.PIPE, text=True
-        )
-        assert saver.stdout is not None and saver.stdout.readline() == "ready\n"
-        time.sleep(delay)
-        os.kill(saver.pid, signal.SIGKILL)
-        saver.wait()
-        found.append(said(folder))
-    return found
 
 
 def test_killed_at_random_moments(one, two, tmp_path):

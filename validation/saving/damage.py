@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +206,28 @@ def outcome(folder: Path, expected: str) -> str:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "same" if found == expected else "loads and differs"
+
+
+SAVER = """
+import itertools, sys
+from remlblup.validation.saving.damage import small_fit
+fits = [small_fit(2), small_fit(3)]
+for fit in fits:
+    fit.random_effects, fit.fixed_effects
+print("ready", flush=True)
+for fit in itertools.cycle(fits):
+    fit.save(sys.argv[1])
+"""
+
+
+def killed_while_saving(folder: Path, delays: Iterable[float]) -> list[str]:
+    """What is in the folder each time after a process that saves over and over is killed."""
+    found = []
+    for delay in delays:
+        saver = subprocess.Popen([sys.executable, "-c", SAVER, str(folder)], stdout=subprocess.PIPE, text=True)
+        assert saver.stdout is not None and saver.stdout.readline() == "ready\n"
+        time.sleep(delay)
+        os.kill(saver.pid, signal.SIGKILL)
+        saver.wait()
+        found.append(state(rb.load(folder)))
+    return found

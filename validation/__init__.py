@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remlblup.errors import DataError
+from remlblup.errors import ConvergenceWarning, DataError, said_elsewhere
 
 if TYPE_CHECKING:
     from remlblup.validation.cases import Case, Outcome
@@ -21,6 +21,7 @@ GROUPS = ("books", "statsmodels", "dense", "reference")
 __all__ = ["GROUPS", "collect", "run"]
 
 
+@said_elsewhere(ConvergenceWarning)
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the suite and print its table: the ``remlblup validate`` command.
 

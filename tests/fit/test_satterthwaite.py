@@ -103,3 +103,12 @@ def test_slopes_in_any_units(size):
     two = df_of("y ~ x + t + (1 | g) + (0 + t | g) + (0 + t | h)", d)
     np.testing.assert_allclose(two, one, rtol=1e-6)
     assert one["t"] < 20
+
+
+def test_beside_a_residual_of_zero():
+    """v is σ²a times a known number: df = 2 (σ²a / s.e.)², the records less one."""
+    K = np.kron(np.eye(2), [[1, 0.5], [0.5, 1]])
+    d = pd.DataFrame({"id": list("abcd"), "y": [1, 1.2, 3, 3.3]})
+    fit = rb.MixedModel("y ~ 1 + (1 | vm(id, A))", d, {"A": (K, list("abcd"))}).fit()
+    assert fit.status == ("free", "boundary") and fit.scale == 0.0
+    assert fit.fixed_effects["df"].iloc[0] == pytest.approx(3.0, rel=1e-8)

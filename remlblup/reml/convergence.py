@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from remlblup.structure.base import Array
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -23,6 +25,27 @@ class Criterion:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Another start, and where the search from there ended.
+
+    Attributes
+    ----------
+    number : 2 for the second start
+    start, theta : (n_parameters,) where it began and ended
+    first, loglik : ℓ there
+    ended : "higher" than all before it, "the same maximum" as the highest, "lower", or why there was no end
+    """
+
+    number: int
+    start: Array
+    first: float
+    theta: Array
+    loglik: float
+    iterations: int
+    ended: str
+
+
+@dataclass(frozen=True)
 class Convergence:
     """The verdict on a fit: converged only if every criterion passes and nothing speaks against it.
 
@@ -34,6 +57,7 @@ class Convergence:
     unidentified : components the data cannot tell apart (singular average information)
     collapsed : whether the residual variance went to zero
     iterations : number of iterations
+    trials : other starts that were tried
     """
 
     criteria: tuple[Criterion, ...]
@@ -42,6 +66,7 @@ class Convergence:
     unidentified: tuple[str, ...]
     iterations: int
     collapsed: bool = False
+    trials: tuple[Trial, ...] = ()
 
     @property
     def converged(self) -> bool:

@@ -85,6 +85,10 @@ class Blocks(ResidualStructure):
     def upper(self) -> Array:
         return self.structure.upper
 
+    @property
+    def several_maxima(self) -> bool:
+        return self.structure.several_maxima
+
     def feasible(self, phi: Array) -> bool:
         if not self.structure.feasible(phi):
             return False

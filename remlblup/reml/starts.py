@@ -16,6 +16,7 @@ from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.convergence import Trial
 from remlblup.reml.history import Iteration
+from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.line import maxima_along
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.restate import maximize
@@ -23,9 +24,11 @@ from remlblup.reml.start import is_valid, residual_variance, start_values
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
 # Other starts of a small model, and how many in all once two have ended at different heights.
-FEW, MANY = 7, 20
+FEW, MANY = 9, 23
+# Points drawn for a start, of which the one with the highest ℓ is taken.
+DRAWS = 3
 # A small model: at most so many records, equations and parameters.
-RECORDS, EQUATIONS, PARAMETERS = 300, 400, 20
+RECORDS, EQUATIONS, PARAMETERS = 200, 300, 20
 # Log-likelihoods that differ by less (relative to 1 + |ℓ|) are of one maximum.
 HIGHER = 1e-8
 # An end is that of another start if no parameter is further from it than this share of its size, and ℓ not by more.
@@ -79,7 +82,7 @@ class Search:
 
     def attempts(self, few: int, many: int) -> None:
         """Other starts: `few`, and up to `many` where they have ended at different heights."""
-        draws = drawn_starts(self.equations, self.fixed, np.random.default_rng(0))
+        draws = drawn_starts(self.equations, self.options, self.fixed, np.random.default_rng(0))
         while len(self.trials) < (many if self.heights() > 1 else few):
             self.attempt(next(draws))
 
@@ -133,7 +136,7 @@ class Search:
                 same = value >= self.best.point.loglik - HIGHER * (1.0 + abs(value))
                 return "the same maximum" if same else "lower"
         hopeless = row.loglik + 5.0 * row.decrement < self.best.point.loglik - 1e-3
-        if row.iteration >= PATIENCE and hopeless or row.iteration >= LONGEST:
+        if (row.iteration >= PATIENCE and hopeless) or row.iteration >= LONGEST:
             return "lower" if row.loglik < self.best.point.loglik else "given up"
         return None
 
@@ -191,9 +194,7 @@ def several_maxima(equations: Equations, free: np.ndarray) -> tuple[str, ...]:
 def is_small(equations: Equations) -> bool:
     """Whether some ten more searches take no time to speak of."""
     spec = equations.spec
-    return (
-        spec.n <= RECORDS and spec.p + spec.n_random <= EQUATIONS and spec.parameters.size <= PARAMETERS
-    )
+    return spec.n <= RECORDS and spec.p + spec.n_random <= EQUATIONS and spec.parameters.size <= PARAMETERS
 
 
 # -- other starts ----------------------------------------------------------------------------
@@ -211,24 +212,44 @@ def first_values(equations: Equations, fixed: Array) -> Array:
     return start_values(equations, residual_variance(equations), fixed, ~np.isnan(fixed))
 
 
-def drawn_starts(equations: Equations, fixed: Array, rng: np.random.Generator) -> Iterator[Array]:
-    """Starts all over the parameter space: shares of variance, signs and sizes of correlations and loadings."""
+def drawn_starts(equations: Equations, options: Options, fixed: Array, rng: np.random.Generator) -> Iterator[Array]:
+    """Starts all over the parameter space, each the likeliest of a few draws."""
     parameters = equations.spec.parameters
     base = first_values(equations, fixed)
     structures = (*parameters.structures, parameters.residual)
+
+    def draw() -> Array:
+        shares = 10.0 ** (-4.0 * rng.uniform(size=len(structures)) ** 2)
+        sizes = shares / np.mean([shares[-1], np.mean(shares[:-1] if len(shares) > 1 else shares)])
+        parts = [
+            drawn(s, base[place], size, rng)
+            for s, place, size in zip(structures, parameters.slices, sizes, strict=True)
+        ]
+        return np.where(np.isnan(fixed), np.concatenate(parts), fixed)
+
     while True:
-        parts = [drawn(s, base[place], rng) for s, place in zip(structures, parameters.slices, strict=True)]
-        yield np.where(np.isnan(fixed), np.concatenate(parts), fixed)
+        yield max((draw() for _ in range(DRAWS)), key=lambda theta: loglik(equations, options, theta))
 
 
-def drawn(structure: Structure | ResidualStructure, base: Array, rng: np.random.Generator) -> Array:
-    """θ of one structure, around the size of `base`: variances over two orders of magnitude, any correlations."""
+def loglik(equations: Equations, options: Options, theta: Array) -> float:
+    """ℓ at θ; −∞ where V is not positive definite."""
+    try:
+        value = log_likelihood(equations, equations.solve(theta, ml=options.ml), options.ml)
+    except NotPositiveDefiniteError:
+        return -np.inf
+    return value if np.isfinite(value) else -np.inf
+
+
+def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rng: np.random.Generator) -> Array:
+    """θ of one structure, around `size` times `base`: variances over some orders of magnitude, correlations of any size.
+
+    Most maxima that are missed lie on a boundary: small variances and large correlations are drawn more often.
+    """
     theta, variances = base.copy(), structure.variances
-    size = 10.0 ** rng.uniform(-1.0, 0.5)
-    theta[variances] *= size * 10.0 ** rng.uniform(-0.7, 0.7, int(variances.sum()))
+    theta[variances] *= size * 10.0 ** (0.5 - 3.0 * rng.uniform(size=int(variances.sum())) ** 2)
     bounded = np.isfinite(structure.lower) & np.isfinite(structure.upper)
     low, high = structure.lower[bounded], structure.upper[bounded]
-    theta[bounded] = rng.uniform(0.98 * low + 0.02 * high, 0.02 * low + 0.98 * high)
+    theta[bounded] = 0.5 * (low + high - 0.98 * (high - low) * np.cos(np.pi * rng.uniform(size=len(low))))
     rest = ~variances & ~bounded
     at = theta.copy()
     for k, limit in covariances(structure, at, rest):
@@ -242,7 +263,9 @@ def drawn(structure: Structure | ResidualStructure, base: Array, rng: np.random.
     return base
 
 
-def covariances(structure: Structure | ResidualStructure, theta: Array, among: np.ndarray) -> Iterator[tuple[int, float]]:
+def covariances(
+    structure: Structure | ResidualStructure, theta: Array, among: np.ndarray
+) -> Iterator[tuple[int, float]]:
     """Parameters that are a covariance and nothing else, each with the largest it can be at these variances."""
     if not among.any():
         return

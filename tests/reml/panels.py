@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
+
 from tests.oracle import LOG_2PI, complex_step
 
 Covariance = Callable[[np.ndarray], np.ndarray]
@@ -205,7 +206,9 @@ def random_panel(seed: int, words: tuple[str, ...] | None = None) -> Panel:
     Y = 2.0 * rng.normal(size=(q, root.shape[1])) @ root.T
     if rng.random() < 0.5:
         Y = np.round(Y)
-    data = pd.DataFrame({"g": np.repeat([f"s{i:02d}" for i in range(q)], t), "t": np.tile(np.arange(1, t + 1), q), "y": Y.ravel()})
+    data = pd.DataFrame(
+        {"g": np.repeat([f"s{i:02d}" for i in range(q)], t), "t": np.tile(np.arange(1, t + 1), q), "y": Y.ravel()}
+    )
     data["x"] = rng.normal(size=len(data)).round(1)
     if rng.random() < 0.3:
         data = data[rng.random(len(data)) > 0.12].reset_index(drop=True)

@@ -286,7 +286,7 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
         )  # fmt: skip
     known = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
     return MixedModel(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},
-                      spec.residual_text, spec.records.weights, engine=engine)  # fmt: skip
+                      spec.residual_text, spec.records.weights, engine=engine, unknown_parents=spec.unknown_parents)  # fmt: skip
 
 
 def _shares(h2: Any, fit: Solved, k: int | None) -> dict[str, float]:

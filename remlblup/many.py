@@ -62,7 +62,8 @@ class Fits(Mapping[str, Fit]):
 
 def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFrame,
              relationships: Mapping[str, Any] | None = None, residual: str = "units", weights: str | None = None, *,
-             missing: str = "drop", engine: str = "auto", progress: Callable[[str, Fit], None] | None = None,
+             missing: str = "drop", engine: str = "auto", unknown_parents: str | Sequence[str] = "keep",
+             progress: Callable[[str, Fit], None] | None = None,
              **options: Any) -> Fits:  # fmt: skip
     """Fit one model to each of many responses.
 
@@ -76,7 +77,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     data : DataFrame
     responses : sequence of str or DataFrame
         Columns of `data`, or a data frame of further columns in the same rows.
-    relationships, residual, weights, missing, engine
+    relationships, residual, weights, missing, engine, unknown_parents
         As for `MixedModel`.
     progress : callable, optional
         Called with the response and its fit after each.
@@ -122,7 +123,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     shared = Shared(engine, len(names))
     for name in names:
         try:
-            model = MixedModel(f"`{name}` ~ {right}", frame, given, residual, weights, missing=missing, engine=engine)
+            model = MixedModel(f"`{name}` ~ {right}", frame, given, residual, weights, missing=missing, engine=engine,
+                               unknown_parents=unknown_parents)  # fmt: skip
             shared.give(model)
             fits[name] = model.fit(progress=False, **options)
         except DataError as error:

@@ -47,6 +47,10 @@ class MixedModel:
         Column of known weights w: R = σ² diag(1/w).
     missing : {"drop", "error"}
         What to do with rows where a used column is missing.
+    unknown_parents : {"keep", "drop", "error"} or sequence of str
+        Of a record whose sire or dam is missing, or a code that the pedigree reads as unknown, in ``vm(sire, A)``: keep
+        it, the unknown parent adding nothing, drop it, or refuse it. Columns hold parents if their name is known for one
+        (sire, father, dam, mother, mgs, …) or they are not the first in their term; a list names them instead.
     engine : {"auto", "dense", "sparse", "spectral"}
         How V is worked with: Henderson's equations (sparse, or dense where small), V itself ("dense", where a
         relationship is dense), or V made tridiagonal once ("spectral", one relationship and independent residuals).
@@ -60,10 +64,12 @@ class MixedModel:
 
     @single_threaded
     def __init__(self, formula: str, data: Any, relationships: Mapping[str, Any] | None = None, residual: str = "units",
-                 weights: str | None = None, *, missing: str = "drop", engine: str = "auto"):  # fmt: skip
+                 weights: str | None = None, *, missing: str = "drop", engine: str = "auto",
+                 unknown_parents: str | Sequence[str] = "keep"):  # fmt: skip
         choose("engine", engine, ENGINES)
         self.engine = engine
-        self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing)
+        self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing,
+                                                         unknown_parents)  # fmt: skip
 
     @classmethod
     @single_threaded

@@ -54,9 +54,12 @@ def complain(message: str) -> int:
 # What the messages of the library call its arguments, and what they are called here.
 OPTIONS = (
     (r"pass relationships=\{'(\w+)': [^}]*\}", r"give --pedigree \1=FILE or --relationship \1=FILE"),
-    (r"Name three different ones: id=\.\.\., sire=\.\.\., dam=\.+", "Rename them animal, sire, dam."),
+    (r"Name three different ones: id=\.\.\., sire=\.\.\., dam=\.+", "Give --pedigree-columns ID,SIRE,DAM, or rename them."),
+    (r"Say which: (id|sire|dam)='.*?'\.", "Say which: --pedigree-columns ID,SIRE,DAM."),
     (r"pass hermaphrodites=True", "give --hermaphrodites"),
     (r"Build it with scipy\.sparse.*", "Give all entries as level, level, value."),
+    (r"unknown_parents=\[?'(\w+)'\]?", r"--unknown-parents \1"),
+    (r"unknown_parents=", "--unknown-parents "),
     (r"constrain=False", "--no-constrain"),
     (r"missing='(\w+)'", r"--missing \1"),
     (r"\b(tolerance|residual)=(?=['\d])", r"--\1 "),

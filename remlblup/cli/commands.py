@@ -167,10 +167,11 @@ def read_model(given: Namespace) -> MixedModel:
     data = make_factors(read_table(given.data, given.sep), factors)
     notes = list(data.attrs.get("notes", ()))
     relationships = read_relationships(pedigrees, matrices, given.inverse or (), given.hermaphrodites, given.groups,
-                                       named_files("--genotypes", given.genotypes))  # fmt: skip
+                                       named_files("--genotypes", given.genotypes), given.pedigree_columns)  # fmt: skip
     try:
         model = MixedModel(given.formula, data, relationships, given.residual, given.weights,
-                           missing=given.missing, engine=given.engine)  # fmt: skip
+                           missing=given.missing, engine=given.engine,
+                           unknown_parents=_choice(given.unknown_parents))  # fmt: skip
     except DataError:
         say(notes, given.quiet)
         raise
@@ -179,6 +180,13 @@ def read_model(given: Namespace) -> MixedModel:
         notes.append(f"covariates in the fixed part: {which}. If they are factors, add --factor {','.join(found)}")
     say(notes, given.quiet)
     return model
+
+
+def _choice(unknown_parents: str) -> str | list[str]:
+    """What to do with unknown parents, or the columns that hold parents."""
+    from remlblup.model.unknown_parents import CHOICES
+
+    return unknown_parents if unknown_parents in CHOICES else [c.strip() for c in unknown_parents.split(",")]
 
 
 def say(notes: Sequence[str], quiet: bool) -> None:
@@ -226,10 +234,21 @@ def heading(text: str) -> None:
 
 def solution_report(solved: Solved) -> str:
     """Model, variances, fixed effects and the first random effects."""
-    from remlblup.fit.summary import Table, aligned, described, fixed_table, levels, random_table, underlined
+    from remlblup.fit.summary import (
+        Table,
+        aligned,
+        described,
+        fixed_table,
+        levels,
+        nothing_added,
+        random_table,
+        underlined,
+    )
 
     spec = solved.specification
     facts = [("Formula", str(solved.formula)), ("Records", f"{solved.n_obs:,}")]
+    if spec.records is not None and spec.records.unknown_parents:
+        facts.append(("", nothing_added(spec.records.unknown_parents)))
     facts += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
     facts.append(("logL", f"{solved.loglik:.4f} (REML, at these variances)"))
     (values, _) = aligned(solved.theta, [float("nan")] * len(solved.theta))

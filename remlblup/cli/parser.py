@@ -120,6 +120,8 @@ def _data(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("model")
     g.add_argument("--pedigree", nargs="+", action="extend", metavar="NAME=FILE",
                    help="pedigree: columns animal, sire, dam; 0, NA, . or blank for an unknown parent")  # fmt: skip
+    g.add_argument("--pedigree-columns", metavar="ID,SIRE,DAM",
+                   help="names of these columns in the pedigree files, where they are not the usual ones")  # fmt: skip
     g.add_argument("--relationship", nargs="+", action="extend", metavar="NAME=FILE",
                    help="relationship matrix: square, its levels named, or columns level, level, value")  # fmt: skip
     g.add_argument("--genotypes", nargs="+", action="extend", metavar="NAME=FILE",
@@ -136,6 +138,9 @@ def _data(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--missing", choices=("drop", "error"), default="drop", help="rows with missing values (default drop)"
     )
+    g.add_argument("--unknown-parents", default="keep", metavar="keep|drop|error|COLUMN,COLUMN",
+                   help="records with an unknown sire or dam in vm(sire, A): kept, the parent adding nothing (default), "
+                        "dropped or refused; or the columns that hold parents, where their names do not tell")  # fmt: skip
     g.add_argument(
         "--engine", choices=("auto", "dense", "sparse", "spectral"), default="auto", help="how V is worked with"
     )

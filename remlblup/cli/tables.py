@@ -139,7 +139,7 @@ def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
 
 def read_relationships(
     pedigrees: dict[str, str], matrices: dict[str, str], inverses: Iterable[str], hermaphrodites: bool = False,
-    groups: Iterable[str] | None = None, genotypes: dict[str, str] | None = None,
+    groups: Iterable[str] | None = None, genotypes: dict[str, str] | None = None, columns: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """NAME → pedigree or relationship.
 
@@ -161,10 +161,13 @@ def read_relationships(
         raise OptionError("--groups names parents in a pedigree, and --pedigree gives none.")
     if unknown := [n for n in inverses if n not in matrices]:
         raise OptionError(f"--inverse names {some(unknown)}, which --relationship does not give.")
+    if columns and not pedigrees:
+        raise OptionError("--pedigree-columns names columns of a pedigree, and --pedigree gives none.")
+    named = _roles(columns)
     out: dict[str, Any] = {}
     for name, file in pedigrees.items():
         try:
-            out[name] = Pedigree.from_frame(read_table(file, numbers=False), hermaphrodites=hermaphrodites,
+            out[name] = Pedigree.from_frame(read_table(file, numbers=False), **named, hermaphrodites=hermaphrodites,
                                              groups=groups)  # fmt: skip
         except RelationshipError as error:
             raise type(error)(f"pedigree {name} ({file}): {error}") from None
@@ -179,6 +182,16 @@ def read_relationships(
         except RemlBlupError as error:
             raise type(error)(f"genotypes {name} ({file}): {error}") from None
     return out
+
+
+def _roles(columns: str | None) -> dict[str, str]:
+    """``ID,SIRE,DAM`` as the arguments id, sire and dam."""
+    if columns is None:
+        return {}
+    names = [name.strip() for name in columns.split(",")]
+    if len(names) != 3 or not all(names):
+        raise OptionError(f"--pedigree-columns {columns!r} must name three columns: ID,SIRE,DAM.")
+    return dict(zip(("id", "sire", "dam"), names, strict=True))
 
 
 def read_genotypes(file: str) -> Genotypes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from remlblup.equations.base import Equations
 from remlblup.linalg.factor import FactorStats
@@ -20,6 +20,7 @@ class Description:
     records, fixed, random : numbers of records, fixed effects and random effects
     terms : (name, effects, levels, structure) of each random term
     residual : the structure of R
+    unknown_parents : column → records in which the parent is unknown and adds nothing
     stats : order and nonzeros of C and of its factor, flops per factorisation, engine and ordering
     """
 
@@ -30,13 +31,14 @@ class Description:
     terms: tuple[tuple[str, int, int, str], ...]
     residual: str
     stats: FactorStats
+    unknown_parents: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, equations: Equations) -> Description:
         spec = equations.spec
         terms = tuple((d.name, d.t, d.q, d.structure.keyword) for d in spec.random)
         return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, spec.residual_text,
-                   equations.stats)  # fmt: skip
+                   equations.stats, spec.records.unknown_parents if spec.records else {})  # fmt: skip
 
     @property
     def is_long(self) -> bool:
@@ -45,8 +47,9 @@ class Description:
 
     def __str__(self) -> str:
         s = self.stats
+        unknown = ", ".join(f"{column} in {number:,}" for column, number in self.unknown_parents.items())
         lines = [
-            f"records          {self.records:,}",
+            f"records          {self.records:,}" + (f" (an unknown parent adds nothing: {unknown})" if unknown else ""),
             f"fixed effects    {self.fixed:,}"
             + (f" ({self.aliased} aliased columns set aside)" if self.aliased else ""),
             f"random effects   {self.random:,}",

@@ -21,7 +21,15 @@ from remlblup.equations.base import Equations
 from remlblup.equations.engine import make_equations
 from remlblup.errors import DataError
 from remlblup.fit.results import Fit
-from remlblup.fit.stored_pedigree import label_kind, load_clones, load_pedigree, save_clones, save_pedigree
+from remlblup.fit.stored_pedigree import (
+    label_kind,
+    load_clones,
+    load_codes,
+    load_pedigree,
+    save_clones,
+    save_codes,
+    save_pedigree,
+)
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.relationship import Pedigree, Relationship
 from remlblup.relationship.base import RelationshipBase
@@ -50,6 +58,7 @@ def to_dict(fit: Fit) -> dict[str, Any]:
             "options": {k: getattr(fit.options, k) for k in ("algorithm", "constrain", "max_iterations", "tolerance")},
             "records": fit.n_obs,
             "records_dropped": spec.records.dropped if spec.records else {},
+            "unknown_parents": spec.records.unknown_parents if spec.records else {},
             "fixed_effects_estimated": spec.p,
             "aliased": list(fit.aliased),
             "random_effects": spec.n_random,
@@ -139,6 +148,7 @@ def save_model(spec: Specification, folder: Path) -> dict[str, Any]:
         "residual": spec.residual_text,
         "matrices": {name: save_labelled(matrix) for name, matrix in spec.matrices.items()},
         "weights": spec.records.weights,
+        "unknown_parents": spec.unknown_parents,
         "columns": {c: column_type(frame[c]) for c in used},
         "index": save_index(frame.index),
         "relationships": {n: save_relationship(r, folder / "relationships" / f"{n}.csv") for n, r in names.items()},
@@ -199,7 +209,8 @@ def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, A
     whole = not relationship.is_sparse
     write_matrix(relationship.dense() if whole else relationship.precision, path)
     return {"type": "matrix" if whole else "inverse", "kind": label_kind(labels.tolist()),
-            "labels": [str(v) for v in labels], "clones": save_clones(relationship)}  # fmt: skip
+            "labels": [str(v) for v in labels], "clones": save_clones(relationship),
+            "unknown": save_codes(relationship)}  # fmt: skip
 
 
 def write_matrix(matrix: Any, path: Path) -> list[int]:
@@ -325,7 +336,8 @@ def load_model(model: dict[str, Any], folder: Path) -> Specification:
         n: load_relationship(r, folder / "relationships" / f"{n}.csv") for n, r in model["relationships"].items()
     }
     given = relationships | {name: load_labelled(matrix) for name, matrix in model["matrices"].items()}
-    return from_formula(model["formula"], frame, given, model["residual"], model["weights"], "error")
+    parents = model.get("unknown_parents", "keep")
+    return from_formula(model["formula"], frame, given, model["residual"], model["weights"], "error", parents)
 
 
 def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:
@@ -337,6 +349,7 @@ def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:
     matrix = read_matrix(path, (len(labels), len(labels)))
     inverse = saved["type"] == "inverse"
     relationship = Relationship(matrix if inverse else matrix.toarray(), labels, inverse=inverse)
+    relationship.unknown_codes = load_codes(saved)
     clones = load_clones(saved)
     if clones:
         relationship.ortets = relationship.index(list(clones.values()))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from remlblup.relationship import Pedigree
 from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.pedigree_reading import UNKNOWN
 
 
 def save_pedigree(pedigree: Pedigree, path: Path) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def save_pedigree(pedigree: Pedigree, path: Path) -> dict[str, Any]:
         "clones": save_clones(pedigree),
         "hermaphrodites": pedigree.hermaphrodites,
         "ignore_inbreeding": pedigree.ignore_inbreeding,
+        "unknown": save_codes(pedigree),
     }
 
 
@@ -48,10 +50,24 @@ def load_pedigree(saved: dict[str, Any], path: Path) -> Pedigree:
     for column, value in ((parents[0], None), (parents[1], None), (selfing, 0.0)):
         if column is not None:
             column += [value] * len(clones)
-    return Pedigree(
+    pedigree = Pedigree(
         ids, *parents, unknown=(), hermaphrodites=saved.get("hermaphrodites", True), groups=groups, selfing=selfing,
         clones=clones or None, ignore_inbreeding=saved.get("ignore_inbreeding", False),
     )  # fmt: skip
+    pedigree.unknown_codes = load_codes(saved)
+    return pedigree
+
+
+def save_codes(relationship: RelationshipBase) -> list[str] | None:
+    """Codes for an unknown parent; None of what is no pedigree."""
+    codes = relationship.unknown_codes
+    return None if codes is None else sorted(codes)
+
+
+def load_codes(saved: dict[str, Any]) -> frozenset[str] | None:
+    """Inverse of `save_codes`, with the blank that stands for a missing value in the saved data."""
+    codes = saved.get("unknown", UNKNOWN if saved["type"] == "pedigree" else None)
+    return None if codes is None else frozenset([*codes, ""])
 
 
 def save_clones(relationship: RelationshipBase) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class Summary:
         fit, spec = self.fit, self.fit.specification
         stats = fit._equations.stats
         rows = [("Formula", fit.formula or "from matrices"), ("Records", records(fit))]
+        if spec.records is not None and spec.records.unknown_parents:
+            rows.append(("", nothing_added(spec.records.unknown_parents)))
         if spec.records is not None and spec.records.weights is not None:
             rows.append(("Weights", f"{spec.records.weights} (residual variance over weight)"))
         rows.append(("Fixed", f"{count(spec.p, 'coefficient')}, {fit.df_residual:,} residual df"))
@@ -244,6 +246,12 @@ def dropped(fit: Fit) -> str:
         return ""
     counts = ", ".join(f"{c} {k:,}" for c, k in records.dropped.items())
     return f" ({records.n_dropped:,} more dropped for missing values: {counts})"
+
+
+def nothing_added(unknown: Mapping[str, int]) -> str:
+    """Records that stay though a parent of theirs is unknown."""
+    counts = ", ".join(f"{column} in {number:,}" for column, number in unknown.items())
+    return f"an unknown parent adds nothing: {counts} of them"
 
 
 def residual_sizes(fit: Fit) -> str:

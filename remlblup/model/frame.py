@@ -24,6 +24,7 @@ class Records:
     weights : the weights column among them, if any
     cells : of several responses the number of missing values in the rows used
     source : the rows used as the user gave them, where `frame` differs; see `original`
+    unknown_parents : mapping of column to the number of rows used whose parent is unknown there and adds nothing
     """
 
     frame: pd.DataFrame
@@ -33,6 +34,7 @@ class Records:
     weights: str | None = None
     cells: dict[str, int] = field(default_factory=dict)
     source: pd.DataFrame | None = None
+    unknown_parents: dict[str, int] = field(default_factory=dict)
 
     @property
     def original(self) -> pd.DataFrame:

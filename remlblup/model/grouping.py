@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
@@ -58,8 +56,8 @@ def grouped(term: RandomTerm, frame: pd.DataFrame,
             relationship: RelationshipBase | None) -> tuple[RelationshipBase, list[np.ndarray]]:  # fmt: skip
     """K, and the position of each record's level in it for every factor of the term (−1: unknown parent).
 
-    The first factor must be known in every record. Of the others a missing value, or a code for
-    an unknown parent (``0``, empty, ``NA``, as in a pedigree), means that they add nothing there.
+    Of a factor that may be unknown (`RandomTerm.may_miss`) a missing value, or a code for an unknown parent (``0``,
+    empty, ``NA``, as the pedigree reads it), means that it adds nothing there. Others must be known in every record.
 
     Raises
     ------
@@ -71,12 +69,14 @@ def grouped(term: RandomTerm, frame: pd.DataFrame,
     found = []
     for position, group in enumerate(term.groups):
         keys = group_keys(group, frame)
-        if position:
-            keys = keys.where(~unknown_parents(keys, () if relationship is None else relationship.labels))
+        if term.may_miss(position):
+            keys = keys.where(~unknown_parents(keys, relationship))
         found.append(factorize(keys))
     levels = found[0][1] if len(found) == 1 else _union([levels for _, levels in found])
+    label = "' and '".join(g.label for g in term.groups)
+    if not len(levels):
+        raise ModelError(f"'{label}' of the random term '{term.name}' is unknown in every record: drop the term.")
     if len(levels) < 2:
-        label = "' and '".join(g.label for g in term.groups)
         raise ModelError(
             f"the factor '{label}' of the random term '{term.name}' has one level only ({some(levels)}):"
             " its variance cannot be estimated. Drop the term or make it fixed."
@@ -88,17 +88,27 @@ def grouped(term: RandomTerm, frame: pd.DataFrame,
         try:
             codes.append(np.append(relationship.index(own), -1)[code])
         except RelationshipError as error:
+            hint = ""
+            if unknown_parents(pd.Series(own), relationship).any():
+                hint = (
+                    f" If '{group.label}' holds parents, some of them unknown, say so to keep these records: "
+                    f"unknown_parents=['{group.label}']."
+                )
             raise RelationshipError(
-                f"in '{term.name}' (factor '{group.label}', relationship '{group.relationship}'): {error}"
+                f"in '{term.name}' (factor '{group.label}', relationship '{group.relationship}'): {error}{hint}"
             ) from None
     return relationship, codes
 
 
-def unknown_parents(keys: pd.Series, labels: Iterable) -> np.ndarray:
-    """Where the level is missing or a code for an unknown parent that is no level itself."""
-    spelled = pd.Series(canonical(keys), dtype=object)
-    codes = set(UNKNOWN) - set(canonical(labels))
-    return np.asarray(spelled.isna() | spelled.isin(codes))
+def unknown_parents(keys: pd.Series, relationship: RelationshipBase | None) -> np.ndarray:
+    """Where the level is missing or a code for an unknown parent: the pedigree's, else a usual one that is no level."""
+    codes, levels = pd.factorize(keys)
+    spelled = canonical(levels)
+    of_pedigree = None if relationship is None else relationship.unknown_codes
+    unknown = np.isin(spelled.astype(str), list(UNKNOWN if of_pedigree is None else of_pedigree))
+    if relationship is not None and of_pedigree is None and unknown.any():
+        unknown[unknown] = relationship.find(levels[unknown]) < 0
+    return np.append(unknown, True)[codes]
 
 
 def _union(levels: list[np.ndarray]) -> np.ndarray:

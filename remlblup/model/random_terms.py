@@ -116,7 +116,7 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
             continue
         keys = group_keys(group, frame)
         code = relationship.find(keys)
-        absent = unknown_parents(keys, relationship.labels) if position else np.zeros(len(frame), dtype=bool)
+        absent = unknown_parents(keys, relationship) if term.may_miss(position) else np.zeros(len(frame), dtype=bool)
         codes.append(np.where(absent, -1, code))
         outside.append((code < 0) & ~absent)
         unknown += list(map(str, keys[outside[-1]]))

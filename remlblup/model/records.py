@@ -87,7 +87,7 @@ def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame) -> tuple[li
         return list(term.variables), []
     plain = term.by_factor or term.effects.strip() == "1"
     effects = [] if plain else required_columns(term.effects, f"the effects of '{term.name}'", frame)
-    optional = [g.factors[0] for g in term.more if len(g.factors) == 1]
+    optional = [g.factors[0] for k, g in enumerate(term.groups) if len(g.factors) == 1 and term.may_miss(k)]
     needed = [*(f for g in term.groups for f in g.factors if f not in optional), *effects]
     require_columns(frame, [*needed, *optional], f"the random term '{term.name}'")
     return needed, optional

@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, ModelError, RelationshipError, some
+from remlblup.model import unknown_parents
 from remlblup.model.design import FixedDesign, RandomDesign, extended, fixed_design, fixed_from_formula
 from remlblup.model.formula import parse_formula
 from remlblup.model.frame import Records, numeric_column, numeric_values, to_pandas
@@ -49,6 +50,7 @@ class Specification:
     residual_text : ``residual=`` as the user wrote it
     matrices : the entries of ``relationships=`` used as ``matrix=NAME``
     groups : fixed effects of groups of unknown parents
+    unknown_parents : what is done with records whose sire or dam is unknown; see `MixedModel`
     """
 
     response: str
@@ -62,6 +64,7 @@ class Specification:
     residual_text: str = "units"
     matrices: Mapping[str, object] = field(default_factory=dict, repr=False)
     groups: tuple[GroupEffects, ...] = ()
+    unknown_parents: str | tuple[str, ...] = "keep"
 
     @property
     def responses(self) -> tuple[str, ...]:
@@ -99,13 +102,15 @@ def _spellings(design: RandomDesign) -> list[str]:
 
 
 def from_formula(formula: str, data: object, relationships: Mapping[str, object] | None, residual: str,
-                 weights: str | None, missing: str) -> Specification:  # fmt: skip
+                 weights: str | None, missing: str, parents: str | Sequence[str] = "keep") -> Specification:  # fmt: skip
     """Read the formula, check the data against it, and build every matrix of the model."""
     parsed, residual_term = parse_formula(formula), parse_residual(residual)
     check_names(parsed, residual_term)
     frame = to_pandas(data)
     given = Given(relationships, matrix_names(parsed.random, residual_term.options))
+    parsed, frame, choice = unknown_parents.settle(parsed, frame, given, parents)
     records = usable_records(parsed, residual_term, frame, weights, missing)
+    records = replace(records, unknown_parents=unknown_parents.counted(parsed, records.frame, given))
     y, rows, record = stacked(parsed, residual_term, records)
     w = _weights(rows, weights)
     random = [d for t in parsed.random for d in _designs(t, rows, given)]
@@ -118,7 +123,7 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
     fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
     groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
     spec = Specification(parsed.response.strip("`"), y, fixed, tuple(random), R, w, records, parsed,
-                         residual_term.text, given.matrices, groups)  # fmt: skip
+                         residual_term.text, given.matrices, groups, choice)  # fmt: skip
     check_estimable(spec)
     return spec
 

@@ -15,12 +15,14 @@ class Group:
     """What the levels of a random term are: one factor, or the combinations of several.
 
     `relationship` is the NAME of ``vm(factor, NAME)``, None for independent levels; `coefficient`
-    the number in front of it, as in ``0.5*vm(mgs, A)``.
+    the number in front of it, as in ``0.5*vm(mgs, A)``; `may_miss` whether a record without a level stays, adding
+    nothing (an unknown parent), None where the position in the term says it.
     """
 
     factors: tuple[str, ...]
     relationship: str | None = None
     coefficient: float = 1.0
+    may_miss: bool | None = None
 
     @property
     def label(self) -> str:
@@ -60,6 +62,11 @@ class RandomTerm:
     def groups(self) -> tuple[Group, ...]:
         """All factors of the term."""
         return (self.group, *self.more)
+
+    def may_miss(self, position: int) -> bool:
+        """Whether a record may lack the level of the factor at `position`: by default of any but the first."""
+        marked = self.groups[position].may_miss
+        return position > 0 if marked is None else marked
 
     @property
     def by_factor(self) -> bool:

@@ -34,6 +34,8 @@ class RelationshipBase(ABC):
     #: Other labels of some levels, and the positions of these: the ramets of clones, and their ortets.
     ramets: np.ndarray = np.empty(0, dtype=object)
     ortets: np.ndarray = np.empty(0, dtype=np.intp)
+    #: Codes for an unknown parent where the relationship comes from a pedigree, as it reads them; None elsewhere.
+    unknown_codes: frozenset[str] | None = None
     #: True if `precision` has few entries per row; False if it is a dense matrix in sparse clothing.
     is_sparse: bool = True
 

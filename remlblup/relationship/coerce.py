@@ -9,10 +9,11 @@ from remlblup.errors import RelationshipError, some
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.genotypes import Genotypes
 from remlblup.relationship.labels import as_frame, canonical, match
+from remlblup.relationship.maternal_grandsire import MaternalGrandsirePedigree
 from remlblup.relationship.matrix import MatrixRelationship
 from remlblup.relationship.parent_groups import LabelledMatrix
 from remlblup.relationship.pedigree import Pedigree
-from remlblup.relationship.pedigree_reading import guess_columns
+from remlblup.relationship.pedigree_columns import candidates
 
 _ACCEPTED = (
     "Give a Pedigree, a Relationship, a data frame (a pedigree with columns id, sire, dam, or a square "
@@ -69,7 +70,10 @@ def _coerce(obj: object) -> RelationshipBase:
         return MatrixRelationship(obj)  # raises: a bare matrix has no labels
     if isinstance(obj, pd.DataFrame) or hasattr(obj, "get_column"):
         frame = as_frame(obj)
-        return Pedigree.from_frame(frame) if looks_like_pedigree(frame) else MatrixRelationship(frame)
+        if not looks_like_pedigree(frame):
+            return MatrixRelationship(frame)
+        of_bulls = candidates(frame.columns, "mgs") and not candidates(frame.columns, "dam")
+        return (MaternalGrandsirePedigree if of_bulls else Pedigree).from_frame(frame)
     if isinstance(obj, Genotypes):
         raise RelationshipError(
             "these are genotypes, not a relationship made of them. Give rb.genomic_relationship(genotypes)."
@@ -78,16 +82,23 @@ def _coerce(obj: object) -> RelationshipBase:
 
 
 def looks_like_pedigree(frame: pd.DataFrame) -> bool:
-    """True if the columns are named like an animal and its parents, or there are three and not a square.
+    """True if columns are named like parents, or it is no square and one is or there are three columns.
 
     Raises
     ------
     RelationshipError
         If the three columns look like row, column and value of a sparse matrix.
     """
-    if len(guess_columns(frame.columns)) == 3:
+    named = {role: bool(candidates(frame.columns, role)) for role in ("sire", "dam", "mgs")}
+    if set(canonical(frame.index)) == set(canonical(frame.columns)):  # a matrix of levels that may be called so
+        return False
+    if named["sire"] and (named["dam"] or named["mgs"]):
         return True
-    if frame.shape[1] != 3 or frame.shape[0] in (2, 3):
+    if frame.shape[1] - frame.shape[0] in (0, 1):
+        return False
+    if named["sire"] or named["dam"]:
+        return True
+    if frame.shape[1] != 3:
         return False
     last = frame.iloc[:, 2]
     if pd.api.types.is_float_dtype(last.dtype) and (last.dropna() % 1 != 0).any():

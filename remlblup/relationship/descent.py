@@ -172,7 +172,9 @@ class DescentRelationship(RelationshipBase):
         MatrixRelationship
         """
         animals = list(animals)
-        return MatrixRelationship(self.dense(animals), self.labels[self.index(animals)])
+        result = MatrixRelationship(self.dense(animals), self.labels[self.index(animals)])
+        result.unknown_codes = self.unknown_codes
+        return result
 
     def inverse_subset(self, animals: Iterable) -> np.ndarray:
         """Inverse of the part of K that belongs to some animals, A₂₂⁻¹.

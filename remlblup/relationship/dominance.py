@@ -89,6 +89,10 @@ def general(sire: np.ndarray, dam: np.ndarray) -> np.ndarray:
 def dominance_relationship(pedigree, method: str) -> MatrixRelationship:
     """D of a pedigree as a relationship."""
     if method == "general":
-        return MatrixRelationship(general(pedigree.sire, pedigree.dam), pedigree.labels)
-    D = noninbred(pedigree.sire, pedigree.dam, pedigree._true_variance, pedigree.inbreeding)
-    return MatrixRelationship(D if D.nnz < 0.1 * D.shape[0] ** 2 else D.toarray(), pedigree.labels)
+        D = general(pedigree.sire, pedigree.dam)
+    else:
+        D = noninbred(pedigree.sire, pedigree.dam, pedigree._true_variance, pedigree.inbreeding)
+        D = D if D.nnz < 0.1 * D.shape[0] ** 2 else D.toarray()
+    result = MatrixRelationship(D, pedigree.labels)
+    result.unknown_codes = pedigree.unknown_codes
+    return result

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError
@@ -13,7 +14,9 @@ from remlblup.relationship import numerator
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.genealogy import generations
-from remlblup.relationship.pedigree_reading import UNKNOWN, check_codes, check_self, loop_error, read_family
+from remlblup.relationship.labels import as_frame
+from remlblup.relationship.pedigree_columns import pick_columns
+from remlblup.relationship.pedigree_reading import UNKNOWN, check_codes, check_self, codes_of, loop_error, read_family
 
 #: What a `Pedigree` has and this has not.
 _OF_PEDIGREES = frozenset(
@@ -68,6 +71,7 @@ class MaternalGrandsirePedigree(RelationshipBase):
         ignore_inbreeding: bool = False,
     ) -> None:
         family = read_family(ids, sires, maternal_grandsires, unknown)
+        self.unknown_codes = codes_of(unknown)
         check_codes(family)
         check_self(family)
         generation = generations(family.sire, family.dam)
@@ -77,6 +81,21 @@ class MaternalGrandsirePedigree(RelationshipBase):
         self.labels, self.sire, self.maternal_grandsire = family.labels, family.sire, family.dam
         self.ignore_inbreeding = bool(ignore_inbreeding)
         self._with_dams = _WithDams(self.sire, self.maternal_grandsire, self.ignore_inbreeding)
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: pd.DataFrame,
+        id: str | None = None,
+        sire: str | None = None,
+        mgs: str | None = None,
+        unknown: Iterable | str = UNKNOWN,
+        *,
+        ignore_inbreeding: bool = False,
+    ) -> MaternalGrandsirePedigree:
+        """From three columns of a data frame, recognised by their names if not given, as in `Pedigree.from_frame`."""
+        columns = pick_columns(as_frame(df), {"id": id, "sire": sire, "mgs": mgs})
+        return cls(*columns, unknown=unknown, ignore_inbreeding=ignore_inbreeding)
 
     @property
     def inbreeding(self) -> np.ndarray:

@@ -173,7 +173,7 @@ class RandomGroups(DescentRelationship):
     def __init__(self, pedigree, gamma: np.ndarray) -> None:
         self.labels, self.sire, self.dam = with_groups_first(pedigree)
         self.gamma = gamma
-        self._pedigree = pedigree
+        self._pedigree, self.unknown_codes = pedigree, pedigree.unknown_codes
         self.ramets, self.ortets = pedigree.ramets, pedigree.ortets + len(gamma)
         self.ignore_inbreeding = pedigree.ignore_inbreeding
 
@@ -222,6 +222,7 @@ class Metafounders(DescentRelationship):
         self.gamma = gamma
         self.ramets, self.ortets = pedigree.ramets, pedigree.ortets + len(gamma)
         self.left = None if pedigree.left is None else np.append(np.ones(len(gamma)), pedigree.left)
+        self.unknown_codes = pedigree.unknown_codes
 
     def __repr__(self) -> str:
         return f"Metafounders({len(self.gamma)} metafounders, {self.size - len(self.gamma):,} animals)"

@@ -30,14 +30,14 @@ from remlblup.relationship.parent_groups import (
     separate_groups,
     with_groups_first,
 )
+from remlblup.relationship.pedigree_columns import named_column, pick_columns
 from remlblup.relationship.pedigree_reading import (
     UNKNOWN,
     Family,
     check_codes,
     check_parents,
+    codes_of,
     loop_error,
-    named_column,
-    pick_columns,
     read_family,
 )
 from remlblup.relationship.pedigree_statistics import PopulationStatistics
@@ -126,6 +126,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         clones: Mapping | Iterable | None = None,
     ) -> None:
         family = read_family(ids, sires, dams, unknown)
+        self.unknown_codes = codes_of(unknown)
         check_codes(family, groups)
         if selfing is not None:
             check_rows(family, ids, selfing, "selfing")
@@ -188,9 +189,9 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         ----------
         df : pandas.DataFrame (or polars)
         id, sire, dam : str, optional
-            Column names. Those not given are guessed, case-insensitively (id, animal, calf, ...; sire,
-            father, pai, ...; dam, mother, ...); if the names tell nothing, the first three columns are taken
-            in the order animal, sire, dam.
+            Column names. Those not given are recognised by their names, in any order, case and with or without an
+            "id" to them (id, animal, bird, calf, individual, ...; sire, father, pai, ...; dam, mother, mum, ...).
+            Columns of other names, or two that may be meant, must be named: their order says nothing.
         selfing, clones : str, optional
             Names of the columns that hold them; `clones` may also be a mapping.
         unknown, hermaphrodites, ignore_inbreeding, groups
@@ -270,6 +271,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
             raise PedigreeError("animals= is empty: name the animals to keep, with whom their ancestors stay.")
         family = pruned(self._family, chosen, generations, drop_uninformative)
         result = type(self).__new__(type(self))
+        result.unknown_codes = self.unknown_codes
         result.ignore_inbreeding, result.hermaphrodites = self.ignore_inbreeding, self.hermaphrodites
         result._settle(family)
         return result

@@ -23,13 +23,6 @@ _USUAL_CODES = frozenset(
 # A parent without a row that looks like a code is spoken of if it has so many offspring, and this share of the rows.
 _MANY, _MANY_SHARE = 3, 0.05
 
-_ID = ("id", "animal", "animal_id", "animalid", "ani", "calf", "individual", "indiv", "ind", "tag",
-       "genotype", "line", "name", "label")  # fmt: skip
-_SIRE = ("sire", "father", "pai", "sire_id", "sireid", "father_id", "padre", "pere", "vater", "dad",
-         "male_parent", "pollen_parent")  # fmt: skip
-_DAM = ("dam", "mother", "mae", "mãe", "dam_id", "damid", "mother_id", "madre", "mere", "mutter", "mum",
-        "mom", "female_parent", "seed_parent")  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Family:
@@ -80,54 +73,6 @@ class Family:
         return replace(self, sire=place[self.sire[kept]], dam=place[self.dam[kept]], **short)
 
 
-def guess_columns(columns: Iterable) -> dict[str, object]:
-    """Columns that are named like an animal, its sire and its dam: role → column, missing roles left out."""
-    found: dict[str, object] = {}
-    lowered = {str(column).strip().lower(): column for column in reversed(list(columns))}
-    for role, names in (("id", _ID), ("sire", _SIRE), ("dam", _DAM)):
-        hit = next((lowered[name] for name in names if name in lowered), None)
-        if hit is not None and hit not in found.values():
-            found[role] = hit
-    return found
-
-
-def pick_columns(frame: pd.DataFrame, named: dict[str, object]) -> list[pd.Series]:
-    """The id, sire and dam columns of a data frame: as named by the user, else by name, else the first three.
-
-    Raises
-    ------
-    PedigreeError
-        If a named column is absent, or the columns cannot be told.
-    """
-    columns = list(frame.columns)
-    for role, column in named.items():
-        if column is not None:
-            named_column(frame, column, role)
-    given = {role: column for role, column in named.items() if column is not None}
-    chosen = {**guess_columns(column for column in columns if column not in given.values()), **given}
-    if len(chosen) < 3 and not given and len(columns) >= 3:
-        chosen = dict(zip(("id", "sire", "dam"), columns, strict=False))
-    if len(chosen) < 3 or len(set(map(str, chosen.values()))) < 3:
-        lacking = [role for role in ("id", "sire", "dam") if role not in chosen] or list(chosen)
-        raise PedigreeError(
-            f"Cannot tell which columns of the pedigree hold {' and '.join(lacking)}: its columns are "
-            f"{some(columns, 20)}. Name three different ones: id=..., sire=..., dam=...."
-        )
-    picked = [frame.loc[:, chosen[role]] for role in ("id", "sire", "dam")]
-    if any(isinstance(column, pd.DataFrame) for column in picked):
-        raise PedigreeError(f"Two columns of the pedigree share one name: {some(columns, 20)}. Rename one.")
-    return picked
-
-
-def named_column(frame: pd.DataFrame, column: object, role: str) -> pd.Series:
-    """The column of a data frame the user has named, or a `PedigreeError`."""
-    if column not in frame.columns:
-        raise PedigreeError(
-            f"The pedigree has no column {column!r} (given as {role}=). Its columns are: {some(frame.columns, 20)}."
-        )
-    return frame.loc[:, column]
-
-
 def read_family(ids: Iterable, sires: Iterable, dams: Iterable, unknown: Iterable | str) -> Family:
     """Number the animals and check everything that can be checked before sorting.
 
@@ -149,8 +94,7 @@ def read_family(ids: Iterable, sires: Iterable, dams: Iterable, unknown: Iterabl
         )
     if not lengths[0]:
         raise PedigreeError("The pedigree is empty: it has no rows.")
-    unknown_codes = {code for code in canonical(as_items(unknown)) if code is not None}
-    keys, no_label = _keys((ids, sires, dams), unknown_codes)
+    keys, no_label = _keys((ids, sires, dams), codes_of(unknown))
     _check_ids(ids, no_label[0])
 
     known = ~np.array(no_label[1:])
@@ -268,7 +212,12 @@ def loop_error(family: Family, stuck: np.ndarray) -> PedigreeError:
     )
 
 
-def _keys(columns: tuple, unknown: set[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def codes_of(unknown: Iterable | str) -> frozenset[str]:
+    """What `unknown=` lists, in the spelling that labels are compared in."""
+    return frozenset(code for code in canonical(as_items(unknown)) if code is not None)
+
+
+def _keys(columns: tuple, unknown: frozenset[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Comparable keys of the three columns (integers if all labels are, else canonical strings), and which
     of them are missing or a code for unknown."""
     whole = [integers(column) for column in columns]

@@ -40,6 +40,7 @@ class SexLinkedRelationship(RelationshipBase):
         choose("dosage", dosage, DOSAGE)
         self.labels, self.heterogametic, self.dosage = pedigree.labels, heterogametic, dosage
         self.ramets, self.ortets = pedigree.ramets, pedigree.ortets
+        self.unknown_codes = pedigree.unknown_codes
         self._doubled = _Doubled(pedigree, heterogametic)
         self._scale = np.where(heterogametic, 0.5 * DOSAGE[dosage], 1.0)
 

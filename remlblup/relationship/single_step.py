@@ -106,7 +106,7 @@ class SingleStep(RelationshipBase):
         choose("missing", missing, ("error", "drop"))
         alpha, beta = _blending(alpha, beta)
         _check_weights(tau, omega, alpha, beta)
-        self.pedigree, self.labels = pedigree, pedigree.labels
+        self.pedigree, self.labels, self.unknown_codes = pedigree, pedigree.labels, pedigree.unknown_codes
         self.tau, self.omega, self.alpha, self.beta = float(tau), float(omega), float(alpha), float(beta)
         self.tune, self.blend_first = tune, bool(blend_first)
         raw, labels = read_matrix(G)

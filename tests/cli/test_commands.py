@@ -242,6 +242,18 @@ def test_wrong_input_is_exit_2_with_a_message(run, sleepstudy, formula, options,
     assert out == ""
 
 
+def test_unknown_columns_of_a_pedigree_are_asked_for_in_the_options_here(run, calves, tmp_path):
+    pedigree = tmp_path / "beasts.csv"
+    for header, message in (
+        ("beast,bull,cow", "Give --pedigree-columns ID,SIRE,DAM"),
+        ("id,sire,father", "may hold the sire: 'sire', 'father'. Say which: --pedigree-columns ID,SIRE,DAM."),
+    ):
+        pedigree.write_text(f"{header}\n4,1,2\n")
+        code, out, err = run("fit", calves[0], "gain ~ sex + (1 | vm(animal, A))",
+                             "--pedigree", f"A={pedigree}")  # fmt: skip
+        assert code == 2 and message in err and out == ""
+
+
 def test_wrong_commands(run, sleepstudy, tmp_path):
     code, _, err = run("fit", tmp_path / "nosuch.csv", "y ~ 1")
     assert code == 2 and "there is no file" in err and "nosuch.csv" in err

@@ -101,7 +101,7 @@ def test_other_encodings_and_absent_files(write, tmp_path):
 
 def test_pedigree(write):
     path = write("calf;bull;cow\n007;;NA\n012;007;0\n", "p.csv")
-    pedigree = read_relationships({"A": str(path)}, {}, ())["A"]
+    pedigree = read_relationships({"A": str(path)}, {}, (), columns="calf, bull, cow")["A"]
     assert pedigree.labels.tolist() == ["007", "012"]
     assert pedigree.sire.tolist() == [-1, 0] and pedigree.dam.tolist() == [-1, -1]
     loop = write("id,sire,dam\na,b,\nb,a,\n", "loop.csv")
@@ -155,6 +155,20 @@ def test_integer_covariates_that_may_be_factors():
     assert likely_factors(model.specification) == {"sex": 2}
     model = rb.MixedModel("y ~ sex:herd + (1 | g)", make_factors(data, ["sex"]))
     assert likely_factors(model.specification) == {"herd": len(set(data["herd"]))}
+
+
+def test_pedigree_columns(write):
+    file = str(write("beast,cow,bull\na,0,0\nb,0,a\n", "ped.csv"))
+    with pytest.raises(rb.PedigreeError, match="its columns are 'beast', 'cow', 'bull'"):
+        read_relationships({"A": file}, {}, ())
+    A = read_relationships({"A": file}, {}, (), columns="beast,bull,cow")["A"]
+    assert A.sire.tolist() == [-1, 0]
+    with pytest.raises(rb.OptionError, match="must name three columns"):
+        read_relationships({"A": file}, {}, (), columns="beast,bull")
+    with pytest.raises(rb.OptionError, match="--pedigree gives none"):
+        read_relationships({}, {}, (), columns="a,b,c")
+    with pytest.raises(rb.PedigreeError, match="no column 'sow'"):
+        read_relationships({"A": file}, {}, (), columns="beast,bull,sow")
 
 
 def test_genotypes_and_groups(tmp_path):

@@ -72,7 +72,15 @@ def test_pedigree_frames():
     frame = pd.DataFrame({"animal": [1, 2, 3, 4], "sire": [0, 0, 1, 1], "dam": [0, 0, 2, 2], "year": 1990})
     assert isinstance(coerce("A", frame), Pedigree)
     unnamed = frame.iloc[:, :3].set_axis(["u", "v", "w"], axis=1)
-    assert coerce("A", unnamed).sire.tolist() == [-1, -1, 0, 0]
+    with pytest.raises(PedigreeError, match=r"Relationship 'A': Cannot tell which columns .*'u', 'v', 'w'"):
+        coerce("A", unnamed)
+    with pytest.raises(PedigreeError, match="may hold the id: 'animal', 'id'"):
+        coerce("A", frame.assign(id=7))
+    with pytest.raises(PedigreeError, match="hold id: "):
+        coerce("A", frame.rename(columns={"animal": "beast"}))
+    assert coerce("A", frame[["dam", "year", "animal", "sire"]]).sire.tolist() == [-1, -1, 0, 0]
+    bulls = coerce("A", frame[["animal", "sire"]].assign(MGS=[0, 0, 2, 2]))
+    assert bulls.dense()[2].tolist() == [0.5, 0.25, 1.0, 0.25 + 0.0625]
     assert isinstance(coerce("A", frame.iloc[:3]), Pedigree)
     polars = pytest.importorskip("polars")
     assert isinstance(coerce("A", polars.DataFrame({"id": [1], "sire": [0], "dam": [0]})), Pedigree)

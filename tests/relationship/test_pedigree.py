@@ -107,17 +107,45 @@ def test_duplicates_merge_if_they_agree():
     [
         (["id", "sire", "dam"], {}),
         (["ANIMAL", "Father", "MOTHER"], {}),
-        (["x", "y", "z"], {}),
+        (["BIRD", "SIRE", "DAM"], {}),
+        (["Animal_ID", "Sire ID", "dam.id"], {}),
+        (["kid", "no_father", "MotherNo"], {}),
+        (["Tag", "père", "mère"], {}),
+        (["individual", "id_pai", "Mãe"], {}),
         (["x", "sire", "dam"], {"id": "x"}),
         (["x", "y", "z"], {"id": "x", "sire": "y", "dam": "z"}),
     ],
 )
-def test_columns_by_name_or_position(columns, given):
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_columns_by_name(columns, given, order):
     frame = pd.DataFrame([[1, 0, 0], [2, 0, 0], [3, 1, 2]], columns=columns)
-    frame["extra"] = 1.5
+    frame = frame.iloc[:, list(order)].assign(extra=1.5)
     pedigree = Pedigree.from_frame(frame, **given)
     assert pedigree.sire.tolist() == [-1, -1, 0]
     assert pedigree.dam.tolist() == [-1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["x", "y", "z"], r"which columns .* hold id and sire and dam: its columns are 'x', 'y', 'z'"),
+        (["id", "dam_of_herd", "bull"], r"hold sire and dam"),
+        (["bird", "cock", "hen"], r"hold sire and dam"),
+        (["id", "animal", "sire", "dam"], r"may hold the id: 'id', 'animal'. Say which: id='id'"),
+        (["id", "sire", "father", "dam"], r"may hold the sire: 'sire', 'father'"),
+        (["id", "sire", "Dam", "dam_id"], r"may hold the dam: 'Dam', 'dam_id'"),
+        (["id", "sire", "mgs"], r"hold dam: .*If 'mgs' is the maternal grandsire.*from_maternal_grandsires"),
+    ],
+)
+def test_columns_are_never_guessed_by_their_place(columns, message):
+    frame = pd.DataFrame([range(1, 1 + len(columns))], columns=columns)
+    with pytest.raises(PedigreeError, match=message):
+        Pedigree.from_frame(frame)
+
+
+def test_a_less_clear_name_gives_way_to_a_clear_one():
+    frame = pd.DataFrame({"line": [7, 7, 7], "id": [1, 2, 3], "sire": [0, 0, 1], "dam": [0, 0, 2]})
+    assert Pedigree.from_frame(frame).labels.tolist() == [1, 2, 3]
 
 
 def test_swapped_columns_are_found_by_name():

@@ -1,0 +1,273 @@
+"""The largest (RE)ML likelihood of a small model: V as a dense matrix by definition, searched from many starts by SciPy.
+
+V = Σ_k Z_k (Σ_k ⊗ K_k) Z_k' + R need be positive definite; R alone may be singular. With S = ½(P y y'P − P) (for ML
+the trace part with V⁻¹), dℓ = tr(S dV), and dV/dx is taken by differences of the small matrices Σ(x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+
+from remlblup.validation.dense import Array
+from remlblup.validation.verdicts.shapes import Shape
+
+#: Value of −ℓ where V is not positive definite.
+OUTSIDE = 1e10
+#: Smallest eigenvalue of V with unit diagonal below which ℓ is taken to have no bound.
+SINGULAR = 1e-9
+STEP = 1e-6
+#: Random points of which the best is climbed from: one, two, … in turn.
+TRIED = 12
+#: Structures linear in θ, whose likelihood seldom has several maxima.
+SINGLE = ("id", "diag", "us", "known", "units")
+#: First rounds from every start, and how many of them are gone on with.
+ROUNDS, FINISHED = 20, 4
+
+
+@dataclass(frozen=True)
+class Part:
+    """One term of V: Σ_ij Σ_ab products[a, b], or Σ itself over the records where there are no products.
+
+    Attributes
+    ----------
+    name : of the term
+    shape : x → θ → Σ
+    products : (t, t, n, n) Z_a K Z_b', or None
+    """
+
+    name: str
+    shape: Shape
+    products: Array | None = field(default=None, repr=False)
+
+    def spread(self, sigma: Array) -> Array:
+        return sigma if self.products is None else np.tensordot(sigma, self.products, 2)
+
+    def gather(self, S: Array) -> Array:
+        """∂ℓ/∂Σ from ∂ℓ/∂V."""
+        return S if self.products is None else np.tensordot(self.products, S, 2)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What the search found.
+
+    Attributes
+    ----------
+    x, theta, loglik : the highest point
+    smallest : smallest eigenvalue of V there, its diagonal scaled to one
+    """
+
+    x: Array
+    theta: Array
+    loglik: float
+    smallest: float
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether V is singular where ℓ still rises."""
+        return self.smallest < SINGULAR
+
+    @property
+    def far(self) -> bool:
+        """Whether it lies so far out that the supremum is at infinity."""
+        return bool(np.max(np.abs(self.x), initial=0.0) > 1e3)
+
+
+class Oracle:
+    """y ~ N(Xβ, V(x)) with V the sum of parts.
+
+    Parameters
+    ----------
+    y : (n,) records
+    X : (n, p) of full rank
+    parts : random terms in the order of the formula, the residual last
+    ml : maximum likelihood in place of REML
+    """
+
+    def __init__(self, y: Array, X: Array, parts: Sequence[Part], ml: bool = False):
+        self.y, self.X, self.parts, self.ml = y, X, tuple(parts), ml
+        self.size = sum(p.shape.size for p in parts)
+        self.cuts = np.cumsum([p.shape.size for p in parts])[:-1]
+        self.theta_cuts = np.cumsum([len(p.shape.parameters(np.ones(p.shape.size))) for p in parts])
+
+    # -- V and ℓ -----------------------------------------------------------------------------
+
+    def theta(self, x: Array) -> Array:
+        """θ in the order of `variance_components`."""
+        return np.concatenate(
+            [p.shape.parameters(part) for p, part in zip(self.parts, np.split(x, self.cuts), strict=True)]
+        )
+
+    def terms(self, theta: Array) -> list[Array]:
+        """The terms of V at θ, R last."""
+        pieces = np.split(np.asarray(theta, float), self.theta_cuts[:-1])
+        return [p.spread(p.shape.matrix(piece)) for p, piece in zip(self.parts, pieces, strict=True)]
+
+    def V(self, theta: Array) -> Array:
+        return np.sum(self.terms(theta), axis=0)
+
+    def loglik(self, theta: Array) -> float:
+        """ℓ at θ; −∞ where V is not positive definite."""
+        with np.errstate(all="ignore"):
+            V = self.V(theta)
+            state = self._state(V) if np.all(np.isfinite(V)) else None
+        return -np.inf if state is None else state[0]
+
+    def information(self, theta: Array, which: Sequence[int], steps: Array) -> Array:
+        """½ tr(P V̇_i P V̇_j) of some components, V̇ by central differences."""
+        V = self.V(theta)
+        inverse = np.linalg.inv(V)
+        XV = self.X.T @ inverse
+        P = inverse - XV.T @ np.linalg.solve(XV @ self.X, XV)
+        slopes = []
+        for i, h in zip(which, steps, strict=True):
+            unit = np.eye(1, len(theta), i)[0] * 1e-5 * h
+            slopes.append(P @ (self.V(theta + unit) - self.V(theta - unit)) / 2e-5)
+        return 0.5 * np.array([[np.sum(a * b.T) for b in slopes] for a in slopes])
+
+    def smallest_eigenvalue(self, theta: Array) -> float:
+        """Of V with unit diagonal."""
+        V = self.V(theta)
+        d = np.sqrt(np.maximum(np.diag(V), 1e-300))
+        return float(np.linalg.eigvalsh(V / np.outer(d, d))[0])
+
+    def value_and_slope(self, x: Array) -> tuple[float, Array]:
+        """−ℓ and its gradient in x."""
+        pieces = np.split(x, self.cuts)
+        with np.errstate(all="ignore"):
+            V = np.sum([p.spread(p.shape.matrix(p.shape.parameters(piece))) for p, piece in zip(self.parts, pieces, strict=True)],
+                       axis=0)  # fmt: skip
+            if not np.all(np.isfinite(V)):
+                return OUTSIDE, np.zeros_like(x)
+            state = self._state(V)
+            if state is None:
+                return OUTSIDE, np.zeros_like(x)
+            value, S = state
+            slope = [_slope(p, piece, S) for p, piece in zip(self.parts, pieces, strict=True)]
+        out = -np.concatenate(slope)
+        return -value, np.where(np.isfinite(out), out, 0.0)
+
+    def _state(self, V: Array) -> tuple[float, Array] | None:
+        """ℓ and S = ∂ℓ/∂V; None where V is not positive definite."""
+        try:
+            L = scipy.linalg.cholesky(V, lower=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            return None
+        n, p = self.X.shape
+        half = scipy.linalg.solve_triangular(L, np.eye(n), lower=True, check_finite=False)
+        white = half @ np.column_stack([self.X, self.y])
+        Q, R = np.linalg.qr(white[:, :p])
+        r = white[:, p] - Q @ (Q.T @ white[:, p])
+        logdet = 2.0 * float(np.log(np.diag(L)).sum())
+        adjust = 0.0 if self.ml else 2.0 * float(np.log(np.abs(np.diag(R))).sum())
+        value = -0.5 * ((n if self.ml else n - p) * np.log(2.0 * np.pi) + logdet + adjust + float(r @ r))
+        inner = np.outer(r, r) - np.eye(n) + (0.0 if self.ml else Q @ Q.T)
+        return (value, 0.5 * half.T @ inner @ half) if np.isfinite(value) else None
+
+    def coordinates(self, theta: Array) -> Array:
+        """x with θ(x) near θ, by least squares on each Σ in its own scale."""
+        out = []
+        for part, piece in zip(self.parts, np.split(np.asarray(theta, float), self.theta_cuts[:-1]), strict=True):
+            sigma = part.shape.matrix(piece)
+            size = np.sqrt(
+                np.maximum(np.abs(np.diag(part.shape.matrix(part.shape.parameters(np.ones(part.shape.size))))), 1e-300)
+            )
+            out.append(_inverse(part.shape, sigma, size))
+        return np.concatenate(out)
+
+    # -- the search --------------------------------------------------------------------------
+
+    def climb(self, x: Array, tries: int = 3, most: int = 400) -> tuple[float, Array]:
+        """The local maximum above x: L-BFGS-B of `most` rounds, begun again until it gains nothing."""
+        best = self.value_and_slope(x)[0]
+        for _ in range(tries):
+            if best >= OUTSIDE:
+                break
+            with np.errstate(all="ignore"):
+                found = scipy.optimize.minimize(self.value_and_slope, x, jac=True, method="L-BFGS-B",
+                                                options={"maxiter": most, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20})  # fmt: skip
+            gain = best - found.fun
+            if gain > 0.0:
+                x, best = found.x, float(found.fun)
+            if gain < 1e-10:
+                break
+        return -best, x
+
+    def polish(self, x: Array, value: float) -> tuple[float, Array]:
+        """Nelder–Mead about x, for maxima where ℓ has a kink."""
+        with np.errstate(all="ignore"):
+            found = scipy.optimize.minimize(lambda z: self.value_and_slope(z)[0], x, method="Nelder-Mead",
+                                            options={"maxfev": 60 * len(x), "xatol": 1e-9, "fatol": 1e-12,
+                                                     "initial_simplex": x + 1e-3 * np.vstack([np.zeros(len(x)), np.eye(len(x))])})  # fmt: skip
+        return (-float(found.fun), found.x) if -found.fun > value else (value, x)
+
+    def starts(self, rng: np.random.Generator, count: int) -> Iterable[Array]:
+        """The best of some random coordinates each time, the variance shared differently among the terms."""
+        for k in range(count):
+            tried = [self._anywhere(rng, 0.4 if k % 2 else 2.0) for _ in range(1 + k % TRIED)]
+            yield min(tried, key=lambda x: self.value_and_slope(x)[0])
+
+    def _anywhere(self, rng: np.random.Generator, evenness: float) -> Array:
+        shares = rng.dirichlet(np.full(len(self.parts), evenness))
+        return np.concatenate([p.shape.start(rng, max(s, 1e-4)) for p, s in zip(self.parts, shares, strict=True)])
+
+    def maximum(self, rng: np.random.Generator, count: int, also: Iterable[Array] = ()) -> Peak:
+        """The highest of the local maxima above those given and `count` random starts (of single-peaked models a third).
+
+        A few rounds from every start show which are worth going on with.
+        """
+        single = all(p.shape.keyword in SINGLE for p in self.parts)
+        begun = [self.climb(x, 1, ROUNDS) for x in self.starts(rng, -(-count // 3) if single else count)]
+        begun = sorted(begun, key=lambda pair: -pair[0])
+        best, where = -np.inf, np.ones(self.size)
+        for start in (*also, *(x for _, x in distinct(begun)[:FINISHED])):
+            value, x = self.climb(start)
+            if value > best:
+                best, where = value, x
+            if np.isfinite(best) and self.smallest_eigenvalue(self.theta(where)) < SINGULAR:
+                break
+        if np.isfinite(best):
+            best, where = self.polish(where, best)
+            again, x = self.climb(where)
+            if again > best:
+                best, where = again, x
+        theta = self.theta(where)
+        return Peak(where, theta, best, self.smallest_eigenvalue(theta))
+
+
+def distinct(pairs: Sequence[tuple[float, Array]], apart: float = 1e-3) -> list[tuple[float, Array]]:
+    """Of pairs (ℓ, x), highest first, those whose ℓ is not that of the one before."""
+    return [pair for i, pair in enumerate(pairs) if i == 0 or pairs[i - 1][0] - pair[0] > apart]
+
+
+def _slope(part: Part, x: Array, S: Array) -> Array:
+    """∂ℓ/∂x of a part by central differences of Σ."""
+    of_sigma = part.gather(S)
+    out = np.empty(len(x))
+    for i in range(len(x)):
+        h = STEP * max(1.0, abs(x[i]))
+        up, down = x.copy(), x.copy()
+        up[i] += h
+        down[i] -= h
+        change = part.shape.matrix(part.shape.parameters(up)) - part.shape.matrix(part.shape.parameters(down))
+        out[i] = np.sum(of_sigma * change) / (2.0 * h)
+    return out
+
+
+def _inverse(shape: Shape, sigma: Array, size: Array) -> Array:
+    """x whose Σ is nearest to `sigma`, from a few starts."""
+    scale, at = np.outer(size, size), np.tril_indices(len(size))
+    rng, best = np.random.default_rng(0), None
+    for _ in range(4):
+        found = scipy.optimize.least_squares(lambda x: ((shape.matrix(shape.parameters(x)) - sigma) / scale)[at],
+                                             shape.start(rng, 1.0), xtol=1e-12, ftol=1e-12, gtol=1e-12)  # fmt: skip
+        if best is None or found.cost < best.cost:
+            best = found
+        if best.cost < 1e-16:
+            break
+    return np.asarray(best.x)

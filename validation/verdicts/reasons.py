@@ -1,0 +1,118 @@
+"""What the reason of a fit that did not converge claims, checked against ℓ by definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.optimize
+
+from remlblup import Fit
+from remlblup.validation.dense import Array
+from remlblup.validation.verdicts.oracle import SINGULAR, Oracle, Peak
+
+#: ℓ is flat along components if it can be held within this of its value while they move by MOVED of their size.
+LEVEL, MOVED = 1e-4, 0.2
+
+
+def untrue(oracle: Oracle, fit: Fit, peak: Peak) -> tuple[bool, str] | None:
+    """(whether the reason is untrue, what was found); None where it claims nothing that can be checked."""
+    c = fit.convergence
+    theta = np.asarray(fit.theta, float)
+    if c.unidentified:
+        loss = flatness(oracle, theta, [fit.specification.parameters.columns.index(n) for n in c.unidentified])
+        return (
+            loss > LEVEL,
+            f"along {', '.join(c.unidentified[:4])}{' …' if len(c.unidentified) > 4 else ''} ℓ loses {loss:.2g}",
+        )
+    if c.collapsed or "explain every record" in c.reason:
+        return (
+            not peak.unbounded,
+            ""
+            if peak.unbounded
+            else f"V is positive definite at the maximum (smallest eigenvalue {peak.smallest:.1g})",
+        )
+    if "R is singular" in c.reason:
+        R = oracle.terms(peak.theta)[-1]
+        d = np.sqrt(np.maximum(np.diag(R), 1e-300))
+        least = float(np.linalg.eigvalsh(R / np.outer(d, d))[0]) if np.all(np.diag(R) > 0) else 0.0
+        return least > 1e-4, f"smallest eigenvalue of R at the maximum, unit diagonal: {least:.1g}"
+    return None
+
+
+def flatness(oracle: Oracle, theta: Array, which: Sequence[int]) -> float:
+    """How much ℓ must lose when one of the components moves and the others of them follow as they like.
+
+    Along the direction with the least information, either way: the component that moves most in it is held at its new
+    value, so that a ridge may bend.
+    """
+    which = list(which)
+    size = sizes(oracle, theta)[which]
+    here = oracle.loglik(theta)
+    # Where the fit stopped may not be a maximum along them: measure from the best that the named components can do.
+    _, start = along(oracle, theta, which, size, np.zeros(len(which)), None)
+    here = max(here, -_value(oracle, theta, which, size, start))
+    at = theta.copy()
+    at[which] += size * start
+    with np.errstate(all="ignore"):
+        information = oracle.information(at, which, size)
+    if not np.all(np.isfinite(information)):
+        return np.inf
+    direction = np.linalg.eigh(information)[1][:, 0]
+    i = int(np.argmax(np.abs(direction)))
+    losses = []
+    for sign in (1.0, -1.0):
+        value, _ = along(oracle, theta, which, size, start + sign * MOVED * direction / abs(direction[i]), i)
+        losses.append(here - value)
+    return float(max(min(losses), 0.0))
+
+
+def sizes(oracle: Oracle, theta: Array) -> Array:
+    """A typical size of each component: its own, or that of its unit."""
+    unit = np.abs(oracle.theta(np.ones(oracle.size)))
+    return np.maximum(np.abs(theta), np.where(unit > 0.0, 0.1 * unit, 0.1))
+
+
+def _value(oracle: Oracle, theta: Array, which: Sequence[int], size: Array, z: Array) -> float:
+    at = theta.copy()
+    at[list(which)] += size * z
+    value = -np.inf if not within(oracle, at) else oracle.loglik(at)
+    return -value if np.isfinite(value) else 1e10
+
+
+def along(
+    oracle: Oracle, theta: Array, which: Sequence[int], size: Array, z: Array, held: int | None
+) -> tuple[float, Array]:
+    """The largest ℓ over the components but the one held, from z."""
+    free = [i for i in range(len(which)) if i != held]
+    if not free:
+        return -_value(oracle, theta, which, size, z), z
+
+    def minus(part: Array) -> float:
+        full = z.copy()
+        full[free] = part
+        return _value(oracle, theta, which, size, full)
+
+    found = scipy.optimize.minimize(minus, z[free], method="Nelder-Mead",
+                                    options={"maxfev": 150 * len(free), "xatol": 1e-8, "fatol": 1e-9})  # fmt: skip
+    out = z.copy()
+    out[free] = found.x
+    return -float(found.fun), out
+
+
+def within(oracle: Oracle, theta: Array) -> bool:
+    """Whether every Σ is positive semidefinite and finite (they may be anything without constraints)."""
+    for part, piece in zip(oracle.parts, np.split(theta, oracle.theta_cuts[:-1]), strict=True):
+        bounded = "w" not in part.shape.kinds
+        with np.errstate(all="ignore"):
+            sigma = part.shape.matrix(piece)
+        if not np.all(np.isfinite(sigma)):
+            return False
+        d = np.diag(sigma)
+        if bounded:
+            if np.any(d < 0.0):
+                return False
+            s = np.sqrt(np.maximum(d, 1e-300))
+            if np.linalg.eigvalsh(sigma / np.outer(s, s))[0] < -SINGULAR:
+                return False
+    return True

@@ -125,7 +125,8 @@ class MixedModel:
         starts : int or "auto"
             From how many points to search; the highest end is taken. "auto": from one, and where the likelihood can have
             several maxima and that is cheap from others too (one variance beside the residual's: along all of h²; up to
-            200 records under `ar1`, `toep`, `csh`, `fa` and the like: ten, or 24 once they end at different heights).
+            200 records under `ar1`, `toep`, `csh`, `fa` and the like: ten, above 100 records five, and 24 once they end at
+            different heights).
             Values of `start` for all parameters are one start.
 
         Returns

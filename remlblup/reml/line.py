@@ -26,9 +26,9 @@ APART, BEYOND = 0.5, 5.0
 OWN, LONGER = 300, 2000
 # h² of the ends of the line: R is singular at 1.
 LAST = 1.0 - 1e-9
-SECTION = 0.5 * (np.sqrt(5.0) - 1.0)
 
-Profile = Callable[[float], float]
+# ℓ at any number of h².
+Profile = Callable[[Array], Array]
 
 
 def maxima_along(equations: Equations, theta: Array, ml: bool) -> list[Array]:
@@ -40,13 +40,18 @@ def maxima_along(equations: Equations, theta: Array, ml: bool) -> list[Array]:
     if line is None:
         return []
     profile, scale, x = line
+    if not len(x):
+        return []
     here = share(float(theta[0]), float(theta[-1]))
-    known = profile(here)
+    known = float(profile(np.array([here]))[0])
     grid = np.r_[0.0, 1.0 / (1.0 + np.exp(-x)), LAST]
-    values = np.array([profile(h) for h in grid])
+    values = profile(grid)
     found = []
     for k in np.flatnonzero(peaks(values)):
-        h, value = refined(profile, grid, values, int(k))
+        low, high = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
+        if low < here < high and here not in (0.0, LAST):
+            continue  # the maximum that is known
+        h, value = refined(profile, low, high)
         if value > known + 1e-9 * (1.0 + abs(known)):
             found.append((value, h))
     return [scale(h) * np.array([h, 1.0 - h]) for _, h in sorted(found, reverse=True)]
@@ -63,23 +68,14 @@ def peaks(values: Array) -> np.ndarray:
     return (padded[1:-1] >= padded[:-2]) & (padded[1:-1] >= padded[2:]) & np.isfinite(values)
 
 
-def refined(profile: Profile, grid: Array, values: Array, k: int) -> tuple[float, float]:
-    """The maximum between the neighbours of point k, by golden section; (h, ℓ)."""
-    low, high = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
-    best = float(values[k]), float(grid[k])
-    a, b = high - SECTION * (high - low), low + SECTION * (high - low)
-    at_a, at_b = profile(a), profile(b)
-    for _ in range(40):
-        best = max(best, (at_a, a), (at_b, b))
-        if at_a >= at_b:
-            high, b, at_b = b, a, at_a
-            a = high - SECTION * (high - low)
-            at_a = profile(a)
-        else:
-            low, a, at_a = a, b, at_b
-            b = low + SECTION * (high - low)
-            at_b = profile(b)
-    return best[1], best[0]
+def refined(profile: Profile, low: float, high: float) -> tuple[float, float]:
+    """(h, ℓ) of the highest point between two, on finer and finer grids."""
+    for _ in range(8):
+        h = np.linspace(low, high, 11)
+        values = profile(h)
+        k = int(np.argmax(values))
+        low, high = h[max(k - 1, 0)], h[min(k + 1, 10)]
+    return float(h[k]), float(values[k])
 
 
 Line = tuple[Profile, Callable[[float], float], Array]
@@ -100,7 +96,7 @@ def of_engine(equations: Equations, ml: bool) -> Line | None:
         return value, quadratic / N
 
     values = float(spec.random[0].structure.covariance(np.ones(1))[0, 0]) * equations.basis.values  # type: ignore[attr-defined]
-    return lambda h: at(h)[0], lambda h: at(h)[1], points(values)
+    return lambda h: np.array([at(float(each))[0] for each in h]), lambda h: at(h)[1], points(values)
 
 
 def of_eigenvalues(equations: Equations, ml: bool) -> Line | None:
@@ -131,21 +127,21 @@ def of_eigenvalues(equations: Equations, ml: bool) -> Line | None:
     null = spec.n - spec.p - len(values)
     rest = 0.0 if null <= 0 or rest < 1e-13 * total else rest
 
-    def quadratic(h: float) -> float:
-        return float(np.sum(squares / (h * values + (1.0 - h)))) + rest / (1.0 - h)
+    def quadratic(h: Array) -> Array:
+        return np.asarray(np.sum(squares / (np.outer(h, values) + (1.0 - h)[:, None]), axis=1) + rest / (1.0 - h))
 
-    def profile(h: float) -> float:
-        logdet = float(np.sum(np.log(h * of_all + (1.0 - h)))) + (N - len(of_all)) * np.log(1.0 - h)
-        return -0.5 * (N * np.log(quadratic(h)) + logdet)
+    def profile(h: Array) -> Array:
+        logdet = np.sum(np.log(np.outer(h, of_all) + (1.0 - h)[:, None]), axis=1) + (N - len(of_all)) * np.log(1.0 - h)
+        return np.asarray(-0.5 * (N * np.log(quadratic(h)) + logdet))
 
-    return profile, lambda h: quadratic(h) / N, points(values)
+    return profile, lambda h: float(quadratic(np.array([h]))[0]) / N, points(values)
 
 
 def points(values: Array) -> Array:
     """x of the grid: from where the largest eigenvalue says nothing to where the smallest says all."""
     positive = values[values > 1e-8 * values.max(initial=0.0)]
-    if not len(positive):
-        return np.zeros(0)
+    if not len(positive) or positive.min() > (1.0 - 1e-9) * positive.max():
+        return np.zeros(0)  # one eigenvalue: one maximum
     low, high = -np.log(positive.max()) - BEYOND, -np.log(positive.min()) + BEYOND
     return np.arange(low, high + APART, APART)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -23,8 +24,8 @@ from remlblup.reml.restate import maximize
 from remlblup.reml.start import is_valid, residual_variance, start_values
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
-# Other starts of a small model, and how many in all once two have ended at different heights.
-FEW, MANY = 9, 23
+# Other starts of a small model, half of them above `TINY` records, and how many in all once two have ended at different heights.
+FEW, MANY, TINY = 9, 23, 100
 # Points drawn for a start, of which the one with the highest ℓ is taken.
 DRAWS = 3
 # A small model: at most so many records, equations and parameters.
@@ -57,7 +58,7 @@ def highest(equations: Equations, options: Options, start: Array, fixed: Array, 
         for theta in maxima_along(equations, found.point.theta, options.ml) if options.constrain and free.all() else ():
             search.attempt(theta)
         if several_maxima(equations, free) and is_small(equations):
-            search.attempts(FEW, MANY)
+            search.attempts(FEW if equations.spec.n <= TINY else FEW // 2, MANY)
     elif starts is not None and starts > 1 and not ran_out:
         search.attempts(starts - 1, starts - 1)
     return search.ended(several_maxima(equations, free))
@@ -78,7 +79,11 @@ class Search:
         self.best, self.trials = first, list[Trial]()
         self.rows = list(first.iterations)
         self.ends = [(first.point.theta, first.point.loglik)]
-        self.sizes = typical(equations)
+
+    @cached_property
+    def sizes(self) -> Array:
+        """`typical` sizes of the parameters."""
+        return typical(self.equations)
 
     def attempts(self, few: int, many: int) -> None:
         """Other starts: `few`, and up to `many` where they have ended at different heights."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from remlblup.errors import NotPositiveDefiniteError, OptionError
-from remlblup.model.parameters import RESIDUAL, Parameters
+from remlblup.model.parameters import Parameters
 from remlblup.reml.history import Iteration
 from remlblup.reml.restate import maximize
 from remlblup.reml.starts import HIGHER, drawn_starts
@@ -90,9 +89,9 @@ class StartCheck:
         return self.best is not None
 
     @property
-    def start(self) -> dict[str, Any] | None:
+    def start(self) -> dict[str, object] | None:
         """Values for ``fit(start=…)`` that lead to the higher maximum; None where there is none."""
-        return None if self.best is None else as_mapping(self.parameters, self.best.theta)
+        return None if self.best is None else self.parameters.to_mapping(self.best.theta)
 
     @property
     def verdict(self) -> str:
@@ -182,13 +181,3 @@ def climb(fit: Fit, number: int, theta: Array, fixed: Array) -> Climb:
         ended = SAME if gain >= -slack else LOWER
     reason = "" if converged else end.convergence.reason
     return Climb(number, tuple(row.loglik for row in rows), end.point.theta, ended, reason)
-
-
-def as_mapping(parameters: Parameters, theta: Array) -> dict[str, Any]:
-    """θ as `fit(start=…)` takes it."""
-    out: dict[str, Any] = {}
-    structures: Sequence[Any] = (*parameters.structures, parameters.residual)
-    for term, structure, part in zip((*parameters.terms, RESIDUAL), structures, parameters.split(theta), strict=True):
-        values = [float(v) for v in part]
-        out[term] = values[0] if len(values) == 1 else dict(zip(structure.names, values, strict=True))
-    return out

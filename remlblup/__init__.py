@@ -46,6 +46,8 @@ _PUBLIC = {
     "NotPositiveDefiniteError": "remlblup.errors",
     "DependencyError": "remlblup.errors",
     "MemoryLimitError": "remlblup.errors",
+    "CodesWarning": "remlblup.errors",
+    "register_function": "remlblup.model.functions",
     "RemlBlupWarning": "remlblup.errors",
     "ConvergenceWarning": "remlblup.errors",
     "EstimabilityWarning": "remlblup.errors",
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.henderson import henderson as henderson
+    from remlblup.errors import CodesWarning as CodesWarning
     from remlblup.errors import ConvergenceWarning as ConvergenceWarning
     from remlblup.errors import DataError as DataError
     from remlblup.errors import DependencyError as DependencyError
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
     from remlblup.many import Fits as Fits
     from remlblup.many import fit_many as fit_many
     from remlblup.mixed_model import MixedModel as MixedModel
+    from remlblup.model.functions import register_function as register_function
     from remlblup.plot.pedigree import plot_pedigree as plot_pedigree
     from remlblup.relationship import Pedigree as Pedigree
     from remlblup.relationship import Relationship as Relationship

@@ -16,10 +16,12 @@ from remlblup.fit.held_out import hold_out
 from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
 from remlblup.fit.tables import term_index
+from remlblup.keywords import known_arguments
 from remlblup.linalg.rank import independent_columns
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
-from remlblup.model.specification import Specification
+from remlblup.model.specification import Specification, from_formula
+from remlblup.reml.singular_residual import equations_at
 from remlblup.structure.units import Units
 
 STATISTICS = ("predictive_ability", "accuracy", "bias", "mse")
@@ -57,6 +59,7 @@ class CrossValidation:
         return f"Cross-validation of {what}: {folds:,} folds, {n:,} records predicted{left}\n{self.summary}"
 
 
+@known_arguments
 @single_threaded
 def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] = 10, *, term: str | None = None,
                    groups: Any = None, seed: int = 1, refit: bool = False,
@@ -117,7 +120,7 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     if len(members) < 2:
         raise OptionError("cross-validation needs at least two folds.")
-    y = spec.y if k is None else spec.y - np.asarray(spec.fixed.matrix @ fit.beta).ravel()
+    y = spec.observed if k is None else spec.y - np.asarray(spec.fixed.matrix @ fit.beta).ravel()
     converged = None
     if refit and isinstance(fit, Fit):
         predicted, converged = _refitted(fit, members, k, progress)
@@ -217,7 +220,10 @@ def _per_record(spec: Specification, values: Any, what: str) -> np.ndarray:
         if not values.index.is_unique or not spec.index.isin(values.index).all():
             raise DataError(f"the index of {what}= does not hold every record used, each once.")
         values = values.loc[spec.index]
-    given = pd.Series(np.asarray(values, dtype=object))
+    array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        raise DataError(f"{what}= must hold one value for each record used; its shape is {array.shape}.")
+    given = pd.Series(array)
     if len(given) != spec.n:
         raise DataError(f"{what}= has {len(given):,} values for {spec.n:,} records used.")
     if given.isna().any():
@@ -256,7 +262,8 @@ def _refitted(
                 f"without fold {number} the model has other variances: a group of records lies wholly in this fold. Use"
                 " other folds, or refit=False."
             )
-        out = hold_out(equations, equations.solve(other.theta), [held], k)
+        own, _ = equations_at(equations, other.theta)
+        out = hold_out(own, own.solve(other.theta), [held], k)
         predicted[held] = (out.prediction if out.term is None else out.term)[held]
         converged.append(other.converged)
         if shown:
@@ -280,13 +287,15 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
         raise ModelError("refit=True is for models of one response.")
     if spec.formula is None or spec.records is None:
         K = [None if d.is_identity else d.relationship for d in spec.random]
+        own = spec.p - spec.n_group_columns  # groups of unknown parents come with their pedigree
         return MixedModel.from_matrices(
-            spec.y[train], spec.fixed.matrix[train], [d.columns[0][train] for d in spec.random], K,
-            [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names, engine=engine,
+            spec.y[train], spec.fixed.matrix[train][:, :own], [d.columns[0][train] for d in spec.random], K,
+            [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names[:own], engine=engine,
         )  # fmt: skip
     known = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
-    return MixedModel(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},
-                      spec.residual_text, spec.records.weights, engine=engine, unknown_parents=spec.unknown_parents)  # fmt: skip
+    part = from_formula(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},
+                        spec.residual_text, spec.records.weights, "drop", spec.unknown_parents)  # fmt: skip
+    return MixedModel._of(part, engine)
 
 
 def _shares(h2: Any, fit: Solved, k: int | None) -> dict[str, float]:

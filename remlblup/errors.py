@@ -64,6 +64,10 @@ class EstimabilityWarning(RemlBlupWarning):
     """Something was asked for that the data cannot estimate; it is missing (NaN) in the result."""
 
 
+class CodesWarning(RemlBlupWarning):
+    """Numbers that look like the codes of a factor stand in the fixed part as a covariate, or text as a factor."""
+
+
 _HERE = str(Path(__file__).parent)
 
 
@@ -85,5 +89,5 @@ def some(names: Iterable[object], limit: int = 8) -> str:
 def choose(name: str, value: object, options: Iterable[str]) -> None:
     """Raise `OptionError` unless `value` is one of `options`."""
     allowed = list(options)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise OptionError(f"{name}={value!r} is not known. Choose one of: {some(allowed, 20)}.")

@@ -9,13 +9,20 @@ import numpy as np
 import pandas as pd
 
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import not_spectral, shared_basis, worth_sharing
-from remlblup.errors import DataError, FormulaError, RemlBlupError, some
+from remlblup.equations.engine import ENGINES, not_spectral, shared_basis, worth_sharing
+from remlblup.errors import DataError, FormulaError, RemlBlupError, choose, some
 from remlblup.fit.results import Fit
+from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
+from remlblup.model.covariates import warn_of_codes
+from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
+from remlblup.model.residual import parse_residual
+from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
+from remlblup.model.shorthand import with_dot
+from remlblup.model.specification import from_formula
 from remlblup.relationship.coerce import coerce
 
 
@@ -60,6 +67,7 @@ class Fits(Mapping[str, Fit]):
         return f"<remlblup fits: {len(self) + len(self.errors)} responses, {good} converged, {len(self.errors)} not fitted>"
 
 
+@known_arguments
 def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFrame,
              relationships: Mapping[str, Any] | None = None, residual: str = "units", weights: str | None = None, *,
              missing: str = "drop", engine: str = "auto", unknown_parents: str | Sequence[str] = "keep",
@@ -76,7 +84,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
         ``~ fixed + (… | …)``; a response before ``~`` is replaced by each of `responses` in turn.
     data : DataFrame
     responses : sequence of str or DataFrame
-        Columns of `data`, or a data frame of further columns in the same rows.
+        Columns of `data`, or arithmetic on them, ``"log(y1)"``, or a data frame of further columns in the same rows.
     relationships, residual, weights, missing, engine, unknown_parents
         As for `MixedModel`.
     progress : callable, optional
@@ -95,7 +103,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     """
     if not isinstance(formula, str) or len(split_top(formula, "~")) != 2:
         raise FormulaError(f"fit_many needs a formula like '~ x + (1 | vm(id, G))', not {formula!r}.")
-    right = split_top(formula, "~")[1]
+    choose("engine", engine, ENGINES)
     frame = to_pandas(data)
     if isinstance(responses, str):
         responses = [responses]
@@ -115,16 +123,23 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     names = list(map(str, responses))
     if not names or len(set(names)) < len(names):
         raise DataError("responses must name one or more columns, each once.")
-    absent = [name for name in names if name not in map(str, frame.columns)]
+    columns = {c for name in names for c in response_columns(name, frame)}
+    absent = sorted(name for name in columns if name not in frame.columns)
     if absent:
         raise DataError(f"the data have no column {some(absent)} (of responses).")
+    written = {name: quoted(name) if name in frame.columns else name for name in names}
+    formula = f"{written[names[0]]} ~ {split_top(formula, '~')[1]}"
+    right = split_top(with_dot(formula, frame, parse_residual(residual), weights, columns), "~")[1]
     given = {name: coerce(name, value) for name, value in (relationships or {}).items()}
     fits, errors = {}, {}
     shared = Shared(engine, len(names))
+    codes: dict[str, int] = {}
     for name in names:
         try:
-            model = MixedModel(f"`{name}` ~ {right}", frame, given, residual, weights, missing=missing, engine=engine,
-                               unknown_parents=unknown_parents)  # fmt: skip
+            model = model_of(
+                f"{written[name]} ~ {right}", frame, given, residual, weights, missing, engine, unknown_parents
+            )
+            codes |= model.specification.codes
             shared.give(model)
             fits[name] = model.fit(progress=False, **options)
         except DataError as error:
@@ -134,7 +149,15 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             raise type(error)(f"response '{name}': {error}") from None
         if progress is not None:
             progress(name, fits[name])
+    warn_of_codes(codes)
     return Fits(fits, errors)
+
+
+@single_threaded
+def model_of(formula: str, frame: pd.DataFrame, given: Mapping[str, Any], residual: str, weights: str | None,
+             missing: str, engine: str, parents: str | Sequence[str]) -> MixedModel:  # fmt: skip
+    """The model of one response; what is said of the columns is said once for all."""
+    return MixedModel._of(from_formula(formula, frame, given, residual, weights, missing, parents), engine)
 
 
 def in_order_of(frame: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:

@@ -16,11 +16,14 @@ from remlblup.errors import OptionError, choose
 from remlblup.fit.describe import Description
 from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
+from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
+from remlblup.model.covariates import warn_of_codes
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
+from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.starts import highest
 
 METHODS = ("REML", "ML")
@@ -60,8 +63,14 @@ class MixedModel:
     ------
     RemlBlupError
         One of its subclasses, naming what is wrong with the formula, data or relationships.
+
+    Warns
+    -----
+    CodesWarning
+        Where numbers that look like the codes of a factor stand as a covariate in the fixed part.
     """
 
+    @known_arguments
     @single_threaded
     def __init__(self, formula: str, data: Any, relationships: Mapping[str, Any] | None = None, residual: str = "units",
                  weights: str | None = None, *, missing: str = "drop", engine: str = "auto",
@@ -70,8 +79,10 @@ class MixedModel:
         self.engine = engine
         self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing,
                                                          unknown_parents)  # fmt: skip
+        warn_of_codes(self.specification.codes)
 
     @classmethod
+    @known_arguments
     @single_threaded
     def from_matrices(cls, y: Any, X: Any, Z: Sequence[Any] = (), K: Sequence[Any] | None = None,
                       names: Sequence[str] | None = None, *, weights: Any = None,
@@ -90,9 +101,13 @@ class MixedModel:
         fixed_names : names of the columns of X (default x0, x1, …)
         """
         choose("engine", engine, ENGINES)
+        return cls._of(from_matrices(y, X, Z, K, names, weights, fixed_names), engine)
+
+    @classmethod
+    def _of(cls, specification: Specification, engine: str) -> MixedModel:
+        """The model of a specification; nothing is said of its columns, as where a model is made again."""
         model = cls.__new__(cls)
-        model.engine = engine
-        model.specification = from_matrices(y, X, Z, K, names, weights, fixed_names)
+        model.engine, model.specification = engine, specification
         return model
 
     @cached_property
@@ -100,6 +115,7 @@ class MixedModel:
     def _equations(self) -> Equations:
         return make_equations(self.specification, self.engine)
 
+    @known_arguments
     @single_threaded
     def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,
             fix: Mapping[str, Any] | None = None, constrain: bool = True, max_iterations: int | None = None,
@@ -166,8 +182,9 @@ class MixedModel:
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)
         optimum = highest(self._equations, options, given, fixed, report, None if starts == "auto" else int(starts))
-        return Fit(self._equations, optimum, options)
+        return Fit(optimum, options)
 
+    @known_arguments
     @single_threaded
     def solve(self, variances: Mapping[str, Any], *, method: str = "REML") -> Solved:
         """Henderson's mixed model equations at known variances: β̂, û, standard errors, PEV, reliability.
@@ -179,15 +196,18 @@ class MixedModel:
         """
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
-        return Solved(self._equations, self._equations.solve(theta, ml=method == "ML"), method)
+        equations, _ = equations_at(self._equations, theta)
+        return Solved(equations, equations.solve(theta, ml=method == "ML"), method)
 
+    @known_arguments
     @single_threaded
     def loglik(self, variances: Mapping[str, Any], *, method: str = "REML") -> float:
         """The (RE)ML log-likelihood at given variances, with all constants."""
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True, constrain=False)
         ml = method == "ML"
-        return log_likelihood(self._equations, self._equations.solve(theta, ml=ml), ml)
+        equations, _ = equations_at(self._equations, theta)
+        return log_likelihood(equations, equations.solve(theta, ml=ml), ml)
 
     @single_threaded
     def approximate_reliabilities(self, variances: Mapping[str, Any], term: str) -> pd.DataFrame:

@@ -258,6 +258,12 @@ def complex_step(function, x, step: float = 1e-40) -> np.ndarray:
     return np.stack(columns, axis=-1)
 
 
+def symmetric_root(sigma: np.ndarray) -> np.ndarray:
+    """Σ^½ of a matrix that may be singular: data made with it do not depend on which eigenvectors LAPACK returns."""
+    values, vectors = np.linalg.eigh(sigma)
+    return (vectors * np.sqrt(np.where(values > 1e-12 * values[-1], values, 0.0))) @ vectors.T
+
+
 def dummies(codes, n_levels: int | None = None) -> np.ndarray:
     """Indicator columns of integer codes."""
     codes = np.asarray(codes)

@@ -54,7 +54,10 @@ def complain(message: str) -> int:
 # What the messages of the library call its arguments, and what they are called here.
 OPTIONS = (
     (r"pass relationships=\{'(\w+)': [^}]*\}", r"give --pedigree \1=FILE or --relationship \1=FILE"),
-    (r"Name three different ones: id=\.\.\., sire=\.\.\., dam=\.+", "Give --pedigree-columns ID,SIRE,DAM, or rename them."),
+    (
+        r"Name three different ones: id=\.\.\., sire=\.\.\., dam=\.+",
+        "Give --pedigree-columns ID,SIRE,DAM, or rename them.",
+    ),
     (r"Say which: (id|sire|dam)='.*?'\.", "Say which: --pedigree-columns ID,SIRE,DAM."),
     (r"pass hermaphrodites=True", "give --hermaphrodites"),
     (r"Build it with scipy\.sparse.*", "Give all entries as level, level, value."),

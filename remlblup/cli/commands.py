@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remlblup.errors import DataError, DependencyError, OptionError
+from remlblup.errors import CodesWarning, DataError, DependencyError, OptionError
 
 if TYPE_CHECKING:
     from remlblup.fit.functions import Estimate
@@ -160,6 +161,7 @@ def read_model(given: Namespace) -> MixedModel:
     from remlblup.cli.tables import likely_factors, make_factors, read_relationships, read_table
     from remlblup.cli.values import named_files
     from remlblup.mixed_model import MixedModel
+    from remlblup.model.covariates import codes_text
 
     pedigrees = named_files("--pedigree", given.pedigree)
     matrices = named_files("--relationship", given.relationship)
@@ -168,13 +170,22 @@ def read_model(given: Namespace) -> MixedModel:
     notes = list(data.attrs.get("notes", ()))
     relationships = read_relationships(pedigrees, matrices, given.inverse or (), given.hermaphrodites, given.groups,
                                        named_files("--genotypes", given.genotypes), given.pedigree_columns)  # fmt: skip
-    try:
-        model = MixedModel(given.formula, data, relationships, given.residual, given.weights,
-                           missing=given.missing, engine=given.engine,
-                           unknown_parents=_choice(given.unknown_parents))  # fmt: skip
-    except DataError:
-        say(notes, given.quiet)
-        raise
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CodesWarning)
+        try:
+            model = MixedModel(given.formula, data, relationships, given.residual, given.weights,
+                               missing=given.missing, engine=given.engine,
+                               unknown_parents=_choice(given.unknown_parents))  # fmt: skip
+        except DataError:
+            say(notes, given.quiet)
+            raise
+    # Of columns that look like codes the note below says more.
+    known = codes_text(model.specification.codes)
+    for warning in caught:
+        if not issubclass(warning.category, CodesWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        elif str(warning.message) != known:
+            notes.append(str(warning.message))
     if found := likely_factors(model.specification):
         which = ", ".join(f"{name} ({n} values)" for name, n in found.items())
         notes.append(f"covariates in the fixed part: {which}. If they are factors, add --factor {','.join(found)}")
@@ -250,6 +261,9 @@ def solution_report(solved: Solved) -> str:
     if spec.records is not None and spec.records.unknown_parents:
         facts.append(("", nothing_added(spec.records.unknown_parents)))
     facts += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
+    facts += [("", f"{d.name}: {d.relationship.note}") for d in spec.random if d.relationship.note]
+    if spec.formula is not None and spec.formula.offset:
+        facts.append(("Offset", " + ".join(spec.formula.offset)))
     facts.append(("logL", f"{solved.loglik:.4f} (REML, at these variances)"))
     (values, _) = aligned(solved.theta, [float("nan")] * len(solved.theta))
     rows = tuple((t, p, v) for (t, p), v in zip(spec.parameters.pairs, values, strict=True))

@@ -15,6 +15,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, DependencyError, OptionError, RelationshipError, RemlBlupError, some
+from remlblup.model.algebra import read_terms
+from remlblup.model.covariates import whole_covariates
 from remlblup.relationship import Pedigree, Relationship
 from remlblup.relationship.genomic import genomic_relationship
 from remlblup.relationship.genotypes import Genotypes
@@ -23,7 +25,6 @@ from remlblup.relationship.labels import canonical, tidy
 BLANKS = r"\s+"
 MISSING = [".", "*"]  # besides what pandas takes for missing
 MOSTLY = 0.5  # share of numbers in a text column from which its text is reported
-FEW = 50  # distinct integers up to which a covariate may have been meant as a factor
 
 
 # -- reading ---------------------------------------------------------------------------------
@@ -256,18 +257,5 @@ def make_factors(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
 
 
 def likely_factors(specification: Any) -> dict[str, int]:
-    """Integer columns of few distinct values that X holds as covariates, with the number of values."""
-    spec, frame = specification.fixed.spec, specification.records.frame
-    numeric = [str(f.expr) for f in getattr(spec, "factors", ()) if f.expr not in spec.factor_contrasts]
-    found = {}
-    for column in map(str, getattr(spec, "required_variables", ())):
-        if (
-            column not in frame.columns
-            or frame[column].dtype.kind not in "iu"
-            or not any(column in re.findall(r"[\w.]+", e) for e in numeric)
-        ):
-            continue
-        values = frame[column].unique()
-        if len(values) <= min(FEW, len(frame) // 3) and not set(values) <= {0, 1}:
-            found[column] = len(values)
-    return dict(sorted(found.items()))
+    """Columns of few whole numbers that X holds as covariates, with the number of values."""
+    return whole_covariates(read_terms(specification.formula.fixed), specification.records.frame)

@@ -10,9 +10,12 @@ from remlblup.errors import OptionError
 
 
 def outside(text: str, character: str) -> list[int]:
-    """Positions of a character outside all brackets."""
-    depth, found = 0, []
+    """Positions of a character outside all brackets and `backticks`."""
+    depth, found, quoted = 0, [], False
     for k, c in enumerate(text):
+        quoted ^= c == "`"
+        if quoted:
+            continue
         depth += (c in "([{") - (c in ")]}")
         if c == character and depth == 0:
             found.append(k)

@@ -57,13 +57,18 @@ class Equations(ABC):
         self.at: Any = None
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
         self.beta_ols = self._ordinary_least_squares(spec.y)
-        self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(spec.residual.n_filled)])
+        self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(self.n_filled)])
 
     def _incidence(self) -> sp.csr_array:
         """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in."""
-        spec, filled = self.spec, self.spec.residual.n_filled
+        spec, filled = self.spec, self.n_filled
         W = sp.csr_array(sp.hstack([sp.csr_array(spec.fixed.work), *[z for d in self.random for z in d.columns]]))
         return sp.csr_array(sp.block_diag([W, sp.eye_array(filled)])) if filled else W
+
+    @property
+    def n_filled(self) -> int:
+        """Number of cells the equations fill in with effects of their own."""
+        return self.spec.residual.n_filled
 
     @property
     @abstractmethod
@@ -146,8 +151,8 @@ class Equations(ABC):
         """Its diagonal, (p,)."""
 
     @abstractmethod
-    def fixed_responses(self, solution: Any) -> Iterator[tuple[slice, Array, Array, Array | None]]:
-        """In chunks of fixed effects: their columns of var(β̂) (p, c), R H with H = V⁻¹X(X'V⁻¹X)⁻¹, and −b for `relate`."""
+    def fixed_responses(self, solution: Any) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
+        """In chunks of fixed effects: their columns of var(β̂) (p, c), H = V⁻¹X(X'V⁻¹X)⁻¹, R H, and −b for `relate`."""
 
     @abstractmethod
     def respond(self, solution: Any, V: Array) -> tuple[Array, Array]:
@@ -203,6 +208,10 @@ def term_slices(p: int, widths: list[int]) -> list[slice]:
     return [slice(start, end) for start, end in itertools.pairwise(ends)]
 
 
-def nonnegative(variances: Array) -> Array:
-    """Variances with rounding below zero removed; NaN below that, where Σ is indefinite (no constraints)."""
-    return np.where(variances >= -1e-10 * np.max(np.abs(variances), initial=0.0), np.maximum(variances, 0.0), np.nan)
+def nonnegative(variances: Array, sizes: Array | None = None) -> Array:
+    """Variances with rounding below zero removed; NaN below that, where Σ is indefinite (no constraints).
+
+    `sizes` are those of the terms they are differences of, if not of their own size.
+    """
+    sizes = np.abs(variances) if sizes is None else sizes
+    return np.where(variances >= -1e-10 * np.max(sizes, initial=0.0), np.maximum(variances, 0.0), np.nan)

@@ -252,7 +252,7 @@ class MixedModelEquations(Equations):
     def fixed_variances(self, solution: Solution) -> Array:
         return prediction_error.fixed_variances(self, solution)
 
-    def fixed_responses(self, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array | None]]:
+    def fixed_responses(self, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
         return prediction_error.fixed_responses(self, solution)
 
     def respond(self, solution: Solution, V: Array) -> tuple[Array, Array]:

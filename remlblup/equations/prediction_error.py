@@ -87,12 +87,14 @@ def fixed_covariance(equations: MixedModelEquations, solution: Solution) -> Arra
     return 0.5 * (out + out.T)
 
 
-def fixed_responses(equations: MixedModelEquations, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array]]:
-    """Columns of var(β̂), of RH = W C⁻¹[:, β] and of −C^{bβ}: K Z'H = −Λ⁻ᵀ D C^{bβ}."""
-    T = equations.spec.fixed.transform
+def fixed_responses(equations: MixedModelEquations,
+                    solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array]]:  # fmt: skip
+    """Columns of var(β̂), of H, of RH = W C⁻¹[:, β] and of −C^{bβ}: K Z'H = −Λ⁻ᵀ D C^{bβ}."""
+    T, phi = equations.spec.fixed.transform, solution.theta[equations.spec.parameters.slices[-1]]
     for chunk, columns in fixed_columns(equations, solution):
         own = columns[: equations.p] if T is None else T @ columns[: equations.p]
-        yield chunk, own, equations.W @ equations.from_factor(columns, solution.factors), -columns
+        RH = equations.W @ equations.from_factor(columns, solution.factors)
+        yield chunk, own, equations.spec.residual.precision(phi, RH), RH, -columns
 
 
 def respond(equations: MixedModelEquations, solution: Solution, V: Array) -> tuple[Array, Array]:
@@ -133,9 +135,9 @@ def variance_derivatives(equations: Equations, solution: Any) -> tuple[Array, Ar
     phi = parts[-1]
     rho_dot = spec.residual.jacobian(phi)
     variance, derivative = np.empty(spec.p), np.empty((spec.p, len(solution.theta)))
-    for chunk, own, RH, columns in equations.fixed_responses(solution):
+    for chunk, own, H, RH, columns in equations.fixed_responses(solution):
         variance[chunk] = own[np.arange(chunk.start, chunk.stop), np.arange(chunk.stop - chunk.start)]
-        ZtH = equations.Wt @ spec.residual.precision(phi, RH)
+        ZtH = equations.Wt @ H
         of_effects, of_factors = equations.term_blocks(ZtH), equations.factor_blocks(columns)
         for k, (design, r, b) in enumerate(zip(equations.random, of_effects, of_factors, strict=True)):
             h = equations.relate(k, solution, r, b)

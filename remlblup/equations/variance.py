@@ -23,7 +23,7 @@ import scipy.sparse as sp
 
 from remlblup.equations.base import CHUNK, Equations, nonnegative
 from remlblup.equations.spread import Spread
-from remlblup.linalg.factor import FactorStats
+from remlblup.linalg.factor import DEPENDENT_PIVOT, FactorStats
 from remlblup.linalg.memory import require
 from remlblup.linalg.threads import side_by_side
 from remlblup.linalg.tiled import TILE, TiledCholesky, multiply_lower, tiles
@@ -77,12 +77,13 @@ class VarianceEquations(Equations):
     ----------
     spec : Specification
     reason : why this engine was chosen
+    least_pivot : share of its diagonal element below which a pivot of V is zero
     """
 
     expands = False
     engine = "dense"
 
-    def __init__(self, spec: Specification, reason: str = "asked for"):
+    def __init__(self, spec: Specification, reason: str = "asked for", least_pivot: float = DEPENDENT_PIVOT):
         n = spec.n
         dense = sum(8.0 * min(d.q, sum(Z.nnz for Z in d.columns)) ** 2 for d in spec.random if not d.is_identity)
         require(8.0 * n * (n + 6 * TILE) + dense, f"the covariance matrix of {n:,} records and its relationships")
@@ -90,6 +91,7 @@ class VarianceEquations(Equations):
         self.spreads = [Spread(design) for design in spec.random]
         self.X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
         self.V: Array = np.empty((n, n))
+        self.least_pivot = least_pivot
         self.factor: TiledCholesky | None = None
         memory = 8.0 * n * n + sum(s.nbytes for s in self.spreads)
         below = n * (n + 1) // 2
@@ -105,7 +107,7 @@ class VarianceEquations(Equations):
         self.at = None
         started = time.perf_counter()
         self._assemble(theta)
-        self.factor = TiledCholesky(self.V)
+        self.factor = TiledCholesky(self.V, self.least_pivot)
         self._spent("factor", started)
         self.at = self._regressed(theta, ml, self.factor.solve, self.factor.logdet)
         return self.at
@@ -143,10 +145,14 @@ class VarianceEquations(Equations):
         beta, covariance, logdet_fixed = regression(X, solved[:, :p], y)
         left = y - X @ beta
         weighted = solved[:, p] - solved[:, :p] @ beta
-        residual = self.residual.multiply(theta[self.spec.parameters.slices[-1]], weighted)
+        residual = self.times_residual(theta, weighted)
         self._spent("solve", started)
         return VarianceSolution(theta, ml, beta, solved[:, :p], covariance, residual, weighted, logdet, logdet_fixed,
                                 float(left @ weighted), self)  # fmt: skip
+
+    def times_residual(self, theta: Array, v: Array) -> Array:
+        """R v for v (n,) or (n, c)."""
+        return self.residual.multiply(theta[self.spec.parameters.slices[-1]], v)
 
     def require(self, solution: VarianceSolution) -> None:
         """Make sure the factor on hand is the one of this solution."""
@@ -279,14 +285,13 @@ class VarianceEquations(Equations):
     def fixed_variances(self, solution: VarianceSolution) -> Array:
         return np.diag(self.fixed_covariance(solution)).copy()
 
-    def fixed_responses(self, solution: VarianceSolution) -> Iterator[tuple[slice, Array, Array, Array | None]]:
+    def fixed_responses(self, solution: VarianceSolution) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
         if not self.p:
             return
         T = self.spec.fixed.transform
-        phi = solution.theta[self.spec.parameters.slices[-1]]
         C = solution.covariance if T is None else solution.covariance @ T.T
         H = solution.solved_X @ C
-        yield slice(0, self.p), C if T is None else T @ C, self.residual.multiply(phi, H), None
+        yield slice(0, self.p), C if T is None else T @ C, H, self.times_residual(solution.theta, H), None
 
     def fixed_cross_covariances(self, solution: VarianceSolution, columns: np.ndarray) -> list[Array]:
         """−G Z'V⁻¹X(X'V⁻¹X)⁻¹."""
@@ -298,7 +303,7 @@ class VarianceEquations(Equations):
 
     def prediction_variances(self, solution: VarianceSolution, rows: Any) -> Array:
         """w = (x, z): x'Cx − 2 x'CX'V⁻¹f + z'Gz − f'Pf with f = ZGz."""
-        out = np.empty(rows.shape[0])
+        out, sizes = np.empty(rows.shape[0]), np.empty(rows.shape[0])
         rows = sp.csr_array(rows)
         Z, parts = sp.csr_array(self.W[:, self.p :]), self.spec.parameters.split(solution.theta)
         for start in range(0, rows.shape[0], CHUNK):
@@ -312,11 +317,13 @@ class VarianceEquations(Equations):
                 Gz[at : at + size] = (design.structure.covariance(theta) @ related).reshape(size, -1)
                 at += size
             f = np.asarray(Z @ Gz)
-            random = np.einsum("qc,qc->c", z, Gz) - np.einsum("nc,nc->c", f, self.project(solution, f))
+            prior = np.einsum("qc,qc->c", z, Gz)
+            random = prior - np.einsum("nc,nc->c", f, self.project(solution, f))
             Cx = solution.covariance @ x.T
             fixed = np.einsum("cp,pc->c", x, Cx) - 2.0 * np.einsum("pc,pc->c", Cx, solution.solved_X.T @ f)
             out[start : start + CHUNK] = random + fixed
-        return nonnegative(out)
+            sizes[start : start + CHUNK] = np.abs(prior) + np.abs(fixed)
+        return nonnegative(out, sizes)
 
 
 def regression(X: Array, solved: Array, y: Array) -> tuple[Array, Array, float]:

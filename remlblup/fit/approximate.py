@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
 from remlblup.equations.effective_records import effective_records
-from remlblup.errors import ModelError
+from remlblup.errors import ModelError, some
 from remlblup.fit.tables import term_index
 from remlblup.model.specification import Specification
 from remlblup.relationship.approximate import approximate_reliabilities
@@ -25,6 +27,13 @@ def approximate_table(spec: Specification, theta: Array, term: str) -> pd.DataFr
         raise ModelError(
             f"approximate reliabilities are for one effect over a pedigree beside independent residuals; '{design.name}' "
             "is not that. Take the exact ones from fit.random_effects or model.solve(...).random_effects."
+        )
+    if pedigree.groups is not None:
+        warnings.warn(
+            f"approximate reliabilities of '{design.name}' are those of the animals' own parts: the errors of their groups "
+            f"of unknown parents ({some(pedigree.groups)}) are not in them.",
+            UserWarning,
+            stacklevel=4,
         )
     variance, residual = (float(part[0]) for part in (spec.parameters.split(theta)[k], theta[-1:]))
     records = effective_records(spec, theta, k)

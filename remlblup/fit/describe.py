@@ -21,6 +21,7 @@ class Description:
     terms : (name, effects, levels, structure) of each random term
     residual : the structure of R
     unknown_parents : column → records in which the parent is unknown and adds nothing
+    notes : name of a term → what else there is to say of its relationship, its groups of unknown parents
     stats : order and nonzeros of C and of its factor, flops per factorisation, engine and ordering
     """
 
@@ -32,13 +33,15 @@ class Description:
     residual: str
     stats: FactorStats
     unknown_parents: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, equations: Equations) -> Description:
         spec = equations.spec
         terms = tuple((d.name, d.t, d.q, d.structure.keyword) for d in spec.random)
+        notes = {d.name: d.relationship.note for d in spec.random if d.relationship.note}
         return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, spec.residual_text,
-                   equations.stats, spec.records.unknown_parents if spec.records else {})  # fmt: skip
+                   equations.stats, spec.records.unknown_parents if spec.records else {}, notes)  # fmt: skip
 
     @property
     def is_long(self) -> bool:
@@ -54,7 +57,9 @@ class Description:
             + (f" ({self.aliased} aliased columns set aside)" if self.aliased else ""),
             f"random effects   {self.random:,}",
         ]
-        lines += [f"  {name}: {t} x {q:,} levels, {structure}" for name, t, q, structure in self.terms]
+        for name, t, q, structure in self.terms:
+            note = self.notes.get(name)
+            lines.append(f"  {name}: {t} x {q:,} levels, {structure}" + (f"; {note}" if note else ""))
         lines += [
             f"residual         {self.residual}",
             f"equations        order {s.n:,}, {s.nnz_matrix:,} nonzeros below and on the diagonal",

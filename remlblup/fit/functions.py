@@ -59,6 +59,8 @@ def evaluate(expression: str, parameters: Parameters, theta: Array, covariance: 
             return function(point)
         except (OverflowError, ZeroDivisionError):
             return complex("nan")
+        except RecursionError:
+            raise FormulaError(f"'{expression[:60]}…' has too many brackets inside each other.") from None
 
     # Complex steps: derivatives to machine precision, without differences.
     gradient = np.zeros(len(theta))
@@ -86,8 +88,9 @@ def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[st
     """The expression with every component replaced by a plain variable, and what each variable is."""
     if not isinstance(expression, str):
         raise FormulaError(f"function() takes an expression as text, such as 'a / (a + residual)', not {expression!r}.")
-    text = squeeze(expression)
-    names = {squeeze(t): k for k, t in enumerate(parameters.terms)} | dict(parameters.aliases)
+    text = spelled(expression)
+    names = {spelled(t): k for k, t in enumerate(parameters.terms)}
+    names |= {spelled(alias): k for alias, k in parameters.aliases.items()}
     names[RESIDUAL] = len(parameters.terms)
     ordered = sorted(names, key=len, reverse=True)
     out, position = "", 0
@@ -120,6 +123,11 @@ def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[st
     return out, used
 
 
+def spelled(text: str) -> str:
+    """Names and expressions in one spelling: without white space and backticks, ``**`` for ``^``."""
+    return squeeze(text).replace("`", "").replace("^", "**")
+
+
 def _stands_at(text: str, name: str, position: int) -> bool:
     if not text.startswith(name, position):
         return False
@@ -135,7 +143,7 @@ def component(parameters: Parameters, k: int, index: str | None, expression: str
     """A term's only parameter, the one named in square brackets, or the element of Σ of the effects named there."""
     place = parameters.slices[k]
     structure = parameters.residual if k == len(parameters.terms) else parameters.structures[k]
-    names = {squeeze(n): place.start + i for i, n in enumerate(structure.names)}
+    names = {spelled(n): place.start + i for i, n in enumerate(structure.names)}
     if index is None:
         if len(names) == 1:
             return parameter(place.start, theta)
@@ -146,7 +154,7 @@ def component(parameters: Parameters, k: int, index: str | None, expression: str
     if index in names:
         return parameter(names[index], theta)
     for _, effects, sigma, derivatives in covariance_matrices(parameters, k, theta):
-        labels = [squeeze(e) for e in effects]
+        labels = [spelled(e) for e in effects]
         parts = index.split(",")
         if len(parts) in (1, 2) and all(p in labels for p in parts):
             i, j = labels.index(parts[0]), labels.index(parts[-1])
@@ -208,7 +216,7 @@ def compiled(code: str, expression: str) -> Callable[[dict[str, complex]], compl
     """A function of the variables; only arithmetic and the functions listed above are allowed."""
     try:
         tree = ast.parse(code, mode="eval")
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise FormulaError(
             f"'{expression}' is not an expression that can be evaluated: check brackets and operators."
         ) from None

@@ -56,7 +56,7 @@ def hold_out(equations: Equations, solution: Any, folds: Sequence[np.ndarray], k
             own = slice(start, start + len(fold))
             start = own.stop
             deletion, unknown = _deletion(P[own, own], Py[fold], unit[own])
-            out.prediction[fold] = np.where(unknown, np.nan, spec.y[fold] - deletion)
+            out.prediction[fold] = np.where(unknown, np.nan, spec.observed[fold] - deletion)
             if rows is not None and out.term is not None:
                 out.term[fold] = rows[fold] @ solution.effects - of_term[own, own] @ deletion
     return out
@@ -79,16 +79,18 @@ def _responses(equations: Equations, solution: Any, held: np.ndarray,
     spec = equations.spec
     phi = solution.theta[spec.parameters.slices[-1]]
     P, of_term, whole = np.empty((len(held), len(held))), np.zeros((len(held), len(held))), np.empty(len(held))
+    divides = not isinstance(equations, VarianceEquations)
     for start in range(0, len(held), CHUNK):
         part = held[start : start + CHUNK]
         unit = np.zeros((spec.residual.size, len(part)))
         unit[part, np.arange(len(part))] = 1.0
-        whole[start : start + CHUNK] = spec.residual.precision(phi, unit)[part, np.arange(len(part))]
+        if divides:
+            whole[start : start + CHUNK] = spec.residual.precision(phi, unit)[part, np.arange(len(part))]
         effects, projected = equations.respond(solution, unit[: spec.n])
         P[:, start : start + CHUNK] = projected[held]
         if rows is not None:
             of_term[:, start : start + CHUNK] = rows[held] @ effects
-    if isinstance(equations, VarianceEquations):
+    if not divides:
         own = solution.solved_X[held]
         whole = np.diag(P) + np.einsum("np,pq,nq->n", own, solution.covariance, own)
     return P, of_term, whole

@@ -14,11 +14,11 @@ from remlblup.errors import DataError, choose, some
 from remlblup.fit.estimable import CHOICES, estimable
 from remlblup.fit.tables import term_index
 from remlblup.model.design import extended
-from remlblup.model.frame import numeric_values, require_columns, to_pandas
+from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas
 from remlblup.model.grouping import UNITS
 from remlblup.model.random_terms import new_rows
-from remlblup.model.records import term_columns
-from remlblup.model.response import TRAIT, long_frame
+from remlblup.model.records import offset_columns, term_columns
+from remlblup.model.response import TRAIT, long_frame, offset_values
 from remlblup.model.specification import Specification
 from remlblup.model.wilkinson import model_matrix, required_columns
 from remlblup.relationship.labels import canonical, match
@@ -35,16 +35,18 @@ def predict(equations: Equations, solution: Any, beta: Array, new: Any, include:
     if new is None:
         index, frame = spec.index, None
         columns = [z if k in included else sp.csr_array(z.shape) for k, d in enumerate(spec.random) for z in d.columns]
-        extra = np.zeros(spec.n)
+        extra, offset = np.zeros(spec.n), spec.offset
     else:
         frame = checked_frame(spec, to_pandas(new), included)
         index = frame.index
         columns, extra = random_rows(spec, solution, frame, included, new_levels)
+        offset = offset_values(spec.formula.offset, frame)  # type: ignore[union-attr]
     X, judged = fixed_rows(spec, frame, columns)
     known = estimable(spec.fixed, judged, index, "prediction", nonestimable)
     Z = sp.hstack(columns, format="csr") if columns else sp.csr_array((len(index), 0))
     levels = np.concatenate([np.zeros(0), *(u.ravel() for u in equations.level_effects(solution))])
-    out = pd.DataFrame({"prediction": np.where(known, X @ beta + Z @ levels, np.nan)}, index=index)
+    values = X @ beta + Z @ levels + (0.0 if offset is None else offset)
+    out = pd.DataFrame({"prediction": np.where(known, values, np.nan)}, index=index)
     if se:
         T = spec.fixed.transform
         work = sp.csr_array(X if T is None else (X @ T))
@@ -75,6 +77,7 @@ def checked_frame(spec: Specification, frame: pd.DataFrame, included: set[int]) 
         frame = by_trait(spec.responses, frame)
     fitted = spec.records.frame  # type: ignore[union-attr]
     covariates = required_columns(spec.formula.fixed, "the prediction", fitted)
+    covariates += offset_columns(spec.formula, fitted)
     groups: list[str] = []
     parents: list[str] = []
     for k in sorted(included):
@@ -109,6 +112,8 @@ def by_trait(responses: tuple[str, ...], frame: pd.DataFrame) -> pd.DataFrame:
 
 def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:
     """The new column in the type of the fit's: "1", 1 and 1.0 are one label, and a factor stays a factor."""
+    if fitted.dtype.kind in "iuf" and not grouping:
+        check_no_dates(new, f"column '{new.name}' of the new data")
     was_number, is_number = fitted.dtype.kind in "iuf", new.dtype.kind in "iuf"
     if was_number and is_number:
         whole = fitted.dtype.kind in "iu" and new.dtype.kind == "f"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from remlblup.equations.base import Equations
 from remlblup.fit import tables
 from remlblup.fit.functions import Estimate, correlation_errors, evaluate
 from remlblup.fit.satterthwaite import satterthwaite, within_reach
@@ -39,8 +38,8 @@ class Fit(Solved, StatsmodelsNames):
     convergence : the verdict with its criteria; `converged` is its short form
     """
 
-    def __init__(self, equations: Equations, optimum: Optimum, options: Options):
-        super().__init__(equations, optimum.solution, "ML" if options.ml else "REML")
+    def __init__(self, optimum: Optimum, options: Options):
+        super().__init__(optimum.equations, optimum.solution, "ML" if options.ml else "REML")
         self._optimum = optimum
         self.options = options
         self.convergence: Convergence = optimum.convergence
@@ -179,7 +178,7 @@ class Fit(Solved, StatsmodelsNames):
         """
         if self.df_method == "Satterthwaite":
             nudged = self._optimum.point.score.solution
-            df = satterthwaite(self._equations, nudged, self.variance_covariance, float(self.df_residual))
+            df = satterthwaite(self._optimum.searched, nudged, self.variance_covariance, float(self.df_residual))
         else:
             df = np.full(len(self.beta), float(self.df_residual))
         return tables.fixed_effects(self.specification.fixed, self.beta, self._beta_variances, df, self.df_method)

@@ -12,6 +12,7 @@ from remlblup.equations.base import Equations
 from remlblup.fit import tables
 from remlblup.fit.group_effects import total_covariances, total_effects
 from remlblup.fit.predict import predict
+from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
 from remlblup.model.specification import Specification
 from remlblup.reml.likelihood import asreml_convention, log_likelihood, nlme_convention
@@ -182,8 +183,8 @@ class Solved:
 
     @cached_property
     def fitted(self) -> pd.Series:
-        """Xβ̂ + Zû, indexed as the data."""
-        values = self.specification.y - self._solution.residual[: self.n_obs]
+        """Xβ̂ + Zû and any offset, indexed as the data."""
+        values = self.specification.observed - self._solution.residual[: self.n_obs]
         return pd.Series(values, index=self.specification.index, name="fitted")
 
     # -- variances ---------------------------------------------------------------------------
@@ -203,6 +204,7 @@ class Solved:
 
     # -- prediction --------------------------------------------------------------------------
 
+    @known_arguments
     @single_threaded
     def predict(self, new: Any = None, include: Any = None, new_levels: str = "error", se: bool = True,
                 nonestimable: str = "warn") -> pd.DataFrame:  # fmt: skip

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from remlblup.equations.base import Equations
+from remlblup.equations.engine import make_equations
+from remlblup.equations.without_inverse import WithoutInverse
 from remlblup.errors import NotPositiveDefiniteError, OptionError
 from remlblup.model.parameters import Parameters
 from remlblup.reml.history import Iteration
-from remlblup.reml.restate import maximize
+from remlblup.reml.singular_residual import maximize
 from remlblup.reml.starts import HIGHER, drawn_starts
 from remlblup.structure.base import Array
 
@@ -148,12 +151,15 @@ def check_starts(fit: Fit, n: int = 5, seed: int = 0, progress: bool | None = No
     fixed = np.where(held, fit.theta, np.nan)
     if held.all():
         raise OptionError("every parameter is held by fix=: there is nothing to search for.")
+    equations = fit._equations
+    if isinstance(equations, WithoutInverse):
+        equations = make_equations(fit.specification, equations.engine)
     # Another stream than that of the starts a fit tries by itself.
-    draws = drawn_starts(fit._equations, fit.options, fixed, np.random.default_rng([int(seed), 1]))
+    draws = drawn_starts(equations, fit.options, fixed, np.random.default_rng([int(seed), 1]))
     climbs: list[Climb] = []
     try:
         for number in range(1, int(n) + 1):
-            climbs.append(climb(fit, number, next(draws), fixed))
+            climbs.append(climb(fit, equations, number, next(draws), fixed))
             if progress:
                 last = climbs[-1]
                 print(f"start {number} of {n}: log-likelihood {last.loglik:.6f}, {last.ended}", flush=True)
@@ -163,12 +169,12 @@ def check_starts(fit: Fit, n: int = 5, seed: int = 0, progress: bool | None = No
     return StartCheck(fit.loglik, tuple(climbs), int(n), int(seed), fit.specification.parameters, path)
 
 
-def climb(fit: Fit, number: int, theta: Array, fixed: Array) -> Climb:
+def climb(fit: Fit, equations: Equations, number: int, theta: Array, fixed: Array) -> Climb:
     """The search from θ, and what its end is beside the fit."""
     rows: list[Iteration] = []
     start = np.where(np.isnan(fixed), theta, np.nan)
     try:
-        end = maximize(fit._equations, fit.options, start, fixed, rows.append)
+        end = maximize(equations, fit.options, start, fixed, rows.append)
     except NotPositiveDefiniteError as error:
         return Climb(number, tuple(row.loglik for row in rows), theta, NO_START, str(error))
     gain, slack = end.point.loglik - fit.loglik, 100.0 * HIGHER * (1.0 + abs(fit.loglik))

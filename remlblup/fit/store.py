@@ -39,6 +39,7 @@ from remlblup.reml.convergence import Convergence, Criterion
 from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.score import score
+from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.space import Point, Space, bounds
 from remlblup.reml.start import residual_variance, unit_matrices
 
@@ -210,7 +211,22 @@ def save_relationship(relationship: RelationshipBase, path: Path) -> dict[str, A
     write_matrix(relationship.dense() if whole else relationship.precision, path)
     return {"type": "matrix" if whole else "inverse", "kind": label_kind(labels.tolist()),
             "labels": [str(v) for v in labels], "clones": save_clones(relationship),
-            "unknown": save_codes(relationship)}  # fmt: skip
+            "unknown": save_codes(relationship), "groups": save_groups(relationship, path),
+            "note": relationship.note}  # fmt: skip
+
+
+def save_groups(relationship: RelationshipBase, path: Path) -> dict[str, Any] | None:
+    """Groups of unknown parents: their labels, and their shares in a file of its own."""
+    if relationship.groups is None:
+        return None
+    write_matrix(relationship.group_fraction_matrix, groups_file(path))
+    labels = relationship.groups.tolist()
+    return {"kind": label_kind(labels), "labels": [str(v) for v in labels]}
+
+
+def groups_file(path: Path) -> Path:
+    """The file of the shares of groups beside that of their relationship."""
+    return path.with_name(f"{path.stem}_groups.csv")
 
 
 def write_matrix(matrix: Any, path: Path) -> list[int]:
@@ -250,7 +266,7 @@ def save_matrices(spec: Specification, folder: Path) -> dict[str, Any]:
         saved = None if d.is_identity else save_relationship(d.relationship, folder / "relationships" / f"K{k + 1}.csv")
         terms.append({"name": d.name, "shape": shape, "relationship": saved})
     # The columns of groups of unknown parents, which come last, follow from the terms.
-    own = spec.p - sum(int((g.columns >= 0).sum()) for g in spec.groups)
+    own = spec.p - spec.n_group_columns
     return {"formula": None, "X": write_matrix(spec.fixed.matrix[:, :own], folder / "X.csv"),
             "names": list(spec.fixed.names[:own]), "aliased": list(spec.fixed.aliased), "terms": terms}  # fmt: skip
 
@@ -308,16 +324,17 @@ def restore(equations: Equations, content: dict[str, Any]) -> Fit:
     convergence = Convergence(checks, verdict["reason"], tuple(verdict["boundary"]), tuple(verdict["unidentified"]), verdict["iterations"],
                               verdict["collapsed"])  # fmt: skip
     theta = iterations[-1].theta
+    equations, searched = equations_at(equations, theta)
     solution = equations.solve(theta, ml=options.ml)
-    units = unit_matrices(equations, residual_variance(equations))
-    now = score(equations, solution, units, options.ml)
+    units = unit_matrices(searched, residual_variance(searched))
+    now = score(searched, searched.solve(theta, ml=options.ml), units, options.ml)
     status = np.array(content["status"])
-    lower, upper = bounds(equations.spec.parameters, options.constrain, np.zeros(equations.residual.n_parameters))
-    space = Space(equations, status == "fixed", lower, upper, units, options.constrain)
-    point = Point(theta, content["loglik"], solution, now, average_information(equations, now.solution), {},
+    lower, upper = bounds(searched.spec.parameters, options.constrain, np.zeros(searched.residual.n_parameters))
+    space = Space(searched, status == "fixed", lower, upper, units, options.constrain)
+    point = Point(theta, content["loglik"], solution, now, average_information(searched, now.solution), {},
                   space.at_bound(theta))  # fmt: skip
-    return Fit(equations, Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
-                                  space.tangent(theta)), options)  # fmt: skip
+    return Fit(Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
+                                  space.tangent(theta), equations, searched), options)  # fmt: skip
 
 
 def load_model(model: dict[str, Any], folder: Path) -> Specification:
@@ -349,7 +366,12 @@ def load_relationship(saved: dict[str, Any], path: Path) -> RelationshipBase:
     matrix = read_matrix(path, (len(labels), len(labels)))
     inverse = saved["type"] == "inverse"
     relationship = Relationship(matrix if inverse else matrix.toarray(), labels, inverse=inverse)
-    relationship.unknown_codes = load_codes(saved)
+    relationship.unknown_codes, relationship.described = load_codes(saved), saved.get("note", "")
+    if saved.get("groups"):
+        convert = int if saved["groups"]["kind"] == "int" else str
+        relationship.groups = tidy([convert(v) for v in saved["groups"]["labels"]])
+        shape = (len(labels), len(relationship.groups))
+        relationship.group_fraction_matrix = sp.csr_array(read_matrix(groups_file(path), shape))
     clones = load_clones(saved)
     if clones:
         relationship.ortets = relationship.index(list(clones.values()))

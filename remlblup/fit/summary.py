@@ -61,6 +61,9 @@ class Summary:
             rows.append(("Aliased", f"{some(fit.aliased, 6)}: set aside, they depend on earlier columns"))
         random = [d for d in spec.random if not is_units(d)]
         rows += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(random)]
+        rows += [("", f"{d.name}: {d.relationship.note}") for d in random if d.relationship.note]
+        if spec.formula is not None and spec.formula.offset:
+            rows.append(("Offset", " + ".join(spec.formula.offset) + ", part of the mean with the coefficient 1"))
         if spec.residual_text != "units":
             rows.append(("Residual", residual_sizes(fit)))
         rows.append(("Equations", f"order {stats.n:,}, {stats.engine} engine, {fit.options.algorithm} algorithm"))

@@ -7,13 +7,16 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 
 
 def scaled_solve(H: np.ndarray, rhs: np.ndarray) -> np.ndarray:
-    """H⁻¹ rhs after scaling H to a unit diagonal; the shortest least squares solution where H is singular."""
+    """H⁻¹ rhs, of shape (n,) or (n, k), after scaling H to a unit diagonal; the shortest least squares solution where H is singular."""
     if not len(rhs):
-        return np.zeros(0)
+        return np.zeros_like(rhs)
     diagonal = H.diagonal()
     d = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
     scaled = H * d * d[:, None]
     root, info = dpotrf(scaled, lower=1)
+    right = (d * rhs.T).T
     if info == 0 and root.diagonal().min() ** 2 > 1e-12:
-        return np.asarray(d * dpotrs(root, d * rhs, lower=1)[0])
-    return np.asarray(d * np.linalg.lstsq(scaled, d * rhs, rcond=1e-10)[0])
+        solution = dpotrs(root, right, lower=1)[0]
+    else:
+        solution = np.linalg.lstsq(scaled, right, rcond=1e-10)[0]
+    return np.asarray((d * solution.T).T)

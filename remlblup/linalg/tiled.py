@@ -26,9 +26,14 @@ def tiles(n: int, size: int = TILE) -> list[slice]:
 class TiledCholesky:
     """L of a symmetric positive definite A (n, n), C-order, whose lower triangle is read and overwritten.
 
+    Parameters
+    ----------
+    least : share of its diagonal element that must be left of a pivot
+
     Attributes
     ----------
     logdet : log|A|
+    smallest_pivot : as a share of its diagonal element
 
     Raises
     ------
@@ -36,12 +41,12 @@ class TiledCholesky:
         If a pivot is not positive, or lost all its digits.
     """
 
-    def __init__(self, A: np.ndarray):
-        self.A, self.tiles = A, tiles(len(A))
+    def __init__(self, A: np.ndarray, least: float = DEPENDENT_PIVOT):
+        self.A, self.tiles, self.least = A, tiles(len(A)), least
         self.inverted = False
         # Inverses of the diagonal tiles of L: what a tile below is multiplied by, and later part of L⁻¹.
         self._inverses: list[np.ndarray] = []
-        self.logdet = 0.0
+        self.logdet, self.smallest_pivot = 0.0, 1.0
         for J in self.tiles:
             self._eliminate(J)
 
@@ -51,8 +56,10 @@ class TiledCholesky:
         block = A[J, J] - A[J, done] @ A[J, done].T
         L, info = scipy.linalg.lapack.dpotrf(block, lower=1, clean=1)
         roots = L.diagonal()
-        if info or not np.all(roots**2 > DEPENDENT_PIVOT * diagonal):
+        left = np.min(roots**2 / diagonal) if not info and np.all(diagonal > 0.0) else 0.0
+        if not left > self.least:
             raise NotPositiveDefiniteError(f"a dense matrix of order {len(A)} is not positive definite.")
+        self.smallest_pivot = min(self.smallest_pivot, float(left))
         self.logdet += 2.0 * float(np.sum(np.log(roots)))
         inverse = scipy.linalg.lapack.dtrtri(L, lower=1)[0]
         self._inverses.append(inverse)

@@ -161,8 +161,10 @@ def fixed_from_formula(fixed: str, frame: pd.DataFrame, extra: tuple[list[str], 
     values = X.data if sp.issparse(X) else X
     if not np.all(np.isfinite(values)):
         bad = [n for k, n in enumerate(spec.column_names) if not np.all(np.isfinite(_column(X, k)))]
+        rows = np.any([~np.isfinite(_column(X, k).ravel()) for k in range(X.shape[1])], axis=0)
         raise DataError(
-            f"the fixed part has infinite or undefined values in {some(bad)}: correct the rows or the transform."
+            f"the fixed part has infinite or undefined values in {some(bad)}, row(s) {some(frame.index[rows])}: correct the"
+            " rows or the transform."
         )
     return fixed_design(extended(X, extra[1]), [*spec.column_names, *extra[0]], spec)
 

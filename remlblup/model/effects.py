@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, ModelError, some
+from remlblup.model.covariates import check_numbers_as_text
 from remlblup.model.grouping import factorize
-from remlblup.model.scanner import signed_pieces
+from remlblup.model.scanner import signed_pieces, unquoted
 from remlblup.model.terms import RandomTerm
 from remlblup.model.wilkinson import as_values, materialize, model_matrix
 from remlblup.relationship.labels import match
@@ -98,10 +99,12 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
     if term.effects.strip() == "1" and not term.named:
         intercept = Ones()
         return intercept, intercept.values(frame)
-    name = term.effects.strip().strip("`")
+    name = unquoted(term.effects)
     ordered = STRUCTURES[term.structure].ordered
     bare = name in frame.columns
     if term.named and bare and (term.structure not in OF_COVARIATES or frame[name].dtype.kind not in "iufc"):
+        if term.structure in OF_COVARIATES:
+            check_numbers_as_text(frame[name], f"the effects of '{term.name}'")
         levels = levels_of(name, frame, ordered)
         return levels, levels.values(frame)
     if ordered:
@@ -132,7 +135,11 @@ def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array
     if not names:
         raise FormulaError(f"the random term '{term.name}' has no effect in front of the bar.")
     if not np.all(np.isfinite(values)):
-        raise DataError(f"the effects of '{term.name}' have infinite or undefined values.")
+        rows = frame.index[~np.all(np.isfinite(values), axis=1)]
+        raise DataError(
+            f"the effects of '{term.name}' have infinite or undefined values in row(s) {some(rows)}: correct the rows or"
+            " the transform."
+        )
     check_nonzero(term, names, values)
     return Covariates(matrix.model_spec, short_names(names)), values
 

@@ -1,4 +1,4 @@
-"""Reading a mixed-model formula: the fixed part is left to formulaic, the random terms are read here.
+"""Reading a mixed-model formula: the random terms are read here, the fixed part by `algebra`.
 
 ``"y ~ x + (1 + x | g) + us(site | vm(animal, A))"`` becomes the response ``y``, the fixed
 formula ``1 + x`` and a `RandomTerm` for each bar.
@@ -10,7 +10,8 @@ import ast
 import re
 
 from remlblup.errors import FormulaError, some
-from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
+from remlblup.model import functions as table
+from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, unquoted, variable
 from remlblup.model.terms import Group, MixedFormula, Options, RandomTerm, SmoothTerm
 from remlblup.structure.table import STRUCTURES
 
@@ -37,8 +38,12 @@ def parse_formula(text: str) -> MixedFormula:
         raise FormulaError(f"the formula {text!r} needs one response and one '~', as in 'y ~ x + (1 | g)'.")
     response, right = sides[0].strip(), sides[1]
     fixed: list[str] = []
+    offset: list[str] = []
     random: list[RandomTerm | SmoothTerm] = []
     for sign, piece in signed_pieces(right):
+        if (parts := call(piece)) is not None and parts[0] == "offset":
+            offset.append(read_offset(piece, sign, parts[1]))
+            continue
         terms = read_term(piece)
         if terms is None:
             fixed.append(f"{sign} {piece}")
@@ -50,7 +55,15 @@ def parse_formula(text: str) -> MixedFormula:
     if twice := {n for n in names if names.count(n) > 1}:
         raise FormulaError(f"the random term {some(sorted(twice))} is given more than once: keep one of them.")
     fixed_text = " ".join(fixed).strip().removeprefix("+").strip() or "1"
-    return MixedFormula(text.strip(), response, fixed_text + plane(random), tuple(random), read_responses(response))
+    return MixedFormula(text.strip(), response, fixed_text + plane(random), tuple(random), read_responses(response),
+                        tuple(offset))  # fmt: skip
+
+
+def read_offset(piece: str, sign: str, inside: str) -> str:
+    """The expression of ``offset(x)``."""
+    if sign == "-" or not inside or len(split_top(inside, ",")) > 1:
+        raise FormulaError(f"'{sign} {piece}': an offset is one expression and is added, as in '+ offset(-x)'.")
+    return inside
 
 
 def plane(random: list[RandomTerm | SmoothTerm]) -> str:
@@ -64,14 +77,14 @@ def plane(random: list[RandomTerm | SmoothTerm]) -> str:
 
 
 def read_responses(response: str) -> tuple[str, ...]:
-    """The responses of ``c(y1, y2)``; none for a single response."""
+    """The responses of ``c(y1, y2)``, in R's spelling ``cbind(y1, y2)``; none for a single response."""
     parts = call(response)
-    if parts is None or parts[0] != "c":
+    if parts is None or parts[0] not in ("c", "cbind"):
         return ()
     texts = [text.strip() for text in split_top(parts[1], ",")]
     if len(texts) < 2 or not all(texts):
         raise FormulaError(f"'{response}' must hold two responses or more, as in 'c(y1, y2) ~ …'; or write 'y ~ …'.")
-    names = tuple(text.strip("`") if call(text) is None else text for text in texts)
+    names = tuple(map(unquoted, texts))
     if len(set(names)) < len(names):
         raise FormulaError(f"'{response}' holds a response twice: keep it once.")
     return names
@@ -95,7 +108,7 @@ def read_term(piece: str) -> list[RandomTerm | SmoothTerm] | None:
         raise FormulaError(f"'{piece}' is a group of levels: write the random term as '(1 | {piece})'.")
     if "vm(" in squeeze(inside):
         return [read_by_factor(piece, keyword, inside)]
-    if keyword in STRUCTURES and not _is_function(keyword):
+    if keyword in STRUCTURES and keyword not in table.TRANSFORMS and keyword not in table.ELEMENTWISE:
         raise FormulaError(f"'{piece}' needs a bar: write '{keyword}(effects | group)', as in '{keyword}(site | g)'.")
     return None
 
@@ -161,6 +174,10 @@ def read_smooth(piece: str, function: str, inside: str) -> SmoothTerm:
 
 def read_options(piece: str, keyword: str, texts: list[str]) -> Options:
     """The options of a structure, ``k=2``, checked against what it takes."""
+    if keyword and keyword not in STRUCTURES and (keyword in table.TRANSFORMS or keyword in table.ELEMENTWISE):
+        raise FormulaError(
+            f"'{piece}': '|' has no meaning inside {keyword}(): add conditions up, (a > 1) + (b > 1) > 0."
+        )
     if keyword and keyword not in STRUCTURES:
         raise FormulaError(
             f"the covariance structure '{keyword}' in '{piece}' is not known. Known: {', '.join(sorted(STRUCTURES))}."
@@ -249,10 +266,3 @@ def read_group(text: str) -> Group:
             f"'{text}': vm(factor, NAME) stands alone behind the bar; combinations with it are not supported."
         )
     return Group(tuple(variable(v, text) for v in split_top(text, ":")))
-
-
-def _is_function(name: str) -> bool:
-    """Whether formulaic knows a function of this name, as it does exp() and cs()."""
-    from formulaic.transforms import TRANSFORMS
-
-    return name in TRANSFORMS

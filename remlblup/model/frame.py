@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -49,8 +52,14 @@ def to_pandas(data: object) -> pd.DataFrame:
     elif isinstance(data, dict):
         try:
             frame = pd.DataFrame(data)
-        except ValueError as error:
-            raise DataError(f"the columns in data= do not fit together: {error}") from None
+        except (ValueError, TypeError):
+            sizes = {str(name): np.shape(values)[:1] for name, values in data.items()}
+            shown = ", ".join(
+                f"{name} {f'{s[0]:,} values' if s else 'one value'}" for name, s in list(sizes.items())[:8]
+            )
+            raise DataError(
+                f"the columns in data= do not fit together ({shown}): give each the same number of values."
+            ) from None
     else:
         import narwhals as nw
 
@@ -60,8 +69,18 @@ def to_pandas(data: object) -> pd.DataFrame:
             frame = pd.DataFrame({name: table[name].to_numpy() for name in table.columns})
         except TypeError:
             raise DataError(
-                f"data= must be a DataFrame (pandas, polars, pyarrow) or a mapping of columns, not {type(data).__name__}."
+                f"data= must be a DataFrame (pandas, polars, pyarrow) or a mapping of columns, not {type(data).__name__};"
+                " collect() a lazy frame first, read a file first."
             ) from None
+    return with_text_names(frame)
+
+
+def with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns named by text, each name once: formulas are text."""
+    if frame.columns.nlevels > 1:
+        raise DataError("the columns of data= have names of several levels: give them one name each first.")
+    if not all(isinstance(name, str) for name in frame.columns):
+        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     if frame.columns.duplicated().any():
         raise DataError(f"column names occur twice in the data: {some(frame.columns[frame.columns.duplicated()])}.")
     return frame
@@ -97,6 +116,8 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
     used = list(dict.fromkeys([*needed, *optional, *(c for own in responses.values() for c in own)]))
     if len(frame) == 0:
         raise DataError("the data have no rows.")
+    for name in used:
+        check_cells(frame[name])
     if complex_columns := [c for c in used if frame[c].dtype.kind == "c"]:
         raise DataError(
             f"the column {some(complex_columns)} is complex: use its real and imaginary parts as two columns."
@@ -121,6 +142,17 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
     return Records(frame.loc[~rows], dropped, int(rows.sum()), tuple(used), weights, cells)
 
 
+def check_cells(column: pd.Series) -> None:
+    """Refuse a column whose cells hold several values each."""
+    if column.dtype.kind == "O" and not isinstance(column.dtype, (pd.CategoricalDtype, pd.StringDtype)):
+        first = next((v for v in column.to_numpy(dtype=object) if v is not None), None)
+        if isinstance(first, (list, tuple, set, dict, np.ndarray, pd.Series)):
+            raise DataError(
+                f"the cells of the column '{column.name}' hold {type(first).__name__}s, several values each: give them"
+                " columns or rows of their own."
+            )
+
+
 def numeric_column(frame: pd.DataFrame, column: str, role: str) -> np.ndarray:
     """The column as float64; refuses text, complex and infinite values, naming rows."""
     return numeric_values(frame[column], f"{role} '{column}'")
@@ -129,24 +161,98 @@ def numeric_column(frame: pd.DataFrame, column: str, role: str) -> np.ndarray:
 def numeric_values(values: object, what: str) -> np.ndarray:
     """One-dimensional finite float64 values of a series or array (see `numeric_column`)."""
     series = values if isinstance(values, pd.Series) else pd.Series(np.asarray(values))
-    if series.dtype.kind == "c":
-        raise DataError(f"the {what} is complex: fit its real and imaginary parts as two responses.")
-    if series.dtype.kind not in "iufb":
-        first = series.iloc[0]
-        # Decimal, nullable and object columns of plain numbers are welcome; text is not.
-        if isinstance(first, (str, bytes)) or isinstance(series.dtype, pd.CategoricalDtype):
-            raise DataError(
-                f"the {what} holds text (first value {first!r}): it must be numeric. Convert it, e.g. pandas.to_numeric."
-            )
-        if series.dtype.kind in "mM":
-            raise DataError(f"the {what} holds dates: convert it to a number first.")
-    try:
-        array = np.ascontiguousarray(series.to_numpy(), dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"the {what} is not numeric (dtype {series.dtype}): convert it first.") from None
+    array = as_numbers(series, what)
     bad = ~np.isfinite(array)
     if bad.any():
         raise DataError(
             f"the {what} is infinite or not a number in row(s) {some(series.index[bad])}: correct or remove them."
         )
     return array
+
+
+def as_numbers(series: pd.Series, what: str) -> np.ndarray:
+    """The series as float64; decimal, nullable and object columns of plain numbers are welcome, nothing else is."""
+    if series.dtype.kind == "c":
+        raise DataError(f"the {what} is complex: fit its real and imaginary parts as two responses.")
+    check_no_dates(series, what)
+    if isinstance(series.dtype, pd.CategoricalDtype) or holds_text(series):
+        raise DataError(text_instead(series, what))
+    try:
+        return np.ascontiguousarray(plain(series).to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError):
+        raise DataError(
+            f"the {what} is not numeric (it holds {type(series.iloc[0]).__name__}): make it a column of numbers first."
+        ) from None
+
+
+def text_instead(series: pd.Series, what: str) -> str:
+    """Which cells of a column are text where numbers must be."""
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return (
+            f"the {what} holds text or categories (first value {series.iloc[0]!r}): it must be numeric. Convert it, e.g."
+            " pandas.to_numeric."
+        )
+    cells = series.astype(object)
+    wrong = cells[pd.to_numeric(cells, errors="coerce").isna().to_numpy() & cells.notna().to_numpy()]
+    if 0 < len(wrong) < len(cells):
+        first = f"{some(wrong.map(str).unique(), 4)} in row(s) {some(wrong.index, 6)}"
+        return f"the {what} holds text among its numbers: {first}: it must be numeric. Correct these cells or make them missing."
+    return f"the {what} holds text (first value {cells.iloc[0]!r}): it must be numeric. Convert it, e.g. pandas.to_numeric."
+
+
+def holds_text(series: pd.Series) -> bool:
+    """Whether a cell is text; also of a column of categories."""
+    if isinstance(series.dtype, pd.StringDtype):
+        return True
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = pd.Series(series.cat.categories)
+    if series.dtype.kind not in "OTUS" and not pd.api.types.is_string_dtype(series.dtype):
+        return False
+    return any(isinstance(value, (str, bytes)) for value in series.to_numpy(dtype=object))
+
+
+def check_no_dates(series: pd.Series, what: str, factor: str = "") -> None:
+    """Refuse dates and lengths of time where numbers must be, and say how to make numbers of them."""
+    if isinstance(series.dtype, pd.StringDtype):
+        return
+    kind = series.dtype.kind
+    first = next((v for v in series.to_numpy(dtype=object) if v is not None and v is not pd.NaT), None) \
+        if kind == "O" else None  # fmt: skip
+    name = f"data[{series.name!r}]"
+    meant = f"; or write {factor} where a factor is meant" if factor else ""
+    if kind == "m" or isinstance(first, dt.timedelta):
+        raise DataError(
+            f"the {what} holds lengths of time: make them numbers, as with {name}.dt.total_seconds(){meant}."
+        )
+    if kind == "M" or isinstance(first, (dt.date, pd.Period, np.datetime64)):
+        stamps = (
+            f"{name}.dt.to_timestamp()" if isinstance(series.dtype, pd.PeriodDtype) else f"pandas.to_datetime({name})"
+        )
+        raise DataError(
+            f"the {what} holds dates: make them numbers first, as the days since the first one,"
+            f" ({stamps} - {stamps}.min()).dt.days{meant}."
+        )
+    if isinstance(first, dt.time):
+        raise DataError(f"the {what} holds times of the day: make them numbers first, as hours{meant}.")
+
+
+def plain(series: pd.Series) -> pd.Series:
+    """The column in a type of numpy's: nullable, sparse and Arrow columns, and objects that are all numbers."""
+    dtype = series.dtype
+    if isinstance(dtype, pd.SparseDtype):
+        return series.sparse.to_dense()
+    if isinstance(dtype, pd.CategoricalDtype) or (isinstance(dtype, np.dtype) and dtype.kind != "O"):
+        return series
+    if isinstance(dtype, pd.StringDtype):
+        return series if dtype == "str" else series.astype(object)
+    values = series.to_numpy(dtype=object)
+    known = values[~pd.isna(values)]
+    truth = all(isinstance(v, (bool, np.bool_)) for v in known)
+    if truth or not all(isinstance(v, (numbers.Real, decimal.Decimal)) for v in known):
+        if isinstance(dtype, np.dtype):
+            return series
+        kind = bool if truth and len(known) == len(values) > 0 else object
+        return pd.Series(values.astype(kind), index=series.index, name=series.name)
+    whole = len(known) == len(values) and all(isinstance(v, numbers.Integral) and abs(v) < 2**63 for v in known)
+    array = np.array([float("nan") if pd.isna(v) else v for v in values], dtype=np.int64 if whole else np.float64)
+    return pd.Series(array, index=series.index, name=series.name)

@@ -163,11 +163,6 @@ class Parameters:
         return structure.parameters_of(array)
 
     def _check(self, theta: Array, what: str, constrain: bool) -> None:
-        residual = theta[self.slices[-1]]
-        if np.any(bad := self.residual.variances & (residual <= 0)):
-            raise VarianceError(f"{what}: the residual variance must be positive, got {residual[bad][0]:g}.")
-        if not np.isnan(residual).any() and not self.residual.feasible(residual):
-            raise VarianceError(f"{what}: the covariance matrix of 'residual' is not positive definite.")
         self._check_bounds(theta, what, constrain)
         if not constrain:
             return
@@ -178,12 +173,24 @@ class Parameters:
                     raise VarianceError(
                         f"{what}: the matrix of '{term}' is not positive semidefinite (smallest eigenvalue {smallest:g})."
                     )
+        self._check_residual(theta[self.slices[-1]], what)
+
+    def _check_residual(self, phi: Array, what: str) -> None:
+        """R may be singular, but not indefinite."""
+        if np.isnan(phi).any() or self.residual.feasible(phi):
+            return
+        for _, sigma in self.residual.matrices(phi).values():
+            smallest = np.linalg.eigvalsh(sigma)[0]
+            if smallest < -1e-10 * np.abs(sigma).max():
+                raise VarianceError(
+                    f"{what}: the covariance matrix of 'residual' is not positive semidefinite (smallest eigenvalue"
+                    f" {smallest:g})."
+                )
 
     def _check_bounds(self, theta: Array, what: str, constrain: bool) -> None:
         """Each parameter within its bounds; without constraints those of structures linear in θ fall away."""
-        structures = [*self.structures, self.residual]
-        linear = np.concatenate([np.full(s.n_parameters, getattr(s, "linear", False)) for s in structures])
-        rows = zip(self.pairs, theta, self.lower, self.upper, linear, strict=True)
+        signed = np.concatenate([s.signed for s in (*self.structures, self.residual)])
+        rows = zip(self.pairs, theta, self.lower, self.upper, signed, strict=True)
         for (term, parameter), value, lower, upper, free in rows:
             if lower <= value <= upper or np.isnan(value) or (free and not constrain):
                 continue

@@ -44,10 +44,8 @@ class GroupEffects:
 
 
 def has_groups(design: RandomDesign) -> bool:
-    """Whether the term's relationship is a pedigree with groups in place of unknown parents."""
-    return getattr(design.relationship, "groups", None) is not None and hasattr(
-        design.relationship, "group_fraction_matrix"
-    )
+    """Whether groups of unknown parents go with the term's relationship as fixed effects."""
+    return design.relationship.groups is not None
 
 
 def group_columns(random: Sequence[RandomDesign]) -> tuple[list[str], list[sp.csr_array]]:
@@ -55,10 +53,10 @@ def group_columns(random: Sequence[RandomDesign]) -> tuple[list[str], list[sp.cs
     names: list[str] = []
     columns: list[sp.csr_array] = []
     for design in filter(has_groups, random):
-        Q = design.relationship.group_fraction_matrix  # type: ignore[attr-defined]
+        Q = design.relationship.group_fraction_matrix
         for effect, Z in zip(design.structure.effects, design.columns, strict=True):
             suffix = "" if design.t == 1 else f", {effect}"
-            names += [f"{design.name}: {group}{suffix}" for group in design.relationship.groups]  # type: ignore[attr-defined]
+            names += [f"{design.name}: {group}{suffix}" for group in design.relationship.groups]  # type: ignore[union-attr]
             columns.append(sp.csr_array(Z @ Q))
     return names, columns
 
@@ -70,7 +68,7 @@ def group_effects(random: Sequence[RandomDesign], kept: np.ndarray, first: int) 
     out = []
     for k, design in enumerate(random):
         if has_groups(design):
-            Q = sp.csr_array(design.relationship.group_fraction_matrix)  # type: ignore[attr-defined]
+            Q = sp.csr_array(design.relationship.group_fraction_matrix)
             numbers = first + np.arange(design.t * Q.shape[1]).reshape(design.t, -1)
             inside = numbers < len(position)
             columns = np.where(inside, position[np.minimum(numbers, len(position) - 1)], -1)

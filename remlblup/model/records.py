@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, OptionError
+from remlblup.model.expression import read
 from remlblup.model.frame import Records, complete_records, require_columns
 from remlblup.model.grouping import UNITS
 from remlblup.model.parameters import RESIDUAL
@@ -23,6 +24,9 @@ def check_names(parsed: MixedFormula, residual: ResidualTerm) -> None:
     keys = [term.key for term in parsed.random]
     if RESIDUAL in keys:
         raise FormulaError("a random term cannot be named 'residual', the name of R: rename that column.")
+    for term in parsed.random:
+        if isinstance(term, RandomTerm) and term.more and any(UNITS in g.factors for g in term.groups):
+            raise FormulaError(f"'{term.name}': 'units', the record itself, is not laid over another factor.")
     if residual.plus_units and UNITS in keys:
         raise FormulaError(f"'(1 | units)' and residual={residual.text!r} both add the units: keep one of them.")
     if residual.plus_units and parsed.responses:
@@ -53,9 +57,10 @@ def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataF
         require_columns(frame, needed, "the response")
     columns = [c for needed in own.values() for c in needed] if not parsed.responses else []
     columns += required_columns(parsed.fixed, "the fixed part", visible)
+    columns += offset_columns(parsed, visible)
     optional: list[str] = []
     for term in parsed.random:
-        needed, may_miss = term_columns(term, visible)
+        needed, may_miss = term_columns(term, frame if isinstance(term, SmoothTerm) else visible)
         columns += needed
         optional += may_miss
     require_columns(visible, residual.columns, "residual=")
@@ -65,11 +70,18 @@ def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataF
             raise OptionError(f"weights= takes the name of a column of the data, not {type(weights).__name__}.")
         require_columns(frame, [weights], "weights=")
         columns.append(weights)
-    columns, optional = [c for c in columns if c not in made], [c for c in optional if c not in columns]
+    columns, optional = [c for c in columns if c not in made], [c for c in optional if c not in {*columns, *made}]
     records = complete_records(
         frame, columns, missing, weights, optional=optional, responses=own if parsed.responses else None
     )
     return with_plain_optional(records, optional)
+
+
+def offset_columns(parsed: MixedFormula, frame: pd.DataFrame) -> list[str]:
+    """The columns of the offsets."""
+    names = [c for text in parsed.offset for c in read(text).columns]
+    require_columns(frame, names, "the offset")
+    return names
 
 
 def with_made_columns(parsed: MixedFormula, frame: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:

@@ -7,31 +7,48 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, some
-from remlblup.model.frame import numeric_column, numeric_values
+from remlblup.errors import DataError, FormulaError, some
+from remlblup.model.evaluation import numbers
+from remlblup.model.expression import Expression, column, read
+from remlblup.model.frame import numeric_column
 from remlblup.model.grouping import UNITS
-from remlblup.model.scanner import call
-from remlblup.model.wilkinson import as_values, materialize, required_columns
+from remlblup.model.scanner import call, unquoted
 
 # The factor that several responses give to the model.
 TRAIT = "trait"
 
 
 def response_columns(response: str, frame: pd.DataFrame) -> list[str]:
-    """The data columns of a response: a column, or an expression such as log(y)."""
-    name = response.strip("`")
-    return [name] if name in frame.columns else required_columns(f"0 + {response}", "the response", frame)
+    """The data columns of a response."""
+    return list(response_expression(response, frame).columns)
+
+
+def response_expression(response: str, frame: pd.DataFrame) -> Expression:
+    """A column, or arithmetic on columns, ``log(y)``, ``post - pre``, ``y^2``; the algebra of formulas has no part in it."""
+    name = unquoted(response)
+    if name != response.strip() or name in frame.columns:
+        return column(name)
+    try:
+        return read(name[1:-1] if name.startswith("{") and name.endswith("}") else name)
+    except FormulaError as error:
+        raise FormulaError(f"the response: {error}") from None
 
 
 def response_values(response: str, rows: pd.DataFrame) -> np.ndarray:
     """y as float64, one column."""
-    name = response.strip("`")
-    if name in rows.columns:
-        return numeric_column(rows, name, "response")
-    matrix = materialize(f"0 + {response}", rows, "the response")
-    if matrix.shape[1] != 1:
-        raise DataError(f"the response '{response}' must be one numeric column; it gives {matrix.shape[1]}.")
-    return numeric_values(pd.Series(as_values(matrix)[:, 0], index=rows.index), f"response '{response}'")
+    expression = response_expression(response, rows)
+    if expression.bare is not None:
+        return numeric_column(rows, expression.bare, "response")
+    if not expression.columns:
+        raise FormulaError(f"the response '{response}' names no column of the data.")
+    return numbers(expression, rows, f"response '{response}'")
+
+
+def offset_values(offset: Sequence[str], rows: pd.DataFrame) -> np.ndarray | None:
+    """The sum of the offsets in each row; None without."""
+    if not offset:
+        return None
+    return np.sum([numbers(read(text), rows, f"offset '{text}'") for text in offset], axis=0)
 
 
 def check_no_trait(frame: pd.DataFrame, response: str) -> None:

@@ -74,11 +74,17 @@ def call(piece: str) -> tuple[str, str] | None:
     return match[1] or "", match[2].strip()
 
 
+def unquoted(text: str) -> str:
+    """A name without its backticks; any other text as it is."""
+    text = text.strip()
+    return text[1:-1] if re.fullmatch(r"`[^`]+`", text) else text
+
+
 def variable(text: str, where: str) -> str:
     """The name of a column, with or without `backticks`."""
-    name = text.strip()
-    if name.startswith("`") and name.endswith("`") and len(name) > 2:
-        return name[1:-1]
+    name = unquoted(text)
+    if name != text.strip():
+        return name
     if not re.fullmatch(r"[^\W\d][\w.]*", name):
         raise FormulaError(
             f"'{name}' in '{where}' is not the name of a column. Make the factor a column of the data first"

@@ -35,6 +35,8 @@ from remlblup.structure.identity import Identity
 MOST_KNOTS = 50
 SEGMENTS = 10
 DEGREE = 3
+# More knots than this, or coefficients of a surface, are a slip: Z is dense.
+LARGEST_SPLINE, LARGEST_SURFACE = 5_000, 20_000
 
 
 class Smooth(Protocol):
@@ -130,6 +132,11 @@ def spline_knots(term: SmoothTerm, frame: pd.DataFrame) -> tuple[float, ...]:
         return tuple(sorted(set(map(float, numbers))))
     if not _whole(knots) or knots < 3:
         raise FormulaError(f"'{term.name}': knots must be a whole number, 3 or more, or the knots themselves.")
+    if "knots" in dict(term.options) and knots > min(len(distinct), LARGEST_SPLINE):
+        raise FormulaError(
+            f"'{term.name}': {knots:,} knots are more than the {len(distinct):,} different values of '{variable}' show, or"
+            f" than {LARGEST_SPLINE:,}: give fewer, or leave out knots=."
+        )
     places = distinct if len(distinct) <= knots else np.linspace(distinct[0], distinct[-1], knots)
     return tuple(map(float, places))
 
@@ -235,5 +242,9 @@ def margin(term: SmoothTerm, k: int, frame: pd.DataFrame) -> Margin:
     if len(both) != 2 or not all(_whole(v) and v >= 1 for v in both):
         raise FormulaError(
             f"'{term.name}': knots={some([knots])} must be the number of segments, as in knots=10 or knots=(10, 15)."
+        )
+    if np.prod([float(v) + DEGREE for v in both]) > LARGEST_SURFACE:
+        raise FormulaError(
+            f"'{term.name}': knots={some([knots])} make a surface of more than {LARGEST_SURFACE:,} coefficients: give fewer."
         )
     return Margin(variable, float(x.min()), float(x.max()), int(both[k]))

@@ -13,6 +13,8 @@ import scipy.sparse as sp
 
 from remlblup.errors import DataError, ModelError, RelationshipError, some
 from remlblup.model import unknown_parents
+from remlblup.model.algebra import read_terms
+from remlblup.model.covariates import likely_codes
 from remlblup.model.design import FixedDesign, RandomDesign, extended, fixed_design, fixed_from_formula
 from remlblup.model.formula import parse_formula
 from remlblup.model.frame import Records, numeric_column, numeric_values, to_pandas
@@ -22,8 +24,9 @@ from remlblup.model.parent_groups import GroupEffects, group_columns, group_effe
 from remlblup.model.random_terms import random_design, spellings, units_design
 from remlblup.model.records import check_names, stacked, usable_records
 from remlblup.model.residual import parse_residual, residual_structure
-from remlblup.model.response import check_varies
-from remlblup.model.scanner import squeeze
+from remlblup.model.response import check_varies, offset_values
+from remlblup.model.scanner import squeeze, unquoted
+from remlblup.model.shorthand import with_dot
 from remlblup.model.smooth import smooth_designs
 from remlblup.model.terms import MixedFormula, RandomTerm, SmoothTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
@@ -51,6 +54,7 @@ class Specification:
     matrices : the entries of ``relationships=`` used as ``matrix=NAME``
     groups : fixed effects of groups of unknown parents
     unknown_parents : what is done with records whose sire or dam is unknown; see `MixedModel`
+    offset : (n,) what ``offset(x)`` adds to the mean, None without; `y` is the response less this
     """
 
     response: str
@@ -65,6 +69,12 @@ class Specification:
     matrices: Mapping[str, object] = field(default_factory=dict, repr=False)
     groups: tuple[GroupEffects, ...] = ()
     unknown_parents: str | tuple[str, ...] = "keep"
+    offset: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def observed(self) -> np.ndarray:
+        """The response as it was recorded: y and the offset."""
+        return self.y if self.offset is None else self.y + self.offset
 
     @property
     def responses(self) -> tuple[str, ...]:
@@ -80,6 +90,11 @@ class Specification:
         return self.fixed.p
 
     @property
+    def n_group_columns(self) -> int:
+        """How many of the p fixed effects, the last ones, are those of groups of unknown parents."""
+        return sum(int((groups.columns >= 0).sum()) for groups in self.groups)
+
+    @property
     def n_random(self) -> int:
         """Number of random effects, Σ_k t_k q_k."""
         return sum(d.t * d.q for d in self.random)
@@ -88,6 +103,14 @@ class Specification:
     def index(self) -> pd.Index:
         """Row labels of the records."""
         return pd.RangeIndex(self.n) if self.records is None else self.records.frame.index
+
+    @property
+    def codes(self) -> dict[str, int]:
+        """Covariates of the fixed part that are probably codes of a factor, with their numbers of values."""
+        if self.formula is None or self.records is None:
+            return {}
+        residual = parse_residual(self.residual_text)
+        return likely_codes(read_terms(self.formula.fixed), self.formula.random, residual, self.records.frame)
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -104,14 +127,15 @@ def _spellings(design: RandomDesign) -> list[str]:
 def from_formula(formula: str, data: object, relationships: Mapping[str, object] | None, residual: str,
                  weights: str | None, missing: str, parents: str | Sequence[str] = "keep") -> Specification:  # fmt: skip
     """Read the formula, check the data against it, and build every matrix of the model."""
-    parsed, residual_term = parse_formula(formula), parse_residual(residual)
+    residual_term, frame = parse_residual(residual), to_pandas(data)
+    parsed = parse_formula(with_dot(formula, frame, residual_term, weights))
     check_names(parsed, residual_term)
-    frame = to_pandas(data)
     given = Given(relationships, matrix_names(parsed.random, residual_term.options))
     parsed, frame, choice = unknown_parents.settle(parsed, frame, given, parents)
     records = usable_records(parsed, residual_term, frame, weights, missing)
     records = replace(records, unknown_parents=unknown_parents.counted(parsed, records.frame, given))
     y, rows, record = stacked(parsed, residual_term, records)
+    offset = offset_values(parsed.offset, rows)
     w = _weights(rows, weights)
     random = [d for t in parsed.random for d in _designs(t, rows, given)]
     if residual_term.plus_units:
@@ -122,8 +146,8 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
     names, columns = group_columns(random)
     fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
     groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
-    spec = Specification(parsed.response.strip("`"), y, fixed, tuple(random), R, w, records, parsed,
-                         residual_term.text, given.matrices, groups, choice)  # fmt: skip
+    spec = Specification(unquoted(parsed.response), y if offset is None else y - offset, fixed, tuple(random), R, w,
+                         records, parsed, residual_term.text, given.matrices, groups, choice, offset)  # fmt: skip
     check_estimable(spec)
     return spec
 
@@ -221,6 +245,15 @@ def as_matrix(value: Any, n: int, what: str) -> Any:
     return matrix
 
 
+def most_columns(spec: Specification) -> str:
+    """Which term of the fixed part has most columns, as a sentence."""
+    structure = getattr(spec.fixed.spec, "structure", None)
+    if not structure:
+        return ""
+    term = max(structure, key=lambda part: len(part.columns))
+    return f" Most are of '{term.term}', {len(term.columns):,} columns; levels without an order make a random term, '(1 | g)'."
+
+
 def check_estimable(spec: Specification) -> None:
     """Refuse data from which no variance can be estimated.
 
@@ -234,6 +267,6 @@ def check_estimable(spec: Specification) -> None:
     if spec.n - spec.p < 1:
         raise ModelError(
             f"no residual degrees of freedom: {spec.n} records and {spec.p} fixed effects."
-            " Use fewer fixed effects or more records."
+            f" Use fewer fixed effects or more records.{most_columns(spec)}"
         )
-    check_varies(spec.y, None if spec.records is None else spec.records.frame, spec.responses, spec.response)
+    check_varies(spec.observed, None if spec.records is None else spec.records.frame, spec.responses, spec.response)

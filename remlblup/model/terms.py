@@ -90,10 +90,14 @@ class SmoothTerm:
 
 @dataclass(frozen=True)
 class MixedFormula:
-    """Response, fixed part and random terms of a formula; `responses` where there are several, ``c(y1, y2)``."""
+    """Response, fixed part and random terms of a formula; `responses` where there are several, ``c(y1, y2)``.
+
+    `offset` holds the expressions of ``offset(x)``, which are part of the mean with the coefficient 1.
+    """
 
     text: str
     response: str
     fixed: str
     random: tuple[RandomTerm | SmoothTerm, ...]
     responses: tuple[str, ...] = ()
+    offset: tuple[str, ...] = ()

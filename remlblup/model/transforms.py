@@ -1,4 +1,4 @@
-"""Functions that a formula may use besides formulaic's own: normalised Legendre polynomials."""
+"""What formulas make of one covariate or factor: formulaic's transforms, and ours, normalised Legendre polynomials."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 from formulaic.materializers.types import FactorValues
+from formulaic.transforms import C, basis_spline, center, cyclic_cubic_spline, natural_cubic_spline, poly, scale
+from formulaic.transforms.contrasts import ContrastsRegistry
+from formulaic.transforms.patsy_compat import standardize
 from formulaic.utils.stateful_transforms import stateful_transform
 
 from remlblup.errors import DataError, FormulaError
@@ -45,4 +48,30 @@ def legendre(x: np.ndarray, order: int, lower: float, upper: float) -> np.ndarra
     return P * np.sqrt((2.0 * np.arange(order + 1) + 1.0) / 2.0)
 
 
-CONTEXT = {"leg": leg}
+def ns(x: Any, df: int | None = None, knots: Any = None, lower_bound: float | None = None,
+       upper_bound: float | None = None, **memory: Any) -> Any:  # fmt: skip
+    """A natural cubic spline without the constant, as R's: it spans the same functions, in another basis."""
+    return natural_cubic_spline(x, df, knots, lower_bound, upper_bound, constraints="center", **memory)
+
+
+ns.__is_stateful_transform__ = True  # type: ignore[attr-defined]
+
+# By their names in `functions.TRANSFORMS`.
+TRANSFORMS: dict[str, Any] = {
+    "C": C,
+    "factor": C,
+    "as.factor": C,
+    "bs": basis_spline,
+    "cc": cyclic_cubic_spline,
+    "cr": natural_cubic_spline,
+    "cs": natural_cubic_spline,
+    "ns": ns,
+    "poly": poly,
+    "center": center,
+    "scale": scale,
+    "standardize": standardize,
+    "leg": leg,
+}
+CONTRASTS: dict[str, Any] = {
+    name: getattr(ContrastsRegistry, name) for name in ("treatment", "SAS", "sum", "helmert", "diff", "poly")
+}

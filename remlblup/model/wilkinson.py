@@ -1,4 +1,4 @@
-"""Model matrices of Wilkinson formulas through formulaic, its errors in our words."""
+"""Model matrices of Wilkinson formulas: terms of our reading, coded by formulaic, its errors in our words."""
 
 from __future__ import annotations
 
@@ -10,85 +10,78 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, RemlBlupError, some
+from remlblup.model.algebra import read_terms
+from remlblup.model.covariates import check_covariates
+from remlblup.model.expression import Expression, column, read
 from remlblup.model.frame import require_columns
-
-# Functions of `transforms.CONTEXT`; named here so that formulas are read before formulaic is loaded.
-FUNCTIONS = ("leg",)
 
 
 def materialize(formula: str, frame: pd.DataFrame, what: str, sparse: bool = False) -> Any:
     """formulaic's model matrix of one right-hand side; its errors become `FormulaError`."""
-    from formulaic.errors import FormulaicError
+    from remlblup.model.materializer import Materializer
 
-    from remlblup.model.transforms import CONTEXT
-
+    check_covariates(read_terms(formula).expressions, frame, what)
     try:
-        return parsed_formula(formula).get_model_matrix(
-            frame, context=CONTEXT, output="sparse" if sparse else "numpy", na_action="ignore"
+        return Materializer(frame).get_model_matrix(
+            parsed_formula(formula), output="sparse" if sparse else "numpy", na_action="ignore"
         )
-    except (FormulaicError, NotImplementedError, TypeError, AttributeError, KeyError, SyntaxError) as error:
-        if isinstance(error.__cause__, RemlBlupError):
-            raise type(error.__cause__)(f"{what}: {error.__cause__}") from None
-        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-        if unknown := re.search(r"name '([^']+)' is not defined", text):
-            require_columns(frame, [unknown[1]], what)
-        raise FormulaError(f"{what} '{formula}' cannot be evaluated: {text}") from error
+    except Exception as error:
+        raise in_our_words(error, f"{what} '{formula}' cannot be coded", FormulaError, what) from None
+
+
+def in_our_words(error: Exception, failed: str, kind: type[RemlBlupError], what: str = "") -> RemlBlupError:
+    """The error of a model matrix: our own from inside formulaic, or its reason in one line."""
+    cause = error if isinstance(error, RemlBlupError) else error.__cause__
+    if isinstance(cause, RemlBlupError):
+        return type(cause)(f"{what}: {cause}" if what else str(cause))
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(cause or error)).split())
+    return kind(f"{failed}: {text}")
 
 
 @lru_cache(maxsize=256)
 def parsed_formula(formula: str) -> Any:
-    """formulaic's reading of a right-hand side."""
-    from formulaic import Formula
+    """The terms of a right-hand side as formulaic holds them."""
+    from formulaic.formula import SimpleFormula
+    from formulaic.parser.types import Factor, Term
 
-    return Formula(formula)
+    def factor(expression: Expression) -> Any:
+        method = "python" if expression.bare is None else "lookup"
+        return Factor(expression.bare or expression.text, eval_method=method)
+
+    one = Term([Factor("1", eval_method="literal")])
+    return SimpleFormula([Term(map(factor, term)) if term else one for term in read_terms(formula).terms])
 
 
 def required_columns(formula: str, what: str, frame: pd.DataFrame) -> list[str]:
     """Names of the data columns a right-hand side needs; `FormulaError` or `DataError` if they are not there."""
-    from formulaic.errors import FormulaicError
-
     try:
-        names = sorted(map(str, parsed_formula(formula).required_variables))
-    except (FormulaicError, SyntaxError) as error:
-        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-        raise FormulaError(f"{what} '{formula}' cannot be read: {text}") from error
-    # formulaic does not list the columns inside poly(), bs(), scale(): find them by name.
-    names = sorted({*names, *(n for n in words(formula) if n in frame.columns)})
-    names = [n for n in names if n not in FUNCTIONS or n in frame.columns]
-    for name in names:
-        if name not in frame.columns and re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", formula):
-            raise FormulaError(f"{what} '{formula}' uses the function '{name}', which is not known.")
+        names = sorted(read_terms(formula).columns)
+    except FormulaError as error:
+        raise FormulaError(f"{what}: {error}") from None
     require_columns(frame, names, what)
     return names
 
 
-def words(formula: str) -> list[str]:
-    """Names and `quoted names` in a formula."""
-    return [a or b for a, b in re.findall(r"`([^`]+)`|([^\W\d][\w.]*)", formula)]
-
-
 def model_matrix(model_spec: Any, frame: pd.DataFrame, **options: Any) -> Any:
     """formulaic's matrix of new records; its errors become `DataError`."""
-    from formulaic.errors import FormulaicError
-
-    from remlblup.model.transforms import CONTEXT
-
     check_categories(model_spec, frame)
     try:
-        return model_spec.get_model_matrix(frame, context=CONTEXT, na_action="ignore", **options)
-    except (FormulaicError, ValueError, TypeError) as error:
-        raise DataError(f"the new data cannot be coded as the fit's were: {error}") from error
+        return model_spec.get_model_matrix(frame, na_action="ignore", **options)
+    except Exception as error:
+        raise in_our_words(error, "the new data cannot be coded as the fit's were", DataError) from None
+
+
+def expression_of(factor: Any) -> Expression:
+    """The expression of one of formulaic's factors."""
+    return column(factor.expr) if factor.eval_method.value == "lookup" else read(factor.expr)
 
 
 def check_categories(model_spec: Any, frame: pd.DataFrame) -> None:
     """Refuse levels of a fixed factor that the model has no coefficient for."""
-    variables = [str(v) for v in model_spec.required_variables]
     for factor, contrasts in model_spec.factor_contrasts.items():
-        # The factor itself, or coded: C(site), C(site, contr.sum), …
-        named = [v for v in variables if re.search(rf"(?<![\w.]){re.escape(v)}(?![\w.(])", factor.expr)]
-        if factor.expr not in named and not (len(named) == 1 and factor.expr.startswith("C(")):
+        name = expression_of(factor).factor
+        if name is None:
             continue
-        name = factor.expr if factor.expr in named else named[0]
         known = {str(level) for level in contrasts.levels}
         unknown = sorted({str(v) for v in frame[name].unique()} - known)
         if unknown:

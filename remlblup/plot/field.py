@@ -110,7 +110,7 @@ def kinds_of(fit: Solved, what: str, spatial: bool = True) -> tuple[str, ...]:
 def values_of(fit: Solved, kind: str, maps: Sequence[FieldMap]) -> Array:
     """What is drawn of each record, (n,)."""
     if kind == "data":
-        values = np.array(fit.specification.y, dtype=float)
+        values = np.array(fit.specification.observed, dtype=float)
         for one in maps:
             values[one.records] -= values[one.records].mean()
         return values

@@ -36,11 +36,23 @@ class RelationshipBase(ABC):
     ortets: np.ndarray = np.empty(0, dtype=np.intp)
     #: Codes for an unknown parent where the relationship comes from a pedigree, as it reads them; None elsewhere.
     unknown_codes: frozenset[str] | None = None
+    #: Groups of unknown parents whose fixed effects g go with the levels, u* = Qg + u, and Q (q, g); None without.
+    groups: np.ndarray | None = None
+    group_fraction_matrix: sp.csr_array | None = None
+    #: What its `note` was when it was saved, of a relationship read back.
+    described: str = ""
     #: True if `precision` has few entries per row; False if it is a dense matrix in sparse clothing.
     is_sparse: bool = True
 
     #: L (q, rank) with K = LL' where K is singular or nearly so; None where `precision` serves.
     root: np.ndarray | None = None
+
+    @property
+    def note(self) -> str:
+        """What a report of a model says of the relationship besides its size; empty for nothing."""
+        if self.described or self.groups is None:
+            return self.described
+        return f"groups of unknown parents {some(self.groups, 6)}: fixed effects, in û"
 
     @property
     def size(self) -> int:

@@ -173,7 +173,9 @@ class DescentRelationship(RelationshipBase):
         """
         animals = list(animals)
         result = MatrixRelationship(self.dense(animals), self.labels[self.index(animals)])
-        result.unknown_codes = self.unknown_codes
+        result.unknown_codes, result.groups = self.unknown_codes, self.groups
+        if self.groups is not None:
+            result.group_fraction_matrix = self.group_fraction_matrix[self.index(animals)]
         return result
 
     def inverse_subset(self, animals: Iterable) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from os import PathLike
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import PedigreeError, choose
+from remlblup.errors import PedigreeError, choose, some
 from remlblup.relationship.clones import check_rows, heterozygosity, read_clones, read_selfing
 from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.dominance import dominance_relationship
@@ -299,6 +300,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
                 "Dominance relationships are not computed for rows with generations of selfing: give the intermediate "
                 "plants rows of their own, with hermaphrodites=True."
             )
+        self._tell_of_groups("dominance")
         return dominance_relationship(self, method)
 
     def sex_linked(
@@ -318,6 +320,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         """
         if self.selfing is not None or self.hermaphrodites:
             raise PedigreeError("Sex-linked relationships need two sexes: no selfing, no hermaphrodites.")
+        self._tell_of_groups("sex-linked")
         return SexLinkedRelationship(self, read_sex(self, sex, heterogametic), dosage)
 
     # Groups of unknown parents: see parent_groups.py.
@@ -367,6 +370,11 @@ class Pedigree(PopulationStatistics, DescentRelationship):
     def _group_incidence(self) -> sp.csr_array:
         self._require_groups()
         return group_incidence(self.sire_group, self.dam_group, len(self.groups))
+
+    def _tell_of_groups(self, kind: str) -> None:
+        if self.groups is not None:
+            warnings.warn(f"groups of unknown parents ({some(self.groups)}) have no part in the {kind} relationship: they are "
+                          "means of additive effects, and enter a model with the pedigree.", stacklevel=3)  # fmt: skip
 
     def _require_groups(self) -> None:
         if self.groups is None:

@@ -24,7 +24,9 @@ _NUMBERS = ("id", "ids", "no", "nr", "num", "number", "code", "ident")
 
 def _spellings(names: str) -> frozenset[str]:
     plain = names.split()
-    return frozenset([*plain, *(name + n for name in plain for n in _NUMBERS), *(n + name for name in plain for n in _NUMBERS)])
+    return frozenset(
+        [*plain, *(name + n for name in plain for n in _NUMBERS), *(n + name for name in plain for n in _NUMBERS)]
+    )
 
 
 _KNOWN = {role: _spellings(names) for role, names in NAMES.items()}

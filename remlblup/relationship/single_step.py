@@ -10,6 +10,8 @@ Genet Sel Evol 50:16). The inverse of its block over the genotyped animals, all 
     H₂₂⁻¹ = τG_w⁻¹ + (1 − ω)A₂₂⁻¹,   so that   H = A + A_{·2} A₂₂⁻¹ (H₂₂ − A₂₂) A₂₂⁻¹ A_{2·}
 
 and log|H| = log|A| − log|A₂₂| + log|H₂₂|; H is positive definite if and only if H₂₂ is. For τ = ω = 1, H₂₂ = G_w.
+
+Groups of unknown parents of the pedigree belong to all of H: u* = Qg + a with a ~ N(0, Hσ²); see `single_step_groups`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.labels import match
+from remlblup.relationship.parent_groups import LabelledMatrix
 from remlblup.relationship.single_step_blocks import both_inverted, inverted, likeness, prepare, read_matrix
+from remlblup.relationship.single_step_groups import GroupsInA, transformed
 
 _BLOCK = 256
 #: Products of this many operations are the shorter way to the diagonal of H; beyond, the sparse inverse is.
@@ -40,7 +44,10 @@ class SingleStep(RelationshipBase):
     Parameters
     ----------
     pedigree : Pedigree, or another relationship of all animals
-        One whose ``among(positions)`` is cheap: the relationships of the genotyped animals.
+        One whose ``among(positions)`` is cheap: the relationships of the genotyped animals. Its groups of unknown
+        parents become fixed effects of a model by the QP transformation of all of H, the one that is the equations of
+        a model (Misztal et al. 2013); for that of A alone see `with_groups_in_A`. Random groups and metafounders are
+        animals of their pedigree here too.
     G : pandas.DataFrame, Relationship, or (matrix, labels), shape (g, g)
         Genomic relationships of the genotyped animals, in any order. May be singular if it is blended.
     tau, omega : float
@@ -107,6 +114,7 @@ class SingleStep(RelationshipBase):
         alpha, beta = _blending(alpha, beta)
         _check_weights(tau, omega, alpha, beta)
         self.pedigree, self.labels, self.unknown_codes = pedigree, pedigree.labels, pedigree.unknown_codes
+        self.groups, self.ramets, self.ortets = pedigree.groups, pedigree.ramets, pedigree.ortets
         self.tau, self.omega, self.alpha, self.beta = float(tau), float(omega), float(alpha), float(beta)
         self.tune, self.blend_first = tune, bool(blend_first)
         raw, labels = read_matrix(G)
@@ -139,10 +147,6 @@ class SingleStep(RelationshipBase):
         Gw_inverse -= self.omega * self._A22_inverse
         self._block = Gw_inverse
 
-    def index(self, wanted: Iterable, factor: str | None = None, name: str | None = None) -> np.ndarray:
-        """Positions of levels, as in the pedigree: a ramet's is that of its ortet. See `RelationshipBase.index`."""
-        return self.pedigree.index(wanted, factor, name)
-
     @cached_property
     def precision(self) -> sp.csc_array:
         """H⁻¹, shape (n, n), both triangles stored: A⁻¹ and one dense block over the genotyped animals."""
@@ -156,6 +160,51 @@ class SingleStep(RelationshipBase):
         result = sp.csc_array(self.pedigree.precision + sp.csc_array(entries, shape=(n, n)))
         result.sort_indices()
         return result
+
+    @property
+    def group_fraction_matrix(self) -> sp.csr_array | None:  # type: ignore[override]
+        """Q: shares of the pedigree's groups of unknown parents in the animals, shape (n, g); None without groups."""
+        return self.pedigree.group_fraction_matrix if self.groups is not None else None
+
+    @property
+    def note(self) -> str:
+        return "" if self.groups is None else f"{super().note}, by the QP transformation of all of H"
+
+    def group_precision(self, transform: str = "H") -> LabelledMatrix:
+        """QP-transformed inverse over groups, then animals: ``matrix`` (sparse, singular for "H") and ``labels``.
+
+        Parameters
+        ----------
+        transform : {"H", "A"}
+            All of H⁻¹, or A⁻¹ alone with H⁻¹ − A⁻¹ added to the animals. See `single_step_groups`.
+        """
+        choose("transform", transform, ("H", "A"))
+        self._require_groups()
+        return transformed(self, transform == "H")
+
+    def with_groups_in_A(self) -> GroupsInA:
+        """The relationship of groups and animals whose inverse has the groups in A⁻¹ alone. See `GroupsInA`.
+
+        Raises
+        ------
+        RelationshipError
+            If the pedigree has no groups, or these equations are those of no distribution.
+        """
+        self._require_groups()
+        return GroupsInA(self)
+
+    def group_information(self, Q2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Q₂'A₂₂⁻¹Q₂ and W = Q₂'A₂₂⁻¹(A₂₂ − H₂₂)A₂₂⁻¹Q₂ of shares Q₂ (genotyped, g) of groups."""
+        inner = self._A22_inverse @ Q2
+        W = inner.T @ ((self._A22 - self._H22) @ inner)
+        return Q2.T @ inner, 0.5 * (W + W.T)
+
+    def _require_groups(self) -> None:
+        if self.groups is None:
+            raise RelationshipError(
+                "The pedigree of this single-step relationship has no groups of unknown parents as fixed effects: write "
+                "groups in place of unknown sires and dams and name them, Pedigree(..., groups=[...])."
+            )
 
     @property
     def logdet(self) -> float:

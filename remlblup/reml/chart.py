@@ -57,6 +57,9 @@ class Chart(Edge):
             rest[np.ix_(order[a:], order[a:])] -= np.outer(column, column)
         return cls(root, order, L, t)
 
+    def near_face(self, snap: float) -> Chart:
+        return Chart.at(self.sigma(), self.root, snap)
+
     @property
     def slots(self) -> list[tuple[int, int]]:
         """Free entries (i, a) of L, in pivot order."""

@@ -146,6 +146,7 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
         "rigid": "a correlation of the residual goes to its bound, where R is singular. Errors that move together are a"
         " random effect: write that part as a random term, such as (1 | subject), choose a simpler residual, or look for"
         " a trait that is a function of another.",
+        "residual": "max_iterations was reached where the residual covariance matrix becomes singular. Raise it.",
         "collapse": "the residual variance goes to zero: the random and fixed effects explain every record."
         " Check for a random term with one record per level.",
     }[stopped]

@@ -21,7 +21,7 @@ import numpy as np
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.average_information import average_information
-from remlblup.reml.convergence import Convergence, Criterion, criteria, explain
+from remlblup.reml.convergence import Convergence, Criterion, criteria
 from remlblup.reml.em import complete_information, em_update, px_em_update
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import confounded
@@ -31,7 +31,8 @@ from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
 from remlblup.reml.space import Point, Space, bounds
 from remlblup.reml.start import residual_variance, start_values, unit_matrices, zero_covariances
-from remlblup.reml.step import FLOOR, inward_score, propose, release
+from remlblup.reml.step import FLOOR, across, inward_score, near_faces, propose, release
+from remlblup.reml.verdict import judged, labels
 from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, of the diagonal of AI, fraction).
@@ -42,6 +43,8 @@ LADDERS = {
         ("EM", np.inf, 0.0, 1.0), ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0),
     ),
     "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in range(12)),
+    # Without constraints a step may end far outside of where V is positive definite.
+    "free": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in (*range(12), *range(14, 42, 3))),
 }  # fmt: skip
 ROUNDING = 1e-10
 # While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of another.
@@ -72,6 +75,9 @@ class Optimum:
     boundary : (n_parameters,) True for components on the boundary
     held : (n_parameters,) True for components fixed by the user
     tangent : (n_parameters, k) directions the information is inverted in (`Space.tangent`)
+    equations : those that `solution` belongs to, which the tables are made from
+    searched : those that `point` belongs to: others where R is singular
+    stopped : why the loop ended where the criteria are not met: "iterations", "stall", or what `watch` said
     """
 
     point: Point
@@ -81,14 +87,21 @@ class Optimum:
     boundary: np.ndarray
     held: np.ndarray
     tangent: Array
+    equations: Equations
+    searched: Equations
+    stopped: str = ""
+
+
+# What ends a loop before its time: told θ, the reason or None.
+Watch = Callable[[Array], str | None]
 
 
 class Loop:
     """One maximisation of the (RE)ML likelihood of a model."""
 
     def __init__(self, equations: Equations, options: Options, start: Array, fixed: Array,
-                 report: Callable[[Iteration], None] | None = None):  # fmt: skip
-        self.equations, self.options, self.report = equations, options, report
+                 report: Callable[[Iteration], None] | None = None, watch: Watch | None = None):  # fmt: skip
+        self.equations, self.options, self.report, self.watch = equations, options, report, watch
         variance = residual_variance(equations)
         parameters = equations.spec.parameters
         squares = equations.y[: equations.spec.n] ** 2
@@ -149,6 +162,9 @@ class Loop:
                 point = escaped
                 continue
             if len(self.iterations) > self.limit:
+                break
+            if self.watch is not None and (reason := self.watch(point.theta)):
+                stopped = reason
                 break
             accepted = self.advance(point)
             if accepted is None:
@@ -270,15 +286,17 @@ class Loop:
             if self.from_data and len(self.iterations) == 1 and len(self.space.held) > 1:
                 first = px_em_update(self.equations, point.score, self.space.held, self.space.units)
                 yield "PX-EM" if self.equations.expands else "EM", first
-            released = release(self.space, point, 1e-6)
-            if released is not None:
+            face = across(self.space, point, point.information, self.reluctant)
+            if face is not None:
+                yield "face", face
+            for released in release(self.space, point, point.charts, 1e-6):
                 yield "release", released
             learnt = self.secant.corrected()
             if learnt is not None:
                 yield "AI+QN", propose(self.space, point, point.information, 1.0, self.reluctant, learnt)
         em = None
         # EM keeps variances positive: without constraints it is no help, and creeps where one should change sign.
-        for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "ai"]:
+        for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "free"]:
             if weight and em is None:
                 em = complete_information(self.equations, point.theta, self.space.units, point.information)
             information = (
@@ -288,6 +306,9 @@ class Loop:
                 information = information + damping * np.diag(np.diag(information))
             known = self.secant.last if weight == damping == 0.0 else None
             yield name, propose(self.space, point, information, fraction, self.reluctant, known)
+        if algorithm == "auto":
+            for released in release(self.space, point, near_faces(self.space, point), 1e-6):
+                yield "release", released
 
     # -- the verdict -------------------------------------------------------------------------
 
@@ -327,73 +348,10 @@ class Loop:
 
     def boundary_labels(self, point: Point) -> tuple[str, ...]:
         """Labels of the components on the boundary."""
-        columns = self.equations.spec.parameters.columns
-        return tuple(columns[i] for i in np.flatnonzero(self.space.boundary(point)))
+        return labels(self.space, self.space.boundary(point))
 
     def verdict(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         """Convergence and everything known at the last iterate."""
-        columns = self.equations.spec.parameters.columns
-        mask = self.space.boundary(point)
-        unidentified = self.confounded or tuple(columns[i] for i in self.unidentified(point))
-        failed = [c.name for c in checks if not c.passed]
-        residual, R = self.equations.spec.parameters.slices[-1], self.equations.spec.residual
-        # On the way to the floor ℓ drowns in rounding: a fit that ends there without meeting its criteria has gone far enough.
-        near, least = (1e6, 1e-5) if failed else (1.001, 1e-8)
-        on_floor = (point.theta <= near * self.space.lower)[residual] & (
-            (point.gradient < 0.0)[residual] | bool(failed)
-        )
-        collapsed = bool(np.any(on_floor & R.variances))
-        if collapsed and (matrices := R.matrices(point.theta[residual])):  # a specific variance of zero is no collapse
-            collapsed = any(np.linalg.eigvalsh(s)[0] < least * np.trace(s) / len(s) for _, s in matrices.values())
-        reason = explain(
-            not failed,
-            unidentified,
-            "collapse" if collapsed else (self.edge(point) if failed else None) or stopped,
-            failed,
-            by_design=bool(self.confounded),
-        )
-        convergence = Convergence(
-            checks, reason, self.boundary_labels(point), unidentified, len(self.iterations) - 1, collapsed
-        )
-        return Optimum(point, point.solution, convergence, tuple(self.iterations), mask, self.space.held,
-                       self.space.tangent(point.theta))  # fmt: skip
-
-    def edge(self, point: Point) -> str | None:
-        """Which edge of the parameter space, where it has no way to go on, the next step would reach; None if none.
-
-        A residual correlation at its bound or an R that would be singular, a matrix partly held, or one of a structure
-        without coordinates of its own near the edge.
-        """
-        theta = propose(self.space, point, point.information, 1.0, self.reluctant)
-        _, ceiling, floor = self.space.residual_kinds
-        now = point.theta
-        to_bound = np.concatenate([self.space.upper[ceiling] - now[ceiling], now[floor] - self.space.lower[floor]])
-        if np.any(to_bound < 1e-3):
-            return "rigid"
-        if self.space.feasible(theta):
-            return None
-        parameters = self.equations.spec.parameters
-        if not parameters.residual.feasible(theta[parameters.slices[-1]]):
-            return "rigid"
-        parts = zip(parameters.structures, parameters.split(theta), strict=False)
-        return "edge" if all(s.charted is not None or s.feasible(part) for s, part in parts) else "singular"
-
-    def unidentified(self, point: Point) -> list[int]:
-        """Free parameters in a direction along which the likelihood has no curvature.
-
-        A component on a bound that no score holds there counts as free: on a ridge the way out is as good.
-        """
-        diagonal = np.maximum(np.diag(point.information), np.finfo(float).tiny)
-        pressed = point.on_bound & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
-        J = self.space.tangent(point.theta, pressed)
-        if not J.shape[1]:
-            return []
-        H = J.T @ point.information @ J
-        diagonal = np.diag(H)
-        if np.any(diagonal <= 0):
-            return [int(i) for i in np.flatnonzero(np.any(J[:, diagonal <= 0] != 0.0, axis=1))]
-        d = 1.0 / np.sqrt(diagonal)
-        values, vectors = np.linalg.eigh(H * np.outer(d, d))
-        flat = J @ (d[:, None] * vectors[:, values < 1e-10])
-        share = np.abs(flat) / np.maximum(np.max(np.abs(flat), axis=0, initial=0.0), np.finfo(float).tiny)
-        return [int(i) for i in np.flatnonzero(np.any(share > 0.1, axis=1))]
+        convergence, failed = judged(self, point, checks, stopped), not all(c.passed for c in checks)
+        return Optimum(point, point.solution, convergence, tuple(self.iterations), self.space.boundary(point), self.space.held,
+                       self.space.tangent(point.theta), self.equations, self.equations, stopped if failed else "")  # fmt: skip

@@ -20,7 +20,7 @@ from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.reml.average_information import average_information
 from remlblup.reml.history import Iteration
-from remlblup.reml.loop import Loop, Optimum, Options
+from remlblup.reml.loop import Loop, Optimum, Options, Watch
 from remlblup.reml.space import Point, Space
 from remlblup.reml.start import residual_variance, start_values
 from remlblup.structure.base import Array, Structure
@@ -31,7 +31,7 @@ ROUNDS = 5
 
 
 def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
-             report: Callable[[Iteration], None] | None = None) -> Optimum:  # fmt: skip
+             report: Callable[[Iteration], None] | None = None, watch: Watch | None = None) -> Optimum:  # fmt: skip
     """Where the (RE)ML likelihood is largest: `Loop.run`, `corgh` terms written as `us`.
 
     Parameters
@@ -41,7 +41,7 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
     start = guessed_start(equations, options, start, fixed)
     words = other_words(equations, fixed) if options.constrain else {}
     if not words:
-        return Loop(equations, options, start, fixed, report).run()
+        return Loop(equations, options, start, fixed, report, watch).run()
     given = translated(equations, words, completed(equations, words, start, fixed), back=False)
     history: list[Iteration] = []
 
@@ -50,8 +50,11 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
         if report is not None:
             report(history[-1])
 
+    def watched(theta: Array) -> str | None:
+        return None if watch is None else watch(translated(equations, words, theta, back=True))
+
     restated = with_structures(equations, words)
-    loop = Loop(restated, options, given, fixed, note)
+    loop = Loop(restated, options, given, fixed, note, watched)
     return returned(equations, words, loop.space, loop.run(), tuple(history))
 
 
@@ -185,4 +188,6 @@ def returned(equations: Equations, words: Words, space: Space, found: Optimum,
     point = Point(theta, found.point.loglik, at, now, information, own.charts(theta), own.at_bound(theta))
     mask = own_boundary(equations, words, theta, found.boundary)
     convergence = replace(found.convergence, boundary=history[-1].boundary)
-    return Optimum(point, at, convergence, history, mask, found.held, own.tangent(theta))
+    return Optimum(
+        point, at, convergence, history, mask, found.held, own.tangent(theta), equations, equations, found.stopped
+    )

@@ -335,8 +335,9 @@ def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array
     lower, upper = parameters.lower.copy(), parameters.upper.copy()
     place, residual = parameters.slices[-1], parameters.residual
     for structure, of_term in zip(parameters.structures, parameters.slices, strict=False):
-        if not constrain and structure.linear:
-            lower[of_term], upper[of_term] = -np.inf, np.inf
+        if not constrain:
+            lower[of_term] = np.where(structure.signed, -np.inf, lower[of_term])
+            upper[of_term] = np.where(structure.signed, np.inf, upper[of_term])
     lower[place] = np.where(residual.variances, floor, residual.lower)
     upper[place] -= np.where(np.isfinite(residual.upper), SHORT, 0.0)
     lower[place] += np.where(np.isfinite(residual.upper) & (residual.lower < 0.0), SHORT, 0.0)

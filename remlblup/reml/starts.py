@@ -20,7 +20,7 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.line import maxima_along
 from remlblup.reml.loop import Optimum, Options
-from remlblup.reml.restate import maximize
+from remlblup.reml.singular_residual import maximize
 from remlblup.reml.start import is_valid, residual_variance, start_values
 from remlblup.structure.base import Array, ResidualStructure, Structure
 

@@ -9,16 +9,23 @@ coordinates of its own instead (`remlblup.structure.edge`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
+from remlblup.linalg.scaled import scaled_solve
 from remlblup.reml.newton import Newton
 from remlblup.reml.space import RESIDUAL_SHRINK, Point, Space
 from remlblup.structure.base import Array
+from remlblup.structure.edge import Edge
 
 Matrices = dict[str, tuple[tuple[str, ...], Array]]
 
 # A step in Σ may shrink its smallest pivot to this share; beyond, Cholesky coordinates are used.
 SHRINK = 0.02
+# A matrix with a pivot below this is close to a singular one.
+NEAR = 1e-3
 # A residual variance never falls below this share of where it starts.
 FLOOR = 1e-12
 
@@ -45,10 +52,14 @@ def propose(space: Space, point: Point, information: Array, fraction: float, rel
         charts = charts | {k: space.chart(k, point.theta) for k in leaving}
 
 
-def bounded_direction(space: Space, point: Point, model: Newton, fraction: float, reluctant: np.ndarray) -> Array:
-    """The direction times `fraction`, components that would cross the limit of this step set onto it."""
+def bounded_direction(space: Space, point: Point, model: Newton, fraction: float, reluctant: np.ndarray,
+                      given: Array | None = None) -> Array:  # fmt: skip
+    """The direction times `fraction`, components that would cross the limit of this step set onto it.
+
+    `given` holds the displacement of coordinates that are not free, if not zero.
+    """
     free = model.free.copy()
-    shift = np.zeros(len(free))
+    shift = np.zeros(len(free)) if given is None else given.copy()
     low, high = (space.coordinates(limit) for limit in space.limits(point.theta))
     at = space.coordinates(point.theta)
     n_random = space.equations.spec.parameters.slices[-1].start
@@ -105,16 +116,57 @@ def shrinks(old: Matrices, new: Matrices) -> bool:
     return False
 
 
-def release(space: Space, point: Point, tolerance: float) -> Array | None:
-    """θ moved off a singular face where the score points back inside, or None."""
-    for k, chart in point.charts.items():
+def across(space: Space, point: Point, information: Array, reluctant: np.ndarray) -> Array | None:
+    """θ on another face of the parameter space than the point's, where the quadratic model is largest there; or None.
+
+    Coordinates of a face are of no use to find the way to the next one where they are singular at the corner.
+    """
+    for k, place in space.cones:
+        here = space.chart(k, point.theta)
+        model = Newton.at(space, point, information, {j: c for j, c in point.charts.items() if j != k})
+        own = model.plain[place]
+        if not model.free[own].all():
+            continue
+        rest = model.free.copy()
+        rest[own] = False
+        between, inner = model.hessian[np.ix_(own, rest)], model.hessian[np.ix_(rest, rest)]
+        solved = scaled_solve(inner, np.column_stack([model.gradient[rest], between.T]))
+        best = here.best(model.gradient[own] - between @ solved[:, 0],
+                         model.hessian[np.ix_(own, own)] - between @ solved[:, 1:])  # fmt: skip
+        if best is None:
+            continue
+        shift = np.zeros(len(rest))
+        shift[own] = best - point.theta[place]
+        theta = moved(space, point.theta, model,
+                      bounded_direction(space, point, replace(model, free=rest), 1.0, reluctant, shift))  # fmt: skip
+        theta[place] = best
+        if space.chart(k, theta).signature != here.signature:
+            return keep_residual(space, point.theta, theta)
+    return None
+
+
+def release(space: Space, point: Point, charts: dict[int, Edge], tolerance: float) -> Iterator[Array]:
+    """θ moved off a singular face where the score points back inside: as far as the information says, and less far."""
+    for k, chart in charts.items():
         inward, place = chart.inward(space.edge_score(k, point)), space.charted[k]
         curvature = float(inward.change @ point.information[place, place] @ inward.change)
         if curvature > 0.0 and inward.value > tolerance * np.sqrt(curvature):
-            theta = point.theta.copy()
-            theta[place] = inward.towards(inward.value / curvature)
-            return theta
-    return None
+            for fraction in (1.0, 0.25, 0.0625):
+                theta = point.theta.copy()
+                theta[place] = inward.towards(fraction * inward.value / curvature)
+                yield theta
+
+
+def near_faces(space: Space, point: Point) -> dict[int, Edge]:
+    """Charts of the singular matrices that the point is close to without being one.
+
+    Where ℓ is largest elsewhere such a point is next to a saddle of its chart, of which no step is the way out.
+    """
+    charts = {
+        k: space.chart(k, point.theta) for k, _ in space.cones if space.smallest_eigenvalue(k, point.theta) < NEAR
+    }
+    faces = {k: chart.near_face(NEAR) for k, chart in charts.items() if not chart.singular}
+    return {k: face for k, face in faces.items() if face.singular}
 
 
 def inward_score(space: Space, point: Point) -> float:

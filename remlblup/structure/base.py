@@ -48,6 +48,11 @@ class Parametric(ABC):
         return (self.lower == 0.0) & np.isinf(self.upper)
 
     @property
+    @abstractmethod
+    def signed(self) -> np.ndarray:
+        """Mask of the parameters that may take any value without constraints: those the matrix is linear in."""
+
+    @property
     def roots(self) -> np.ndarray:
         """Mask of the variances whose square roots the steps are taken in, those of the effects in their order.
 
@@ -111,6 +116,10 @@ class Structure(Parametric):
     linear: bool = True
     in_factor: bool = False
     ordered: bool = False
+
+    @property
+    def signed(self) -> np.ndarray:
+        return np.full(self.n_parameters, self.linear)
 
     def __init__(self, effects: Sequence[str], positions: Array | None = None):
         self.effects = tuple(effects)
@@ -310,6 +319,10 @@ class ResidualStructure(Parametric):
 
     pattern: Pattern
     n_filled: int = 0
+
+    @property
+    def signed(self) -> np.ndarray:
+        return np.zeros(self.n_parameters, dtype=bool)
 
     @property
     def size(self) -> int:

@@ -89,6 +89,10 @@ class Blocks(ResidualStructure):
     def several_maxima(self) -> bool:
         return self.structure.several_maxima
 
+    @property
+    def signed(self) -> np.ndarray:
+        return self.structure.signed
+
     def feasible(self, phi: Array) -> bool:
         if not self.structure.feasible(phi):
             return False

@@ -72,3 +72,14 @@ class Edge(ABC):
     @abstractmethod
     def inward(self, S: Array) -> Inward:
         """The best direction off the face, given the score matrix S (t, t)."""
+
+    def near_face(self, snap: float) -> Edge:
+        """The coordinates around the singular matrix of which this one is within `snap`; themselves if there is none."""
+        return self
+
+    def best(self, gradient: Array, information: Array) -> Array | None:
+        """The charted parameters at the maximum of a quadratic model over the whole set, all of its faces included.
+
+        For coordinates that are themselves singular where faces meet; None where x is good everywhere.
+        """
+        return None

@@ -38,15 +38,15 @@ class Elliptope(Edge):
     rank: int
 
     @classmethod
-    def at(cls, R: Array) -> Elliptope:
-        """The coordinates around R; pivots below `SNAP` are zero."""
+    def at(cls, R: Array, snap: float = SNAP) -> Elliptope:
+        """The coordinates around R; pivots below `snap` are zero."""
         t = len(R)
         rest, order, L = R.copy(), np.arange(t), np.zeros((t, t))
         rank = t
         for a in range(t):
             pivot = a + int(np.argmax(np.diag(rest)[order[a:]]))
             value = rest[order[pivot], order[pivot]]
-            if value < SNAP:
+            if value < snap:
                 rank = a
                 break
             order[[a, pivot]] = order[[pivot, a]]
@@ -54,6 +54,9 @@ class Elliptope(Edge):
             L[a:, a] = rest[order[a:], order[a]] / np.sqrt(value)
             rest[np.ix_(order[a:], order[a:])] -= np.outer(L[a:, a], L[a:, a])
         return cls(order, L / np.linalg.norm(L, axis=1)[:, None], rank)
+
+    def near_face(self, snap: float) -> Elliptope:
+        return Elliptope.at(self._rows @ self._rows.T, snap)
 
     @property
     def singular(self) -> bool:

@@ -54,6 +54,7 @@ class Exponential(Scaled):
         self.weights = None if weights is None else np.asarray(weights, float)
         self.order = order
         self.near = near
+        self.x, self.subject = x, subject
         self.gaps, self.gap = distinct_gaps(gaps, rounding_of(x))
         self.times = np.bincount(self.gap).astype(float)
         self.median = float(np.median(gaps))
@@ -132,6 +133,12 @@ class Exponential(Scaled):
         out = np.empty(v.shape)
         out[self.order] = chain_multiply(a, v[self.order])
         return out
+
+    def shape_derivatives(self, r: Array) -> Array:
+        """d r^(d − 1) of two records of a subject at distance d."""
+        distance = np.abs(self.x[:, None] - self.x)
+        together = (self.subject[:, None] == self.subject) & (distance > 0.0)
+        return np.where(together, steps(float(r[0]), np.where(together, distance, 1.0))[2], 0.0)[None]
 
     def shape_start(self) -> Array:
         # Half at the median gap, whatever the unit of x.

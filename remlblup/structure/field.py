@@ -137,6 +137,23 @@ class Field(Scaled):
         out[self.place] = grid.reshape(v.shape)
         return out
 
+    def shape_derivatives(self, r: Array) -> Array:
+        n = self.size - self.n_filled
+        cells = np.empty(n, np.int64)  # grid position of each record
+        cells[self.place[self.place < n]] = np.flatnonzero(self.place < n)
+        at = np.unravel_index(cells, self.extent)
+        lags = [np.abs(p[:, None] - p) for p in at]
+        axes = [c for _, c in self._axes(r)]
+        values = [
+            (lag == 0).astype(float) if c is None else np.power(c, lag) for lag, c in zip(lags, axes, strict=True)
+        ]
+        out = []
+        for own, (lag, c) in enumerate(zip(lags, axes, strict=True)):
+            if c is not None:
+                slope = lag * np.power(c, np.maximum(lag - 1, 0))
+                out.append(np.prod([slope if j == own else v for j, v in enumerate(values)], axis=0))
+        return np.array(out).reshape(len(r), n, n)
+
     def shape_start(self) -> Array:
         return np.full(len(self.shape_names), 0.5)
 

@@ -57,6 +57,10 @@ class GroupedUnits(ResidualStructure):
         unit = np.eye(len(phi))
         return {"": unit[:, :, None] * unit[:, None, :]}
 
+    @property
+    def signed(self) -> np.ndarray:
+        return np.ones(self.n_parameters, dtype=bool)
+
     def coefficients(self, phi: Array) -> Array:
         return 1.0 / phi
 

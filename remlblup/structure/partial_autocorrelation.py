@@ -15,6 +15,7 @@ from collections.abc import Hashable
 from functools import cached_property
 
 import numpy as np
+import scipy.optimize
 from numpy.polynomial import chebyshev
 
 from remlblup.structure.edge import SNAP, Edge, Inward
@@ -22,6 +23,10 @@ from remlblup.structure.pattern import Array
 
 # Steps of the derivatives: imaginary for the first ones, exact to rounding; real for the second ones, exact to 1e-8.
 IMAGINARY, REAL = 1e-30, 1e-4
+# Most points of the curve added in search of the nearest one of its hull.
+ROUNDS = 60
+# What is added to the curvature of a quadratic model, where lags are all but exchangeable.
+RIDGE = 1e-8
 
 
 def autocorrelations(partial: Array) -> Array:
@@ -73,6 +78,40 @@ def steepest(S: Array) -> Array:
     return highest(lag_sums(S))
 
 
+def highest_quadratic(rho: Array, g: Array, H: Array) -> Array | None:
+    """The point of the hull with the largest g'd − ½ d'Hd, d its distance from `rho`; None if H says nothing of some lag.
+
+    With H = LL' that is the point nearest to ρ + H⁻¹g in the norm |L'd|: a problem of nonnegative least squares in the
+    weights of points of the curve, to which the best one for the present slope is added until none is better
+    (Wolfe 1976, Math. Program. 11:128).
+    """
+    if np.min(np.diag(H)) <= 0.0:
+        return None
+    H = H + np.diag(RIDGE * np.diag(H))
+    try:
+        root = np.linalg.cholesky(H).T
+    except np.linalg.LinAlgError:
+        return None
+    centre = rho + np.linalg.solve(H, g)
+    n = len(rho)
+    lags = np.arange(1, n + 1)
+    points = np.cos(np.outer(np.linspace(0.0, np.pi, 8 * n + 1), lags))
+    for _ in range(ROUNDS):
+        away = (points - centre) @ root.T
+        size = np.max(np.abs(away))
+        # The nearest point of a hull to zero: ∑w = 1 as one more equation, which only scales w.
+        weights = scipy.optimize.nnls(np.vstack([away.T / size, np.ones(len(points))]), np.r_[np.zeros(n), 1.0])[0]
+        used = weights > 0.0
+        points, weights = points[used], weights[used] / weights.sum()
+        found = weights @ points
+        slope = H @ (centre - found)
+        ahead = highest(slope)
+        if slope @ (ahead - found) <= 1e-14 * np.sum(np.abs(slope)) or (points == ahead).all(axis=1).any():
+            break
+        points = np.vstack([points, ahead])
+    return np.asarray(found)
+
+
 class PartialAutocorrelations(Edge):
     """The coordinates around ρ.
 
@@ -93,7 +132,7 @@ class PartialAutocorrelations(Edge):
 
     @property
     def signature(self) -> Hashable:
-        return self.rank
+        return self.rank, float(self.partial[self.rank - 1]) if self.singular else 0.0
 
     def _slopes(self, partial: Array) -> Array:
         """∂ρ/∂π."""
@@ -137,3 +176,6 @@ class PartialAutocorrelations(Edge):
         # At ρ itself, a corner of the hull, there is nothing but rounding.
         value = float(g @ change) if np.max(np.abs(change), initial=0.0) > 1e-8 else 0.0
         return Inward(value, change, lambda amount: self.rho + min(amount, 0.5) * change)
+
+    def best(self, gradient: Array, information: Array) -> Array | None:
+        return highest_quadratic(self.rho, gradient, information)

@@ -56,6 +56,10 @@ class Scaled(ResidualStructure):
         """C(r) v for v (size, k)."""
 
     @abstractmethod
+    def shape_derivatives(self, r: Array) -> Array:
+        """∂C/∂r over the records, (len(r), n, n), on the bounds of r too."""
+
+    @abstractmethod
     def shape_start(self) -> Array:
         """r to start from."""
 
@@ -93,6 +97,14 @@ class Scaled(ResidualStructure):
             root = np.sqrt(self.weights)[:, None]
             out = self.shape_multiply(phi[1:], columns / root) / root
         return (phi[0] * out).reshape(v.shape)
+
+    def derivatives(self, phi: Array) -> Array:
+        """∂R/∂φ over the n records, (n_parameters, n, n): where R is singular and R⁻¹ tells nothing."""
+        n = self.size - self.n_filled
+        by_scale = self.multiply(np.concatenate([[1.0], phi[1:]]), np.eye(self.size, n))[:n]
+        root = np.ones(n) if self.weights is None else np.sqrt(self.weights)
+        by_shape = phi[0] * self.shape_derivatives(phi[1:]) / np.outer(root, root)
+        return np.concatenate([by_scale[None], by_shape])
 
     def information(self, phi: Array) -> Array:
         across = 0.5 * self.shape_gradient(phi[1:]) / phi[0]

@@ -78,6 +78,10 @@ class Sections(ResidualStructure):
         return np.concatenate([part.lower for part in self.parts])
 
     @property
+    def signed(self) -> np.ndarray:
+        return np.concatenate([part.signed for part in self.parts])
+
+    @property
     def roots(self) -> np.ndarray:
         return np.concatenate([part.roots for part in self.parts])
 

@@ -33,6 +33,10 @@ class Units(ResidualStructure):
     def lower(self) -> Array:
         return np.zeros(1)
 
+    @property
+    def signed(self) -> np.ndarray:
+        return np.ones(self.n_parameters, dtype=bool)
+
     def coefficients(self, phi: Array) -> Array:
         return 1.0 / phi
 

@@ -79,6 +79,9 @@ class Power(Scaled):
     def shape_multiply(self, r: Array, v: Array) -> Array:
         return np.exp(2.0 * r[0] * self.log)[self.which][:, None] * v
 
+    def shape_derivatives(self, r: Array) -> Array:
+        return np.diag((2.0 * self.log * np.exp(2.0 * r[0] * self.log))[self.which])[None]
+
     def shape_start(self) -> Array:
         return np.zeros(1)
 

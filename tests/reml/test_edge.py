@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.optimize
-from oracle import GeneralOracle, Part, dummies
+from oracle import GeneralOracle, Part, dummies, symmetric_root
 
 import remlblup as rb
 
@@ -18,6 +18,7 @@ TRUTHS = {
     "near": 0.95 * np.ones((4, 4)) + 0.05 * np.eye(4),
     "opposed": 1.5 * np.eye(3) - 0.5 * ONE,
     "wave": np.cos(0.9 * np.subtract.outer(np.arange(4), np.arange(4))),
+    "slow wave": 0.98 * np.cos(0.15 * np.subtract.outer(np.arange(4), np.arange(4))) + 0.02 * np.eye(4),
     "unequal": np.outer([1.0, 0.8, 0.6, 1.2], [1.0, 0.8, 0.6, 1.2]),
 }
 
@@ -28,8 +29,7 @@ def plots(truth: str, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     sigma = TRUTHS[truth]
     t, q = len(sigma), 15
-    values, vectors = np.linalg.eigh(sigma)
-    u = rng.normal(size=(q, t)) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    u = rng.normal(size=(q, t)) @ symmetric_root(sigma)
     g, site = np.repeat(np.arange(q), 2 * t), np.tile(np.repeat(np.arange(t), 2), q)
     return pd.DataFrame(
         {"g": g, "site": np.array(list("abcd"))[site], "y": 1 + u[g, site] + rng.normal(0, 0.7, len(g))}

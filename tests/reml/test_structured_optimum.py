@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.optimize
 from equations.structures import KNOWN, SINGULAR, Case, case, factor_analytic, random_case
-from oracle import GeneralOracle, Part, dummies
+from oracle import GeneralOracle, Part, dummies, symmetric_root
 
 import remlblup as rb
 
@@ -108,8 +108,7 @@ def singular_model(keyword: str, truth: str, seed: int) -> Case:
     n, q = 50, 10
     g, site = rng.integers(0, q, n), rng.integers(0, 4, n)
     g[:q], site[:4] = range(q), range(4)
-    values, vectors = np.linalg.eigh(TRUTHS[truth])
-    u = rng.normal(size=(q, 4)) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    u = rng.normal(size=(q, 4)) @ symmetric_root(TRUTHS[truth])
     d = pd.DataFrame({"g": g, "site": np.array(list("abcd"))[site], "x": rng.normal(size=n)})
     d["y"] = 1 + d["x"] + u[g, site] + rng.normal(0, 0.7, n)
     part = random_case(keyword, "identity").oracle.terms[0]

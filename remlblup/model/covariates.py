@@ -1,0 +1,143 @@
+"""Columns that are probably not what the formula takes them for: dates, numbers read as text, numbers that are codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from remlblup.errors import CodesWarning, DataError, some, warn
+from remlblup.model.algebra import Terms, read_terms
+from remlblup.model.frame import check_no_dates, holds_text, plain
+from remlblup.model.terms import RandomTerm
+
+if TYPE_CHECKING:
+    from remlblup.model.expression import Expression
+    from remlblup.model.residual import ResidualTerm
+    from remlblup.model.terms import SmoothTerm
+
+NUMBER = r"\s*[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?\s*"
+DECIMAL = r"\s*[-+]?\d*[.,]\d+(?:[eE][-+]?\d+)?\s*|\s*[-+]?\d+[.,]?\d*[eE][-+]?\d+\s*"
+ABSENT = frozenset(("", "-", "--", ".", "*", "?", "na", "n.a.", "n/a", "#n/a", "nan", "null", "nil", "none", "missing"))
+# Shares of numbers among the cells of a text column from which its text is an accident.
+HALF, NEARLY_ALL = 0.5, 0.9
+FEW_CODES = 12
+# Distinct whole numbers up to which a covariate may have been meant as a factor, and their share of the records.
+FEW, SHARE = 50, 3
+# Words for factors; and those that are as often a covariate, unless they have few values.
+_WORDS = (
+    "animal batch bed block blk breed breeder byear category cg class clinic clone code cohort country cultivar dam env"
+    " environment family farm flock gen gender genotype group grp herd house hys hyear id line litter loc location lab"
+    " machine nest observer operator paddock pen person place plate player plot region rep"
+    " replicate school sex sire site species stable stall station strain study subject tank team technician treatment"
+    " trial trt type variety village ward worker zone"
+)
+FACTOR_WORDS = frozenset(_WORDS.split())
+SOMETIMES = frozenset(("year", "yr", "month", "season", "parity", "lactation"))
+
+
+def check_covariates(expressions: Iterable[Expression], frame: pd.DataFrame, what: str) -> None:
+    """Refuse columns that stand as covariates and hold dates, or numbers with a cell of text among them.
+
+    Raises
+    ------
+    DataError
+        Naming column and rows, and what to do.
+    """
+    for expression in expressions:
+        name = expression.bare
+        if name is not None and name in frame.columns:
+            check_no_dates(frame[name], f"column '{name}' in {what}", f"C({name})")
+            check_numbers_as_text(frame[name], what)
+
+
+def check_numbers_as_text(column: pd.Series, what: str) -> None:
+    """Refuse a text column whose cells are numbers but for a few; of whole numbers, which may be labels, warn.
+
+    Text is a factor with a level for every value. ``C(x)`` says that this is meant.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype) or not holds_text(column):
+        return
+    codes, levels = pd.factorize(column.astype(object))
+    labels = [str(level) for level in levels]
+    is_number = np.array([re.fullmatch(NUMBER, label) is not None for label in labels])
+    decimal = any(re.fullmatch(DECIMAL, label) for label in labels)
+    number = is_number[codes] & (codes >= 0)
+    share, values = float(np.mean(number)), int(is_number.sum())
+    wrong = [label for label, good in zip(labels, is_number, strict=True) if not good]
+    if share < HALF or (not wrong and (not decimal or values <= FEW_CODES)):
+        return
+    blank = bool(wrong) and all(label.strip().lower() in ABSENT for label in wrong)
+    if not (decimal or blank or share >= NEARLY_ALL):
+        return
+    name = str(column.name)
+    why = f"because of {some(wrong, 4)} in row(s) {some(column.index[~number], 6)}" if wrong \
+        else "though every cell is a number"  # fmt: skip
+    text = (
+        f"the column '{name}' in {what} is text {why}, and text is a factor, here of {len(labels)} levels. Make it a"
+        f" number, with missing values where there is none (pandas.to_numeric(…, errors='coerce')), or write C({name})"
+        " where a factor is meant"
+    )
+    if values > FEW_CODES:
+        raise DataError(f"{text}.")
+    warn(f"{text}.", CodesWarning)
+
+
+# -- numbers that are codes ------------------------------------------------------------------
+
+
+def whole_covariates(fixed: Terms, frame: pd.DataFrame, most: int | None = None) -> dict[str, int]:
+    """Columns of few whole numbers that the fixed part takes as covariates, with their numbers of values."""
+    found, most = {}, min(FEW, len(frame) // SHARE) if most is None else most
+    for expression in fixed.expressions:
+        name = expression.bare
+        if name is None or name not in frame.columns or holds_text(frame[name]):
+            continue
+        column = plain(frame[name])
+        if column.dtype.kind not in "iuf":
+            continue
+        values = column.unique()
+        whole = bool(np.all(np.isfinite(values)) and np.all(values == np.floor(values)))
+        if whole and 1 < len(values) <= most and not set(values) <= {0, 1}:
+            found[str(name)] = len(values)
+    return dict(sorted(found.items()))
+
+
+def likely_codes(fixed: Terms, random: Iterable[RandomTerm | SmoothTerm], residual: ResidualTerm,
+                 frame: pd.DataFrame) -> dict[str, int]:  # fmt: skip
+    """Those of `whole_covariates` that are levels elsewhere in the model, or are called like a factor."""
+    levels = {f for t in random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors}
+    levels |= {*residual.unit.factors, residual.section} | ({residual.effect} if residual.keyword == "diag" else set())
+    levels |= {c for e in fixed.expressions if e.is_factor for c in e.columns}
+    # What stands in a polynomial or is a slope is a covariate.
+    meant = {c for e in fixed.expressions if e.bare is None and not e.is_factor for c in e.columns}
+    meant |= {c for t in random if isinstance(t, RandomTerm) and t.effects for c in read_terms(t.effects).columns}
+    few = whole_covariates(fixed, frame)
+    found = whole_covariates(fixed, frame, most=len(frame) - 1)
+    return {c: n for c, n in found.items() if c in levels or (c in few and c not in meant and sounds_like_factor(c, n))}
+
+
+def sounds_like_factor(name: str, values: int) -> bool:
+    """Whether a part of the name is a usual word for a factor."""
+    parts = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    words = FACTOR_WORDS | SOMETIMES if values <= FEW_CODES else FACTOR_WORDS
+    return any(part in words or part.removesuffix("s") in words for part in parts)
+
+
+def warn_of_codes(codes: dict[str, int]) -> None:
+    """One warning for all columns."""
+    if codes:
+        warn(codes_text(codes), CodesWarning)
+
+
+def codes_text(codes: dict[str, int]) -> str:
+    """What is said of them."""
+    which = ", ".join(f"'{name}' ({n} values)" for name, n in codes.items())
+    wrapped = ", ".join(f"C({name})" for name in codes)
+    return (
+        f"the fixed part takes {which} as covariate{'s' * (len(codes) > 1)}, one slope each, and the numbers look like"
+        f" codes: write {wrapped} for a factor, or silence remlblup.CodesWarning."
+    )

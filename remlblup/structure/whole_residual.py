@@ -1,0 +1,59 @@
+"""R of all records as the Σ of one random term: a residual with no smaller matrix in it (fields, chains, powers)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from remlblup.structure.base import Array, Structure
+from remlblup.structure.scaled import Scaled
+
+
+class WholeResidual(Structure):
+    """Σ(φ) = R(φ) over the n records, on its bounds too, where it is singular.
+
+    Parameters
+    ----------
+    residual : a `Scaled` residual structure; the cells it fills in have no part
+    """
+
+    linear = False
+
+    def __init__(self, residual: Scaled):
+        n = residual.size - residual.n_filled
+        super().__init__([str(i) for i in range(n)])
+        self.residual = residual
+        self.keyword = residual.keyword
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.residual.names
+
+    @property
+    def lower(self) -> Array:
+        return self.residual.lower
+
+    @property
+    def upper(self) -> Array:
+        return self.residual.upper
+
+    @property
+    def powers(self) -> Array:
+        return self.residual.powers
+
+    def feasible(self, theta: Array) -> bool:
+        return self.residual.feasible(theta)
+
+    def covariance(self, theta: Array) -> Array:
+        unit = np.eye(self.residual.size, self.size)
+        return self.residual.multiply(theta, unit)[: self.size]
+
+    def derivatives(self, theta: Array) -> Array:
+        return self.residual.derivatives(theta)
+
+    def project(self, sigma: Array) -> Array:
+        """The start values at the mean variance of `sigma`: what a size of each parameter is."""
+        return self.residual.start(float(np.mean(np.diag(sigma))), np.zeros(self.size))
+
+    def void(self, theta: Array) -> np.ndarray:
+        """Correlations, the variance being zero."""
+        return (np.arange(len(theta)) > 0) & (theta[0] == 0.0)

@@ -78,6 +78,7 @@ class Search:
         self.equations, self.options, self.fixed, self.report = equations, options, fixed, report
         self.best, self.trials = first, list[Trial]()
         self.rows = list(first.iterations)
+        self.winner: tuple[int, list[Iteration]] | None = None
         self.ends = [(first.point.theta, first.point.loglik)]
 
     @cached_property
@@ -120,8 +121,7 @@ class Search:
             self.note(number, rows, "lower" if self.gap(end.point.loglik) > HIGHER else "the same maximum")
             return
         self.note(number, rows, "higher")
-        self.best = end
-        self.take(number, rows)
+        self.best, self.winner = end, (number, rows)
 
     def is_better(self, end: Optimum) -> bool:
         """Whether it is higher, or as high and converged where the best so far is not."""
@@ -150,7 +150,7 @@ class Search:
         self.trials.append(Trial(number, first.theta, first.loglik, last.theta, last.loglik, last.iteration, ended))
 
     def take(self, number: int, rows: list[Iteration]) -> None:
-        """The rows of a climb that ended higher, behind those that are there."""
+        """The rows of the climb that ended highest, behind those that are there."""
         for row in rows:
             step = f"start {number}" if row.iteration == 0 else row.step
             self.rows.append(replace(row, iteration=len(self.rows), step=step))
@@ -164,6 +164,8 @@ class Search:
         ----------
         several : terms whose likelihood can have several maxima
         """
+        if self.winner is not None:
+            self.take(*self.winner)
         told = self.best.convergence
         if told.converged:
             told = replace(told, reason=" ".join([told.reason, *self.in_words(several)]))

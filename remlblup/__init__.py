@@ -20,7 +20,7 @@ _PUBLIC = {
     "Fits": "remlblup.many",
     "Fit": "remlblup.fit.results",
     "Solved": "remlblup.fit.solved",
-    "load": "remlblup.fit.store",
+    "load": "remlblup.storage.fit",
     "henderson": "remlblup.equations.henderson",
     "Pedigree": "remlblup.relationship",
     "Relationship": "remlblup.relationship",
@@ -38,6 +38,7 @@ _PUBLIC = {
     "RemlBlupError": "remlblup.errors",
     "FormulaError": "remlblup.errors",
     "DataError": "remlblup.errors",
+    "StoreError": "remlblup.errors",
     "RelationshipError": "remlblup.errors",
     "PedigreeError": "remlblup.errors",
     "VarianceError": "remlblup.errors",
@@ -75,11 +76,11 @@ if TYPE_CHECKING:
     from remlblup.errors import RelationshipError as RelationshipError
     from remlblup.errors import RemlBlupError as RemlBlupError
     from remlblup.errors import RemlBlupWarning as RemlBlupWarning
+    from remlblup.errors import StoreError as StoreError
     from remlblup.errors import VarianceError as VarianceError
     from remlblup.fit.marker_effects import snp_effects as snp_effects
     from remlblup.fit.results import Fit as Fit
     from remlblup.fit.solved import Solved as Solved
-    from remlblup.fit.store import load as load
     from remlblup.linalg.threads import set_threads as set_threads
     from remlblup.many import Fits as Fits
     from remlblup.many import fit_many as fit_many
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from remlblup.relationship.genomic_tuning import tune as tune
     from remlblup.relationship.genotypes import Genotypes as Genotypes
     from remlblup.relationship.single_step import SingleStep as SingleStep
+    from remlblup.storage.fit import load as load
     from remlblup.structure.base import Structure as Structure
     from remlblup.structure.table import register_structure as register_structure
 

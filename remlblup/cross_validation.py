@@ -10,10 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, EstimabilityWarning, ModelError, OptionError, some, warn
+from remlblup.errors import (  # fmt: skip
+    ConvergenceWarning,
+    DataError,
+    EstimabilityWarning,
+    ModelError,
+    OptionError,
+    said_elsewhere,
+    some,
+    warn,
+)
 from remlblup.fit.estimable import reasons
 from remlblup.fit.held_out import hold_out
 from remlblup.fit.results import Fit
+from remlblup.fit.shown import shown
 from remlblup.fit.solved import Solved
 from remlblup.fit.tables import term_index
 from remlblup.keywords import known_arguments
@@ -124,6 +134,12 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     converged = None
     if refit and isinstance(fit, Fit):
         predicted, converged = _refitted(fit, members, k, progress)
+        if failed := [name for name, good in zip(names, converged, strict=True) if not good]:
+            warn(
+                f"without fold(s) {some(failed)} of {len(names)} the model has not converged: their predictions are at the"
+                " variances of the last iterate.",
+                ConvergenceWarning,
+            )
     else:
         out = hold_out(fit._equations, fit._solution, members, k)
         predicted = out.prediction if out.term is None else out.term
@@ -131,18 +147,19 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
         say_unpredicted(spec, members, predicted)
     table = pd.DataFrame({"fold": labels, "observed": y, "predicted": predicted}, index=spec.index)
     name = None if k is None else spec.random[k].name
+    note = fit._note
     if not spec.responses:
         share = _share(h2, fit, k)
         summary, by_fold = _summarise(table, names, share)
         if converged is not None:
             by_fold["converged"] = converged
-        return CrossValidation(summary, by_fold, table, share, name)
+        return CrossValidation(shown(summary, note), shown(by_fold, note), shown(table, note), share, name)
     shares = _shares(h2, fit, k)
     trait = _traits(spec)
     parts = {t: _summarise(table[trait == t], names, shares[t]) for t in spec.responses}
     summary = pd.concat({t: part[0] for t, part in parts.items()}, names=["trait", "statistic"])
     by_fold = pd.concat({t: part[1] for t, part in parts.items()}, names=["trait", "fold"])
-    return CrossValidation(summary, by_fold, table, shares, name)
+    return CrossValidation(shown(summary, note), shown(by_fold, note), shown(table, note), shares, name)
 
 
 def say_unpredicted(spec: Specification, members: list[np.ndarray], predicted: np.ndarray) -> None:
@@ -253,10 +270,11 @@ def _refitted(
     shown = bool(getattr(sys.stdout, "isatty", lambda: False)()) if progress is None else progress
     for number, held in enumerate(members, start=1):
         train = np.delete(np.arange(spec.n), held)
-        other = training_model(fit, train).fit(
-            fit.method, fit.options.algorithm, fix=_held(fit), constrain=fit.options.constrain,
-            max_iterations=fit.options.max_iterations, tolerance=fit.options.tolerance, progress=False,
-        )  # fmt: skip
+        with said_elsewhere(ConvergenceWarning):
+            other = training_model(fit, train).fit(
+                fit.method, fit.options.algorithm, fix=_held(fit), constrain=fit.options.constrain,
+                max_iterations=fit.options.max_iterations, tolerance=fit.options.tolerance, progress=False,
+            )  # fmt: skip
         if other.specification.parameters.pairs != spec.parameters.pairs:
             raise ModelError(
                 f"without fold {number} the model has other variances: a group of records lies wholly in this fold. Use"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 
@@ -18,6 +20,10 @@ class FormulaError(RemlBlupError):
 
 class DataError(RemlBlupError):
     """The data cannot be used: a missing column, an infinite value, a text response, no rows left."""
+
+
+class StoreError(DataError):
+    """A fit cannot be written to its folder, or the folder does not hold the fit that was saved in it."""
 
 
 class RelationshipError(RemlBlupError):
@@ -69,10 +75,23 @@ class CodesWarning(RemlBlupWarning):
 
 
 _HERE = str(Path(__file__).parent)
+_SAID: ContextVar[tuple[type[RemlBlupWarning], ...]] = ContextVar("said", default=())
+
+
+@contextmanager
+def said_elsewhere(category: type[RemlBlupWarning]) -> Iterator[None]:
+    """No warnings of this category from within: who asks says the same in its own place, a report or a summary of many."""
+    token = _SAID.set((*_SAID.get(), category))
+    try:
+        yield
+    finally:
+        _SAID.reset(token)
 
 
 def warn(message: str, category: type[RemlBlupWarning]) -> None:
     """Warn where the caller of remlblup stands: the first line outside this package."""
+    if issubclass(category, _SAID.get()):
+        return
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
         level, frame = level + 1, frame.f_back

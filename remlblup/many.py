@@ -10,20 +10,30 @@ import pandas as pd
 
 from remlblup.equations.base import Equations
 from remlblup.equations.engine import ENGINES, not_spectral, shared_basis, worth_sharing
-from remlblup.errors import DataError, FormulaError, RemlBlupError, choose, some
+from remlblup.errors import (
+    ConvergenceWarning,
+    DataError,
+    FormulaError,
+    RemlBlupError,
+    choose,
+    said_elsewhere,
+    some,
+    warn,
+)
 from remlblup.fit.results import Fit
+from remlblup.fit.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
 from remlblup.model.covariates import warn_of_codes
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
+from remlblup.model.given import relationship_of
 from remlblup.model.residual import parse_residual
 from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
 from remlblup.model.shorthand import with_dot
 from remlblup.model.specification import from_formula
-from remlblup.relationship.coerce import coerce
 
 
 class Fits(Mapping[str, Fit]):
@@ -54,13 +64,14 @@ class Fits(Mapping[str, Fit]):
         rows = {}
         for name, fit in self._fits.items():
             row: dict[str, Any] = {"converged": fit.converged, "records": fit.n_obs, "loglik": fit.loglik}
-            components = fit.variance_components
+            with said_elsewhere(ConvergenceWarning):
+                components = fit.variance_components
             labels = fit.specification.parameters.columns
             for label, estimate, error in zip(labels, components["estimate"], components["std_error"], strict=True):
                 row[label], row[f"se {label}"] = estimate, error
             rows[name] = row
         rows |= {name: {"converged": False, "error": text} for name, text in self.errors.items()}
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("response")
+        return shown(pd.DataFrame.from_dict(rows, orient="index").rename_axis("response"))
 
     def __repr__(self) -> str:
         good = sum(fit.converged for fit in self._fits.values())
@@ -100,6 +111,11 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     ------
     FormulaError, DataError, RelationshipError
         For what is wrong with all responses; what is wrong with one is in `Fits.errors`.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, naming the responses whose fits have not converged.
     """
     if not isinstance(formula, str) or len(split_top(formula, "~")) != 2:
         raise FormulaError(f"fit_many needs a formula like '~ x + (1 | vm(id, G))', not {formula!r}.")
@@ -130,7 +146,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     written = {name: quoted(name) if name in frame.columns else name for name in names}
     formula = f"{written[names[0]]} ~ {split_top(formula, '~')[1]}"
     right = split_top(with_dot(formula, frame, parse_residual(residual), weights, columns), "~")[1]
-    given = {name: coerce(name, value) for name, value in (relationships or {}).items()}
+    given = {name: relationship_of(name, value) for name, value in (relationships or {}).items()}
     fits, errors = {}, {}
     shared = Shared(engine, len(names))
     codes: dict[str, int] = {}
@@ -141,7 +157,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             )
             codes |= model.specification.codes
             shared.give(model)
-            fits[name] = model.fit(progress=False, **options)
+            with said_elsewhere(ConvergenceWarning):
+                fits[name] = model.fit(progress=False, **options)
         except DataError as error:
             errors[name] = str(error)
             continue
@@ -149,6 +166,13 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             raise type(error)(f"response '{name}': {error}") from None
         if progress is not None:
             progress(name, fits[name])
+    if failed := [name for name, fit in fits.items() if not fit.converged]:
+        first = fits[failed[0]].convergence
+        warn(
+            f"{len(failed)} of {len(names)} responses have not converged: {some(failed)}. Their estimates are those of the"
+            f" last iterate. '{failed[0]}': {first}",
+            ConvergenceWarning,
+        )
     warn_of_codes(codes)
     return Fits(fits, errors)
 

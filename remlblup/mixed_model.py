@@ -20,6 +20,7 @@ from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
 from remlblup.model.covariates import warn_of_codes
 from remlblup.model.specification import Specification, from_formula, from_matrices
+from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
@@ -40,10 +41,11 @@ class MixedModel:
         (factors, covariates, interactions, ``poly``, ``bs``); random terms are ``(1 | g)``,
         ``(1 + x | g)`` (unstructured), ``(1 + x || g)`` and ``diag(…)`` (independent),
         ``(1 | a/b)``, ``(1 | a:b)``, and ``vm(factor, NAME)`` as the group for a relationship.
-    data : DataFrame
-        pandas, polars, pyarrow (through narwhals), or a mapping of columns.
+    data : DataFrame or str
+        pandas, polars, pyarrow (through narwhals), a mapping of columns, a list of rows, or the name of a file: CSV,
+        TSV, parquet, feather, .xlsx.
     relationships : mapping, optional
-        NAME → `Pedigree`, `Relationship`, or a labelled matrix K.
+        NAME → `Pedigree`, `Relationship`, a labelled matrix K, or the name of a file with a pedigree or a matrix.
     residual : str
         Structure of R; ``"units"``: independent with one variance.
     weights : str, optional
@@ -153,6 +155,11 @@ class MixedModel:
         ------
         OptionError, VarianceError
             If an option or a value in `start` or `fix` cannot be used.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit has not converged: its verdict says why.
         """
         choose("method", method, METHODS)
         choose("algorithm", algorithm, ALGORITHMS)
@@ -182,6 +189,7 @@ class MixedModel:
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)
         optimum = highest(self._equations, options, given, fixed, report, None if starts == "auto" else int(starts))
+        say_unconverged(optimum.convergence)
         return Fit(optimum, options)
 
     @known_arguments

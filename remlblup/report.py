@@ -20,6 +20,7 @@ from remlblup.fit.variogram import is_field
 from remlblup.model.effects import Covariates
 from remlblup.plot.field import kinds_of
 from remlblup.plot.random_effects import LABELLED
+from remlblup.storage.fit import save
 from remlblup.structure.blocks import Blocks
 from remlblup.structure.exponential import Exponential
 from remlblup.structure.factor_analytic import FactorAnalytic
@@ -45,8 +46,11 @@ def write_report(
     title: str | None = None,
     functions: Mapping[str, Estimate] | None = None,
     sections: Sequence[Table] = (),
+    escape: bool = True,
 ) -> Path:
     """Write a fit to a folder: text and HTML report, plots, fit.json and the tables as CSV.
+
+    All of it is written or nothing; the files of an earlier fit in the folder go, those of others stay.
 
     Parameters
     ----------
@@ -55,6 +59,7 @@ def write_report(
     title : heading of the HTML page; the formula without
     functions : name → `Estimate`, listed with the components
     sections : further tables behind those of the summary
+    escape : as in `Fit.save`
 
     Returns
     -------
@@ -62,20 +67,15 @@ def write_report(
 
     Raises
     ------
-    DataError
-        If `folder` is a file.
+    StoreError
+        If `folder` is a file, or something cannot be written.
     """
-    path = fit.save(folder)
     summary = Summary(fit, functions)
     text = "\n\n".join([str(summary), *(table.text() for table in sections)])
-    (path / "report.txt").write_text(text + "\n", encoding="utf-8")
-    figures = []
-    for name, (caption, image) in plots(fit).items():
-        (path / f"{name}.png").write_bytes(image)
-        figures.append((caption, image))
-    page = html_page(fit, summary, figures, title or fit.formula or "Linear mixed model", sections)
-    (path / "report.html").write_text(page, encoding="utf-8")
-    return path
+    images = plots(fit)
+    page = html_page(fit, summary, list(images.values()), title or fit.formula or "Linear mixed model", sections)
+    files: dict[str, str | bytes] = {"report.txt": text + "\n", "report.html": page}
+    return save(fit, folder, escape=escape, extra=files | {f"{name}.png": image for name, (_, image) in images.items()})
 
 
 # -- plots -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remlblup.errors import DataError
+from remlblup.errors import ConvergenceWarning, DataError, said_elsewhere
 
 if TYPE_CHECKING:
     from remlblup.validation.cases import Case, Outcome
@@ -21,6 +21,7 @@ GROUPS = ("books", "statsmodels", "dense", "reference")
 __all__ = ["GROUPS", "collect", "run"]
 
 
+@said_elsewhere(ConvergenceWarning)
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the suite and print its table: the ``remlblup validate`` command.
 
@@ -33,7 +34,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if everything agrees, 1 if any case falls short, 2 if the options cannot be used.
+        0 if everything agrees, 1 if any case falls short, 2 if the options cannot be used or what they ask for is not there.
     """
     options = _parser().parse_args(argv)
     cases, lines = collect(options.only, options.reference)
@@ -44,6 +45,10 @@ def run(argv: Sequence[str] | None = None) -> int:
             for line in lines:
                 print(line)
             return 2
+    if options.only and not cases:  # asked for by name: to compare nothing is no success
+        for line in (*lines, "Nothing was compared."):
+            print(line)
+        return 2
     if options.list:
         for case in cases:
             print(f"{case.name:<46} {case.group:<12} {case.source}{'  (slow)' if case.slow else ''}")
@@ -82,7 +87,8 @@ def collect(only: str | None = None, reference: str | None = None) -> tuple[list
             raise DataError(f"--reference: there is no folder '{folder}'.")
         else:
             lines.append(
-                f"SKIP reference: no folder '{folder}' (give --reference DIR or set {reference_cases.VARIABLE})"
+                f"SKIP reference: no folder '{folder}'. Its data are others' and no part of this package: say where they are"
+                f" with --reference DIR or in the environment variable {reference_cases.VARIABLE}."
             )
     return cases, lines
 

@@ -25,9 +25,20 @@ VARIABLE = "REMLBLUP_REFERENCE"
 
 
 def find_folder(given: str | None = None) -> Path:
-    """The reference folder: as given, else from the environment, else ``../shared/reference`` from the project."""
+    """The reference folder: as given, else from the environment, else the first there is of `places`."""
     named = given or os.environ.get(VARIABLE)
-    return Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "reference"
+    return Path(named) if named else next((p for p in places() if p.is_dir()), places()[0])
+
+
+def places() -> list[Path]:
+    """Where the folder may lie: beside the checkout that this is, and in or beside the folder one works in.
+
+    An installed package is no checkout: what lies beside it is the site's, not the project's.
+    """
+    project = Path(__file__).resolve().parents[1]
+    bases = [project.parent] if (project / "setup.cfg").exists() else []
+    bases += [Path.cwd(), *Path.cwd().parents]
+    return [base / "shared" / "reference" for base in bases]
 
 
 def cases(folder: Path) -> list[Case]:

@@ -65,6 +65,7 @@ OPTIONS = (
     (r"unknown_parents=", "--unknown-parents "),
     (r"constrain=False", "--no-constrain"),
     (r"missing='(\w+)'", r"--missing \1"),
+    (r"Read it with pandas and give the frame\.", "Give its separator with --sep."),
     (r"\b(tolerance|residual)=(?=['\d])", r"--\1 "),
     (r"\b(weights|start|fix)(=|:)(?= |\.)", r"--\1\2"),
     (r"(--\w+)=(?=[ .])", r"\1"),

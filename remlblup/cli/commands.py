@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remlblup.errors import CodesWarning, DataError, DependencyError, OptionError
+from remlblup.errors import CodesWarning, ConvergenceWarning, DataError, DependencyError, OptionError, said_elsewhere
 
 if TYPE_CHECKING:
     from remlblup.fit.functions import Estimate
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from remlblup.mixed_model import MixedModel
 
 
+@said_elsewhere(ConvergenceWarning)
 def fit(given: Namespace) -> int:
     """``remlblup fit``: read, estimate, print, write."""
     from remlblup.cli.values import named_expressions, variances
@@ -46,26 +47,36 @@ def fit(given: Namespace) -> int:
     )
     functions = {name: result.function(e) for name, e in expressions.items()}
     print(("" if given.quiet else "\n") + str(Summary(result, functions)))
-    write(result, folder, functions=functions)
+    write(result, folder, functions=functions, escape=not given.no_escape)
     return 0 if result.converged else 1
 
 
 def blup(given: Namespace) -> int:
     """``remlblup blup``: the mixed model equations at known variances."""
+    import pandas as pd
+
     from remlblup.cli.values import variances
+    from remlblup.storage.cells import csv_text
 
     known = variances("--variances", given.variances)
     folder = folder_for(given.out)
+    if folder is not None and (folder / "fit.json").exists():  # its tables would pass for those of the fit
+        raise OptionError(f"--out {given.out} holds a saved fit: give another folder.")
     model = read_model(given)
     assert known is not None
     solved = model.solve(known)
     print(solution_report(solved))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        solved.fixed_effects.to_csv(folder / "fixed_effects.csv")
-        solved.random_effects.to_csv(folder / "random_effects.csv", index=False)
+        escape = not given.no_escape
         fitted = solved.fitted.to_frame().join(solved.residuals)
-        fitted.set_axis(fitted.index + 1).to_csv(folder / "fitted.csv", index_label="row")  # rows counted from 1
+        tables = {
+            "fixed_effects": csv_text(solved.fixed_effects, escape, index=True),
+            "random_effects": csv_text(solved.random_effects, escape),
+            "fitted": csv_text(fitted.set_axis(pd.Index(fitted.index + 1, name="row")), escape, index=True),  # from 1
+        }
+        for name, text in tables.items():
+            (folder / f"{name}.csv").write_text(text, encoding="utf-8")
         print(f"\nWritten to {folder}: fixed_effects.csv, random_effects.csv, fitted.csv")
     return 0
 
@@ -95,6 +106,7 @@ def warmup(given: Namespace) -> int:
     return 0
 
 
+@said_elsewhere(ConvergenceWarning)
 def demo(given: Namespace) -> int:
     """``remlblup demo``: two analyses from data to report."""
     folder = folder_for(given.out)
@@ -158,10 +170,11 @@ def flock(folder: Path) -> Fit:
 
 def read_model(given: Namespace) -> MixedModel:
     """The model that the arguments of ``fit`` and ``blup`` describe; notes go to stderr."""
-    from remlblup.cli.tables import likely_factors, make_factors, read_relationships, read_table
+    from remlblup.cli.factors import likely_factors, make_factors
     from remlblup.cli.values import named_files
     from remlblup.mixed_model import MixedModel
     from remlblup.model.covariates import codes_text
+    from remlblup.readers.tables import read_relationships, read_table
 
     pedigrees = named_files("--pedigree", given.pedigree)
     matrices = named_files("--relationship", given.relationship)
@@ -229,13 +242,14 @@ def folder_for(out: str | None) -> Path | None:
 
 
 def write(result: Fit, folder: str | Path | None, *, title: str | None = None,
-          functions: Mapping[str, Estimate] | None = None, sections: Sequence[Any] = ()) -> None:  # fmt: skip
+          functions: Mapping[str, Estimate] | None = None, sections: Sequence[Any] = (),
+          escape: bool = True) -> None:  # fmt: skip
     """The report in a folder, and where it is."""
     if folder is None:
         return
     from remlblup.report import write_report
 
-    path = write_report(result, folder, title=title, functions=functions, sections=sections)
+    path = write_report(result, folder, title=title, functions=functions, sections=sections, escape=escape)
     print(f"\nWritten to {path}: report.html, report.txt, fit.json, tables (CSV), plots (PNG)")
 
 

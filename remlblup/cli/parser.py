@@ -93,6 +93,7 @@ def _fit(subparsers: argparse._SubParsersAction) -> None:
     g.add_argument(
         "--out", metavar="DIR", help="folder for report.html, report.txt, fit.json, tables (CSV), plots (PNG)"
     )
+    _escape(g)
     p.set_defaults(run=commands.fit)
 
 
@@ -108,13 +109,19 @@ def _blup(subparsers: argparse._SubParsersAction) -> None:
                    help=f"every component and the residual, {VALUES}")  # fmt: skip
     p.add_argument("--quiet", action="store_true", help="no notes")
     p.add_argument("--out", metavar="DIR", help="folder for fixed_effects.csv, random_effects.csv, fitted.csv")
+    _escape(p)
     p.set_defaults(run=commands.blup)
+
+
+def _escape(p: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    p.add_argument("--no-escape", action="store_true",
+                   help="write text that begins with = + - @ as it is, not behind an apostrophe for spreadsheets")  # fmt: skip
 
 
 def _data(p: argparse.ArgumentParser) -> None:
     """Arguments that make the model."""
     p.add_argument(
-        "data", metavar="DATA", help="CSV or TSV (also .gz), parquet or feather; NA . * and blanks are missing"
+        "data", metavar="DATA", help="CSV or TSV (also .gz), parquet, feather or .xlsx; NA . * and blanks are missing"
     )
     p.add_argument("formula", metavar="FORMULA", help='such as "y ~ x + (1 | group) + (1 | vm(animal, A))"')
     g = p.add_argument_group("model")

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.errors import DataError, NotPositiveDefiniteError
 from remlblup.linalg.rank import independent_columns
+from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model.frame import numeric_values
 from remlblup.model.specification import as_matrix
 
@@ -143,7 +144,13 @@ def inverse_of(matrix: Any, size: int, name: str) -> Any:
 
 def expand(matrix: Any, size: int, name: str) -> Any:
     """A number as a diagonal, a vector as a diagonal, a matrix checked for shape and values."""
-    value = matrix if sp.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
+    require_well_formed(matrix, name, DataError)
+    try:
+        if np.iscomplexobj(matrix):
+            raise TypeError("complex")
+        value = sp.csr_array(matrix, dtype=np.float64) if sp.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{name} is not a number, variances or a numeric matrix.") from None
     if value.ndim == 0:
         value = np.full(size, float(value))
     if value.shape not in ((size,), (size, size)):

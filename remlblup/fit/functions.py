@@ -22,11 +22,17 @@ _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A function of the variance components and its standard error; unpacks as (estimate, std_error)."""
+    """A function of the variance components and its standard error; unpacks as (estimate, std_error).
+
+    `scale` is where an interval for it is taken: "logit" for a share, "log" for a positive quantity, "plain"; `note` what a
+    reader must know.
+    """
 
     expression: str
     estimate: float
     std_error: float
+    scale: str = "plain"
+    note: str = ""
 
     def __iter__(self):
         return iter((self.estimate, self.std_error))
@@ -35,10 +41,13 @@ class Estimate:
         return self.estimate
 
     def __str__(self) -> str:
-        return f"{self.expression} = {self.estimate:.6g} (s.e. {self.std_error:.4g})"
+        text = f"{self.expression} = {self.estimate:.6g} (s.e. {self.std_error:.4g})"
+        return f"{self.note}\n{text}" if self.note else text
 
 
-def evaluate(expression: str, parameters: Parameters, theta: Array, covariance: Array) -> Estimate:
+def evaluate(
+    expression: str, parameters: Parameters, theta: Array, covariance: Array, note: str = "", constrained: bool = True
+) -> Estimate:
     """The value of an expression in the terms' names at θ, and √(g' var(θ̂) g) with g its gradient.
 
     A name stands for the variance of a term with one parameter. Of a term with several,
@@ -69,19 +78,56 @@ def evaluate(expression: str, parameters: Parameters, theta: Array, covariance: 
         gradient += value(values | {name: values[name] + 1j * step}).imag / step * quantity.gradient
     at_estimate = value(values)
     if not abs(at_estimate.imag) <= 1e-12 * abs(at_estimate):  # the root or logarithm of a negative number
-        return Estimate(expression, float("nan"), float("nan"))
+        return Estimate(expression, float("nan"), float("nan"), note=note)
     estimate = float(at_estimate.real)
     spread = float(gradient @ covariance @ gradient)
     error = math.sqrt(spread) if spread > 0.0 and math.isfinite(spread) else float("nan")
-    return Estimate(expression, estimate, error)
+    positive = {name for name, quantity in used.items() if quantity.variance and constrained}
+    return Estimate(expression, estimate, error, natural_scale(ast.parse(code, mode="eval").body, positive), note)
+
+
+def natural_scale(node: ast.expr, positive: set[str]) -> str:
+    """The scale of an interval, given the variables that are variances: "logit" of a / (a + b + …), "log", or "plain"."""
+    match node:
+        case _ if not is_positive(node, positive):
+            return "plain"
+        case ast.BinOp(left=above, op=ast.Div(), right=below):
+            parts, whole = terms_of(above), terms_of(below)
+            within = all(parts.count(t) <= whole.count(t) for t in parts) and len(parts) < len(whole)
+            return "logit" if within else "log"
+    return "log"
+
+
+def is_positive(node: ast.expr, positive: set[str]) -> bool:
+    """Whether an expression cannot be negative, whatever its variables are."""
+    match node:
+        case ast.Constant(value=number):
+            return number >= 0
+        case ast.Name(id=name):
+            return name in positive
+        case ast.BinOp(left=left, op=ast.Add() | ast.Mult() | ast.Div(), right=right):
+            return is_positive(left, positive) and is_positive(right, positive)
+        case ast.BinOp(left=left, op=ast.Pow()):
+            return is_positive(left, positive)
+        case ast.Call(func=ast.Name(id="sqrt"), args=[argument]):
+            return is_positive(argument, positive)
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "exp"
+
+
+def terms_of(node: ast.expr) -> list[str]:
+    """The terms of a sum, as text."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return terms_of(node.left) + terms_of(node.right)
+    return [ast.dump(node)]
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A variance parameter or an element of a covariance matrix: its value at θ and ∂/∂θ (n_parameters,)."""
+    """A parameter or an element of a covariance matrix: its value at θ, ∂/∂θ (n_parameters,), whether it is a variance."""
 
     value: float
     gradient: Array
+    variance: bool
 
 
 def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[str, dict[str, Quantity]]:
@@ -95,6 +141,7 @@ def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[st
     ordered = sorted(names, key=len, reverse=True)
     out, position = "", 0
     used: dict[str, Quantity] = {}
+    variables: dict[tuple[int, str | None], str] = {}
     while position < len(text):
         found = next((n for n in ordered if _stands_at(text, n, position)), None)
         if found is None:
@@ -117,9 +164,11 @@ def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[st
         index = re.match(r"\[([^\]]*)\]", text[position:])
         if index:
             position += len(index[0])
-        variable = f"v{len(used)}_"
-        used[variable] = component(parameters, names[found], index[1] if index else None, expression, theta)
-        out += variable
+        key = names[found], index[1] if index else None
+        if key not in variables:
+            variables[key] = f"v{len(variables)}_"
+            used[variables[key]] = component(parameters, *key, expression, theta)
+        out += variables[key]
     return out, used
 
 
@@ -146,13 +195,13 @@ def component(parameters: Parameters, k: int, index: str | None, expression: str
     names = {spelled(n): place.start + i for i, n in enumerate(structure.names)}
     if index is None:
         if len(names) == 1:
-            return parameter(place.start, theta)
+            return parameter(parameters, place.start, theta)
         raise FormulaError(
             f"in '{expression}' a term has {len(names)} parameters: choose one in square brackets,"
             f" {some(structure.names, 10)}, or by effects such as [a, b]."
         )
     if index in names:
-        return parameter(names[index], theta)
+        return parameter(parameters, names[index], theta)
     for _, effects, sigma, derivatives in covariance_matrices(parameters, k, theta):
         labels = [spelled(e) for e in effects]
         parts = index.split(",")
@@ -160,15 +209,15 @@ def component(parameters: Parameters, k: int, index: str | None, expression: str
             i, j = labels.index(parts[0]), labels.index(parts[-1])
             gradient = np.zeros(len(theta))
             gradient[place] = derivatives[:, i, j]
-            return Quantity(float(sigma[i, j]), gradient)
+            return Quantity(float(sigma[i, j]), gradient, i == j)
     raise FormulaError(
         f"'[{index}]' in '{expression}' is not a parameter of this term. It has: {some(structure.names, 20)}."
     )
 
 
-def parameter(i: int, theta: Array) -> Quantity:
+def parameter(parameters: Parameters, i: int, theta: Array) -> Quantity:
     """θ_i itself."""
-    return Quantity(float(theta[i]), np.eye(1, len(theta), i)[0])
+    return Quantity(float(theta[i]), np.eye(1, len(theta), i)[0], bool(parameters.lower[i] == 0.0))
 
 
 def covariance_matrices(

@@ -14,7 +14,7 @@ from remlblup.errors import DataError, choose, some
 from remlblup.fit.estimable import CHOICES, estimable
 from remlblup.fit.tables import term_index
 from remlblup.model.design import extended
-from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas
+from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas, without_blanks
 from remlblup.model.grouping import UNITS
 from remlblup.model.random_terms import new_rows
 from remlblup.model.records import offset_columns, term_columns
@@ -92,6 +92,7 @@ def checked_frame(spec: Specification, frame: pd.DataFrame, included: set[int]) 
         parents += optional
     needed = list(dict.fromkeys([*covariates, *groups]))
     require_columns(frame, [*needed, *parents], "the prediction", "the new data")
+    frame = without_blanks(frame, covariates, groups)
     missing = frame[needed].isna().any(axis=1)
     if missing.any():
         raise DataError(f"the new data have missing values in row(s) {some(frame.index[missing])}: fill or drop them.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,14 @@ import pandas as pd
 
 from remlblup.fit import tables
 from remlblup.fit.functions import Estimate, correlation_errors, evaluate
-from remlblup.fit.satterthwaite import satterthwaite, within_reach
+from remlblup.fit.information import Information
+from remlblup.fit.satterthwaite import MISSING, satterthwaite, within_reach
+from remlblup.fit.shown import shown
 from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
+from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
-from remlblup.reml.convergence import Convergence
+from remlblup.reml.convergence import Convergence, say_unconverged
 from remlblup.reml.history import history_table
 from remlblup.reml.loop import Optimum, Options
 from remlblup.structure.base import Array
@@ -51,10 +54,19 @@ class Fit(Solved, StatsmodelsNames):
         """True only if all five criteria are met and the components can be told apart."""
         return self.convergence.converged
 
+    @property
+    def _note(self) -> str:  # type: ignore[override]
+        return "" if self.converged else str(self.convergence)
+
+    def _said(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table of estimates, with a warning if they are not those of a maximum."""
+        say_unconverged(self.convergence)
+        return table
+
     @cached_property
     def history(self) -> pd.DataFrame:
         """A row per iteration: iteration, step, loglik, delta, gradient, halvings, seconds, boundary, parameters."""
-        return history_table(self._optimum.iterations, self.specification.parameters.columns)
+        return shown(history_table(self._optimum.iterations, self.specification.parameters.columns))
 
     def check_starts(self, n: int = 5, seed: int = 0, progress: bool | None = None) -> StartCheck:
         """Search again from `n` other starts: whether any of them ends higher.
@@ -87,30 +99,50 @@ class Fit(Solved, StatsmodelsNames):
         )
 
     @cached_property
+    def _information(self) -> Information:
+        return Information.of(self._optimum)
+
+    @property
     def variance_covariance(self) -> Array:
         """var(θ̂), (n, n): the inverse average information, along the face for a singular Σ; zero where θ cannot move.
 
         NaN for parameters in a direction the likelihood is flat in: no standard error is better than a wild one.
         """
-        J = self._optimum.tangent
-        if not J.shape[1]:
-            return np.zeros((len(J), len(J)))
-        H = J.T @ self._optimum.point.information @ J
-        d = 1.0 / np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
-        scaled = H * np.outer(d, d)
-        values, vectors = np.linalg.eigh(scaled)
-        flat = (values < 1e-10) | (values < 1e-10 * values[-1])
-        V = d[:, None] * vectors
-        out = J @ (V[:, ~flat] / values[~flat] @ V[:, ~flat].T) @ J.T
-        reach = np.abs(J @ V[:, flat])
-        unknown = np.any(reach > 0.1 * np.max(reach, axis=0, initial=0.0), axis=1)
-        out[unknown], out[:, unknown] = np.nan, np.nan
-        return out
+        return self._information.covariance_of_known
 
-    @cached_property
+    @property
     def variance_components(self) -> pd.DataFrame:
         """term, parameter, estimate, std_error (from the average information), z_ratio, status."""
-        return tables.variance_components(self.specification, self.theta, self.variance_covariance, self.status)
+        return self._said(self._variance_components)
+
+    @cached_property
+    def _variance_components(self) -> pd.DataFrame:
+        spec = self.specification
+        return self._shown(tables.variance_components(spec, self.theta, self.variance_covariance, self.status))
+
+    @known_arguments
+    def intervals(self, method: str = "log", level: float = 0.95, functions: Sequence[str] = ()) -> pd.DataFrame:
+        """Intervals of the variance parameters, and of functions of them, never beyond a bound.
+
+        Parameters
+        ----------
+        method : {"log", "wald"}
+            Estimate ± z standard errors of log θ for a variance, of Fisher's z for a correlation, of θ itself for a
+            covariance or loading; or of θ throughout, cut at its bounds.
+        level : float
+            Coverage.
+        functions : sequence of str, optional
+            Expressions as of `function`: shares of a sum of variances are taken on the logit scale, other positive
+            quantities on that of the logarithm, the rest as they are.
+
+        Returns
+        -------
+        DataFrame: term, parameter, estimate, std_error, lower, upper, scale, status. NaN on a boundary and where the
+        estimate has no standard error. What a component adds is tested by a likelihood ratio, not by its interval.
+        """
+        from remlblup.fit.intervals import intervals
+
+        return self._shown(intervals(self, method, level, functions))
 
     def function(self, expression: str) -> Estimate:
         """A function of the components with its delta-method standard error.
@@ -121,12 +153,13 @@ class Fit(Solved, StatsmodelsNames):
         Components of a term with several parameters are written ``name[effect]`` and
         ``name[effect, effect]``.
         """
-        return evaluate(expression, self.specification.parameters, self.theta, self.variance_covariance)
+        return evaluate(expression, self.specification.parameters, self.theta, self.variance_covariance, self._note)
 
     def correlation_errors(self, term: str) -> pd.DataFrame:
         """Standard errors of `correlation(term)`, labelled alike, by the delta method."""
         parameters = self.specification.parameters
-        return correlation_errors(parameters, parameters.index(term), self.theta, self.variance_covariance)
+        table = correlation_errors(parameters, parameters.index(term), self.theta, self.variance_covariance)
+        return self._shown(table)
 
     # -- random regression and factors -------------------------------------------------------
 
@@ -134,54 +167,60 @@ class Fit(Solved, StatsmodelsNames):
         """ΦΣΦ' of a random regression, ``us(leg(age, 2) | g)``, over values of its covariate."""
         from remlblup.fit.random_regression import covariance_function
 
-        return covariance_function(self, term, at)
+        return self._shown(covariance_function(self, term, at))
 
     def eigenfunctions(self, term: str, at: Iterable[float] | None = None) -> pd.DataFrame:
         """Eigenvalue, share of the variance and eigenfunction (a column per value of the covariate), in rows."""
         from remlblup.fit.random_regression import eigenfunctions
 
-        return eigenfunctions(self, term, at)
+        return self._shown(eigenfunctions(self, term, at))
 
     def loadings(self, term: str, rotate: bool = True) -> pd.DataFrame:
         """Loadings of an ``fa`` or ``rr`` term on its factors, specific variances, per cent explained, by effect."""
         from remlblup.fit.factors import loadings
 
-        return loadings(self, term, rotate)
+        return self._shown(loadings(self, term, rotate))
 
     def factor_scores(self, term: str, rotate: bool = True) -> pd.DataFrame:
         """BLUPs of the factors of an ``fa`` or ``rr`` term: levels × factors."""
         from remlblup.fit.factors import factor_scores
 
-        return factor_scores(self, term, rotate)
+        return self._shown(factor_scores(self, term, rotate))
 
     def variogram(self, trial: object = None, row: Given | None = None, col: Given | None = None,
                   x: Given | None = None, by: Given | None = None) -> pd.DataFrame:  # fmt: skip
         """Sample variogram of the residuals by displacement, with the model's: what `plot_variogram` draws."""
         from remlblup.fit.variogram import variogram
 
-        return variogram(self, trial, row, col, x, by)
+        return self._shown(variogram(self, trial, row, col, x, by))
 
     # -- fixed effects -----------------------------------------------------------------------
 
     @cached_property
     def df_method(self) -> str:
         """How the df of the fixed effects were found: "Satterthwaite" or "residual" (n − p)."""
-        usable = within_reach(self._equations) and np.all(np.isfinite(self.variance_covariance))
-        return "Satterthwaite" if usable else "residual"
+        return "Satterthwaite" if within_reach(self._equations) else "residual"
 
-    @cached_property
-    @single_threaded
+    @property
     def fixed_effects(self) -> pd.DataFrame:
         """Indexed by coefficient: estimate, std_error, df, t, p_value, lower, upper (95 %).
 
-        Degrees of freedom are Satterthwaite's where within reach, n − p otherwise; `df_method` says which.
+        Degrees of freedom are Satterthwaite's where within reach, n − p otherwise; `df_method` says which. They are
+        missing where the variance of a coefficient depends on components the data say nothing about.
         """
+        return self._said(self._fixed_effects)
+
+    @cached_property
+    @single_threaded
+    def _fixed_effects(self) -> pd.DataFrame:
         if self.df_method == "Satterthwaite":
             nudged = self._optimum.point.score.solution
-            df = satterthwaite(self._optimum.searched, nudged, self.variance_covariance, float(self.df_residual))
+            df = satterthwaite(self._optimum.searched, nudged, self._information, float(self.df_residual))
         else:
             df = np.full(len(self.beta), float(self.df_residual))
-        return tables.fixed_effects(self.specification.fixed, self.beta, self._beta_variances, df, self.df_method)
+        fixed = self.specification.fixed
+        table = tables.fixed_effects(fixed, self.beta, self._beta_variances, df, self.df_method)
+        return shown(table, " ".join(filter(None, [self._note, MISSING + "." if np.isnan(df).any() else ""])))
 
     # -- information criteria ----------------------------------------------------------------
 
@@ -213,15 +252,18 @@ class Fit(Solved, StatsmodelsNames):
 
     def to_dict(self) -> dict[str, Any]:
         """Everything of the fit that is not one value per record or level, as plain JSON types."""
-        from remlblup.fit.store import to_dict
+        from remlblup.storage.fit import to_dict
 
         return to_dict(self)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the fit to a folder as JSON and CSV; `remlblup.load` reads it back."""
-        from remlblup.fit.store import save
+    def save(self, path: str | Path, *, escape: bool = True) -> Path:
+        """Write the fit to a folder as JSON, CSV and arrays, all of it or nothing; `remlblup.load` reads it back.
 
-        return save(self, path)
+        With `escape`, text that a spreadsheet would run as a formula (=…, +…, -…, @…) stands behind an apostrophe.
+        """
+        from remlblup.storage.fit import save
+
+        return save(self, path, escape=escape)
 
     # -- plots -------------------------------------------------------------------------------
 

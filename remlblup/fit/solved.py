@@ -12,6 +12,7 @@ from remlblup.equations.base import Equations
 from remlblup.fit import tables
 from remlblup.fit.group_effects import total_covariances, total_effects
 from remlblup.fit.predict import predict
+from remlblup.fit.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
 from remlblup.model.specification import Specification
@@ -29,6 +30,9 @@ class Solved:
     theta : (n_parameters,) the variances, in the order of `variance_components`
     """
 
+    #: What is printed above every table.
+    _note = ""
+
     def __init__(self, equations: Equations, solution: Any, method: str):
         self._equations = equations
         self._solution = solution
@@ -38,6 +42,9 @@ class Solved:
 
     def __repr__(self) -> str:
         return f"<remlblup solution at known variances: {self.formula or 'from matrices'}>"
+
+    def _shown(self, table: pd.DataFrame) -> pd.DataFrame:
+        return shown(table, self._note)
 
     # -- the model ---------------------------------------------------------------------------
 
@@ -124,7 +131,8 @@ class Solved:
         At known variances the test is normal: infinite degrees of freedom.
         """
         df = np.full(len(self.beta), np.inf)
-        return tables.fixed_effects(self.specification.fixed, self.beta, self._beta_variances, df, "known variances")
+        fixed = self.specification.fixed
+        return self._shown(tables.fixed_effects(fixed, self.beta, self._beta_variances, df, "known variances"))
 
     @cached_property
     def random_effects(self) -> pd.DataFrame:
@@ -134,15 +142,16 @@ class Solved:
         unknown parents, u is the animal's own part and that of its groups, Qg + a; the groups are fixed effects, and
         where one of them was set aside (`aliased`) all levels are relative to it.
         """
-        return tables.random_effects(self._equations, self._solution, self._level_effects, self._level_covariances)
+        effects, covariances = self._level_effects, self._level_covariances
+        return self._shown(tables.random_effects(self._equations, self._solution, effects, covariances))
 
     def blup(self, term: str) -> pd.DataFrame:
         """û of one term as a table levels × effects."""
         k = tables.term_index(self.specification, term)
         design = self.specification.random[k]
         values = self._level_effects[k]
-        return pd.DataFrame(values.T.copy(), index=pd.Index(design.relationship.labels, name="level"),
-                            columns=list(design.structure.effects))  # fmt: skip
+        levels = pd.Index(design.relationship.labels, name="level")
+        return self._shown(pd.DataFrame(values.T.copy(), index=levels, columns=list(design.structure.effects)))
 
     def accuracy(self, term: str) -> pd.DataFrame:
         """Levels × (effect, estimate, pev, reliability, accuracy, inbreeding, records) of one term.
@@ -150,7 +159,7 @@ class Solved:
         accuracy = √reliability, the correlation of û and u (0 below zero); inbreeding = K_ll − 1; records: of the level.
         """
         k = tables.term_index(self.specification, term)
-        return tables.accuracy(self.specification.random[k], self.random_effects)
+        return self._shown(tables.accuracy(self.specification.random[k], self.random_effects))
 
     @single_threaded
     def contrasts(self, term: str, between: Any, effect: str | None = None,
@@ -173,7 +182,7 @@ class Solved:
         """
         from remlblup.fit.contrasts import contrasts
 
-        return contrasts(self, term, between, effect, nonestimable)
+        return self._shown(contrasts(self, term, between, effect, nonestimable))
 
     @cached_property
     @single_threaded
@@ -196,11 +205,11 @@ class Solved:
 
     def covariance(self, term: str) -> pd.DataFrame:
         """Σ of a random term as a labelled table; for "residual" the residual variance."""
-        return tables.covariance(self.specification, self.theta, term)
+        return self._shown(tables.covariance(self.specification, self.theta, term))
 
     def correlation(self, term: str) -> pd.DataFrame:
         """Correlations of the effects of a term; NaN where a variance is zero."""
-        return tables.correlation(self.covariance(term))
+        return self._shown(tables.correlation(self.covariance(term)))
 
     # -- prediction --------------------------------------------------------------------------
 
@@ -231,4 +240,5 @@ class Solved:
         -------
         DataFrame indexed as `new`, with columns prediction and std_error.
         """
-        return predict(self._equations, self._solution, self.beta, new, include, new_levels, se, nonestimable)
+        table = predict(self._equations, self._solution, self.beta, new, include, new_levels, se, nonestimable)
+        return self._shown(table)

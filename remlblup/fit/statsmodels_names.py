@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import OptionError
+from remlblup.errors import EstimabilityWarning, OptionError, warn
 
 
 class StatsmodelsNames:
@@ -55,13 +55,23 @@ class StatsmodelsNames:
 
     @property
     def pvalues(self) -> pd.Series:
-        """p values of the fixed effects."""
+        """p values of the fixed effects; variance components are tested by likelihood ratios."""
         return self.fixed_effects["p_value"].rename("pvalues")  # type: ignore[attr-defined]
 
     @property
     def scale(self) -> float:
-        """Residual variance."""
-        return float(self.theta[-1])  # type: ignore[attr-defined]
+        """The residual variance of a record (of weight 1); NaN with a warning where R has no single variance."""
+        spec = self.specification  # type: ignore[attr-defined]
+        phi = self.theta[spec.parameters.slices[-1]]  # type: ignore[attr-defined]
+        value = spec.residual.single_variance(phi)
+        if value is None:
+            warn(
+                f"residual={spec.residual_text!r} has no single variance, so that `scale` is NaN: see covariance('residual')"
+                " and variance_components.",
+                EstimabilityWarning,
+            )
+            return float("nan")
+        return value
 
     @property
     def fittedvalues(self) -> pd.Series:
@@ -75,8 +85,10 @@ class StatsmodelsNames:
 
     @property
     def cov_re(self) -> pd.DataFrame:
-        """Σ of the first random term."""
-        return self.covariance(self.specification.parameters.terms[0])  # type: ignore[attr-defined]
+        """Σ of the first random term, `+ units` of the residual apart; empty without random terms."""
+        terms = self.specification.parameters.terms  # type: ignore[attr-defined]
+        own = terms[: len(self.specification.formula.random)] if self.specification.formula else terms  # type: ignore[attr-defined]
+        return self.covariance(own[0]) if own else pd.DataFrame()  # type: ignore[attr-defined]
 
     def cov_params(self) -> pd.DataFrame:
         """var(β̂), and the inverse average information of the components in the second block."""
@@ -88,17 +100,20 @@ class StatsmodelsNames:
         return pd.DataFrame(out, index=labels, columns=labels)
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Intervals of `params`: t for the fixed effects, normal for the variance components."""
+        """Intervals of `params`: t for the fixed effects, those of `intervals` for the variance components."""
         from scipy import stats
 
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:
             raise OptionError(f"alpha={alpha!r} must be a number between 0 and 1.")
         table: Any = self.fixed_effects  # type: ignore[attr-defined]
-        quantile = stats.t.ppf(1 - alpha / 2, table["df"])
-        components = np.full(len(self.params) - len(table), stats.norm.ppf(1 - alpha / 2))
-        half = np.concatenate([quantile, components]) * self.bse
-        return pd.DataFrame({0: self.params - half, 1: self.params + half})
+        half = stats.t.ppf(1 - alpha / 2, table["df"]) * table["std_error"]
+        components = self.intervals(level=1.0 - alpha)  # type: ignore[attr-defined]
+        ends = [pd.concat([table["estimate"] + sign * half, self._labelled(components[end])])
+                for sign, end in ((-1.0, "lower"), (1.0, "upper"))]  # fmt: skip
+        return self._shown(pd.DataFrame({0: ends[0], 1: ends[1]}))  # type: ignore[attr-defined]
 
     def _components(self, column: str) -> pd.Series:
-        labels = list(self.specification.parameters.columns)  # type: ignore[attr-defined]
-        return pd.Series(self.variance_components[column].to_numpy(), index=labels)  # type: ignore[attr-defined]
+        return self._labelled(self.variance_components[column])  # type: ignore[attr-defined]
+
+    def _labelled(self, values: pd.Series) -> pd.Series:
+        return pd.Series(values.to_numpy(), index=list(self.specification.parameters.columns))  # type: ignore[attr-defined]

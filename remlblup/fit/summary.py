@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from remlblup.errors import some
+from remlblup.errors import ConvergenceWarning, said_elsewhere, some
 from remlblup.fit.matrix_tables import covariance_tables
+from remlblup.fit.satterthwaite import MISSING
 from remlblup.fit.text import WIDTH, Table, aligned, count, described, fixed_point, p_value, under_headings, underlined
 from remlblup.model.grouping import UNITS
 from remlblup.structure.base import ResidualStructure
@@ -91,6 +92,7 @@ class Summary:
             parts.append(criteria_table(self.fit))
         return parts
 
+    @said_elsewhere(ConvergenceWarning)
     def __str__(self) -> str:
         blocks = [underlined(self.title, "=") + "\n" + described(self.facts())]
         blocks += [table.text() for table in self.tables()]
@@ -98,6 +100,7 @@ class Summary:
 
     __repr__ = __str__
 
+    @said_elsewhere(ConvergenceWarning)
     def html(self) -> str:
         """Title, facts and tables as HTML without a style."""
         rows = "".join(f"<tr><th>{html.escape(n)}</th><td>{html.escape(t)}</td></tr>" for n, t in self.facts())
@@ -166,6 +169,8 @@ def fixed_table(fit: Solved, df_method: str = "residual", limit: int = COEFFICIE
         upper,
     ]
     more = f"… and {len(full) - limit:,} more coefficients in the table fixed_effects" if len(full) > limit else ""
+    if full["df"].isna().any():
+        more = "\n".join(filter(None, [more, MISSING]))
     header = ("coefficient", "estimate", "s.e.", "df", "t", "p", "lower 95 %", "upper 95 %")
     return Table(f"Fixed effects ({df_method} df)", header, tuple(zip(*columns, strict=True)), note=more)
 

@@ -7,11 +7,13 @@ import decimal
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, choose, some
+from remlblup.errors import DataError, RemlBlupWarning, choose, some, warn
+from remlblup.readers.tables import is_path, read_table
 
 
 @dataclass(frozen=True)
@@ -45,34 +47,42 @@ class Records:
         return self.frame if self.source is None else self.source
 
 
-def to_pandas(data: object) -> pd.DataFrame:
-    """A pandas DataFrame of `data`: pandas, a mapping of columns, or any frame narwhals knows."""
-    if isinstance(data, pd.DataFrame):
-        frame = data
-    elif isinstance(data, dict):
-        try:
-            frame = pd.DataFrame(data)
-        except (ValueError, TypeError):
-            sizes = {str(name): np.shape(values)[:1] for name, values in data.items()}
-            shown = ", ".join(
-                f"{name} {f'{s[0]:,} values' if s else 'one value'}" for name, s in list(sizes.items())[:8]
-            )
-            raise DataError(
-                f"the columns in data= do not fit together ({shown}): give each the same number of values."
-            ) from None
-    else:
-        import narwhals as nw
+def to_pandas(data: Any) -> pd.DataFrame:
+    """A pandas DataFrame of `data`.
 
-        try:
-            table = nw.from_native(data, eager_only=True)  # type: ignore[call-overload]
-            # Column by column: a polars frame gives its pandas form only where pyarrow is installed.
-            frame = pd.DataFrame({name: table[name].to_numpy() for name in table.columns})
-        except TypeError:
-            raise DataError(
-                f"data= must be a DataFrame (pandas, polars, pyarrow) or a mapping of columns, not {type(data).__name__};"
-                " collect() a lazy frame first, read a file first."
-            ) from None
-    return with_text_names(frame)
+    Parameters
+    ----------
+    data : DataFrame (pandas, polars, pyarrow and what narwhals knows), mapping of columns, list of rows as mappings,
+        structured array, or the name of a file
+    """
+    if is_path(data):
+        frame = read_table(data)
+        for note in frame.attrs.get("notes", ()):
+            warn(note, RemlBlupWarning)
+    elif isinstance(data, pd.DataFrame):
+        frame = data
+    elif isinstance(data, Mapping):
+        frame = _constructed(dict(data))
+    elif isinstance(data, np.ndarray) and data.dtype.names:
+        frame = pd.DataFrame.from_records(data)
+    elif isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+        frame = _constructed(data)
+    else:
+        frame = _of_other(data)
+    return in_memory_order(with_text_names(frame))
+
+
+def in_memory_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Sparse columns, and numbers with their bytes in another machine's order, as this machine works with them."""
+    others = [c for c, t in frame.dtypes.items()
+              if isinstance(t, pd.SparseDtype) or (isinstance(t, np.dtype) and not t.isnative)]  # fmt: skip
+    if not others:
+        return frame
+    frame = frame.copy(deep=False)
+    for name in others:
+        values = np.asarray(frame[name])
+        frame[name] = values.astype(values.dtype.newbyteorder("="))
+    return frame
 
 
 def with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
@@ -84,6 +94,58 @@ def with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
     if frame.columns.duplicated().any():
         raise DataError(f"column names occur twice in the data: {some(frame.columns[frame.columns.duplicated()])}.")
     return frame
+
+
+def _constructed(data: Any) -> pd.DataFrame:
+    """A frame of a mapping of columns or of rows."""
+    try:
+        return pd.DataFrame(data)
+    except (ValueError, TypeError) as error:
+        if not isinstance(data, dict):
+            raise DataError(f"the rows in data= do not fit together: {error}") from None
+        sizes = {str(name): np.shape(values)[:1] for name, values in data.items()}
+        shown = ", ".join(f"{name} {f'{s[0]:,} values' if s else 'one value'}" for name, s in list(sizes.items())[:8])
+        raise DataError(
+            f"the columns in data= do not fit together ({shown}): give each the same number of values."
+        ) from None
+
+
+def _of_other(data: Any) -> pd.DataFrame:
+    """A frame of another library, through narwhals or as an Arrow stream."""
+    import narwhals as nw
+
+    try:
+        table = nw.from_native(_of_arrow_stream(data), eager_only=True)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        if hasattr(data, "collect") and hasattr(data, "collect_schema"):
+            raise DataError("data= has not been computed yet: give data.collect().") from None
+        raise DataError(
+            "data= must be a DataFrame (pandas, polars, pyarrow), a mapping of columns or the name of a file, not"
+            f" {type(data).__name__}."
+        ) from None
+    # Column by column: a polars frame gives its pandas form only where pyarrow is installed.
+    return pd.DataFrame({name: of_narwhals(table[name]) for name in table.columns})
+
+
+def of_narwhals(series: Any) -> pd.Series:
+    """A column of polars, pyarrow and their kind; an enumeration keeps its order."""
+    import narwhals as nw
+
+    values = series.to_numpy()
+    if isinstance(series.dtype, nw.Enum):
+        return pd.Series(pd.Categorical(values.tolist(), categories=[*series.dtype.categories], ordered=True))
+    return pd.Series(values if values.ndim == 1 else list(values))
+
+
+def _of_arrow_stream(data: Any) -> Any:
+    """A pyarrow table of what narwhals does not know but Arrow does: batches of records, results of a query."""
+    if hasattr(data, "columns") and hasattr(data, "__getitem__") and type(data).__name__ != "RecordBatch":
+        return data
+    if hasattr(data, "__arrow_c_stream__") or type(data).__name__ == "RecordBatch":
+        import pyarrow as pa
+
+        return pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else pa.table(data)
+    return data
 
 
 def require_columns(frame: pd.DataFrame, columns: Iterable[str], role: str, what: str = "the data") -> None:
@@ -142,8 +204,34 @@ def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, 
     return Records(frame.loc[~rows], dropped, int(rows.sum()), tuple(used), weights, cells)
 
 
+def without_blanks(frame: pd.DataFrame, columns: Iterable[str], factors: Iterable[str]) -> pd.DataFrame:
+    """The frame with blank text (``""``, ``"  "``) as missing values: a blank names no level.
+
+    Of `columns` that are not `factors` only where the other cells are no numbers, which may be meant as a covariate.
+    """
+    changed, factors = {}, set(factors)
+    for name in {*columns, *factors} & set(frame.columns):
+        column = frame[name]
+        if not holds_text(column):
+            continue
+        codes, levels = pd.factorize(column)
+        blank = np.array([isinstance(level, str) and not level.strip() for level in levels], dtype=bool)
+        if not blank.any():
+            continue
+        if name in factors or pd.to_numeric(pd.Series(levels[~blank]), errors="coerce").isna().any():
+            changed[name] = column.mask(np.append(blank, False)[codes])
+            if isinstance(column.dtype, pd.CategoricalDtype):
+                changed[name] = changed[name].cat.remove_categories(levels[blank])
+    return frame.assign(**changed) if changed else frame
+
+
 def check_cells(column: pd.Series) -> None:
     """Refuse a column whose cells hold several values each."""
+    if isinstance(column.dtype, pd.IntervalDtype):
+        raise DataError(
+            f"the column '{column.name}' holds intervals: make them categories, astype('category'), or numbers, such as"
+            " their midpoints."
+        )
     if column.dtype.kind == "O" and not isinstance(column.dtype, (pd.CategoricalDtype, pd.StringDtype)):
         first = next((v for v in column.to_numpy(dtype=object) if v is not None), None)
         if isinstance(first, (list, tuple, set, dict, np.ndarray, pd.Series)):
@@ -213,7 +301,7 @@ def holds_text(series: pd.Series) -> bool:
 
 def check_no_dates(series: pd.Series, what: str, factor: str = "") -> None:
     """Refuse dates and lengths of time where numbers must be, and say how to make numbers of them."""
-    if isinstance(series.dtype, pd.StringDtype):
+    if isinstance(series.dtype, pd.CategoricalDtype | pd.StringDtype):  # a factor, whatever its levels are called
         return
     kind = series.dtype.kind
     first = next((v for v in series.to_numpy(dtype=object) if v is not None and v is not pd.NaT), None) \

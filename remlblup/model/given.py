@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import RelationshipError, some
+from remlblup.errors import DataError, RelationshipError, some
+from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model.terms import Options, RandomTerm, SmoothTerm
+from remlblup.readers.tables import is_path, read_relationship
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.coerce import coerce
 
@@ -27,6 +31,8 @@ class Given:
                 "relationships= must be a mapping of names, such as {'A': Pedigree(ids, sires, dams)}."
             )
         self.entries = {str(name): value for name, value in (entries or {}).items()}
+        for name in set(matrices or ()) & set(self.entries):
+            self.entries[name] = _matrix(name, self.entries[name])
         self.matrices = {n: self.entries[n] for n in matrices or () if n in self.entries}
         self._known: dict[str, RelationshipBase] = {}
 
@@ -34,7 +40,7 @@ class Given:
         """The relationship of ``vm(factor, name)``."""
         if name not in self._known:
             self._require(name, where, "Pedigree or matrix")
-            self._known[name] = coerce(name, self.entries[name])
+            self._known[name] = relationship_of(name, self.entries[name])
         return self._known[name]
 
     def matrix(self, name: object, where: str) -> object:
@@ -43,6 +49,7 @@ class Given:
             raise RelationshipError(f"'{where}': matrix= takes the name of an entry of relationships=, not {name!r}.")
         self._require(name, where, "matrix")
         value = self.entries[name]
+        require_well_formed(value, f"'{where}': the matrix {name!r}", RelationshipError)
         return sp.csr_array(value).toarray() if sp.issparse(value) else value
 
     def _require(self, name: str, where: str, what: str) -> None:
@@ -51,6 +58,27 @@ class Given:
             raise RelationshipError(
                 f"'{where}' needs the relationship '{name}': pass relationships={{'{name}': {what}}}.{known}"
             )
+
+
+def relationship_of(name: str, given: object) -> RelationshipBase:
+    """The relationship in an entry, or in the file it names."""
+    return coerce(name, _read(name, given) if is_path(given) else given)
+
+
+def _read(name: str, path: Any) -> object:
+    """The rows of a pedigree or the matrix in a file."""
+    try:
+        return read_relationship(path)
+    except (DataError, RelationshipError) as error:
+        raise type(error)(f"Relationship {name!r}: {error}") from None
+
+
+def _matrix(name: str, given: object) -> object:
+    """A matrix over effects; of a file with the names in it."""
+    if not is_path(given):
+        return given
+    read = relationship_of(name, given)
+    return pd.DataFrame(read.dense(), index=read.labels, columns=read.labels)
 
 
 def matrix_names(terms: Sequence[RandomTerm | SmoothTerm], options: Options = ()) -> set[str]:

@@ -239,8 +239,11 @@ def _array(value: object, where: str) -> Array:
 def aliases_of(names: Sequence[str], others: Sequence[Sequence[str]]) -> dict[str, int]:
     """Spellings of each term: its own name and, where no two terms share it, other forms of it."""
     table = {squeeze(n): k for k, n in enumerate(names)}
-    spellings = [(squeeze(o), k) for k, forms in enumerate(others) for o in forms]
-    for text, k in spellings:
-        if all(j == k for t, j in spellings if t == text):
-            table.setdefault(text, k)
+    terms: dict[str, set[int]] = {}
+    for k, forms in enumerate(others):
+        for form in forms:
+            terms.setdefault(squeeze(form), set()).add(k)
+    for text, of in terms.items():
+        if len(of) == 1:
+            table.setdefault(text, *of)
     return table

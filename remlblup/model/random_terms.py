@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -14,11 +16,15 @@ from remlblup.model.design import RandomDesign, incidence
 from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, group_keys, grouped, unknown_parents
+from remlblup.model.scanner import squeeze
 from remlblup.model.terms import Group, Options, RandomTerm
 from remlblup.relationship.base import IdentityRelationship
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.identity import Identity
 from remlblup.structure.table import STRUCTURES
+
+# Crossed factors up to which every order of them is known by name.
+MOST_CROSSED = 4
 
 
 def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> RandomDesign:
@@ -127,10 +133,19 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
 
 
 def spellings(term: RandomTerm) -> list[str]:
-    """Other ways users write a term's name: with its brackets, without its options, or by its group alone."""
+    """Other ways users write a term's name: without its options, by its group alone, its crossed factors in any order."""
     names = [term.name, term.short] if term.short else [term.name]
     out = [text for name in names for text in (name, f"({name})", f"1|{name}", f"(1|{name})")]
     if not term.more:
         label, known = term.group.label, term.group.relationship
         out += [f"vm({label},{known})" if known else label, label]
+        for crossed in (label, term.effects):
+            out += [squeeze(text).replace(squeeze(crossed), other) for other in orders(crossed) for text in out]
     return out
+
+
+def orders(crossed: str) -> list[str]:
+    """``a:b`` and ``b:a``; nothing where no factors are crossed, or more than `MOST_CROSSED`."""
+    factors = squeeze(crossed).split(":")
+    plain = all(re.fullmatch(r"[\w.]+|`[^`]+`", f) for f in factors)
+    return [":".join(p) for p in permutations(factors)] if plain and 1 < len(factors) <= MOST_CROSSED else []

@@ -9,7 +9,7 @@ import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, OptionError
 from remlblup.model.expression import read
-from remlblup.model.frame import Records, complete_records, require_columns
+from remlblup.model.frame import Records, complete_records, require_columns, without_blanks
 from remlblup.model.grouping import UNITS
 from remlblup.model.parameters import RESIDUAL
 from remlblup.model.residual import ResidualTerm
@@ -56,7 +56,8 @@ def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataF
     for needed in own.values():
         require_columns(frame, needed, "the response")
     columns = [c for needed in own.values() for c in needed] if not parsed.responses else []
-    columns += required_columns(parsed.fixed, "the fixed part", visible)
+    fixed = required_columns(parsed.fixed, "the fixed part", visible)
+    columns += fixed
     columns += offset_columns(parsed, visible)
     optional: list[str] = []
     for term in parsed.random:
@@ -71,10 +72,16 @@ def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataF
         require_columns(frame, [weights], "weights=")
         columns.append(weights)
     columns, optional = [c for c in columns if c not in made], [c for c in optional if c not in {*columns, *made}]
+    frame = without_blanks(frame, fixed, factors_of(parsed, residual))
     records = complete_records(
         frame, columns, missing, weights, optional=optional, responses=own if parsed.responses else None
     )
     return with_plain_optional(records, optional)
+
+
+def factors_of(parsed: MixedFormula, residual: ResidualTerm) -> list[str]:
+    """The columns whose values are levels: those behind bars and of the residual."""
+    return [*(f for t in parsed.random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors), *residual.columns]
 
 
 def offset_columns(parsed: MixedFormula, frame: pd.DataFrame) -> list[str]:

@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, ModelError, RelationshipError, some
+from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model import unknown_parents
 from remlblup.model.algebra import read_terms
 from remlblup.model.covariates import likely_codes
@@ -228,7 +229,12 @@ def _design_of(Z: Any, K: Any, name: str) -> RandomDesign:
 
 def as_matrix(value: Any, n: int, what: str) -> Any:
     """A dense float64 or CSC matrix with n rows; `DataError` otherwise."""
+    if np.iscomplexobj(value):
+        raise DataError(f"{what} is complex: take its real and imaginary parts as two matrices.")
     if sp.issparse(value):
+        require_well_formed(value, what, DataError)
+        if value.dtype.kind not in "biuf":
+            raise DataError(f"{what} is not a numeric matrix.")
         matrix = sp.csc_array(value, dtype=np.float64)
         entries = matrix.data
     else:

@@ -10,9 +10,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, OptionError, some
-from remlblup.relationship.labels import canonical
+from remlblup.linalg.well_formed import require_well_formed
+from remlblup.relationship.labels import canonical, nameless
+from remlblup.relationship.pedigree_columns import candidates, plain
 
 _COLUMNS = 1024
+# Columns beside the markers in tables that programs write, such as PLINK's .raw.
+_NO_MARKERS = frozenset(["fid", "iid", "pat", "mat", "sex", "phenotype", "pheno", "affection"])
 
 
 class Source(Protocol):
@@ -56,7 +60,7 @@ def check_labels(labels: np.ndarray, size: int, what: str) -> None:
     if size == 0:
         raise DataError(f"these genotypes have no {what}s.")
     keys = canonical(labels)
-    missing = np.flatnonzero(pd.isna(keys))
+    missing = np.flatnonzero(nameless(keys))
     if missing.size:
         raise DataError(f"{missing.size} {what}s have no name (position {some(missing)}, counting from 0).")
     repeated = pd.Index(keys, dtype=object).duplicated()
@@ -64,6 +68,17 @@ def check_labels(labels: np.ndarray, size: int, what: str) -> None:
         raise DataError(
             f"these {what}s occur more than once: {some(dict.fromkeys(keys[repeated]))}. Every {what} needs a name of"
             " its own: remove the copies or rename them."
+        )
+
+
+def check_markers(columns: Iterable) -> None:
+    """Raise `DataError` for columns of a table of genotypes that are no markers by their name: sex, sire, IID, …"""
+    columns = list(columns)
+    found = [c for c in columns if plain(c) in _NO_MARKERS or any(candidates([c], role) for role in ("id", "sire", "dam"))]
+    if found and len(found) < len(columns):
+        raise DataError(
+            f"the columns {some(found)} do not look like markers, and every column of a table of genotypes is one. Make the "
+            "individuals the index (or the first column) and drop the others; or name the markers, markers=[...]."
         )
 
 
@@ -76,6 +91,8 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
         first = polars.get_column(names[0])
         if ids is None and (not first.dtype.is_numeric() or str(names[0]).lower() == "id"):
             ids, names = first.to_list(), names[1:]
+        if markers is None:
+            check_markers(names)
         M, markers = polars.select(names).to_numpy(), names if markers is None else markers
     elif isinstance(M, pd.DataFrame):
         if ids is None and not isinstance(M.index, pd.RangeIndex):
@@ -84,9 +101,12 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
             str(M.columns[0]).lower() == "id" or not pd.api.types.is_numeric_dtype(M.iloc[:, 0])
         ):  # fmt: skip
             ids, M = M.iloc[:, 0], M.iloc[:, 1:]
-        markers = M.columns if markers is None else markers
+        if markers is None:
+            markers = M.columns
+            check_markers(markers)
         M = M.to_numpy()
     elif sp.issparse(M):
+        require_well_formed(M, "the matrix of genotypes", DataError)
         sparse: Any = M
         M = sparse.toarray()
     values = np.asarray(M)

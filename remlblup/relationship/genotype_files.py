@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -48,10 +49,12 @@ def read_bed(path: str | Path, ids: str, counted: str) -> Read:
             raise DataError(
                 f"no file {file.with_suffix(suffix)}: a PLINK set is a .bed, a .bim and a .fam of one name."
             )
+    families = _plink_table(file.with_suffix(".fam"))
+    variants = _plink_table(file.with_suffix(".bim"))
+    names = families[1] if ids == "IID" else [f"{f}_{i}" for f, i in zip(families[0], families[1], strict=True)]
+    markers = marker_names(variants[1], variants[0], variants[3])
     try:
-        bed = open_bed(file, count_A1=counted == "A1", num_threads=n_threads())
-        names = bed.iid if ids == "IID" else [f"{f}_{i}" for f, i in zip(bed.fid, bed.iid, strict=True)]
-        markers = marker_names(bed.sid, bed.chromosome, bed.bp_position)
+        bed = open_bed(file, iid_count=len(names), sid_count=len(markers), count_A1=counted == "A1", num_threads=n_threads())
     except (ValueError, OSError) as error:
         raise DataError(f"{file} is not a PLINK 1 binary file that can be read: {error}.") from None
     _check_bed(file, len(names), len(markers))
@@ -62,6 +65,18 @@ def read_bed(path: str | Path, ids: str, counted: str) -> Read:
         markers,
         f"{counted}, {column} column of the .bim",
     )
+
+
+def _plink_table(file: Path) -> list[list[str]]:
+    """The six columns of a .fam or .bim, set apart by any blanks."""
+    try:
+        lines = [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} cannot be read as text: {error}.") from None
+    wrong = [f"line {k} has {len(line)}" for k, line in enumerate(lines, start=1) if line and len(line) != 6]
+    if wrong:
+        raise DataError(f"{file} must have six columns; {'; '.join(wrong[:5])}.")
+    return list(map(list, zip(*filter(None, lines), strict=True))) or [[] for _ in range(6)]
 
 
 def _check_bed(file: Path, n: int, m: int) -> None:
@@ -104,7 +119,7 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a VCF file that can be read: {error}.") from None
     columns, names, chromosomes, positions, several = [], [], [], [], []
-    for variant in _in_region(reader, path, region) if region else reader:
+    for variant in _records(_in_region(reader, path, region) if region else reader, path):
         place = f"{variant.CHROM}:{variant.POS}"
         if len(variant.ALT) > 1:
             several.append(place)
@@ -123,6 +138,25 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
     return ArraySource(values), list(reader.samples), marker_names(names, chromosomes, positions), "first ALT allele"
 
 
+def _records(reader: Iterable, path: str | Path) -> Iterator:
+    """The variants, an error of the parser with the place of the last that could be read."""
+    place, variants = "the header", iter(reader)
+    while True:
+        try:
+            variant = next(variants)
+        except StopIteration:
+            return
+        except DataError:
+            raise
+        except Exception:  # cyvcf2 raises plain exceptions, which do not say more
+            raise DataError(
+                f"{path} cannot be read after {place}: is the next line whole? A genotype is like 0/1, 1|0 or ./., and every "
+                "line has one for each sample."
+            ) from None
+        place = f"{variant.CHROM}:{variant.POS}"
+        yield variant
+
+
 def _in_region(reader: Any, path: str | Path, region: str) -> Iterator:
     try:
         yield from reader(region)
@@ -135,7 +169,13 @@ def _in_region(reader: Any, path: str | Path, region: str) -> Iterator:
 
 def _vcf_column(variant: Any, field: str, place: str) -> np.ndarray:
     if field == "GT":
-        types = variant.gt_types
+        try:
+            types, alleles = variant.gt_types, variant.genotype.array()[:, :-1]
+        except Exception:  # cyvcf2 raises plain exceptions
+            raise DataError(f"variant {place} has no genotypes (GT). Use field='DS' for dosages.") from None
+        if alleles.shape[1] > 2 or alleles.max(initial=0) > len(variant.ALT):
+            what = "genotypes of more than two alleles" if alleles.shape[1] > 2 else f"allele {alleles.max()}"
+            raise DataError(f"variant {place} has {what}; it lists {len(variant.ALT) + 1} alleles, of diploid individuals.")
         return np.where(types == 3, -1, types).astype(np.int8)
     dosage = variant.format("DS")
     if dosage is None:
@@ -225,7 +265,7 @@ def _blupf90_rows(file: Path) -> tuple[list[str], np.ndarray]:
     rows: list[np.ndarray] = []
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            words = line.split()
+            words = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).split()
             if not words:
                 continue
             text = b"".join(words[1:])

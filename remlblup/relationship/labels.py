@@ -119,6 +119,11 @@ def match(labels: Iterable, wanted: Iterable) -> np.ndarray:
     return positions
 
 
+def nameless(keys: np.ndarray) -> np.ndarray:
+    """Where a canonical label is missing or blank, and so names nothing."""
+    return np.array([key is None or key == "" for key in keys], dtype=bool)
+
+
 def integers(values: Iterable) -> tuple[np.ndarray, np.ndarray] | None:
     """The labels as integers with a mask of the missing ones, or None if any label is not a whole number.
 

@@ -12,9 +12,10 @@ import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError, some
 from remlblup.linalg.threads import single_threaded
+from remlblup.linalg.well_formed import require_well_formed
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.factorisations import cholesky, diagonal_of_inverse, invert, invert_blocks, sparse_factor
-from remlblup.relationship.labels import as_items, canonical, tidy
+from remlblup.relationship.labels import as_items, canonical, nameless, tidy
 from remlblup.relationship.spectrum import Spectrum, bent
 
 #: Largest matrix (or connected block of one) that is turned into a dense one.
@@ -69,6 +70,11 @@ class MatrixRelationship(RelationshipBase):
             self._given, self.inverse = bent(self.dense(), bend), False
         if self.size <= TESTED_AT_ONCE:
             _ = self.rank  # factorises, and so finds out whether it is positive semidefinite
+
+    @property
+    def given(self) -> np.ndarray | sp.csc_array:
+        """The matrix as it was given: K, or K⁻¹ if `inverse`."""
+        return self._given
 
     @property
     def is_sparse(self) -> bool:
@@ -287,6 +293,7 @@ def check_order(frame: pd.DataFrame, labels: Iterable) -> None:
 
 def clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
     """The matrix as float64, square, finite and exactly symmetric."""
+    require_well_formed(matrix, "The relationship matrix", RelationshipError)
     try:
         if not sp.issparse(matrix):
             matrix = np.asarray(matrix)
@@ -330,9 +337,9 @@ def clean_labels(labels: Iterable | None, size: int) -> np.ndarray:
     names, keys = tidy(labels), canonical(labels)
     if len(names) != size:
         raise RelationshipError(f"The matrix has {size} rows but {len(names)} labels were given.")
-    missing = np.flatnonzero(np.equal(keys, None).astype(bool))
+    missing = np.flatnonzero(nameless(keys))
     if missing.size:
-        raise RelationshipError(f"{missing.size} labels are missing (row {some(missing)}, counting from 0).")
+        raise RelationshipError(f"{missing.size} labels are missing or blank (row {some(missing)}, counting from 0).")
     repeated = pd.Index(keys, dtype=object).duplicated()
     if repeated.any():
         raise RelationshipError(

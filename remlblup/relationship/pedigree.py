@@ -57,7 +57,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
     ids, sires, dams : array-like, shape (m,)
         One row per animal. A missing value or a code of `unknown` means the parent is unknown.
     unknown : iterable of labels, optional
-        Codes for an unknown parent, besides missing values (which always count). Default:
+        Codes for an unknown parent, besides missing values and blanks (which always count). Default:
         ``0, "", NA, nan, ., *`` and their usual spellings.
     hermaphrodites : bool, optional
         Allow an animal to be both sire and dam, and to be mated to itself (plants). Default False: such an

@@ -213,8 +213,8 @@ def loop_error(family: Family, stuck: np.ndarray) -> PedigreeError:
 
 
 def codes_of(unknown: Iterable | str) -> frozenset[str]:
-    """What `unknown=` lists, in the spelling that labels are compared in."""
-    return frozenset(code for code in canonical(as_items(unknown)) if code is not None)
+    """What `unknown=` lists, in the spelling that labels are compared in; and blanks, which name nobody."""
+    return frozenset([*(code for code in canonical(as_items(unknown)) if code is not None), ""])
 
 
 def _keys(columns: tuple, unknown: frozenset[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from remlblup.errors import ConvergenceWarning, warn
 from remlblup.structure.base import Array
 
 
@@ -92,6 +93,14 @@ class Convergence:
         word = "converged" if self.converged else "NOT CONVERGED"
         times = "1 iteration" if self.iterations == 1 else f"{self.iterations} iterations"
         return f"{word} after {times}: {self.reason}"
+
+
+def say_unconverged(convergence: Convergence) -> None:
+    """Warn of estimates that are not those of a maximum."""
+    if not convergence.converged:
+        warn(
+            f"{convergence} Estimates, standard errors and p values are those of the last iterate.", ConvergenceWarning
+        )
 
 
 def criteria(delta: float, change: float, gradient: float, decrement: float, inward: float,

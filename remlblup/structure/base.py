@@ -388,6 +388,16 @@ class ResidualStructure(Parametric):
         """∂Σ/∂φ (n_parameters, t, t) of each of `matrices`."""
         return {}
 
+    def single_variance(self, phi: Array) -> float | None:
+        """The variance that all records (of weight 1) have whatever φ is; None where they have not one."""
+        matrices = self.matrices(phi)
+        if np.sum(self.variances) != 1 or len(matrices) > 1:
+            return None
+        if not matrices:
+            return float(phi[self.variances][0])
+        diagonal = np.concatenate([np.diag(sigma) for _, sigma in matrices.values()])
+        return float(diagonal[0]) if np.ptp(diagonal) <= 1e-12 * np.max(np.abs(diagonal)) else None
+
     def precision(self, phi: Array, v: Array) -> Array:
         """R⁻¹ v for v of shape (size,) or (size, k)."""
         return self.pattern.times(self.coefficients(phi), v)

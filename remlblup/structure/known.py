@@ -36,7 +36,12 @@ class Known(Structure):
     def _read(self, matrix: object) -> Array:
         if isinstance(matrix, pd.DataFrame) and not isinstance(matrix.columns, pd.RangeIndex):
             matrix = self._in_order(matrix)
-        S = np.array(matrix, dtype=float)
+        try:
+            if np.iscomplexobj(matrix):
+                raise TypeError("complex")
+            S = np.array(matrix, dtype=float)
+        except (TypeError, ValueError):
+            raise OptionError("the matrix of 'known' is not a matrix of real numbers.") from None
         if S.shape != (self.size, self.size):
             raise OptionError(
                 f"the matrix of 'known' must be {self.size} x {self.size}, one row for each of"

@@ -57,6 +57,9 @@ class Power(Scaled):
     def upper(self) -> Array:
         return np.array([np.inf, np.inf])
 
+    def single_variance(self, phi: Array) -> None:
+        """σ² is the variance at |x| = 1 alone."""
+
     def feasible(self, phi: Array) -> bool:
         """Whether |x|^2δ stays a number for all x."""
         return bool(np.max(np.abs(2.0 * phi[1] * self.log)) < LARGEST)

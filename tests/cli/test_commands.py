@@ -228,7 +228,7 @@ def test_every_example_of_the_help_can_be_parsed():
         ("Reaction ~ 1", ["--factor", "Reaction,Dais"], "--factor names 'Dais'"),
         ("Reaction ~ 1", ["--start", "residual"], "TERM=VALUE"),
         ("Reaction ~ 1", ["--start", "Subject=1"], "'Subject' is not a term of this model"),
-        ("Reaction ~ 1", ["--fix", "residual=-1"], "--fix: the residual variance must be positive"),
+        ("Reaction ~ 1", ["--fix", "residual=-1"], "--fix: residual [variance] = -1 is negative"),
         ("Reaction ~ 1", ["--function", "Subject/residual"], "'Subject' in 'Subject/residual' is not a term"),
         ("Reaction ~ 1", ["--inverse", "G"], "--inverse names 'G'"),
         ("Reaction ~ 1", ["--sep", ""], "--sep must not be empty"),

@@ -9,14 +9,8 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.cli.tables import (
-    guess_separator,
-    likely_factors,
-    make_factors,
-    read_matrix,
-    read_relationships,
-    read_table,
-)
+from remlblup.cli.factors import likely_factors, make_factors
+from remlblup.readers.tables import guess_separator, read_matrix, read_relationships, read_table
 
 
 @pytest.fixture

@@ -165,3 +165,54 @@ def test_new_data_as_a_mapping():
     assert out["prediction"][0] == pytest.approx(
         solved.predict(pd.DataFrame({"x": [0.5], "g": ["g1"]}))["prediction"][0]
     )
+
+
+def crossed_factors() -> pd.DataFrame:
+    rng = np.random.default_rng(12)
+    d = pd.DataFrame({"gen": np.tile(list("ABCD"), 18), "env": np.repeat(list("pqr"), 24), "yr": np.tile([1, 1, 1, 1, 2, 2, 2, 2], 9),
+                      "x": rng.normal(size=72)})  # fmt: skip
+    cell = d.groupby(["gen", "env", "yr"]).ngroup().to_numpy()
+    return d.assign(
+        y=rng.normal(size=72) + rng.normal(size=24)[cell], z=rng.normal(size=72) + rng.normal(size=24)[cell]
+    )
+
+
+ORDERS = [
+    ("y ~ x + (1 | gen:env)", "gen:env", ["env:gen", "gen:env", "env : gen", "(1 | env:gen)", "1 | env:gen"]),
+    ("y ~ x + (1 | env:yr:gen)", "env:yr:gen", ["gen:yr:env", "yr:gen:env", "gen:env:yr", "(1|yr:env:gen)"]),
+    ("y ~ x + (1 | env/gen)", "env:gen", ["gen:env"]),
+    ("y ~ x + (1 + x || gen:env)", "1 + x || gen:env", ["1 + x || env:gen", "(1+x||env:gen)", "env:gen"]),
+    ("y ~ x + diag(yr | gen:env)", "diag(yr | gen:env)", ["diag(yr | env:gen)", "env:gen", "(diag(yr|env:gen))"]),
+    ("y ~ x + diag(yr:env | gen)", "diag(yr:env | gen)", ["diag(env:yr | gen)", "gen"]),
+    ("c(y, z) ~ trait + (1 | trait:gen)", "trait:gen", ["gen:trait", "(1 | gen:trait)"]),
+    ("c(y, z) ~ trait + us(trait | env:gen)", "us(trait | env:gen)", ["us(trait | gen:env)", "gen:env"]),
+]
+
+
+@pytest.mark.parametrize("formula, name, others", ORDERS)
+def test_the_order_of_crossed_factors_does_not_matter_in_a_name(formula, name, others):
+    model = rb.MixedModel(formula, crossed_factors())
+    values = {t: 1.0 if s.n_parameters == 1 else np.eye(s.size) for t, s in zip(
+        model.specification.parameters.terms, model.specification.parameters.structures, strict=True)}  # fmt: skip
+    solved = model.solve(values | {"residual": 1.0})
+    expected = solved.predict(include=[name])
+    assert not expected["prediction"].equals(solved.predict(include=[])["prediction"])
+    for other in others:
+        pd.testing.assert_frame_equal(solved.predict(include=[other]), expected)
+        pd.testing.assert_frame_equal(solved.blup(other), solved.blup(name))
+        k = model.specification.parameters.index(name)
+        own = model.specification.parameters.terms[k]
+        renamed = {other if t == own else t: v for t, v in values.items()}
+        assert model.loglik(renamed | {"residual": 1.0}) == solved.loglik
+
+
+def test_two_terms_that_differ_in_the_order_of_their_factors_keep_their_names():
+    parameters = rb.MixedModel("y ~ 1 + (1 | gen:env) + (1 | env:gen)", crossed_factors()).specification.parameters
+    assert (parameters.index("gen:env"), parameters.index("env:gen")) == (0, 1)
+
+
+def test_functions_know_every_order():
+    fit = rb.MixedModel("y ~ x + (1 | gen:env)", crossed_factors()).fit()
+    assert float(fit.function("env:gen / (env:gen + residual)")) == float(
+        fit.function("gen:env / (gen:env + residual)")
+    )

@@ -287,5 +287,6 @@ def test_statsmodels_names():
     np.testing.assert_array_equal(fit.pvalues, fit.fixed_effects["p_value"])
     interval = fit.conf_int()
     np.testing.assert_allclose(interval.iloc[:2], fit.fixed_effects[["lower", "upper"]])
-    np.testing.assert_allclose(interval.loc["residual", 1] - fit.theta[3], 1.959964 * fit.bse["residual"], rtol=1e-6)
+    spread = 1.959964 * fit.bse["residual"] / fit.theta[3]
+    np.testing.assert_allclose(np.log(interval.loc["residual"] / fit.theta[3]), [-spread, spread], rtol=1e-6)
     assert (fit.conf_int(alpha=0.5)[1] < interval[1]).all()

@@ -225,3 +225,92 @@ def test_haploid_calls_of_a_vcf(tmp_path):
     path = tmp_path / "x.vcf"
     path.write_text(VCF.replace("0/0:0.1\t0/1:1\t1|1:1.9", "0:0\t0/1:1\t1:1"))
     assert rb.Genotypes.from_vcf(path).to_frame()["rs1"].tolist() == [0, 1, 2]
+
+
+# -- what files of other programs hold besides ------------------------------------------------
+
+
+@pytest.mark.parametrize("between", [" ", "   ", " \t", "\t"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("suffix", [".bim", ".fam"])
+def test_plink_tables_with_any_blanks_and_a_byte_order_mark(bed, between, mark, suffix):
+    expected = rb.Genotypes.from_bed(bed, ids="FID_IID").to_frame()
+    table = bed.with_suffix(suffix)
+    lines = [between.join(line.split()) for line in table.read_text().splitlines()]
+    table.write_text(mark + "\n".join(lines) + "\n", encoding="utf-8")
+    found = rb.Genotypes.from_bed(bed, ids="FID_IID").to_frame()
+    assert list(found.index) == list(expected.index) and list(found.columns) == list(expected.columns)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("suffix", [".bim", ".fam"])
+def test_plink_tables_of_other_columns(bed, suffix):
+    table = bed.with_suffix(suffix)
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], " ".join(lines[1].split()[:5]), *lines[2:]]) + "\n")
+    with pytest.raises(rb.DataError, match=rf"set\{suffix} must have six columns; line 2 has 5"):
+        rb.Genotypes.from_bed(bed)
+
+
+@pytest.mark.parametrize("text", ["101 0120\n102 1021\n", "id,m1,m2,m3,m4\n101,0,1,2,0\n102,1,0,2,1\n"])
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path, text):
+    path = tmp_path / "markers.txt"
+    path.write_text("\ufeff" + text, encoding="utf-8")
+    g = rb.Genotypes.from_text(path)
+    assert list(g.ids) == ["101", "102"]
+    np.testing.assert_array_equal(g.to_frame(), [[0, 1, 2, 0], [1, 0, 2, 1]])
+
+
+HEAD = (
+    '##fileformat=VCFv4.2\n##contig=<ID=1>\n##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+    "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta\tb\tc\n1\t10\tm1\tA\tC\t.\t.\t.\tGT\t0/0\t0|1\t./.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["x/y", "0/1", "1/1"], "cannot be read after 1:10: is the next line whole"),
+        (["0/x", "0/1", "1/1"], "cannot be read after 1:10"),
+        (["", "0/1", "1/1"], "cannot be read after 1:10"),
+        (["-1/0", "0/1", "1/1"], "cannot be read after 1:10"),
+        (["0/1", "0/1"], "cannot be read after 1:10"),
+        (["0/2", "0/1", "1/1"], "variant 1:20 has allele 2; it lists 2 alleles"),
+        (["0/0", "9/9", "1/1"], "variant 1:20 has allele 9"),
+        (["0/1/1", "0/1", "1/1"], "variant 1:20 has genotypes of more than two alleles"),
+    ],
+)
+def test_cells_of_a_vcf_that_are_no_genotypes(tmp_path, cells, message):
+    pytest.importorskip("cyvcf2", reason="cyvcf2 is not installed")
+    path = tmp_path / "set.vcf"
+    path.write_text(HEAD + "1\t20\tm2\tA\tC\t.\t.\t.\tGT\t" + "\t".join(cells) + "\n")
+    with pytest.raises(rb.DataError, match=message):
+        rb.Genotypes.from_vcf(path)
+    path.write_text(HEAD)
+    np.testing.assert_array_equal(rb.Genotypes.from_vcf(path).to_frame(), [[0], [1], [np.nan]])
+
+
+def test_a_vcf_without_genotypes(tmp_path):
+    pytest.importorskip("cyvcf2", reason="cyvcf2 is not installed")
+    path = tmp_path / "set.vcf"
+    path.write_text(HEAD.replace("GT", "XX").replace("0/0\t0|1\t./.", "1\t2\t3"))
+    with pytest.raises(rb.DataError, match=r"variant 1:10 has no genotypes \(GT\)"):
+        rb.Genotypes.from_vcf(path)
+
+
+@pytest.mark.parametrize("column", ["sex", "IID", "PHENOTYPE", "Sire_ID", "dam", "animal"])
+@pytest.mark.parametrize("kind", ["csv", "frame", "polars"])
+def test_columns_that_are_no_markers_by_their_name(tmp_path, column, kind):
+    text = f"id,m1,{column},m2\na,0,1,2\nb,1,2,0\n"
+    path = tmp_path / "set.csv"
+    path.write_text(text)
+
+    def read(**options):
+        if kind == "csv":
+            return rb.Genotypes.from_text(path, **options)
+        library = pytest.importorskip("polars" if kind == "polars" else "pandas")
+        return rb.Genotypes.from_matrix(library.read_csv(path), **options)
+
+    with pytest.raises(rb.DataError, match=f"columns '{column}' do not look like markers"):
+        read()
+    assert list(read(markers=["m1", column, "m2"]).markers) == ["m1", column, "m2"]

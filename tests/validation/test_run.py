@@ -82,12 +82,33 @@ def test_csv(suite, tmp_path):
     assert (float(row["ours"]), float(row["theirs"])) == (2.0, 2.5)
 
 
-def test_without_the_reference_folder_its_cases_are_skipped(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("more", [[], ["--list"], ["--case", "gryphon"]])
+def test_without_the_reference_folder_its_cases_are_skipped(tmp_path, capsys, monkeypatch, more, suite):
+    """Among others they are; asked for alone there is nothing, and that is said in the exit code too."""
     monkeypatch.setenv("REMLBLUP_REFERENCE", str(tmp_path / "absent"))
-    assert run(["--only", "reference"]) == 0
+    assert run(["--only", "reference", *more]) == 2
     out = capsys.readouterr().out
-    assert "SKIP reference" in out
-    assert "Nothing was compared" in out
+    assert "SKIP reference" in out and "REMLBLUP_REFERENCE" in out
+    assert ("Nothing was compared" in out) is ("--case" not in more)
+
+
+def test_the_reference_folder_of_an_installed_package(tmp_path, monkeypatch):
+    """It lies in or beside the folder one works in, not beside the package."""
+    from remlblup.validation import reference_cases
+
+    monkeypatch.delenv("REMLBLUP_REFERENCE", raising=False)
+    installed = tmp_path / "lib" / "site-packages" / "remlblup" / "validation" / "reference_cases.py"
+    monkeypatch.setattr(reference_cases, "__file__", str(installed))
+    (tmp_path / "lib" / "site-packages" / "shared" / "reference").mkdir(parents=True)
+    work, reference = tmp_path / "project" / "deep", tmp_path / "project" / "shared" / "reference"
+    work.mkdir(parents=True)
+    monkeypatch.chdir(work)
+    assert reference_cases.find_folder() == work / "shared" / "reference"  # absent: named so
+    reference.mkdir(parents=True)
+    assert reference_cases.find_folder() == reference
+    monkeypatch.setenv("REMLBLUP_REFERENCE", "there")
+    assert str(reference_cases.find_folder()) == "there"
+    assert str(reference_cases.find_folder("here")) == "here"
 
 
 def test_a_folder_asked_for_must_be_there(tmp_path):

@@ -9,8 +9,10 @@ import scipy.linalg
 
 from remlblup import datasets
 from remlblup.structure.table import STRUCTURES
+from remlblup.validation.dense import DenseModel
 from remlblup.validation.simulations.truth import parameters, sigma
 from remlblup.validation.verdicts import generator, problem
+from remlblup.validation.verdicts.families import HERITABILITIES, family_problem
 from remlblup.validation.verdicts.judge import RIGHT, judge
 from remlblup.validation.verdicts.oracle import Oracle, Part
 from remlblup.validation.verdicts.problems import OF_NAMES, OF_TIMES, incidence, products, same
@@ -264,3 +266,21 @@ def test_problems_repeat_and_differ():
     first, again, other = problem(2, 3), problem(2, 3), problem(3, 3)
     assert np.array_equal(first.oracle.y, again.oracle.y)
     assert not np.array_equal(first.oracle.y[:3], other.oracle.y[:3])
+
+
+@pytest.mark.parametrize("h2", HERITABILITIES)
+@pytest.mark.parametrize("replicate", [0, 2])
+def test_full_sib_families_converge(h2, replicate):
+    """Two traits, R̂ singular or nearly: the fits are at the dense maximum, by both engines."""
+    row = judge(family_problem(h2, 40, replicate), generator(1, replicate, 1), 3)
+    assert row.category == RIGHT, row.line()
+
+
+def test_error_contrasts_give_the_likelihood_of_the_definition():
+    """REML by K'y beside log|V| + log|X'V⁻¹X| + y'Py, in units of 1e8 too."""
+    for number in (0, 2, 3, 8, 12, 27):
+        oracle = problem(1, number).oracle
+        if oracle.ml:
+            continue
+        theta = oracle.theta(next(iter(oracle.starts(np.random.default_rng(number), 1))))
+        assert oracle.loglik(theta) == pytest.approx(DenseModel(oracle.y, oracle.X, oracle.V).loglik(theta), rel=1e-9)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from remlblup import Fit, MixedModel, RemlBlupError
+from remlblup import ConvergenceWarning, Fit, MixedModel, RemlBlupError
+from remlblup.errors import said_elsewhere
 from remlblup.validation.dense import Array, gradient
 from remlblup.validation.simulations.family import Family, Values, case_of, generator
 
@@ -43,6 +44,7 @@ class Replicate:
     seconds: float = 0.0
 
 
+@said_elsewhere(ConvergenceWarning)
 def run(family: Family, number: int, thorough: bool = True) -> Replicate:
     """Draw, fit, judge.
 

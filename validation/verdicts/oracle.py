@@ -1,7 +1,7 @@
 """The largest (RE)ML likelihood of a small model: V as a dense matrix by definition, searched from many starts by SciPy.
 
 V = Σ_k Z_k (Σ_k ⊗ K_k) Z_k' + R need be positive definite; R alone may be singular. With S = ½(P y y'P − P) (for ML
-the trace part with V⁻¹), dℓ = tr(S dV), and dV/dx is taken by differences of the small matrices Σ(x).
+the trace part with V⁻¹), dℓ = tr(S dV), and dΣ/dx is taken by differences of the small matrices Σ(x).
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import scipy.optimize
 from remlblup.validation.dense import Array
 from remlblup.validation.verdicts.shapes import Shape
 
+LOG_2PI = float(np.log(2.0 * np.pi))
+#: Structures in standard deviations |x|, where ℓ has kinks that a smooth search may stop beside (as it may at the edge of indefinite Σ).
+KINKED = ("csh", "corh", "ar1h")
 #: Value of −ℓ where V is not positive definite.
 OUTSIDE = 1e10
 #: Smallest eigenvalue of V with unit diagonal below which ℓ is taken to have no bound.
-SINGULAR = 1e-9
-STEP = 1e-6
+SINGULAR = 1e-7
+STEP = 1e-7
 #: Random points of which the best is climbed from: one, two, … in turn.
 TRIED = 12
 #: Structures linear in θ, whose likelihood seldom has several maxima.
@@ -60,16 +63,23 @@ class Peak:
     ----------
     x, theta, loglik : the highest point
     smallest : smallest eigenvalue of V there, its diagonal scaled to one
+    least : the same of what ℓ is made of, K'VK for REML
     """
 
     x: Array
     theta: Array
     loglik: float
     smallest: float
+    least: float
 
     @property
     def unbounded(self) -> bool:
-        """Whether V is singular where ℓ still rises."""
+        """Whether ℓ rises without end."""
+        return self.least < SINGULAR
+
+    @property
+    def singular(self) -> bool:
+        """Whether V is singular, if only in the space of X."""
         return self.smallest < SINGULAR
 
     @property
@@ -94,6 +104,15 @@ class Oracle:
         self.size = sum(p.shape.size for p in parts)
         self.cuts = np.cumsum([p.shape.size for p in parts])[:-1]
         self.theta_cuts = np.cumsum([len(p.shape.parameters(np.ones(p.shape.size))) for p in parts])
+        n, p = X.shape
+        d = np.sqrt(np.diag(self.V(self.theta(np.ones(self.size)))))
+        Q, triangle = np.linalg.qr(X / d[:, None], mode="complete")
+        self.K = Q[:, p:] / d[:, None]
+        self.contrasts = self.K.T @ y
+        self.projected = [None if k.products is None else self.K.T @ k.products @ self.K for k in parts]
+        self.constant = -0.5 * (n - p) * LOG_2PI - float(np.log(d).sum() + np.log(np.abs(np.diag(triangle[:p]))).sum())
+        self.indefinite = any(set(k.shape.kinds) & {"w", "c"} for k in parts)
+        self.smooth = not self.indefinite and not any(k.shape.keyword in KINKED for k in parts)
 
     # -- V and ℓ -----------------------------------------------------------------------------
 
@@ -113,9 +132,9 @@ class Oracle:
 
     def loglik(self, theta: Array) -> float:
         """ℓ at θ; −∞ where V is not positive definite."""
+        pieces = np.split(np.asarray(theta, float), self.theta_cuts[:-1])
         with np.errstate(all="ignore"):
-            V = self.V(theta)
-            state = self._state(V) if np.all(np.isfinite(V)) else None
+            state = self._state([p.shape.matrix(piece) for p, piece in zip(self.parts, pieces, strict=True)], False)
         return -np.inf if state is None else state[0]
 
     def information(self, theta: Array, which: Sequence[int], steps: Array) -> Array:
@@ -136,38 +155,70 @@ class Oracle:
         d = np.sqrt(np.maximum(np.diag(V), 1e-300))
         return float(np.linalg.eigvalsh(V / np.outer(d, d))[0])
 
+    def least(self, theta: Array) -> float:
+        """The same of what ℓ is made of: K'VK for REML, so that V may be singular in the space of X."""
+        if self.ml:
+            return self.smallest_eigenvalue(theta)
+        V = self.V(theta)
+        d = np.sqrt(np.maximum(np.diag(V), 1e-300))
+        Q = np.linalg.qr(self.X / d[:, None], mode="complete")[0][:, self.X.shape[1] :]
+        return float(np.linalg.eigvalsh(Q.T @ (V / np.outer(d, d)) @ Q)[0])
+
+    def sigmas(self, x: Array) -> list[Array]:
+        """Σ of every part."""
+        return [p.shape.matrix(p.shape.parameters(z)) for p, z in zip(self.parts, np.split(x, self.cuts), strict=True)]
+
+    def minus(self, x: Array) -> float:
+        """−ℓ."""
+        with np.errstate(all="ignore"):
+            state = self._state(self.sigmas(x), False)
+        return OUTSIDE if state is None else -state[0]
+
     def value_and_slope(self, x: Array) -> tuple[float, Array]:
         """−ℓ and its gradient in x."""
-        pieces = np.split(x, self.cuts)
         with np.errstate(all="ignore"):
-            V = np.sum([p.spread(p.shape.matrix(p.shape.parameters(piece))) for p, piece in zip(self.parts, pieces, strict=True)],
-                       axis=0)  # fmt: skip
-            if not np.all(np.isfinite(V)):
-                return OUTSIDE, np.zeros_like(x)
-            state = self._state(V)
+            sigmas = self.sigmas(x)
+            state = self._state(sigmas, True)
             if state is None:
                 return OUTSIDE, np.zeros_like(x)
-            value, S = state
-            slope = [_slope(p, piece, S) for p, piece in zip(self.parts, pieces, strict=True)]
-        out = -np.concatenate(slope)
-        return -value, np.where(np.isfinite(out), out, 0.0)
+            pieces = zip(self.parts, np.split(x, self.cuts), sigmas, state[1], strict=True)
+            out = -np.concatenate([_slope(*piece) for piece in pieces])
+        return -state[0], np.where(np.isfinite(out), out, 0.0)
 
-    def _state(self, V: Array) -> tuple[float, Array] | None:
-        """ℓ and S = ∂ℓ/∂V; None where V is not positive definite."""
-        try:
-            L = scipy.linalg.cholesky(V, lower=True, check_finite=False)
-        except np.linalg.LinAlgError:
+    def _state(self, sigmas: Sequence[Array], slope: bool) -> tuple[float, list[Array]] | None:
+        """ℓ and ∂ℓ/∂Σ of every part; None where the matrix is not positive definite.
+
+        REML is the likelihood of contrasts K'y with K'X = 0 (Patterson & Thompson 1971; Harville 1974):
+        −½[log|K'VK| + (K'y)'(K'VK)⁻¹K'y] and a constant. ML has the same quadratic form and log|V|. Where variances may
+        be negative V itself has to be positive definite besides.
+        """
+        M = _total([s if P is None else np.tensordot(s, P, 2) for s, P in zip(sigmas, self.projected, strict=True)], self.K,
+                   [P is None for P in self.projected])  # fmt: skip
+        half = _inverse_root(M)
+        if half is None:
             return None
-        n, p = self.X.shape
-        half = scipy.linalg.solve_triangular(L, np.eye(n), lower=True, check_finite=False)
-        white = half @ np.column_stack([self.X, self.y])
-        Q, R = np.linalg.qr(white[:, :p])
-        r = white[:, p] - Q @ (Q.T @ white[:, p])
-        logdet = 2.0 * float(np.log(np.diag(L)).sum())
-        adjust = 0.0 if self.ml else 2.0 * float(np.log(np.abs(np.diag(R))).sum())
-        value = -0.5 * ((n if self.ml else n - p) * np.log(2.0 * np.pi) + logdet + adjust + float(r @ r))
-        inner = np.outer(r, r) - np.eye(n) + (0.0 if self.ml else Q @ Q.T)
-        return (value, 0.5 * half.T @ inner @ half) if np.isfinite(value) else None
+        white = half @ self.contrasts
+        quadratic = float(white @ white)
+        if self.ml or self.indefinite:
+            root = _inverse_root(np.sum([p.spread(s) for p, s in zip(self.parts, sigmas, strict=True)], axis=0))
+            if root is None:
+                return None
+        if self.ml:
+            value = -0.5 * (len(self.y) * LOG_2PI + quadratic) + float(np.log(np.diag(root)).sum())
+        else:
+            value = self.constant - 0.5 * quadratic + float(np.log(np.diag(half)).sum())
+        if not np.isfinite(value):
+            return None
+        if not slope:
+            return value, []
+        r = half.T @ white
+        S = 0.5 * np.outer(r, r)
+        if self.ml:
+            S = self.K @ S @ self.K.T - 0.5 * root.T @ root
+            return value, [p.gather(S) for p in self.parts]
+        S -= 0.5 * half.T @ half
+        whole = self.K @ S @ self.K.T if any(P is None for P in self.projected) else S
+        return value, [whole if P is None else np.tensordot(P, S, 2) for P in self.projected]
 
     def coordinates(self, theta: Array) -> Array:
         """x with θ(x) near θ, by least squares on each Σ in its own scale."""
@@ -201,7 +252,7 @@ class Oracle:
     def polish(self, x: Array, value: float) -> tuple[float, Array]:
         """Nelder–Mead about x, for maxima where ℓ has a kink."""
         with np.errstate(all="ignore"):
-            found = scipy.optimize.minimize(lambda z: self.value_and_slope(z)[0], x, method="Nelder-Mead",
+            found = scipy.optimize.minimize(self.minus, x, method="Nelder-Mead",
                                             options={"maxfev": 60 * len(x), "xatol": 1e-9, "fatol": 1e-12,
                                                      "initial_simplex": x + 1e-3 * np.vstack([np.zeros(len(x)), np.eye(len(x))])})  # fmt: skip
         return (-float(found.fun), found.x) if -found.fun > value else (value, x)
@@ -210,7 +261,7 @@ class Oracle:
         """The best of some random coordinates each time, the variance shared differently among the terms."""
         for k in range(count):
             tried = [self._anywhere(rng, 0.4 if k % 2 else 2.0) for _ in range(1 + k % TRIED)]
-            yield min(tried, key=lambda x: self.value_and_slope(x)[0])
+            yield min(tried, key=self.minus)
 
     def _anywhere(self, rng: np.random.Generator, evenness: float) -> Array:
         shares = rng.dirichlet(np.full(len(self.parts), evenness))
@@ -229,15 +280,15 @@ class Oracle:
             value, x = self.climb(start)
             if value > best:
                 best, where = value, x
-            if np.isfinite(best) and self.smallest_eigenvalue(self.theta(where)) < SINGULAR:
+            if np.isfinite(best) and self.least(self.theta(where)) < SINGULAR:
                 break
-        if np.isfinite(best):
+        if np.isfinite(best) and not self.smooth:
             best, where = self.polish(where, best)
             again, x = self.climb(where)
             if again > best:
                 best, where = again, x
         theta = self.theta(where)
-        return Peak(where, theta, best, self.smallest_eigenvalue(theta))
+        return Peak(where, theta, best, self.smallest_eigenvalue(theta), self.least(theta))
 
 
 def distinct(pairs: Sequence[tuple[float, Array]], apart: float = 1e-3) -> list[tuple[float, Array]]:
@@ -245,17 +296,29 @@ def distinct(pairs: Sequence[tuple[float, Array]], apart: float = 1e-3) -> list[
     return [pair for i, pair in enumerate(pairs) if i == 0 or pairs[i - 1][0] - pair[0] > apart]
 
 
-def _slope(part: Part, x: Array, S: Array) -> Array:
-    """∂ℓ/∂x of a part by central differences of Σ."""
-    of_sigma = part.gather(S)
+def _total(terms: Sequence[Array], K: Array, whole: Sequence[bool]) -> Array:
+    """K'VK from terms that are projected and those over the records."""
+    full = [t for t, w in zip(terms, whole, strict=True) if w]
+    M = np.sum([t for t, w in zip(terms, whole, strict=True) if not w], axis=0) if len(full) < len(terms) else 0.0
+    return M + K.T @ np.sum(full, axis=0) @ K if full else M
+
+
+def _inverse_root(M: Array) -> Array | None:
+    """L⁻¹ with M = LL'; None where M is not positive definite."""
+    L, info = scipy.linalg.lapack.dpotrf(M, lower=1)
+    if info != 0 or not np.isfinite(L[-1, -1]):
+        return None
+    return np.asarray(scipy.linalg.lapack.dtrtri(L, lower=1)[0])
+
+
+def _slope(part: Part, x: Array, sigma: Array, of_sigma: Array) -> Array:
+    """∂ℓ/∂x of a part by differences of Σ."""
     out = np.empty(len(x))
     for i in range(len(x)):
         h = STEP * max(1.0, abs(x[i]))
-        up, down = x.copy(), x.copy()
-        up[i] += h
-        down[i] -= h
-        change = part.shape.matrix(part.shape.parameters(up)) - part.shape.matrix(part.shape.parameters(down))
-        out[i] = np.sum(of_sigma * change) / (2.0 * h)
+        there = x.copy()
+        there[i] += h
+        out[i] = np.vdot(of_sigma, part.shape.matrix(part.shape.parameters(there)) - sigma) / h
     return out
 
 

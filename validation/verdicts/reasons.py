@@ -20,17 +20,21 @@ def untrue(oracle: Oracle, fit: Fit, peak: Peak) -> tuple[bool, str] | None:
     c = fit.convergence
     theta = np.asarray(fit.theta, float)
     if c.unidentified:
-        loss = flatness(oracle, theta, [fit.specification.parameters.columns.index(n) for n in c.unidentified])
+        which = [fit.specification.parameters.columns.index(n) for n in c.unidentified]
+        loss, where = flatness(oracle, theta, which), ""
+        if loss <= LEVEL and peak.loglik > fit.loglik + LEVEL and not peak.unbounded:  # flat where it stopped alone?
+            loss, where = flatness(oracle, peak.theta, which), "at the maximum, "
+        names = ", ".join(c.unidentified[:4]) + (" …" if len(c.unidentified) > 4 else "")
+        return loss > LEVEL, f"{where}along {names} ℓ loses {loss:.2g}"
+    if "without end" in c.reason:
         return (
-            loss > LEVEL,
-            f"along {', '.join(c.unidentified[:4])}{' …' if len(c.unidentified) > 4 else ''} ℓ loses {loss:.2g}",
+            not peak.unbounded,
+            "" if peak.unbounded else f"ℓ has a maximum (smallest eigenvalue of K'VK {peak.least:.1g})",
         )
     if c.collapsed or "explain every record" in c.reason:
         return (
-            not peak.unbounded,
-            ""
-            if peak.unbounded
-            else f"V is positive definite at the maximum (smallest eigenvalue {peak.smallest:.1g})",
+            not peak.singular,
+            "" if peak.singular else f"V is positive definite at the maximum (smallest eigenvalue {peak.smallest:.1g})",
         )
     if "R is singular" in c.reason:
         R = oracle.terms(peak.theta)[-1]

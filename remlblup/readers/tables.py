@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
+import lzma
+import os
 import re
 import sys
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +19,32 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, DependencyError, OptionError, RelationshipError, RemlBlupError, some
-from remlblup.model.algebra import read_terms
-from remlblup.model.covariates import whole_covariates
 from remlblup.relationship import Pedigree, Relationship
+from remlblup.relationship.coerce import looks_like_pedigree
 from remlblup.relationship.genomic import genomic_relationship
 from remlblup.relationship.genotypes import Genotypes
-from remlblup.relationship.labels import canonical, tidy
+from remlblup.relationship.labels import canonical
 
 BLANKS = r"\s+"
 MISSING = [".", "*"]  # besides what pandas takes for missing
 MOSTLY = 0.5  # share of numbers in a text column from which its text is reported
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+SPREADSHEETS = (".xlsx", ".xlsm")
+GENOTYPES = (".bed", ".vcf", ".vcf.gz", ".bcf")
 
 
 # -- reading ---------------------------------------------------------------------------------
 
 
-def read_table(path: str | Path, sep: str | None = None, *, numbers: bool = True) -> pd.DataFrame:
-    """A data file as a data frame; CSV columns of numbers become numbers, codes such as 007 stay text.
+def is_path(value: object) -> bool:
+    """Whether a user gave the name of a file where a frame or a matrix may stand."""
+    return isinstance(value, str | os.PathLike)
 
-    ``attrs["notes"]`` of the frame lists what the user should know about the reading.
+
+def read_table(path: str | os.PathLike, sep: str | None = None, *, numbers: bool = True) -> pd.DataFrame:
+    """A data file as a data frame; columns of numbers become numbers, codes such as 007 stay text.
+
+    CSV or TSV (also .gz, .bz2, .xz), parquet, feather, or the first sheet of an .xlsx. ``attrs["notes"]`` of the frame lists what the user should know about the reading.
 
     Raises
     ------
@@ -43,21 +54,26 @@ def read_table(path: str | Path, sep: str | None = None, *, numbers: bool = True
     path = existing(path)
     if path.suffix.lower() in (".parquet", ".feather"):
         return _columnar(path)
+    if path.suffix.lower() in SPREADSHEETS:
+        frame = _read_sheet(path)
+        return _typed(frame, False) if numbers else frame.apply(as_text)
     frame, separator = _read_csv(path, sep, dtype=str)
     if not isinstance(frame.index, pd.RangeIndex):  # row names without a header, as R writes them
         frame = frame.reset_index(drop=True)
     return _typed(frame, separator == ";") if numbers else frame
 
 
-def existing(path: str | Path) -> Path:
+def existing(path: str | os.PathLike) -> Path:
     """The path, if there is a file of a kind that can be read."""
     path = Path(path)
     if path.is_dir():
         raise DataError(f"{path} is a folder, not a data file.")
     if not path.exists():
         raise DataError(f"there is no file '{path}'.")
-    if path.suffix.lower() in (".xls", ".xlsx", ".ods"):
-        raise DataError(f"{path} is a spreadsheet: save it as CSV first.")
+    if path.suffix.lower() in (".xls", ".xlsb", ".ods"):
+        raise DataError(f"{path} is a spreadsheet: save it as .xlsx or CSV first.")
+    if path.suffix.lower() == ".zip":
+        raise DataError(f"{path} is an archive: unpack it first.")
     return path
 
 
@@ -66,8 +82,49 @@ def _columnar(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_feather(path)
     except ImportError:
         raise DependencyError(f"reading {path} needs pyarrow: pip install pyarrow, or save the data as CSV.") from None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # pyarrow's own, of many classes
         raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def _read_sheet(path: Path) -> pd.DataFrame:
+    """The first sheet of a spreadsheet, its first line that is not empty as names, its cells as they are."""
+    try:
+        import openpyxl  # noqa: F401
+    except ImportError:
+        raise DependencyError(
+            f'reading {path} needs openpyxl: pip install "remlblup[excel]", or save the data as CSV.'
+        ) from None
+    try:
+        with pd.ExcelFile(path, engine="openpyxl") as book:
+            sheets = book.sheet_names
+            cells = pd.read_excel(book, sheet_name=sheets[0], header=None, dtype=object, na_values=MISSING)
+    except Exception as error:  # whatever a damaged archive of XML leads to
+        raise DataError(f"{path} cannot be read as a spreadsheet ({error}): save it as CSV.") from None
+    cells = cells.dropna(axis=0, how="all").dropna(axis=1, how="all")
+    if cells.empty:
+        raise DataError(f"{path} cannot be read as a table: its first sheet is empty.")
+    names = cells.iloc[0]
+    if names.isna().any():
+        raise DataError(f"column {int(names.isna().to_numpy().argmax()) + 1} of {path} has no name in its first line.")
+    _check_names(path, names.map(lambda v: str(v).strip()))
+    frame = cells.iloc[1:].reset_index(drop=True).set_axis(names.map(lambda v: str(v).strip()).tolist(), axis=1)
+    if len(sheets) > 1:
+        frame.attrs["notes"] = [f"of {path} the first sheet, {sheets[0]!r}, is read, and not {some(sheets[1:])}"]
+    return frame
+
+
+def _check_names(path: Path, names: pd.Series) -> None:
+    """Refuse names that occur twice, and numbers where names should stand."""
+    known = names.dropna()  # the labels of rows may stand under no name
+    if known.duplicated().any():  # pandas would rename them without a word
+        raise DataError(f"{path} has columns of the same name: {some(known[known.duplicated()])}. Rename them.")
+    if len(names) and all(re.fullmatch(r"[-+\d.eE]+", str(c)) for c in names):
+        raise DataError(f"the first line of {path} holds numbers: it must name the columns.")
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """Cells of a spreadsheet as text, missing ones left."""
+    return column.map(lambda v: v if isinstance(v, str) or pd.isna(v) else str(v))
 
 
 def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame, str]:
@@ -76,9 +133,8 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
         if not separator:
             raise OptionError("--sep must not be empty.")
         common = {"sep": separator, "skipinitialspace": True, "encoding": "utf-8-sig"}
-        names = pd.read_csv(path, header=None, nrows=1, dtype=str, **common).iloc[0].dropna().str.strip()
-        if names.duplicated().any():  # pandas would rename them without a word
-            raise DataError(f"{path} has columns of the same name: {some(names[names.duplicated()])}. Rename them.")
+        names = pd.read_csv(path, header=None, nrows=1, dtype=str, **common).iloc[0].str.strip()
+        _check_names(path, names)
         frame = pd.read_csv(path, na_values=MISSING, **common, **options)
         if not isinstance(frame.index, pd.RangeIndex):
             print(
@@ -89,16 +145,16 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
         raise DataError(f"{path} is not in UTF-8: save it in this encoding (CSV UTF-8).") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, re.error) as error:
         raise DataError(
-            f"{path} cannot be read as a table: {str(error).strip()}. Give its separator with --sep."
+            f"{path} cannot be read as a table: {str(error).strip().rstrip('.')}. Read it with pandas and give the frame."
         ) from None
-    if frame.columns.size and all(re.fullmatch(r"[-+\d.eE]+", str(c)) for c in frame.columns):
-        raise DataError(f"the first line of {path} holds numbers: it must name the columns.")
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from None
     return frame.rename(columns=lambda c: str(c).strip()), separator
 
 
 def guess_separator(path: Path) -> str:
     """The separator that cuts the first lines into the same number (> 1) of fields; a comma if none does."""
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = OPENERS.get(path.suffix.lower(), open)
     with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
         lines = [line for _, line in zip(range(50), file, strict=False) if line.strip()]
     best, most = ",", 1
@@ -112,11 +168,17 @@ def guess_separator(path: Path) -> str:
 
 def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
     """Numbers where a whole column holds numbers."""
-    notes = []
+    notes = list(frame.attrs.get("notes", ()))
     for name in frame.columns:
         column = frame[name]
         if not isinstance(column, pd.Series):  # a repeated name: left to the checks of the model
             continue
+        if column.dtype == object:  # cells of a spreadsheet, which know what they are
+            found = column.dropna()
+            if not any(isinstance(v, str) for v in found):
+                frame[name] = column.infer_objects() if len(found) else pd.to_numeric(column)
+                continue
+            column = frame[name] = as_text(column)
         text = column.dropna()
         if text.str.fullmatch(r"[-+]?0\d+|\d{16,}").any():  # codes: 007, and numbers no float can hold
             continue
@@ -201,16 +263,50 @@ def read_genotypes(file: str) -> Genotypes:
     suffixes = "".join(path.suffixes[-2:]).lower()
     if suffixes.endswith(".bed"):
         return Genotypes.from_bed(path)
-    if suffixes.endswith((".vcf", ".vcf.gz", ".bcf")):
+    if suffixes.endswith(GENOTYPES):
         return Genotypes.from_vcf(path)
     return Genotypes.from_text(path)
 
 
-def read_matrix(file: str, inverse: bool) -> Relationship:
+def read_relationship(file: str | os.PathLike) -> pd.DataFrame | Relationship:
+    """What a file holds: the rows of a pedigree, or a matrix as `read_matrix` reads it.
+
+    Raises
+    ------
+    RelationshipError, DataError
+        If it holds neither; the message names the file.
+    """
+    path = existing(file)
+    if path.name.lower().endswith(GENOTYPES):
+        raise RelationshipError(
+            f"{path} holds genotypes, not a relationship made of them. Give rb.genomic_relationship(genotypes)."
+        )
+    table = read_table(path, numbers=False)
+    try:
+        return table if _holds_pedigree(table) else read_matrix(path, False)
+    except RelationshipError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def _holds_pedigree(table: pd.DataFrame) -> bool:
+    """As of a data frame; three columns that end in fractions are level, level, value."""
+    last = pd.to_numeric(table.iloc[:, -1], errors="coerce") if table.shape[1] == 3 else pd.Series(dtype=float)
+    try:
+        return looks_like_pedigree(table.iloc[:, :-1].assign(**{str(table.columns[-1]): last})
+                                   if len(last) and last.notna().all() else table)  # fmt: skip
+    except RelationshipError:
+        return False
+
+
+def read_matrix(file: str | os.PathLike, inverse: bool) -> Relationship:
     """A square matrix with its levels in the first line or column (or both), or columns level, level, value."""
     path = existing(file)
-    header, _ = _read_csv(path, None, nrows=0)
-    frame, _ = _read_csv(path, None, dtype={header.columns[0]: str})
+    if path.suffix.lower() in (".parquet", ".feather", *SPREADSHEETS):
+        frame = read_table(path)
+    else:
+        header, _ = _read_csv(path, None, nrows=0)
+        labels = 2 if header.shape[1] == 3 else 1
+        frame, _ = _read_csv(path, None, dtype=dict.fromkeys(header.columns[:labels], str))
     if frame.shape[1] == 3 and frame.shape[0] not in (2, 3):
         return _triplets(frame, inverse)
     if frame.shape[1] == frame.shape[0]:
@@ -230,32 +326,3 @@ def _triplets(frame: pd.DataFrame, inverse: bool) -> Relationship:
     if pairs.is_unique:  # one triangle
         matrix = matrix + matrix.T - sp.diags_array(matrix.diagonal())
     return Relationship(sp.csc_array(matrix), labels, inverse=inverse)
-
-
-# -- factors and covariates ------------------------------------------------------------------
-
-
-def make_factors(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
-    """The columns as categories, in the order of their values.
-
-    Raises
-    ------
-    DataError
-        If there is no such column.
-    """
-    columns = list(columns)
-    if absent := [c for c in columns if c not in frame.columns]:
-        raise DataError(f"--factor names {some(absent)}, not a column of the data. Columns: {some(frame.columns, 20)}.")
-    notes = frame.attrs.get("notes", [])
-    frame = frame.copy()
-    for column in columns:
-        if not isinstance(frame[column].dtype, pd.CategoricalDtype):
-            values = pd.Series(tidy(frame[column]), index=frame.index)
-            frame[column] = pd.Categorical(values, categories=sorted(values.dropna().unique()))
-    frame.attrs["notes"] = notes
-    return frame
-
-
-def likely_factors(specification: Any) -> dict[str, int]:
-    """Columns of few whole numbers that X holds as covariates, with the number of values."""
-    return whole_covariates(read_terms(specification.formula.fixed), specification.records.frame)

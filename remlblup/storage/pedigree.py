@@ -1,8 +1,8 @@
-"""A pedigree on disk: a CSV of ids, parents and generations of selfing, and its options as JSON."""
+"""A pedigree in the folder of a saved fit: a row per animal, and what makes the rest of its matrix."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,23 @@ import pandas as pd
 from remlblup.relationship import Pedigree
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.pedigree_reading import UNKNOWN
+from remlblup.storage.cells import csv_text, original
+from remlblup.storage.columns import UNSAFE, read_text
 
 
-def save_pedigree(pedigree: Pedigree, path: Path) -> dict[str, Any]:
-    """Write a row per animal; returns what the rows do not say."""
-    text = np.append(np.array([str(v) for v in pedigree.labels], dtype=object), "")
+def pedigree_to_csv(pedigree: Pedigree, escape: bool) -> tuple[str, dict[str, Any]]:
+    """A row per animal, and what the rows do not say."""
+    spell, coded = str, any(UNSAFE.search(str(v)) for v in pedigree.labels)
+    if coded:
+        spell = json.dumps
+    text = np.append(np.array([spell(v) for v in pedigree.labels.tolist()], dtype=object), "")
     columns = {"id": text[:-1], "sire": text[pedigree.sire], "dam": text[pedigree.dam]}
     if pedigree.groups is not None:
         named = np.array([*map(str, pedigree.groups), ""], dtype=object)
         columns["sire_group"], columns["dam_group"] = named[pedigree.sire_group], named[pedigree.dam_group]
     if pedigree.selfing is not None:
         columns["selfing"] = np.array([repr(float(k)) for k in pedigree.selfing], dtype=object)
-    pd.DataFrame(columns).to_csv(path, index=False)
-    return {
+    return csv_text(pd.DataFrame(columns), escape), {
         "type": "pedigree",
         "kind": label_kind(pedigree.labels.tolist()),
         "groups": None if pedigree.groups is None else [str(g) for g in pedigree.groups],
@@ -31,15 +35,23 @@ def save_pedigree(pedigree: Pedigree, path: Path) -> dict[str, Any]:
         "hermaphrodites": pedigree.hermaphrodites,
         "ignore_inbreeding": pedigree.ignore_inbreeding,
         "unknown": save_codes(pedigree),
+        "columns": list(columns),
+        "escaped": escape,
+        "coded": coded,
     }
 
 
-def load_pedigree(saved: dict[str, Any], path: Path) -> Pedigree:
-    """Inverse of `save_pedigree`; folders of earlier versions lack some options."""
-    convert = int if saved["kind"] == "int" else str
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    ids, *parents = [[None if v == "" else convert(v) for v in table[c]] for c in ("id", "sire", "dam")]
+def pedigree_from_csv(saved: dict[str, Any], content: bytes) -> Pedigree:
+    """Inverse of `pedigree_to_csv`; folders of earlier versions lack some options."""
+    convert: Any = json.loads if saved.get("coded") else int if saved["kind"] == "int" else str
+    table = read_text(content)
     groups = saved.get("groups")
+    if saved.get("escaped"):
+        table = table.map(original)
+    names = ["id", "sire", "dam", *(["sire_group", "dam_group"] if groups is not None else [])]
+    names = saved.get("columns") or [*names, *(["selfing"] if table.shape[1] > len(names) else [])]
+    table = table.set_axis(names, axis=1)
+    ids, *parents = [[None if v == "" else convert(v) for v in table[c]] for c in ("id", "sire", "dam")]
     if groups is not None:
         for column, side in zip(parents, ("sire_group", "dam_group"), strict=True):
             column[:] = [group if p is None else p for p, group in zip(column, table[side], strict=True)]

@@ -1,4 +1,4 @@
-"""A saved fit is plain JSON and CSV, and comes back the same."""
+"""A saved fit is plain JSON, CSV and arrays, and comes back the same."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Files into data frames, pedigrees and relationship matrices."""

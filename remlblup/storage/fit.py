@@ -1,0 +1,278 @@
+"""A fit on disk: a folder of JSON, CSV and arrays that any program can read, and that `load` turns into a fit again.
+
+fit.json holds the model, the estimates and the verdict, and lists every file with its checksum; the tables are CSV
+beside it; data.csv and relationships/ hold what the model was made from, so that a loaded fit predicts like the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import remlblup
+from remlblup.equations.base import Equations
+from remlblup.equations.engine import make_equations
+from remlblup.errors import (
+    ConvergenceWarning,
+    MemoryLimitError,
+    OptionError,
+    RemlBlupError,
+    StoreError,
+    choose,
+    said_elsewhere,
+)
+from remlblup.fit.results import Fit
+from remlblup.reml.average_information import average_information
+from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
+from remlblup.reml.history import Iteration
+from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.loop import Optimum, Options
+from remlblup.reml.score import score
+from remlblup.reml.singular_residual import equations_at
+from remlblup.reml.space import Point, Space, bounds
+from remlblup.reml.start import residual_variance, unit_matrices
+from remlblup.storage.cells import csv_text
+from remlblup.storage.model import load_model, save_model
+from remlblup.storage.transaction import INDEX, locked, transaction
+from remlblup.storage.verified import FORMAT, SavedFolder, checksum
+
+TABLES = ("variance_components", "fixed_effects", "random_effects", "history")
+# A log-likelihood computed again, on another machine too, is the same to this (plus a part of n + |ℓ|).
+AGREES, RELATIVELY = 1e-6, 1e-8
+
+
+@said_elsewhere(ConvergenceWarning)
+def to_dict(fit: Fit) -> dict[str, Any]:
+    """Model, estimates and verdict as plain JSON types (NaN as null)."""
+    spec = fit.specification
+    components = fit.variance_components
+    return clean(
+        {
+            "remlblup": remlblup.__version__,
+            "formula": fit.formula,
+            "response": spec.response,
+            "method": fit.method,
+            "options": {k: getattr(fit.options, k) for k in ("algorithm", "constrain", "max_iterations", "tolerance")},
+            "records": fit.n_obs,
+            "records_dropped": spec.records.dropped if spec.records else {},
+            "unknown_parents": spec.records.unknown_parents if spec.records else {},
+            "fixed_effects_estimated": spec.p,
+            "aliased": list(fit.aliased),
+            "random_effects": spec.n_random,
+            "df_residual": fit.df_residual,
+            "engine": fit._equations.stats.engine,
+            "converged": fit.converged,
+            "convergence": {
+                "reason": fit.convergence.reason,
+                "iterations": fit.convergence.iterations,
+                "boundary": list(fit.convergence.boundary),
+                "unidentified": list(fit.convergence.unidentified),
+                "collapsed": fit.convergence.collapsed,
+                "criteria": fit.convergence.table.to_dict("records"),
+            },
+            "loglik": fit.loglik,
+            "loglik_asreml": fit.loglik_asreml,
+            "loglik_nlme": fit.loglik_nlme,
+            "aic": fit.aic,
+            "bic": fit.bic,
+            "n_parameters": fit.n_parameters,
+            "variances": fit.variances,
+            "variance_components": components.to_dict("records"),
+            "variance_covariance": fit.variance_covariance.tolist(),
+            "df_method": fit.df_method,
+            "fixed_effects": fit.fixed_effects.reset_index().to_dict("records"),
+        }
+    )
+
+
+def clean(value: Any) -> Any:
+    """Plain JSON types: NumPy scalars as numbers, NaN and infinities as null."""
+    if isinstance(value, dict):
+        return {str(k): clean(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(v) for v in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+@said_elsewhere(ConvergenceWarning)
+def save(fit: Fit, path: str | Path, *, escape: bool = True, extra: Mapping[str, str | bytes] | None = None) -> Path:
+    """Write a fit to the folder `path` (made if needed), all of it or nothing; returns the folder.
+
+    Parameters
+    ----------
+    escape : write text that a spreadsheet would run as a formula (=…, +…, -…, @…) behind an apostrophe
+    extra : further files, such as those of a report
+
+    Raises
+    ------
+    StoreError
+        If `path` is a file, or something cannot be written; an earlier fit in the folder is then still there.
+    """
+    folder = folder_of(path)
+    if folder.is_file():
+        raise StoreError(f"{folder} is a file: give the name of a folder to save the fit in.")
+    check_switch("escape", escape)
+    with transaction(folder) as staging:
+        for name in TABLES:
+            text = csv_text(getattr(fit, name), escape, index=name == "fixed_effects")
+            staging.write(f"{name}.csv", text, "table")
+        content = to_dict(fit)
+        content["engine_asked"] = fit._equations.engine
+        content["history"] = [row_to_dict(row) for row in fit._optimum.iterations]
+        content["status"] = list(fit.status)
+        content["model"] = save_model(fit.specification, staging, escape)
+        for name, what in (extra or {}).items():
+            staging.write(name, what, "report")
+        content = clean({"format": FORMAT, **content, "files": staging.listed})
+        staging.write(INDEX, as_json({**content, "checksum": checksum(content)}), "index")
+    return folder
+
+
+def as_json(content: dict[str, Any]) -> str:
+    """JSON as people like to read it; escaped where a text cannot be written as UTF-8."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    with contextlib.suppress(UnicodeEncodeError):
+        text.encode("utf-8")
+        return text
+    return json.dumps(content, indent=1)
+
+
+def row_to_dict(row: Iteration) -> dict[str, Any]:
+    """An iteration as plain types."""
+    plain = {**row.__dict__, "boundary": list(row.boundary), "theta": row.theta.tolist()}
+    return {name: value for name, value in plain.items() if name not in ("phases", "left")}
+
+
+# -- reading ---------------------------------------------------------------------------------
+
+
+def load(path: str | Path, *, verify: bool = True) -> Fit:
+    """Read a fit written by `Fit.save`: the same estimates, verdict, tables and predictions.
+
+    Parameters
+    ----------
+    path : the folder, or the fit.json in it
+    verify : compare the saved log-likelihood with that of the saved data at the saved variances, and the tables
+        beside the fit with what was written. What the fit is made of is compared with its checksums in any case.
+
+    Raises
+    ------
+    StoreError
+        If there is no saved fit at `path`, or not the one that was saved.
+    """
+    check_switch("verify", verify)
+    folder = folder_of(path)
+    folder = folder.parent if folder.name == INDEX else folder
+    with locked(folder), named_errors(folder):
+        saved = SavedFolder(folder)
+        if verify:
+            saved.check_tables()
+        content = saved.content
+        spec = load_model(content["model"], saved)
+        equations = make_equations(spec, content.get("engine_asked", content["engine"]))
+        fit = restore(equations, content)
+        if verify:
+            check_agreement(fit, content, folder)
+    say_unconverged(fit.convergence)
+    return fit
+
+
+@contextlib.contextmanager
+def named_errors(folder: Path) -> Iterator[None]:
+    """Whatever a damaged folder leads to, as a `StoreError`."""
+    try:
+        yield
+    except (StoreError, MemoryLimitError, MemoryError):
+        raise
+    except RemlBlupError as error:
+        raise StoreError(f"the model saved in {folder} cannot be made again: {error}") from error
+    except Exception as error:  # what a damaged file of an earlier version leads to cannot be listed
+        told = f"{type(error).__name__}: {error}"
+        raise StoreError(f"{folder / INDEX} is not a fit saved by remlblup, or it is damaged ({told}).") from error
+
+
+def check_agreement(fit: Fit, content: dict[str, Any], folder: Path) -> None:
+    """Raise `StoreError` if estimates, data and verdict are not of one fit."""
+    saved, ml = content["loglik"], fit.options.ml
+    found = log_likelihood(fit._equations, fit._optimum.solution, ml)
+    if not abs(found - saved) <= AGREES + RELATIVELY * (fit.n_obs + abs(saved)):
+        raise StoreError(
+            f"{folder} holds data, relationships and estimates that are not of one fit: at the saved variances the data have"
+            f" a log-likelihood of {found:.6f}, and {saved:.6f} is saved. Fit the model again."
+        )
+    if content["converged"] is not fit.converged:
+        raise StoreError(
+            f"{folder / INDEX} contradicts itself: it says {'' if content['converged'] else 'not '}converged, and its"
+            " criteria say otherwise. Fit the model again."
+        )
+
+
+def check_switch(name: str, value: object) -> None:
+    """Raise `OptionError` unless an option is True or False."""
+    if not isinstance(value, bool):
+        raise OptionError(f"{name}={value!r} must be True or False.")
+
+
+def folder_of(path: object) -> Path:
+    """The path as given, if it is one."""
+    if not isinstance(path, (str, Path)):
+        raise StoreError(f"a fit is saved in a folder: give its name, not {path!r}.")
+    return Path(path)
+
+
+def restore(equations: Equations, content: dict[str, Any]) -> Fit:
+    """The fit at the stored estimates: the equations are solved once, nothing is estimated anew."""
+    choose("method", content["method"], ("REML", "ML"))
+    options = Options(content["method"] == "ML", **content["options"])
+    iterations = tuple(iteration_of(row) for row in content["history"])
+    convergence = convergence_of(content["convergence"])
+    theta, status = iterations[-1].theta, np.array(content["status"])
+    if any(len(v) != equations.spec.parameters.size for v in (status, *(row.theta for row in iterations))):
+        raise StoreError("the saved estimates are not those of the saved model: they differ in number.")
+    equations, searched = equations_at(equations, theta)
+    solution = equations.solve(theta, ml=options.ml)
+    units = unit_matrices(searched, residual_variance(searched))
+    now = score(searched, searched.solve(theta, ml=options.ml), units, options.ml)
+    lower, upper = bounds(searched.spec.parameters, options.constrain, np.zeros(searched.residual.n_parameters))
+    space = Space(searched, status == "fixed", lower, upper, units, options.constrain)
+    point = Point(theta, content["loglik"], solution, now, average_information(searched, now.solution), {},
+                  space.at_bound(theta))  # fmt: skip
+    return Fit(Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
+                       space.tangent(theta), equations, searched), options)  # fmt: skip
+
+
+def iteration_of(row: dict[str, Any]) -> Iteration:
+    """Inverse of `row_to_dict`."""
+    numbers = {k: number(row[k]) for k in ("loglik", "delta", "gradient", "decrement", "change", "seconds")}
+    counts = {k: int(row[k]) for k in ("iteration", "halvings")}
+    return Iteration(**{**row, **numbers, **counts, "step": str(row["step"]), "boundary": tuple(map(str, row["boundary"])),
+                        "theta": np.array(row["theta"], dtype=np.float64)})  # fmt: skip
+
+
+def convergence_of(saved: dict[str, Any]) -> Convergence:
+    """The verdict as `to_dict` writes it."""
+    checks = tuple(
+        Criterion(str(c["criterion"]), number(c["value"]), number(c["limit"]), str(c["meaning"]))
+        for c in saved["criteria"]
+    )
+    boundary, unidentified = (tuple(map(str, saved[k])) for k in ("boundary", "unidentified"))
+    return Convergence(
+        checks, str(saved["reason"]), boundary, unidentified, int(saved["iterations"]), bool(saved["collapsed"])
+    )
+
+
+def number(value: float | None) -> float:
+    """A number of fit.json, where null stands for NaN."""
+    return float("nan") if value is None else float(value)

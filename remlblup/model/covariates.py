@@ -110,7 +110,8 @@ def likely_codes(fixed: Terms, random: Iterable[RandomTerm | SmoothTerm], residu
                  frame: pd.DataFrame) -> dict[str, int]:  # fmt: skip
     """Those of `whole_covariates` that are levels elsewhere in the model, or are called like a factor."""
     levels = {f for t in random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors}
-    levels |= {*residual.unit.factors, residual.section} | ({residual.effect} if residual.keyword == "diag" else set())
+    # A variance for every time, diag(time | units), goes with a trend over time; units and sections are levels.
+    levels |= {*residual.unit.factors, residual.section}
     levels |= {c for e in fixed.expressions if e.is_factor for c in e.columns}
     # What stands in a polynomial or is a slope is a covariate.
     meant = {c for e in fixed.expressions if e.bare is None and not e.is_factor for c in e.columns}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ class Evaluation:
             return as_numbers(value, where or f"expression '{self.expression.text}'")
         if isinstance(value, dict) or np.ndim(value) > 1:
             raise FormulaError(f"'{self.shown(node)}' gives several columns: '{self.expression.text}' needs one.")
-        return value
+        return np.asarray(value, dtype=np.float64)  # true is 1: conditions add up
 
     def shown(self, node: ast.AST) -> str:
         return restored(ast.unparse(node), self.expression.names)
@@ -152,7 +152,7 @@ class Evaluation:
         if not memory:  # the data of the fit, not new ones
             self.check_counts(given, data)
             if name in table.FACTORS:
-                self.check_levels(given, data)
+                self.check_coding(given, data)
                 memory["checked"] = True
         return self.run(name, TRANSFORMS[name], node, [data, *options], named)
 
@@ -181,11 +181,25 @@ class Evaluation:
                     f"'{text}': {option}={count} asks for more than the {values} different values of the covariate show."
                 )
 
-    def check_levels(self, given: dict[str, Any], data: pd.Series) -> None:
-        """Refuse a reference level that the factor does not have, and levels= that leave some out."""
+    def check_coding(self, given: dict[str, Any], data: pd.Series) -> None:
+        """Refuse a coding of other levels than the factor has, and levels= that leave some out."""
         text, own = self.expression.text, list(data.unique())
-        reference, levels = getattr(given.get("contrasts"), "base", None), given.get("levels")
+        coding, levels = given.get("contrasts"), given.get("levels")
+        if levels is not None and not isinstance(levels, list):
+            raise FormulaError(f"'{text}': levels= is a list, as in levels=['a', 'b'].")
         known = own if levels is None else levels
+        weights = list(coding.values()) if isinstance(coding, dict) else coding if isinstance(coding, list) else None
+        lengths = (
+            {np.size(w) for w in weights} if isinstance(coding, dict) else {np.shape(coding)[0]} if weights else set()
+        )
+        if isinstance(coding, (str, int, float)) or (
+            weights is not None and (lengths != {len(known)} or np.ndim(weights) < 2)
+        ):
+            raise FormulaError(
+                f"'{text}': a coding is contr.sum, contr.treatment('level'), …, or weights of the {len(known)} levels,"
+                " {'name': [1, 0, -1]}."
+            )
+        reference = getattr(coding, "base", None)
         if isinstance(reference, (str, int, float)) and reference not in known:
             raise FormulaError(f"'{text}': {reference!r} is no level of the factor; its levels are {some(known, 20)}.")
         if levels is not None and (absent := [v for v in own if v not in levels]):
@@ -252,17 +266,18 @@ class Evaluation:
             case ast.Call(func=ast.Name(id="c"), args=items):
                 return [self.constant(item) for item in items]
             case ast.Call(func=function, args=items, keywords=options):
-                made = self.coding(function)
-                return type(made)(*map(self.constant, items), **{str(k.arg): self.constant(k.value) for k in options})
+                return self.coding(function, [*map(self.constant, items), *(self.constant(k.value) for k in options)])
         raise FormulaError(f"'{self.expression.text}': '{self.shown(node)}' is no constant.")
 
-    def coding(self, node: ast.AST) -> Any:
-        """A coding of factors, ``contr.sum`` or ``Sum``."""
+    def coding(self, node: ast.AST, options: Sequence[Any] = ()) -> Any:
+        """A coding of factors, ``contr.sum`` or ``Sum``; of treatments with its reference level."""
         from remlblup.model.transforms import CONTRASTS
 
-        match node:
-            case ast.Attribute(attr=name) if name in CONTRASTS:
-                return CONTRASTS[name]()
-            case ast.Name(id=name) if name in table.PATSY_CONTRASTS:
-                return CONTRASTS[table.PATSY_CONTRASTS[name]]()
-        raise FormulaError(f"'{self.expression.text}': '{self.shown(node)}' is no coding of a factor.")
+        written = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+        name = table.PATSY_CONTRASTS.get(written, written)
+        if name not in CONTRASTS or len(options) > (name in table.WITH_REFERENCE):
+            raise FormulaError(
+                f"'{self.expression.text}': '{self.shown(node)}' takes no such options; those with one, the reference level,"
+                f" are {some(table.WITH_REFERENCE)}."
+            )
+        return CONTRASTS[name](*options)

@@ -67,6 +67,7 @@ ORDERS = ("degree", "order")
 LARGEST_ORDER = 30
 # Codings of factors, as ``contr.sum`` or ``Sum``.
 CONTRASTS = ("treatment", "SAS", "sum", "helmert", "diff", "poly")
+WITH_REFERENCE = ("treatment", "SAS")
 PATSY_CONTRASTS = {"Treatment": "treatment", "Sum": "sum", "Helmert": "helmert", "Diff": "diff", "Poly": "poly"}
 
 ADVICE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from typing import Any
@@ -9,24 +10,54 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, FormulaError, RemlBlupError, some
-from remlblup.model.algebra import read_terms
+from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
+from remlblup.model.algebra import Terms, read_terms
 from remlblup.model.covariates import check_covariates
 from remlblup.model.expression import Expression, column, read
-from remlblup.model.frame import require_columns
+from remlblup.model.frame import holds_text, require_columns
+
+# More columns than this, and than records, are the product of factors that are no fixed effects.
+MOST_COLUMNS = 100_000
 
 
 def materialize(formula: str, frame: pd.DataFrame, what: str, sparse: bool = False) -> Any:
     """formulaic's model matrix of one right-hand side; its errors become `FormulaError`."""
     from remlblup.model.materializer import Materializer
 
-    check_covariates(read_terms(formula).expressions, frame, what)
+    terms = read_terms(formula)
+    check_covariates(terms.expressions, frame, what)
+    check_width(terms, frame, what)
     try:
         return Materializer(frame).get_model_matrix(
             parsed_formula(formula), output="sparse" if sparse else "numpy", na_action="ignore"
         )
     except Exception as error:
         raise in_our_words(error, f"{what} '{formula}' cannot be coded", FormulaError, what) from None
+
+
+def check_width(terms: Terms, frame: pd.DataFrame, what: str) -> None:
+    """Refuse products of factors of so many levels that their columns cannot be meant.
+
+    Raises
+    ------
+    ModelError
+        Naming the term and its numbers of levels.
+    """
+    levels = {
+        e: int(frame[e.factor].nunique())
+        for e in terms.expressions
+        if e.factor in frame.columns and (e.is_factor or holds_text(frame[e.factor]))
+    }
+    widths = {term: math.prod(levels.get(e, 1) for e in term) for term in terms.terms}
+    if sum(widths.values()) <= max(MOST_COLUMNS, len(frame)):
+        return
+    widest = max(widths, key=lambda term: widths[term])
+    counts = ", ".join(f"{e.text} {levels[e]:,}" for e in widest if e in levels)
+    name = ":".join(e.text for e in widest)
+    raise ModelError(
+        f"{what} has {sum(widths.values()):,} columns, most of them of '{name}' (levels: {counts}): levels of such number"
+        " make a random term, '(1 | a:b)'."
+    )
 
 
 def in_our_words(error: Exception, failed: str, kind: type[RemlBlupError], what: str = "") -> RemlBlupError:

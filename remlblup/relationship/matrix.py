@@ -339,7 +339,7 @@ def clean_labels(labels: Iterable | None, size: int) -> np.ndarray:
         raise RelationshipError(f"The matrix has {size} rows but {len(names)} labels were given.")
     missing = np.flatnonzero(nameless(keys))
     if missing.size:
-        raise RelationshipError(f"{missing.size} labels are missing or blank (row {some(missing)}, counting from 0).")
+        raise RelationshipError(f"{missing.size} labels are missing (row {some(missing)}, counting from 0).")
     repeated = pd.Index(keys, dtype=object).duplicated()
     if repeated.any():
         raise RelationshipError(

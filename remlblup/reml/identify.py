@@ -10,11 +10,12 @@ from remlblup.equations.base import Equations
 INSIDE = 1e-12
 
 
-def confounded(equations: Equations, held: np.ndarray) -> tuple[str, ...]:
+def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tuple[str, ...]:
     """Labels of free components confounded by design: with the fixed effects, or with the residual.
 
     A term whose Z lies in the span of X leaves the restricted likelihood flat (seen by projecting Z u for a random
-    u); a term with independent levels of one record each is a second residual.
+    u; the full likelihood falls with its variance); a term with independent levels of one record each is a second
+    residual.
     """
     parameters = equations.spec.parameters
     found: list[str] = []
@@ -23,7 +24,7 @@ def confounded(equations: Equations, held: np.ndarray) -> tuple[str, ...]:
         place = parameters.slices[k]
         if held[place].all():
             continue
-        for i, Z in enumerate(design.columns):
+        for i, Z in enumerate(() if ml else design.columns):
             z = Z @ random.standard_normal(design.q)
             left = equations.project_out(z)
             if left @ left <= INSIDE * (z @ z):

@@ -13,12 +13,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, log
 from typing import Any
 
 import numpy as np
 
 from remlblup.equations.base import Equations
+from remlblup.equations.expected_information import ExpectedInformation
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion, criteria
@@ -36,6 +38,7 @@ from remlblup.reml.verdict import judged, labels
 from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, of the diagonal of AI, fraction).
+# A negative weight stands for the expected information in place of the average one.
 LADDERS = {
     "auto": (
         ("AI", 0.0, 0.0, 1.0), ("AI/2", 0.0, 0.0, 0.5), ("AI+EM", 0.3, 0.0, 1.0), ("AI+3EM", 3.0, 0.0, 1.0),
@@ -43,9 +46,15 @@ LADDERS = {
         ("EM", np.inf, 0.0, 1.0), ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0),
     ),
     "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in range(12)),
-    # Without constraints a step may end far outside of where V is positive definite.
-    "free": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in (*range(12), *range(14, 42, 3))),
+    # Without constraints a step may end far outside of where V is positive definite; the expected information sees it.
+    "free": (
+        ("AI", 0.0, 0.0, 1.0), ("AI/2", 0.0, 0.0, 0.5), ("AI/4", 0.0, 0.0, 0.25),
+        *((f"F/{2**k}" if k else "F", -1.0, 0.0, 0.5**k) for k in range(8)),
+        *((f"AI/{2**k}", 0.0, 0.0, 0.5**k) for k in (*range(3, 12), *range(14, 42, 3))),
+    ),
 }  # fmt: skip
+# Up to this many records the expected information is worth its price.
+FEW_RECORDS = 600
 ROUNDING = 1e-10
 # While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of another.
 WORTHWHILE, CREEPING = 1e-4, 1e-3
@@ -111,7 +120,7 @@ class Loop:
         self.space = Space(equations, held, lower, upper, unit_matrices(equations, variance), options.constrain)
         given = np.where(held, fixed, start)
         self.theta = start_values(equations, variance, given, held)
-        self.confounded = confounded(equations, held)
+        self.confounded = confounded(equations, held, options.ml)
         # Where the likelihood is flat by design there is no point in going on for long.
         self.limit = min(options.max_iterations, 20) if self.confounded else options.max_iterations
         self.from_data = bool(np.isnan(given).any())
@@ -200,7 +209,7 @@ class Loop:
                 theta[place] = np.where(
                     void[place], structure.best_void(theta[place], point.score.matrices[k]), theta[place]
                 )
-                theta[place] = np.where(moving, size * self.space.sizes[place], theta[place])
+                theta[place] = np.where(moving & (theta[place] == 0.0), size * self.space.sizes[place], theta[place])
                 value, solution = self.loglik(theta)
                 if solution is not None and value > point.loglik + 1e-8 * (1.0 + abs(point.loglik)):
                     return self.point(theta, value, solution)
@@ -294,9 +303,14 @@ class Loop:
             learnt = self.secant.corrected()
             if learnt is not None:
                 yield "AI+QN", propose(self.space, point, point.information, 1.0, self.reluctant, learnt)
-        em = None
+        em = expected = None
         # EM keeps variances positive: without constraints it is no help, and creeps where one should change sign.
         for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "free"]:
+            if weight < 0.0:
+                if self.equations.spec.n <= FEW_RECORDS:
+                    expected = self.expected.at(point.theta) if expected is None else expected
+                    yield name, propose(self.space, point, expected, fraction, self.reluctant)
+                continue
             if weight and em is None:
                 em = complete_information(self.equations, point.theta, self.space.units, point.information)
             information = (
@@ -309,6 +323,11 @@ class Loop:
         if algorithm == "auto":
             for released in release(self.space, point, near_faces(self.space, point), 1e-6):
                 yield "release", released
+
+    @cached_property
+    def expected(self) -> ExpectedInformation:
+        """The expected information of the model."""
+        return ExpectedInformation(self.equations.spec, self.options.ml)
 
     # -- the verdict -------------------------------------------------------------------------
 

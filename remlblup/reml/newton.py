@@ -123,14 +123,17 @@ class Newton:
 def second_order(space: Space, point: Point) -> Array:
     """The curvature that coordinates quadratic in Σ add to −ℓ, kept convex: (n_parameters, n_parameters).
 
-    For Σ_ii = s_i² that is −2 S_ii, for Σ = ΛΛ' it is −2 S ⊗ I over the loadings, with the score matrix S = ∂ℓ/∂Σ.
+    For Σ_ij = s_i s_j R_ij that is −2 S_ij R_ij, for Σ = ΛΛ' it is −2 S ⊗ I over the loadings, with the score matrix S = ∂ℓ/∂Σ.
     """
     out = np.zeros((len(point.theta),) * 2)
     spec = space.equations.spec
     for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
         roots = place.start + np.flatnonzero(design.structure.roots)
         if len(roots):
-            out[roots, roots] = np.maximum(-2.0 * np.diag(point.score.matrices[k])[: len(roots)], 0.0)
+            theta = point.theta[place].copy()
+            theta[: len(roots)] = 1.0
+            bent = -2.0 * point.score.matrices[k] * design.structure.covariance(theta)
+            out[np.ix_(roots, roots)] = convex(bent, np.sqrt(np.diag(space.units[k])))
         elif design.structure.in_factor:
             out[place, place] = loading_curvature(design.structure, point.theta[place], point.score.matrices[k],
                                                   np.sqrt(np.diag(space.units[k])))  # fmt: skip
@@ -138,6 +141,13 @@ def second_order(space: Space, point: Point) -> Array:
             scale = np.sqrt(np.diag(space.units[k]))
             out[place, place] = bend(loadings, point.score.matrices[k] * np.outer(scale, scale), scale)
     return out
+
+
+def convex(H: Array, scale: Array) -> Array:
+    """The positive semidefinite part of H (t, t), in the units of the effects, whose sizes are `scale`."""
+    sizes = np.outer(scale, scale)
+    values, vectors = np.linalg.eigh(H * sizes)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T / sizes)
 
 
 def bend(loadings: Array, S: Array, scale: Array) -> Array:

@@ -33,6 +33,11 @@ NEAR, NEARER, SUSPECT = 1e-3, 1e-6, 0.1
 GONE = 1e-6
 # A pivot of V within this factor of what counts as zero is on its way to it.
 EDGE = 100.0
+# The reason of a fit without constraints that ends there.
+AT_EDGE = (
+    "without constraints the components went to where V is no longer positive definite, and the likelihood rises towards that"
+    " edge. Keep the constraints (constrain=True), or use a structure with fewer parameters."
+)
 # A residual correlation this close to its bound counts as the share 1 of R, and in proportion.
 CLOSE = 0.01
 
@@ -53,10 +58,10 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
         return search(equations, options, start, fixed, report)
     found = search(equations, options, start, fixed, report, route.open_at)
     used = len(found.iterations) - 1
-    if found.convergence.converged:
+    if found.convergence.converged and not route.open_at(found.point.theta):
         return found
     if used >= options.max_iterations or not route.open_at(found.point.theta, SUSPECT):
-        return route.judged(found)
+        return route.judged(found, options.constrain)
     rest = replace(options, max_iterations=options.max_iterations - used)
     return route.followed(rest, found.point.theta, fixed, report, found.iterations)
 
@@ -118,19 +123,28 @@ class Route:
 
     def bottomless(self, theta: Array) -> bool:
         """Whether R is as good as singular and V, with R singular, as well: ℓ rises towards that edge without end."""
-        if share_left(self.residual, theta[self.place], self.unit) > GONE or not self.makes():
-            return False
+        gone = share_left(self.residual, theta[self.place], self.unit) <= GONE
+        return gone and self.makes() and self.at_edge(self.towards(theta, GONE, 0.0))
+
+    def at_edge(self, theta: Array) -> bool:
+        """Whether V is singular but for rounding."""
         assert self.effects is not None
-        if not self.attainable(theta, GONE):
+        try:
+            self.effects.solve(theta)
+        except NotPositiveDefiniteError:
             return True
         assert self.effects.factor is not None
         return self.effects.factor.smallest_pivot < EDGE * SINGULAR_V
 
-    def judged(self, found: Optimum) -> Optimum:
+    def judged(self, found: Optimum, constrain: bool) -> Optimum:
         """The same with the reason that the likelihood has no maximum, where that is why the loop ended."""
         left = share_left(self.residual, found.point.theta[self.place], self.unit)
         if left < NEAR and self.closed:
             return replace(found, convergence=replace(found.convergence, reason=too_large(self.spec.n)))
+        if not constrain and self.spec.n <= FEW and self.makes() and self.at_edge(found.point.theta):
+            return replace(
+                found, convergence=replace(found.convergence, reason=AT_EDGE, unidentified=(), collapsed=True)
+            )
         if not self.bottomless(found.point.theta):
             return found
         names = vanishing(self.residual, found.point.theta[self.place], self.unit)
@@ -166,7 +180,7 @@ class Route:
             iterations=len(rows) - 1,
         )
         found = replace(found, solution=solution, equations=equations, convergence=convergence, iterations=tuple(rows))
-        return found if convergence.converged else self.judged(found)
+        return found if convergence.converged else self.judged(found, options.constrain)
 
 
 def has_no_inverse(residual: ResidualStructure, phi: Array) -> bool:

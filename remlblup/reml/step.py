@@ -26,6 +26,8 @@ Matrices = dict[str, tuple[tuple[str, ...], Array]]
 SHRINK = 0.02
 # A matrix with a pivot below this is close to a singular one.
 NEAR = 1e-3
+# A variance stepped in its square root is zero below this share of its unit.
+VANISHED = 1e-20
 # A residual variance never falls below this share of where it starts.
 FLOOR = 1e-12
 
@@ -84,6 +86,8 @@ def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     new = space.parameters_at(space.coordinates(theta) + d[model.plain])
     for k, (chart, columns) in model.charts.items():
         new[space.charted[k]] = chart.moved(d[columns])
+    if space.powers is not None:  # a step in √v comes near to zero, but never quite
+        new[(space.powers == 0.5) & (new < VANISHED * np.abs(space.sizes))] = 0.0
     low, high = space.box
     return np.where(space.held, theta, np.minimum(np.maximum(new, low), high))
 

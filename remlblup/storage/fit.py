@@ -28,6 +28,7 @@ from remlblup.errors import (
     said_elsewhere,
 )
 from remlblup.fit.results import Fit
+from remlblup.linalg.threads import single_threaded
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
 from remlblup.reml.history import Iteration
@@ -158,6 +159,7 @@ def row_to_dict(row: Iteration) -> dict[str, Any]:
 # -- reading ---------------------------------------------------------------------------------
 
 
+@single_threaded
 def load(path: str | Path, *, verify: bool = True) -> Fit:
     """Read a fit written by `Fit.save`: the same estimates, verdict, tables and predictions.
 

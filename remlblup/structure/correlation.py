@@ -107,7 +107,7 @@ class CorrelationStructure(Structure):
         held_off = np.maximum(s, max(LEAST_SD * s.max(), 1e-150))
         d = np.zeros((self.size,) * 3)
         for k in range(self.size):
-            d[k, k] = d[k, :, k] = R[k] * held_off / (2.0 * held_off[k])
+            d[k, k] = d[k, :, k] = R[k] * s / (2.0 * held_off[k])
             d[k, k, k] = 1.0
         return np.concatenate([d, change * np.outer(s, s)])
 
@@ -127,7 +127,13 @@ class CorrelationStructure(Structure):
 
     def void(self, theta: Array) -> np.ndarray:
         mask = np.zeros(self.n_parameters, dtype=bool)
-        mask[self._variances :] = not self.heterogeneous and theta[0] == 0.0
+        if not self.heterogeneous:
+            mask[self._variances :] = theta[0] == 0.0
+        elif np.any(theta[: self._variances] == 0.0):
+            # A correlation between effects of which at most one varies.
+            there = theta[: self._variances] > 0.0
+            slopes = self.correlation_derivatives(theta[self._variances :])[:, there][:, :, there]
+            mask[self._variances :] = ~np.any(slopes != 0.0, axis=(1, 2))
         return mask
 
     def best_void(self, theta: Array, S: Array) -> Array:

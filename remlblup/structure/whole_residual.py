@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.scaled import Scaled
+
+# Where correlations are looked for, as shares of the way between their bounds.
+GRID = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 class WholeResidual(Structure):
@@ -57,3 +62,16 @@ class WholeResidual(Structure):
     def void(self, theta: Array) -> np.ndarray:
         """Correlations, the variance being zero."""
         return (np.arange(len(theta)) > 0) & (theta[0] == 0.0)
+
+    def best_void(self, theta: Array, S: Array) -> Array:
+        """The correlations C of a grid with the largest ∂ℓ/∂σ² = tr(S C)."""
+        bounded = np.isfinite(self.upper)
+        best, most = theta, -np.inf
+        for share in itertools.product(GRID, repeat=int(bounded.sum())):
+            at = theta.copy()
+            at[0] = 1.0
+            at[bounded] = self.lower[bounded] + np.array(share) * (self.upper - self.lower)[bounded]
+            slope = float(np.sum(S * self.covariance(at)))
+            if slope > most:
+                best, most = at, slope
+        return best

@@ -73,6 +73,8 @@ def test_the_trend_of_a_field_is_not():
     d = pd.DataFrame({"row": np.repeat(np.arange(1, 7), 8), "col": np.tile(np.arange(1, 9), 6)})
     d["y"], d["v"] = np.random.default_rng(1).normal(size=48), np.arange(48) % 8
     assert codes("y ~ row + col + (1 | v)", d, residual="ar1(row):ar1(col)") == []
+    assert codes("y ~ row + (1 | v)", d, residual="diag(row | units)") == []
+    assert codes("y ~ row + (1 | v)", d, residual="ar1(col) | row")[0].startswith("the fixed part takes 'row'")
     assert codes("y ~ pspline(row, col, knots=(3, 3)) + (1 | v)", d) == []
     sleep = rb.datasets.load("sleepstudy")
     assert codes("Reaction ~ Days + (Days | Subject)", sleep) == []
@@ -270,6 +272,16 @@ def test_the_term_that_takes_all_degrees_of_freedom_is_named():
     d = frame().assign(id=[f"a{i}" for i in range(N)])
     with pytest.raises(rb.ModelError, match=r"60 records and 60 fixed effects.*'id', 59 columns"):
         rb.MixedModel("y ~ x + id + (1 | g)", d)
+
+
+def test_products_of_large_factors_are_counted_first():
+    n = 2000
+    d = pd.DataFrame(
+        {"y": np.arange(n) % 7, "a": [f"a{i % 1000}" for i in range(n)], "b": [f"b{i % 999}" for i in range(n)]}
+    )
+    for fixed, match in (("a * b", r"'a:b' \(levels: a 1,000, b 999\)"), ("a:C(y):b", "999")):
+        with pytest.raises(rb.ModelError, match=match):
+            rb.MixedModel(f"y ~ {fixed} + (1 | a)", d)
 
 
 # -- offsets ---------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import remlblup as rb
 from remlblup import cli, errors
@@ -107,6 +109,7 @@ POWERS = {
     "I(a*b)": lambda d: d["a"] * d["b"],
     "I(a > 10)": lambda d: (d["a"] > 10).astype(float),
     "I((a > 10) * (b < 5))": lambda d: ((d["a"] > 10) & (d["b"] < 5)).astype(float),
+    "I((a > 10) + (b < 5) + (f == 'p'))": lambda d: (d["a"] > 10) * 1.0 + (d["b"] < 5) + (d["f"] == "p"),
     "I(5 < a < 20)": lambda d: d["a"].between(5, 20, inclusive="neither").astype(float),
     "I(f == 'p')": lambda d: (d["f"] == "p").astype(float),
     "sqrt(a)": lambda d: np.sqrt(d["a"]),
@@ -144,6 +147,39 @@ def test_a_power_of_a_single_term_is_not_taken_for_that_term(text, formula):
 def test_operators_of_bits_are_refused_with_what_to_write(text, advice):
     with pytest.raises(rb.FormulaError, match=advice):
         rb.MixedModel(f"post ~ {text} + (1 | g)", frame())
+
+
+def arithmetic() -> st.SearchStrategy[tuple[str, str]]:
+    """Arithmetic on the columns a and b: as a formula has it, and as Python has it on arrays of floats."""
+
+    def pair(ours: str, python: str | None = None):
+        return lambda *parts: (
+            ours.format(*(p[0] if isinstance(p, tuple) else p for p in parts)),
+            (python or ours).format(*(p[1] if isinstance(p, tuple) else p for p in parts)),
+        )
+
+    leaf = st.sampled_from(
+        [("a", "a"), ("b", "b"), ("`a`", "a"), ("2", "two"), ("0.5", "(two/4)"), ("3.25", "(two*1.625)")]
+    )
+    return st.recursive(leaf, lambda inner: st.one_of(
+        st.builds(pair("({} {} {})"), inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner),
+        st.builds(pair("({} {} {})", "(1.0*({} {} {}))"), inner, st.sampled_from(["<", ">=", "==", "!="]), inner),
+        st.builds(pair("{}({})"), st.sampled_from(["abs", "np.sign", "sqrt", "np.log1p", "-", "+"]), inner),
+        st.builds(pair("({})^{}", "({})**{}"), inner, st.sampled_from(["2", "-1", "0.5"])),
+    ), max_leaves=12)  # fmt: skip
+
+
+@given(arithmetic())
+@settings(max_examples=150)
+def test_arithmetic_is_that_of_python(texts):
+    d = frame(n=20)
+    names = {"np": np, "sqrt": np.sqrt, "abs": np.abs, "two": np.full(20, 2.0)}
+    names |= {c: d[c].to_numpy(dtype=float) for c in ("a", "b")}
+    with np.errstate(all="ignore"):
+        expected = eval(texts[1], names)
+        got = evaluate(read(texts[0]), d)
+    np.testing.assert_allclose(np.asarray(got, dtype=float), expected, rtol=1e-12)
+    np.testing.assert_array_equal(evaluate(read(read(texts[0]).text), d), got)
 
 
 # -- terms: against formulaic's own reading --------------------------------------------------
@@ -288,7 +324,7 @@ def test_a_registered_function_is_called(tmp_path):
     del functions._registered.functions["thi_of_test"]
     read.cache_clear()
     read_terms.cache_clear()
-    with pytest.raises(rb.FormulaError, match=r"thi_of_test.*register_function"):
+    with pytest.raises(rb.RemlBlupError, match=r"thi_of_test.*register_function"):
         rb.load(folder)
 
 
@@ -322,6 +358,10 @@ SAME = {
     "ifelse(a > 10, 1, 0)": "I(a > 10)",
     "C(f, Treatment('q'))": "f",
     "C(f, contr.sum)": "f",
+    "C(f, Treatment(reference='q'))": "f",
+    "C(b, contr.treatment(4))": "C(b)",
+    "C(f, {'u': [1, 0, -1], 'v': [0, 1, -1]})": "f",
+    "C(f, [[1, 0], [0, 1], [-1, -1]])": "f",
 }
 
 
@@ -364,6 +404,11 @@ WRITE = {
     "post ~ relevel(f, ref='q')": "contr.treatment",
     "post ~ C(f, contr.treatment('z'))": "'z'.*levels are 'p'",
     "post ~ C(f, levels=['p', 'q'])": "leaves out 'r'",
+    "post ~ C(f, 3)": "a coding is",
+    "post ~ C(f, [1, 2, 3])": "a coding is",
+    "post ~ C(f, {'u': [1, 2]})": "weights of the 3 levels",
+    "post ~ C(f, contr.sum(3))": "'treatment'",
+    "post ~ C(f, levels='pqr')": "list",
     "post ~ log(a - 12)": r"row\(s\)",
     "post ~ (log(a - 12) | g)": r"row\(s\)",
     "post ~ a − b": "only looks like '-'",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from remlblup.errors import ConvergenceWarning, warn
+from remlblup.structure.base import Array
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,27 @@ class Criterion:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Another start, and where the search from there ended.
+
+    Attributes
+    ----------
+    number : 2 for the second start
+    start, theta : (n_parameters,) where it began and ended
+    first, loglik : ℓ there
+    ended : "higher" than all before it, "the same maximum" as the highest, "lower", or why there was no end
+    """
+
+    number: int
+    start: Array
+    first: float
+    theta: Array
+    loglik: float
+    iterations: int
+    ended: str
+
+
+@dataclass(frozen=True)
 class Convergence:
     """The verdict on a fit: converged only if every criterion passes and nothing speaks against it.
 
@@ -36,6 +58,7 @@ class Convergence:
     unidentified : components the data cannot tell apart (singular average information)
     collapsed : whether the residual variance went to zero
     iterations : number of iterations
+    trials : other starts that were tried
     """
 
     criteria: tuple[Criterion, ...]
@@ -44,6 +67,7 @@ class Convergence:
     unidentified: tuple[str, ...]
     iterations: int
     collapsed: bool = False
+    trials: tuple[Trial, ...] = ()
 
     @property
     def converged(self) -> bool:

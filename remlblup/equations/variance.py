@@ -23,6 +23,7 @@ import scipy.sparse as sp
 
 from remlblup.equations.base import CHUNK, Equations, nonnegative
 from remlblup.equations.spread import Spread
+from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.factor import DEPENDENT_PIVOT, FactorStats
 from remlblup.linalg.memory import require
 from remlblup.linalg.threads import side_by_side
@@ -332,6 +333,9 @@ def regression(X: Array, solved: Array, y: Array) -> tuple[Array, Array, float]:
     if p == 0:
         return np.zeros(0), np.zeros((0, 0)), 0.0
     information = X.T @ solved
-    root = scipy.linalg.cho_factor(0.5 * (information + information.T), lower=True)
+    try:
+        root = scipy.linalg.cho_factor(0.5 * (information + information.T), lower=True)
+    except np.linalg.LinAlgError:  # V is so nearly singular that X'V⁻¹X is all rounding
+        raise NotPositiveDefiniteError("V is singular to working precision.") from None
     logdet = 2.0 * float(np.sum(np.log(root[0].diagonal())))
     return scipy.linalg.cho_solve(root, solved.T @ y), scipy.linalg.cho_solve(root, np.eye(p)), logdet

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from remlblup.errors import ConvergenceWarning, warn
+from remlblup.structure.base import Array
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,27 @@ class Criterion:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Another start, and where the search from there ended.
+
+    Attributes
+    ----------
+    number : 2 for the second start
+    start, theta : (n_parameters,) where it began and ended
+    first, loglik : ℓ there
+    ended : "higher" than all before it, "the same maximum" as the highest, "lower", or why there was no end
+    """
+
+    number: int
+    start: Array
+    first: float
+    theta: Array
+    loglik: float
+    iterations: int
+    ended: str
+
+
+@dataclass(frozen=True)
 class Convergence:
     """The verdict on a fit: converged only if every criterion passes and nothing speaks against it.
 
@@ -36,6 +58,7 @@ class Convergence:
     unidentified : components the data cannot tell apart (singular average information)
     collapsed : whether the residual variance went to zero
     iterations : number of iterations
+    trials : other starts that were tried
     """
 
     criteria: tuple[Criterion, ...]
@@ -44,6 +67,7 @@ class Convergence:
     unidentified: tuple[str, ...]
     iterations: int
     collapsed: bool = False
+    trials: tuple[Trial, ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -111,8 +135,8 @@ def has_trend(added: str, failed: Sequence[str]) -> str:
 
 
 def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str],
-            by_design: bool = False, trend: str = "") -> str:  # fmt: skip
-    """The verdict's reason in words."""
+            by_design: bool = False, names: Sequence[str] = (), trend: str = "") -> str:  # fmt: skip
+    """The verdict's reason in words; `names` of what went to zero, where that is not all of R."""
     if trend:
         return has_trend(trend, failed)
     if unidentified:
@@ -126,7 +150,7 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
                 " two effects that no level has both of. Hold it with fix=, or choose a structure without it."
             )
         return (
-            "the data cannot tell these components apart: " + ", ".join(unidentified) + "."
+            "the data cannot tell these components apart: " + listed(unidentified) + "."
             " Remove one of them, or hold one with fix=."
         )
     if passed and stopped != "collapse":
@@ -143,7 +167,15 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
         " random effect: write that part as a random term, such as (1 | subject), choose a simpler residual, or look for"
         " a trait that is a function of another.",
         "residual": "max_iterations was reached where the residual covariance matrix becomes singular. Raise it.",
-        "collapse": "the residual variance goes to zero: the random and fixed effects explain every record."
+        "collapse": f"these residual variances go to zero: {listed(names)}."
+        if names
+        else "the residual variance goes to zero: the random and fixed effects explain every record."
         " Check for a random term with one record per level.",
     }[stopped]
     return f"{text} Not met: {', '.join(failed)}." if failed else text
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names for a sentence: at most ten, and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -189,7 +189,19 @@ def returned(equations: Equations, words: Words, space: Space, found: Optimum,
     information = average_information(equations, solution)
     point = Point(theta, found.point.loglik, at, now, information, own.charts(theta), own.at_bound(theta))
     mask = own_boundary(equations, words, theta, found.boundary)
-    convergence = replace(found.convergence, boundary=history[-1].boundary)
+    named = {name: own_name(name, parameters.columns) for name in found.convergence.unidentified}
+    reason = found.convergence.reason
+    for name, own_words in named.items():
+        reason = reason.replace(name, own_words)
+    convergence = replace(
+        found.convergence, boundary=history[-1].boundary, reason=reason, unidentified=tuple(named.values())
+    )
     return Optimum(
         point, at, convergence, history, mask, found.held, own.tangent(theta), equations, equations, found.stopped
     )
+
+
+def own_name(name: str, columns: tuple[str, ...]) -> str:
+    """A covariance by the name of its correlation, where that is the parameter."""
+    other = name.replace(": cov(", ": cor(")
+    return other if other in columns else name

@@ -90,9 +90,11 @@ class Route:
     def open_at(self, theta: Array, near: float | None = None) -> str | None:
         """The word "residual" where R is nearly singular and V, with R singular, positive definite; else None."""
         near = (NEAR if self.spec.n <= FEW else NEARER) if near is None else near
-        if share_left(self.residual, theta[self.place], self.unit) > near or not self.makes():
+        share = share_left(self.residual, theta[self.place], self.unit)
+        if share > near or not self.makes():
             return None
-        return "residual" if self.attainable(theta, near) else None
+        # What else of R is small need not vanish with the smallest.
+        return "residual" if self.attainable(theta, min(near, 10.0 * share)) else None
 
     def makes(self) -> bool:
         """Whether there are equations with the residual among the effects: V may be too large."""

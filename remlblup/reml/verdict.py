@@ -8,7 +8,8 @@ import numpy as np
 
 from remlblup.model.specification import Specification
 from remlblup.reml.convergence import Convergence, Criterion, explain
-from remlblup.reml.space import Point, Space
+from remlblup.reml.flat import spectrum
+from remlblup.reml.space import TINY, Point, Space
 from remlblup.reml.step import propose
 from remlblup.structure.base import Array
 from remlblup.structure.field import Field
@@ -31,10 +32,11 @@ def labels(space: Space, mask: np.ndarray) -> tuple[str, ...]:
 def judged(loop: Loop, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Convergence:
     """The verdict on a fit that stopped at a point."""
     space = loop.space
-    columns = space.equations.spec.parameters.columns
-    unidentified = loop.confounded or tuple(columns[i] for i in flat(space, point))
+    unidentified = loop.confounded or labels(space, flat(space, point))
     failed = [c.name for c in checks if not c.passed]
-    collapsed = collapses(space, point, failed) or (stopped == "collapse" and bool(failed))
+    vanished = vanishing(space, point, failed)
+    collapsed = bool(vanished) or (stopped == "collapse" and bool(failed))
+    whole = len(vanished) == np.count_nonzero(space.equations.spec.residual.variances)
     reason = explain(
         not failed,
         unidentified,
@@ -42,6 +44,7 @@ def judged(loop: Loop, point: Point, checks: tuple[Criterion, ...], stopped: str
         failed,
         by_design=bool(loop.confounded),
         trend=trend(space.equations.spec, point.theta) if failed or unidentified else "",
+        names=() if whole else vanished,
     )
     return Convergence(checks, reason, labels(space, space.boundary(point)), unidentified, len(loop.iterations) - 1,
                        collapsed)  # fmt: skip
@@ -65,16 +68,18 @@ def trend(spec: Specification, theta: Array) -> str:
     return " + ".join(new) or ":".join(along)
 
 
-def collapses(space: Space, point: Point, failed: list[str]) -> bool:
-    """Whether the residual variance went to zero."""
+def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
+    """Labels of the residual variances that went to zero."""
     residual, R = space.equations.spec.parameters.slices[-1], space.equations.spec.residual
     # On the way to the floor ℓ drowns in rounding: a fit that ends there without meeting its criteria has gone far enough.
     near, least = (1e6, 1e-5) if failed else (1.001, 1e-8)
-    on_floor = (point.theta <= near * space.lower)[residual] & ((point.gradient < 0.0)[residual] | bool(failed))
-    collapsed = bool(np.any(on_floor & R.variances))
-    if collapsed and (matrices := R.matrices(point.theta[residual])):  # a specific variance of zero is no collapse
-        collapsed = any(np.linalg.eigvalsh(s)[0] < least * np.trace(s) / len(s) for _, s in matrices.values())
-    return collapsed
+    mask = np.zeros(len(point.theta), dtype=bool)
+    mask[residual] = R.variances & (point.theta <= near * space.lower)[residual]
+    mask[residual] &= (point.gradient < 0.0)[residual] | bool(failed)
+    matrices = R.matrices(point.theta[residual]).values() if mask.any() else ()
+    regular = [np.linalg.eigvalsh(s)[0] >= least * np.trace(s) / len(s) for _, s in matrices]
+    # A specific variance of zero is no collapse.
+    return () if regular and all(regular) else labels(space, mask)
 
 
 def edge(loop: Loop, point: Point) -> str | None:
@@ -98,22 +103,12 @@ def edge(loop: Loop, point: Point) -> str | None:
     return "edge" if all(s.charted is not None or s.feasible(part) for s, part in parts) else "singular"
 
 
-def flat(space: Space, point: Point) -> list[int]:
-    """Free parameters in a direction along which the likelihood has no curvature.
+def flat(space: Space, point: Point) -> np.ndarray:
+    """(n_parameters,) free parameters in a direction along which the likelihood does not change.
 
     A component on a bound that no score holds there counts as free: on a ridge the way out is as good.
     """
-    diagonal = np.maximum(np.diag(point.information), np.finfo(float).tiny)
+    diagonal = np.maximum(np.diag(point.information), TINY)
     pressed = point.on_bound & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
-    J = space.tangent(point.theta, pressed)
-    if not J.shape[1]:
-        return []
-    H = J.T @ point.information @ J
-    diagonal = np.diag(H)
-    if np.any(diagonal <= 0):
-        return [int(i) for i in np.flatnonzero(np.any(J[:, diagonal <= 0] != 0.0, axis=1))]
-    d = 1.0 / np.sqrt(diagonal)
-    values, vectors = np.linalg.eigh(H * np.outer(d, d))
-    flat = J @ (d[:, None] * vectors[:, values < 1e-10])
-    share = np.abs(flat) / np.maximum(np.max(np.abs(flat), axis=0, initial=0.0), np.finfo(float).tiny)
-    return [int(i) for i in np.flatnonzero(np.any(share > 0.1, axis=1))]
+    known = spectrum(space.equations, point, space.tangent(point.theta, pressed))
+    return known.concerned(known.flat) & space.moving

@@ -127,8 +127,8 @@ def test_a_singular_truth_is_converged_and_labelled_or_not_converged(keyword, tr
     c = singular_model(keyword, truth, 5)
     fit = c.model.fit()
     assert fit.loglik == pytest.approx(c.oracle.loglik(fit.theta), rel=1e-10)
-    history = fit.history["loglik"].to_numpy()
-    assert np.all(np.diff(history) >= -1e-8)
+    another = fit.history["step"].str.startswith("start ").to_numpy()[1:]  # the first row of a search that ended higher
+    assert np.all(np.diff(fit.history["loglik"])[~another] >= -1e-8)
     assert fit.converged or keyword not in ("us", "corg", "toep")
     if not fit.converged:
         assert "all criteria met" not in fit.convergence.reason

@@ -1,0 +1,133 @@
+"""Directions the likelihood is flat in.
+
+The average information says where to look: at a maximum it is zero along a direction the likelihood is flat in, but also
+where θ is a poor coordinate of Σ (beside a singular matrix, at a zero variance). So ℓ itself is evaluated on both sides,
+and only what leaves it as it is counts as flat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from remlblup.equations.base import Equations
+from remlblup.errors import NotPositiveDefiniteError
+from remlblup.model.parameters import Parameters
+from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.space import TINY, Point
+from remlblup.structure.base import Array
+
+# Eigenvalues of the information, scaled to a unit diagonal, at which ℓ is looked at.
+SUSPECT = 1e-8
+# Steps relative to the size of the parameters, and the change of ℓ below which it does not change.
+STEPS, UNCHANGED = (0.3, 0.04, 0.01), 1e-6
+# Over a step a quarter as long ℓ falls to 1/256 on a ridge that curves in θ, to 1/64 or more where it is not flat.
+QUARTIC = 100.0
+# Information below this, in the size of a parameter, is none.
+NOTHING = 1e-12
+# Share of the largest element, in standard errors, from which on a direction concerns a parameter.
+SHARE = 1e-3
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The information in the directions θ may move in.
+
+    Attributes
+    ----------
+    directions : (n_parameters, k)
+    flat : (k,) True where ℓ does not change
+    errors : (n_parameters,) standard error of each parameter given the others
+    """
+
+    directions: Array
+    flat: np.ndarray
+    errors: Array
+
+    def concerned(self, which: np.ndarray) -> np.ndarray:
+        """(n_parameters,) True for parameters that one of these directions moves."""
+        reach = np.abs(self.directions[:, which]) / self.errors[:, None]
+        return np.asarray(np.any(reach > SHARE * np.max(reach, axis=0, initial=0.0), axis=1))
+
+
+def spectrum(equations: Equations, point: Point, J: Array) -> Spectrum:
+    """The spectrum of the information at a point, over the directions J (n_parameters, k)."""
+    sizes = step_sizes(equations.spec.parameters, point)
+    H = J.T @ point.information @ J
+    length = np.max(np.abs(J) / sizes[:, None], axis=0, initial=0.0)
+    unknown = np.diag(H) <= NOTHING * length**2  # a parameter by itself
+    J = np.hstack([J[:, unknown], J[:, ~unknown]])
+    d = 1.0 / np.sqrt(np.diag(H)[~unknown])
+    values, vectors = np.linalg.eigh(H[np.ix_(~unknown, ~unknown)] * np.outer(d, d))
+    n = np.count_nonzero(unknown)
+    values = np.r_[np.zeros(n), values]
+    directions = np.hstack([J[:, :n], J[:, n:] @ (d[:, None] * vectors)])
+    flat = np.zeros(len(values), dtype=bool)
+    for i in np.flatnonzero(values < SUSPECT):
+        size = np.max(np.abs(directions[:, i]) / sizes, initial=0.0)
+        if size > 0.0:
+            flat[i] = looked_at(equations, point, directions[:, i] / size)
+    information = point.information.diagonal()
+    errors = np.where(information * sizes**2 > NOTHING, 1.0 / np.sqrt(np.maximum(information, TINY)), sizes)
+    return Spectrum(directions, flat, errors)
+
+
+def step_sizes(parameters: Parameters, point: Point) -> Array:
+    """(n_parameters,) the size of each parameter, or its standard error given the others if that is more.
+
+    Not more than the largest of its term: what has no information has no standard error.
+    """
+    information = point.information.diagonal()
+    error = np.where(information > 0.0, 1.0 / np.sqrt(np.maximum(information, TINY)), np.inf)
+    out = np.empty(len(error))
+    scales = [np.max(np.abs(point.theta[place]), initial=0.0) for place in parameters.slices]
+    for structure, place, scale in zip(
+        (*parameters.structures, parameters.residual), parameters.slices, scales, strict=True
+    ):
+        most = np.where(np.isfinite(structure.upper), 1.0, scale or max(scales))
+        out[place] = np.maximum(np.abs(point.theta[place]), np.minimum(error[place], most))
+    return np.maximum(out, 1e-150)
+
+
+def looked_at(equations: Equations, point: Point, along: Array) -> bool:
+    """Whether ℓ is flat along a direction; what can be tried at no step passes for flat."""
+    changes = []
+    for step in STEPS:
+        sides = [loglik(equations, point, displaced(equations.spec.parameters, point, side * step * along)) - point.loglik
+                 for side in (1.0, -1.0)]  # fmt: skip
+        inside = np.abs([change for change in sides if np.isfinite(change)])
+        if not len(inside):
+            continue
+        changes.append(np.max(inside))
+        if changes[-1] <= UNCHANGED and step == STEPS[0]:
+            return True
+    if len(changes) < 2:
+        return not changes or bool(changes[0] <= UNCHANGED)
+    return bool(changes[-1] <= 10.0 * UNCHANGED and changes[-1] * QUARTIC <= changes[-2])
+
+
+def displaced(parameters: Parameters, point: Point, change: Array) -> Array:
+    """θ + change; what lies on a face of singular matrices moves along it."""
+    theta = point.theta + change
+    for k, chart in point.charts.items():
+        place, charted = parameters.slices[k], parameters.structures[k].charted
+        assert charted is not None
+        own = slice(place.start + charted.start, place.start + charted.stop)
+        theta[own] = chart.moved(np.linalg.lstsq(chart.jacobian(), change[own], rcond=1e-10)[0])
+    return theta
+
+
+def loglik(equations: Equations, point: Point, theta: Array) -> float:
+    """ℓ at θ; −∞ out of bounds that the point keeps, or where V is not positive definite."""
+    parameters = equations.spec.parameters
+    kept = (point.theta >= parameters.lower) & (point.theta <= parameters.upper)
+    if np.any(kept & ((theta < parameters.lower) | (theta > parameters.upper))):
+        return -np.inf
+    parts = parameters.split(theta)
+    if not all(s.feasible(part) for s, part in zip((*parameters.structures, parameters.residual), parts, strict=True)):
+        return -np.inf
+    try:
+        return log_likelihood(equations, equations.solve(theta, ml=point.score.ml), point.score.ml)
+    except NotPositiveDefiniteError:
+        return -np.inf

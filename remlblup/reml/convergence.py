@@ -125,9 +125,20 @@ def criteria(delta: float, change: float, gradient: float, decrement: float, inw
     )
 
 
+def has_trend(added: str, failed: Sequence[str]) -> str:
+    """The reason where a field with a correlation of 1 stands for a trend, and what to add to the fixed part."""
+    text = (
+        "the correlations of the field go to 1 and its variance without end: that is a trend, and the likelihood has no"
+        f" maximum. Add it to the fixed part, '+ {added}'; where that leaves no correlation, write residual='units'."
+    )
+    return f"{text} Not met: {', '.join(failed)}." if failed else text
+
+
 def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str],
-            by_design: bool = False, names: Sequence[str] = ()) -> str:  # fmt: skip
+            by_design: bool = False, names: Sequence[str] = (), trend: str = "") -> str:  # fmt: skip
     """The verdict's reason in words; `names` of what went to zero, where that is not all of R."""
+    if trend:
+        return has_trend(trend, failed)
     if unidentified:
         if len(unidentified) == 1 and by_design:
             return (

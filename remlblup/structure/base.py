@@ -102,6 +102,8 @@ class Structure(Parametric):
     ordered : bool
         True if the effects are the levels of one variable in ascending order, numeric ones included
         (``ar1(time | g)``), so that a bare numeric variable is no covariate there.
+    in_steps : bool
+        True if an `ordered` structure counts whole steps between its effects and takes ``steps=``, where they lie.
     cone : bool
         True if θ = vech(Σ) and positive semidefiniteness couples the parameters, so that the
         boundary is a face of the cone of covariance matrices and not a simple bound.
@@ -116,6 +118,7 @@ class Structure(Parametric):
     linear: bool = True
     in_factor: bool = False
     ordered: bool = False
+    in_steps: bool = False
 
     @property
     def signed(self) -> np.ndarray:

@@ -131,11 +131,13 @@ def classify(problem: Problem, oracle: Oracle, fits: Sequence[Fit], at_ours: flo
             higher = max(peak.loglik, fit.loglik)
             certified = [f for f in (fit, other) if f.converged and higher - f.loglik > BEATEN]
             what = f"{problem.engines[0]} {_word(fit)} {fit.loglik:.7f}, {engine} {_word(other)} {other.loglik:.7f}"
-            return (SPIKE if peak.unbounded else BELOW if certified else DIFFER), what
+            return (SPIKE if peak.singular else BELOW if certified else DIFFER), what
     gain = peak.loglik - fit.loglik
     if fit.converged:
         if gain > BEATEN:
-            return (SPIKE if peak.unbounded else BELOW), ""
+            return (
+                (SPIKE, "" if peak.unbounded else "it rises to where V is singular") if peak.singular else (BELOW, "")
+            )
         return RIGHT, ""
     claim = untrue(oracle, fit, peak)
     if claim is not None and claim[0]:

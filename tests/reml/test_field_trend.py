@@ -27,14 +27,17 @@ def sloping(seed: int, rows: int = 12, cols: int = 10, r: float = 0.6) -> pd.Dat
 @pytest.mark.parametrize(("seed", "residual"), [(1, "ar1(row):ar1(col) + units"), (3, "ar1(row):ar1(col) + units")])
 def test_the_advice_on_a_trend_converges(seed, residual):
     d = sloping(seed)
-    fit = rb.MixedModel("y ~ 1", d, residual=residual).fit(max_iterations=60)
-    assert not fit.converged
-    added = re.search(r"no maximum\. Add it to the fixed part, '\+ ([^']*)'", fit.convergence.reason)
-    assert added is not None, fit.convergence.reason
-    assert added[1] == "row + col"
-    followed = rb.MixedModel(f"y ~ 1 + {added[1]}", d, residual=residual).fit()
-    assert followed.converged, str(followed.convergence)
-    assert np.all(followed.theta[2:] < 0.9)
+    fixed, said = "1", []
+    fit = rb.MixedModel(f"y ~ {fixed}", d, residual=residual).fit()
+    while not fit.converged and len(said) < 2:
+        added = re.search(r"no maximum\. Add it to the fixed part, '\+ ([^']*)'", fit.convergence.reason)
+        assert added is not None, fit.convergence.reason
+        said.append(added[1])
+        fixed += f" + {added[1]}"
+        fit = rb.MixedModel(f"y ~ {fixed}", d, residual=residual).fit()
+    assert fit.converged, str(fit.convergence)
+    assert said[0] == "row + col"
+    assert np.all(fit.theta[2:] < 0.9)
 
 
 def test_the_advice_goes_on_where_the_plane_is_there():

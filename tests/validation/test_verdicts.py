@@ -13,7 +13,7 @@ from remlblup.validation.dense import DenseModel
 from remlblup.validation.simulations.truth import parameters, sigma
 from remlblup.validation.verdicts import generator, problem
 from remlblup.validation.verdicts.families import HERITABILITIES, family_problem
-from remlblup.validation.verdicts.judge import RIGHT, judge
+from remlblup.validation.verdicts.judge import BELOW, BROKEN, DIFFER, RIGHT, WRONG, judge
 from remlblup.validation.verdicts.oracle import Oracle, Part
 from remlblup.validation.verdicts.problems import OF_NAMES, OF_TIMES, incidence, products, same
 from remlblup.validation.verdicts.reasons import LEVEL, flatness
@@ -284,3 +284,13 @@ def test_error_contrasts_give_the_likelihood_of_the_definition():
             continue
         theta = oracle.theta(next(iter(oracle.starts(np.random.default_rng(number), 1))))
         assert oracle.loglik(theta) == pytest.approx(DenseModel(oracle.y, oracle.X, oracle.V).loglik(theta), rel=1e-9)
+
+
+# -- the verdicts themselves -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", range(0, 48, 4))
+def test_no_verdict_is_false(first):
+    """Random models: none certified below the best of the dense search, no engine apart, no wrong ℓ, no bare error."""
+    rows = [judge(problem(1, k), generator(1, k, 1), 8) for k in range(first, first + 4)]
+    assert not [row.line() for row in rows if row.category in (BELOW, WRONG, BROKEN, DIFFER)]

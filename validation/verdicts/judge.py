@@ -21,8 +21,6 @@ from remlblup.validation.verdicts.reasons import untrue
 BEATEN = 1e-6
 #: ℓ printed and ℓ by definition at the same parameters may differ by this share of 1 + |ℓ|, or of the digits V has.
 AGREED = 1e-8
-#: Smallest eigenvalue of V, unit diagonal, of a search that stopped at the open edge of what may be negative.
-EDGE = 1e-5
 
 RIGHT, BELOW, SPIKE, MISSED, NONE, UNTRUE, WRONG, REFUSED, BROKEN, DIFFER = (
     "right", "certified below", "certified, though ℓ has no bound", "not converged though the maximum is there", "not converged, truly none",
@@ -96,6 +94,10 @@ def _judge(problem: Problem, rng: np.random.Generator, starts: int) -> Row:
     oracle = problem.oracle
     at_ours = oracle.loglik(theta)
     peak = oracle.maximum(rng, starts, _ours(oracle, fits))
+    if fit.loglik > peak.loglik + BEATEN:  # higher than the search came: on the way to a singular V
+        peak = Peak(
+            peak.x, theta, fit.loglik, oracle.smallest_eigenvalue(theta), oracle.least(theta), oracle.indefinite
+        )
     seconds = spent, time.process_time() - clock - spent
     category, note = classify(problem, oracle, fits, at_ours, peak)
     return Row(*about, category, fit.loglik, peak.loglik, fit.converged, fit.convergence.reason, note, options, seconds, theta,
@@ -129,19 +131,20 @@ def classify(problem: Problem, oracle: Oracle, fits: Sequence[Fit], at_ours: flo
             higher = max(peak.loglik, fit.loglik)
             certified = [f for f in (fit, other) if f.converged and higher - f.loglik > BEATEN]
             what = f"{problem.engines[0]} {_word(fit)} {fit.loglik:.7f}, {engine} {_word(other)} {other.loglik:.7f}"
-            return (SPIKE if peak.unbounded else BELOW if certified else DIFFER), what
+            return (SPIKE if peak.singular else BELOW if certified else DIFFER), what
     gain = peak.loglik - fit.loglik
     if fit.converged:
         if gain > BEATEN:
-            return (SPIKE if peak.unbounded else BELOW), ""
+            return (
+                (SPIKE, "" if peak.unbounded else "it rises to where V is singular") if peak.singular else (BELOW, "")
+            )
         return RIGHT, ""
     claim = untrue(oracle, fit, peak)
     if claim is not None and claim[0]:
         return UNTRUE, claim[1]
     if peak.singular and not peak.unbounded:
-        return NONE, "V is singular in the space of X alone: ℓ has a limit there"
-    if oracle.indefinite and peak.smallest < EDGE:
-        return NONE, f"ℓ rises to the edge where V is singular (smallest eigenvalue {peak.smallest:.1g})"
+        where = "at the edge of what may be negative" if peak.indefinite else "in the space of X alone"
+        return NONE, f"V is singular {where}: ℓ has a limit there"
     if peak.unbounded or peak.far or (claim is not None and fit.convergence.unidentified):
         return NONE, claim[1] if claim else ""
     return MISSED, ""

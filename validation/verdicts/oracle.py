@@ -21,8 +21,10 @@ LOG_2PI = float(np.log(2.0 * np.pi))
 KINKED = ("csh", "corh", "ar1h")
 #: Value of −ℓ where V is not positive definite.
 OUTSIDE = 1e10
-#: Smallest eigenvalue of V with unit diagonal below which ℓ is taken to have no bound.
+#: Smallest eigenvalue of V in units of the records below which ℓ is taken to have no bound.
 SINGULAR = 1e-7
+#: The same where Σ may be indefinite.
+EDGE = 1e-5
 STEP = 1e-7
 #: Random points of which the best is climbed from: one, two, … in turn.
 TRIED = 12
@@ -62,8 +64,9 @@ class Peak:
     Attributes
     ----------
     x, theta, loglik : the highest point
-    smallest : smallest eigenvalue of V there, its diagonal scaled to one
+    smallest : smallest eigenvalue of V there, in units of the records
     least : the same of what ℓ is made of, K'VK for REML
+    indefinite : whether Σ may be indefinite, so that the edge where V is singular is open: a search stops short of it
     """
 
     x: Array
@@ -71,6 +74,7 @@ class Peak:
     loglik: float
     smallest: float
     least: float
+    indefinite: bool = False
 
     @property
     def unbounded(self) -> bool:
@@ -79,8 +83,8 @@ class Peak:
 
     @property
     def singular(self) -> bool:
-        """Whether V is singular, if only in the space of X."""
-        return self.smallest < SINGULAR
+        """Whether V is singular, if only in the space of X, or about to be."""
+        return self.smallest < (EDGE if self.indefinite else SINGULAR)
 
     @property
     def far(self) -> bool:
@@ -107,7 +111,7 @@ class Oracle:
         n, p = X.shape
         d = np.sqrt(np.diag(self.V(self.theta(np.ones(self.size)))))
         Q, triangle = np.linalg.qr(X / d[:, None], mode="complete")
-        self.K = Q[:, p:] / d[:, None]
+        self.units, self.K = d, Q[:, p:] / d[:, None]
         self.contrasts = self.K.T @ y
         self.projected = [None if k.products is None else self.K.T @ k.products @ self.K for k in parts]
         self.constant = -0.5 * (n - p) * LOG_2PI - float(np.log(d).sum() + np.log(np.abs(np.diag(triangle[:p]))).sum())
@@ -150,19 +154,16 @@ class Oracle:
         return 0.5 * np.array([[np.sum(a * b.T) for b in slopes] for a in slopes])
 
     def smallest_eigenvalue(self, theta: Array) -> float:
-        """Of V with unit diagonal."""
-        V = self.V(theta)
-        d = np.sqrt(np.maximum(np.diag(V), 1e-300))
-        return float(np.linalg.eigvalsh(V / np.outer(d, d))[0])
+        """Of V in units of the records: a variance may vanish alone."""
+        return float(np.linalg.eigvalsh(self.V(theta) / np.outer(self.units, self.units))[0])
 
     def least(self, theta: Array) -> float:
         """The same of what ℓ is made of: K'VK for REML, so that V may be singular in the space of X."""
-        if self.ml:
-            return self.smallest_eigenvalue(theta)
-        V = self.V(theta)
-        d = np.sqrt(np.maximum(np.diag(V), 1e-300))
-        Q = np.linalg.qr(self.X / d[:, None], mode="complete")[0][:, self.X.shape[1] :]
-        return float(np.linalg.eigvalsh(Q.T @ (V / np.outer(d, d)) @ Q)[0])
+        return (
+            self.smallest_eigenvalue(theta)
+            if self.ml
+            else float(np.linalg.eigvalsh(self.K.T @ self.V(theta) @ self.K)[0])
+        )
 
     def sigmas(self, x: Array) -> list[Array]:
         """Σ of every part."""
@@ -288,7 +289,7 @@ class Oracle:
             if again > best:
                 best, where = again, x
         theta = self.theta(where)
-        return Peak(where, theta, best, self.smallest_eigenvalue(theta), self.least(theta))
+        return Peak(where, theta, best, self.smallest_eigenvalue(theta), self.least(theta), self.indefinite)
 
 
 def distinct(pairs: Sequence[tuple[float, Array]], apart: float = 1e-3) -> list[tuple[float, Array]]:

@@ -24,7 +24,8 @@ from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
-from remlblup.reml.singular_residual import equations_at, maximize
+from remlblup.reml.singular_residual import equations_at
+from remlblup.reml.starts import highest
 
 METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
@@ -120,7 +121,7 @@ class MixedModel:
     @single_threaded
     def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,
             fix: Mapping[str, Any] | None = None, constrain: bool = True, max_iterations: int | None = None,
-            tolerance: float = 1e-8, progress: bool | None = None) -> Fit:  # fmt: skip
+            tolerance: float = 1e-8, progress: bool | None = None, starts: int | str = "auto") -> Fit:  # fmt: skip
         """Estimate the variance components, and with them β̂ and û.
 
         Parameters
@@ -139,6 +140,12 @@ class MixedModel:
             Limit of the scale-free gradient (score × standard error); see `Fit.convergence`.
         progress : bool, optional
             Print a line per iteration, and before a long fit its sizes; by default only on a terminal.
+        starts : int or "auto"
+            From how many points to search; the highest end is taken. "auto": from one, and where the likelihood can have
+            several maxima and that is cheap from others too (one variance beside the residual's: along all of h²; up to
+            200 records under `ar1`, `toep`, `csh`, `fa` and the like: ten, above 100 records five, and 24 once they end at
+            different heights).
+            Values of `start` for all parameters are one start.
 
         Returns
         -------
@@ -167,8 +174,10 @@ class MixedModel:
                 raise OptionError(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}.")
         if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0:
             raise OptionError(f"tolerance={tolerance!r} must be a number between 0 and 1.")
+        if starts != "auto" and (isinstance(starts, bool) or not isinstance(starts, (int, np.integer)) or starts < 1):
+            raise OptionError(f"starts={starts!r} must be 'auto' or a positive whole number.")
         parameters = self.specification.parameters
-        starts = parameters.read(start, what="start", complete=False, constrain=constrain)
+        given = parameters.read(start, what="start", complete=False, constrain=constrain)
         fixed = parameters.read(fix, what="fix", complete=False, constrain=constrain)
         options = Options(method == "ML", algorithm, bool(constrain), int(limit), float(tolerance))
         if algorithm == "px-em" and not self._equations.expands:
@@ -179,7 +188,7 @@ class MixedModel:
         report = _reporter(progress)
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)
-        optimum = maximize(self._equations, options, starts, fixed, report)
+        optimum = highest(self._equations, options, given, fixed, report, None if starts == "auto" else int(starts))
         say_unconverged(optimum.convergence)
         return Fit(optimum, options)
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.errors import OptionError
@@ -19,6 +21,10 @@ ENGINES = ("auto", "dense", "sparse", "spectral")
 ITERATIONS, EIGEN = 12.0, 5.0
 
 
+# Up to this many effects the products of a term's effects are listed in no time; flops in the time one takes.
+FEW_EFFECTS, PRODUCT = 50, 2e4
+
+
 def make_equations(spec: Specification, engine: str = "auto") -> Equations:
     """The equations of a model in the engine asked for, or in the one with the fewest flops.
 
@@ -30,6 +36,8 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
     check_engine(spec, engine)
     if engine == "spectral":
         return _spectral(spec, "asked for")
+    if engine == "auto" and (reason := wide_reason(spec)):
+        return _variance(spec, reason)
     if engine == "sparse" or not dense_terms(spec):
         return MixedModelEquations(spec, engine)
     n, m = float(spec.n), float(spec.p + spec.n_random)
@@ -56,6 +64,19 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
         equations.stats, ordering_reason=f"{equations.stats.ordering_reason}; equations: {reason}"
     )
     return equations
+
+
+def wide_reason(spec: Specification) -> str | None:
+    """Why V is less work than listing the products of the many effects of a term; None if it is more."""
+    if dense_terms(spec) or not_variance(spec):
+        return None
+    lists = 0.0
+    for design in spec.random:
+        if design.t > FEW_EFFECTS:
+            width = np.bincount([i for i, _ in design.structure.slots], minlength=design.t).astype(float)
+            lists += float(width @ ((design.moments != 0.0) @ width))
+    cost = ITERATIONS * float(spec.n) ** 3
+    return f"{cost:.2g} flops against {lists:.2g} products of effects" if lists * PRODUCT > cost else None
 
 
 def check_engine(spec: Specification, engine: str) -> None:

@@ -22,8 +22,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.equations.cross_products import CrossProducts
+from remlblup.linalg.memory import require
 from remlblup.model.design import RandomDesign
 from remlblup.structure.base import Array
+
+# Slots of one effect from which memory is counted before the second stage; bytes of a list and of an entry of it.
+WIDE, BYTES = 50, (600.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_fil
     offsets = block_offsets(p, [(d.structure.n_factors, d.q) for d in random], n_filled)
     slots = slots_of(random, n_filled)
     m = int(offsets[-1])
+    check_products(M, slots, sources)
     pair_of = {}
     parts = []
     for s, s2, rows, columns, m_at in slot_products(M, slots, sources, offsets):
@@ -170,6 +175,22 @@ def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_fil
                   position[: len(keys)], m_at.astype(np.int32 if len(M.rows) < 2**31 else np.int64), pair,
                   position[len(keys) : len(keys) + len(k_keys)], k_value, k_sign,
                   np.where(columns == indices, 1.0, 2.0), level_groups(p, random, n_filled))  # fmt: skip
+
+
+def check_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray) -> None:
+    """Refuse a second stage that does not fit into memory: a list for each pair of slots, an item for each entry."""
+    width = np.bincount([slot.source for slot in slots], minlength=len(sources) - 1).astype(float)
+    if width.max() < WIDE:
+        return
+    lists = entries = 0.0
+    for i, j, at in source_blocks(M, sources):
+        lists += width[i] * width[j]
+        entries += width[i] * width[j] * len(at)
+    require(
+        BYTES[0] * lists + BYTES[1] * entries,
+        f"the equations of a term with {width.max():,.0f} effects",
+        "or round its effects to fewer values; a correlation along a line belongs into residual=, where it is sparse.",
+    )
 
 
 def level_groups(p: int, random: Sequence[RandomDesign], n_filled: int) -> np.ndarray | None:

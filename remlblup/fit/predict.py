@@ -108,7 +108,8 @@ def by_trait(responses: tuple[str, ...], frame: pd.DataFrame) -> pd.DataFrame:
     if np.any(codes < 0):
         unknown = some(dict.fromkeys(map(str, frame[TRAIT][codes < 0])))
         raise DataError(f"'{TRAIT}' of the new data has {unknown}; the traits of the model are {some(responses)}.")
-    return frame.assign(**{TRAIT: pd.Categorical.from_codes(codes, categories=pd.Index(responses, dtype=object))})
+    categories = pd.Index(responses, dtype=object)
+    return frame.assign(**{TRAIT: pd.Categorical.from_codes(codes, categories=categories, ordered=True)})
 
 
 def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:

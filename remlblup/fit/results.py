@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from remlblup.fit.field_maps import Given
+    from remlblup.fit.starts import StartCheck
     from remlblup.fit.summary import Summary
 
 
@@ -66,6 +67,26 @@ class Fit(Solved, StatsmodelsNames):
     def history(self) -> pd.DataFrame:
         """A row per iteration: iteration, step, loglik, delta, gradient, halvings, seconds, boundary, parameters."""
         return shown(history_table(self._optimum.iterations, self.specification.parameters.columns))
+
+    def check_starts(self, n: int = 5, seed: int = 0, progress: bool | None = None) -> StartCheck:
+        """Search again from `n` other starts: whether any of them ends higher.
+
+        The starts are drawn over the parameter space (shares of variance, signs and sizes of correlations and loadings);
+        each search is that of the fit, with the same options. Ctrl-C stops it and keeps what is done.
+
+        Parameters
+        ----------
+        n : number of starts
+        seed : of the draws
+        progress : print a line per start; by default only on a terminal
+
+        Returns
+        -------
+        StartCheck : ``verdict`` in words, ``table``, ``higher``, ``start`` (of the higher maximum), ``plot()``
+        """
+        from remlblup.fit.starts import check_starts
+
+        return check_starts(self, n, seed, progress)
 
     # -- variance components -----------------------------------------------------------------
 

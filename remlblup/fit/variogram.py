@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import ModelError, OptionError
+from remlblup.errors import DataError, ModelError, OptionError
 from remlblup.fit.field_maps import (
     FieldMap,
     Given,
@@ -26,11 +26,10 @@ from remlblup.fit.field_maps import (
     units_variance,
     whole,
 )
-from remlblup.model.effects import levels_of
 from remlblup.model.frame import numeric_column
 from remlblup.model.grouping import factorize, group_keys
+from remlblup.model.positions import positions
 from remlblup.model.residual import ResidualTerm, parse_residual
-from remlblup.relationship.labels import match
 from remlblup.structure.base import Array
 from remlblup.structure.blocks import Blocks
 from remlblup.structure.exponential import Exponential
@@ -135,18 +134,13 @@ def line_of(fit: Solved, term: ResidualTerm, part: Part, frame: pd.DataFrame) ->
                     power(phi, x), np.full(n, phi[0]))  # fmt: skip
     if not isinstance(structure, Exponential | Blocks):
         raise no_positions(fit)
-    if term.keyword == "exp" and isinstance(structure, Exponential):
-        x = numeric_column(frame, term.effect, "position")
-        place = x
-    else:
-        levels = levels_of(term.effect, frame, ordered=True)
-        if levels.positions is None and not STRUCTURES[term.keyword].ordered:
-            raise no_positions(fit)
-        place = np.asarray(match(levels.labels, frame[term.effect])).astype(float)
-        x = place if levels.positions is None else levels.positions[place.astype(np.int64)]
+    try:
+        x = positions(frame[term.effect], term.effect, STRUCTURES[term.keyword].in_steps)
+    except DataError:
+        raise no_positions(fit) from None
     group = factorize(group_keys(term.unit, frame))[0]
     if isinstance(structure, Exponential):
-        return Line(part.label, term.effect, x, group, part.records, power(phi, place), np.full(n, phi[0]))
+        return Line(part.label, term.effect, x, group, part.records, power(phi, structure.x), np.full(n, phi[0]))
     sigma, effect = structure.structure.covariance(phi), structure.effect
     return Line(part.label, term.effect, x, group, part.records,
                 lambda i, j: sigma[effect[i], effect[j]], np.diag(sigma)[effect])  # fmt: skip

@@ -30,12 +30,14 @@ def available_memory() -> float:
         return float("inf")
 
 
-def require(needed: float, what: str) -> None:
-    """Raise `MemoryLimitError` if `needed` bytes are more than there are."""
+SMALLER = "or a smaller model: fewer levels without records, or fewer crossed factors."
+
+
+def require(needed: float, what: str, advice: str = SMALLER) -> None:
+    """Raise `MemoryLimitError` if `needed` bytes are more than there are, with what to do other than buy memory."""
     available = available_memory()
     if needed > SHARE * available:
         raise MemoryLimitError(
             f"{what} needs {needed / 1e9:.3g} GB; {available / 1e9:.3g} GB are free. Use a machine with more memory,"
-            " or a smaller model: fewer levels without records, or fewer crossed factors."
-            " (REMLBLUP_MEMORY_GB sets another limit.)"
+            f" {advice} (REMLBLUP_MEMORY_GB sets another limit.)"
         )

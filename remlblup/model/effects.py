@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, FormulaError, ModelError, some
+from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
 from remlblup.model.covariates import check_numbers_as_text
+from remlblup.model.design import DENSE_RECORDS
 from remlblup.model.grouping import factorize
+from remlblup.model.positions import positions
 from remlblup.model.scanner import signed_pieces, unquoted
 from remlblup.model.terms import RandomTerm
 from remlblup.model.wilkinson import as_values, materialize, model_matrix
 from remlblup.relationship.labels import match
-from remlblup.structure.base import Array
+from remlblup.structure.base import Array, Structure
+from remlblup.structure.steps import in_steps
 from remlblup.structure.table import STRUCTURES
 
 
@@ -27,12 +32,15 @@ class Effects(Protocol):
     ----------
     names : one per effect
     positions : (t,) where the effects lie on a line, None without
+    steps : (t,) the same in whole steps, for a structure that counts them
     """
 
     @property
     def names(self) -> tuple[str, ...]: ...
     @property
     def positions(self) -> Array | None: ...
+    @property
+    def steps(self) -> Array | None: ...
 
     def values(self, frame: pd.DataFrame) -> Array:
         """Covariates of the effects in the records of `frame`, shape (n, t)."""
@@ -45,6 +53,7 @@ class Ones:
 
     names: tuple[str, ...] = ("Intercept",)
     positions: Array | None = None
+    steps: Array | None = None
 
     def values(self, frame: pd.DataFrame) -> Array:
         return np.ones((len(frame), len(self.names)))
@@ -57,10 +66,17 @@ class Levels:
     variable: str
     labels: tuple[object, ...]
     positions: Array | None = None
+    steps: Array | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(map(str, self.labels))
+
+    def among(self, column: pd.Series) -> Levels:
+        """The levels that occur in a part of the data, where they lie among all."""
+        found = np.unique(match(self.labels, column))
+        part = [None if x is None else x[found] for x in (self.positions, self.steps)]
+        return Levels(self.variable, tuple(self.labels[k] for k in found), *part)
 
     def values(self, frame: pd.DataFrame) -> Array:
         codes = np.asarray(match(self.labels, frame[self.variable]))
@@ -86,28 +102,32 @@ class Covariates:
     spec: Any
     names: tuple[str, ...]
     positions: Array | None = None
+    steps: Array | None = None
 
     def values(self, frame: pd.DataFrame) -> Array:
         return as_values(model_matrix(self.spec, frame, output="numpy"))
 
 
-def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
-    """The effects of a term and their covariates (n, t) in the records."""
+def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable[[], Array]]:
+    """The effects of a term, and a function that gives their covariates (n, t) in the records: there may be too many."""
     if term.by_factor:
         ones = Ones(tuple(g.label for g in term.groups))
-        return ones, ones.values(frame)
+        return ones, partial(ones.values, frame)
     if term.effects.strip() == "1" and not term.named:
         intercept = Ones()
-        return intercept, intercept.values(frame)
+        return intercept, partial(intercept.values, frame)
     name = unquoted(term.effects)
-    ordered = STRUCTURES[term.structure].ordered
+    structure = STRUCTURES[term.structure]
     bare = name in frame.columns
     if term.named and bare and (term.structure not in OF_COVARIATES or frame[name].dtype.kind not in "iufc"):
         if term.structure in OF_COVARIATES:
             check_numbers_as_text(frame[name], f"the effects of '{term.name}'")
-        levels = levels_of(name, frame, ordered)
-        return levels, levels.values(frame)
-    if ordered:
+        try:
+            levels = levels_of(name, frame, structure)
+        except RemlBlupError as error:
+            raise ModelError(f"in '{term.name}': {error}") from None
+        return levels, partial(levels.values, frame)
+    if structure.ordered:
         raise FormulaError(
             f"'{term.name}': the structure '{term.structure}' is over the levels of one variable in their order, as in"
             f" '{term.structure}(time | g)'; '{term.effects}' is not a column of the data."
@@ -115,32 +135,40 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
     return covariates_of(term, frame)
 
 
-def levels_of(variable: str, frame: pd.DataFrame, ordered: bool) -> Levels:
-    """An effect per level; for an ordered structure with the numbers themselves as positions."""
-    labels = factorize(frame[variable])[1]
-    positions = None
-    if ordered:
-        try:
-            positions = np.asarray(labels, dtype=np.float64)
-        except (TypeError, ValueError):
-            positions = None
-    return Levels(variable, tuple(labels.tolist()), positions)
+def levels_of(variable: str, frame: pd.DataFrame, structure: type[Structure]) -> Levels:
+    """An effect per level; for an ordered structure where they lie, in ascending order."""
+    codes, labels = factorize(frame[variable])
+    if not structure.ordered:
+        return Levels(variable, tuple(labels.tolist()))
+    first = np.unique(codes, return_index=True)[1]
+    x = positions(frame[variable].iloc[first], variable, structure.in_steps)
+    order = np.argsort(x, kind="stable")
+    labels, x = labels[order], x[order]
+    same = np.flatnonzero(np.diff(x) == 0.0)
+    if len(same):
+        raise DataError(f"{some(map(str, labels[[same[0], same[0] + 1]]))} of '{variable}' are one position.")
+    return Levels(variable, tuple(labels.tolist()), x, in_steps(x) if structure.in_steps else None)
 
 
-def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Array]:
-    """Effects through formulaic, checked."""
-    matrix = materialize(implicit_intercept(term.effects), frame, f"the effects of '{term.name}'")
-    values = as_values(matrix)
+def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable[[], Array]]:
+    """Effects through formulaic, their values checked."""
+    sparse = len(frame) > DENSE_RECORDS
+    matrix = materialize(implicit_intercept(term.effects), frame, f"the effects of '{term.name}'", sparse)
     names = tuple(matrix.model_spec.column_names)
     if not names:
         raise FormulaError(f"the random term '{term.name}' has no effect in front of the bar.")
-    if not np.all(np.isfinite(values)):
-        rows = frame.index[~np.all(np.isfinite(values), axis=1)]
-        raise DataError(
-            f"the effects of '{term.name}' have infinite or undefined values in row(s) {some(rows)}: correct the rows or"
-            " the transform."
-        )
-    check_nonzero(term, names, values)
+
+    def values() -> Array:
+        found = as_values(matrix.toarray() if sparse else matrix)
+        if not np.all(np.isfinite(found)):
+            rows = frame.index[~np.all(np.isfinite(found), axis=1)]
+            raise DataError(
+                f"the effects of '{term.name}' have infinite or undefined values in row(s) {some(rows)}: correct the rows or"
+                " the transform."
+            )
+        check_nonzero(term, names, found)
+        return found
+
     return Covariates(matrix.model_spec, short_names(names)), values
 
 

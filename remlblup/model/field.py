@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, some
+from remlblup.model.positions import positions
 from remlblup.structure.pattern import Index
 
 # A field larger than this many cells, and this many times its records, is a mistake in the positions.
@@ -16,27 +17,9 @@ CELLS_PER_RECORD = 50
 
 
 def axis(frame: pd.DataFrame, name: str) -> Index:
-    """Positions 0, 1, 2, … of the records along one dimension; a number left out is an empty line of cells.
-
-    Whole numbers (as text or categories too) are positions; the categories of a factor are
-    positions in their order.
-    """
-    column = frame[name]
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        numbers = pd.to_numeric(pd.Series(column.cat.categories.astype(object)), errors="coerce")
-        if numbers.isna().any():
-            codes = column.cat.codes.to_numpy().astype(np.int64)
-            return codes - codes.min()
-        values = numbers.to_numpy(dtype=np.float64)[column.cat.codes.to_numpy()]
-    else:
-        numbers = pd.to_numeric(column, errors="coerce")
-        if numbers.isna().any():
-            raise DataError(
-                f"the positions '{name}' are not numbers ({some(dict.fromkeys(column[numbers.isna()]))}): give whole"
-                " numbers, or a pandas Categorical whose categories are in the order of the field."
-            )
-        values = numbers.to_numpy(dtype=np.float64)
-    bad = (values != np.floor(values)) | ~np.isfinite(values)
+    """Positions 0, 1, 2, … of the records along one dimension; a number left out is an empty line of cells."""
+    values = positions(frame[name], name, ranked=True)
+    bad = values != np.floor(values)
     if bad.any():
         raise DataError(
             f"the positions '{name}' are not whole numbers in row(s) {some(frame.index[bad])}: number the lines of the"

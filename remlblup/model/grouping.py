@@ -62,7 +62,7 @@ def grouped(term: RandomTerm, frame: pd.DataFrame,
     Raises
     ------
     ModelError
-        If a factor has a single level.
+        If no level is known.
     RelationshipError
         If the relationship lacks levels.
     """
@@ -76,11 +76,6 @@ def grouped(term: RandomTerm, frame: pd.DataFrame,
     label = "' and '".join(g.label for g in term.groups)
     if not len(levels):
         raise ModelError(f"'{label}' of the random term '{term.name}' is unknown in every record: drop the term.")
-    if len(levels) < 2:
-        raise ModelError(
-            f"the factor '{label}' of the random term '{term.name}' has one level only ({some(levels)}):"
-            " its variance cannot be estimated. Drop the term or make it fixed."
-        )
     if relationship is None:
         relationship = IdentityRelationship(levels)
     codes = []

@@ -16,6 +16,8 @@ from remlblup.model.design import RandomDesign, incidence
 from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, group_keys, grouped, unknown_parents
+from remlblup.model.numbers import check_one_level, check_size
+from remlblup.model.positions import kind_of, main_variable
 from remlblup.model.scanner import squeeze
 from remlblup.model.terms import Group, Options, RandomTerm
 from remlblup.relationship.base import IdentityRelationship
@@ -39,10 +41,16 @@ def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     """
     name = term.group.relationship
     relationship, codes = grouped(term, frame, None if name is None else given.relationship(name, term.name))
-    effects, values = effects_of(term, frame)
+    effects, values_of = effects_of(term, frame)
+    structure = make_structure(term.structure, effects, term.options, given, term.name)
+    label = " + ".join(g.label for g in term.groups)
+    variable = main_variable(term.effects, frame)
+    check_size(structure, len(frame), term.name, variable, label, kind_of(variable, frame))
+    seen = np.unique(np.concatenate(codes))
+    check_one_level(structure, relationship.labels[seen[seen >= 0]], term.name, label)
+    values = values_of()
     loads = [load * (code >= 0)[:, None] for load, code in zip(loadings(term, values), codes, strict=True)]
     check_nonzero(term, effects.names, np.sum([np.abs(load) for load in loads], axis=0))
-    structure = make_structure(term.structure, effects, term.options, given, term.name)
     moments = np.sum([load.T @ load for load in loads], axis=0) / len(frame)
     return RandomDesign(
         term.name, structure, relationship, columns_of(codes, loads, relationship.size), moments, term, effects
@@ -80,6 +88,8 @@ def make_structure(keyword: str, effects: Effects, options: Options, given: Give
     """Σ over the effects, its options resolved; errors say which term they are about."""
     resolved = {n: given.matrix(value, where) if n == "matrix" else value for n, value in options}
     cls = STRUCTURES[keyword]
+    if effects.steps is not None:
+        resolved["steps"] = effects.steps
     try:
         if effects.positions is None and not resolved:
             return cls(effects.names)

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, ModelError, OptionError, RemlBlupError, some
-from remlblup.model.effects import levels_of
+from remlblup.model.effects import Levels, levels_of
 from remlblup.model.field import axis, check_cells, check_extent
 from remlblup.model.formula import read_group, read_options
 from remlblup.model.frame import numeric_column
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, factorize, group_keys
+from remlblup.model.numbers import check_size
+from remlblup.model.positions import kind_of, positions
 from remlblup.model.random_terms import make_structure
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
 from remlblup.model.terms import Group, Options
@@ -173,17 +175,23 @@ def residual_structure(term: ResidualTerm, frame: pd.DataFrame, record: Index, w
             f"weights= goes with the residuals 'units', 'diag(f | units)' and 'power(x)', not with '{term.text}'."
         )
     try:
+        line = levels_of(term.effect, frame, STRUCTURES[term.keyword]) if over_levels(term) else None
         if not term.section:
-            return _structure(term, frame, record, weights, given)
-        return _sections(term, frame, record, weights, given)
+            return _structure(term, frame, record, weights, given, line)
+        return _sections(term, frame, record, weights, given, line)
     except RemlBlupError as error:
         if "residual=" in str(error):
             raise
         raise type(error)(f"residual={term.text!r}: {error}") from None
 
 
+def over_levels(term: ResidualTerm) -> bool:
+    """Whether Σ is over the levels of a variable, those of the whole data."""
+    return term.keyword in STRUCTURES and term.keyword not in ("id", "exp")
+
+
 def _sections(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None,
-              given: Given) -> ResidualStructure:  # fmt: skip
+              given: Given, line: Levels | None) -> ResidualStructure:  # fmt: skip
     """One structure, with its own parameters, for the records of each level of the section factor."""
     from remlblup.structure.sections import Sections
 
@@ -191,19 +199,22 @@ def _sections(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: A
     parts, rows = [], [np.flatnonzero(codes == k) for k in range(len(levels))]
     for level, at in zip(levels, rows, strict=True):
         try:
-            parts.append(_structure(term, frame.iloc[at], record[at], None if weights is None else weights[at], given))
+            own = frame.iloc[at]
+            among = None if line is None else line.among(own[term.effect])
+            parts.append(_structure(term, own, record[at], None if weights is None else weights[at], given, among))
         except RemlBlupError as error:
             raise type(error)(f"{term.section} {level!r}: {error}") from None
     return Sections(parts, rows, [str(level) for level in levels])
 
 
 def _structure(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None,
-               given: Given) -> ResidualStructure:  # fmt: skip
+               given: Given, line: Levels | None) -> ResidualStructure:  # fmt: skip
     match term.keyword:
         case "units" | "id":
             return Units(np.ones(len(frame)) if weights is None else weights)
         case "diag":
-            return _grouped_units(term, frame, weights)
+            assert line is not None
+            return _grouped_units(frame, weights, line)
         case "power":
             return _power(term, frame, weights)
         case "field":
@@ -211,14 +222,14 @@ def _structure(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: 
     unit, names = unit_codes(term.unit, frame, record)
     if term.keyword == "exp":
         return _exponential(term, frame, unit, names)
-    return _blocks(term, frame, unit, names, given)
+    assert line is not None
+    return _blocks(term, frame, unit, names, given, line)
 
 
-def _grouped_units(term: ResidualTerm, frame: pd.DataFrame, weights: Array | None) -> ResidualStructure:
+def _grouped_units(frame: pd.DataFrame, weights: Array | None, levels: Levels) -> ResidualStructure:
     from remlblup.structure.grouped_units import GroupedUnits
 
-    levels = levels_of(term.effect, frame, ordered=False)
-    codes = np.asarray(match(levels.labels, frame[term.effect]))
+    codes = np.asarray(match(levels.labels, frame[levels.variable]))
     return GroupedUnits(codes, levels.names, weights)
 
 
@@ -250,25 +261,26 @@ def _field(term: ResidualTerm, frame: pd.DataFrame) -> ResidualStructure:
 def _exponential(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index) -> ResidualStructure:
     from remlblup.structure.exponential import Exponential
 
-    x = numeric_column(frame, term.effect, "position")
+    x = positions(frame[term.effect], term.effect, ranked=False)
     check_repeats(term, frame, unit, names)
     return Exponential(x, unit)
 
 
 def _blocks(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index,
-            given: Given) -> ResidualStructure:  # fmt: skip
+            given: Given, levels: Levels) -> ResidualStructure:  # fmt: skip
     """Σ over the levels of the effect within each unit; ``ar1`` in closed form."""
     from remlblup.structure.blocks import Blocks
     from remlblup.structure.exponential import Autoregressive
 
-    levels = levels_of(term.effect, frame, STRUCTURES[term.keyword].ordered)
     if len(levels.labels) < 2:
         raise ModelError(f"'{term.effect}' has one level only ({some(levels.labels)}): use residual='units'.")
     check_repeats(term, frame, unit, names)
     effect = np.asarray(match(levels.labels, frame[term.effect]))
     if term.keyword == "ar1":
-        return Autoregressive(effect, unit)
+        assert levels.steps is not None
+        return Autoregressive(levels.steps[effect], unit)
     structure = make_structure(term.keyword, levels, term.options, given, term.text)
+    check_size(structure, len(frame), term.text, term.effect, term.unit.label, kind_of(term.effect, frame))
     if structure.n_factors < structure.size:
         raise OptionError(f"'{term.keyword}' is singular and cannot be the covariance of residuals: use 'fa' instead.")
     return Blocks(structure, unit, effect)

@@ -81,7 +81,7 @@ def stack(responses: Mapping[str, Sequence[str]],
 
 def long_frame(rows: pd.DataFrame, responses: Sequence[str], record: np.ndarray, trait: np.ndarray) -> pd.DataFrame:
     """Rows of the cells (record, trait), with the factor `trait` and the index (row, trait)."""
-    factor = pd.Categorical.from_codes(trait, categories=pd.Index(list(responses), dtype=object))
+    factor = pd.Categorical.from_codes(trait, categories=pd.Index(list(responses), dtype=object), ordered=True)
     frame = rows.iloc[record]
     index = rows.index
     levels = [index.get_level_values(k)[record] for k in range(index.nlevels)]

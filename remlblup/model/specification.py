@@ -220,7 +220,9 @@ def _design_of(Z: Any, K: Any, name: str) -> RandomDesign:
     if relationship.size != q:
         raise RelationshipError(f"K of '{name}' is over {relationship.size} levels, but its Z has {q} columns.")
     if q < 2:
-        raise ModelError(f"the random term '{name}' has one level only: its variance cannot be estimated.")
+        raise ModelError(
+            f"the random term '{name}' has one level only: a single effect is no sample to estimate a variance from."
+        )
     if Zr.nnz == 0:
         raise ModelError(f"Z of '{name}' is zero: the term has no part in any record.")
     moments = np.array([[Zr.multiply(Zr).sum() / Zr.shape[0]]])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from remlblup.errors import ConvergenceWarning, warn
+from remlblup.structure.base import Array
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,27 @@ class Criterion:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Another start, and where the search from there ended.
+
+    Attributes
+    ----------
+    number : 2 for the second start
+    start, theta : (n_parameters,) where it began and ended
+    first, loglik : ℓ there
+    ended : "higher" than all before it, "the same maximum" as the highest, "lower", or why there was no end
+    """
+
+    number: int
+    start: Array
+    first: float
+    theta: Array
+    loglik: float
+    iterations: int
+    ended: str
+
+
+@dataclass(frozen=True)
 class Convergence:
     """The verdict on a fit: converged only if every criterion passes and nothing speaks against it.
 
@@ -36,6 +58,7 @@ class Convergence:
     unidentified : components the data cannot tell apart (singular average information)
     collapsed : whether the residual variance went to zero
     iterations : number of iterations
+    trials : other starts that were tried
     """
 
     criteria: tuple[Criterion, ...]
@@ -44,6 +67,7 @@ class Convergence:
     unidentified: tuple[str, ...]
     iterations: int
     collapsed: bool = False
+    trials: tuple[Trial, ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -101,9 +125,20 @@ def criteria(delta: float, change: float, gradient: float, decrement: float, inw
     )
 
 
+def has_trend(added: str, failed: Sequence[str]) -> str:
+    """The reason where a field with a correlation of 1 stands for a trend, and what to add to the fixed part."""
+    text = (
+        "the correlations of the field go to 1 and its variance without end: that is a trend, and the likelihood has no"
+        f" maximum. Add it to the fixed part, '+ {added}'; where that leaves no correlation, write residual='units'."
+    )
+    return f"{text} Not met: {', '.join(failed)}." if failed else text
+
+
 def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str],
-            by_design: bool = False, names: Sequence[str] = ()) -> str:  # fmt: skip
+            by_design: bool = False, names: Sequence[str] = (), trend: str = "") -> str:  # fmt: skip
     """The verdict's reason in words; `names` of what went to zero, where that is not all of R."""
+    if trend:
+        return has_trend(trend, failed)
     if unidentified:
         if len(unidentified) == 1 and by_design:
             return (

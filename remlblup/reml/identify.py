@@ -5,9 +5,38 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.equations.base import Equations
+from remlblup.errors import ModelError
+from remlblup.linalg.memory import require
+from remlblup.model.parameters import RESIDUAL
 
 # Share of ‖Zu‖² left outside the span of X below which Z lies in it.
 INSIDE = 1e-12
+
+
+def require_enough(equations: Equations, held: np.ndarray) -> None:
+    """Refuse more parameters to estimate than records, and derivatives ∂Σ/∂θ that do not fit into memory.
+
+    Raises
+    ------
+    ModelError, MemoryLimitError
+    """
+    spec = equations.spec
+    free = int(np.count_nonzero(~held))
+    if free > spec.n:
+        names = (*spec.parameters.terms, RESIDUAL)
+        counts = [(int(np.count_nonzero(~held[s])), t) for s, t in zip(spec.parameters.slices, names, strict=True)]
+        each = ", ".join(f"{count:,} of '{term}'" for count, term in counts if count)
+        raise ModelError(
+            f"{free:,} variance parameters are to be estimated from {spec.n:,} records ({each}): the data cannot tell them"
+            " apart. Write structures with fewer ('fa(…, k=1)', 'cs', 'ar1' instead of 'us'), or hold some with fix=;"
+            " solve() takes all of them as known."
+        )
+    for name, structure in zip(spec.parameters.terms, spec.parameters.structures, strict=True):
+        require(
+            24.0 * structure.n_parameters * structure.size**2,
+            f"'{name}' with {structure.n_parameters:,} parameters over {structure.size:,} effects",
+            "or write a structure with one variance for all effects, or round the effects to fewer values.",
+        )
 
 
 def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tuple[str, ...]:

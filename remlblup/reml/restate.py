@@ -20,6 +20,7 @@ from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.reml.average_information import average_information
 from remlblup.reml.history import Iteration
+from remlblup.reml.identify import require_enough
 from remlblup.reml.loop import Loop, Optimum, Options, Watch
 from remlblup.reml.space import Point, Space
 from remlblup.reml.start import residual_variance, start_values
@@ -38,6 +39,7 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
     ----------
     start, fixed : (n_parameters,) values to start from and to hold, NaN where not given
     """
+    require_enough(equations, ~np.isnan(fixed))
     start = guessed_start(equations, options, start, fixed)
     words = other_words(equations, fixed) if options.constrain else {}
     if not words:

@@ -17,10 +17,12 @@ from remlblup.equations.base import Equations
 from remlblup.equations.variance import VarianceEquations
 from remlblup.equations.without_inverse import SINGULAR_V, WithoutInverse, with_residual_effects
 from remlblup.errors import MemoryLimitError, ModelError, NotPositiveDefiniteError, some
+from remlblup.reml.convergence import has_trend
 from remlblup.reml.history import Iteration
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.restate import maximize as search
 from remlblup.reml.start import residual_variance
+from remlblup.reml.verdict import trend
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
 # Up to this many records V costs next to nothing, and the loop leaves Henderson's equations early.
@@ -140,6 +142,9 @@ class Route:
 
     def judged(self, found: Optimum, constrain: bool) -> Optimum:
         """The same with the reason that the likelihood has no maximum, where that is why the loop ended."""
+        if added := trend(self.spec, found.point.theta):
+            failed = [c.name for c in found.convergence.criteria if not c.passed]
+            return replace(found, convergence=replace(found.convergence, reason=has_trend(added, failed)))
         left = share_left(self.residual, found.point.theta[self.place], self.unit)
         if left < NEAR and self.closed:
             return replace(found, convergence=replace(found.convergence, reason=too_large(self.spec.n)))

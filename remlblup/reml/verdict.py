@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from remlblup.model.specification import Specification
 from remlblup.reml.convergence import Convergence, Criterion, explain
 from remlblup.reml.flat import spectrum
 from remlblup.reml.space import TINY, Point, Space
 from remlblup.reml.step import propose
+from remlblup.structure.base import Array
+from remlblup.structure.field import Field
+from remlblup.structure.sections import Sections
 
 if TYPE_CHECKING:
     from remlblup.reml.loop import Loop
+
+
+# A correlation this near to 1 along every dimension of a field is that of a trend, if the search does not end there.
+TREND = 1e-2
 
 
 def labels(space: Space, mask: np.ndarray) -> tuple[str, ...]:
@@ -35,10 +43,29 @@ def judged(loop: Loop, point: Point, checks: tuple[Criterion, ...], stopped: str
         "collapse" if collapsed else (edge(loop, point) if failed else None) or stopped,
         failed,
         by_design=bool(loop.confounded),
+        trend=trend(space.equations.spec, point.theta) if failed or unidentified else "",
         names=() if whole else vanished,
     )
     return Convergence(checks, reason, labels(space, space.boundary(point)), unidentified, len(loop.iterations) - 1,
                        collapsed)  # fmt: skip
+
+
+def trend(spec: Specification, theta: Array) -> str:
+    """What to add to the fixed part where the correlations of a field go to 1, its variance without end; "" if they do not."""
+    residual, phi = spec.residual, theta[spec.parameters.slices[-1]]
+    parts = [(residual, phi)]
+    if isinstance(residual, Sections):
+        parts = [(part, phi[own]) for part, own in zip(residual.parts, residual.slices, strict=True)]
+    along = [
+        label
+        for part, own in parts
+        if isinstance(part, Field) and np.all(own[1:] > 1.0 - TREND)
+        for label, kind in zip(part.labels, part.kinds, strict=True)
+        if kind == "ar1"
+    ]
+    along = list(dict.fromkeys(along))
+    new = [label for label in along if label not in (*spec.fixed.names, *spec.fixed.aliased)]
+    return " + ".join(new) or ":".join(along)
 
 
 def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:

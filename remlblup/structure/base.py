@@ -70,6 +70,11 @@ class Parametric(ABC):
         """Number of parameters."""
         return len(self.names)
 
+    @property
+    @abstractmethod
+    def several_maxima(self) -> bool:
+        """Whether the likelihood is known to have several maxima now and then for no other reason than this structure."""
+
 
 class Structure(Parametric):
     """Covariance Σ(θ), t × t, of a random term over its t effects: G = Σ(θ) ⊗ K.
@@ -97,6 +102,8 @@ class Structure(Parametric):
     ordered : bool
         True if the effects are the levels of one variable in ascending order, numeric ones included
         (``ar1(time | g)``), so that a bare numeric variable is no covariate there.
+    in_steps : bool
+        True if an `ordered` structure counts whole steps between its effects and takes ``steps=``, where they lie.
     cone : bool
         True if θ = vech(Σ) and positive semidefiniteness couples the parameters, so that the
         boundary is a face of the cone of covariance matrices and not a simple bound.
@@ -111,6 +118,7 @@ class Structure(Parametric):
     linear: bool = True
     in_factor: bool = False
     ordered: bool = False
+    in_steps: bool = False
 
     @property
     def signed(self) -> np.ndarray:
@@ -139,6 +147,10 @@ class Structure(Parametric):
     def slots(self) -> tuple[tuple[int, int], ...]:
         """Positions of Λ that may be nonzero, row by row: the lower triangle unless a structure says less."""
         return tuple((i, j) for i in range(self.size) for j in range(min(i + 1, self.n_factors)))
+
+    @property
+    def several_maxima(self) -> bool:
+        return not self.linear
 
     @abstractmethod
     def covariance(self, theta: Array) -> Array:
@@ -319,6 +331,10 @@ class ResidualStructure(Parametric):
     def size(self) -> int:
         """Order of R: records and cells filled in."""
         return self.pattern.n
+
+    @property
+    def several_maxima(self) -> bool:
+        return not self.variances.all()
 
     @abstractmethod
     def coefficients(self, phi: Array) -> Array:

@@ -86,6 +86,10 @@ class Blocks(ResidualStructure):
         return self.structure.upper
 
     @property
+    def several_maxima(self) -> bool:
+        return self.structure.several_maxima
+
+    @property
     def signed(self) -> np.ndarray:
         return self.structure.signed
 

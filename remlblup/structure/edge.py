@@ -83,3 +83,46 @@ class Edge(ABC):
         For coordinates that are themselves singular where faces meet; None where x is good everywhere.
         """
         return None
+
+
+class Reordered(Edge):
+    """The coordinates of another edge for the same parameters in another order.
+
+    Parameters
+    ----------
+    edge : the coordinates
+    order : (n,) where each parameter stands among those of `edge`
+    """
+
+    def __init__(self, edge: Edge, order: np.ndarray):
+        self.edge, self.order = edge, order
+        self.x, self.on_face = edge.x, edge.on_face
+
+    @property
+    def singular(self) -> bool:
+        return self.edge.singular
+
+    @property
+    def signature(self) -> Hashable:
+        return self.edge.signature
+
+    def jacobian(self) -> Array:
+        return self.edge.jacobian()[self.order]
+
+    def curvature(self, S: Array) -> Array:
+        return self.edge.curvature(S)
+
+    def moved(self, step: Array) -> Array:
+        return self.edge.moved(step)[self.order]
+
+    def inward(self, S: Array) -> Inward:
+        best = self.edge.inward(S)
+        return Inward(best.value, best.change[self.order], lambda amount: best.towards(amount)[self.order])
+
+    def near_face(self, snap: float) -> Edge:
+        return Reordered(self.edge.near_face(snap), self.order)
+
+    def best(self, gradient: Array, information: Array) -> Array | None:
+        place = np.argsort(self.order)
+        best = self.edge.best(gradient[place], information[np.ix_(place, place)])
+        return None if best is None else best[self.order]

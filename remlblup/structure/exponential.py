@@ -52,6 +52,7 @@ class Exponential(Scaled):
         if not len(gaps):
             raise DataError("no subject has two records, so that there is no correlation to estimate.")
         self.weights = None if weights is None else np.asarray(weights, float)
+        self.x = x
         self.order = order
         self.near = near
         self.x, self.subject = x, subject
@@ -146,11 +147,14 @@ class Exponential(Scaled):
 
 
 class Autoregressive(Exponential):
-    """``ar1``: R = σ² r^|s − t| within a subject over equally spaced occasions, any of them missing; −1 < r < 1.
+    """``ar1``: R = σ² r^|s − t| within a subject over occasions numbered in whole steps, any of them missing.
+
+    −1 < r < 1 where neighbours of some subject are one step apart, else 0 <= r < 1 as in `Exponential`: a power of a
+    negative r would only say whether a number of steps is odd.
 
     Parameters
     ----------
-    occasion : (n,) int codes of the occasions, equally spaced
+    occasion : (n,) whole numbers, where the occasions lie
     subject, weights : as in `Exponential`
     """
 
@@ -161,11 +165,12 @@ class Autoregressive(Exponential):
         if np.any(occasion != np.round(occasion)):
             raise DataError("the occasions of 'ar1' must be integers; use 'exp' for uneven times.")
         super().__init__(occasion.astype(float), subject, weights)
+        self._one_step = self.gaps.min() == 1.0
 
     @property
     def lower(self) -> Array:
-        return np.array([0.0, -1.0])
+        return np.array([0.0, -1.0 if self._one_step else 0.0])
 
     @property
     def powers(self) -> Array:
-        return np.ones(2)
+        return np.ones(2) if self._one_step else super().powers

@@ -23,6 +23,10 @@ class GeneralCorrelation(CorrelationStructure):
     keyword = "corg"
     least_effects = 1
 
+    @property
+    def n_parameters(self) -> int:
+        return self._variances + self.size * (self.size - 1) // 2  # without spelling out the names
+
     @cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows i and columns j of the correlations, i > j."""

@@ -1,9 +1,10 @@
 """``ar1``, ``ar1h``, ``exp``: the correlation falls as a power of the distance, R_ij = r^d_ij.
 
-``ar1`` takes the effects in their order, d_ij = |i − j|, and −1 ≤ r ≤ 1; ``ar1h`` has a variance for
-each effect. ``exp`` takes the distances from where the effects lie, d_ij = |x_i − x_j|, and
+``ar1`` counts the steps between two effects, d_ij = |i − j| where none is left out, and −1 ≤ r ≤ 1; ``ar1h`` has a
+variance for each effect. ``exp`` takes the distances from where the effects lie, d_ij = |x_i − x_j|, and
 0 ≤ r ≤ 1: r is the correlation at distance one, the exponential model v exp(−d/φ) with
-r = exp(−1/φ) (Pinheiro & Bates 2000, section 5.3).
+r = exp(−1/φ) (Pinheiro & Bates 2000, section 5.3). So does ``ar1`` where no two neighbours are one step apart: a power
+of a negative r would there say nothing but whether a number of steps is odd.
 """
 
 from __future__ import annotations
@@ -15,27 +16,34 @@ import numpy as np
 
 from remlblup.errors import ModelError
 from remlblup.structure.base import Array
-from remlblup.structure.correlation import CorrelationStructure
+from remlblup.structure.steps import InSteps
 
 # r^(d − 1) is infinite at r = 0 for a distance below one: r stays above this there.
 LEAST_R = 1e-150
 
 
-class Autoregressive(CorrelationStructure):
-    """Σ_ij = v r^|i − j|."""
+class Autoregressive(InSteps):
+    """Σ_ij = v r^d_ij, d the number of steps."""
 
     keyword = "ar1"
-    ordered = True
+
+    @property
+    def correlation_bounds(self) -> tuple[float, float]:
+        return (-1.0, 1.0) if self._gaps.min() == 1.0 else (0.0, 1.0)
+
+    @property
+    def powers(self) -> Array:
+        return np.r_[super().powers[:-1], 1.0 if self.correlation_bounds[0] < 0.0 else self._gap]
 
     @cached_property
-    def places(self) -> Array:
-        """Where the effects lie."""
-        return np.arange(float(self.size))
+    def _gaps(self) -> Array:
+        """Distances of neighbours."""
+        return np.diff(np.sort(self.places))
 
-    @cached_property
-    def distances(self) -> Array:
-        """d, shape (t, t)."""
-        return np.abs(self.places[:, None] - self.places)
+    @property
+    def _gap(self) -> float:
+        """Mean distance of neighbours."""
+        return float(np.ptp(self.places)) / (self.size - 1)
 
     def correlation(self, rho: Array) -> Array:
         return np.asarray(rho[0] ** self.distances)
@@ -60,11 +68,12 @@ class Autoregressive(CorrelationStructure):
         return np.array([np.mean(sign * np.abs(c) ** (1.0 / d))])
 
     def first_correlations(self) -> Array:
-        return np.array([0.25])
+        """One quarter between neighbours at their mean distance."""
+        return np.array([0.25 ** (1.0 / self._gap)])
 
 
 class HeterogeneousAutoregressive(Autoregressive):
-    """Σ_ij = √(v_i v_j) r^|i − j|."""
+    """Σ_ij = √(v_i v_j) r^d_ij."""
 
     keyword = "ar1h"
     heterogeneous = True
@@ -74,6 +83,7 @@ class Exponential(Autoregressive):
     """Σ_ij = v r^|x_i − x_j|."""
 
     keyword = "exp"
+    in_steps = False
 
     def __init__(self, effects: Sequence[str], positions: Array | None = None):
         if positions is None:
@@ -82,7 +92,7 @@ class Exponential(Autoregressive):
                 f"variable in front of the bar, as in {self.keyword}(time | g). For levels without distances,"
                 " ar1(f | g) takes them in their order."
             )
-        super().__init__(effects, np.asarray(positions, dtype=float))
+        super().__init__(effects, np.asarray(positions, dtype=float), positions)
         if self.places.shape != (self.size,) or len(np.unique(self.places[np.isfinite(self.places)])) < self.size:
             raise ModelError(f"'{self.keyword}' needs one finite position for each of its {self.size} effects, no two"
                              f" the same; they are {np.asarray(positions).tolist()}.")  # fmt: skip
@@ -95,20 +105,3 @@ class Exponential(Autoregressive):
     @property
     def correlation_bounds(self) -> tuple[float, float]:
         return 0.0, 1.0
-
-    @property
-    def powers(self) -> Array:
-        return np.array([1.0, self._gap])
-
-    @cached_property
-    def places(self) -> Array:
-        return np.asarray(self.positions)
-
-    @property
-    def _gap(self) -> float:
-        """Mean distance of neighbours."""
-        return float(np.ptp(self.places)) / (self.size - 1)
-
-    def first_correlations(self) -> Array:
-        """One quarter between neighbours at their mean distance."""
-        return np.array([0.25 ** (1.0 / self._gap)])

@@ -70,6 +70,10 @@ class Sections(ResidualStructure):
         )
 
     @property
+    def several_maxima(self) -> bool:
+        return any(part.several_maxima for part in self.parts)
+
+    @property
     def lower(self) -> Array:
         return np.concatenate([part.lower for part in self.parts])
 

@@ -15,6 +15,10 @@ class Unstructured(Structure):
     keyword = "us"
     cone = True
 
+    @property
+    def n_parameters(self) -> int:
+        return self.size * (self.size + 1) // 2  # without spelling out the names
+
     @cached_property
     def slots(self) -> tuple[tuple[int, int], ...]:
         return tuple((i, j) for i in range(self.size) for j in range(i + 1))

@@ -22,6 +22,11 @@ SITES = ("a", "b", "c", "d")
 TIMES = np.array([0.0, 1.0, 2.5, 3.0])
 
 
+def in_order(code) -> pd.Categorical:
+    """Sites by their codes, in the order in which `ar1` and `toep` take them."""
+    return pd.Categorical.from_codes(code, SITES, ordered=True)
+
+
 @dataclass(frozen=True)
 class Case:
     """One model in both forms, with a point θ inside the parameter space."""
@@ -179,7 +184,7 @@ def random_case(name: str, relationship: str) -> Case:
     root = np.linalg.cholesky(sigma(np.array(theta)) + 0.05 * np.eye(4))
     u = np.linalg.cholesky(K) @ rng.normal(size=(len(K), 4)) @ root.T
     d["y"] = 5 + 0.7 * d["x"] + u[level, code] + rng.normal(0, 0.9, len(d))
-    d["site"], d["time"] = np.array(SITES)[code], TIMES[code]
+    d["site"], d["time"] = in_order(code), TIMES[code]
     model = rb.MixedModel(f"y ~ x + {text.format(effect, group)}", d, relationships=known)
     spec = model.specification
     if relationship == "pedigree":  # in the order of the package's labels
@@ -250,7 +255,7 @@ def visits(seed: int = 2) -> pd.DataFrame:
     keep[:4] = keep[32:36] = True
     d = pd.DataFrame({"subject": subject, "vk": visit})[keep].sample(frac=1, random_state=1).reset_index(drop=True)
     n = len(d)
-    d["site"], d["g"], d["trial"] = np.array(SITES)[d["vk"]], d["subject"] % 5, np.where(d["subject"] < 8, "t1", "t2")
+    d["site"], d["g"], d["trial"] = in_order(d["vk"]), d["subject"] % 5, np.where(d["subject"] < 8, "t1", "t2")
     d["t"] = d["vk"] + np.round(rng.uniform(0, 0.8, n), 2)
     d["x"], d["w"], d["z"] = rng.normal(size=n), rng.uniform(0.4, 3, n), rng.uniform(0.5, 4, n)
     own = rng.normal(0, 0.7, 16)[d["subject"]]

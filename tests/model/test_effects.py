@@ -64,10 +64,11 @@ def test_levels_of_a_factor_in_category_order_or_sorted():
     d = frame()
     (term,) = random("y ~ 1 + us(site | g)", d)
     assert term.structure.effects == ("s1", "s2", "s3")
-    d["site"] = pd.Categorical(d["site"], categories=["s3", "unused", "s1", "s2"])
-    (term,) = random("y ~ 1 + ar1(site | g)", d)
-    assert term.structure.effects == ("s3", "s1", "s2")
-    assert term.structure.positions is None
+    d["site"] = pd.Categorical(d["site"], categories=["s3", "unused", "s1", "s2"], ordered=True)
+    for structure in ("us", "ar1"):
+        (term,) = random(f"y ~ 1 + {structure}(site | g)", d)
+        assert term.structure.effects == ("s3", "s1", "s2")
+    assert term.structure.places.tolist() == [0, 2, 3]
 
 
 def test_levels_of_new_data():

@@ -88,11 +88,10 @@ def test_other_structures_over_times(keyword):
     assert len(spec.residual.structure.effects) == 4
 
 
-def test_autoregressive_over_the_occasions_in_their_order():
+def test_autoregressive_over_the_times_at_their_lags():
     spec = specification("ar1(time | subject)")
     d = frame()
-    occasion = d["time"].map({8: 0, 10: 1, 12.5: 2, 14: 3})
-    expected = 3.0 * 0.6 ** distance(occasion) * same(d["subject"])
+    expected = 3.0 * 0.6 ** (distance(d["time"]) / 0.5) * same(d["subject"])  # half a year is the largest step
     np.testing.assert_allclose(matrix(spec, variance=3.0, correlation=0.6), expected, atol=1e-14)
 
 
@@ -215,7 +214,8 @@ def test_the_order_of_the_records_does_not_matter(order):
         (["03", "5", "10"], [0, 2, 7]),
         (pd.Categorical([10, 2, 4]), [8, 0, 2]),
         (pd.Categorical(["10", "2", "4"]), [8, 0, 2]),
-        (pd.Categorical(["c", "a", "c"], categories=["a", "b", "c"]), [2, 0, 2]),
+        (pd.Categorical(["c", "a", "c"], categories=["a", "b", "c"], ordered=True), [2, 0, 2]),
+        (pd.Categorical([4, 1, 2], categories=[4, 2, 1], ordered=True), [0, 2, 1]),
     ],
 )
 def test_positions(values, expected):
@@ -226,6 +226,7 @@ def test_positions(values, expected):
     ("values", "message"),
     [
         (["a", "b", "c"], "'row' are not numbers.*'a'.*Categorical"),
+        (pd.Categorical(["a", "b", "c"]), "'row' are not numbers.*'a'.*ordered=True"),
         ([1.0, 2.5, 3.0], r"not whole numbers in row\(s\) 1"),
     ],
 )

@@ -109,7 +109,9 @@ def singular_model(keyword: str, truth: str, seed: int) -> Case:
     g, site = rng.integers(0, q, n), rng.integers(0, 4, n)
     g[:q], site[:4] = range(q), range(4)
     u = rng.normal(size=(q, 4)) @ symmetric_root(TRUTHS[truth])
-    d = pd.DataFrame({"g": g, "site": np.array(list("abcd"))[site], "x": rng.normal(size=n)})
+    d = pd.DataFrame(
+        {"g": g, "site": pd.Categorical.from_codes(site, list("abcd"), ordered=True), "x": rng.normal(size=n)}
+    )
     d["y"] = 1 + d["x"] + u[g, site] + rng.normal(0, 0.7, n)
     part = random_case(keyword, "identity").oracle.terms[0]
     model = rb.MixedModel(f"y ~ x + {SHAPES[keyword].format('site | g')}", d)
@@ -125,8 +127,8 @@ def test_a_singular_truth_is_converged_and_labelled_or_not_converged(keyword, tr
     c = singular_model(keyword, truth, 5)
     fit = c.model.fit()
     assert fit.loglik == pytest.approx(c.oracle.loglik(fit.theta), rel=1e-10)
-    history = fit.history["loglik"].to_numpy()
-    assert np.all(np.diff(history) >= -1e-8)
+    another = fit.history["step"].str.startswith("start ").to_numpy()[1:]  # the first row of a search that ended higher
+    assert np.all(np.diff(fit.history["loglik"])[~another] >= -1e-8)
     assert fit.converged or keyword not in ("us", "corg", "toep")
     if not fit.converged:
         assert "all criteria met" not in fit.convergence.reason
@@ -245,7 +247,7 @@ def test_variances_go_with_the_unit_of_the_response_and_correlations_stay(name):
 def test_the_names_of_the_levels_do_not_matter(name):
     """Sites renamed to reverse their order: Σ̂ is the same but for the order of its rows."""
     c = case(name)
-    turned = again(c, lambda d: d.assign(site=d["site"].map(dict(zip("abcd", "zyxw", strict=True)))))
+    turned = again(c, lambda d: d.assign(site=d["site"].astype(str).map(dict(zip("abcd", "zyxw", strict=True)))))
     one, other = c.model.fit(), turned.fit()
     assert other.loglik == pytest.approx(one.loglik, abs=1e-8)
     if name.startswith("R: diag"):
@@ -284,7 +286,9 @@ def sites(scale, fixed: str, structure: str) -> rb.MixedModel:
     sigma = 0.5 ** np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
     g, site = rng.integers(0, q, n), rng.integers(0, 4, n)
     u = rng.normal(size=(q, 4)) @ np.linalg.cholesky(sigma).T
-    d = pd.DataFrame({"g": g, "site": np.array(list("abcd"))[site], "x": rng.normal(size=n)})
+    d = pd.DataFrame(
+        {"g": g, "site": pd.Categorical.from_codes(site, list("abcd"), ordered=True), "x": rng.normal(size=n)}
+    )
     d["y"] = (1 + d["x"] + u[g, site] + rng.normal(0, 0.8, n)) * np.array(scale)[site]
     return rb.MixedModel(f"y ~ {fixed} + {structure.format('site | g')}", d, residual="diag(site | units)")
 
@@ -297,9 +301,7 @@ def test_sites_in_other_units_take_the_same_path(structure):
     one, other = sites(np.ones(4), fixed, structure).fit(), sites(scale, fixed, structure).fit()
     assert one.converged and other.converged
     assert len(one.history) == len(other.history)
-    codes = (
-        sites(scale, fixed, structure).specification.records.frame["site"].map(dict(zip("abcd", range(4), strict=True)))
-    )
+    codes = sites(scale, fixed, structure).specification.records.frame["site"].cat.codes.to_numpy()
     shift = np.sum(np.log(scale[codes])) - 2 * np.sum(np.log(scale))  # two fixed effects of each site
     assert other.loglik == pytest.approx(one.loglik - shift, abs=1e-8)
 

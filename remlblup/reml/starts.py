@@ -1,0 +1,289 @@
+"""Several starts: the likelihood of a structure that is not linear in θ can have several maxima.
+
+Where that is cheap the search goes out from other points as well, and the highest maximum is taken: of one random term
+beside independent residuals by a look along h² (`reml.line`), of a small model by a few starts drawn over the parameter
+space, more of them once two have ended at different maxima. The draws are the same in every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from remlblup.equations.base import Equations
+from remlblup.errors import NotPositiveDefiniteError
+from remlblup.reml.convergence import Trial
+from remlblup.reml.history import Iteration
+from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.line import maxima_along
+from remlblup.reml.loop import Optimum, Options
+from remlblup.reml.singular_residual import maximize
+from remlblup.reml.start import is_valid, residual_variance, start_values
+from remlblup.structure.base import Array, ResidualStructure, Structure
+
+# Other starts of a small model, half of them above `TINY` records, and how many in all once two have ended at different heights.
+FEW, MANY, TINY = 9, 23, 100
+# Points drawn for a start, of which the one with the highest ℓ is taken.
+DRAWS = 3
+# A small model: at most so many records, equations and parameters.
+RECORDS, EQUATIONS, PARAMETERS = 200, 300, 20
+# Log-likelihoods that differ by less (relative to 1 + |ℓ|) are of one maximum.
+HIGHER = 1e-8
+# An end is that of another start if no parameter is further from it than this share of its size, and ℓ not by more.
+NEAR, NEAR_LOGLIK = 0.03, 0.05
+# Rows of a trial before it may be given up, and at most.
+PATIENCE, LONGEST = 8, 60
+
+Report = Callable[[Iteration], None]
+
+
+def highest(equations: Equations, options: Options, start: Array, fixed: Array, report: Report | None = None,
+            starts: int | None = None) -> Optimum:  # fmt: skip
+    """The highest of the maxima that several starts lead to; from one start where that is all there is to do.
+
+    Parameters
+    ----------
+    start, fixed : (n_parameters,) values to start from and to hold, NaN where not given
+    starts : how many in all; None for as many as the model calls for
+    """
+    found = maximize(equations, options, start, fixed, report)
+    free = np.isnan(fixed)
+    whole = free.any() and not np.isnan(start[free]).any()
+    ran_out = len(found.iterations) > options.max_iterations
+    search = Search(equations, options, fixed, found, report)
+    if starts is None and not whole and not ran_out and options.algorithm == "auto":
+        for theta in maxima_along(equations, found.point.theta, options.ml) if options.constrain and free.all() else ():
+            search.attempt(theta)
+        if several_maxima(equations, free) and is_small(equations):
+            search.attempts(FEW if equations.spec.n <= TINY else FEW // 2, MANY)
+    elif starts is not None and starts > 1 and not ran_out:
+        search.attempts(starts - 1, starts - 1)
+    return search.ended(several_maxima(equations, free))
+
+
+class Search:
+    """What several starts have found.
+
+    Attributes
+    ----------
+    best : the highest optimum so far
+    trials : the starts tried and where they ended, the first one not among them
+    """
+
+    def __init__(self, equations: Equations, options: Options, fixed: Array, first: Optimum,
+                 report: Report | None = None):  # fmt: skip
+        self.equations, self.options, self.fixed, self.report = equations, options, fixed, report
+        self.best, self.trials = first, list[Trial]()
+        self.rows = list(first.iterations)
+        self.winner: tuple[int, list[Iteration]] | None = None
+        self.ends = [(first.point.theta, first.point.loglik)]
+
+    @cached_property
+    def sizes(self) -> Array:
+        """`typical` sizes of the parameters."""
+        return typical(self.equations)
+
+    def attempts(self, few: int, many: int) -> None:
+        """Other starts: `few`, and up to `many` where they have ended at different heights."""
+        draws = drawn_starts(self.equations, self.options, self.fixed, np.random.default_rng(0))
+        while len(self.trials) < (many if self.heights() > 1 else few):
+            self.attempt(next(draws))
+
+    def heights(self) -> int:
+        """Number of maxima of different height among the ends."""
+        values = np.sort([value for _, value in self.ends])
+        return 1 + int(np.sum(np.diff(values) > 1e-5 * (1.0 + np.abs(values[1:]))))
+
+    def attempt(self, theta: Array) -> None:
+        """Climb from θ; what it finds is taken if it is higher."""
+        rows: list[Iteration] = []
+        number = len(self.trials) + 2
+
+        def watch(row: Iteration) -> None:
+            rows.append(row)
+            if (why := self.given_up(row)) is not None:
+                raise GivenUp(why)
+
+        start = np.where(np.isnan(self.fixed), theta, np.nan)
+        try:
+            end = maximize(self.equations, self.options, start, self.fixed, watch)
+        except NotPositiveDefiniteError:
+            self.trials.append(Trial(number, theta, np.nan, theta, np.nan, 0, "no start: V is not positive definite"))
+            return
+        except GivenUp as why:
+            self.note(number, rows, str(why))
+            return
+        self.ends.append((end.point.theta, end.point.loglik))
+        if not self.is_better(end):
+            self.note(number, rows, "lower" if self.gap(end.point.loglik) > HIGHER else "the same maximum")
+            return
+        self.note(number, rows, "higher")
+        self.best, self.winner = end, (number, rows)
+
+    def is_better(self, end: Optimum) -> bool:
+        """Whether it is higher, or as high and converged where the best so far is not."""
+        gap = self.gap(end.point.loglik)
+        return gap < -HIGHER or (gap < 100.0 * HIGHER and bool(end.convergence) and not self.best.convergence)
+
+    def gap(self, loglik: float) -> float:
+        """How far below the best ℓ lies, relative to 1 + |ℓ|."""
+        best = self.best.point.loglik
+        return (best - loglik) / (1.0 + abs(best))
+
+    def given_up(self, row: Iteration) -> str | None:
+        """Why a climb that has got to `row` need not go on; None if it should."""
+        for theta, value in self.ends:
+            away = np.abs(row.theta - theta) / np.maximum(np.maximum(np.abs(theta), np.abs(row.theta)), self.sizes)
+            if away.max() < NEAR and -NEAR_LOGLIK < row.loglik - value <= HIGHER * (1.0 + abs(value)):
+                same = value >= self.best.point.loglik - HIGHER * (1.0 + abs(value))
+                return "the same maximum" if same else "lower"
+        hopeless = row.loglik + 5.0 * row.decrement < self.best.point.loglik - 1e-3
+        if (row.iteration >= PATIENCE and hopeless) or row.iteration >= LONGEST:
+            return "lower" if row.loglik < self.best.point.loglik else "given up"
+        return None
+
+    def note(self, number: int, rows: list[Iteration], ended: str) -> None:
+        first, last = rows[0], rows[-1]
+        self.trials.append(Trial(number, first.theta, first.loglik, last.theta, last.loglik, last.iteration, ended))
+
+    def take(self, number: int, rows: list[Iteration]) -> None:
+        """The rows of the climb that ended highest, behind those that are there."""
+        for row in rows:
+            step = f"start {number}" if row.iteration == 0 else row.step
+            self.rows.append(replace(row, iteration=len(self.rows), step=step))
+            if self.report is not None:
+                self.report(self.rows[-1])
+
+    def ended(self, several: tuple[str, ...]) -> Optimum:
+        """The best, the history of how it was found, and in its verdict what was tried.
+
+        Parameters
+        ----------
+        several : terms whose likelihood can have several maxima
+        """
+        if self.winner is not None:
+            self.take(*self.winner)
+        told = self.best.convergence
+        if told.converged:
+            told = replace(told, reason=" ".join([told.reason, *self.in_words(several)]))
+        convergence = replace(told, iterations=len(self.rows) - 1, trials=tuple(self.trials))
+        return replace(self.best, convergence=convergence, iterations=tuple(self.rows))
+
+    def in_words(self, several: tuple[str, ...]) -> Iterator[str]:
+        if any(trial.ended == "higher" for trial in self.trials):
+            yield f"The highest end of {len(self.trials) + 1} starts, higher than the first."
+        elif self.trials and several:
+            yield f"Of {len(self.trials)} other starts none ended higher."
+        elif several:
+            names = " and ".join(f"'{name}'" for name in several)
+            yield f"The likelihood of {names} can have several maxima: check_starts() tries other starts."
+
+
+class GivenUp(Exception):
+    """A climb that need not go on."""
+
+
+def several_maxima(equations: Equations, free: np.ndarray) -> tuple[str, ...]:
+    """Terms with free parameters whose likelihood can have several maxima, the residual as 'residual'."""
+    parameters = equations.spec.parameters
+    structures = (*parameters.structures, parameters.residual)
+    names = (*parameters.terms, f"residual {equations.spec.residual_text}")
+    return tuple(
+        name
+        for name, s, place in zip(names, structures, parameters.slices, strict=True)
+        if s.several_maxima and free[place].sum() > 1
+    )
+
+
+def is_small(equations: Equations) -> bool:
+    """Whether some ten more searches take no time to speak of."""
+    spec = equations.spec
+    return spec.n <= RECORDS and spec.p + spec.n_random <= EQUATIONS and spec.parameters.size <= PARAMETERS
+
+
+# -- other starts ----------------------------------------------------------------------------
+
+
+def typical(equations: Equations) -> Array:
+    """(n_parameters,) size below which a difference of two values says nothing; 1 for correlations."""
+    parameters = equations.spec.parameters
+    base = first_values(equations, np.full(parameters.size, np.nan))
+    return np.where(np.isfinite(parameters.upper), 1.0, 0.05 * np.maximum(np.abs(base), np.abs(base).max() * 1e-3))
+
+
+def first_values(equations: Equations, fixed: Array) -> Array:
+    """θ that a search starts from if nothing else is known."""
+    return start_values(equations, residual_variance(equations), fixed, ~np.isnan(fixed))
+
+
+def drawn_starts(equations: Equations, options: Options, fixed: Array, rng: np.random.Generator) -> Iterator[Array]:
+    """Starts all over the parameter space, each the likeliest of a few draws."""
+    parameters = equations.spec.parameters
+    base = first_values(equations, fixed)
+    structures = (*parameters.structures, parameters.residual)
+
+    def draw() -> Array:
+        shares = 10.0 ** (-4.0 * rng.uniform(size=len(structures)) ** 2)
+        sizes = shares / np.mean([shares[-1], np.mean(shares[:-1] if len(shares) > 1 else shares)])
+        parts = [
+            drawn(s, base[place], size, rng)
+            for s, place, size in zip(structures, parameters.slices, sizes, strict=True)
+        ]
+        return np.where(np.isnan(fixed), np.concatenate(parts), fixed)
+
+    while True:
+        yield max((draw() for _ in range(DRAWS)), key=lambda theta: loglik(equations, options, theta))
+
+
+def loglik(equations: Equations, options: Options, theta: Array) -> float:
+    """ℓ at θ; −∞ where V is not positive definite."""
+    try:
+        value = log_likelihood(equations, equations.solve(theta, ml=options.ml), options.ml)
+    except NotPositiveDefiniteError:
+        return -np.inf
+    return value if np.isfinite(value) else -np.inf
+
+
+def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rng: np.random.Generator) -> Array:
+    """θ of one structure, around `size` times `base`: variances over some orders of magnitude, correlations of any size.
+
+    Most maxima that are missed lie on a boundary: small variances and large correlations are drawn more often.
+    """
+    theta, variances = base.copy(), structure.variances
+    theta[variances] *= size * 10.0 ** (0.5 - 3.0 * rng.uniform(size=int(variances.sum())) ** 2)
+    bounded = np.isfinite(structure.lower) & np.isfinite(structure.upper)
+    low, high = structure.lower[bounded], structure.upper[bounded]
+    theta[bounded] = 0.5 * (low + high - 0.98 * (high - low) * np.cos(np.pi * rng.uniform(size=len(low))))
+    rest = ~variances & ~bounded
+    at = theta.copy()
+    for k, limit in covariances(structure, at, rest):
+        theta[k], rest[k] = rng.uniform(-0.98, 0.98) * limit, False
+    signs = rng.choice([-1.0, 1.0], int(rest.sum()))
+    theta[rest] *= signs * np.sqrt(size) * 10.0 ** rng.uniform(-0.7, 0.35, int(rest.sum()))
+    for _ in range(60):
+        if is_valid(structure, theta):
+            return theta
+        theta[~variances] *= 0.8
+    return base
+
+
+def covariances(
+    structure: Structure | ResidualStructure, theta: Array, among: np.ndarray
+) -> Iterator[tuple[int, float]]:
+    """Parameters that are a covariance and nothing else, each with the largest it can be at these variances."""
+    if not among.any():
+        return
+    if isinstance(structure, ResidualStructure):
+        matrices = [sigma for _, sigma in structure.matrices(theta).values()]
+        slopes = list(structure.matrix_derivatives(theta).values())
+    else:
+        matrices, slopes = [structure.covariance(theta)], [structure.derivatives(theta)]
+    for sigma, derivatives in zip(matrices, slopes, strict=True):
+        for k in np.flatnonzero(among):
+            where = np.argwhere(derivatives[k])
+            if len(where) == 2 and where[0][0] != where[0][1]:
+                i, j = where[0]
+                yield int(k), float(np.sqrt(sigma[i, i] * sigma[j, j]))

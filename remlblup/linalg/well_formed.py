@@ -19,7 +19,9 @@ def fault(matrix: Any) -> str:
     if form == "coo":
         return _triplets(matrix)
     if form == "dia":
-        return "" if len(np.atleast_1d(matrix.offsets)) == len(matrix.data) else "it has not one row of data per diagonal"
+        return (
+            "" if len(np.atleast_1d(matrix.offsets)) == len(matrix.data) else "it has not one row of data per diagonal"
+        )
     if form == "lil":
         return _lists(matrix)
     return ""  # dok: a dict of positions that SciPy checks as it is filled
@@ -66,7 +68,11 @@ def _outside(index: np.ndarray, size: int) -> str:
     if index.dtype.kind not in "iu":
         return "its indices are not whole numbers"
     low, high = int(index.min()), int(index.max())
-    return "" if low >= 0 and high < size else f"it holds the index {low if low < 0 else high}, and indices go from 0 to {size - 1}"
+    return (
+        ""
+        if low >= 0 and high < size
+        else f"it holds the index {low if low < 0 else high}, and indices go from 0 to {size - 1}"
+    )
 
 
 def require_well_formed(matrix: Any, what: str, error: type[Exception]) -> None:

@@ -81,7 +81,10 @@ def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataF
 
 def factors_of(parsed: MixedFormula, residual: ResidualTerm) -> list[str]:
     """The columns whose values are levels: those behind bars and of the residual."""
-    return [*(f for t in parsed.random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors), *residual.columns]
+    return [
+        *(f for t in parsed.random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors),
+        *residual.columns,
+    ]
 
 
 def offset_columns(parsed: MixedFormula, frame: pd.DataFrame) -> list[str]:

@@ -74,7 +74,9 @@ def check_labels(labels: np.ndarray, size: int, what: str) -> None:
 def check_markers(columns: Iterable) -> None:
     """Raise `DataError` for columns of a table of genotypes that are no markers by their name: sex, sire, IID, …"""
     columns = list(columns)
-    found = [c for c in columns if plain(c) in _NO_MARKERS or any(candidates([c], role) for role in ("id", "sire", "dam"))]
+    found = [
+        c for c in columns if plain(c) in _NO_MARKERS or any(candidates([c], role) for role in ("id", "sire", "dam"))
+    ]
     if found and len(found) < len(columns):
         raise DataError(
             f"the columns {some(found)} do not look like markers, and every column of a table of genotypes is one. Make the "

@@ -54,7 +54,9 @@ def read_bed(path: str | Path, ids: str, counted: str) -> Read:
     names = families[1] if ids == "IID" else [f"{f}_{i}" for f, i in zip(families[0], families[1], strict=True)]
     markers = marker_names(variants[1], variants[0], variants[3])
     try:
-        bed = open_bed(file, iid_count=len(names), sid_count=len(markers), count_A1=counted == "A1", num_threads=n_threads())
+        bed = open_bed(
+            file, iid_count=len(names), sid_count=len(markers), count_A1=counted == "A1", num_threads=n_threads()
+        )
     except (ValueError, OSError) as error:
         raise DataError(f"{file} is not a PLINK 1 binary file that can be read: {error}.") from None
     _check_bed(file, len(names), len(markers))
@@ -175,7 +177,9 @@ def _vcf_column(variant: Any, field: str, place: str) -> np.ndarray:
             raise DataError(f"variant {place} has no genotypes (GT). Use field='DS' for dosages.") from None
         if alleles.shape[1] > 2 or alleles.max(initial=0) > len(variant.ALT):
             what = "genotypes of more than two alleles" if alleles.shape[1] > 2 else f"allele {alleles.max()}"
-            raise DataError(f"variant {place} has {what}; it lists {len(variant.ALT) + 1} alleles, of diploid individuals.")
+            raise DataError(
+                f"variant {place} has {what}; it lists {len(variant.ALT) + 1} alleles, of diploid individuals."
+            )
         return np.where(types == 3, -1, types).astype(np.int8)
     dosage = variant.format("DS")
     if dosage is None:

@@ -24,7 +24,8 @@ import numpy as np
 from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations, Solution
 from remlblup.reml.chart import Chart
-from remlblup.structure.base import Array, signed_cholesky
+from remlblup.structure.base import Array
+from remlblup.structure.cholesky import signed_cholesky
 
 NUDGE = 1e-10
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from remlblup.errors import ModelError, NotPositiveDefiniteError
-from remlblup.structure.base import Array, Structure, signed_cholesky
+from remlblup.structure.base import Array, Structure
+from remlblup.structure.cholesky import signed_cholesky
 
 # At a zero variance ∂Σ/∂v is infinite: standard deviations stay above this share of the largest there.
 LEAST_SD = 1e-12

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import NotPositiveDefiniteError, OptionError, some
-from remlblup.structure.base import Array, Structure, signed_cholesky
+from remlblup.structure.base import Array, Structure
+from remlblup.structure.cholesky import signed_cholesky
 
 
 class Known(Structure):

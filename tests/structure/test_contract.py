@@ -7,7 +7,8 @@ import pytest
 from oracle import differences
 
 from remlblup.errors import ModelError, NotPositiveDefiniteError, VarianceError
-from remlblup.structure.base import ResidualStructure, Structure, signed_cholesky
+from remlblup.structure.base import ResidualStructure, Structure
+from remlblup.structure.cholesky import signed_cholesky
 from remlblup.structure.table import STRUCTURES
 from remlblup.structure.units import Units
 

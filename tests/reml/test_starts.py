@@ -8,9 +8,9 @@ import pytest
 from oracle import LOG_2PI
 
 import remlblup as rb
+from reml.panels import random_panel
 from remlblup.errors import OptionError
 from remlblup.structure.table import STRUCTURES
-from tests.reml.panels import random_panel
 
 # -- one variance beside the residual's --------------------------------------------------------
 

@@ -38,7 +38,7 @@ def variances(option: str, items: Iterable[str] | None) -> dict[str, object] | N
     for item in items:
         cuts = outside(item, "=")
         if not cuts or not item[: cuts[-1]].strip() or not item[cuts[-1] + 1 :].strip():
-            raise OptionError(f"{option} {item!r} must be written TERM=VALUE, such as 'residual=1.5'.")
+            raise OptionError(f"{option} {item!r} must be written TERM=VALUE, such as 'mother=1.5'.")
         term, value = item[: cuts[-1]].strip(), read_value(option, item, item[cuts[-1] + 1 :].strip())
         before = out.get(term)
         if isinstance(before, dict) and isinstance(value, dict):

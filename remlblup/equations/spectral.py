@@ -152,6 +152,11 @@ class SpectralSolution:
     b: None = None
     scores: Array | None = field(default=None, repr=False)
 
+    @property
+    def added(self) -> Array:
+        """Nothing is added to V: (p,)."""
+        return np.zeros(len(self.beta))
+
     @cached_property
     def weighted_residual(self) -> Array:
         return self.equations.basis.back(self.scaled)

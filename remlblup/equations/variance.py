@@ -44,6 +44,7 @@ class VarianceSolution:
     beta : (p,) of the response free of its mean, for X as `FixedDesign.work`
     solved_X : (n, p) V⁻¹X
     covariance : (p, p) (X'V⁻¹X)⁻¹
+    added : (p,) what of its diagonal is not var(β̂)
     residual : (n,) ê = R Py
     weighted_residual : (n,) Py
     logdet : log|V|; `logdet_fixed` log|X'V⁻¹X|
@@ -57,6 +58,7 @@ class VarianceSolution:
     beta: Array
     solved_X: Array
     covariance: Array
+    added: Array
     residual: Array
     weighted_residual: Array
     logdet: float
@@ -79,12 +81,15 @@ class VarianceEquations(Equations):
     spec : Specification
     reason : why this engine was chosen
     least_pivot : share of its diagonal element below which a pivot of V is zero
+    beside_fixed : whether V need be regular only beside the fixed effects (not for ML): V + XDX' then stands for V,
+        with the same P, restricted likelihood and β̂, and (X'V⁻¹X)⁻¹ + D for var(β̂)
     """
 
     expands = False
     engine = "dense"
 
-    def __init__(self, spec: Specification, reason: str = "asked for", least_pivot: float = DEPENDENT_PIVOT):
+    def __init__(self, spec: Specification, reason: str = "asked for", least_pivot: float = DEPENDENT_PIVOT,
+                 beside_fixed: bool = False):  # fmt: skip
         n = spec.n
         dense = sum(8.0 * min(d.q, sum(Z.nnz for Z in d.columns)) ** 2 for d in spec.random if not d.is_identity)
         require(8.0 * n * (n + 6 * TILE) + dense, f"the covariance matrix of {n:,} records and its relationships")
@@ -92,7 +97,7 @@ class VarianceEquations(Equations):
         self.spreads = [Spread(design) for design in spec.random]
         self.X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
         self.V: Array = np.empty((n, n))
-        self.least_pivot = least_pivot
+        self.least_pivot, self.beside_fixed = least_pivot, beside_fixed
         self.factor: TiledCholesky | None = None
         memory = 8.0 * n * n + sum(s.nbytes for s in self.spreads)
         below = n * (n + 1) // 2
@@ -108,10 +113,20 @@ class VarianceEquations(Equations):
         self.at = None
         started = time.perf_counter()
         self._assemble(theta)
+        added = self._add_fixed() if self.beside_fixed and not ml else np.zeros(self.p)
         self.factor = TiledCholesky(self.V, self.least_pivot)
         self._spent("factor", started)
-        self.at = self._regressed(theta, ml, self.factor.solve, self.factor.logdet)
+        self.at = self._regressed(theta, ml, self.factor.solve, self.factor.logdet, added)
         return self.at
+
+    def _add_fixed(self) -> Array:
+        """V + XDX', each column of X no larger than V in its own records; the diagonal of D (p,)."""
+        variances = np.maximum(np.diag(self.V), 1e-12 * np.max(np.diag(self.V)))
+        inverse = np.sum(self.X**2 / variances[:, None], axis=0) / np.maximum(np.count_nonzero(self.X, axis=0), 1)
+        added = np.divide(1.0, inverse, out=np.ones(self.p), where=inverse > 0.0)
+        for block in tiles(self.spec.n):
+            self.V[block, : block.stop] += (self.X[block] * added) @ self.X[: block.stop].T
+        return added
 
     def _assemble(self, theta: Array) -> None:
         """V(θ), its lower triangle, a block of rows at a time."""
@@ -138,7 +153,7 @@ class VarianceEquations(Equations):
             unit[np.arange(block.start, block.stop), np.arange(unit.shape[1])] = 1.0
             self.V[block, : block.stop] += self.residual.multiply(phi, unit)[: block.stop].T
 
-    def _regressed(self, theta: Array, ml: bool, solve: Any, logdet: float) -> VarianceSolution:
+    def _regressed(self, theta: Array, ml: bool, solve: Any, logdet: float, added: Array) -> VarianceSolution:
         """β̂ and Py by generalised least squares, for V⁻¹ as `solve` gives it."""
         started = time.perf_counter()
         X, y, p = self.X, self.y, self.p
@@ -148,8 +163,8 @@ class VarianceEquations(Equations):
         weighted = solved[:, p] - solved[:, :p] @ beta
         residual = self.times_residual(theta, weighted)
         self._spent("solve", started)
-        return VarianceSolution(theta, ml, beta, solved[:, :p], covariance, residual, weighted, logdet, logdet_fixed,
-                                float(left @ weighted), self)  # fmt: skip
+        return VarianceSolution(theta, ml, beta, solved[:, :p], covariance, added, residual, weighted, logdet,
+                                logdet_fixed, float(left @ weighted), self)  # fmt: skip
 
     def times_residual(self, theta: Array, v: Array) -> Array:
         """R v for v (n,) or (n, c)."""
@@ -214,6 +229,9 @@ class VarianceEquations(Equations):
             trace = np.sum([of_terms[k] for of_terms, _ in blocks], axis=0)
             quadratic = r @ self.relate(k, solution, r, None).T
             matrices.append(-0.25 * (trace + trace.T) + 0.25 * (quadratic + quadratic.T))
+            if self.random[k].structure.in_factor:  # written in Λ: ∂ℓ/∂Λ = 2 S Λ
+                own = self.random[k].structure.factor(solution.theta[self.spec.parameters.slices[k]])[0]
+                matrices[k] = 2.0 * matrices[k] @ own
         phi = solution.theta[self.spec.parameters.slices[-1]]
         diagonal = np.concatenate([d for _, d in blocks])
         return matrices, self.residual.pattern.moments(solution.residual) + self._residual_traces(phi, diagonal, H, HC)
@@ -280,7 +298,8 @@ class VarianceEquations(Equations):
 
     def fixed_covariance(self, solution: VarianceSolution) -> Array:
         T = self.spec.fixed.transform
-        out = solution.covariance if T is None else T @ solution.covariance @ T.T
+        own = solution.covariance - np.diag(solution.added)
+        out = own if T is None else T @ own @ T.T
         return 0.5 * (out + out.T)
 
     def fixed_variances(self, solution: VarianceSolution) -> Array:
@@ -292,7 +311,7 @@ class VarianceEquations(Equations):
         T = self.spec.fixed.transform
         C = solution.covariance if T is None else solution.covariance @ T.T
         H = solution.solved_X @ C
-        yield slice(0, self.p), C if T is None else T @ C, H, self.times_residual(solution.theta, H), None
+        yield slice(0, self.p), self.fixed_covariance(solution), H, self.times_residual(solution.theta, H), None
 
     def fixed_cross_covariances(self, solution: VarianceSolution, columns: np.ndarray) -> list[Array]:
         """−G Z'V⁻¹X(X'V⁻¹X)⁻¹."""
@@ -321,7 +340,8 @@ class VarianceEquations(Equations):
             prior = np.einsum("qc,qc->c", z, Gz)
             random = prior - np.einsum("nc,nc->c", f, self.project(solution, f))
             Cx = solution.covariance @ x.T
-            fixed = np.einsum("cp,pc->c", x, Cx) - 2.0 * np.einsum("pc,pc->c", Cx, solution.solved_X.T @ f)
+            own = Cx - solution.added[:, None] * x.T
+            fixed = np.einsum("cp,pc->c", x, own) - 2.0 * np.einsum("pc,pc->c", Cx, solution.solved_X.T @ f)
             out[start : start + CHUNK] = random + fixed
             sizes[start : start + CHUNK] = np.abs(prior) + np.abs(fixed)
         return nonnegative(out, sizes)

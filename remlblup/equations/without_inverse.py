@@ -32,7 +32,8 @@ def with_residual_effects(spec: Specification) -> VarianceEquations:
     MemoryLimitError, ModelError
         If V does not fit into memory, or R as one matrix is too large.
     """
-    return VarianceEquations(residual_as_effects(spec), "the residual covariance matrix has no inverse", SINGULAR_V)
+    reason = "the residual covariance matrix has no inverse"
+    return VarianceEquations(residual_as_effects(spec), reason, SINGULAR_V, beside_fixed=True)
 
 
 class WithoutInverse(VarianceEquations):

@@ -63,7 +63,7 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
     if found.convergence.converged and not route.open_at(found.point.theta):
         return found
     if used >= options.max_iterations or not route.open_at(found.point.theta, SUSPECT):
-        return route.judged(found, options.constrain)
+        return route.judged(found, options.constrain, options.ml)
     rest = replace(options, max_iterations=options.max_iterations - used)
     return route.followed(rest, found.point.theta, fixed, report, found.iterations)
 
@@ -140,7 +140,7 @@ class Route:
         assert self.effects.factor is not None
         return self.effects.factor.smallest_pivot < EDGE * SINGULAR_V
 
-    def judged(self, found: Optimum, constrain: bool) -> Optimum:
+    def judged(self, found: Optimum, constrain: bool, ml: bool) -> Optimum:
         """The same with the reason that the likelihood has no maximum, where that is why the loop ended."""
         if added := trend(self.spec, found.point.theta):
             failed = [c.name for c in found.convergence.criteria if not c.passed]
@@ -187,7 +187,7 @@ class Route:
             iterations=len(rows) - 1,
         )
         found = replace(found, solution=solution, equations=equations, convergence=convergence, iterations=tuple(rows))
-        return found if convergence.converged else self.judged(found, options.constrain)
+        return found if convergence.converged else self.judged(found, options.constrain, options.ml)
 
 
 def has_no_inverse(residual: ResidualStructure, phi: Array) -> bool:

@@ -26,6 +26,8 @@ from remlblup.structure.base import Array, ResidualStructure, Structure
 
 # Other starts of a small model, half of them above `TINY` records, and how many in all once two have ended at different heights.
 FEW, MANY, TINY = 9, 23, 100
+# Up to so many records all of these starts.
+HANDFUL = 30
 # Points drawn for a start, of which the one with the highest ℓ is taken.
 DRAWS = 3
 # A small model: at most so many records, equations and parameters.
@@ -57,8 +59,9 @@ def highest(equations: Equations, options: Options, start: Array, fixed: Array, 
     if starts is None and not whole and not ran_out and options.algorithm == "auto":
         for theta in maxima_along(equations, found.point.theta, options.ml) if options.constrain and free.all() else ():
             search.attempt(theta)
-        if several_maxima(equations, free) and is_small(equations):
-            search.attempts(FEW if equations.spec.n <= TINY else FEW // 2, MANY)
+        if is_small(equations) and (several_maxima(equations, free) or is_tied(equations, free)):
+            n = equations.spec.n
+            search.attempts(MANY if n <= HANDFUL else FEW if n <= TINY else FEW // 2, MANY)
     elif starts is not None and starts > 1 and not ran_out:
         search.attempts(starts - 1, starts - 1)
     return search.ended(several_maxima(equations, free))
@@ -196,6 +199,15 @@ def several_maxima(equations: Equations, free: np.ndarray) -> tuple[str, ...]:
         for name, s, place in zip(names, structures, parameters.slices, strict=True)
         if s.several_maxima and free[place].sum() > 1
     )
+
+
+def is_tied(equations: Equations, free: np.ndarray) -> bool:
+    """Whether a few records are shared between random effects and a residual of several parameters.
+
+    No structure is to blame then, but what is little in one of them can be much in the other.
+    """
+    spec = equations.spec
+    return spec.n <= TINY and bool(spec.random) and int(free[spec.parameters.slices[-1]].sum()) > 1
 
 
 def is_small(equations: Equations) -> bool:

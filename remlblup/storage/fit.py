@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from remlblup.errors import (
 )
 from remlblup.fit.results import Fit
 from remlblup.linalg.threads import single_threaded
+from remlblup.model.specification import Specification
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
 from remlblup.reml.history import Iteration
@@ -62,6 +64,7 @@ def to_dict(fit: Fit) -> dict[str, Any]:
             "options": {k: getattr(fit.options, k) for k in ("algorithm", "constrain", "max_iterations", "tolerance")},
             "records": fit.n_obs,
             "records_dropped": spec.records.dropped if spec.records else {},
+            "records_dropped_in_all": spec.records.n_dropped if spec.records else 0,
             "unknown_parents": spec.records.unknown_parents if spec.records else {},
             "fixed_effects_estimated": spec.p,
             "aliased": list(fit.aliased),
@@ -182,7 +185,7 @@ def load(path: str | Path, *, verify: bool = True) -> Fit:
         if verify:
             saved.check_tables()
         content = saved.content
-        spec = load_model(content["model"], saved)
+        spec = with_dropped(load_model(content["model"], saved), content)
         equations = make_equations(spec, content.get("engine_asked", content["engine"]))
         fit = restore(equations, content)
         if verify:
@@ -232,6 +235,15 @@ def folder_of(path: object) -> Path:
     if not isinstance(path, (str, Path)):
         raise StoreError(f"a fit is saved in a folder: give its name, not {path!r}.")
     return Path(path)
+
+
+def with_dropped(spec: Specification, content: dict[str, Any]) -> Specification:
+    """The model with the count of the records that were set aside: they are not saved."""
+    counts = content.get("records_dropped", {})
+    if spec.records is None or not counts:
+        return spec
+    whole = content.get("records_dropped_in_all", max(counts.values()))
+    return replace(spec, records=replace(spec.records, dropped=counts, n_dropped=whole))
 
 
 def restore(equations: Equations, content: dict[str, Any]) -> Fit:

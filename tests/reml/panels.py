@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from oracle import LOG_2PI, complex_step
 from scipy.optimize import minimize
-
-from tests.oracle import LOG_2PI, complex_step
 
 Covariance = Callable[[np.ndarray], np.ndarray]
 FREE, SD, CORRELATION = (-np.inf, np.inf), (0.0, np.inf), (-1.0, 1.0)

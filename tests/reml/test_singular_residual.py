@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.linalg
 import scipy.optimize
 from oracle import GeneralOracle, Part, dummies
 
@@ -116,6 +117,53 @@ def test_where_v_is_singular_too_there_is_nothing_to_solve():
             call({"g": 1.0, "residual": 0.0})
     with pytest.raises(rb.RemlBlupError, match=r"fix= .* not positive definite"):
         model.fit(fix={"residual": 0.0})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_v_need_be_regular_only_beside_the_fixed_effects(engine):
+    # K of centred markers has the null vector 1, which is in X: K'VK is regular where V is not.
+    rng = np.random.default_rng(1)
+    n = 12
+    M = rng.normal(size=(n, 30))
+    M -= M.mean(axis=0)
+    K = M @ M.T / 30
+    y = 3.0 + M @ rng.normal(size=30) / np.sqrt(30)
+    model = rb.MixedModel("y ~ 1 + (1 | vm(id, K))", animals(K, y=y), {"K": labelled(K)}, engine=engine)
+    fit = model.fit()
+    assert fit.converged, fit.convergence
+    contrasts = scipy.linalg.null_space(np.ones((1, n)))
+    inner, z = contrasts.T @ K @ contrasts, contrasts.T @ y
+
+    def loglik(genetic: float, residual: float) -> float:
+        V = genetic * inner + residual * np.eye(n - 1)
+        determinants = np.linalg.slogdet(V)[1] + np.log(n)
+        return -0.5 * ((n - 1) * np.log(2 * np.pi) + determinants + z @ np.linalg.solve(V, z))
+
+    assert fit.status[1] == "boundary"
+    assert fit.loglik == pytest.approx(loglik(*fit.theta), abs=1e-9)
+    # Of V without residual the maximum has a closed form, and a little residual only lowers it.
+    assert fit.theta == pytest.approx([z @ np.linalg.solve(inner, z) / (n - 1), 0.0], rel=1e-8)
+    assert loglik(fit.theta[0], 1e-3) < fit.loglik
+    near = model.solve({"vm(id, K)": fit.theta[0], "residual": 1e-7})
+    assert fit.beta == pytest.approx(near.beta, rel=1e-6)
+    assert fit.fitted.to_numpy() == pytest.approx(y, rel=1e-9)
+    assert fit.random_effects["estimate"].to_numpy() == pytest.approx(near.random_effects["estimate"], abs=1e-5)
+    assert fit.random_effects["pev"].to_numpy() == pytest.approx(near.random_effects["pev"], abs=1e-5)
+    assert fit.beta_covariance == pytest.approx(near.beta_covariance, abs=1e-6)
+    rows = fit.predict()["std_error"].to_numpy()
+    assert rows == pytest.approx(near.predict()["std_error"].to_numpy(), abs=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES[:3])
+def test_a_term_written_in_its_factor_beside_a_singular_r(engine):
+    data, K = simulated(2, 20, 0.9, 0)
+    terms = "c(a, b) ~ trait + {}(trait | vm(id, K){})"
+    fit = rb.MixedModel(terms.format("rr", ", k=1"), data, {"K": labelled(K)}, residual="us(trait | units)",
+                        engine=engine).fit()  # fmt: skip
+    assert fit.converged, fit.convergence
+    full = rb.MixedModel(terms.format("us", ""), data, {"K": labelled(K)}, residual="us(trait | units)").fit()
+    assert fit.loglik <= full.loglik + 1e-9
+    assert np.linalg.matrix_rank(fit.covariance("rr(trait | vm(id, K), k=1)").to_numpy(), tol=1e-9) == 1
 
 
 def test_a_trait_that_is_a_function_of_another_is_named():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from oracle import LOG_2PI
 
 import remlblup as rb
+from reml.panels import random_panel
 from remlblup.errors import OptionError
 from remlblup.structure.table import STRUCTURES
-from tests.oracle import LOG_2PI
-from tests.reml.panels import random_panel
 
 # -- one variance beside the residual's --------------------------------------------------------
 

@@ -257,3 +257,12 @@ def test_new_records_of_ramets_are_those_of_their_ortet():
         np.testing.assert_allclose(at["prediction"], expected, rtol=1e-12)
         assert at["std_error"].iloc[0] == at["std_error"].iloc[1]
     assert set(u.index) == {"p", "q", "t1", "t2", "t3"}
+
+
+def test_the_count_of_dropped_records_comes_back(tmp_path):
+    data = datasets.load("sleepstudy")
+    data.loc[[3, 9], "Reaction"] = np.nan
+    fit = rb.MixedModel("Reaction ~ Days + (1 | Subject)", data).fit()
+    again = rb.load(fit.save(tmp_path / "fit"))
+    assert "2 more dropped for missing values: Reaction 2" in str(fit.summary())
+    assert str(again.summary()) == str(fit.summary())

@@ -94,10 +94,12 @@ def test_names_are_unique_and_designs_repeatable(reference):
 
 
 def test_every_stored_answer_is_a_case(reference):
-    """No answer file is left out; some are in two cases."""
+    """No answer file about estimates is left out; some are in two cases."""
     folder = reference("README.md").parent
     names = {c.name.split(" (")[0] for c in reference_cases.cases(folder)}
-    assert {p.stem for p in folder.glob("*.json")} <= names
+    stored = {p.stem for p in folder.glob("*.json")}
+    # F tests of terms, adjusted means and profiles are not offered yet: there is nothing of ours to compare with.
+    assert {name for name in stored if not name.startswith("inference.")} <= names
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.equations.spread import Spread
+from remlblup.errors import NotPositiveDefiniteError
 from remlblup.model.residual_effects import residual_as_effects
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
@@ -33,17 +34,26 @@ class ExpectedInformation:
         self.X = X.toarray() if sp.issparse(X) else np.asarray(X)
 
     def at(self, theta: Array) -> Array:
-        """F (n_parameters, n_parameters)."""
+        """F (n_parameters, n_parameters).
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If V(θ) is not positive definite to working precision.
+        """
         V, slopes = np.zeros((len(self.X), len(self.X))), []
         parts = self.effects.parameters.split(theta)
         for design, spread, part in zip(self.effects.random, self.spreads, parts, strict=False):
             V += self._spread(spread, design.structure.covariance(part))
             slopes += [self._spread(spread, dot) for dot in design.structure.derivatives(part)]
-        root = scipy.linalg.cho_factor(V, lower=True)
-        P = scipy.linalg.cho_solve(root, np.eye(len(V)))
-        if self.X.shape[1] and not self.ml:
-            solved = P @ self.X
-            P = P - solved @ np.linalg.solve(self.X.T @ solved, solved.T)
+        try:
+            root = scipy.linalg.cho_factor(V, lower=True)
+            P = scipy.linalg.cho_solve(root, np.eye(len(V)))
+            if self.X.shape[1] and not self.ml:
+                solved = P @ self.X
+                P = P - solved @ np.linalg.solve(self.X.T @ solved, solved.T)
+        except np.linalg.LinAlgError:
+            raise NotPositiveDefiniteError("V is singular but for rounding.") from None
         weighted = [P @ slope for slope in slopes]
         return np.array([[0.5 * np.sum(A * B.T) for B in weighted] for A in weighted])
 

@@ -29,10 +29,12 @@ class Information:
     ----------
     curved : (n_parameters, c) directions, scaled so that var(θ̂) along them is `curved` `curved`'
     flat : (n_parameters, f) directions in which the likelihood is flat, each a change of about the variance of y
+    errors : (n_parameters,) standard error of each parameter given the others, its natural size where it has none
     """
 
     curved: Array
     flat: Array
+    errors: Array | None = None
 
     @classmethod
     def along(cls, J: Array, information: Array, sizes: Array) -> Information:
@@ -58,7 +60,10 @@ class Information:
         ends = [J, np.hstack([J, np.eye(len(J))[:, loose]])]
         sizes = (natural_sizes(optimum.searched, point.theta, D) for D in ends)
         own, wide = (cls.along(D, point.information, s) for D, s in zip(ends, sizes, strict=True))
-        return cls(own.curved, wide.flat)
+        own_sizes = natural_sizes(optimum.searched, point.theta, np.eye(len(J)))
+        strength = point.information.diagonal()
+        told = strength * own_sizes**2 > FLAT
+        return cls(own.curved, wide.flat, np.where(told, 1.0 / np.sqrt(np.where(told, strength, 1.0)), own_sizes))
 
     @property
     def covariance(self) -> Array:
@@ -69,8 +74,9 @@ class Information:
     def covariance_of_known(self) -> Array:
         """var(θ̂), NaN for every parameter that has a part in a flat direction."""
         out = self.covariance
-        reach = np.abs(self.flat)
-        unknown = np.any(reach > SHARE * np.max(reach, axis=0, initial=0.0), axis=1)
+        # Flat directions are known as a space only: a parameter's part is its row, in units of its own.
+        reach = np.linalg.norm(self.flat, axis=1) / (1.0 if self.errors is None else self.errors)
+        unknown = reach > SHARE * np.max(reach, initial=0.0)
         out[unknown], out[:, unknown] = np.nan, np.nan
         return out
 

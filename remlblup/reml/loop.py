@@ -307,8 +307,9 @@ class Loop:
         # EM keeps variances positive: without constraints it is no help, and creeps where one should change sign.
         for name, weight, damping, fraction in LADDERS[algorithm if self.options.constrain else "free"]:
             if weight < 0.0:
-                if self.equations.spec.n <= FEW_RECORDS:
-                    expected = self.expected.at(point.theta) if expected is None else expected
+                if expected is None:
+                    expected = self.expected_information(point.theta)
+                if len(expected):
                     yield name, propose(self.space, point, expected, fraction, self.reluctant)
                 continue
             if weight and em is None:
@@ -324,9 +325,17 @@ class Loop:
             for released in release(self.space, point, near_faces(self.space, point), 1e-6):
                 yield "release", released
 
+    def expected_information(self, theta: Array) -> Array:
+        """The expected information at θ; empty where it costs too much, or V is singular but for rounding."""
+        if self.equations.spec.n > FEW_RECORDS:
+            return np.zeros((0, 0))
+        try:
+            return self._expected.at(theta)
+        except NotPositiveDefiniteError:
+            return np.zeros((0, 0))
+
     @cached_property
-    def expected(self) -> ExpectedInformation:
-        """The expected information of the model."""
+    def _expected(self) -> ExpectedInformation:
         return ExpectedInformation(self.equations.spec, self.options.ml)
 
     # -- the verdict -------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from remlblup.equations.without_inverse import SINGULAR_V, WithoutInverse, with_
 from remlblup.errors import MemoryLimitError, ModelError, NotPositiveDefiniteError, some
 from remlblup.reml.convergence import has_trend
 from remlblup.reml.history import Iteration
+from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.restate import maximize as search
 from remlblup.reml.start import residual_variance
@@ -125,10 +126,24 @@ class Route:
             return False
         return True
 
-    def bottomless(self, theta: Array) -> bool:
+    def bottomless(self, theta: Array, ml: bool) -> bool:
         """Whether R is as good as singular and V, with R singular, as well: ℓ rises towards that edge without end."""
-        gone = share_left(self.residual, theta[self.place], self.unit) <= GONE
-        return gone and self.makes() and self.at_edge(self.towards(theta, GONE, 0.0))
+        share = share_left(self.residual, theta[self.place], self.unit)
+        if share > GONE or not self.makes() or not self.at_edge(self.towards(theta, GONE, 0.0)):
+            return False
+        return has_no_inverse(self.residual, theta[self.place]) or self.rises(theta, ml)
+
+    def rises(self, theta: Array, ml: bool) -> bool:
+        """Whether ℓ rises as what is left of R falls to a tenth: at a maximum near a singular R it does not."""
+        equations = self.equations
+        try:
+            here, there = (
+                log_likelihood(equations, equations.solve(at, ml=ml), ml)
+                for at in (theta, self.towards(theta, GONE, 0.1))
+            )
+        except NotPositiveDefiniteError:
+            return True  # singular to working precision
+        return there > here + 0.1
 
     def at_edge(self, theta: Array) -> bool:
         """Whether V is singular but for rounding."""
@@ -152,7 +167,7 @@ class Route:
             return replace(
                 found, convergence=replace(found.convergence, reason=AT_EDGE, unidentified=(), collapsed=True)
             )
-        if not self.bottomless(found.point.theta):
+        if not self.bottomless(found.point.theta, ml):
             return found
         names = vanishing(self.residual, found.point.theta[self.place], self.unit)
         verdict = replace(found.convergence, reason=no_maximum(names), unidentified=(), collapsed=True)
@@ -174,7 +189,7 @@ class Route:
                 report(rows[-1])
 
         def watch(theta: Array) -> str | None:
-            return "collapse" if self.bottomless(theta) else None
+            return "collapse" if self.bottomless(theta, options.ml) else None
 
         found = search(effects, options, start, fixed, note, watch)
         equations = WithoutInverse(self.spec, effects, self.equations.engine)

@@ -113,7 +113,7 @@ class Search:
         start = np.where(np.isnan(self.fixed), theta, np.nan)
         try:
             end = maximize(self.equations, self.options, start, self.fixed, watch)
-        except NotPositiveDefiniteError:
+        except (NotPositiveDefiniteError, np.linalg.LinAlgError):
             self.trials.append(Trial(number, theta, np.nan, theta, np.nan, 0, "no start: V is not positive definite"))
             return
         except GivenUp as why:
@@ -267,8 +267,12 @@ def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rn
     theta, variances = base.copy(), structure.variances
     theta[variances] *= size * 10.0 ** (0.5 - 3.0 * rng.uniform(size=int(variances.sum())) ** 2)
     bounded = np.isfinite(structure.lower) & np.isfinite(structure.upper)
-    low, high = structure.lower[bounded], structure.upper[bounded]
-    theta[bounded] = 0.5 * (low + high - 0.98 * (high - low) * np.cos(np.pi * rng.uniform(size=len(low))))
+    # In the coordinate of the steps: a correlation per unit of time as that of a usual gap.
+    power = structure.powers[bounded]
+    low, high = (np.where(power == 1.0, b, np.maximum(b, 0.0) ** power)
+                 for b in (structure.lower[bounded], structure.upper[bounded]))  # fmt: skip
+    x = 0.5 * (low + high - 0.98 * (high - low) * np.cos(np.pi * rng.uniform(size=len(low))))
+    theta[bounded] = np.where(power == 1.0, x, np.maximum(x, 0.0) ** (1.0 / power))
     rest = ~variances & ~bounded
     at = theta.copy()
     for k, limit in covariances(structure, at, rest):

@@ -126,6 +126,8 @@ def across(space: Space, point: Point, information: Array, reluctant: np.ndarray
     Coordinates of a face are of no use to find the way to the next one where they are singular at the corner.
     """
     for k, place in space.cones:
+        if space.equations.spec.parameters.structures[k].cone:
+            continue  # Cholesky coordinates are good everywhere
         here = space.chart(k, point.theta)
         model = Newton.at(space, point, information, {j: c for j, c in point.charts.items() if j != k})
         own = model.plain[place]

@@ -68,6 +68,10 @@ def trend(spec: Specification, theta: Array) -> str:
     return " + ".join(new) or ":".join(along)
 
 
+# −∂ℓ/∂log σ² of a variance that is on its way to zero: about half the number of records it would explain.
+FALLING = 0.1
+
+
 def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
     """Labels of the residual variances that went to zero."""
     residual, R = space.equations.spec.parameters.slices[-1], space.equations.spec.residual
@@ -75,7 +79,8 @@ def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
     near, least = (1e6, 1e-5) if failed else (1.001, 1e-8)
     mask = np.zeros(len(point.theta), dtype=bool)
     mask[residual] = R.variances & (point.theta <= near * space.lower)[residual]
-    mask[residual] &= (point.gradient < 0.0)[residual] | bool(failed)
+    # ℓ still rises as log σ² falls: at a maximum, however near to zero, it does not.
+    mask[residual] &= (point.theta * point.gradient)[residual] < -FALLING
     matrices = R.matrices(point.theta[residual]).values() if mask.any() else ()
     regular = [np.linalg.eigvalsh(s)[0] >= least * np.trace(s) / len(s) for _, s in matrices]
     # A specific variance of zero is no collapse.

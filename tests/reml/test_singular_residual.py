@@ -406,3 +406,45 @@ def test_without_constraints_the_way_to_the_edge_of_v_is_gone(engine, effect):
     # The analysis of variance of a balanced design.
     assert fit.theta == pytest.approx([(between - within) / 3.0, within], rel=1e-6)
     assert fit.loglik >= model.fit().loglik
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-4, 1e-5])
+def test_a_small_residual_is_not_said_to_vanish(size):
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(10), 3)
+    y = rng.normal(size=10)[g] + size * rng.normal(size=30)
+    fit = rb.MixedModel("y ~ 1 + (1 | g)", pd.DataFrame({"g": g, "y": y})).fit()
+    within = np.sum((y - (np.bincount(g, y) / 3)[g]) ** 2) / 20.0
+    assert fit.theta[1] == pytest.approx(within, rel=1e-6)
+    assert "without end" not in fit.convergence.reason
+    assert "explain" not in fit.convergence.reason
+
+
+def test_the_edge_of_v_ends_in_a_verdict():
+    y = [0.305, -0.395, -0.195, 0.405, -0.095, 1.104, -1.596, 0.504, -0.593, 0.607, 0.211, -0.189]
+    data = pd.DataFrame({"y": y, "a": [0] * 5 + [1] * 3 + [2] * 2 + [3] * 2})
+    for engine in ENGINES:
+        fit = rb.MixedModel("y ~ 1 + (1 | a)", data, engine=engine).fit("ML", constrain=False)
+        assert not fit.converged
+
+
+def test_starts_do_not_depend_on_the_unit_of_a_position():
+    rng = np.random.default_rng(1)
+    s = np.repeat(np.arange(10), 4)
+    x = np.tile([0.0, 30.0, 60.0, 90.0], 10) + rng.integers(0, 9, 40)
+    y = rng.normal(size=10)[s] + rng.normal(size=40)
+    fits = [rb.MixedModel("y ~ 1", pd.DataFrame({"y": y, "s": s, "x": k * x}), residual="exp(x | s)").fit()
+            for k in (1.0, 3.0, 100.0)]  # fmt: skip
+    assert all(f.converged for f in fits)
+    assert [f.loglik for f in fits] == pytest.approx([-63.948741] * 3, abs=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e3, 1.0, 1e-3])
+def test_what_the_data_do_not_tell_has_no_standard_error_in_any_unit(unit):
+    rng = np.random.default_rng(2)
+    g, x = np.repeat(np.arange(15), 4), np.tile(np.arange(4.0), 15)
+    y = 10 * rng.normal(size=15)[g] + 3 * rng.normal(size=15)[g] * x + rng.normal(size=60)
+    data = pd.DataFrame({"y": y, "g": g, "h": g, "x": unit * x})
+    fit = rb.MixedModel("y ~ x + (1 + x | g) + (1 + x | h)", data).fit()
+    assert not fit.converged
+    assert list(fit.variance_components["std_error"].isna()) == [True] * 6 + [False]

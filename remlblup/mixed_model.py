@@ -18,7 +18,8 @@ from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
 from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
-from remlblup.model.covariates import warn_of_codes
+from remlblup.model.covariates import warn_of_codes, warn_of_traits
+from remlblup.model.residual import parse_residual
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
@@ -82,6 +83,8 @@ class MixedModel:
         self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing,
                                                          unknown_parents)  # fmt: skip
         warn_of_codes(self.specification.codes)
+        if (parsed := self.specification.formula) is not None:
+            warn_of_traits(parsed, parse_residual(residual))
 
     @classmethod
     @known_arguments

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import CodesWarning, DataError, some, warn
+from remlblup.errors import CodesWarning, DataError, RemlBlupWarning, some, warn
 from remlblup.model.algebra import Terms, read_terms
 from remlblup.model.frame import check_no_dates, holds_text, plain
 from remlblup.model.terms import RandomTerm
@@ -17,7 +17,7 @@ from remlblup.model.terms import RandomTerm
 if TYPE_CHECKING:
     from remlblup.model.expression import Expression
     from remlblup.model.residual import ResidualTerm
-    from remlblup.model.terms import SmoothTerm
+    from remlblup.model.terms import MixedFormula, SmoothTerm
 
 NUMBER = r"\s*[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?\s*"
 DECIMAL = r"\s*[-+]?\d*[.,]\d+(?:[eE][-+]?\d+)?\s*|\s*[-+]?\d+[.,]?\d*[eE][-+]?\d+\s*"
@@ -132,6 +132,20 @@ def warn_of_codes(codes: dict[str, int]) -> None:
     """One warning for all columns."""
     if codes:
         warn(codes_text(codes), CodesWarning)
+
+
+def warn_of_traits(formula: MixedFormula, residual: ResidualTerm) -> None:
+    """Say what several responses share because the model does not tell them apart."""
+    if not formula.responses:
+        return
+    terms = [t for t in formula.random if isinstance(t, RandomTerm)]
+    shared = []
+    if "trait" not in read_terms(formula.fixed).columns:
+        shared.append("one mean (write 'trait + …' in the fixed part)")
+    if "trait" not in (residual.effect, residual.section) and not any("units" in t.name for t in terms):
+        shared.append("one residual variance (write residual='us(trait | units)')")
+    if shared:
+        warn(f"{some(formula.responses)} share {' and '.join(shared)}.", RemlBlupWarning)
 
 
 def codes_text(codes: dict[str, int]) -> str:

@@ -142,7 +142,10 @@ def _of_arrow_stream(data: Any) -> Any:
     if hasattr(data, "columns") and hasattr(data, "__getitem__") and type(data).__name__ != "RecordBatch":
         return data
     if hasattr(data, "__arrow_c_stream__") or type(data).__name__ == "RecordBatch":
-        import pyarrow as pa
+        try:
+            import pyarrow as pa
+        except ImportError:
+            return data
 
         return pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else pa.table(data)
     return data

@@ -81,7 +81,9 @@ def _columnar(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_feather(path)
     except ImportError:
-        raise DependencyError(f"reading {path} needs pyarrow: pip install pyarrow, or save the data as CSV.") from None
+        raise DependencyError(
+            f"reading {path} needs pyarrow: pip install 'remlblup[parquet]', or save the data as CSV."
+        ) from None
     except Exception as error:  # pyarrow's own, of many classes
         raise DataError(f"{path} cannot be read: {error}") from None
 

@@ -40,7 +40,16 @@ WRITERS = {
 }
 
 
+def needs(name: object) -> None:
+    """Skip where the package that reads or writes such a file is not installed."""
+    suffix = str(name).lower().rpartition(".")[2]
+    package = {"parquet": "pyarrow", "feather": "pyarrow", "xlsx": "openpyxl"}.get(suffix)
+    if package is not None:
+        pytest.importorskip(package)
+
+
 def write(name: str, frame: pd.DataFrame, folder) -> str:
+    needs(name)
     path = folder / name
     if name == "D.XLSX":
         frame.to_excel(folder / "lower.xlsx", index=False)
@@ -80,6 +89,7 @@ def matrix_frame() -> pd.DataFrame:
 @pytest.mark.parametrize("form", ["square", "labelled", "triplets"])
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx", ".parquet"])
 def test_a_file_is_the_matrix_in_it(tmp_path, form, suffix):
+    needs(suffix)
     K, data = matrix_frame(), calves()
     if form == "square":  # a first line of numbers names no columns
         K, data = K.rename(index=lambda v: f"a{v}", columns=lambda v: f"a{v}"), data.assign(animal="a" + data["animal"])
@@ -133,6 +143,7 @@ def test_files_for_fit_many(tmp_path):
     ],
 )
 def test_files_that_are_not_what_they_should_be(tmp_path, monkeypatch, data, relationships, error, message):
+    needs(data)
     monkeypatch.chdir(tmp_path)
     write("d.csv", calves(), tmp_path)
     (tmp_path / "d.csv").rename("good.csv")
@@ -146,6 +157,7 @@ def test_files_that_are_not_what_they_should_be(tmp_path, monkeypatch, data, rel
 
 def test_cells_of_a_spreadsheet(tmp_path):
     """Numbers, text that looks like numbers, dates and stray text are what they are in a CSV."""
+    needs("d.xlsx")
     frame = pd.DataFrame({"n": [1, 2, 3, 4], "x": [0.5, None, 1e300, -2], "code": ["007", "010", "011", "1"],
                           "text": ["1", "2", "3", "4"], "stray": [1.5, "oops", 2.5, "."],
                           "day": pd.to_datetime(["2024-01-02"] * 4), "flag": [True, False] * 2})  # fmt: skip
@@ -168,12 +180,14 @@ def test_cells_of_a_spreadsheet(tmp_path):
 
 @pytest.mark.parametrize("rows", [[["a", "a"], [1, 2]], [["a", None], [1, 2]], [[1, 2], [3, 4]], []])
 def test_spreadsheets_without_names(tmp_path, rows):
+    needs("d.xlsx")
     pd.DataFrame(rows).to_excel(tmp_path / "d.xlsx", index=False, header=False)
     with pytest.raises(rb.DataError, match=r"d\.xlsx"):
         read_table(tmp_path / "d.xlsx")
 
 
 def test_without_openpyxl_the_extra_is_named(tmp_path, monkeypatch):
+    needs("d.xlsx")
     calves().to_excel(tmp_path / "d.xlsx", index=False)
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(rb.DependencyError, match=r"remlblup\[excel\]"):

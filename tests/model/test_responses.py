@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -170,3 +172,10 @@ def test_new_data_in_long_form_says_the_trait():
     np.testing.assert_allclose(out["prediction"], expected)
     with pytest.raises(DataError, match=r"'trait'.*'wing'.*'tarsus', 'back'"):
         solved.predict(long.assign(trait="wing"))
+
+
+def test_what_traits_share_is_said():
+    with pytest.warns(rb.RemlBlupWarning, match=r"'tarsus', 'back' share one mean .* and one residual variance"):
+        rb.MixedModel("c(tarsus, back) ~ sex + (1 | g)", frame())
+    with warnings.catch_warnings(action="error"):
+        rb.MixedModel("c(tarsus, back) ~ trait + (1 | g)", frame(), residual="us(trait | units)")

@@ -122,7 +122,7 @@ def test_a_line_of_plots():
 
 
 def test_positions_by_name(field_data):
-    named = field_data.assign(row=pd.Categorical([f"r{k:02d}" for k in field_data["row"]]))
+    named = field_data.assign(row=pd.Categorical([f"r{k:02d}" for k in field_data["row"]], ordered=True))
     ax = rb.MixedModel("y ~ gen", named, residual="ar1(row):ar1(col)").fit().plot_field("spatial")
     assert [t.get_text() for t in ax.get_yticklabels()] == [f"r{k:02d}" for k in range(5, 14)]
 

@@ -59,9 +59,9 @@ def highest(equations: Equations, options: Options, start: Array, fixed: Array, 
     if starts is None and not whole and not ran_out and options.algorithm == "auto":
         for theta in maxima_along(equations, found.point.theta, options.ml) if options.constrain and free.all() else ():
             search.attempt(theta)
-        if is_small(equations) and (several_maxima(equations, free) or is_tied(equations, free)):
-            n = equations.spec.n
-            search.attempts(MANY if n <= HANDFUL else FEW if n <= TINY else FEW // 2, MANY)
+        several, n = several_maxima(equations, free), equations.spec.n
+        if is_small(equations) and (several or is_tied(equations, free)):
+            search.attempts(MANY if several and n <= HANDFUL else FEW if several and n <= TINY else FEW // 2, MANY)
     elif starts is not None and starts > 1 and not ran_out:
         search.attempts(starts - 1, starts - 1)
     return search.ended(several_maxima(equations, free))

@@ -221,10 +221,11 @@ def share_left(residual: ResidualStructure, phi: Array, unit: Array) -> float:
     Of a correlation its distance to the bound, relative to `CLOSE`.
     """
     shares = [phi[residual.variances] / unit[residual.variances]]
-    for label, (_, whole) in residual.matrices(unit).items():
+    before, after = residual.matrices(unit), residual.matrices(phi)
+    for label, (_, whole) in before.items():
         d = 1.0 / np.sqrt(np.diag(whole))
-        shares.append(np.linalg.eigvalsh(residual.matrices(phi)[label][1] * np.outer(d, d))[:1])
-    if not residual.matrices(unit):
+        shares.append(np.linalg.eigvalsh(after[label][1] * np.outer(d, d))[:1])
+    if not before:
         ceiling = np.isfinite(residual.upper)
         shares.append((residual.upper - phi)[ceiling] / CLOSE)
         shares.append((phi - residual.lower)[ceiling & (residual.lower < 0.0)] / CLOSE)
@@ -248,9 +249,9 @@ def towards_face(structure: Structure, theta: Array, unit: Array, near: float, l
 
 def vanishing(residual: ResidualStructure, phi: Array, unit: Array) -> tuple[str, ...]:
     """Names of the effects of R that nothing is left of, or of those whose combination that is."""
-    names = []
+    names, before = [], residual.matrices(unit)
     for label, (effects, sigma) in residual.matrices(phi).items():
-        d = 1.0 / np.sqrt(np.diag(residual.matrices(unit)[label][1]))
+        d = 1.0 / np.sqrt(np.diag(before[label][1]))
         values, vectors = np.linalg.eigh(sigma * np.outer(d, d))
         part = np.any(np.abs(vectors[:, values < GONE]) > 0.1, axis=1)
         names += [f"{label}: {e}" if label else str(e) for e, own in zip(effects, part, strict=True) if own]

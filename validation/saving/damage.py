@@ -224,7 +224,7 @@ def killed_while_saving(folder: Path, delays: Iterable[float]) -> list[str]:
     """What is in the folder each time after a process that saves over and over is killed."""
     found = []
     for delay in delays:
-        saver = subprocess.Popen([sys.executable, "-c", SAVER, str(folder)], stdout=subprocess.PIPE, text=True)
+        saver = subprocess.Popen([sys.executable, "-P", "-c", SAVER, str(folder)], stdout=subprocess.PIPE, text=True)
         assert saver.stdout is not None and saver.stdout.readline() == "ready\n"
         time.sleep(delay)
         os.kill(saver.pid, signal.SIGKILL)

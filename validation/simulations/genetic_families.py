@@ -29,8 +29,11 @@ def families() -> tuple[Family, ...]:
     return tuple(make(structure) for structure in (*STRUCTURES, *MORE) for make in makers)
 
 
+_SITES = ("A", "B", "C", "D")
+
+
 def _sites(structure: str) -> tuple[str, ...]:
-    return ("A", "B", "C", "D")[: 4 if structure in _FOUR else 3]
+    return _SITES[: 4 if structure in _FOUR else 3]
 
 
 def _family(structure: str, design: str, fixed: str, effect: str, group: str, effects: tuple[str, ...],
@@ -81,10 +84,11 @@ def sites_unbalanced(structure: str) -> Family:
 
 
 def plots(rng: np.random.Generator, u: Array, g: Array, s: Array, names: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """Records of a variety's effect at a site, with errors of variance one."""
+    """Records of a variety's effect at a site, with errors of variance one. The sites stand in their order."""
     labels = np.array(names or [f"v{k:02d}" for k in range(len(u))])
     y = _MEANS[s] + u[g, s] + rng.standard_normal(len(g))
-    return pd.DataFrame({"variety": labels[g], "site": np.array(["A", "B", "C", "D"])[s], "y": y})
+    site = pd.Categorical.from_codes(s, _SITES[: u.shape[1]], ordered=True)
+    return pd.DataFrame({"variety": labels[g], "site": site, "y": y})
 
 
 def sites_pedigree(structure: str) -> Family:

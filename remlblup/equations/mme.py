@@ -223,7 +223,7 @@ class MixedModelEquations(Equations):
         """b'(D ⊗ K⁻¹)b."""
         total = 0.0
         for design, block, (_, signs) in zip(self.random, self.factor_blocks(b), factors, strict=True):
-            solved = block if design.is_identity else (design.relationship.precision @ block.T).T
+            solved = block if design.is_identity else design.relationship.precision_times(block.T).T
             total += float(np.vdot(signs[:, None] * block, solved))
         return total
 

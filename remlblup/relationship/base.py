@@ -83,6 +83,17 @@ class RelationshipBase(ABC):
         """K⁻¹, shape (q, q): symmetric, both triangles stored."""
 
     @property
+    def lower_precision(self) -> sp.csc_array:
+        """Lower triangle of K⁻¹, columns sorted: what the equations are made of."""
+        lower = sp.csc_array(sp.tril(self.precision, format="csc"))
+        lower.sort_indices()
+        return lower
+
+    def precision_times(self, V: np.ndarray) -> np.ndarray:
+        """K⁻¹ V for V of shape (q,) or (q, m)."""
+        return self.precision @ V
+
+    @property
     @abstractmethod
     def logdet(self) -> float:
         """log|K|."""
@@ -118,7 +129,7 @@ class RelationshipBase(ABC):
         result = np.empty((len(positions), len(positions)))
         for start in range(0, len(positions), _BLOCK):
             result[:, start : start + _BLOCK] = self.columns(positions[start : start + _BLOCK])[positions]
-        return 0.5 * (result + result.T)
+        return symmetrise(result)
 
     def find(self, wanted: Iterable) -> np.ndarray:
         """Positions of levels, a ramet's being that of its ortet, −1 where absent, shape (m,)."""
@@ -169,6 +180,16 @@ def check_dense(size: int) -> None:
             f"{8e-9 * size**2:,.1f} GB. Ask for the animals you need (at most {DENSE_LIMIT:,}), "
             "or use the sparse inverse (`precision`) or products with A (`multiply`)."
         )
+
+
+def symmetrise(matrix: np.ndarray) -> np.ndarray:
+    """½(M + M') in the place of M, tile by tile: beside M nothing of its size is taken."""
+    tiles = [slice(start, start + _BLOCK) for start in range(0, len(matrix), _BLOCK)]
+    for k, rows in enumerate(tiles):
+        for columns in tiles[k:]:
+            mean = 0.5 * (matrix[rows, columns] + matrix[columns, rows].T)
+            matrix[rows, columns], matrix[columns, rows] = mean, mean.T
+    return matrix
 
 
 def conformable(V: np.ndarray, size: int) -> np.ndarray:

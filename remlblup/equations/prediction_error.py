@@ -24,17 +24,15 @@ def level_covariances(equations: MixedModelEquations, solution: Solution) -> lis
     layout = equations.layout
     equations.require(solution)
     inverse = equations.factor.inverse_on_pattern()
-    columns = np.repeat(np.arange(layout.m), np.diff(layout.indptr))
-    keys = columns * layout.m + layout.indices
-    out, block = [], 1
+    out, block, start = [], 1, 0
     for design, (factor, _) in zip(equations.random, solution.factors, strict=True):
-        level = np.arange(design.q)
         rank = design.structure.n_factors
         C = np.empty((design.q, rank, rank))
         for i in range(rank):
-            for j in range(i + 1):
-                rows, cols = level + layout.offsets[block + i], level + layout.offsets[block + j]
-                C[:, i, j] = C[:, j, i] = inverse[np.searchsorted(keys, cols * layout.m + rows)]
+            for j in range(i):
+                C[:, i, j] = C[:, j, i] = inverse[layout.level_at[start : start + design.q]]
+                start += design.q
+            C[:, i, i] = inverse[layout.indptr[layout.offsets[block + i] : layout.offsets[block + i + 1]]]
         of_level = np.einsum("ia,qab,jb->qij", factor, C, factor)
         out.append(of_level if design.root is None else _of_singular(equations, solution, block, factor, design.root))
         block += rank

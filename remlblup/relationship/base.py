@@ -85,9 +85,12 @@ class RelationshipBase(ABC):
     @property
     def lower_precision(self) -> sp.csc_array:
         """Lower triangle of K⁻¹, columns sorted: what the equations are made of."""
-        lower = sp.csc_array(sp.tril(self.precision, format="csc"))
-        lower.sort_indices()
-        return lower
+        whole = self.precision
+        columns = np.repeat(np.arange(whole.shape[1], dtype=whole.indices.dtype), np.diff(whole.indptr))
+        kept = whole.indices >= columns
+        counts = np.bincount(columns[kept], minlength=whole.shape[1])
+        indptr = np.concatenate([np.zeros(1, whole.indptr.dtype), np.cumsum(counts, dtype=whole.indptr.dtype)])
+        return sp.csc_array((whole.data[kept], whole.indices[kept], indptr), shape=whole.shape)
 
     def precision_times(self, V: np.ndarray) -> np.ndarray:
         """K⁻¹ V for V of shape (q,) or (q, m)."""

@@ -22,8 +22,8 @@ from remlblup.structure.base import Array
 
 # W is held dense below this many elements: fewer microseconds per product in small models.
 DENSE_ELEMENTS = 20_000
-# Right-hand sides solved at once.
-CHUNK = 128
+# Right-hand sides solved at once, and elements of all of them together.
+CHUNK, ELEMENTS = 128, 2_000_000
 
 
 class Equations(ABC):
@@ -200,6 +200,11 @@ class Equations(ABC):
 
     def _spent(self, phase: str, started: float) -> None:
         self.seconds[phase] += time.perf_counter() - started
+
+
+def columns_at_once(m: int) -> int:
+    """Right-hand sides of m elements solved at once: as many as keep the kernels busy, and few of long ones."""
+    return max(8, min(CHUNK, ELEMENTS // max(m, 1)))
 
 
 def term_slices(p: int, widths: list[int]) -> list[slice]:

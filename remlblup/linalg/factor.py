@@ -172,9 +172,9 @@ def check_lower_pattern(indptr: np.ndarray, indices: np.ndarray, n: int) -> None
         raise OptionError("The row indices of each column must ascend, without duplicates, below n.")
 
 
-def columns_of(indptr: np.ndarray) -> np.ndarray:
+def columns_of(indptr: np.ndarray, dtype: type = np.int64) -> np.ndarray:
     """Column number of every stored entry of a compressed sparse column pattern, shape (nnz,)."""
-    return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    return np.repeat(np.arange(len(indptr) - 1, dtype=dtype), np.diff(indptr))
 
 
 def check_values(values: np.ndarray, nnz: int) -> np.ndarray:

@@ -41,13 +41,14 @@ class SparseFactor:
     def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> None:
         self.n = n
         self._symbolic = analyse(indptr, indices, n, groups)
-        self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr))
+        self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr, np.int32))
+        self._symbolic.forget_rows()
         self._indefinite: ColumnFactor | None = None
         self._current: SupernodalFactor | ColumnFactor = self._definite
         self.stats = FactorStats(
             n=n,
             nnz_matrix=len(indices),
-            nnz_factor=len(self._symbolic.rows) + n,
+            nnz_factor=int(self._symbolic.indptr[-1]) + n,
             flops=self._symbolic.flops,
             engine="sparse",
             ordering=self._symbolic.ordering.name,
@@ -95,3 +96,8 @@ class SparseFactor:
         if self._selected is None:
             self._selected = self._current.inverse_on_pattern()
         return self._selected
+
+    def inverse_diagonal(self) -> np.ndarray:
+        """Diagonal of C⁻¹, (n,), of which nothing is kept."""
+        check_ready(self._ready)
+        return self._current.inverse_diagonal()

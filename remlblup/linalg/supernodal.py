@@ -12,6 +12,9 @@ from remlblup.linalg.supernodes import Supernodes, find_supernodes, places_in_pa
 from remlblup.linalg.symbolic import Symbolic, inverse_permutation
 from remlblup.linalg.threads import n_threads, side_by_side
 
+ENTRIES = 2_000_000
+"""Entries of C whose places are looked for at a time."""
+
 
 class SupernodalFactor:
     """``P C P' = L L'`` by the supernodal multifrontal method.
@@ -32,7 +35,7 @@ class SupernodalFactor:
         )
         sn = self.supernodes
         place_of = inverse_permutation(self.permutation)
-        self.places = panel_places(sn, place_of[rows], place_of[columns])
+        self.places = entry_places(sn, place_of, rows, columns)
         self.diagonal = diagonal_places(sn)
         self.reference = np.zeros(self.n)
         self.dependent = np.zeros(self.n, dtype=np.bool_)
@@ -40,7 +43,6 @@ class SupernodalFactor:
         require(self.memory, f"the factor of {self.n:,} equations")
         self.panels = np.zeros(sn.panel_at[-1])
         self._pending = np.empty(self.schedule.plan.pending_at[-1])
-        self._inverse: np.ndarray | None = None
 
     def factorize(self, values: np.ndarray) -> bool:
         """Factorise C; False if it is not positive (semi)definite."""
@@ -105,9 +107,18 @@ class SupernodalFactor:
 
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the pattern of C."""
-        if self._inverse is None:
-            self._inverse = np.empty_like(self.panels)
-        state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, self._inverse
+        return panels.gather(self._inverse_panels(), self.places)
+
+    def inverse_diagonal(self) -> np.ndarray:
+        """Diagonal of C⁻¹, (n,)."""
+        out = np.empty(self.n)
+        out[self.permutation] = self._inverse_panels()[self.diagonal]
+        return out
+
+    def _inverse_panels(self) -> np.ndarray:
+        """C⁻¹ on the pattern of L; not kept, for it is as large as L."""
+        inverse = np.empty_like(self.panels)
+        state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, inverse
 
         def subtree(task: Task) -> None:
             workspace = map(np.empty, task.for_inverse)
@@ -115,7 +126,7 @@ class SupernodalFactor:
 
         self._invert_top(state)
         side_by_side(subtree, [(task,) for task in self.schedule.subtrees])
-        return panels.gather(self._inverse, self.places)
+        return inverse
 
     def _invert_top(self, state: tuple) -> None:
         """As `_factorize_top`, from the root down."""
@@ -126,6 +137,15 @@ class SupernodalFactor:
             large_fronts.selected_inverse(s, *state, *workspace)
             end = s
         inverse_multifrontal.selected_inverse(0, end, True, *state, *workspace)
+
+
+def entry_places(sn: Supernodes, place_of: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Position in the panels of the entries of C, some at a time."""
+    places = np.empty(len(rows), np.int32 if sn.panel_at[-1] < 2**31 else np.int64)
+    for start in range(0, len(rows), ENTRIES):
+        part = slice(start, start + ENTRIES)
+        places[part] = panel_places(sn, place_of[rows[part]], place_of[columns[part]])
+    return places
 
 
 def panel_places(sn: Supernodes, first: np.ndarray, second: np.ndarray) -> np.ndarray:

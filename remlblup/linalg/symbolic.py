@@ -37,8 +37,6 @@ class Symbolic:
         The permutation; ``permutation[k]`` is the equation at place k.
     indptr : ndarray of int64, shape (n + 1,)
         Columns of L, without its unit diagonal.
-    rows : ndarray of int32, shape (nnz_l,)
-        Row numbers, ascending within a column.
     flops : float
         Operations of one factorisation.
     parent : ndarray of int32, shape (n,)
@@ -51,11 +49,21 @@ class Symbolic:
 
     ordering: Ordering
     indptr: np.ndarray
-    rows: np.ndarray
     flops: float
     parent: np.ndarray
     counts: np.ndarray
     pattern: tuple[np.ndarray, np.ndarray]
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Row numbers of L, ascending within a column, (nnz_l,); made again where they have been forgotten."""
+        n = len(self.parent)
+        graph = Graph(*off_diagonal_entries(*self.pattern), np.full(n, -1, np.int32))
+        return pattern_of_factor(*permuted_upper(graph, self.ordering.permutation), self.parent, self.indptr)
+
+    def forget_rows(self) -> None:
+        """Let go of the rows, which the supernodes have in a shorter form."""
+        self.__dict__.pop("rows", None)
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -99,8 +107,9 @@ def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering
         f"the factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
     )
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
-    rows = pattern_of_factor(*upper, parent, l_indptr)
-    return Symbolic(ordering, l_indptr, rows, flops(counts), parent, counts, (indptr, indices))
+    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices))
+    found.__dict__["rows"] = pattern_of_factor(*upper, parent, l_indptr)
+    return found
 
 
 class Graph(NamedTuple):
@@ -155,7 +164,8 @@ def factor_bytes(parent: np.ndarray, counts: np.ndarray, nnz: int) -> float:
     An upper bound of `SupernodalFactor.memory` where the tree is not cut for threads.
     """
     sn = outline_supernodes(parent, counts)
-    values = 2.0 * sn.panel_at[-1] + uncut_workspace(sn) + 2.0 * nnz
+    places = 0.5 if sn.panel_at[-1] < 2**31 else 1.0
+    values = 2.0 * sn.panel_at[-1] + uncut_workspace(sn) + (1.0 + places) * nnz
     indices = 4.0 * counts.sum() + 8.0 * sn.rows_at[-1] + 80.0 * (sn.size + 1) + 25.0 * len(parent)
     return float(8.0 * values + indices)
 

@@ -288,12 +288,15 @@ class SingleStep(RelationshipBase):
     @single_threaded
     def _diagonal_by_inverse(self) -> np.ndarray:
         """The diagonal of the inverse of H⁻¹ from its sparse factor (Takahashi, Fagan & Chin 1973)."""
-        from remlblup.linalg.factor import make_factor
+        from remlblup.linalg.compilation import announce_compilation
+
+        announce_compilation()
+        from remlblup.linalg.sparse import SparseFactor
 
         lower = self.lower_precision
-        factor = make_factor(lower.indptr, lower.indices, self.size, "sparse")
+        factor = SparseFactor(lower.indptr, lower.indices, self.size)
         factor.factorize(lower.data)
-        result = factor.inverse_on_pattern()[lower.indptr[:-1]]
+        result = factor.inverse_diagonal()
         result[self.positions] = np.diag(self._H22)
         return result
 

@@ -36,7 +36,28 @@ def level_covariances(equations: MixedModelEquations, solution: Solution) -> lis
         of_level = np.einsum("ia,qab,jb->qij", factor, C, factor)
         out.append(of_level if design.root is None else _of_singular(equations, solution, block, factor, design.root))
         block += rank
+    del inverse
+    offer_diagonals(equations)
     return out
+
+
+def offer_diagonals(equations: MixedModelEquations) -> None:
+    """The diagonal of K, which the reliabilities need, for a relationship that has no short way to it.
+
+    Without data C is I ⊗ K⁻¹: its factor is at hand, and K needs none of its own.
+    """
+    layout, block = equations.layout, 1
+    columns = layout.indptr[:-1]
+    for design in equations.random:
+        place = slice(layout.offsets[block], layout.offsets[block] + design.q)
+        if design.relationship.diagonal_is_far:
+            values = layout.precision.copy()
+            values[columns[values[columns] == 0.0]] = 1.0  # X, and cells filled in
+            equations.at = None
+            equations.factor.factorize(values)
+            del values
+            design.relationship.take_diagonal(equations.factor.inverse_on_pattern()[columns[place]])
+        block += design.structure.n_factors
 
 
 def _of_singular(equations: MixedModelEquations, solution: Solution, block: int, factor: Array, root: Array) -> Array:

@@ -106,6 +106,13 @@ class RelationshipBase(ABC):
     def diagonal(self) -> np.ndarray:
         """Diagonal of K, shape (q,)."""
 
+    #: Whether the diagonal takes a factorisation of K⁻¹, for which somebody else may have the factor at hand.
+    diagonal_is_far = False
+
+    def take_diagonal(self, diagonal: np.ndarray) -> None:
+        """Keep the diagonal of K from such a factor, (q,)."""
+        raise NotImplementedError
+
     @abstractmethod
     def multiply(self, V: np.ndarray) -> np.ndarray:
         """K V for V of shape (q,) or (q, m)."""

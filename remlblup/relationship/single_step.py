@@ -31,6 +31,7 @@ from remlblup.relationship.parent_groups import LabelledMatrix
 from remlblup.relationship.single_step_blocks import (
     A22_SINGULAR,
     both_inverted,
+    check_weights,
     differences,
     inverted,
     likeness,
@@ -126,7 +127,7 @@ class SingleStep(RelationshipBase):
             )
         choose("missing", missing, ("error", "drop"))
         alpha, beta = _blending(alpha, beta)
-        _check_weights(tau, omega, alpha, beta)
+        check_weights(tau, omega, alpha, beta)
         self.pedigree, self.labels, self.unknown_codes = pedigree, pedigree.labels, pedigree.unknown_codes
         self.groups, self.ramets, self.ortets = pedigree.groups, pedigree.ramets, pedigree.ortets
         self.tau, self.omega, self.alpha, self.beta = float(tau), float(omega), float(alpha), float(beta)
@@ -270,9 +271,16 @@ class SingleStep(RelationshipBase):
 
         From products where they are few; beyond, from the selected inverse of the sparse H⁻¹. H is never formed.
         """
-        if float(self.size) * len(self.positions) ** 2 <= _PRODUCTS:
-            return self._diagonal_by_products()
-        return self._diagonal_by_inverse()
+        return self._diagonal_by_inverse() if self.diagonal_is_far else self._diagonal_by_products()
+
+    @property
+    def diagonal_is_far(self) -> bool:  # type: ignore[override]
+        return "diagonal" not in self.__dict__ and float(self.size) * len(self.positions) ** 2 > _PRODUCTS
+
+    def take_diagonal(self, diagonal: np.ndarray) -> None:
+        result = diagonal.copy()
+        result[self.positions] = np.diag(self._H22)
+        self.__dict__.setdefault("diagonal", result)
 
     @single_threaded
     def _diagonal_by_products(self) -> np.ndarray:
@@ -296,9 +304,8 @@ class SingleStep(RelationshipBase):
         lower = self.lower_precision
         factor = SparseFactor(lower.indptr, lower.indices, self.size)
         factor.factorize(lower.data)
-        result = factor.inverse_diagonal()
-        result[self.positions] = np.diag(self._H22)
-        return result
+        self.take_diagonal(factor.inverse_diagonal())
+        return self.__dict__["diagonal"]
 
     @property
     def inbreeding(self) -> np.ndarray:
@@ -384,16 +391,3 @@ def _blending(alpha: float | None, beta: float | None) -> tuple[float, float]:
         )
     rest = round(1.0 - given, 15)  # 1 - 0.95 is 0.05, as written
     return (given, rest) if name == "alpha" else (rest, given)
-
-
-def _check_weights(tau: float, omega: float, alpha: float, beta: float) -> None:
-    rules = (
-        ("tau", tau, tau > 0, "above 0"),
-        ("omega", omega, omega >= 0, "at least 0"),
-        ("alpha", alpha, alpha >= 0, "at least 0"),
-        ("beta", beta, beta >= 0, "at least 0"),
-        ("alpha + beta", alpha + beta, alpha + beta > 0, "above 0"),
-    )
-    for name, value, holds, rule in rules:
-        if not (holds and np.isfinite(value)):
-            raise OptionError(f"{name} of single-step must be {rule} and finite; {value} was given.")

@@ -7,7 +7,7 @@ import pandas as pd
 import scipy.linalg
 import scipy.sparse as sp
 
-from remlblup.errors import RelationshipError, some
+from remlblup.errors import OptionError, RelationshipError, some
 from remlblup.linalg.threads import side_by_side
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.coerce import labelled_matrix
@@ -200,3 +200,17 @@ def _refuse_clones(pedigree: RelationshipBase, genotyped: np.ndarray, found: np.
             f"members of one clone are genotyped more than once: {'; '.join(clones[:5])}. They are one animal in the"
             " pedigree: keep the genotypes of one member of each clone."
         )
+
+
+def check_weights(tau: float, omega: float, alpha: float, beta: float) -> None:
+    """Raise `OptionError` for a weight out of its range."""
+    rules = (
+        ("tau", tau, tau > 0, "above 0"),
+        ("omega", omega, omega >= 0, "at least 0"),
+        ("alpha", alpha, alpha >= 0, "at least 0"),
+        ("beta", beta, beta >= 0, "at least 0"),
+        ("alpha + beta", alpha + beta, alpha + beta > 0, "above 0"),
+    )
+    for name, value, holds, rule in rules:
+        if not (holds and np.isfinite(value)):
+            raise OptionError(f"{name} of single-step must be {rule} and finite; {value} was given.")

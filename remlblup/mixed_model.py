@@ -17,6 +17,7 @@ from remlblup.fit.interrupted import interrupted, interruptible
 from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
 from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, owned_property, single_threaded
 from remlblup.model.covariates import warn_of_codes, warn_of_traits
 from remlblup.model.residual import parse_residual
@@ -32,6 +33,7 @@ METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
 
 
+@all_within_memory
 class MixedModel:
     """A linear mixed model y = Xβ + Zu + e, u ~ N(0, G), e ~ N(0, R).
 

@@ -14,12 +14,14 @@ from remlblup.fit.group_effects import total_covariances, total_effects
 from remlblup.fit.predict import predict
 from remlblup.fit.shown import shown
 from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, exclusive, owned_property
 from remlblup.model.specification import Specification
 from remlblup.reml.likelihood import asreml_convention, log_likelihood, nlme_convention
 from remlblup.structure.base import Array
 
 
+@all_within_memory
 class Solved:
     """Henderson's mixed model equations solved at known variances: what `MixedModel.solve` returns.
 

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, some
+from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.linalg.well_formed import require_well_formed
 from remlblup.relationship.base import RelationshipBase, conformable, symmetrise
@@ -29,6 +30,7 @@ _TOLERANCE = 1e-8
 _ROWS = 256
 
 
+@all_within_memory
 class MatrixRelationship(RelationshipBase):
     """A relationship given as a matrix K, or as K⁻¹. Public name: `Relationship`.
 

@@ -24,7 +24,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import OptionError, RelationshipError, choose
-from remlblup.linalg.memory import require
+from remlblup.linalg.memory import all_within_memory, require
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.parent_groups import LabelledMatrix
@@ -53,6 +53,7 @@ _BLOCKS = 4.0
 _FEWER = "or genotypes of fewer animals: those with own or progeny records, or a core of them."
 
 
+@all_within_memory
 class SingleStep(RelationshipBase):
     """The relationship H of single-step evaluations (ssGBLUP), by its sparse-plus-one-block inverse.
 

@@ -254,6 +254,12 @@ class MixedModel:
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
         return approximate_table(self.specification, theta, term)
 
+    @property
+    def _memory_predicted(self) -> str:
+        """What `describe` says of memory, where the equations are there, for an error."""
+        made = "_equations" in self.__dict__
+        return f"Predicted were {self.describe().memory_text}. " if made else ""
+
     def describe(self) -> Description:
         """Sizes of the model and of its equations, and the engine chosen; print it."""
         return Description.of(self._equations)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.equations.memory import Memory
 from remlblup.linalg.factor import FactorStats
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
@@ -88,6 +89,11 @@ class Equations(ABC):
     def n_filled(self) -> int:
         """Number of cells the equations fill in with effects of their own."""
         return self.spec.residual.n_filled
+
+    @property
+    @abstractmethod
+    def memory(self) -> Memory:
+        """What the model takes of memory, by phase."""
 
     @property
     @abstractmethod

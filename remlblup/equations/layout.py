@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.equations.cross_products import CrossProducts
-from remlblup.linalg.memory import require
+from remlblup.linalg.memory import Need, require
 from remlblup.model.design import RandomDesign
 from remlblup.structure.base import Array
 
@@ -80,6 +80,17 @@ class Layout:
     @property
     def nnz(self) -> int:
         return len(self.indices)
+
+    @property
+    def need(self) -> Need:
+        """The layout itself, and what passes while its keys are sorted."""
+        listed, nnz = float(len(self.c_at)), float(self.nnz)
+        return Need.of(10.0 * listed + 13.0 * nnz + 24.0 * self.m, 34.0 * listed + 34.0 * nnz)
+
+    @property
+    def need_of_values(self) -> float:
+        """What passes while C is assembled, and while the traces are read off its inverse."""
+        return max(8.0 * self.nnz + 24.0 * len(self.c_at), 32.0 * len(self.c_at))
 
     def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
         """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""

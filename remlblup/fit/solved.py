@@ -10,6 +10,7 @@ import pandas as pd
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.fit import tables
+from remlblup.fit.describe import Description
 from remlblup.fit.group_effects import total_covariances, total_effects
 from remlblup.fit.predict import predict
 from remlblup.fit.shown import shown
@@ -41,6 +42,10 @@ class Solved:
         self.method = method
         self.theta = solution.theta.copy()
         self.theta.flags.writeable = False
+
+    @property
+    def _memory_predicted(self) -> str:
+        return f"Predicted were {Description.of(self._equations).memory_text}. "
 
     def __repr__(self) -> str:
         return f"<remlblup solution at known variances: {self.formula or 'from matrices'}>"

@@ -12,7 +12,7 @@ from remlblup.linalg.supernodes import Supernodes, find_supernodes, places_in_pa
 from remlblup.linalg.symbolic import Symbolic, inverse_permutation
 from remlblup.linalg.threads import n_threads, side_by_side
 
-ENTRIES = 2_000_000
+ENTRIES = 500_000
 """Entries of C whose places are looked for at a time."""
 
 
@@ -25,9 +25,11 @@ class SupernodalFactor:
         Order of elimination (a postorder) and pattern of L.
     rows, columns : ndarray
         Row and column of every entry of the lower triangle of C.
+    beside : float
+        Bytes needed beside the factor.
     """
 
-    def __init__(self, symbolic: Symbolic, rows: np.ndarray, columns: np.ndarray) -> None:
+    def __init__(self, symbolic: Symbolic, rows: np.ndarray, columns: np.ndarray, beside: float = 0.0) -> None:
         self.permutation = symbolic.ordering.permutation
         self.n = len(self.permutation)
         self.supernodes, self.schedule = make_schedule(
@@ -40,7 +42,7 @@ class SupernodalFactor:
         self.reference = np.zeros(self.n)
         self.dependent = np.zeros(self.n, dtype=np.bool_)
         self._opened = np.zeros(sn.size, dtype=np.bool_)
-        require(self.memory, f"the factor of {self.n:,} equations")
+        require(self.memory + beside, f"the model with a factor of {self.n:,} equations")
         self.panels = np.zeros(sn.panel_at[-1])
         self._pending = np.empty(self.schedule.plan.pending_at[-1])
 
@@ -73,15 +75,22 @@ class SupernodalFactor:
         return multifrontal.factorize(begin, self.supernodes.size, True, *state, *workspace) < 0
 
     @property
+    def kept(self) -> float:
+        """Bytes of L and of where its entries stand, taken or not."""
+        arrays = [*self.supernodes, *self.schedule.plan, self.permutation, self.places, self.diagonal, self.reference,
+                  self.dependent, self._opened]  # fmt: skip
+        return float(sum(array.nbytes for array in arrays)) + 8.0 * float(
+            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1]
+        )
+
+    @property
     def memory(self) -> float:
         """Bytes of L, of the inverse and of the workspaces, taken or not."""
-        kept = [*self.supernodes, *self.schedule.plan, self.permutation, self.places, self.diagonal, self.reference,
-                self.dependent, self._opened]  # fmt: skip
-        values = 2 * int(self.supernodes.panel_at[-1]) + int(self.schedule.plan.pending_at[-1]) + len(self.places)
+        panels = int(self.supernodes.panel_at[-1])
         top, subtrees = self.schedule.top, self.schedule.subtrees
         at_once = [sum(task.for_factor) for task in subtrees], [sum(task.for_inverse) for task in subtrees]
         at_a_time = [sum(top.for_factor), sum(top.for_inverse), *(sum(sorted(s)[-n_threads() :]) for s in at_once)]
-        return float(sum(array.nbytes for array in kept) + 8 * (max(at_a_time) + values))
+        return self.kept + 8.0 * (max(at_a_time) + panels + len(self.places))
 
     n_negative = 0
 

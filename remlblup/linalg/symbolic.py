@@ -73,10 +73,11 @@ class Symbolic:
         return places_in_factor(place_of[indices], place_of[columns_of(indptr)], self.indptr, self.rows)
 
 
-def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> Symbolic:
+def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None,
+            beside: float = 0.0) -> Symbolic:  # fmt: skip
     """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L.
 
-    `groups` (n,) numbers the equations that are to stay together, if any.
+    `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor.
     """
     graph = compact_graph(indptr, indices, n, groups)
 
@@ -88,7 +89,7 @@ def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray 
     chosen = choose_ordering(symmetric_graph(graph.rows, graph.columns, n), flops_of, groups, block)
     reason = f"a dense block of {len(block):,} equations last; {chosen.reason}" if len(block) else chosen.reason
     permutation = in_postorder(graph, chosen.permutation)
-    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, reason), graph)
+    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, reason), graph, beside)
 
 
 def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:
@@ -97,14 +98,15 @@ def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic
     return analyse_in_order(indptr, indices, Ordering(np.arange(n), "natural", "as given"), graph)
 
 
-def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph) -> Symbolic:
+def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph,
+                     beside: float = 0.0) -> Symbolic:  # fmt: skip
     """Pattern of L for a given order of elimination."""
     upper = permuted_upper(graph, ordering.permutation)
     parent = elimination_tree(*upper)
     counts = column_counts(*upper, parent)
     require(
-        factor_bytes(parent, counts, len(indices)),
-        f"the factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
+        factor_bytes(parent, counts, len(indices)) + beside,
+        f"the model with a factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
     )
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
     found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices))

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError, some
+from remlblup.linalg.memory import Need
 from remlblup.relationship.labels import match, tidy
 
 # A dense A of this size takes 3.2 GB.
@@ -105,6 +106,11 @@ class RelationshipBase(ABC):
     @abstractmethod
     def diagonal(self) -> np.ndarray:
         """Diagonal of K, shape (q,)."""
+
+    @property
+    def need(self) -> Need:
+        """What it takes of memory, once made, to give the equations its inverse."""
+        return Need()
 
     #: Whether the diagonal takes a factorisation of K⁻¹, for which somebody else may have the factor at hand.
     diagonal_is_far = False

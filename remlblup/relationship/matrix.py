@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, some
-from remlblup.linalg.memory import all_within_memory
+from remlblup.linalg.memory import Need, all_within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.linalg.well_formed import require_well_formed
 from remlblup.relationship.base import RelationshipBase, conformable, symmetrise
@@ -145,6 +145,14 @@ class MatrixRelationship(RelationshipBase):
                 "`root`; for the inverse itself bend it (bend=0.001) or blend it first."
             )
         return self._given_sparse if self.inverse else self._inverse_sparse
+
+    @property
+    def need(self) -> Need:
+        if sp.issparse(self._given):
+            return Need.of(24.0 * self._given.nnz, 24.0 * self._given.nnz)
+        # Its Cholesky factor and its inverse, and that as a sparse matrix; the first is there if it has been tested.
+        made = self.size <= TESTED_AT_ONCE
+        return Need.of((20.0 if made else 28.0) * self.size**2, 20.0 * self.size**2)
 
     @cached_property
     @single_threaded

@@ -24,7 +24,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import OptionError, RelationshipError, choose
-from remlblup.linalg.memory import all_within_memory, require
+from remlblup.linalg.memory import Need, all_within_memory, require
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.parent_groups import LabelledMatrix
@@ -204,6 +204,11 @@ class SingleStep(RelationshipBase):
     def precision_times(self, V: np.ndarray) -> np.ndarray:
         lower = self.lower_precision
         return lower @ V + lower.T @ V - (V.T * lower.diagonal()).T
+
+    @property
+    def need(self) -> Need:
+        half = 0.5 * len(self.positions) ** 2
+        return self.pedigree.need.then(Need(-4.0 * half, 28.0 * half))  # the whole block goes, half of it stays
 
     @property
     def group_fraction_matrix(self) -> sp.csr_array | None:  # type: ignore[override]

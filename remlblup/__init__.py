@@ -49,6 +49,7 @@ _PUBLIC = {
     "DependencyError": "remlblup.errors",
     "MemoryLimitError": "remlblup.errors",
     "CheckpointWarning": "remlblup.errors",
+    "FitInterrupted": "remlblup.errors",
     "CodesWarning": "remlblup.errors",
     "register_function": "remlblup.model.functions",
     "RemlBlupWarning": "remlblup.errors",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from remlblup.errors import DataError as DataError
     from remlblup.errors import DependencyError as DependencyError
     from remlblup.errors import EstimabilityWarning as EstimabilityWarning
+    from remlblup.errors import FitInterrupted as FitInterrupted
     from remlblup.errors import FormulaError as FormulaError
     from remlblup.errors import MemoryLimitError as MemoryLimitError
     from remlblup.errors import ModelError as ModelError

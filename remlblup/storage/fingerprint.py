@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -78,7 +77,7 @@ def difference(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
 
 
 def digest(value: Any) -> str:
-    """A hash of everything an object consists of; what it keeps of its own computations (`cached_property`) is left out."""
+    """A hash of everything an object consists of; what it keeps of its own computations (a cached property) is left out."""
     hashed = hashlib.blake2b(digest_size=16)
     _feed(hashed, value, set())
     return DIGEST + hashed.hexdigest()
@@ -123,9 +122,11 @@ def _feed_array(hashed: Any, value: np.ndarray, seen: set[int]) -> None:
 
 
 def own_attributes(value: Any) -> dict[str, Any]:
-    """The attributes an object was made with."""
+    """The attributes an object was made with: not those that a property of its class keeps for it."""
     kinds = type(value).__mro__
-    kept = {name for kind in kinds for name, member in vars(kind).items() if isinstance(member, cached_property)}
+    of_class = {name: member for kind in reversed(kinds) for name, member in vars(kind).items()}
     slots = [name for kind in kinds for name in getattr(kind, "__slots__", ()) if hasattr(value, name)]
-    named = {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in slots}}
-    return {name: named[name] for name in sorted(named) if name not in kept}
+    named = {name: part for name, part in getattr(value, "__dict__", {}).items()
+             if not hasattr(type(of_class.get(name)), "__get__")}  # fmt: skip
+    named |= {name: getattr(value, name) for name in slots}
+    return {name: named[name] for name in sorted(named)}

@@ -488,6 +488,31 @@ def test_killed_and_resumed(tmp_path):
     assert said(panel("us(t | g)").fit(checkpoint=path)) == whole
 
 
+def test_an_interrupted_fit_is_in_the_file_as_in_the_exception(tmp_path, monkeypatch):
+    path, whole, note = tmp_path / "a.npz", panel("us(t | g)").fit(), Journal.note
+
+    def interrupting(self, loop):
+        note(self, loop)
+        if len(loop.iterations) == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(rb.FitInterrupted, match="its checkpoint goes on") as caught:
+        patch.setattr(Journal, "note", interrupting)
+        panel("us(t | g)").fit(checkpoint=path)
+    with np.load(path) as content:
+        theta = content["0.theta"]
+    assert len(theta) == 5
+    # What was told of the iteration before is in the exception.
+    assert caught.value.fit.theta.tobytes() == theta[-2].tobytes()
+    path.unlink()
+    caught.value.fit.check_starts(n=1)
+    assert not path.exists()
+    with monkeypatch.context() as patch, pytest.raises(rb.FitInterrupted):
+        patch.setattr(Journal, "note", interrupting)
+        panel("us(t | g)").fit(checkpoint=path)
+    assert said(panel("us(t | g)").fit(checkpoint=path)) == said(whole)
+
+
 # -- where there is none -------------------------------------------------------------------------
 
 

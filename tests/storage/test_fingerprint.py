@@ -42,7 +42,7 @@ RELATIONSHIPS: dict[str, tuple[Callable, Callable]] = {
     "pedigree": (pedigree, lambda: pedigree(["a2", *SIRES[1:]][:4] + SIRES[4:-1] + ["a9"])),
     "other labels": (pedigree, lambda: pedigree(ids=[*IDS[:-1], "b"])),
     "inbreeding ignored": (pedigree, lambda: pedigree(ignore_inbreeding=True)),
-    "dominance": (lambda: pedigree().dominance(), lambda: pedigree(SIRES[:-1] + ["a9"]).dominance()),
+    "dominance": (lambda: pedigree().dominance(), lambda: pedigree([*SIRES[:-1], "a9"]).dominance()),
     "matrix": (lambda: rb.Relationship(matrix()), lambda: rb.Relationship(matrix(1))),
     "inverse": (lambda: rb.Relationship(matrix(), inverse=True), lambda: rb.Relationship(matrix())),
     "sparse": (

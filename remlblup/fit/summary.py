@@ -47,6 +47,10 @@ class Summary:
         self.functions = dict(functions or {})
 
     @property
+    def _memory_predicted(self) -> str:
+        return self.fit._memory_predicted
+
+    @property
     def title(self) -> str:
         return f"Linear mixed model by {self.fit.method}" + ("" if self.fit.converged else ": NOT CONVERGED")
 

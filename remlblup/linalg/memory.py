@@ -120,9 +120,9 @@ def within_memory(function: F) -> F:
 
 
 def doing_of(function: Callable[..., Any]) -> str:
-    """The call by its name: fit(), MixedModel()."""
+    """The call by its name: MixedModel(), MixedModel.fit, load."""
     owner, _, name = function.__qualname__.rpartition(".")
-    return f"{owner.rpartition('.')[2] if name in ('__init__', '_of') else name.strip('_')}()"
+    return f"{owner}()" if name == "__init__" else f"{owner}.{name}" if owner else name
 
 
 C = TypeVar("C", bound=type)

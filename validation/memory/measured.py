@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +54,23 @@ def load_everything() -> None:
 
 def measure(name: str) -> dict[str, Any]:
     """Fit a model and make its tables, here; bytes predicted and measured."""
+    return measured_model({**MODELS, **SMALL}[name][1])
+
+
+def measured_model(make: Callable[[], Any], **options: Any) -> dict[str, Any]:
+    """The same of any model, fitted with these options."""
     load_everything()
-    model = {**MODELS, **SMALL}[name][1]()
+    model = make()
     before = forget_peak()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit = model.fit(progress=False)
+        fit = model.fit(progress=False, **options)
         of_fit = status("VmHWM") - before
         str(fit.summary())
         assert len(fit.random_effects)
         of_all = status("VmHWM") - before
     memory = model.describe().memory
-    return {"name": name, "fit": of_fit, "all": of_all, "predicted_fit": memory.fit, "predicted_all": memory.all,
+    return {"fit": of_fit, "all": of_all, "predicted_fit": memory.fit, "predicted_all": memory.all,
             "iterations": len(fit.history), "converged": fit.converged, "engine": fit._equations.stats.engine}  # fmt: skip
 
 

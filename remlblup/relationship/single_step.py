@@ -137,7 +137,8 @@ class SingleStep(RelationshipBase):
         self.positions, order, self.dropped = place_genotyped(pedigree, labels, missing == "drop")
         self.genotyped = self.labels[self.positions]
         require(_BLOCKS * 8.0 * len(order) ** 2, f"single-step with {len(order):,} genotyped animals", _FEWER)
-        self._invert_blocks(G if np.array_equal(order, np.arange(len(G))) else G[np.ix_(order, order)])
+        G = G if np.array_equal(order, np.arange(len(G))) else G[np.ix_(order, order)]
+        self._invert_blocks(G)
 
     @single_threaded
     def _invert_blocks(self, G: np.ndarray) -> None:

@@ -73,8 +73,12 @@ def transaction(folder: Path) -> Iterator[Staging]:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, writing=True):
             finish(folder)
-            yield from _staged(folder)
-            finish(folder)
+            try:
+                yield from _staged(folder)
+                finish(folder)
+            except KeyboardInterrupt:
+                finish(folder)  # what had been committed comes into its place
+                raise
     except (OSError, UnicodeError) as error:
         _forget(made)
         kept = "" if made else " What it held before is unchanged."
@@ -194,6 +198,19 @@ def told(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
     return f"a text cannot be written as UTF-8 ({error})"
+
+
+@contextlib.contextmanager
+def made(folder: Path | None) -> Iterator[None]:
+    """The folder is there, as a place to write to; where nothing comes into it after all, it goes again."""
+    parts = [] if folder is None else [part for part in (folder, *folder.parents) if not part.exists()]
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        _forget(parts)
+        raise
 
 
 def _forget(made: list[Path]) -> None:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,7 @@ def _staged(folder: Path) -> Iterator[Staging]:
     """Yield the staging folder; commit it, or remove it after an error."""
     saving = folder / SAVING
     if saving.exists():
-        shutil.rmtree(saving)
+        _remove(saving)
     try:
         saving.mkdir()
         yield Staging(saving)
@@ -100,7 +99,8 @@ def _staged(folder: Path) -> Iterator[Staging]:
             sync(part)
         saving.rename(folder / SAVED)
     except BaseException:
-        shutil.rmtree(saving, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _remove(saving)
         raise
     sync(folder)
 
@@ -123,7 +123,7 @@ def finish(folder: Path) -> None:
                     sync(folder / RELATIONSHIPS)
                     sync(folder)
                 path.replace(place)
-        shutil.rmtree(saved)
+        _remove(saved)
         with contextlib.suppress(OSError):  # other files of the user's
             (folder / RELATIONSHIPS).rmdir()
         sync(folder)
@@ -211,6 +211,13 @@ def made(folder: Path | None) -> Iterator[None]:
     except BaseException:
         _forget(parts)
         raise
+
+
+def _remove(folder: Path) -> None:
+    """A folder of ours with all that is in it. (An interrupt in `shutil.rmtree` can come out as a bad file descriptor.)"""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
 
 
 def _forget(made: list[Path]) -> None:

@@ -193,7 +193,11 @@ class SpectralEquations(VarianceEquations):
     def __init__(self, spec: Specification, reason: str = "asked for", basis: Basis | None = None):
         Equations.__init__(self, spec, spec.random)
         n = spec.n
-        require(self.memory.all, f"the spectral form of {n:,} records")
+        require(
+            self.memory.all,
+            f"the spectral form of {n:,} records",
+            "fewer records, or engine='dense', which takes half of it.",
+        )
         started = time.perf_counter()
         self.basis = Basis.of(spec.random[0], spec.weights) if basis is None else basis
         self._spent("factor", started)

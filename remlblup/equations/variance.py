@@ -97,7 +97,11 @@ class VarianceEquations(Equations):
         n = spec.n
         super().__init__(spec, spec.random)
         dense = sum(spread_bytes(d) for d in spec.random)
-        require(dense + self.memory.all, f"the covariance matrix of {n:,} records and its relationships")
+        require(
+            dense + self.memory.all,
+            f"the covariance matrix of {n:,} records and its relationships",
+            "fewer records, or engine='sparse', which works with the levels where relationships are sparse.",
+        )
         self.spreads = [Spread(design) for design in spec.random]
         self.X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
         self.V: Array = np.empty((n, n))

@@ -48,7 +48,11 @@ class DenseFactor:
     n_dependent = 0  # a singular C raises
 
     def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int, beside: float = 0.0) -> None:
-        require(16.0 * n * n + beside, f"the model with a dense factor of order {n:,}")
+        require(
+            16.0 * n * n + beside,
+            f"the model with a dense factor of order {n:,}",
+            "engine='sparse', or a smaller model.",
+        )
         self.n = n
         nnz = len(indices)
         self.stats = FactorStats(

@@ -23,15 +23,18 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import OptionError, RelationshipError, choose
+from remlblup.errors import RelationshipError, choose
 from remlblup.linalg.memory import Need, all_within_memory, require
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.parent_groups import LabelledMatrix
 from remlblup.relationship.single_step_blocks import (
     A22_SINGULAR,
+    G_SINGULAR,
+    blending,
     both_inverted,
     check_weights,
+    combined,
     differences,
     inverted,
     likeness,
@@ -39,7 +42,6 @@ from remlblup.relationship.single_step_blocks import (
     place_genotyped,
     prepare,
     read_matrix,
-    stripes,
 )
 from remlblup.relationship.single_step_groups import GroupsInA, transformed
 
@@ -127,7 +129,7 @@ class SingleStep(RelationshipBase):
                 f"SingleStep needs a Pedigree (or another relationship of all animals), not {type(pedigree).__name__}."
             )
         choose("missing", missing, ("error", "drop"))
-        alpha, beta = _blending(alpha, beta)
+        alpha, beta = blending(alpha, beta)
         check_weights(tau, omega, alpha, beta)
         self.pedigree, self.labels, self.unknown_codes = pedigree, pedigree.labels, pedigree.unknown_codes
         self.groups, self.ramets, self.ortets = pedigree.groups, pedigree.ramets, pedigree.ortets
@@ -147,7 +149,7 @@ class SingleStep(RelationshipBase):
         Three blocks are held at a time; of many animals A₂₂ and its inverse are made again when asked for.
         """
         self.tuned_by, self._log_a22, self._log_h22 = (0.0, 1.0), 0.0, 0.0
-        self._Gw = self._H22 = self._block = G
+        self._Gw = self._H22 = G
         kept = len(G) <= _KEPT
         A22 = self._A22 if kept else self.pedigree.among(self.positions)
         of_raw = likeness(G, A22)
@@ -156,7 +158,7 @@ class SingleStep(RelationshipBase):
         self._likeness = [likeness(A22, A22), of_raw, likeness(G, A22)]
         self._apart = differences(G, A22)
         if len(G) == 0:
-            self._A22_inverse = A22
+            self._block = self._A22_inverse = A22
             return
         (A22, self._log_a22), (block, self._log_h22) = both_inverted(A22.copy() if kept else A22, G.copy())
         if (self.tau, self.omega) != (1.0, 1.0):
@@ -166,10 +168,7 @@ class SingleStep(RelationshipBase):
                 "tau Gw⁻¹ + (1 − omega) A22⁻¹ must be positive definite: take an omega nearer to 1, or a larger tau.",
             )
             self._log_h22 = -log
-        for rows in stripes(len(block)):
-            block[rows] *= self.tau
-            block[rows] -= self.omega * A22[rows]
-        self._block = block
+        self._block = combined(block, A22, self.tau, self.omega)
         if kept:
             self._A22_inverse = A22
 
@@ -183,15 +182,18 @@ class SingleStep(RelationshipBase):
         return inverted(self._A22.copy(), *A22_SINGULAR)[0]
 
     @cached_property
+    @single_threaded
+    def _block(self) -> np.ndarray:
+        """τG_w⁻¹ − ωA₂₂⁻¹; let go once the inverse of H holds it."""
+        return combined(inverted(self._Gw.copy(), *G_SINGULAR)[0], self._A22_inverse, self.tau, self.omega)
+
+    @cached_property
     def lower_precision(self) -> sp.csc_array:
         """Lower triangle of H⁻¹, shape (n, n): A⁻¹ and one dense block over the genotyped animals, then held here alone."""
-        block = self._block
-        if block is None:  # taken by another thread
-            return self.__dict__["lower_precision"]
-        dense = lower_block(block, self.positions, self.size)
+        dense = lower_block(self._block, self.positions, self.size)
         result = sp.csc_array(self.pedigree.lower_precision + dense)
         result.sort_indices()
-        self.__dict__["lower_precision"], self._block = result, None
+        self.__dict__.pop("_block", None)
         return result
 
     @property
@@ -382,19 +384,3 @@ class SingleStep(RelationshipBase):
             f"SingleStep({self.size:,} animals, {len(self.positions):,} genotyped; alpha={self.alpha:g}, "
             f"beta={self.beta:g}, tune={self.tune} ({a:.4g} + {b:.4g} G), tau={self.tau:g}, omega={self.omega:g})"
         )
-
-
-def _blending(alpha: float | None, beta: float | None) -> tuple[float, float]:
-    """Weights of G and A₂₂; one that is not given completes the other to 1."""
-    if alpha is None and beta is None:
-        return 0.95, 0.05
-    if alpha is not None and beta is not None:
-        return alpha, beta
-    name, given = ("alpha", alpha) if beta is None else ("beta", beta)
-    if given is None or isinstance(given, bool) or not 0.0 <= given <= 1.0:
-        raise OptionError(
-            f"{name} of single-step must be from 0 to 1, the other weight completing it to 1; {given} was given. Give"
-            " both alpha and beta for weights of another sum."
-        )
-    rest = round(1.0 - given, 15)  # 1 - 0.95 is 0.05, as written
-    return (given, rest) if name == "alpha" else (rest, given)

@@ -113,13 +113,25 @@ A22_SINGULAR = (
     "Are there clones or fully inbred lines among them? Keep one animal of each.",
 )
 
+G_SINGULAR = (
+    "genomic matrix, blended and tuned,",
+    "Blend it with more of A22 (alpha=0.95, beta=0.05 is usual), and look for animals genotyped twice.",
+)
+
+
+def combined(Gw_inverse: np.ndarray, A22_inverse: np.ndarray, tau: float, omega: float) -> np.ndarray:
+    """τG_w⁻¹ − ωA₂₂⁻¹ in the place of G_w⁻¹."""
+    for rows in stripes(len(Gw_inverse)):
+        Gw_inverse[rows] *= tau
+        Gw_inverse[rows] -= omega * A22_inverse[rows]
+    return Gw_inverse
+
 
 def both_inverted(A22: np.ndarray, Gw: np.ndarray) -> list[tuple[np.ndarray, float]]:
     """Inverses of A₂₂ and G_w, in their places, and log-determinants, side by side."""
     return side_by_side(inverted, [
         (A22, *A22_SINGULAR),
-        (Gw, "genomic matrix, blended and tuned,",
-         "Blend it with more of A22 (alpha=0.95, beta=0.05 is usual), and look for animals genotyped twice."),
+        (Gw, *G_SINGULAR),
     ])  # fmt: skip
 
 
@@ -214,3 +226,19 @@ def check_weights(tau: float, omega: float, alpha: float, beta: float) -> None:
     for name, value, holds, rule in rules:
         if not (holds and np.isfinite(value)):
             raise OptionError(f"{name} of single-step must be {rule} and finite; {value} was given.")
+
+
+def blending(alpha: float | None, beta: float | None) -> tuple[float, float]:
+    """Weights of G and A₂₂; one that is not given completes the other to 1."""
+    if alpha is None and beta is None:
+        return 0.95, 0.05
+    if alpha is not None and beta is not None:
+        return alpha, beta
+    name, given = ("alpha", alpha) if beta is None else ("beta", beta)
+    if given is None or isinstance(given, bool) or not 0.0 <= given <= 1.0:
+        raise OptionError(
+            f"{name} of single-step must be from 0 to 1, the other weight completing it to 1; {given} was given. Give"
+            " both alpha and beta for weights of another sum."
+        )
+    rest = round(1.0 - given, 15)  # 1 - 0.95 is 0.05, as written
+    return (given, rest) if name == "alpha" else (rest, given)

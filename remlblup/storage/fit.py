@@ -30,7 +30,7 @@ from remlblup.errors import (
 )
 from remlblup.fit.results import Fit
 from remlblup.linalg.memory import is_out_of_memory, within_memory
-from remlblup.linalg.threads import single_threaded
+from remlblup.linalg.threads import interrupt_within, single_threaded
 from remlblup.model.specification import Specification
 from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
 from remlblup.reml.history import Iteration
@@ -204,7 +204,7 @@ def named_errors(folder: Path) -> Iterator[None]:
     except RemlBlupError as error:
         raise StoreError(f"the model saved in {folder} cannot be made again: {error}") from error
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or interrupt_within(error) is not None:
             raise
         # What a damaged file of an earlier version leads to cannot be listed.
         told = f"{type(error).__name__}: {error}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remlblup.linalg.memory import Need
+from remlblup.linalg.threads import n_threads
 from remlblup.relationship.base import RelationshipBase
 
 if TYPE_CHECKING:
@@ -85,6 +86,14 @@ def of_table(equations: Equations) -> Need:
     rows = float(sum(d.t * d.q for d in equations.spec.random))
     blocks = float(sum(8.0 * d.q * d.t**2 for d in equations.spec.random))
     return Need.of(2.0 * blocks + 0.5 * ROW * rows, 0.5 * ROW * rows + blocks)
+
+
+def of_effects_by_columns(equations: Equations, columns: int) -> Need:
+    """The table of effects, or before it so many columns of P for the levels of the widest term, on every thread."""
+    widest = max((d.t for d in equations.random), default=0)
+    errors = 8.0 * len(equations.y) * columns * widest * 6.0 * n_threads()
+    table = of_table(equations)
+    return Need(table.kept, max(table.peak, 0.5 * table.kept + errors))
 
 
 def of_responses(equations: Equations, columns: int) -> Need:

@@ -23,7 +23,7 @@ from scipy.linalg import lapack
 
 from remlblup.cached import cached_property
 from remlblup.equations import memory
-from remlblup.equations.base import Equations
+from remlblup.equations.base import CHUNK, Equations
 from remlblup.equations.memory import Memory
 from remlblup.equations.spread import Spread, spread_bytes
 from remlblup.equations.variance import VarianceEquations, regression
@@ -218,7 +218,10 @@ class SpectralEquations(VarianceEquations):
         reduced = Need(8.0 * n * n, spread + 16.0 * n * n)
         points = memory.of_points(self)
         return Memory(
-            memory.of_incidence(self).then(reduced), points, Need(0.0, 8.0 * n * p * 5.0), self._memory_of_tables()
+            memory.of_incidence(self).then(reduced),
+            points,
+            Need(0.0, 8.0 * n * p * 5.0),
+            memory.of_effects_by_columns(self, CHUNK),
         )
 
     def solve(self, theta: Array, *, ml: bool = False) -> SpectralSolution:

@@ -117,18 +117,11 @@ class VarianceEquations(Equations):
         n, p = float(self.spec.n), float(self.p)
         built = memory.of_incidence(self).then(Need.of(sum(spread_bytes(d) for d in self.random), 0.0))
         of_tiles = 8.0 * n * TILE * (1.0 + 3.0 * n_threads())
-        tables = self._memory_of_tables()
+        tables = memory.of_effects_by_columns(self, CHUNK)
         points = memory.of_points(self)
         V = Need.of(8.0 * n * (n + 3.0 * p), 0.0)
         return Memory(built.then(V), Need.of(points.kept, max(of_tiles, points.peak - points.kept)),
                       Need(0.0, 8.0 * n * p * 5.0), tables)  # fmt: skip
-
-    def _memory_of_tables(self) -> Need:
-        """The table of effects, or before it the columns of P for the levels of the widest term."""
-        widest = max((d.t for d in self.random), default=0)
-        errors = 8.0 * self.spec.n * CHUNK * widest * 6.0 * n_threads()
-        table = memory.of_table(self)
-        return Need(table.kept, max(table.peak, 0.5 * table.kept + errors))
 
     @property
     def m(self) -> int:

@@ -25,10 +25,10 @@ from remlblup.fit.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
-from remlblup.model.covariates import warn_of_codes
+from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_written_missing
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
-from remlblup.model.given import relationship_of
+from remlblup.model.given import Given, relationship_of
 from remlblup.model.residual import parse_residual
 from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
@@ -146,7 +146,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     written = {name: quoted(name) if name in frame.columns else name for name in names}
     formula = f"{written[names[0]]} ~ {split_top(formula, '~')[1]}"
     right = split_top(with_dot(formula, frame, parse_residual(residual), weights, columns), "~")[1]
-    given = {name: relationship_of(name, value) for name, value in (relationships or {}).items()}
+    given = {name: relationship_of(name, value) for name, value in Given(relationships).entries.items()}
     fits, errors = {}, {}
     shared = Shared(engine, len(names))
     codes: dict[str, int] = {}
@@ -174,6 +174,10 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             ConvergenceWarning,
         )
     warn_of_codes(codes)
+    for fit in list(fits.values())[:1]:
+        spec = fit.specification
+        warn_of_one_effect(spec.formula.random if spec.formula else ())
+        warn_of_written_missing(frame, spec.records.used if spec.records else ())
     return Fits(fits, errors)
 
 

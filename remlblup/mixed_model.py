@@ -18,7 +18,7 @@ from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
 from remlblup.keywords import known_arguments
 from remlblup.linalg.threads import single_threaded
-from remlblup.model.covariates import warn_of_codes, warn_of_traits
+from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
 from remlblup.model.residual import parse_residual
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
@@ -85,6 +85,9 @@ class MixedModel:
         warn_of_codes(self.specification.codes)
         if (parsed := self.specification.formula) is not None:
             warn_of_traits(parsed, parse_residual(residual))
+            warn_of_one_effect(parsed.random)
+        if (records := self.specification.records) is not None:
+            warn_of_written_missing(records.frame, records.used)
 
     @classmethod
     @known_arguments

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, RemlBlupWarning, choose, some, warn
+from remlblup.linalg.magnitude import require_magnitude
 from remlblup.readers.tables import is_path, read_table
 
 
@@ -258,6 +259,7 @@ def numeric_values(values: object, what: str) -> np.ndarray:
         raise DataError(
             f"the {what} is infinite or not a number in row(s) {some(series.index[bad])}: correct or remove them."
         )
+    require_magnitude(array, f"the {what}", DataError, series.index)
     return array
 
 

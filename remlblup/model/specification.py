@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, ModelError, RelationshipError, some
+from remlblup.linalg.magnitude import SMALLEST, require_magnitude
 from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model import unknown_parents
 from remlblup.model.algebra import read_terms
@@ -136,6 +137,7 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
     records = usable_records(parsed, residual_term, frame, weights, missing)
     records = replace(records, unknown_parents=unknown_parents.counted(parsed, records.frame, given))
     y, rows, record = stacked(parsed, residual_term, records)
+    check_varies(y, rows, parsed.responses, unquoted(parsed.response))
     offset = offset_values(parsed.offset, rows)
     w = _weights(rows, weights)
     random = [d for t in parsed.random for d in _designs(t, rows, given)]
@@ -165,7 +167,16 @@ def _weights(rows: pd.DataFrame, weights: str | None) -> np.ndarray:
         raise DataError(
             f"weights must be positive; '{weights}' is not in row(s) {some(rows.index[w <= 0])}: drop these rows."
         )
+    _check_smallest_weight(w, rows.index)
     return w
+
+
+def _check_smallest_weight(w: np.ndarray, rows: Any) -> None:
+    if np.min(w, initial=1.0) < SMALLEST:
+        raise DataError(
+            f"weights below {SMALLEST:g} are none, in row(s) {some(rows[w < SMALLEST])}: drop these rows, or give the"
+            " weights in other units."
+        )
 
 
 def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, names: Sequence[str] | None,
@@ -178,6 +189,8 @@ def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, nam
         raise DataError(f"y must be a vector of records, got shape {response.shape}.")
     values = numeric_values(response, "response y")
     n = len(values)
+    if n:
+        check_varies(values, None, (), "y")
     Xm = as_matrix(X, n, "X")
     labels = [f"x{k}" for k in range(Xm.shape[1])] if fixed_names is None else list(map(str, fixed_names))
     if len(labels) != Xm.shape[1]:
@@ -193,6 +206,7 @@ def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, nam
     w = np.ones(n) if weights is None else numeric_values(weights, "weights")
     if w.shape != (n,) or np.any(w <= 0):
         raise DataError(f"weights must be {n} positive numbers.")
+    _check_smallest_weight(w, np.arange(n))
     names_of_groups, columns = group_columns(random)
     fixed = fixed_design(extended(Xm, columns), [*labels, *names_of_groups])
     groups = group_effects(random, fixed.kept, len(labels))
@@ -225,6 +239,7 @@ def _design_of(Z: Any, K: Any, name: str) -> RandomDesign:
         )
     if Zr.nnz == 0:
         raise ModelError(f"Z of '{name}' is zero: the term has no part in any record.")
+    require_magnitude(Zr, f"Z of '{name}'", DataError)
     moments = np.array([[Zr.multiply(Zr).sum() / Zr.shape[0]]])
     return RandomDesign(name, Identity(("Intercept",)), relationship, (Zr,), moments)
 
@@ -277,4 +292,3 @@ def check_estimable(spec: Specification) -> None:
             f"no residual degrees of freedom: {spec.n} records and {spec.p} fixed effects."
             f" Use fewer fixed effects or more records.{most_columns(spec)}"
         )
-    check_varies(spec.observed, None if spec.records is None else spec.records.frame, spec.responses, spec.response)

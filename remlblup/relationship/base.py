@@ -44,6 +44,9 @@ class RelationshipBase(ABC):
     #: True if `precision` has few entries per row; False if it is a dense matrix in sparse clothing.
     is_sparse: bool = True
 
+    #: The size of the diagonal of K, a power of ten.
+    scale: float = 1.0
+
     #: L (q, rank) with K = LL' where K is singular or nearly so; None where `precision` serves.
     root: np.ndarray | None = None
 

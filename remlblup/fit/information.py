@@ -62,7 +62,8 @@ class Information:
         own, wide = (cls.along(D, point.information, s) for D, s in zip(ends, sizes, strict=True))
         own_sizes = natural_sizes(optimum.searched, point.theta, np.eye(len(J)))
         strength = point.information.diagonal()
-        told = strength * own_sizes**2 > FLAT
+        with np.errstate(invalid="ignore", over="ignore"):  # a correlation of a variance of zero: 0 · ∞, not told
+            told = strength * own_sizes**2 > FLAT
         return cls(own.curved, wide.flat, np.where(told, 1.0 / np.sqrt(np.where(told, strength, 1.0)), own_sizes))
 
     @property

@@ -118,7 +118,8 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
     try:
         # gts012: 0, 1, 2 copies of ALT, 3 for unknown; strict_gt: ./1 is unknown.
         reader = VCF(str(path), gts012=True, strict_gt=True)
-    except (OSError, ValueError) as error:
+        samples = list(reader.samples)
+    except Exception as error:  # cyvcf2 raises plain exceptions too
         raise DataError(f"{path} is not a VCF file that can be read: {error}.") from None
     columns, names, chromosomes, positions, several = [], [], [], [], []
     for variant in _records(_in_region(reader, path, region) if region else reader, path):
@@ -137,7 +138,7 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
     if not columns:
         raise DataError(f"{path} holds no variant with two alleles" + (f" in {region}." if region else "."))
     values = np.array(columns).T  # each variant contiguous: column-major
-    return ArraySource(values), list(reader.samples), marker_names(names, chromosomes, positions), "first ALT allele"
+    return ArraySource(values), samples, marker_names(names, chromosomes, positions), "first ALT allele"
 
 
 def _records(reader: Iterable, path: str | Path) -> Iterator:
@@ -146,6 +147,8 @@ def _records(reader: Iterable, path: str | Path) -> Iterator:
     while True:
         try:
             variant = next(variants)
+            after = f"{variant.CHROM}:{variant.POS}"
+            _ = variant.ID, variant.ALT  # text that is none shows here
         except StopIteration:
             return
         except DataError:
@@ -155,7 +158,7 @@ def _records(reader: Iterable, path: str | Path) -> Iterator:
                 f"{path} cannot be read after {place}: is the next line whole? A genotype is like 0/1, 1|0 or ./., and every "
                 "line has one for each sample."
             ) from None
-        place = f"{variant.CHROM}:{variant.POS}"
+        place = after
         yield variant
 
 

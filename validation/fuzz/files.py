@@ -90,7 +90,7 @@ def genotype_files(draw: Draw) -> str:
     wild = draw(st.booleans())
     if kind in ("text", "raw"):
         sep = draw(st.sampled_from([",", " ", "\t", ";"]))
-        head = "FID IID PAT MAT SEX PHENOTYPE".split() if kind == "raw" else ["id"]
+        head = ["FID", "IID", "PAT", "MAT", "SEX", "PHENOTYPE"] if kind == "raw" else ["id"]
         lines = [sep.join([*head, *(f"m{j}" for j in range(m))])]
         lines += [
             sep.join([f"a{i}"] * len(head) + [draw(codes if wild else plain) for _ in range(m)]) for i in range(n)

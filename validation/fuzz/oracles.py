@@ -20,8 +20,17 @@ import remlblup as rb
 from remlblup import cli
 
 __all__ = [
-    "canary", "checked", "command", "invariant", "numerator", "product", "same_matrix", "saved_and_loaded", "same_solution",
-    "damaged_folder", "write",
+    "canary",
+    "checked",
+    "command",
+    "damaged_folder",
+    "invariant",
+    "numerator",
+    "product",
+    "same_matrix",
+    "same_solution",
+    "saved_and_loaded",
+    "write",
 ]  # fmt: skip
 
 # Largest n of the dense evaluation, and the condition of V up to which it is an oracle.
@@ -77,7 +86,7 @@ def tables(fit: Any) -> None:
     for design in spec.random:
         if design.t > 1:
             sigma, r = fit.covariance(design.name).to_numpy(), fit.correlation(design.name).to_numpy()
-            assert np.allclose(sigma, sigma.T) and not (np.abs(r) > 1.0 + 1e-9).any() or not fit.options.constrain
+            assert (np.allclose(sigma, sigma.T) and not (np.abs(r) > 1.0 + 1e-9).any()) or not fit.options.constrain
 
 
 def dense_loglik(fit: Any) -> float | None:

@@ -39,8 +39,9 @@ class Information:
     @classmethod
     def along(cls, J: Array, information: Array, sizes: Array) -> Information:
         """Of the directions J (n_parameters, k), where θ + J_j sizes_j is a change of about the variance of y."""
-        J = J * sizes
-        H = J.T @ information @ J
+        with np.errstate(invalid="ignore", over="ignore"):  # a direction that changes nothing has an infinite size
+            J = J * sizes
+            H = J.T @ information @ J
         diagonal = np.diag(H)
         silent = ~(diagonal > FLAT) | ~np.isfinite(sizes)
         J, own = J[:, ~silent], np.where(np.isfinite(sizes[silent]), J[:, silent], 0.0)

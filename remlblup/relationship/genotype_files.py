@@ -147,6 +147,8 @@ def _records(reader: Iterable, path: str | Path) -> Iterator:
     while True:
         try:
             variant = next(variants)
+            if not variant.CHROM.strip():  # the reader would crash over the rest of it
+                raise DataError(f"{path} has a line after {place} that is blank or names no chromosome: remove it.")
             after = f"{variant.CHROM}:{variant.POS}"
             _ = variant.ID, variant.ALT  # text that is none shows here
         except StopIteration:

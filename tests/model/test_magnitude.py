@@ -67,7 +67,7 @@ CASES = {
 def test_what_cannot_be_squared_is_named(case, scale):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(rb.RemlBlupError, match="squared|squares|below 1e-50|infinite or undefined"):
+        with pytest.raises(rb.RemlBlupError, match=r"squared|squares|below 1e-50|infinite or undefined"):
             CASES[case](scale)
 
 

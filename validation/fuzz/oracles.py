@@ -78,7 +78,8 @@ def tables(fit: Any) -> None:
             assert not (table[column] < 0.0).any(), f"a negative {column}"
     if len(fit.random_effects):
         assert not (fit.random_effects["reliability"] > 1.0 + 1e-6).any(), "a reliability above 1"
-    fit.history, fit.residuals, fit.fitted, fit.aic, fit.bic, fit.loglik_asreml, fit.loglik_nlme
+    for name in ("history", "residuals", "fitted", "aic", "bic", "loglik_asreml", "loglik_nlme"):
+        getattr(fit, name)
     for method in ("log", "wald"):
         intervals = fit.intervals(method)
         assert not (intervals["lower"] > intervals["upper"]).any(), "an interval turned round"

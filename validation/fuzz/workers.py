@@ -75,7 +75,7 @@ class Worker:
 
     def _running(self) -> subprocess.Popen:
         if self.process is None:
-            self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+            self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
             command = [sys.executable, "-P", "-c", "from remlblup.validation.fuzz.worker import main; main()"]
             environment = {"MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "100", **os.environ}
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,

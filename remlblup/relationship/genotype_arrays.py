@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.errors import DataError, OptionError, some
 from remlblup.linalg.well_formed import require_well_formed
-from remlblup.relationship.labels import canonical, nameless
+from remlblup.relationship.labels import as_items, canonical, nameless
 from remlblup.relationship.pedigree_columns import candidates, plain
 
 _COLUMNS = 1024
@@ -118,8 +118,8 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
         raise DataError(
             "this matrix does not say whose genotypes they are: give ids=, or a data frame with the individuals as index."
         )
-    ids = list(ids)
-    markers = np.arange(1, values.shape[1] + 1) if markers is None else list(markers)
+    ids = as_items(ids)
+    markers = np.arange(1, values.shape[1] + 1) if markers is None else as_items(markers)
     return to_counts(values, ids, list(markers), missing), ids, markers
 
 

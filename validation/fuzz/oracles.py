@@ -55,7 +55,7 @@ def checked(fit: Any, data: Any = None) -> Any:
             assert abs(value - fit.loglik) <= 1e-5 * (1.0 + abs(value)), f"ℓ {fit.loglik!r}, dense {value!r}"
         spec = fit.specification
         own = not any("units" in d.name for d in spec.random)  # records to predict are units of their own
-        if data is not None and own and spec.records is not None and not spec.responses:
+        if data is not None and own and value is not None and spec.records is not None and not spec.responses:
             rows = fit.specification.records.original
             again = fit.predict(rows, se=False)["prediction"].to_numpy()
             size = np.abs(fit.fitted).max() + np.abs(fit.specification.observed).max()

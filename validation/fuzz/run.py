@@ -36,7 +36,7 @@ class Found:
 
     def table(self) -> str:
         """A row per kind."""
-        hows = ["ok", "refused", "failed", "crashed", "hung"]
+        hows = ["ok", "refused", "void", "failed", "crashed", "hung"]
         kinds = list(dict.fromkeys(kind for kind, _ in self.ends))
         lines = [f"{'kind':<16}" + "".join(f"{how:>9}" for how in hows)]
         lines += [f"{kind:<16}" + "".join(f"{self.ends[kind, how]:>9,}" for how in hows) for kind in kinds]

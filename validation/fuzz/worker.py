@@ -34,7 +34,10 @@ def main() -> None:
 
 
 def ended(script: str, namespace: dict[str, Any]) -> dict[str, str]:
-    """How a script ends: ``how`` is ok, refused or failed; ``what`` says it, ``where`` is the last place in remlblup."""
+    """How a script ends: ``how`` is ok, refused, failed, or void where the script itself is wrong before it calls remlblup.
+
+    ``what`` says it, ``where`` is the last place in remlblup.
+    """
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),
@@ -45,7 +48,7 @@ def ended(script: str, namespace: dict[str, Any]) -> dict[str, str]:
             result = outcome(script, namespace)
     if result["how"] != "failed":
         for warning in seen:
-            if not is_ours(warning):
+            if not is_ours(warning) and warning.filename != "script":  # its own arithmetic
                 what = f"{warning.category.__name__}: {warning.message}"
                 return {"how": "failed", "what": what, "where": f"{short(warning.filename)}:{warning.lineno}"}
     return result
@@ -62,8 +65,10 @@ def outcome(script: str, namespace: dict[str, Any]) -> dict[str, str]:
         inside = [
             f
             for f in traceback.extract_tb(error.__traceback__)
-            if "remlblup" in f.filename or "validation" in f.filename
+            if ("remlblup" in f.filename or "validation" in f.filename) and f.filename != __file__
         ]
+        if not inside and isinstance(error, Exception):
+            return {"how": "void", "what": f"the script itself: {error}"[:200], "where": ""}
         where = f"{short(inside[-1].filename)}:{inside[-1].lineno}" if inside else "script"
         return {"how": "failed", "what": f"{type(error).__name__}: {error}"[:600], "where": where}
     return {"how": "ok", "what": "", "where": ""}

@@ -20,7 +20,7 @@ START = 300.0
 
 @dataclass(frozen=True)
 class End:
-    """How a script ended: ok, refused, failed, crashed or hung; what was said; the last place in the package."""
+    """How a script ended: ok, refused, void, failed, crashed or hung; what was said; the last place in the package."""
 
     how: str
     what: str = ""
@@ -28,7 +28,7 @@ class End:
 
     @property
     def good(self) -> bool:
-        return self.how in ("ok", "refused")
+        return self.how in ("ok", "refused", "void")
 
     @property
     def signature(self) -> str:

@@ -16,6 +16,7 @@ from remlblup.errors import (
     FormulaError,
     RemlBlupError,
     choose,
+    listed,
     said_elsewhere,
     some,
     warn,
@@ -136,7 +137,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             raise DataError(f"columns {some(twice)} are in data and in responses: rename them in one of the two.")
         frame = pd.concat([frame, added.set_axis(frame.index)], axis=1)
         responses = list(added.columns)
-    names = list(map(str, responses))
+    names = list(map(str, listed("responses=", responses, DataError)))
     if not names or len(set(names)) < len(names):
         raise DataError("responses must name one or more columns, each once.")
     columns = {c for name in names for c in response_columns(name, frame)}

@@ -182,7 +182,8 @@ class MixedModel:
                 raise OptionError(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}.")
         if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0:
             raise OptionError(f"tolerance={tolerance!r} must be a number between 0 and 1.")
-        if starts != "auto" and (isinstance(starts, bool) or not isinstance(starts, (int, np.integer)) or starts < 1):
+        automatic = isinstance(starts, str) and starts == "auto"
+        if not automatic and (isinstance(starts, bool) or not isinstance(starts, (int, np.integer)) or starts < 1):
             raise OptionError(f"starts={starts!r} must be 'auto' or a positive whole number.")
         parameters = self.specification.parameters
         given = parameters.read(start, what="start", complete=False, constrain=constrain)

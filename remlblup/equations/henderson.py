@@ -93,7 +93,7 @@ def henderson(y: Any, X: Any, Z: Any, G: Any, R: Any) -> Henderson:
            [2. , 2.5, 0. ],
            [1. , 0. , 1.5]])
     """
-    values = numeric_values(np.asarray(y), "response y")
+    values = numeric_values(y, "response y")
     n = len(values)
     Xm, Zm = as_matrix(X, n, "X"), as_matrix(Z, n, "Z")
     q = Zm.shape[1]

@@ -84,3 +84,11 @@ def require_well_formed(matrix: Any, what: str, error: type[Exception]) -> None:
             f"{what} is a malformed sparse matrix ({matrix.format}): {said}. Build it anew from row, column and value, "
             "scipy.sparse.coo_array((values, (rows, columns)), shape=...)."
         )
+
+
+def array_of(values: Any, what: str, error: type[Exception]) -> np.ndarray:
+    """The values as an array; `error` where their rows are of different lengths."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):
+        raise error(f"{what} is no array of numbers: its rows are of different lengths.") from None

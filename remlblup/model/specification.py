@@ -11,9 +11,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import DataError, ModelError, RelationshipError, some
+from remlblup.errors import DataError, ModelError, RelationshipError, listed, some
 from remlblup.linalg.magnitude import SMALLEST, require_magnitude
-from remlblup.linalg.well_formed import require_well_formed
+from remlblup.linalg.well_formed import array_of, require_well_formed
 from remlblup.model import unknown_parents
 from remlblup.model.algebra import read_terms
 from remlblup.model.covariates import likely_codes
@@ -182,7 +182,7 @@ def _check_smallest_weight(w: np.ndarray, rows: Any) -> None:
 def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, names: Sequence[str] | None,
                   weights: Any, fixed_names: Sequence[str] | None) -> Specification:  # fmt: skip
     """The same specification from the matrices themselves; K_k is None for the identity."""
-    response = np.asarray(y)
+    response = array_of(y, "y", DataError)
     if response.ndim == 2 and 1 in response.shape:
         response = response.ravel()
     if response.ndim != 1:
@@ -192,12 +192,24 @@ def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, nam
     if n:
         check_varies(values, None, (), "y")
     Xm = as_matrix(X, n, "X")
-    labels = [f"x{k}" for k in range(Xm.shape[1])] if fixed_names is None else list(map(str, fixed_names))
+    labels = (
+        [f"x{k}" for k in range(Xm.shape[1])]
+        if fixed_names is None
+        else list(map(str, listed("fixed_names", fixed_names, DataError)))
+    )
     if len(labels) != Xm.shape[1]:
         raise DataError(f"fixed_names has {len(labels)} names for the {Xm.shape[1]} columns of X.")
-    Zs = [] if Z is None else [Z] if sp.issparse(Z) or (isinstance(Z, np.ndarray) and Z.ndim == 2) else list(Z)
-    Ks = [None] * len(Zs) if K is None else [K] if _is_matrix(K) else list(K)
-    terms = [f"u{k + 1}" for k in range(len(Zs))] if names is None else list(map(str, names))
+    Zs = (
+        []
+        if Z is None
+        else [Z]
+        if sp.issparse(Z) or (isinstance(Z, np.ndarray) and Z.ndim == 2)
+        else listed("Z", Z, DataError)
+    )
+    Ks = [None] * len(Zs) if K is None else [K] if _is_matrix(K) else listed("K", K, DataError)
+    terms = (
+        [f"u{k + 1}" for k in range(len(Zs))] if names is None else list(map(str, listed("names", names, DataError)))
+    )
     if not len(Zs) == len(Ks) == len(terms):
         raise DataError(f"Z, K and names must have the same length; got {len(Zs)}, {len(Ks)} and {len(terms)}.")
     if len({squeeze(t) for t in terms} - {RESIDUAL}) < len(terms):
@@ -246,7 +258,7 @@ def _design_of(Z: Any, K: Any, name: str) -> RandomDesign:
 
 def as_matrix(value: Any, n: int, what: str) -> Any:
     """A dense float64 or CSC matrix with n rows; `DataError` otherwise."""
-    if np.iscomplexobj(value):
+    if np.iscomplexobj(value if sp.issparse(value) else array_of(value, what, DataError)):
         raise DataError(f"{what} is complex: take its real and imaginary parts as two matrices.")
     if sp.issparse(value):
         require_well_formed(value, what, DataError)

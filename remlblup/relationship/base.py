@@ -176,7 +176,10 @@ def check_dense(size: int) -> None:
 
 def conformable(V: np.ndarray, size: int) -> np.ndarray:
     """V as floats of shape (size,) or (size, m), or a `RelationshipError`."""
-    V = np.asarray(V, dtype=float)
+    try:
+        V = np.asarray(V, dtype=float)
+    except (TypeError, ValueError):
+        raise RelationshipError("A relationship can be multiplied by an array of real numbers only.") from None
     if V.ndim not in (1, 2) or V.shape[0] != size:
         raise RelationshipError(
             f"The relationship holds {size:,} levels; it cannot be multiplied by an array of shape {V.shape}."

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, OptionError, some
-from remlblup.linalg.well_formed import require_well_formed
+from remlblup.linalg.well_formed import array_of, require_well_formed
 from remlblup.relationship.labels import as_items, canonical, nameless
 from remlblup.relationship.pedigree_columns import candidates, plain
 
@@ -111,7 +111,7 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
         require_well_formed(M, "the matrix of genotypes", DataError)
         sparse: Any = M
         M = sparse.toarray()
-    values = np.asarray(M)
+    values = array_of(M, "the genotypes", DataError)
     if values.ndim != 2:
         raise DataError(f"genotypes must be a matrix of individuals x markers, not an array of shape {values.shape}.")
     if ids is None:

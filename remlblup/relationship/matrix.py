@@ -10,7 +10,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import RelationshipError, some
+from remlblup.errors import RelationshipError, check_switch, some
 from remlblup.linalg.magnitude import require_magnitude
 from remlblup.linalg.threads import single_threaded
 from remlblup.linalg.well_formed import require_well_formed
@@ -64,6 +64,7 @@ class MatrixRelationship(RelationshipBase):
             else:
                 check_order(matrix, labels)
                 matrix = matrix.to_numpy()
+        check_switch("inverse", inverse)
         self._given = clean_matrix(matrix)
         self.inverse = bool(inverse)
         self.labels = clean_labels(labels, self._given.shape[0])

@@ -22,9 +22,9 @@ from remlblup.equations.engine import make_equations
 from remlblup.errors import (
     ConvergenceWarning,
     MemoryLimitError,
-    OptionError,
     RemlBlupError,
     StoreError,
+    check_switch,
     choose,
     said_elsewhere,
 )
@@ -219,12 +219,6 @@ def check_agreement(fit: Fit, content: dict[str, Any], folder: Path) -> None:
             f"{folder / INDEX} contradicts itself: it says {'' if content['converged'] else 'not '}converged, and its"
             " criteria say otherwise. Fit the model again."
         )
-
-
-def check_switch(name: str, value: object) -> None:
-    """Raise `OptionError` unless an option is True or False."""
-    if not isinstance(value, bool):
-        raise OptionError(f"{name}={value!r} must be True or False.")
 
 
 def folder_of(path: object) -> Path:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from remlblup.validation.fuzz import formulas
 from remlblup.validation.fuzz.columns import NUMBERS, WILD, frame, labels, numbers, odd, shown
 from remlblup.validation.fuzz.files import clicks, genotype_files, pedigree_files, tables
+from remlblup.validation.fuzz.values import values
 
 Draw = Any
 Script = st.SearchStrategy[str]
@@ -279,6 +280,6 @@ def folders(draw: Draw) -> str:
 
 
 KINDS: dict[str, Script] = {
-    "frames": frames(), "formulas": formula_texts(), "models": models(), "pedigrees": pedigrees(), "matrices": matrices(), "options": options(),
+    "frames": frames(), "formulas": formula_texts(), "models": models(), "pedigrees": pedigrees(), "matrices": matrices(), "options": options(), "values": values(),
     "tables": tables(), "genotypes": genotype_files(), "pedigree files": pedigree_files(), "commands": clicks(), "folders": folders(),
 }  # fmt: skip

@@ -31,6 +31,10 @@ class StoreError(DataError):
     """A fit cannot be written to its folder, or the folder does not hold the fit that was saved in it."""
 
 
+class CheckpointError(StoreError):
+    """A checkpoint is that of another fit, damaged, in use, or cannot be written."""
+
+
 class RelationshipError(RemlBlupError):
     """A relationship matrix is missing, malformed, or does not hold the levels asked of it."""
 
@@ -85,6 +89,12 @@ class FitInterrupted(KeyboardInterrupt):
             self._fit = self._make()
         return self._fit
 
+    @classmethod
+    def within(cls, stop: KeyboardInterrupt, where: str, fits: Fits | None = None) -> FitInterrupted:
+        """The same as `stop`, a fit that is one of many: where it was."""
+        make = stop._make if isinstance(stop, cls) else None
+        return cls(f"{where}: {stop if isinstance(stop, cls) else 'interrupted.'}", make, fits)
+
     def __reduce__(self) -> tuple[type[FitInterrupted], tuple[str]]:
         return FitInterrupted, (str(self),)
 
@@ -103,6 +113,10 @@ class ConvergenceWarning(RemlBlupWarning):
 
 class EstimabilityWarning(RemlBlupWarning):
     """Something was asked for that the data cannot estimate; it is missing (NaN) in the result."""
+
+
+class CheckpointWarning(RemlBlupWarning):
+    """A checkpoint could not be written in the middle of a fit, which goes on without."""
 
 
 class CodesWarning(RemlBlupWarning):

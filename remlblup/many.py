@@ -13,7 +13,9 @@ from remlblup.equations.engine import ENGINES, not_spectral, shared_basis, worth
 from remlblup.errors import (
     ConvergenceWarning,
     DataError,
+    FitInterrupted,
     FormulaError,
+    OptionError,
     RemlBlupError,
     choose,
     listed,
@@ -102,7 +104,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     progress : callable, optional
         Called with the response and its fit after each.
     **options
-        As for `MixedModel.fit`.
+        As for `MixedModel.fit`, but for `checkpoint`.
 
     Returns
     -------
@@ -112,6 +114,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     ------
     FormulaError, DataError, RelationshipError
         For what is wrong with all responses; what is wrong with one is in `Fits.errors`.
+    FitInterrupted
+        On Ctrl-C: its ``fits`` are those that were done, its ``fit`` is that of the response it came to.
 
     Warns
     -----
@@ -121,6 +125,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     if not isinstance(formula, str) or len(split_top(formula, "~")) != 2:
         raise FormulaError(f"fit_many needs a formula like '~ x + (1 | vm(id, G))', not {formula!r}.")
     choose("engine", engine, ENGINES)
+    if "checkpoint" in options:
+        raise OptionError("fit_many() takes no checkpoint=: its file is for one fit, MixedModel(…).fit(checkpoint=…).")
     frame = to_pandas(data)
     if isinstance(responses, str):
         responses = [responses]
@@ -148,7 +154,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     formula = f"{written[names[0]]} ~ {split_top(formula, '~')[1]}"
     right = split_top(with_dot(formula, frame, parse_residual(residual), weights, columns), "~")[1]
     given = {name: relationship_of(name, value) for name, value in Given(relationships).entries.items()}
-    fits, errors = {}, {}
+    fits: dict[str, Fit] = {}
+    errors: dict[str, str] = {}
     shared = Shared(engine, len(names))
     codes: dict[str, int] = {}
     for name in names:
@@ -160,6 +167,9 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             shared.give(model)
             with said_elsewhere(ConvergenceWarning):
                 fits[name] = model.fit(progress=False, **options)
+        except KeyboardInterrupt as stop:
+            text = f"response '{name}', after {len(fits)} of {len(names)} fits (in `fits` of this exception)"
+            raise FitInterrupted.within(stop, text, Fits(fits, errors)) from stop
         except DataError as error:
             errors[name] = str(error)
             continue

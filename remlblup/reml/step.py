@@ -87,7 +87,7 @@ def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     for k, (chart, columns) in model.charts.items():
         new[space.charted[k]] = chart.moved(d[columns])
     if space.powers is not None:  # a step in √v comes near to zero, but never quite
-        new[(space.powers == 0.5) & (new < VANISHED * np.abs(space.sizes))] = 0.0
+        new[space.roots_of_variances & (new < VANISHED * np.abs(space.sizes))] = 0.0
     low, high = space.box
     return np.where(space.held, theta, np.minimum(np.maximum(new, low), high))
 

@@ -242,11 +242,34 @@ def release(held: tuple[Limit, ...], token: object) -> None:
         limit.release(token)
 
 
+def interrupt_within(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C that an error stands for: a compiled function makes a SystemError of one that came while it ran."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def interrupted_as_such(function: F) -> F:
+    """Raise a Ctrl-C that came while a kernel ran as what it is."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except SystemError as error:
+            if (stop := interrupt_within(error)) is not None:
+                raise stop from None
+            raise
+
+    return wrapped  # type: ignore[return-value]
+
+
 def single_threaded(function: F) -> F:
     """Run a function with one BLAS thread and restore the setting afterwards.
 
     A Ctrl-C that came while a kernel ran is raised as what it is.
     """
+    plain = interrupted_as_such(function)
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -254,11 +277,7 @@ def single_threaded(function: F) -> F:
         try:
             for limit in held:
                 limit.hold(token)
-            return function(*args, **kwargs)
-        except SystemError as error:
-            if (stop := interrupt_within(error)) is not None:
-                raise stop from None
-            raise
+            return plain(*args, **kwargs)
         finally:
             try:
                 release(held, token)
@@ -267,13 +286,6 @@ def single_threaded(function: F) -> F:
                 raise
 
     return wrapped  # type: ignore[return-value]
-
-
-def interrupt_within(error: BaseException | None) -> KeyboardInterrupt | None:
-    """The Ctrl-C that an error stands for: a compiled function makes a SystemError of one that came while it ran."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def uninterrupted(run: Callable[[], T]) -> T:

@@ -14,11 +14,12 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import remlblup as rb
-from ownership.cases import MODELS, At, assert_same, frame, moments, tables
+from ownership.cases import MODELS, At, assert_same, flock, frame, moments, tables
 from remlblup.cli import main
 from remlblup.equations.base import Equations
 from remlblup.linalg import threads
 from remlblup.linalg.tiled import TiledCholesky
+from remlblup.relationship import numerator
 from remlblup.reml import starts
 from remlblup.reml.loop import Loop
 from remlblup.storage.transaction import transaction
@@ -264,6 +265,26 @@ def test_an_interrupt_in_a_compiled_function_is_one(monkeypatch):
     with pytest.raises(SystemError):
         threads.single_threaded(lambda: (_ for _ in ()).throw(SystemError("another")))()
     assert_same(tables(model.fit()), expected)
+
+
+def test_an_interrupt_in_a_kernel_of_pedigrees_is_one(monkeypatch):
+    pedigree = flock()[1]
+    pedigree.effective_size()  # both modules are loaded
+    for kernel in ("numerator_kernels.parental_kinship", "statistics_kernels.marginal_contributions"):
+        monkeypatch.setattr(f"remlblup.relationship.{kernel}", lambda *_: as_numba_tells_it())
+    with pytest.raises(KeyboardInterrupt):
+        numerator.inbreeding(pedigree.sire, pedigree.dam, "columns")
+    with pytest.raises(KeyboardInterrupt):
+        pedigree.effective_size()
+
+
+def test_the_command_line_in_a_compiled_function(csv, monkeypatch, capsys):
+    monkeypatch.setattr(Loop, "record", lambda *_: as_numba_tells_it())
+    assert main(["blup", csv, "y ~ x + (1 | g)", "--variances", "g=1", "residual=1", "--quiet"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("remlblup.readers.tables.read_table", lambda *_: as_numba_tells_it())
+    assert main(["fit", csv, "y ~ x + (1 | g)"]) == 130
+    assert capsys.readouterr().err == "remlblup: interrupted\n"
 
 
 def test_an_interrupt_in_a_load_is_no_damage(tmp_path, monkeypatch):

@@ -27,7 +27,8 @@ def residual_variance(equations: Equations) -> float:
         raise ModelError("the fixed effects reproduce the response exactly: no variance is left to estimate.")
     variance = ss / (spec.n - spec.p)
     if not 1e-100 < variance < 1e100:
-        raise DataError(f"the residual variance of the response, {variance:g}, is out of range: rescale the response.")
+        what = "response" if np.all(w == 1.0) else "response or the weights"
+        raise DataError(f"the residual variance of the response, {variance:g}, is out of range: rescale the {what}.")
     return variance
 
 
@@ -47,7 +48,7 @@ def unit_matrices(equations: Equations, variance: float) -> list[Array]:
         d = 1.0 / np.sqrt(np.diag(design.moments))
         # The ridge keeps covariates that repeat each other from an infinite unit.
         correlation = design.moments * np.outer(d, d) + 1e-10 * np.eye(design.t)
-        units.append(average * np.outer(d, d) * np.linalg.inv(correlation))
+        units.append(average / design.relationship.scale * np.outer(d, d) * np.linalg.inv(correlation))
     return units
 
 
@@ -60,16 +61,16 @@ def explained(equations: Equations, design: RandomDesign) -> Array:
     """(t,) variance that each effect needs to explain one unit of variance of its records.
 
     One over the mean square of its covariate; of effects that share no record, times the variance of their own
-    records relative to that of all.
+    records relative to that of all; over the scale of K.
     """
-    squares = np.diag(design.moments)
+    squares = np.diag(design.moments) * design.relationship.scale
     if not disjoint(design):
         return np.asarray(1.0 / squares)
     y2 = equations.spec.weights * equations.y[: equations.spec.n] ** 2
     z2 = [np.asarray(Z.multiply(Z).sum(axis=1)).ravel() for Z in design.columns]
     own = np.array([z @ y2 / z.sum() for z in z2]) / np.mean(y2)
     covariate = np.array([z.sum() / np.count_nonzero(z) for z in z2])
-    return np.asarray(np.where(own > 1e-24, own, 1e-6) / covariate)
+    return np.asarray(np.where(own > 1e-24, own, 1e-6) / covariate / design.relationship.scale)
 
 
 def start_values(equations: Equations, variance: float, given: Array, held: np.ndarray) -> Array:

@@ -10,11 +10,13 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.equations.scales import Scales
 from remlblup.linalg.factor import FactorStats
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
@@ -69,6 +71,11 @@ class Equations(ABC):
     def n_filled(self) -> int:
         """Number of cells the equations fill in with effects of their own."""
         return self.spec.residual.n_filled
+
+    @cached_property
+    def scales(self) -> Scales:
+        """Sizes of the variances before anything is estimated."""
+        return Scales.of(self)
 
     @property
     @abstractmethod

@@ -92,6 +92,14 @@ class RelationshipBase(ABC):
     def diagonal(self) -> np.ndarray:
         """Diagonal of K, shape (q,)."""
 
+    @property
+    def sizes(self) -> np.ndarray | float:
+        """About the diagonal of K, (q,), or one number for all: what a variance of one adds to the records of a level.
+
+        For start values and thresholds, so without work to speak of; 1 for the kinships of a pedigree.
+        """
+        return 1.0
+
     @abstractmethod
     def multiply(self, V: np.ndarray) -> np.ndarray:
         """K V for V of shape (q,) or (q, m)."""

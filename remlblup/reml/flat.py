@@ -16,6 +16,7 @@ from remlblup.errors import NotPositiveDefiniteError
 from remlblup.model.parameters import Parameters
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.space import TINY, Point
+from remlblup.reml.start import parameter_sizes, residual_variance, unit_matrices
 from remlblup.structure.base import Array
 
 # Eigenvalues of the information, scaled to a unit diagonal, at which ℓ is looked at.
@@ -53,7 +54,7 @@ class Spectrum:
 
 def spectrum(equations: Equations, point: Point, J: Array) -> Spectrum:
     """The spectrum of the information at a point, over the directions J (n_parameters, k)."""
-    sizes = step_sizes(equations.spec.parameters, point)
+    sizes = step_sizes(equations, point)
     H = J.T @ point.information @ J
     length = np.max(np.abs(J) / sizes[:, None], axis=0, initial=0.0)
     unknown = np.diag(H) <= NOTHING * length**2  # a parameter by itself
@@ -73,21 +74,15 @@ def spectrum(equations: Equations, point: Point, J: Array) -> Spectrum:
     return Spectrum(directions, flat, errors)
 
 
-def step_sizes(parameters: Parameters, point: Point) -> Array:
+def step_sizes(equations: Equations, point: Point) -> Array:
     """(n_parameters,) the size of each parameter, or its standard error given the others if that is more.
 
-    Not more than the largest of its term: what has no information has no standard error.
+    Not more than what it competes with: what has no information has no standard error.
     """
     information = point.information.diagonal()
     error = np.where(information > 0.0, 1.0 / np.sqrt(np.maximum(information, TINY)), np.inf)
-    out = np.empty(len(error))
-    scales = [np.max(np.abs(point.theta[place]), initial=0.0) for place in parameters.slices]
-    for structure, place, scale in zip(
-        (*parameters.structures, parameters.residual), parameters.slices, scales, strict=True
-    ):
-        most = np.where(np.isfinite(structure.upper), 1.0, scale or max(scales))
-        out[place] = np.maximum(np.abs(point.theta[place]), np.minimum(error[place], most))
-    return np.maximum(out, 1e-150)
+    most = parameter_sizes(equations, unit_matrices(equations, residual_variance(equations)))
+    return np.maximum(np.maximum(np.abs(point.theta), np.minimum(error, most)), 1e-150)
 
 
 def looked_at(equations: Equations, point: Point, along: Array) -> bool:

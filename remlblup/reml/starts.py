@@ -21,7 +21,7 @@ from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.line import maxima_along
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.singular_residual import maximize
-from remlblup.reml.start import is_valid, residual_variance, start_values
+from remlblup.reml.start import is_valid, parameter_sizes, residual_variance, start_values, unit_matrices
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
 # Other starts of a small model, half of them above `TINY` records, and how many in all once two have ended at different heights.
@@ -221,9 +221,8 @@ def is_small(equations: Equations) -> bool:
 
 def typical(equations: Equations) -> Array:
     """(n_parameters,) size below which a difference of two values says nothing; 1 for correlations."""
-    parameters = equations.spec.parameters
-    base = first_values(equations, np.full(parameters.size, np.nan))
-    return np.where(np.isfinite(parameters.upper), 1.0, 0.05 * np.maximum(np.abs(base), np.abs(base).max() * 1e-3))
+    sizes = parameter_sizes(equations, unit_matrices(equations, residual_variance(equations)))
+    return np.where(np.isfinite(equations.spec.parameters.upper), 1.0, 0.01 * sizes)
 
 
 def first_values(equations: Equations, fixed: Array) -> Array:

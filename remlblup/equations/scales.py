@@ -126,24 +126,31 @@ def settled(equations: Equations, structure: ResidualStructure, variance: float,
     if spec.p == 0 or spec.n * float(spec.p) ** 2 > WORK:
         return squares, residual
     X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
-    y = equations.y[: spec.n]
-    variances = structure.record_variances(residual)
-    for _ in range(ROUNDS):
+    y, first = equations.y[: spec.n], structure.record_variances(residual)
+    variances = first
+    for k in range(ROUNDS):
         root = 1.0 / np.sqrt(variances)
         Q = np.linalg.qr(root[:, None] * X)[0]
         white = root * y
         left = (white - Q @ (Q.T @ white)) / root
+        if k == 0 and alike(structure.record_variances(structure.start(variance, left**2)), first):
+            break  # as where every group has fixed effects of its own
         spare = 1.0 - np.einsum("ij,ij->i", Q, Q)
         new = np.where(spare > 1e-8, left**2 / np.maximum(spare, 1e-8), squares)
         phi = structure.start(variance, new)
         before, variances = variances, structure.record_variances(phi)
         if not np.all(np.isfinite(variances) & (variances > 0.0)):
-            return squares, residual
+            break
         squares, residual = new, phi
-        change = variances / before
-        if np.max(change) < SETTLED and np.min(change) > 1.0 / SETTLED:
+        if alike(variances, before):
             break
     return squares, residual
+
+
+def alike(variances: Array, others: Array) -> bool:
+    """Whether variances, all positive, differ by less than the factor `SETTLED`."""
+    change = variances / others
+    return bool(np.max(change) < SETTLED and np.min(change) > 1.0 / SETTLED)
 
 
 def signal(design: RandomDesign, precision: Array | float) -> Array:

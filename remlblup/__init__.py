@@ -47,6 +47,7 @@ _PUBLIC = {
     "NotPositiveDefiniteError": "remlblup.errors",
     "DependencyError": "remlblup.errors",
     "MemoryLimitError": "remlblup.errors",
+    "FitInterrupted": "remlblup.errors",
     "CodesWarning": "remlblup.errors",
     "register_function": "remlblup.model.functions",
     "RemlBlupWarning": "remlblup.errors",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from remlblup.errors import DataError as DataError
     from remlblup.errors import DependencyError as DependencyError
     from remlblup.errors import EstimabilityWarning as EstimabilityWarning
+    from remlblup.errors import FitInterrupted as FitInterrupted
     from remlblup.errors import FormulaError as FormulaError
     from remlblup.errors import MemoryLimitError as MemoryLimitError
     from remlblup.errors import ModelError as ModelError

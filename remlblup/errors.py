@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from remlblup.fit.results import Fit
+    from remlblup.many import Fits
 
 
 class RemlBlupError(ValueError):
@@ -52,6 +57,36 @@ class NotPositiveDefiniteError(RemlBlupError):
 
 class MemoryLimitError(RemlBlupError, MemoryError):
     """A model needs more memory than there is; nothing has been allocated."""
+
+
+class FitInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a fit.
+
+    It is a `KeyboardInterrupt` and no `RemlBlupError`: code that goes on after errors, ``except Exception``, is stopped
+    by it as by any other Ctrl-C.
+
+    Attributes
+    ----------
+    fit : Fit or None
+        The best point of the search so far with its history and tables, its ``convergence.status`` "interrupted"; None
+        if no iteration was finished. It is made when it is first asked for, which costs about an iteration.
+    fits : Fits or None
+        Of `fit_many`, the responses that were done.
+    """
+
+    def __init__(self, message: str, make: Callable[[], Fit] | None = None, fits: Fits | None = None):
+        super().__init__(message)
+        self._make, self.fits = make, fits
+        self._fit: Fit | None = None
+
+    @property
+    def fit(self) -> Fit | None:
+        if self._fit is None and self._make is not None:
+            self._fit = self._make()
+        return self._fit
+
+    def __reduce__(self) -> tuple[type[FitInterrupted], tuple[str]]:
+        return FitInterrupted, (str(self),)
 
 
 class DependencyError(RemlBlupError, ImportError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ from remlblup.equations.base import Equations
 from remlblup.equations.engine import ENGINES, make_equations
 from remlblup.errors import OptionError, choose
 from remlblup.fit.describe import Description
+from remlblup.fit.interrupted import interrupted, interruptible
 from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
 from remlblup.keywords import known_arguments
-from remlblup.linalg.threads import single_threaded
+from remlblup.linalg.threads import Lock, owned_property, single_threaded
 from remlblup.model.covariates import warn_of_codes, warn_of_traits
 from remlblup.model.residual import parse_residual
 from remlblup.model.specification import Specification, from_formula, from_matrices
@@ -26,7 +26,7 @@ from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
 from remlblup.reml.singular_residual import equations_at
-from remlblup.reml.starts import highest
+from remlblup.reml.starts import Search
 
 METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
@@ -79,7 +79,7 @@ class MixedModel:
                  weights: str | None = None, *, missing: str = "drop", engine: str = "auto",
                  unknown_parents: str | Sequence[str] = "keep"):  # fmt: skip
         choose("engine", engine, ENGINES)
-        self.engine = engine
+        self.engine, self._lock = engine, Lock()
         self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing,
                                                          unknown_parents)  # fmt: skip
         warn_of_codes(self.specification.codes)
@@ -112,15 +112,15 @@ class MixedModel:
     def _of(cls, specification: Specification, engine: str) -> MixedModel:
         """The model of a specification; nothing is said of its columns, as where a model is made again."""
         model = cls.__new__(cls)
-        model.engine, model.specification = engine, specification
+        model.engine, model.specification, model._lock = engine, specification, Lock()
         return model
 
-    @cached_property
-    @single_threaded
+    @owned_property
     def _equations(self) -> Equations:
         return make_equations(self.specification, self.engine)
 
     @known_arguments
+    @interruptible
     @single_threaded
     def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,
             fix: Mapping[str, Any] | None = None, constrain: bool = True, max_iterations: int | None = None,
@@ -158,6 +158,8 @@ class MixedModel:
         ------
         OptionError, VarianceError
             If an option or a value in `start` or `fix` cannot be used.
+        FitInterrupted
+            A `KeyboardInterrupt`, on Ctrl-C: its ``fit`` is the best point so far, with its history.
 
         Warns
         -----
@@ -191,9 +193,14 @@ class MixedModel:
         report = _reporter(progress)
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)
-        optimum = highest(self._equations, options, given, fixed, report, None if starts == "auto" else int(starts))
-        say_unconverged(optimum.convergence)
-        return Fit(optimum, options)
+        search = Search(self._equations, options, fixed, report)
+        try:
+            with self._equations.lock.now:
+                optimum = search.highest(given, None if starts == "auto" else int(starts))
+            say_unconverged(optimum.convergence)
+            return Fit(optimum, options)
+        except KeyboardInterrupt as stop:
+            raise interrupted(search) from stop
 
     @known_arguments
     @single_threaded
@@ -207,8 +214,9 @@ class MixedModel:
         """
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
-        equations, _ = equations_at(self._equations, theta)
-        return Solved(equations, equations.solve(theta, ml=method == "ML"), method)
+        with self._equations.lock.now:
+            equations, _ = equations_at(self._equations, theta)
+            return Solved(equations, equations.solve(theta, ml=method == "ML"), method)
 
     @known_arguments
     @single_threaded
@@ -217,8 +225,9 @@ class MixedModel:
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True, constrain=False)
         ml = method == "ML"
-        equations, _ = equations_at(self._equations, theta)
-        return log_likelihood(equations, equations.solve(theta, ml=ml), ml)
+        with self._equations.lock.now:
+            equations, _ = equations_at(self._equations, theta)
+            return log_likelihood(equations, equations.solve(theta, ml=ml), ml)
 
     @single_threaded
     def approximate_reliabilities(self, variances: Mapping[str, Any], term: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import remlblup
 PACKAGE = Path(remlblup.__file__).parent
 LAYERS = {
     "errors": 0,
+    "cached": 0,
     "keywords": 0,
     "datasets": 0,
     "linalg": 1,

@@ -10,14 +10,16 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.equations.scales import Scales
 from remlblup.linalg.factor import FactorStats
+from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
@@ -26,6 +28,13 @@ from remlblup.structure.base import Array
 DENSE_ELEMENTS = 20_000
 # Right-hand sides solved at once.
 CHUNK = 128
+
+
+@dataclass
+class OnHand:
+    """What a factor holds: known to all equations that write into it."""
+
+    solution: Any = None
 
 
 class Equations(ABC):
@@ -41,6 +50,7 @@ class Equations(ABC):
     y : (n + filled cells,) response free of its weighted least-squares mean: P y is the same, and keeps its digits
     beta_ols : (p,) that regression
     W : [X Z], over the records and the cells filled in
+    lock : held by whoever works with the factor; copies of the equations that share the factor share it
     """
 
     #: Whether PX-EM has the regressions it needs; EM takes its place where not.
@@ -56,10 +66,19 @@ class Equations(ABC):
         W = self._incidence()
         self.W = W.toarray() if W.shape[0] * W.shape[1] <= DENSE_ELEMENTS else W
         self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
-        self.at: Any = None
+        self.lock, self._on_hand = Lock(), OnHand()
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
         self.beta_ols = self._ordinary_least_squares(spec.y)
         self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(self.n_filled)])
+
+    @property
+    def at(self) -> Any:
+        """The solution that the factor is of; None while that is not known."""
+        return self._on_hand.solution
+
+    @at.setter
+    def at(self, solution: Any) -> None:
+        self._on_hand.solution = solution
 
     def _incidence(self) -> sp.csr_array:
         """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in."""

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.equations.cross_products import CrossProducts
 from remlblup.linalg.memory import require
 from remlblup.model.design import RandomDesign

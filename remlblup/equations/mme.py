@@ -13,12 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.equations import prediction_error
 from remlblup.equations.base import Equations, term_slices
 from remlblup.equations.cross_products import CrossProducts, cross_products

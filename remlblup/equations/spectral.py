@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from scipy.linalg import lapack
 
+from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.equations.spread import Spread
 from remlblup.equations.variance import VarianceEquations, regression

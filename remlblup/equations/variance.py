@@ -14,13 +14,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.equations.base import CHUNK, Equations, nonnegative
 from remlblup.equations.spread import Spread
 from remlblup.errors import NotPositiveDefiniteError
@@ -172,7 +172,7 @@ class VarianceEquations(Equations):
 
     def require(self, solution: VarianceSolution) -> None:
         """Make sure the factor on hand is the one of this solution."""
-        if self.at is not solution:
+        if self.at is not solution or self.factor is None or not self.factor.whole:
             self.solve(solution.theta, ml=solution.ml)
             self.at = solution
 

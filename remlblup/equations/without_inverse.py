@@ -49,6 +49,7 @@ class WithoutInverse(VarianceEquations):
     def __init__(self, spec: Specification, effects: VarianceEquations, engine: str):
         self.effects_of_all, self.engine = effects, engine
         Equations.__init__(self, spec, spec.random)
+        self.lock = effects.lock
         self.stats, self.X = self.effects_of_all.stats, self.effects_of_all.X
         self.spreads = self.effects_of_all.spreads[: len(spec.random)]
 
@@ -73,8 +74,8 @@ class WithoutInverse(VarianceEquations):
         return self.at
 
     def require(self, solution: VarianceSolution) -> None:
-        at = self.effects_of_all.at
-        if at is None or not np.array_equal(at.theta, solution.theta):
+        at, factor = self.effects_of_all.at, self.factor
+        if at is None or factor is None or not factor.whole or not np.array_equal(at.theta, solution.theta):
             self.effects_of_all.solve(solution.theta, ml=solution.ml)
 
     def times_residual(self, theta: Array, v: Array) -> Array:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.reml.loop import Optimum
 from remlblup.reml.start import residual_variance, unit_matrices

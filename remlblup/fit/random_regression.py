@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, ModelError, OptionError
 from remlblup.fit.tables import term_index
 from remlblup.model.effects import Covariates

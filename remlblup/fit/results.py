@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from remlblup.cached import cached_property
 from remlblup.fit import tables
 from remlblup.fit.functions import Estimate, correlation_errors, evaluate
 from remlblup.fit.information import Information
@@ -18,7 +18,7 @@ from remlblup.fit.shown import shown
 from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
 from remlblup.keywords import known_arguments
-from remlblup.linalg.threads import single_threaded
+from remlblup.linalg.threads import exclusive, owned_property
 from remlblup.reml.convergence import Convergence, say_unconverged
 from remlblup.reml.history import history_table
 from remlblup.reml.loop import Optimum, Options
@@ -68,6 +68,7 @@ class Fit(Solved, StatsmodelsNames):
         """A row per iteration: iteration, step, loglik, delta, gradient, halvings, seconds, boundary, parameters."""
         return shown(history_table(self._optimum.iterations, self.specification.parameters.columns))
 
+    @exclusive
     def check_starts(self, n: int = 5, seed: int = 0, progress: bool | None = None) -> StartCheck:
         """Search again from `n` other starts: whether any of them ends higher.
 
@@ -98,7 +99,7 @@ class Fit(Solved, StatsmodelsNames):
             for held, boundary in zip(self._optimum.held, self._optimum.boundary, strict=True)
         )
 
-    @cached_property
+    @owned_property
     def _information(self) -> Information:
         return Information.of(self._optimum)
 
@@ -210,8 +211,7 @@ class Fit(Solved, StatsmodelsNames):
         """
         return self._said(self._fixed_effects)
 
-    @cached_property
-    @single_threaded
+    @owned_property
     def _fixed_effects(self) -> pd.DataFrame:
         if self.df_method == "Satterthwaite":
             nudged = self._optimum.point.score.solution

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.fit import tables
 from remlblup.fit.group_effects import total_covariances, total_effects
 from remlblup.fit.predict import predict
 from remlblup.fit.shown import shown
 from remlblup.keywords import known_arguments
-from remlblup.linalg.threads import single_threaded
+from remlblup.linalg.threads import Lock, exclusive, owned_property
 from remlblup.model.specification import Specification
 from remlblup.reml.likelihood import asreml_convention, log_likelihood, nlme_convention
 from remlblup.structure.base import Array
@@ -42,6 +42,11 @@ class Solved:
 
     def __repr__(self) -> str:
         return f"<remlblup solution at known variances: {self.formula or 'from matrices'}>"
+
+    @property
+    def _lock(self) -> Lock:
+        """The factor is shared with the model and its other fits: one thread at a time."""
+        return self._equations.lock
 
     def _shown(self, table: pd.DataFrame) -> pd.DataFrame:
         return shown(table, self._note)
@@ -75,8 +80,7 @@ class Solved:
 
     # -- likelihood --------------------------------------------------------------------------
 
-    @cached_property
-    @single_threaded
+    @owned_property
     def loglik(self) -> float:
         """Log-likelihood with all constants: −½[(n−p) log 2π + log|V| + log|X'V⁻¹X| + y'Py] for REML."""
         return log_likelihood(self._equations, self._solution, self.method == "ML")
@@ -95,32 +99,27 @@ class Solved:
 
     # -- effects -----------------------------------------------------------------------------
 
-    @cached_property
-    @single_threaded
+    @owned_property
     def beta(self) -> Array:
         """β̂ of the columns kept, (p,)."""
         fixed = self.specification.fixed
         work = self._solution.effects[: fixed.p] + self._equations.beta_ols
         return work if fixed.transform is None else fixed.transform @ work
 
-    @cached_property
-    @single_threaded
+    @owned_property
     def beta_covariance(self) -> Array:
         """var(β̂) = (X'V⁻¹X)⁻¹, (p, p)."""
         return self._equations.fixed_covariance(self._solution)
 
-    @cached_property
-    @single_threaded
+    @owned_property
     def _beta_variances(self) -> Array:
         return self._equations.fixed_variances(self._solution)
 
-    @cached_property
-    @single_threaded
+    @owned_property
     def _level_covariances(self) -> list[Array]:
         return total_covariances(self._equations, self._solution)
 
-    @cached_property
-    @single_threaded
+    @owned_property
     def _level_effects(self) -> list[Array]:
         return total_effects(self._equations, self._solution, self.beta)
 
@@ -161,7 +160,7 @@ class Solved:
         k = tables.term_index(self.specification, term)
         return self._shown(tables.accuracy(self.specification.random[k], self.random_effects))
 
-    @single_threaded
+    @exclusive
     def contrasts(self, term: str, between: Any, effect: str | None = None,
                   nonestimable: str = "warn") -> pd.DataFrame:  # fmt: skip
         """Differences between levels of a term, or any weighted sums, with their prediction error variances.
@@ -184,8 +183,7 @@ class Solved:
 
         return self._shown(contrasts(self, term, between, effect, nonestimable))
 
-    @cached_property
-    @single_threaded
+    @owned_property
     def residuals(self) -> pd.Series:
         """ê = y − Xβ̂ − Zû, indexed as the data; a term ``units`` counts to Zû."""
         return pd.Series(self._solution.residual[: self.n_obs].copy(), index=self.specification.index, name="residual")
@@ -214,7 +212,7 @@ class Solved:
     # -- prediction --------------------------------------------------------------------------
 
     @known_arguments
-    @single_threaded
+    @exclusive
     def predict(self, new: Any = None, include: Any = None, new_levels: str = "error", se: bool = True,
                 nonestimable: str = "warn") -> pd.DataFrame:  # fmt: skip
         """Predictions Xβ̂ + Zû for new records, with standard errors.

@@ -12,13 +12,13 @@ later processes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numba import njit
 
+from remlblup.cached import cached_property
 from remlblup.linalg.cliques import SHARE, find_clique, outside, star
 from remlblup.linalg.factor import columns_of
 from remlblup.linalg.memory import require

@@ -1,22 +1,31 @@
-"""One BLAS thread inside our own kernels.
+"""Threads of our own kernels, and one BLAS thread inside them.
 
 Many small dense blocks run slower, and sum in another order, with several BLAS threads: parallel work
 belongs on the elimination tree, and the digits of a fit must not depend on the number of cores.
+
+Workers write into arrays of the thread that sent them. Whatever ends a parallel part (an error, Ctrl-C, a second
+Ctrl-C), no worker is at work any more when the exception leaves `side_by_side`.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import queue
+import threading
+import time
+import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from remlblup.cached import cached_property
 from remlblup.errors import OptionError
 
 T = TypeVar("T")
 
 _settings: dict[str, int] = {}
+# What the threads of the pool know of themselves.
+_here = threading.local()
 
 
 def n_threads() -> int:
@@ -42,17 +51,106 @@ def set_threads(number: int) -> None:
     pool.cache_clear()
 
 
+class Pool:
+    """Threads that take tasks from a queue. They end with the pool, or with the process."""
+
+    def __init__(self, number: int):
+        self.tasks: queue.SimpleQueue[tuple[Group, int] | None] = queue.SimpleQueue()
+        weakref.finalize(self, dismiss, self.tasks, number).atexit = False
+        self.size = 0
+        for k in range(number):
+            try:
+                threading.Thread(target=work, args=(self.tasks,), name=f"remlblup_{k}", daemon=True).start()
+            except RuntimeError:  # the system allows no more
+                break
+            self.size += 1
+
+
+def work(tasks: queue.SimpleQueue[tuple[Group, int] | None]) -> None:
+    """What a thread of a pool does."""
+    _here.in_pool = True
+    while (sent := tasks.get()) is not None:
+        group, place = sent
+        group.take(place)
+        del group, sent  # arrays of a task live no longer than the task
+
+
+def dismiss(tasks: queue.SimpleQueue[tuple[Group, int] | None], number: int) -> None:
+    for _ in range(number):
+        tasks.put(None)
+
+
 @functools.lru_cache(maxsize=1)
-def pool() -> ThreadPoolExecutor:
-    """The threads, started once."""
-    return ThreadPoolExecutor(n_threads(), thread_name_prefix="remlblup")
+def pool() -> Pool:
+    """The threads, started once in every process."""
+    return Pool(n_threads())
 
 
 def side_by_side(run: Callable[..., T], tasks: list[tuple]) -> list[T]:
-    """Run a function on every tuple of arguments, on the threads at hand; the results in the order of the tasks."""
-    if len(tasks) < 2 or n_threads() < 2:
+    """Run a function on every tuple of arguments, on the threads at hand; the results in the order of the tasks.
+
+    An exception of a task, or one that reaches the caller meanwhile, is raised when no task is running any more.
+    """
+    # A worker that waited for others of the pool could wait for itself.
+    if len(tasks) < 2 or n_threads() < 2 or getattr(_here, "in_pool", False) or (threads := pool()).size < 1:
         return [run(*task) for task in tasks]
-    return list(pool().map(lambda task: run(*task), tasks))
+    group = Group(run, tasks)
+    try:
+        try:
+            for place in range(len(tasks)):
+                threads.tasks.put((group, place))
+            return group.collected()
+        finally:
+            group.settle()
+    finally:
+        group.settle()  # an interrupt may have come before the first line of the call above
+
+
+class Group:
+    """Tasks that are sent to the pool together."""
+
+    def __init__(self, run: Callable[..., Any], tasks: list[tuple]):
+        self.run, self.tasks = run, tasks
+        self.results: list[Any] = [None] * len(tasks)
+        self.done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self.running, self.ended, self.counting = 0, False, threading.Lock()
+
+    def take(self, place: int) -> None:
+        """Run a task in a worker, unless the group has ended."""
+        with self.counting:
+            if self.ended:
+                return
+            self.running += 1
+        raised: BaseException | None = None
+        try:
+            self.results[place] = self.run(*self.tasks[place])
+        except BaseException as error:
+            raised = error
+        with self.counting:
+            self.running -= 1
+        self.done.put(raised)
+
+    def collected(self) -> list[Any]:
+        """The results, when all tasks are done; or the first exception."""
+        for _ in self.tasks:
+            if (raised := self.done.get()) is not None:
+                raise raised
+        return self.results
+
+    def settle(self) -> None:
+        """Start no more tasks and wait for those that run, whatever is raised meanwhile; that is raised afterwards."""
+        raised: BaseException | None = None
+        while True:
+            try:
+                with self.counting:
+                    self.ended = True
+                while self.running:
+                    time.sleep(0.001)
+                break
+            except BaseException as error:
+                raised = error
+        if raised is not None:
+            raise raised
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,12 +165,128 @@ def controller() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
+class _OneThread:
+    """One BLAS thread while anybody holds it, and the setting from before when the last has let go.
+
+    The setting is one for the process: two threads that each set and restored it would undo each other. Every step can
+    be broken off and taken again.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.holders: dict[object, int] = {}
+        self.before: list[tuple[Any, int]] | None = None
+        self.limited = False
+
+    def hold(self, token: object) -> None:
+        with self.lock:
+            self.holders[token] = threading.get_ident()
+            if not self.limited:
+                if self.before is None:
+                    self.before = [(library, library.num_threads) for library in controller().lib_controllers]
+                for library, _ in self.before:
+                    library.set_num_threads(1)
+                self.limited = True
+
+    def release(self, token: object) -> None:
+        with self.lock:
+            self.holders.pop(token, None)
+            self._restore()
+
+    def _restore(self) -> None:
+        if not self.holders and self.before is not None:
+            self.limited = False
+            for library, number in self.before:
+                library.set_num_threads(number)
+            self.before = None
+
+    def after_fork(self) -> None:
+        """Of the holders only this thread is left."""
+        self.lock = threading.Lock()
+        self.holders = {token: of for token, of in self.holders.items() if of == threading.get_ident()}
+        self._restore()
+
+
+_one_thread = _OneThread()
+
+
 def single_threaded(function: F) -> F:
     """Run a function with one BLAS thread and restore the setting afterwards."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        with controller().limit(limits=1):
+        token = object()
+        try:
+            _one_thread.hold(token)
             return function(*args, **kwargs)
+        finally:
+            try:
+                _one_thread.release(token)
+            except BaseException:  # an interrupt on the way
+                _one_thread.release(token)
+                raise
 
     return wrapped  # type: ignore[return-value]
+
+
+# -- ownership -------------------------------------------------------------------------------
+
+_generation = 0
+
+
+class Lock:
+    """Who may use a set of buffers: one thread at a time, which may come back to them within.
+
+    ``with lock.now:``. A copy has a lock of its own, and a forked process finds free what other threads held.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._generation = threading.RLock(), _generation
+
+    @property
+    def now(self) -> Any:
+        if self._generation != _generation:
+            if not self._lock._is_owned():  # type: ignore[attr-defined]
+                self._lock = threading.RLock()
+            self._generation = _generation
+        return self._lock
+
+    def __reduce__(self) -> tuple[type[Lock], tuple]:
+        return Lock, ()
+
+
+def exclusive(method: F) -> F:
+    """A method of an object with a `_lock`: one thread at a time, with one BLAS thread."""
+    alone = single_threaded(method)
+
+    @functools.wraps(method)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._lock.now:
+            return alone(self, *args, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
+
+
+class owned_property(cached_property[T]):
+    """A cached property that is computed as by an `exclusive` method, once for all threads."""
+
+    def __init__(self, function: Callable[[Any], T]):
+        super().__init__(single_threaded(function))
+
+    def compute(self, instance: Any) -> T:
+        with instance._lock.now:
+            kept = instance.__dict__
+            return kept[self.name] if self.name in kept else kept.setdefault(self.name, self.function(instance))
+
+
+def _after_fork() -> None:
+    """The child has none of its parent's threads but the one that forked."""
+    global _generation
+    _generation += 1
+    _here.__dict__.clear()
+    pool.cache_clear()
+    _one_thread.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -34,6 +34,7 @@ class TiledCholesky:
     ----------
     logdet : log|A|
     smallest_pivot : as a share of its diagonal element
+    whole : False while `inverse` overwrites L, and after it was broken off
 
     Raises
     ------
@@ -43,7 +44,7 @@ class TiledCholesky:
 
     def __init__(self, A: np.ndarray, least: float = DEPENDENT_PIVOT):
         self.A, self.tiles, self.least = A, tiles(len(A)), least
-        self.inverted = False
+        self.inverted, self.whole = False, True
         # Inverses of the diagonal tiles of L: what a tile below is multiplied by, and later part of L⁻¹.
         self._inverses: list[np.ndarray] = []
         self.logdet, self.smallest_pivot = 0.0, 1.0
@@ -80,9 +81,10 @@ class TiledCholesky:
     def inverse(self) -> np.ndarray:
         """A⁻¹ in the lower triangle of A, which is overwritten; its diagonal tiles are whole."""
         if not self.inverted:
+            self.whole = False
             self._invert_factor()
             self._multiply_factor()
-            self.inverted = True
+            self.inverted = self.whole = True
         return self.A
 
     def _invert_factor(self) -> None:

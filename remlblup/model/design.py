@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
 from remlblup.linalg.null_space import NullSpace, null_space
 from remlblup.linalg.rank import independent_columns, whiten

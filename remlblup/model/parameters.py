@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from remlblup.cached import cached_property
 from remlblup.errors import VarianceError, some
 from remlblup.model.formula import squeeze
 from remlblup.structure.base import Array, ResidualStructure, Structure

@@ -15,7 +15,6 @@ last with penalty d_row ⊗ 1 + 1 ⊗ d_col.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -23,6 +22,7 @@ import pandas as pd
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.errors import FormulaError, ModelError, some
 from remlblup.model.design import RandomDesign
 from remlblup.model.frame import numeric_column

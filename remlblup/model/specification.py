@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, ModelError, RelationshipError, some
 from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model import unknown_parents

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
+from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, RelationshipError, some
 from remlblup.relationship import numerator, numerator_matrix
 from remlblup.relationship.base import RelationshipBase, check_dense

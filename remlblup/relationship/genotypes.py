@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
 from remlblup.linalg.threads import side_by_side
 from remlblup.relationship.genotype_arrays import ArraySource, Source, check_labels, unpack_matrix

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError
 from remlblup.relationship import numerator
 from remlblup.relationship.base import RelationshipBase, conformable

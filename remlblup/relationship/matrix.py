@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, some
 from remlblup.linalg.threads import single_threaded
 from remlblup.linalg.well_formed import require_well_formed

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from os import PathLike
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, choose, some
 from remlblup.relationship.clones import check_rows, heterozygosity, read_clones, read_selfing
 from remlblup.relationship.descent import DescentRelationship

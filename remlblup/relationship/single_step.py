@@ -17,12 +17,12 @@ Groups of unknown parents of the pedigree belong to all of H: u* = Qg + a with a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.errors import OptionError, RelationshipError, choose, some
 from remlblup.linalg.memory import require
 from remlblup.linalg.threads import single_threaded

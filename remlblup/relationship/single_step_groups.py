@@ -21,11 +21,10 @@ descendants stay fixed. Where it is not, no distribution has these equations, an
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, some
 from remlblup.relationship.base import RelationshipBase, check_dense, conformable
 from remlblup.relationship.labels import tidy

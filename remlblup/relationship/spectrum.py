@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 
+from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError
 
 # A negative eigenvalue smaller than this share of the largest is rounding, of a matrix stored with few digits.

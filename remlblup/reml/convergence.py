@@ -62,6 +62,7 @@ class Convergence:
     collapsed : whether the residual variance went to zero
     iterations : number of iterations
     trials : other starts that were tried
+    interrupted : whether the search was stopped before its end, by Ctrl-C
     """
 
     criteria: tuple[Criterion, ...]
@@ -71,11 +72,18 @@ class Convergence:
     iterations: int
     collapsed: bool = False
     trials: tuple[Trial, ...] = ()
+    interrupted: bool = False
+
+    @property
+    def status(self) -> str:
+        """ "converged", "not converged" or "interrupted"."""
+        return "interrupted" if self.interrupted else "converged" if self.converged else "not converged"
 
     @property
     def converged(self) -> bool:
         return (
             bool(self.criteria)
+            and not self.interrupted
             and all(c.passed for c in self.criteria)
             and not self.unidentified
             and not self.collapsed
@@ -93,7 +101,7 @@ class Convergence:
         return self.converged
 
     def __str__(self) -> str:
-        word = "converged" if self.converged else "NOT CONVERGED"
+        word = self.status if self.converged else self.status.upper()
         times = "1 iteration" if self.iterations == 1 else f"{self.iterations} iterations"
         return f"{word} after {times}: {self.reason}"
 

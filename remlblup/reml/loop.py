@@ -13,12 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from math import ceil, log
 from typing import Any
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.equations.expected_information import ExpectedInformation
 from remlblup.errors import NotPositiveDefiniteError

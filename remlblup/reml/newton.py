@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 
+from remlblup.cached import cached_property
 from remlblup.linalg.scaled import scaled_solve
 from remlblup.reml.space import Point, Space
 from remlblup.structure.base import Array, Structure

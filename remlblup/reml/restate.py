@@ -73,7 +73,6 @@ def guessed_start(equations: Equations, options: Options, start: Array, fixed: A
     other = with_structures(equations, words)
     given, held = respaced(equations, other, words, start), respaced(equations, other, words, fixed)
     found = Loop(other, replace(options, max_iterations=ROUNDS), given, held).run().point.theta
-    equations.at = None
     out = start.copy()
     for k, place in enumerate(parameters.slices):
         values = found[other.spec.parameters.slices[k]]
@@ -109,8 +108,7 @@ def with_structures(equations: Equations, words: Words) -> Equations:
         for random in (equations.spec.random, equations.random)
     )
     out = copy.copy(equations)
-    out.spec, out.random, out.at = replace(equations.spec, random=own), standing, None
-    equations.at = None  # both write into one factor
+    out.spec, out.random = replace(equations.spec, random=own), standing
     return out
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
 from remlblup.reml.chart import Chart

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.convergence import Trial
@@ -42,47 +42,74 @@ PATIENCE, LONGEST = 8, 60
 Report = Callable[[Iteration], None]
 
 
-def highest(equations: Equations, options: Options, start: Array, fixed: Array, report: Report | None = None,
-            starts: int | None = None) -> Optimum:  # fmt: skip
-    """The highest of the maxima that several starts lead to; from one start where that is all there is to do.
+class Search:
+    """The search for the highest maximum, and what several starts have found.
 
     Parameters
     ----------
-    start, fixed : (n_parameters,) values to start from and to hold, NaN where not given
-    starts : how many in all; None for as many as the model calls for
-    """
-    found = maximize(equations, options, start, fixed, report)
-    free = np.isnan(fixed)
-    whole = free.any() and not np.isnan(start[free]).any()
-    ran_out = len(found.iterations) > options.max_iterations
-    search = Search(equations, options, fixed, found, report)
-    if starts is None and not whole and not ran_out and options.algorithm == "auto":
-        for theta in maxima_along(equations, found.point.theta, options.ml) if options.constrain and free.all() else ():
-            search.attempt(theta)
-        several, n = several_maxima(equations, free), equations.spec.n
-        if is_small(equations) and (several or is_tied(equations, free)):
-            search.attempts(MANY if several and n <= HANDFUL else FEW if several and n <= TINY else FEW // 2, MANY)
-    elif starts is not None and starts > 1 and not ran_out:
-        search.attempts(starts - 1, starts - 1)
-    return search.ended(several_maxima(equations, free))
-
-
-class Search:
-    """What several starts have found.
+    fixed : (n_parameters,) values to hold, NaN where not given
+    report : told every row of the first climb, and at last those of the one that ended highest
 
     Attributes
     ----------
     best : the highest optimum so far
+    rows : the history of the first climb
+    winner : number and history of another climb that ended higher
+    climbing : number and history of the last other climb
     trials : the starts tried and where they ended, the first one not among them
     """
 
-    def __init__(self, equations: Equations, options: Options, fixed: Array, first: Optimum,
-                 report: Report | None = None):  # fmt: skip
+    def __init__(self, equations: Equations, options: Options, fixed: Array, report: Report | None = None):
         self.equations, self.options, self.fixed, self.report = equations, options, fixed, report
-        self.best, self.trials = first, list[Trial]()
-        self.rows = list(first.iterations)
+        self.trials, self.rows = list[Trial](), list[Iteration]()
         self.winner: tuple[int, list[Iteration]] | None = None
-        self.ends = [(first.point.theta, first.point.loglik)]
+        self.climbing: tuple[int, list[Iteration]] | None = None
+
+    def highest(self, start: Array, starts: int | None = None) -> Optimum:
+        """The highest of the maxima that several starts lead to; from one start where that is all there is to do.
+
+        Parameters
+        ----------
+        start : (n_parameters,) values to start from, NaN where not given
+        starts : how many in all; None for as many as the model calls for
+        """
+        equations, options = self.equations, self.options
+        self.first(start)
+        free = np.isnan(self.fixed)
+        whole = free.any() and not np.isnan(start[free]).any()
+        ran_out = len(self.rows) > options.max_iterations
+        several = several_maxima(equations, free)
+        if starts is None and not whole and not ran_out and options.algorithm == "auto":
+            along = options.constrain and free.all()
+            for theta in maxima_along(equations, self.best.point.theta, options.ml) if along else ():
+                self.attempt(theta)
+            n = equations.spec.n
+            if is_small(equations) and (several or is_tied(equations, free)):
+                self.attempts(MANY if several and n <= HANDFUL else FEW if several and n <= TINY else FEW // 2, MANY)
+        elif starts is not None and starts > 1 and not ran_out:
+            self.attempts(starts - 1, starts - 1)
+        return self.ended(several)
+
+    def first(self, start: Array) -> None:
+        """Climb from the start that is given, or from that of the data."""
+
+        def note(row: Iteration) -> None:
+            self.rows.append(row)
+            if self.report is not None:
+                self.report(row)
+
+        self.best = maximize(self.equations, self.options, start, self.fixed, note)
+        self.rows = list(self.best.iterations)
+        self.ends = [(self.best.point.theta, self.best.point.loglik)]
+
+    def so_far(self) -> tuple[Iteration, ...]:
+        """The history that led to the best point up to now, wherever the search is; empty before the first one."""
+        rows = [*self.rows, *(renumbered(*self.winner, len(self.rows)) if self.winner is not None else ())]
+        if self.climbing is not None and self.climbing[1]:
+            last, best = self.climbing[1][-1].loglik, rows[-1].loglik
+            if last - best > HIGHER * (1.0 + abs(best)):
+                rows = [*self.rows, *renumbered(*self.climbing, len(self.rows))]
+        return tuple(rows)
 
     @cached_property
     def sizes(self) -> Array:
@@ -104,6 +131,7 @@ class Search:
         """Climb from θ; what it finds is taken if it is higher."""
         rows: list[Iteration] = []
         number = len(self.trials) + 2
+        self.climbing = number, rows
 
         def watch(row: Iteration) -> None:
             rows.append(row)
@@ -154,11 +182,10 @@ class Search:
 
     def take(self, number: int, rows: list[Iteration]) -> None:
         """The rows of the climb that ended highest, behind those that are there."""
-        for row in rows:
-            step = f"start {number}" if row.iteration == 0 else row.step
-            self.rows.append(replace(row, iteration=len(self.rows), step=step))
-            if self.report is not None:
-                self.report(self.rows[-1])
+        taken = renumbered(number, rows, len(self.rows))
+        self.rows, self.winner, self.climbing = [*self.rows, *taken], None, None
+        for row in taken if self.report is not None else ():
+            self.report(row)
 
     def ended(self, several: tuple[str, ...]) -> Optimum:
         """The best, the history of how it was found, and in its verdict what was tried.
@@ -187,6 +214,14 @@ class Search:
 
 class GivenUp(Exception):
     """A climb that need not go on."""
+
+
+def renumbered(number: int, rows: list[Iteration], first: int) -> list[Iteration]:
+    """The rows of another start, its number in the first of them, behind `first` others."""
+    return [
+        replace(row, iteration=first + i, step=f"start {number}" if row.iteration == 0 else row.step)
+        for i, row in enumerate(rows)
+    ]
 
 
 def several_maxima(equations: Equations, free: np.ndarray) -> tuple[str, ...]:

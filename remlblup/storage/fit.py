@@ -31,15 +31,11 @@ from remlblup.errors import (
 from remlblup.fit.results import Fit
 from remlblup.linalg.threads import single_threaded
 from remlblup.model.specification import Specification
-from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
 from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
-from remlblup.reml.loop import Optimum, Options
-from remlblup.reml.score import score
-from remlblup.reml.singular_residual import equations_at
-from remlblup.reml.space import Point, Space, bounds
-from remlblup.reml.start import residual_variance, unit_matrices
+from remlblup.reml.loop import Options
+from remlblup.reml.optimum import optimum_at
 from remlblup.storage.cells import csv_text
 from remlblup.storage.model import load_model, save_model
 from remlblup.storage.transaction import INDEX, locked, transaction
@@ -78,6 +74,7 @@ def to_dict(fit: Fit) -> dict[str, Any]:
                 "boundary": list(fit.convergence.boundary),
                 "unidentified": list(fit.convergence.unidentified),
                 "collapsed": fit.convergence.collapsed,
+                "interrupted": fit.convergence.interrupted,
                 "criteria": fit.convergence.table.to_dict("records"),
             },
             "loglik": fit.loglik,
@@ -252,19 +249,11 @@ def restore(equations: Equations, content: dict[str, Any]) -> Fit:
     options = Options(content["method"] == "ML", **content["options"])
     iterations = tuple(iteration_of(row) for row in content["history"])
     convergence = convergence_of(content["convergence"])
-    theta, status = iterations[-1].theta, np.array(content["status"])
+    status = np.array(content["status"])
     if any(len(v) != equations.spec.parameters.size for v in (status, *(row.theta for row in iterations))):
         raise StoreError("the saved estimates are not those of the saved model: they differ in number.")
-    equations, searched = equations_at(equations, theta)
-    solution = equations.solve(theta, ml=options.ml)
-    units = unit_matrices(searched, residual_variance(searched))
-    now = score(searched, searched.solve(theta, ml=options.ml), units, options.ml)
-    lower, upper = bounds(searched.spec.parameters, options.constrain, np.zeros(searched.residual.n_parameters))
-    space = Space(searched, status == "fixed", lower, upper, units, options.constrain)
-    point = Point(theta, content["loglik"], solution, now, average_information(searched, now.solution), {},
-                  space.at_bound(theta))  # fmt: skip
-    return Fit(Optimum(point, solution, convergence, iterations, status == "boundary", status == "fixed",
-                       space.tangent(theta), equations, searched), options)  # fmt: skip
+    return Fit(optimum_at(equations, options, iterations, content["loglik"], status == "fixed", status == "boundary",
+                          lambda *_: convergence), options)  # fmt: skip
 
 
 def iteration_of(row: dict[str, Any]) -> Iteration:
@@ -283,8 +272,9 @@ def convergence_of(saved: dict[str, Any]) -> Convergence:
     )
     boundary, unidentified = (tuple(map(str, saved[k])) for k in ("boundary", "unidentified"))
     return Convergence(
-        checks, str(saved["reason"]), boundary, unidentified, int(saved["iterations"]), bool(saved["collapsed"])
-    )
+        checks, str(saved["reason"]), boundary, unidentified, int(saved["iterations"]), bool(saved["collapsed"]),
+        interrupted=bool(saved.get("interrupted", False)),
+    )  # fmt: skip
 
 
 def number(value: float | None) -> float:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.errors import VarianceError
 from remlblup.structure.cholesky import signed_cholesky
 from remlblup.structure.edge import Edge

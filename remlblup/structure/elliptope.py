@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.structure.edge import SNAP, Edge, Inward
 from remlblup.structure.pattern import Array
 

@@ -6,10 +6,9 @@ The correlations must exist together: `feasible` is the positive semidefinitenes
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.correlation import CorrelationStructure, semidefinite, shrinkage
 from remlblup.structure.edge import SNAP

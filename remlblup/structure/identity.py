@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from math import sqrt
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.structure.base import Array, Structure
 
 

@@ -6,10 +6,9 @@ column, and a positive first loading the sign (Meyer 2009, Genet. Sel. Evol. 41:
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.errors import ModelError, OptionError
 from remlblup.structure.base import Array
 

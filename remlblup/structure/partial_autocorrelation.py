@@ -12,12 +12,12 @@ polynomial in cos ω.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from functools import cached_property
 
 import numpy as np
 import scipy.optimize
 from numpy.polynomial import chebyshev
 
+from remlblup.cached import cached_property
 from remlblup.structure.edge import SNAP, Edge, Inward
 from remlblup.structure.pattern import Array
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+
+from remlblup.cached import cached_property
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.integer[Any]]

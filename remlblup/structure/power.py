@@ -10,10 +10,10 @@ of a negative r would there say nothing but whether a number of steps is odd.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.errors import ModelError
 from remlblup.structure.base import Array
 from remlblup.structure.steps import InSteps

@@ -7,10 +7,10 @@ the largest one of which all distances are multiples: of 8, 10, 14 years two yea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.errors import ModelError
 from remlblup.linalg.memory import require
 from remlblup.structure.base import Array

@@ -9,10 +9,9 @@ with some alike there are none.
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.structure import elliptope, partial_autocorrelation
 from remlblup.structure.base import Array
 from remlblup.structure.correlation import semidefinite, shrinkage

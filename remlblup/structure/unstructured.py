@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.structure.base import Array, Structure
 
 

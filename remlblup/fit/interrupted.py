@@ -1,0 +1,55 @@
+"""Ctrl-C in a fit: an exception that is still a Ctrl-C, and holds what the fit had come to."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from remlblup.errors import FitInterrupted
+from remlblup.fit.results import Fit
+from remlblup.linalg.threads import single_threaded
+from remlblup.reml.optimum import interrupted_at
+from remlblup.reml.starts import Search
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def interruptible(function: F) -> F:
+    """A Ctrl-C within, where a search has not begun, as a `FitInterrupted` without a fit."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except FitInterrupted:
+            raise
+        except KeyboardInterrupt as stop:
+            raise FitInterrupted(NOTHING) from stop
+
+    return wrapped  # type: ignore[return-value]
+
+
+NOTHING = "the fit was interrupted before its first iteration was finished: there are no estimates yet."
+
+
+def interrupted(search: Search) -> FitInterrupted:
+    """The exception of a search that was interrupted; its fit is made when it is asked for."""
+    rows, trials = search.so_far(), tuple(search.trials)
+    if not rows:
+        return FitInterrupted(NOTHING)
+
+    @single_threaded
+    def fit() -> Fit:
+        with search.equations.lock.now:
+            optimum = interrupted_at(search.equations, search.options, rows, ~np.isnan(search.fixed), trials)
+        return Fit(optimum, search.options)
+
+    n = len(rows) - 1
+    return FitInterrupted(
+        f"the fit was interrupted after {n} iteration{'' if n == 1 else 's'}, at a log-likelihood of {rows[-1].loglik:.6f}."
+        " The estimates so far are in `fit` of this exception; start=….fit.variances goes on from them.",
+        fit,
+    )

@@ -121,7 +121,8 @@ class VarianceEquations(Equations):
 
     def _add_fixed(self) -> Array:
         """V + XDX', each column of X no larger than V in its own records; the diagonal of D (p,)."""
-        variances = np.maximum(np.diag(self.V), 1e-12 * np.max(np.diag(self.V)))
+        diagonal = np.diag(self.V)
+        variances = np.where(diagonal > 0.0, diagonal, np.max(diagonal))
         inverse = np.sum(self.X**2 / variances[:, None], axis=0) / np.maximum(np.count_nonzero(self.X, axis=0), 1)
         added = np.divide(1.0, inverse, out=np.ones(self.p), where=inverse > 0.0)
         for block in tiles(self.spec.n):

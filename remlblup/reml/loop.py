@@ -30,6 +30,7 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.identify import confounded
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.newton import Newton
+from remlblup.reml.observed import observed
 from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
 from remlblup.reml.space import Point, Space, bounds
@@ -278,6 +279,9 @@ class Loop:
         if algorithm == "auto":
             for released in release(self.space, point, near_faces(self.space, point), 1e-6):
                 yield "release", released
+            if (model := observed(self, point)) is not None:
+                for fraction in (1.0, 0.25, 0.0625):
+                    yield "Newton", propose(self.space, point, point.information, fraction, self.reluctant, model)
 
     def expected_information(self, theta: Array) -> Array:
         """The expected information at θ; empty where it costs too much, or V is singular but for rounding."""

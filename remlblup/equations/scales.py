@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Records whose variances differ by a larger factor are looked at again, by least squares weighted accordingly.
 APART = 4.0
 # Rounds of that, and the work in one that is worth it.
-ROUNDS, WORK = 5, 1e8
+ROUNDS, WORK = 5, 2e7
 # Variances that change by a smaller factor in a round have settled.
 SETTLED = 2.0
 

@@ -16,7 +16,6 @@ from remlblup.errors import NotPositiveDefiniteError
 from remlblup.model.parameters import Parameters
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.space import TINY, Point
-from remlblup.reml.start import parameter_sizes, residual_variance, unit_matrices
 from remlblup.structure.base import Array
 
 # Eigenvalues of the information, scaled to a unit diagonal, at which ℓ is looked at.
@@ -52,9 +51,9 @@ class Spectrum:
         return np.asarray(np.any(reach > SHARE * np.max(reach, axis=0, initial=0.0), axis=1))
 
 
-def spectrum(equations: Equations, point: Point, J: Array) -> Spectrum:
-    """The spectrum of the information at a point, over the directions J (n_parameters, k)."""
-    sizes = step_sizes(equations, point)
+def spectrum(equations: Equations, point: Point, J: Array, units: Array) -> Spectrum:
+    """The spectrum of the information at a point, over the directions J (n_parameters, k); `units` as `Space.sizes`."""
+    sizes = step_sizes(point, units)
     H = J.T @ point.information @ J
     length = np.max(np.abs(J) / sizes[:, None], axis=0, initial=0.0)
     unknown = np.diag(H) <= NOTHING * length**2  # a parameter by itself
@@ -74,15 +73,14 @@ def spectrum(equations: Equations, point: Point, J: Array) -> Spectrum:
     return Spectrum(directions, flat, errors)
 
 
-def step_sizes(equations: Equations, point: Point) -> Array:
+def step_sizes(point: Point, units: Array) -> Array:
     """(n_parameters,) the size of each parameter, or its standard error given the others if that is more.
 
     Not more than what it competes with: what has no information has no standard error.
     """
     information = point.information.diagonal()
     error = np.where(information > 0.0, 1.0 / np.sqrt(np.maximum(information, TINY)), np.inf)
-    most = parameter_sizes(equations, unit_matrices(equations, residual_variance(equations)))
-    return np.maximum(np.maximum(np.abs(point.theta), np.minimum(error, most)), 1e-150)
+    return np.maximum(np.maximum(np.abs(point.theta), np.minimum(error, units)), 1e-150)
 
 
 def looked_at(equations: Equations, point: Point, along: Array) -> bool:

@@ -198,3 +198,16 @@ def test_the_other_sign_of_a_correlation_is_tried_where_the_variance_between_is_
     assert fit.converged
     assert fit.loglik == pytest.approx(free.loglik, abs=1e-6)
     assert free.theta[-2] > 0.5
+
+
+@pytest.mark.parametrize(("ratio", "number"), [(10.0, 1), (100.0, 1)])
+def test_two_factors_of_which_one_vanishes_end_where_one_does(ratio, number):
+    """Beside a column of loadings near zero the average information is out by orders of magnitude: differences of the score are not."""
+    problem = scale_problem("rr", ratio, number)
+    assert "k=2" in problem.formula
+    two = problem.model().fit(problem.method)
+    one = rb.MixedModel(problem.formula.replace("k=2", "k=1"), problem.data, residual=problem.residual).fit(
+        problem.method
+    )
+    assert two.converged, str(two.convergence)
+    assert two.loglik >= one.loglik - 1e-7

@@ -39,6 +39,7 @@ _PUBLIC = {
     "FormulaError": "remlblup.errors",
     "DataError": "remlblup.errors",
     "StoreError": "remlblup.errors",
+    "CheckpointError": "remlblup.errors",
     "RelationshipError": "remlblup.errors",
     "PedigreeError": "remlblup.errors",
     "VarianceError": "remlblup.errors",
@@ -47,6 +48,7 @@ _PUBLIC = {
     "NotPositiveDefiniteError": "remlblup.errors",
     "DependencyError": "remlblup.errors",
     "MemoryLimitError": "remlblup.errors",
+    "CheckpointWarning": "remlblup.errors",
     "FitInterrupted": "remlblup.errors",
     "CodesWarning": "remlblup.errors",
     "register_function": "remlblup.model.functions",
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.henderson import henderson as henderson
+    from remlblup.errors import CheckpointError as CheckpointError
+    from remlblup.errors import CheckpointWarning as CheckpointWarning
     from remlblup.errors import CodesWarning as CodesWarning
     from remlblup.errors import ConvergenceWarning as ConvergenceWarning
     from remlblup.errors import DataError as DataError

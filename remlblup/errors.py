@@ -31,6 +31,10 @@ class StoreError(DataError):
     """A fit cannot be written to its folder, or the folder does not hold the fit that was saved in it."""
 
 
+class CheckpointError(StoreError):
+    """A checkpoint is that of another fit, damaged, in use, or cannot be written."""
+
+
 class RelationshipError(RemlBlupError):
     """A relationship matrix is missing, malformed, or does not hold the levels asked of it."""
 
@@ -103,6 +107,10 @@ class ConvergenceWarning(RemlBlupWarning):
 
 class EstimabilityWarning(RemlBlupWarning):
     """Something was asked for that the data cannot estimate; it is missing (NaN) in the result."""
+
+
+class CheckpointWarning(RemlBlupWarning):
+    """A checkpoint could not be written in the middle of a fit, which goes on without."""
 
 
 class CodesWarning(RemlBlupWarning):

@@ -13,7 +13,8 @@ from remlblup.errors import OptionError, some
 F = TypeVar("F", bound=Callable[..., Any])
 
 OF_MODEL = ("relationships", "residual", "weights", "missing", "engine", "data", "formula")
-OF_FIT = ("method", "algorithm", "start", "fix", "constrain", "max_iterations", "tolerance", "progress")
+OF_FIT = ("method", "algorithm", "start", "fix", "constrain", "max_iterations", "tolerance", "progress", "starts",
+          "checkpoint")  # fmt: skip
 MEANT = {
     ("reml", "REML"): "method='REML' or method='ML' of fit()",
     ("maxiter", "max_iter", "maxit", "niter", "n_iter", "iterations", "maxiterations"): "max_iterations= of fit()",

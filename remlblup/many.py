@@ -14,6 +14,7 @@ from remlblup.errors import (
     ConvergenceWarning,
     DataError,
     FormulaError,
+    OptionError,
     RemlBlupError,
     choose,
     said_elsewhere,
@@ -101,7 +102,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     progress : callable, optional
         Called with the response and its fit after each.
     **options
-        As for `MixedModel.fit`.
+        As for `MixedModel.fit`, but for `checkpoint`.
 
     Returns
     -------
@@ -120,6 +121,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     if not isinstance(formula, str) or len(split_top(formula, "~")) != 2:
         raise FormulaError(f"fit_many needs a formula like '~ x + (1 | vm(id, G))', not {formula!r}.")
     choose("engine", engine, ENGINES)
+    if "checkpoint" in options:
+        raise OptionError("fit_many() takes no checkpoint=: its file is for one fit, MixedModel(…).fit(checkpoint=…).")
     frame = to_pandas(data)
     if isinstance(responses, str):
         responses = [responses]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -23,10 +26,12 @@ from remlblup.model.residual import parse_residual
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
+from remlblup.reml.journal import Journal
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
 from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.starts import Search
+from remlblup.structure.base import Array
 
 METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
@@ -124,7 +129,8 @@ class MixedModel:
     @single_threaded
     def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,
             fix: Mapping[str, Any] | None = None, constrain: bool = True, max_iterations: int | None = None,
-            tolerance: float = 1e-8, progress: bool | None = None, starts: int | str = "auto") -> Fit:  # fmt: skip
+            tolerance: float = 1e-8, progress: bool | None = None, starts: int | str = "auto",
+            checkpoint: str | PathLike[str] | None = None) -> Fit:  # fmt: skip
         """Estimate the variance components, and with them β̂ and û.
 
         Parameters
@@ -149,6 +155,11 @@ class MixedModel:
             200 records under `ar1`, `toep`, `csh`, `fa` and the like: ten, above 100 records five, and 24 once they end at
             different heights).
             Values of `start` for all parameters are one start.
+        checkpoint : str or Path, optional
+            A file (.npz) for the state of the fit, written anew after every iteration. If it holds the state of an earlier
+            run of the same fit, which was stopped or killed, the fit goes on from there, on the same way to the last
+            digit. `max_iterations` (of all runs together) and `progress` may be others. The file stays when the fit is
+            done; with it the same fit is at its end at once.
 
         Returns
         -------
@@ -158,6 +169,8 @@ class MixedModel:
         ------
         OptionError, VarianceError
             If an option or a value in `start` or `fix` cannot be used.
+        CheckpointError
+            If the file holds something else, such as the state of another fit, or cannot be written. It stays as it is.
         FitInterrupted
             A `KeyboardInterrupt`, on Ctrl-C: its ``fit`` is the best point so far, with its history.
 
@@ -165,6 +178,8 @@ class MixedModel:
         -----
         ConvergenceWarning
             If the fit has not converged: its verdict says why.
+        CheckpointWarning
+            If the file cannot be written in the middle of the fit, which goes on.
         """
         choose("method", method, METHODS)
         choose("algorithm", algorithm, ALGORITHMS)
@@ -193,14 +208,27 @@ class MixedModel:
         report = _reporter(progress)
         if report is not None and (description := self.describe()).is_long:
             print(description, flush=True)
-        search = Search(self._equations, options, fixed, report)
-        try:
-            with self._equations.lock.now:
-                optimum = search.highest(given, None if starts == "auto" else int(starts))
-            say_unconverged(optimum.convergence)
-            return Fit(optimum, options)
-        except KeyboardInterrupt as stop:
-            raise interrupted(search) from stop
+        with self._journal(checkpoint, options, given, fixed, starts) as journal:
+            if report is not None and journal is not None and journal.states:
+                print(f"Going on from {checkpoint}:")
+            search = Search(self._equations, replace(options, journal=journal), fixed, report)
+            try:
+                with self._equations.lock.now:
+                    optimum = search.highest(given, None if starts == "auto" else int(starts))
+                say_unconverged(optimum.convergence)
+                return Fit(optimum, options)
+            except KeyboardInterrupt as stop:
+                raise interrupted(search) from stop
+
+    def _journal(self, checkpoint: Any, options: Options, given: Array, fixed: Array,
+                 starts: object) -> AbstractContextManager[Journal | None]:  # fmt: skip
+        """The journal of a fit in the file `checkpoint`; None without."""
+        if checkpoint is None:
+            return nullcontext()
+        from remlblup.storage.checkpoint import checkpointed
+        from remlblup.storage.fingerprint import fingerprint
+
+        return checkpointed(checkpoint, fingerprint(self._equations, options, given, fixed, starts))
 
     @known_arguments
     @single_threaded

@@ -44,6 +44,7 @@ def fit(given: Namespace) -> int:
         max_iterations=given.max_iterations,
         tolerance=given.tolerance,
         progress=not given.quiet,
+        checkpoint=given.checkpoint,
     )
     functions = {name: result.function(e) for name, e in expressions.items()}
     print(("" if given.quiet else "\n") + str(Summary(result, functions)))

@@ -86,6 +86,8 @@ def _fit(subparsers: argparse._SubParsersAction) -> None:
     g.add_argument(
         "--tolerance", type=float, default=1e-8, metavar="T", help="of the scale-free gradient (default 1e-8)"
     )
+    g.add_argument("--checkpoint", metavar="FILE",
+                   help="keep the state of the fit in this file (.npz); the same command goes on from it after a stop")  # fmt: skip
     g = p.add_argument_group("output")
     g.add_argument("--function", nargs="+", action="extend", metavar="NAME=EXPR",
                    help="functions of the components, with s.e.: 'h2=vm(id, A) / (vm(id, A) + residual)'")  # fmt: skip

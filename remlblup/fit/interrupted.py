@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,16 +41,22 @@ def interrupted(search: Search) -> FitInterrupted:
     rows, trials = search.so_far(), tuple(search.trials)
     if not rows:
         return FitInterrupted(NOTHING)
+    options = replace(search.options, journal=None)
 
     @single_threaded
     def fit() -> Fit:
         with search.equations.lock.now:
-            optimum = interrupted_at(search.equations, search.options, rows, ~np.isnan(search.fixed), trials)
-        return Fit(optimum, search.options)
+            optimum = interrupted_at(search.equations, options, rows, ~np.isnan(search.fixed), trials)
+        return Fit(optimum, options)
 
     n = len(rows) - 1
+    way = (
+        "start=….fit.variances goes on from them"
+        if search.options.journal is None
+        else "its checkpoint goes on from there"
+    )
     return FitInterrupted(
         f"the fit was interrupted after {n} iteration{'' if n == 1 else 's'}, at a log-likelihood of {rows[-1].loglik:.6f}."
-        " The estimates so far are in `fit` of this exception; start=….fit.variances goes on from them.",
+        f" The estimates so far are in `fit` of this exception; {way}.",
         fit,
     )

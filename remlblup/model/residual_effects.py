@@ -53,6 +53,8 @@ def residual_designs(residual: ResidualStructure, records: Index, n: int, name: 
         for part, place, label in zip(residual.parts, residual.places, residual.labels, strict=True):
             out += residual_designs(part, records[place[: len(place) - part.n_filled]], n, label)
         return out
+    if isinstance(residual, NoResidual):  # it is among the random terms already
+        return []
     if isinstance(residual, Units):
         unit = np.arange(len(records))
         return [_design(name, Identity((RESIDUAL,)), unit, np.zeros(len(unit), int), records, n, residual.weights)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, log
 from typing import Any
 
@@ -28,6 +28,7 @@ from remlblup.reml.em import complete_information, em_update, px_em_update
 from remlblup.reml.escape import escaped_from
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import confounded
+from remlblup.reml.journal import Journal, resumed
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.newton import Newton
 from remlblup.reml.observed import observed
@@ -71,6 +72,7 @@ class Options:
     constrain: bool = True
     max_iterations: int = 200
     tolerance: float = 1e-8
+    journal: Journal | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Loop:
         self.reluctant = np.zeros(parameters.size, dtype=bool)
         self.secant = Secant()
         self.iterations: list[Iteration] = []
+        self.number = 0
         self.clock = time.perf_counter()
 
     # -- evaluation --------------------------------------------------------------------------
@@ -154,17 +157,13 @@ class Loop:
 
     def run(self) -> Optimum:
         """Iterate to convergence, a stall, or the limit of iterations."""
-        value, solution = self.loglik(self.theta)
-        if solution is None:
-            given = "fix= and the start values" if self.space.held.any() else "the start values"
-            raise NotPositiveDefiniteError(
-                f"the covariance matrices at {given} are not positive definite: change them, or give start= for the rest."
-            )
-        point = self.point(self.theta, value, solution)
-        self.record("start", point, None, 0)
+        point = resumed(self) or self.begun()
         stopped = "iterations"
         while True:
             checks = self.check(point)
+            if self.stalled():
+                stopped = "stall"
+                break
             if all(c.passed for c in checks):
                 escaped = escaped_from(self, point)
                 if escaped is None:
@@ -188,11 +187,19 @@ class Loop:
             self.reluctant |= point.on_bound & ~new.on_bound
             self.record(name, new, point, halvings)
             point = new
-            if self.stalled():
-                stopped = "stall"
-                checks = self.check(point)
-                break
         return self.verdict(point, checks, stopped)
+
+    def begun(self) -> Point:
+        """The start, evaluated."""
+        value, solution = self.loglik(self.theta)
+        if solution is None:
+            given = "fix= and the start values" if self.space.held.any() else "the start values"
+            raise NotPositiveDefiniteError(
+                f"the covariance matrices at {given} are not positive definite: change them, or give start= for the rest."
+            )
+        point = self.point(self.theta, value, solution)
+        self.record("start", point, None, 0)
+        return point
 
     def stalled(self) -> bool:
         """Three steps within rounding of ℓ that brought the gradient no lower."""
@@ -326,6 +333,8 @@ class Loop:
                         self.seconds_left(gradient, now - self.clock))  # fmt: skip
         self.clock = now
         self.iterations.append(row)
+        if self.options.journal is not None:
+            self.options.journal.note(self)
         if self.report is not None:
             self.report(row)
 

@@ -56,6 +56,11 @@ class Secant:
         if abs(along) > 1e-6 * sqrt((short @ short) * (long @ long)):
             self.correction = M + missed[:, None] * missed / along
 
+    def resume(self, now: Newton, before: float, decrement: float, correction: Array | None) -> None:
+        """As after `learn` at an iterate, from the Newton decrements there and at the one before, and M."""
+        self.last, self.decrement, self.correction = now, decrement, correction
+        self.slow = decrement > FAST**2 * before
+
     def corrected(self) -> Newton | None:
         """The last quadratic model with what was learnt, if that is needed and trustworthy."""
         if self.last is None or self.correction is None or not self.slow or not self.last.free.any():

@@ -99,6 +99,21 @@ def test_options_reach_the_fit(run, sleepstudy):
     assert "612.09" in text
 
 
+def test_the_same_command_goes_on_from_its_checkpoint(run, sleepstudy, tmp_path):
+    file = tmp_path / "sleep.npz"
+    command = ("fit", sleepstudy, SLOPES, "--checkpoint", file)
+    assert run(*command, "--quiet", "--max-iterations", 2)[0] == 1
+    code, text, _ = run(*command)
+    assert code == 0
+    assert text.startswith(f"Going on from {file}:")
+    _, whole, _ = run("fit", sleepstudy, SLOPES, "--quiet")
+    assert text.endswith(whole)
+    before = file.read_bytes()
+    code, _, err = run(*command, "--method", "ML")
+    assert code == 2 and f"{file} cannot be used: it is of another fit. What differs: method" in err
+    assert file.read_bytes() == before
+
+
 def test_negative_components_on_request(run, tmp_path):
     path = tmp_path / "d.csv"
     rb.datasets.load("dyestuff2").to_csv(path, index=False)

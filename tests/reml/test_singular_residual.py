@@ -393,6 +393,18 @@ def test_without_constraints_the_residual_may_be_negative(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_without_constraints_expected_information_serves_beyond_a_singular_residual(engine):
+    """The residual is among the effects there; the step of last resort found none to put among them."""
+    K, y = families(2, 2), np.array([[1.0, 1.2], [3.0, 3.3]])
+    model = rb.MixedModel("y ~ 1 + (1 | vm(id, K))", animals(K, y=y.ravel()), {"K": labelled(K)}, engine=engine)
+    fit = model.fit(constrain=False)
+    within = np.sum((y - y.mean(1, keepdims=True)) ** 2) / 2.0
+    family = (2.0 * np.var(y.mean(1), ddof=1) - within) / 2.0
+    assert fit.converged, fit.convergence
+    assert fit.theta == pytest.approx([2.0 * family, within - family], rel=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("effect", [1e-3, 1e-2, 0.1])
 def test_without_constraints_the_way_to_the_edge_of_v_is_gone(engine, effect):
     e = np.random.default_rng(1).normal(size=(2, 3))

@@ -1,0 +1,129 @@
+"""What a search has gone through: enough to go on from there as if it had never stopped.
+
+A fit is a sequence of climbs: from a first guess, from the model's own start, by V where R becomes singular, from other
+starts. Which comes next follows from how the earlier ones ended, and each is determined by the equations and by θ where
+it begins. So nothing but the climbs has to be known: the same sequence is gone through again, a climb that an earlier
+run was in goes on behind its last row, and one that an earlier run finished is at its end at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from remlblup.errors import CheckpointError
+from remlblup.reml.history import Iteration
+from remlblup.reml.newton import Newton
+from remlblup.reml.space import Point
+from remlblup.structure.base import Array
+
+if TYPE_CHECKING:
+    from remlblup.reml.loop import Loop
+
+# A climb is one of an earlier run if it begins within this share of each parameter: other starts are not so near, and
+# another machine may begin elsewhere in the last digits.
+NEAR = 1e-3
+# ℓ computed again, on another machine too, is the same to this share of n + |ℓ|.
+AGREES = 1e-8
+
+
+@dataclass(frozen=True)
+class State:
+    """A climb after an iteration; what else the next step depends on follows from θ.
+
+    Attributes
+    ----------
+    kind : the equations and the structures that θ belongs to
+    rows : the history, the last row where the climb is
+    reluctant : (n_parameters,) components that came back from a bound
+    correction : what the steps have told of the curvature (`Secant`), None for nothing
+    """
+
+    kind: str
+    rows: tuple[Iteration, ...]
+    reluctant: np.ndarray
+    correction: Array | None
+
+
+class Journal:
+    """The climbs of a fit, those of an earlier run among them.
+
+    Parameters
+    ----------
+    earlier : climbs of an earlier run, in their order
+    keep : called with all climbs after every iteration
+    """
+
+    def __init__(self, earlier: Sequence[State], keep: Callable[[list[State]], None]):
+        self.states: list[State | None] = list(earlier)
+        self.waiting = list(range(len(earlier)))
+        self.keep = keep
+
+    def begin(self, loop: Loop) -> State | None:
+        """Where an earlier run has taken a climb that begins.
+
+        Raises
+        ------
+        CheckpointError
+            If an earlier run has not begun like this one.
+        """
+        near = [(self.distance(k, kind_of(loop), loop.theta), k) for k in self.waiting]
+        distance, number = min(near, default=(np.inf, -1))
+        if distance <= NEAR:
+            self.waiting.remove(number)
+            loop.number = number
+            return self.states[number]
+        if self.waiting and len(self.waiting) == len(self.states):
+            raise CheckpointError("it begins at other values of the variance components than this fit.")
+        loop.number = len(self.states)
+        self.states.append(None)
+        return None
+
+    def distance(self, number: int, kind: str, theta: Array) -> float:
+        """How far from θ a climb begins, at most of any parameter and relative to its size; infinite if of another kind."""
+        state = self.states[number]
+        if state is None or state.kind != kind or len(state.rows[0].theta) != len(theta):
+            return np.inf
+        first = state.rows[0].theta
+        size = np.maximum(np.abs(first), np.abs(theta))
+        # A covariance of zero may be one of rounding.
+        size = np.maximum(size, max(1e-12 * size.max(initial=0.0), np.finfo(float).tiny))
+        return float(np.max(np.abs(first - theta) / size, initial=0.0))
+
+    def note(self, loop: Loop) -> None:
+        """Take in where a climb is now."""
+        self.states[loop.number] = State(
+            kind_of(loop), tuple(loop.iterations), loop.reluctant.copy(), loop.secant.correction
+        )
+        self.keep([known for known in self.states if known is not None])
+
+
+def kind_of(loop: Loop) -> str:
+    """The equations and the structures that a loop works with."""
+    equations = loop.equations
+    structures = (*(design.structure for design in equations.random), equations.residual)
+    return " ".join(type(part).__name__ for part in (equations, *structures))
+
+
+def resumed(loop: Loop) -> Point | None:
+    """The last iterate of an earlier run, and everything else of the loop as it was; None where there is none."""
+    state = None if loop.options.journal is None else loop.options.journal.begin(loop)
+    if state is None:
+        return None
+    loop.iterations, loop.reluctant = list(state.rows), state.reluctant.copy()
+    for row in state.rows if loop.report is not None else ():
+        loop.report(row)
+    last = state.rows[-1]
+    value, solution = loop.loglik(last.theta)
+    if solution is None or not abs(value - last.loglik) <= AGREES * (loop.equations.spec.n + abs(value)):
+        raise CheckpointError(
+            f"it says that the log-likelihood at its variances is {last.loglik:.6f}, and of these data it is {value:.6f}."
+        )
+    point = loop.point(last.theta, value, solution)
+    before = state.rows[-2].decrement if len(state.rows) > 1 else np.inf
+    model = Newton.at(loop.space, point, point.information, point.charts)
+    loop.secant.resume(model, before, last.decrement, state.correction)
+    return point

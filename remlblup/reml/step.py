@@ -88,6 +88,9 @@ def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
         new[space.charted[k]] = chart.moved(d[columns])
     if space.powers is not None:  # a step in √v comes near to zero, but never quite
         new[(space.powers == 0.5) & (new < VANISHED * space.sizes)] = 0.0
+    if space.loadings.any():  # nor do those of a factor that vanishes, and ℓ is flat there to all digits
+        for mask in space.empty_columns(new):
+            new[mask] = 0.0
     low, high = space.box
     return np.where(space.held, theta, np.minimum(np.maximum(new, low), high))
 

@@ -14,6 +14,7 @@ from remlblup.errors import (  # fmt: skip
     ConvergenceWarning,
     DataError,
     EstimabilityWarning,
+    FitInterrupted,
     ModelError,
     OptionError,
     said_elsewhere,
@@ -117,6 +118,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
         If folds or groups do not fit the data.
     ModelError
         If a fold's records hold all of what a variance is estimated from (``refit=True``).
+    FitInterrupted
+        On Ctrl-C in a fit; its ``fit`` is that of the model, or of the fold it came to.
     """
     fit = model.fit(progress=False) if isinstance(model, MixedModel) else model
     if not isinstance(fit, Solved):
@@ -141,7 +144,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
                 ConvergenceWarning,
             )
     else:
-        out = hold_out(fit._equations, fit._solution, members, k)
+        with fit._lock.now:
+            out = hold_out(fit._equations, fit._solution, members, k)
         predicted = out.prediction if out.term is None else out.term
     if k is None:
         say_unpredicted(spec, members, predicted)
@@ -271,17 +275,23 @@ def _refitted(
     for number, held in enumerate(members, start=1):
         train = np.delete(np.arange(spec.n), held)
         with said_elsewhere(ConvergenceWarning):
-            other = training_model(fit, train).fit(
-                fit.method, fit.options.algorithm, fix=_held(fit), constrain=fit.options.constrain,
-                max_iterations=fit.options.max_iterations, tolerance=fit.options.tolerance, progress=False,
-            )  # fmt: skip
+            try:
+                other = training_model(fit, train).fit(
+                    fit.method, fit.options.algorithm, fix=_held(fit), constrain=fit.options.constrain,
+                    max_iterations=fit.options.max_iterations, tolerance=fit.options.tolerance, progress=False,
+                )  # fmt: skip
+            except FitInterrupted as stop:
+                raise FitInterrupted.within(
+                    stop, f"cross-validation, without fold {number} of {len(members)}"
+                ) from stop
         if other.specification.parameters.pairs != spec.parameters.pairs:
             raise ModelError(
                 f"without fold {number} the model has other variances: a group of records lies wholly in this fold. Use"
                 " other folds, or refit=False."
             )
-        own, _ = equations_at(equations, other.theta)
-        out = hold_out(own, own.solve(other.theta), [held], k)
+        with fit._lock.now:
+            own, _ = equations_at(equations, other.theta)
+            out = hold_out(own, own.solve(other.theta), [held], k)
         predicted[held] = (out.prediction if out.term is None else out.term)[held]
         converged.append(other.converged)
         if shown:

@@ -89,6 +89,12 @@ class FitInterrupted(KeyboardInterrupt):
             self._fit = self._make()
         return self._fit
 
+    @classmethod
+    def within(cls, stop: KeyboardInterrupt, where: str, fits: Fits | None = None) -> FitInterrupted:
+        """The same as `stop`, a fit that is one of many: where it was."""
+        make = stop._make if isinstance(stop, cls) else None
+        return cls(f"{where}: {stop if isinstance(stop, cls) else 'interrupted.'}", make, fits)
+
     def __reduce__(self) -> tuple[type[FitInterrupted], tuple[str]]:
         return FitInterrupted, (str(self),)
 

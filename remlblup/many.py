@@ -13,6 +13,7 @@ from remlblup.equations.engine import ENGINES, not_spectral, shared_basis, worth
 from remlblup.errors import (
     ConvergenceWarning,
     DataError,
+    FitInterrupted,
     FormulaError,
     OptionError,
     RemlBlupError,
@@ -112,6 +113,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     ------
     FormulaError, DataError, RelationshipError
         For what is wrong with all responses; what is wrong with one is in `Fits.errors`.
+    FitInterrupted
+        On Ctrl-C: its ``fits`` are those that were done, its ``fit`` is that of the response it came to.
 
     Warns
     -----
@@ -150,7 +153,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     formula = f"{written[names[0]]} ~ {split_top(formula, '~')[1]}"
     right = split_top(with_dot(formula, frame, parse_residual(residual), weights, columns), "~")[1]
     given = {name: relationship_of(name, value) for name, value in (relationships or {}).items()}
-    fits, errors = {}, {}
+    fits: dict[str, Fit] = {}
+    errors: dict[str, str] = {}
     shared = Shared(engine, len(names))
     codes: dict[str, int] = {}
     for name in names:
@@ -162,6 +166,9 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             shared.give(model)
             with said_elsewhere(ConvergenceWarning):
                 fits[name] = model.fit(progress=False, **options)
+        except KeyboardInterrupt as stop:
+            text = f"response '{name}', after {len(fits)} of {len(names)} fits (in `fits` of this exception)"
+            raise FitInterrupted.within(stop, text, Fits(fits, errors)) from stop
         except DataError as error:
             errors[name] = str(error)
             continue

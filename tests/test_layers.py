@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,9 @@ def test_no_two_parts_of_a_layer_import_each_other():
     edges = {(part_of(p), part) for p in MODULES for part, _, inside in imports(p) if not inside and part in LAYERS}
     mutual = {(a, b) for a, b in edges if a < b and (b, a) in edges}
     assert not mutual
+
+
+def test_properties_hold_no_lock_of_their_class():
+    """`functools.cached_property` does before Python 3.12: threads, and forked processes, could wait for ever."""
+    locked = re.compile(r"^\s*(from functools import .*cached_property|@functools\.cached_property)", re.M)
+    assert not [path for path in PACKAGE.rglob("*.py") if locked.search(path.read_text(encoding="utf-8"))]

@@ -1,6 +1,6 @@
 """The command line: ``remlblup demo | fit | blup | validate | warmup``.
 
-Exit codes: 0 all well; 1 a fit that did not converge, or a validation that failed; 2 wrong input.
+Exit codes: 0 all well; 1 a fit that did not converge, or a validation that failed; 2 wrong input; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("remlblup: interrupted", file=sys.stderr)
         return 130
 
 

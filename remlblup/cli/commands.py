@@ -25,6 +25,7 @@ def fit(given: Namespace) -> int:
     """``remlblup fit``: read, estimate, print, write."""
     from remlblup.cli.values import named_expressions, variances
     from remlblup.fit.summary import Summary
+    from remlblup.storage.transaction import made
 
     start, fix = variances("--start", given.start), variances("--fix", given.fix)
     expressions = named_expressions(given.function)
@@ -33,22 +34,21 @@ def fit(given: Namespace) -> int:
     folder = folder_for(given.out)
     model = read_model(given)
     check_expressions(model, expressions)
-    if folder is not None:  # before the time of a fit is spent
-        folder.mkdir(parents=True, exist_ok=True)
-    result = model.fit(
-        method=given.method,
-        algorithm=given.algorithm,
-        start=start,
-        fix=fix,
-        constrain=not given.no_constrain,
-        max_iterations=given.max_iterations,
-        tolerance=given.tolerance,
-        progress=not given.quiet,
-        checkpoint=given.checkpoint,
-    )
-    functions = {name: result.function(e) for name, e in expressions.items()}
-    print(("" if given.quiet else "\n") + str(Summary(result, functions)))
-    write(result, folder, functions=functions, escape=not given.no_escape)
+    with made(folder):  # before the time of a fit is spent
+        result = model.fit(
+            method=given.method,
+            algorithm=given.algorithm,
+            start=start,
+            fix=fix,
+            constrain=not given.no_constrain,
+            max_iterations=given.max_iterations,
+            tolerance=given.tolerance,
+            progress=not given.quiet,
+            checkpoint=given.checkpoint,
+        )
+        functions = {name: result.function(e) for name, e in expressions.items()}
+        print(("" if given.quiet else "\n") + str(Summary(result, functions)))
+        write(result, folder, functions=functions, escape=not given.no_escape)
     return 0 if result.converged else 1
 
 
@@ -58,6 +58,7 @@ def blup(given: Namespace) -> int:
 
     from remlblup.cli.values import variances
     from remlblup.storage.cells import csv_text
+    from remlblup.storage.transaction import transaction
 
     known = variances("--variances", given.variances)
     folder = folder_for(given.out)
@@ -68,7 +69,6 @@ def blup(given: Namespace) -> int:
     solved = model.solve(known)
     print(solution_report(solved))
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         escape = not given.no_escape
         fitted = solved.fitted.to_frame().join(solved.residuals)
         tables = {
@@ -76,8 +76,9 @@ def blup(given: Namespace) -> int:
             "random_effects": csv_text(solved.random_effects, escape),
             "fitted": csv_text(fitted.set_axis(pd.Index(fitted.index + 1, name="row")), escape, index=True),  # from 1
         }
-        for name, text in tables.items():
-            (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+        with transaction(folder) as staging:
+            for name, text in tables.items():
+                staging.write(f"{name}.csv", text, "table")
         print(f"\nWritten to {folder}: fixed_effects.csv, random_effects.csv, fitted.csv")
     return 0
 

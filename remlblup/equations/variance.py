@@ -51,6 +51,7 @@ class VarianceSolution:
     quadratic : y'Py
     effects : β, then û over the effects of W
     b : None, for this engine has no factor form
+    inverted : whether its factor has been inverted, and what is asked of it comes from V⁻¹
     """
 
     theta: Array
@@ -67,6 +68,7 @@ class VarianceSolution:
     equations: VarianceEquations = field(repr=False)
     b: None = None
     scores: Array | None = field(default=None, repr=False)
+    inverted: bool = False
 
     @cached_property
     def effects(self) -> Array:
@@ -122,6 +124,8 @@ class VarianceEquations(Equations):
     def _add_fixed(self) -> Array:
         """V + XDX', each column of X no larger than V in its own records; the diagonal of D (p,)."""
         diagonal = np.diag(self.V)
+        if not np.max(diagonal) > 0.0:
+            raise NotPositiveDefiniteError("the covariance matrix of the records is zero or not finite.")
         variances = np.where(diagonal > 0.0, diagonal, np.max(diagonal))
         inverse = np.sum(self.X**2 / variances[:, None], axis=0) / np.maximum(np.count_nonzero(self.X, axis=0), 1)
         added = np.divide(1.0, inverse, out=np.ones(self.p), where=inverse > 0.0)
@@ -172,10 +176,21 @@ class VarianceEquations(Equations):
         return self.residual.multiply(theta[self.spec.parameters.slices[-1]], v)
 
     def require(self, solution: VarianceSolution) -> None:
-        """Make sure the factor on hand is the one of this solution."""
-        if self.at is not solution or self.factor is None or not self.factor.whole:
+        """Make sure the factor on hand is the one of this solution, inverted or not as it was before.
+
+        Solves by L and by V⁻¹ differ in the last digits: which of them a table is made with must not depend on what
+        else was done with these equations.
+        """
+        if self.at is not solution or not self._holds(solution):
             self.solve(solution.theta, ml=solution.ml)
             self.at = solution
+        if solution.inverted and self.factor is not None:
+            self.factor.inverse()
+
+    def _holds(self, solution: VarianceSolution) -> bool:
+        """Whether the factor is whole, and as the solution needs it or on the way to that."""
+        factor = self.factor
+        return factor is not None and factor.whole and (solution.inverted or not factor.inverted)
 
     def effects(self, solution: VarianceSolution) -> Array:
         """β̂, then û = (Σ ⊗ K) Z'Py."""
@@ -212,9 +227,10 @@ class VarianceEquations(Equations):
 
     def score_matrices(self, solution: VarianceSolution, ml: bool) -> tuple[list[Array], Array]:
         """S (t, t) of every term, and the moments E[e'D_r e | y] of the residual."""
+        started = time.perf_counter()
+        solution.inverted = True
         self.require(solution)
         assert self.factor is not None
-        started = time.perf_counter()
         inverse = self.factor.inverse()
         self._spent("inverse", started)
         H = np.zeros((self.spec.n, 0)) if ml else solution.solved_X

@@ -74,9 +74,11 @@ class WithoutInverse(VarianceEquations):
         return self.at
 
     def require(self, solution: VarianceSolution) -> None:
-        at, factor = self.effects_of_all.at, self.factor
-        if at is None or factor is None or not factor.whole or not np.array_equal(at.theta, solution.theta):
+        at = self.effects_of_all.at
+        if at is None or not np.array_equal(at.theta, solution.theta) or not self._holds(solution):
             self.effects_of_all.solve(solution.theta, ml=solution.ml)
+        if solution.inverted and self.factor is not None:
+            self.factor.inverse()
 
     def times_residual(self, theta: Array, v: Array) -> Array:
         """R v = Σ_r Z_r (Σ_r ⊗ I) Z_r'v over the effects of the residual."""

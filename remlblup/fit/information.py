@@ -39,11 +39,11 @@ class Information:
     @classmethod
     def along(cls, J: Array, information: Array, sizes: Array) -> Information:
         """Of the directions J (n_parameters, k), where θ + J_j sizes_j is a change of about the variance of y."""
-        J = J * sizes
+        J = J * np.where(np.isfinite(sizes), sizes, 0.0)
         H = J.T @ information @ J
         diagonal = np.diag(H)
-        silent = ~(diagonal > FLAT) | ~np.isfinite(sizes)
-        J, own = J[:, ~silent], np.where(np.isfinite(sizes[silent]), J[:, silent], 0.0)
+        silent = ~(diagonal > FLAT)
+        J, own = J[:, ~silent], J[:, silent]
         d = 1.0 / np.sqrt(diagonal[~silent])
         values, vectors = np.linalg.eigh(H[np.ix_(~silent, ~silent)] * np.outer(d, d))
         flat = (values < FLAT) | (values < FLAT * np.max(values, initial=0.0))
@@ -62,7 +62,7 @@ class Information:
         own, wide = (cls.along(D, point.information, s) for D, s in zip(ends, sizes, strict=True))
         own_sizes = natural_sizes(optimum.searched, point.theta, np.eye(len(J)))
         strength = point.information.diagonal()
-        told = strength * own_sizes**2 > FLAT
+        told = strength * np.where(np.isfinite(own_sizes), own_sizes, 0.0) ** 2 > FLAT
         return cls(own.curved, wide.flat, np.where(told, 1.0 / np.sqrt(np.where(told, strength, 1.0)), own_sizes))
 
     @property

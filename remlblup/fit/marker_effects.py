@@ -123,7 +123,8 @@ def snp_effects(fit: Solved, term: str, genotypes: Genotypes | pd.DataFrame, met
 def inverse_times_blup(fit: Solved, k: int) -> Array:
     """K⁻¹û of a term, (t, q): (Σ ⊗ I) Z'Py, for û = (Σ ⊗ K) Z'Py; K need not have an inverse."""
     design = fit.specification.random[k]
-    Py = fit._solution.weighted_residual[: fit.n_obs]
+    with fit._lock.now:
+        Py = fit._solution.weighted_residual[: fit.n_obs]
     return _sigma(fit, k) @ np.array([Z.T @ Py for Z in design.columns])
 
 
@@ -149,7 +150,8 @@ def _spread(fit: Solved, k: int, i: int) -> Array:
     out = np.empty((design.q, design.q))
     for start in range(0, design.q, CHUNK):
         part = slice(start, min(start + CHUNK, design.q))
-        out[:, part] = L.T @ equations.respond(solution, L[:, part].toarray())[1]
+        with fit._lock.now:
+            out[:, part] = L.T @ equations.respond(solution, L[:, part].toarray())[1]
     return 0.5 * (out + out.T)
 
 

@@ -46,7 +46,9 @@ class Summary:
 
     @property
     def title(self) -> str:
-        return f"Linear mixed model by {self.fit.method}" + ("" if self.fit.converged else ": NOT CONVERGED")
+        return f"Linear mixed model by {self.fit.method}" + (
+            "" if self.fit.converged else f": {self.fit.convergence.status.upper()}"
+        )
 
     def facts(self) -> list[tuple[str, str]]:
         """What was fitted, on what, and how it ended."""

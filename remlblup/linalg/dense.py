@@ -64,18 +64,29 @@ class DenseFactor:
         self._rows, self._columns = np.asarray(indices), columns_of(indptr)
         self._positions = (self._rows + self._columns * n).astype(np.intp)
         self._diagonal = np.asarray(indptr[:-1])
-        # Column-major, which LAPACK overwrites in place; `_flat` and `_flat_inverse` are views.
-        self._factor = np.zeros((n, n), order="F")
-        self._flat = self._factor.reshape(-1, order="F")
-        self._flat_diagonal = self._flat[:: n + 1]
-        self._inverse = np.zeros((n, n), order="F")
-        self._flat_inverse = self._inverse.reshape(-1, order="F")
+        # Column-major, which LAPACK overwrites in place.
+        self._factor, self._inverse = np.zeros((n, n), order="F"), np.zeros((n, n), order="F")
+        self._view()
         self._pivots: np.ndarray | None = None  # of Bunch-Kaufman; None after a Cholesky
         self._scale: np.ndarray | None = None
         self._selected: np.ndarray | None = None
         self._logdet: float | None = None
         self._ready = False
         self.n_negative = 0
+
+    def _view(self) -> None:
+        """Views of the work arrays as vectors."""
+        self._flat = self._factor.reshape(-1, order="F")
+        self._flat_diagonal = self._flat[:: self.n + 1]
+        self._flat_inverse = self._inverse.reshape(-1, order="F")
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the views: a copy takes its own, of its own arrays."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_flat")}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._view()
 
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C, by Cholesky if it is positive definite and by Bunch-Kaufman if it is not."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import queue
+import sys
 import threading
 import time
 import weakref
@@ -69,6 +70,8 @@ class Pool:
 def work(tasks: queue.SimpleQueue[tuple[Group, int] | None]) -> None:
     """What a thread of a pool does."""
     _here.in_pool = True
+    for limit in limits()[1:]:
+        limit.hold(tasks)
     while (sent := tasks.get()) is not None:
         group, place = sent
         group.take(place)
@@ -165,15 +168,20 @@ def controller() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-class _OneThread:
+def shared_setting(library: Any) -> bool:
+    """Whether a library has one number of threads for the whole process; with OpenMP every thread has its own."""
+    return not (library.internal_api == "openblas" and getattr(library, "threading_layer", "") == "openmp")
+
+
+class Limit:
     """One BLAS thread while anybody holds it, and the setting from before when the last has let go.
 
-    The setting is one for the process: two threads that each set and restored it would undo each other. Every step can
-    be broken off and taken again.
+    Two threads that each set and restored one setting would undo each other. Every step can be broken off and taken
+    again.
     """
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
+    def __init__(self, of: Callable[[Any], bool]):
+        self.of, self.lock = of, threading.Lock()
         self.holders: dict[object, int] = {}
         self.before: list[tuple[Any, int]] | None = None
         self.limited = False
@@ -183,9 +191,8 @@ class _OneThread:
             self.holders[token] = threading.get_ident()
             if not self.limited:
                 if self.before is None:
-                    self.before = [(library, library.num_threads) for library in controller().lib_controllers]
-                for library, _ in self.before:
-                    library.set_num_threads(1)
+                    self.before = [(each, each.num_threads) for each in controller().lib_controllers if self.of(each)]
+                set_numbers([(library, 1) for library, _ in self.before])
                 self.limited = True
 
     def release(self, token: object) -> None:
@@ -196,8 +203,7 @@ class _OneThread:
     def _restore(self) -> None:
         if not self.holders and self.before is not None:
             self.limited = False
-            for library, number in self.before:
-                library.set_num_threads(number)
+            set_numbers(self.before)
             self.before = None
 
     def after_fork(self) -> None:
@@ -207,7 +213,32 @@ class _OneThread:
         self._restore()
 
 
-_one_thread = _OneThread()
+def set_numbers(numbers: list[tuple[Any, int]]) -> None:
+    """Set the threads of libraries. Newer threadpoolctl lets the first thread that does so do it alone, until cleared."""
+    clear = next((c for each, _ in numbers if (c := getattr(each, "clear_controlling_thread", None))), None)
+    if clear is not None:
+        clear(force=True)
+    for library, number in numbers:
+        library.set_num_threads(number)
+    if clear is not None:
+        clear(force=True)
+
+
+_everywhere = Limit(shared_setting)
+
+
+def limits() -> tuple[Limit, ...]:
+    """Those that this thread has to hold: a second one where it has a setting of its own."""
+    if all(map(shared_setting, controller().lib_controllers)):
+        return (_everywhere,)
+    if not hasattr(_here, "limit"):
+        _here.limit = Limit(lambda library: not shared_setting(library))
+    return _everywhere, _here.limit
+
+
+def release(held: tuple[Limit, ...], token: object) -> None:
+    for limit in held:
+        limit.release(token)
 
 
 def single_threaded(function: F) -> F:
@@ -215,15 +246,16 @@ def single_threaded(function: F) -> F:
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        token = object()
+        token, held = object(), limits()
         try:
-            _one_thread.hold(token)
+            for limit in held:
+                limit.hold(token)
             return function(*args, **kwargs)
         finally:
             try:
-                _one_thread.release(token)
+                release(held, token)
             except BaseException:  # an interrupt on the way
-                _one_thread.release(token)
+                release(held, token)
                 raise
 
     return wrapped  # type: ignore[return-value]
@@ -232,6 +264,7 @@ def single_threaded(function: F) -> F:
 # -- ownership -------------------------------------------------------------------------------
 
 _generation = 0
+_renewing = threading.Lock()
 
 
 class Lock:
@@ -246,9 +279,10 @@ class Lock:
     @property
     def now(self) -> Any:
         if self._generation != _generation:
-            if not self._lock._is_owned():  # type: ignore[attr-defined]
-                self._lock = threading.RLock()
-            self._generation = _generation
+            with _renewing:
+                if self._generation != _generation and not self._lock._is_owned():  # type: ignore[attr-defined]
+                    self._lock = threading.RLock()
+                self._generation = _generation
         return self._lock
 
     def __reduce__(self) -> tuple[type[Lock], tuple]:
@@ -279,14 +313,34 @@ class owned_property(cached_property[T]):
             return kept[self.name] if self.name in kept else kept.setdefault(self.name, self.function(instance))
 
 
+# -- fork ------------------------------------------------------------------------------------
+
+
+def _before_fork() -> None:
+    """No thread is compiling at the moment of a fork, or setting BLAS threads: in the child that would stay half done."""
+    _here.quiet = _everywhere.lock.acquire(timeout=1.0)
+    if (compiling := sys.modules.get("numba.core.compiler_lock")) is not None:
+        compiling.global_compiler_lock.acquire()
+        _here.compiler = compiling.global_compiler_lock
+
+
 def _after_fork() -> None:
+    if _here.__dict__.pop("quiet", False):
+        _everywhere.lock.release()
+    if (lock := getattr(_here, "compiler", None)) is not None:
+        del _here.compiler
+        lock.release()
+
+
+def _in_child() -> None:
     """The child has none of its parent's threads but the one that forked."""
-    global _generation
-    _generation += 1
-    _here.__dict__.clear()
+    global _generation, _renewing
+    _after_fork()
+    _generation, _renewing = _generation + 1, threading.Lock()
+    _here.in_pool = False
     pool.cache_clear()
-    _one_thread.after_fork()
+    _everywhere.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

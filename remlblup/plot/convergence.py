@@ -91,5 +91,6 @@ def _verdict(ax: Axes, fit: Fit) -> None:
         title(ax, f"Converged after {count}", f"on the boundary: {where}" if where else "")
         return
     failed = [c.name for c in fit.convergence.criteria if not c.passed]
-    reason = "not met: " + ", ".join(failed) if failed else "not identified: " + ", ".join(fit.convergence.unidentified)
-    title(ax, f"NOT CONVERGED after {count}", reason, VERMILION)
+    unknown = fit.convergence.unidentified
+    reason = "not met: " + ", ".join(failed) if failed else "not identified: " + ", ".join(unknown) if unknown else ""
+    title(ax, f"{fit.convergence.status.upper()} after {count}", reason, VERMILION)

@@ -119,9 +119,10 @@ def of_eigenvalues(equations: Equations, ml: bool) -> Line | None:
     y = root * equations.y[: spec.n]
     y = y - Q @ (Q.T @ y)
     left = B - Q @ (Q.T @ B)
-    values, squares = spectrum(left, y)
+    rounding = 1e-13 * float(np.sum(B * B))
+    values, squares = spectrum(left, y, rounding)
     rest = max(float(y @ y - squares.sum()), 0.0)
-    of_all = spectrum(B, y)[0] if ml else values
+    of_all = spectrum(B, y, rounding)[0] if ml else values
     N = spec.n if ml else spec.n - spec.p
     total = float(y @ y)
     null = spec.n - spec.p - len(values)
@@ -146,11 +147,11 @@ def points(values: Array) -> Array:
     return np.arange(low, high + APART, APART)
 
 
-def spectrum(B: Array, y: Array) -> tuple[Array, Array]:
-    """Positive eigenvalues λ of BB', and (u'y)² for their eigenvectors u."""
+def spectrum(B: Array, y: Array, rounding: float) -> tuple[Array, Array]:
+    """Positive eigenvalues λ of BB', those above `rounding`, and (u'y)² for their eigenvectors u."""
     tall = B.shape[0] > B.shape[1]
     values, vectors = scipy.linalg.eigh(B.T @ B if tall else B @ B.T)
-    kept = values > 1e-11 * max(float(values[-1]), 0.0)
+    kept = values > max(1e-11 * float(values[-1]), rounding)
     values, vectors = values[kept], vectors[:, kept]
     along = (vectors.T @ (B.T @ y)) / np.sqrt(values) if tall else vectors.T @ y
     return values, along**2

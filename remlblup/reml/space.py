@@ -115,6 +115,11 @@ class Space:
         return None if np.all(powers == 1.0) else powers
 
     @cached_property
+    def roots_of_variances(self) -> np.ndarray:
+        """(n_parameters,) True for variances whose steps are taken in the standard deviation."""
+        return np.isinf(self.equations.spec.parameters.upper) & (self.powers == 0.5)
+
+    @cached_property
     def straight(self) -> bool:
         """Whether steps are taken in θ itself, with no curvature beyond the information."""
         return self.powers is None and not self.loadings.any()
@@ -133,10 +138,8 @@ class Space:
         """dθ/dx; at zero that of a small value, where the derivatives of the structure are taken as well."""
         if self.powers is None:
             return np.ones(len(theta))
-        least = np.where(self.powers == 0.5, 1e-24 * self.sizes, 1e-150)
-        least = np.where(self.powers > 1.0, 1e-24 ** (1.0 / self.powers), least)  # infinite at x = 0
-        x = np.maximum(theta, least) ** self.powers
-        return np.where(self.powers == 1.0, 1.0, x ** (1.0 / self.powers - 1.0) / self.powers)
+        least = np.where(self.roots_of_variances, 1e-24 * self.sizes, 1e-150 ** (1.0 / np.maximum(self.powers, 1.0)))
+        return np.where(self.powers == 1.0, 1.0, np.maximum(theta, least) ** (1.0 - self.powers) / self.powers)
 
     @cached_property
     def least_information(self) -> Array:

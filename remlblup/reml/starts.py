@@ -303,8 +303,11 @@ def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rn
     theta, variances = base.copy(), structure.variances
     theta[variances] *= size * 10.0 ** (0.5 - 3.0 * rng.uniform(size=int(variances.sum())) ** 2)
     bounded = np.isfinite(structure.lower) & np.isfinite(structure.upper)
-    # In the coordinate of the steps: a correlation per unit of time as that of a usual gap.
+    # A correlation per unit of time as that of a gap, from the smallest (the coordinate of the steps) to a usual one.
     power = structure.powers[bounded]
+    uneven = power != 1.0
+    usual = np.log(0.5) / np.log(base[bounded][uneven])
+    power[uneven] *= (usual / power[uneven]) ** rng.uniform(size=len(usual))
     low, high = (np.where(power == 1.0, b, np.maximum(b, 0.0) ** power)
                  for b in (structure.lower[bounded], structure.upper[bounded]))  # fmt: skip
     x = 0.5 * (low + high - 0.98 * (high - low) * np.cos(np.pi * rng.uniform(size=len(low))))

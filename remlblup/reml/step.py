@@ -87,7 +87,7 @@ def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     for k, (chart, columns) in model.charts.items():
         new[space.charted[k]] = chart.moved(d[columns])
     if space.powers is not None:  # a step in √v comes near to zero, but never quite
-        new[(space.powers == 0.5) & (new < VANISHED * space.sizes)] = 0.0
+        new[space.roots_of_variances & (new < VANISHED * space.sizes)] = 0.0
     if space.loadings.any():  # nor do those of a factor that vanishes, and ℓ is flat there to all digits
         for mask in space.empty_columns(new):
             new[mask] = 0.0

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,8 +72,12 @@ def transaction(folder: Path) -> Iterator[Staging]:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, writing=True):
             finish(folder)
-            yield from _staged(folder)
-            finish(folder)
+            try:
+                yield from _staged(folder)
+                finish(folder)
+            except KeyboardInterrupt:
+                finish(folder)  # what had been committed comes into its place
+                raise
     except (OSError, UnicodeError) as error:
         _forget(made)
         kept = "" if made else " What it held before is unchanged."
@@ -88,7 +91,7 @@ def _staged(folder: Path) -> Iterator[Staging]:
     """Yield the staging folder; commit it, or remove it after an error."""
     saving = folder / SAVING
     if saving.exists():
-        shutil.rmtree(saving)
+        _remove(saving)
     try:
         saving.mkdir()
         yield Staging(saving)
@@ -96,7 +99,8 @@ def _staged(folder: Path) -> Iterator[Staging]:
             sync(part)
         saving.rename(folder / SAVED)
     except BaseException:
-        shutil.rmtree(saving, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _remove(saving)
         raise
     sync(folder)
 
@@ -119,7 +123,7 @@ def finish(folder: Path) -> None:
                     sync(folder / RELATIONSHIPS)
                     sync(folder)
                 path.replace(place)
-        shutil.rmtree(saved)
+        _remove(saved)
         with contextlib.suppress(OSError):  # other files of the user's
             (folder / RELATIONSHIPS).rmdir()
         sync(folder)
@@ -194,6 +198,26 @@ def told(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
     return f"a text cannot be written as UTF-8 ({error})"
+
+
+@contextlib.contextmanager
+def made(folder: Path | None) -> Iterator[None]:
+    """The folder is there, as a place to write to; where nothing comes into it after all, it goes again."""
+    parts = [] if folder is None else [part for part in (folder, *folder.parents) if not part.exists()]
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        _forget(parts)
+        raise
+
+
+def _remove(folder: Path) -> None:
+    """A folder of ours with all that is in it. (An interrupt in `shutil.rmtree` can come out as a bad file descriptor.)"""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
 
 
 def _forget(made: list[Path]) -> None:

@@ -30,16 +30,24 @@ def chain_multiply(a: Array, v: Array) -> Array:
     return np.asarray(forward + backward - v)
 
 
+def least_correlation(gap: float) -> float:
+    """What a correlation r per unit of distance is taken for at zero, to have a slope there in r^gap.
+
+    r^gap has ∂r/∂(r^gap) = r^(1 − gap)/gap, infinite at r = 0 for a smallest gap above one, and ∂r^gap/∂r is for one
+    below: their product is finite everywhere, and so are both here, where the smaller of r and r^gap is 1e-150.
+    """
+    return float(1e-150 ** (1.0 / max(gap, 1.0)))
+
+
 def steps(r: float, gaps: Array) -> tuple[Array, Array, Array]:
     """a = r^d, q = 1 − a² and ∂a/∂r = d r^(d−1) of gaps d > 0 (integers where r < 0).
 
-    q = −expm1(2 d log|r|) keeps its digits as r → 1. At r = 0 the derivative is infinite for d < 1: it is
-    taken at r = 1e-150 there.
+    q = −expm1(2 d log|r|) keeps its digits as r → 1. The derivative at r = 0 is that at `least_correlation`.
     """
     a = np.power(r, gaps)
     with np.errstate(divide="ignore"):
         q = -np.expm1(2.0 * gaps * np.log(abs(r)))
-    slope = gaps * np.power(max(r, 1e-150) if r >= 0.0 and np.any(gaps < 1.0) else r, gaps - 1.0)
+    slope = gaps * np.power(max(r, least_correlation(gaps.min())) if r >= 0.0 else r, gaps - 1.0)
     return a, q, slope
 
 

@@ -101,7 +101,8 @@ class Exponential(Scaled):
 
     @property
     def powers(self) -> Array:
-        return np.array([1.0, self.median])
+        # In r^d of the smallest gap ℓ has a slope at r = 0; in that of a larger one it would be infinite there.
+        return np.array([1.0, self.gaps.min()])
 
     def _steps(self, r: Array) -> tuple[Array, Array, Array]:
         return steps(float(r[0]), self.gaps)

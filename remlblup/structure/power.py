@@ -16,10 +16,8 @@ import numpy as np
 from remlblup.cached import cached_property
 from remlblup.errors import ModelError
 from remlblup.structure.base import Array
+from remlblup.structure.chain import least_correlation
 from remlblup.structure.steps import InSteps
-
-# r^(d − 1) is infinite at r = 0 for a distance below one: r stays above this there.
-LEAST_R = 1e-150
 
 
 class Autoregressive(InSteps):
@@ -33,7 +31,8 @@ class Autoregressive(InSteps):
 
     @property
     def powers(self) -> Array:
-        return np.r_[super().powers[:-1], 1.0 if self.correlation_bounds[0] < 0.0 else self._gap]
+        # In r^d of the smallest gap ℓ has a slope at r = 0; in that of a larger one it would be infinite there.
+        return np.r_[super().powers[:-1], 1.0 if self.correlation_bounds[0] < 0.0 else self._gaps.min()]
 
     @cached_property
     def _gaps(self) -> Array:
@@ -50,7 +49,7 @@ class Autoregressive(InSteps):
 
     def correlation_derivatives(self, rho: Array) -> Array:
         d = self.distances
-        r = rho[0] if abs(rho[0]) > LEAST_R else LEAST_R
+        r = rho[0] if abs(rho[0]) > (least := least_correlation(self._gaps.min())) else least
         return np.where(d > 0.0, d * r ** (d - 1.0), 0.0)[None]
 
     def correlations_of(self, C: Array, present: np.ndarray) -> Array:

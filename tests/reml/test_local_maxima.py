@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,3 +104,17 @@ def test_px_em_needs_fewer_rounds_than_em():
     for algorithm in ("em", "px-em"):
         rounds[algorithm] = len(model.fit(algorithm=algorithm).history)
     assert rounds["px-em"] < rounds["em"]
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_effects_among_the_fixed_ones_leave_no_line_to_search(method):
+    """What X leaves of Z is rounding error, which is no eigenvalue."""
+    rng = np.random.default_rng(0)
+    d = pd.DataFrame(
+        {"y": rng.normal(12, 2, 60), "trt": np.tile(list("abc"), 20), "g": np.repeat(list("abcdefghijkl"), 5)}
+    )
+    with pytest.warns(rb.ConvergenceWarning) if method == "REML" else contextlib.nullcontext():
+        fit = rb.MixedModel("y ~ g + g:trt + (1 | g)", d).fit(method)
+    assert fit.converged == (method == "ML")
+    assert method == "REML" or fit.variance_components["estimate"].iloc[0] == 0.0

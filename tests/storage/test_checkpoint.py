@@ -52,7 +52,7 @@ def panel(term: str, seed: int = 2, n: int = 12, t: int = 3, **options) -> rb.Mi
     data = pd.DataFrame(
         {"g": np.repeat([f"g{k}" for k in range(n)], t), "t": pd.Categorical(np.tile(range(t), n), range(t))}
     )
-    data["y"] = (rng.normal(size=(n, t)) @ rng.normal(size=(t, t))).ravel() + rng.normal(size=n * t)
+    data["y"] = (rng.normal(size=(n, t)) @ rng.normal(size=(t, t))).ravel().round(6) + rng.normal(size=n * t)
     return rb.MixedModel(f"y ~ 1 + {term}", data, **options)
 
 

@@ -18,8 +18,12 @@ SIRES = [None] * 4 + ["a0", "a0", "a0", "a2", "a4", "a4", "a7", "a7"]
 DAMS = [None] * 4 + ["a1", "a1", "a3", "a3", "a5", "a6", "a6", "a8"]
 
 
-def pedigree(sires=SIRES, ids=IDS, **options) -> rb.Pedigree:
-    return rb.Pedigree(ids, sires, DAMS, **options)
+def pedigree(sires=SIRES, ids=IDS, dams=DAMS, **options) -> rb.Pedigree:
+    return rb.Pedigree(ids, sires, dams, **options)
+
+
+def grouped(first: str) -> rb.Pedigree:
+    return pedigree([first, "g2", "g1", "g2", *SIRES[4:]], dams=["g2"] * 4 + DAMS[4:], groups=["g1", "g2"])
 
 
 def matrix(seed: int = 0) -> pd.DataFrame:
@@ -42,6 +46,15 @@ RELATIONSHIPS: dict[str, tuple[Callable, Callable]] = {
     "pedigree": (pedigree, lambda: pedigree(["a2", *SIRES[1:]][:4] + SIRES[4:-1] + ["a9"])),
     "other labels": (pedigree, lambda: pedigree(ids=[*IDS[:-1], "b"])),
     "inbreeding ignored": (pedigree, lambda: pedigree(ignore_inbreeding=True)),
+    "selfing": (
+        lambda: pedigree(selfing=[0] * 12, hermaphrodites=True),
+        lambda: pedigree(selfing=[3] + [0] * 11, hermaphrodites=True),
+    ),
+    "groups of unknown parents": (lambda: grouped("g1"), lambda: grouped("g2")),
+    "sex-linked": (
+        lambda: pedigree().sex_linked(["M", "F", "M", "F", "M", "F", "F", "M", "F", "M", "F", "M"], "M"),
+        lambda: pedigree().sex_linked(["M", "F", "M", "F", "M", "F", "F", "M", "F", "M", "F", "F"], "M"),
+    ),
     "dominance": (lambda: pedigree().dominance(), lambda: pedigree([*SIRES[:-1], "a9"]).dominance()),
     "matrix": (lambda: rb.Relationship(matrix()), lambda: rb.Relationship(matrix(1))),
     "inverse": (lambda: rb.Relationship(matrix(), inverse=True), lambda: rb.Relationship(matrix())),

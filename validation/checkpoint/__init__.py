@@ -1,0 +1,1 @@
+"""Fits that are killed at random moments and go on from their checkpoint."""

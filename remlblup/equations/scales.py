@@ -111,7 +111,8 @@ def residual_variance(equations: Equations) -> float:
         raise ModelError("the fixed effects reproduce the response exactly: no variance is left to estimate.")
     variance = ss / (spec.n - spec.p)
     if not 1e-100 < variance < 1e100:
-        raise DataError(f"the residual variance of the response, {variance:g}, is out of range: rescale the response.")
+        what = "response" if np.all(w == 1.0) else "response or the weights"
+        raise DataError(f"the residual variance of the response, {variance:g}, is out of range: rescale the {what}.")
     return variance
 
 

@@ -10,7 +10,8 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import RelationshipError, some
+from remlblup.errors import RelationshipError, check_switch, some
+from remlblup.linalg.magnitude import require_magnitude
 from remlblup.linalg.threads import single_threaded
 from remlblup.linalg.well_formed import require_well_formed
 from remlblup.relationship.base import RelationshipBase, conformable
@@ -65,6 +66,7 @@ class MatrixRelationship(RelationshipBase):
             else:
                 check_order(matrix, labels)
                 matrix = matrix.to_numpy()
+        check_switch("inverse", inverse)
         self._given = clean_matrix(matrix)
         self.inverse = bool(inverse)
         self.labels = clean_labels(labels, self._given.shape[0])
@@ -77,6 +79,12 @@ class MatrixRelationship(RelationshipBase):
     def given(self) -> np.ndarray | sp.csc_array:
         """The matrix as it was given: K, or K⁻¹ if `inverse`."""
         return self._given
+
+    @cached_property
+    def scale(self) -> float:
+        """The power of ten nearest to the mean diagonal of K; of a given inverse, to one over its own."""
+        mean = float(np.mean(self._given.diagonal()))
+        return 10.0 ** round(np.log10(1.0 / mean if self.inverse else mean)) if mean > 0.0 else 1.0
 
     @property
     def is_sparse(self) -> bool:
@@ -325,6 +333,7 @@ def clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
             f"The relationship matrix holds {int((~np.isfinite(values)).sum())} missing or infinite entries. "
             "Every pair of levels needs a value."
         )
+    require_magnitude(values, "The relationship matrix", RelationshipError)
     gap = abs(matrix - matrix.T)
     worst, largest = (gap.max() if gap.size else 0.0), np.abs(values).max(initial=0.0)
     if worst > _TOLERANCE * largest:

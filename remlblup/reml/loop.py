@@ -195,7 +195,8 @@ class Loop:
         if solution is None:
             given = "fix= and the start values" if self.space.held.any() else "the start values"
             raise NotPositiveDefiniteError(
-                f"the covariance matrices at {given} are not positive definite: change them, or give start= for the rest."
+                f"the covariance matrices at {given} are not positive definite, or their variances more than some 12"
+                " orders of magnitude apart: change them, or give start= for the rest."
             )
         point = self.point(self.theta, value, solution)
         self.record("start", point, None, 0)

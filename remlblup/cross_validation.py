@@ -17,6 +17,7 @@ from remlblup.errors import (  # fmt: skip
     FitInterrupted,
     ModelError,
     OptionError,
+    check_switch,
     said_elsewhere,
     some,
     warn,
@@ -126,6 +127,9 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     fit = model.fit(progress=False) if isinstance(model, MixedModel) else model
     if not isinstance(fit, Solved):
         raise OptionError(f"cross_validate takes a MixedModel or a fit, not {type(model).__name__}.")
+    check_switch("refit", refit)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
     if refit and not isinstance(fit, Fit):
         raise OptionError("variances given by the user are not estimated: refit=True needs a model or a fit.")
     spec = fit.specification

@@ -159,3 +159,19 @@ def choose(name: str, value: object, options: Iterable[str]) -> None:
     allowed = list(options)
     if not isinstance(value, str) or value not in allowed:
         raise OptionError(f"{name}={value!r} is not known. Choose one of: {some(allowed, 20)}.")
+
+
+def check_switch(name: str, value: object) -> None:
+    """Raise `OptionError` unless an option is True or False."""
+    if str(type(value).__name__) not in ("bool", "bool_"):
+        raise OptionError(f"{name}={value!r} must be True or False.")
+
+
+def listed(name: str, values: object, error: type[RemlBlupError] = OptionError) -> list:
+    """The items of a list, a text being a list of one; `error` for what has none."""
+    if isinstance(values, str):
+        return [values]
+    try:
+        return list(values)  # type: ignore[call-overload]
+    except TypeError:
+        raise error(f"{name} must be a list, not {values!r}.") from None

@@ -18,6 +18,7 @@ from remlblup.errors import (
     OptionError,
     RemlBlupError,
     choose,
+    listed,
     said_elsewhere,
     some,
     warn,
@@ -28,10 +29,10 @@ from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
-from remlblup.model.covariates import warn_of_codes
+from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_written_missing
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
-from remlblup.model.given import relationship_of
+from remlblup.model.given import Given, relationship_of
 from remlblup.model.residual import parse_residual
 from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
@@ -144,7 +145,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             raise DataError(f"columns {some(twice)} are in data and in responses: rename them in one of the two.")
         frame = pd.concat([frame, added.set_axis(frame.index)], axis=1)
         responses = list(added.columns)
-    names = list(map(str, responses))
+    names = list(map(str, listed("responses=", responses, DataError)))
     if not names or len(set(names)) < len(names):
         raise DataError("responses must name one or more columns, each once.")
     columns = {c for name in names for c in response_columns(name, frame)}
@@ -154,7 +155,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     written = {name: quoted(name) if name in frame.columns else name for name in names}
     formula = f"{written[names[0]]} ~ {split_top(formula, '~')[1]}"
     right = split_top(with_dot(formula, frame, parse_residual(residual), weights, columns), "~")[1]
-    given = {name: relationship_of(name, value) for name, value in (relationships or {}).items()}
+    given = {name: relationship_of(name, value) for name, value in Given(relationships).entries.items()}
     fits: dict[str, Fit] = {}
     errors: dict[str, str] = {}
     shared = Shared(engine, len(names))
@@ -186,6 +187,10 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             ConvergenceWarning,
         )
     warn_of_codes(codes)
+    for fit in list(fits.values())[:1]:
+        spec = fit.specification
+        warn_of_one_effect(spec.formula.random if spec.formula else ())
+        warn_of_written_missing(frame, spec.records.used if spec.records else ())
     return Fits(fits, errors)
 
 

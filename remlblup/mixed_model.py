@@ -22,7 +22,7 @@ from remlblup.fit.solved import Solved
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, owned_property, single_threaded
-from remlblup.model.covariates import warn_of_codes, warn_of_traits
+from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
 from remlblup.model.residual import parse_residual
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
@@ -92,6 +92,9 @@ class MixedModel:
         warn_of_codes(self.specification.codes)
         if (parsed := self.specification.formula) is not None:
             warn_of_traits(parsed, parse_residual(residual))
+            warn_of_one_effect(parsed.random)
+        if (records := self.specification.records) is not None:
+            warn_of_written_missing(records.frame, records.used)
 
     @classmethod
     @known_arguments
@@ -196,7 +199,8 @@ class MixedModel:
                 raise OptionError(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}.")
         if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0:
             raise OptionError(f"tolerance={tolerance!r} must be a number between 0 and 1.")
-        if starts != "auto" and (isinstance(starts, bool) or not isinstance(starts, (int, np.integer)) or starts < 1):
+        automatic = isinstance(starts, str) and starts == "auto"
+        if not automatic and (isinstance(starts, bool) or not isinstance(starts, (int, np.integer)) or starts < 1):
             raise OptionError(f"starts={starts!r} must be 'auto' or a positive whole number.")
         parameters = self.specification.parameters
         given = parameters.read(start, what="start", complete=False, constrain=constrain)

@@ -11,7 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remlblup.errors import CodesWarning, ConvergenceWarning, DataError, DependencyError, OptionError, said_elsewhere
+from remlblup.errors import (
+    CodesWarning,
+    ConvergenceWarning,
+    DataError,
+    DependencyError,
+    OptionError,
+    RemlBlupWarning,
+    said_elsewhere,
+)
 
 if TYPE_CHECKING:
     from remlblup.fit.functions import Estimate
@@ -32,6 +40,8 @@ def fit(given: Namespace) -> int:
     if given.max_iterations is not None and given.max_iterations < 1:
         raise OptionError(f"--max-iterations {given.max_iterations} must be a positive whole number.")
     folder = folder_for(given.out)
+    if folder is not None and (folder / "fitted.csv").exists() and not (folder / "fit.json").exists():
+        raise OptionError(f"--out {given.out} holds the tables of remlblup blup: give another folder.")
     model = read_model(given)
     check_expressions(model, expressions)
     with made(folder):  # before the time of a fit is spent
@@ -229,7 +239,8 @@ def check_expressions(model: MixedModel, expressions: Mapping[str, str]) -> None
 
     parameters = model.specification.parameters
     for expression in expressions.values():
-        evaluate(expression, parameters, np.ones(parameters.size), np.zeros((parameters.size, parameters.size)))
+        with said_elsewhere(RemlBlupWarning):  # of these values it means nothing
+            evaluate(expression, parameters, np.ones(parameters.size), np.zeros((parameters.size, parameters.size)))
 
 
 def folder_for(out: str | None) -> Path | None:
@@ -267,15 +278,18 @@ def solution_report(solved: Solved) -> str:
         described,
         fixed_table,
         levels,
+        no_columns,
         nothing_added,
         random_table,
+        records,
         underlined,
     )
 
     spec = solved.specification
-    facts = [("Formula", str(solved.formula)), ("Records", f"{solved.n_obs:,}")]
+    facts = [("Formula", str(solved.formula)), ("Records", records(solved))]
     if spec.records is not None and spec.records.unknown_parents:
         facts.append(("", nothing_added(spec.records.unknown_parents)))
+    facts += no_columns(spec.fixed)
     facts += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
     facts += [("", f"{d.name}: {d.relationship.note}") for d in spec.random if d.relationship.note]
     if spec.formula is not None and spec.formula.offset:

@@ -39,7 +39,7 @@ class ExpectedInformation:
         Raises
         ------
         NotPositiveDefiniteError
-            If V(θ) is not positive definite to working precision.
+            If V(θ) is not positive definite to working precision, or F not finite.
         """
         V, slopes = np.zeros((len(self.X), len(self.X))), []
         parts = self.effects.parameters.split(theta)
@@ -54,8 +54,14 @@ class ExpectedInformation:
                 P = P - solved @ np.linalg.solve(self.X.T @ solved, solved.T)
         except np.linalg.LinAlgError:
             raise NotPositiveDefiniteError("V is singular but for rounding.") from None
-        weighted = [P @ slope for slope in slopes]
-        return np.array([[0.5 * np.sum(A * B.T) for B in weighted] for A in weighted])
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # a correlation of 0 at short distances has an infinite slope
+            weighted = [P @ slope for slope in slopes]
+            F = np.array([[0.5 * np.sum(A * B.T) for B in weighted] for A in weighted])
+        if not np.all(np.isfinite(F)):
+            raise NotPositiveDefiniteError("the information is infinite here.")
+        return F
 
     def _spread(self, spread: Spread, sigma: Array) -> Array:
         """Z (Σ ⊗ K) Z'."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, NotPositiveDefiniteError
+from remlblup.linalg.factor import explain_failure
+from remlblup.linalg.magnitude import SMALLEST, require_columns_in_range, require_magnitude
 from remlblup.linalg.rank import independent_columns
 from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model.frame import numeric_values
@@ -90,10 +93,12 @@ def henderson(y: Any, X: Any, Z: Any, G: Any, R: Any) -> Henderson:
            [2. , 2.5, 0. ],
            [1. , 0. , 1.5]])
     """
-    values = numeric_values(np.asarray(y), "response y")
+    values = numeric_values(y, "response y")
     n = len(values)
     Xm, Zm = as_matrix(X, n, "X"), as_matrix(Z, n, "Z")
     q = Zm.shape[1]
+    require_columns_in_range(Xm, [f"x{k}" for k in range(Xm.shape[1])], "X", DataError)
+    require_magnitude(Zm, "Z", DataError)
     kept = np.asarray(independent_columns(Xm).kept) if Xm.shape[1] else np.zeros(0, dtype=int)
     Xk = Xm[:, kept]
     R_inverse, G_inverse = inverse_of(R, n, "R"), inverse_of(G, q, "G")
@@ -108,7 +113,7 @@ def henderson(y: Any, X: Any, Z: Any, G: Any, R: Any) -> Henderson:
         C = _dense(C)
         C[p:, p:] += _dense(G_inverse)
     rhs = np.asarray(RW.T @ values).ravel()
-    inverse = scipy.linalg.inv(_dense(C), check_finite=False)
+    inverse = scaled_inverse(_dense(C))
     solution = inverse @ rhs
     beta = np.full(Xm.shape[1], np.nan)
     beta[kept] = solution[:p]
@@ -116,6 +121,26 @@ def henderson(y: Any, X: Any, Z: Any, G: Any, R: Any) -> Henderson:
     prior = variances_of(G, q)
     aliased = tuple(int(k) for k in np.setdiff1d(np.arange(Xm.shape[1]), kept))
     return Henderson(C, rhs, beta, solution[p:], inverse[:p, :p], pev, 1.0 - pev / prior, aliased)
+
+
+def scaled_inverse(C: np.ndarray) -> np.ndarray:
+    """C⁻¹ = D (DCD)⁻¹ D with a unit diagonal in the middle: units of X and Z cost no digits.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If C is singular to working precision.
+    """
+    diagonal = np.diag(C)
+    if not np.all(np.isfinite(C)) or np.any(diagonal <= 0.0):
+        raise NotPositiveDefiniteError(explain_failure(C, len(C)))
+    d = 1.0 / np.sqrt(diagonal)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", scipy.linalg.LinAlgWarning)
+        try:
+            return d[:, None] * scipy.linalg.inv(C * np.outer(d, d), check_finite=False) * d
+        except (np.linalg.LinAlgError, scipy.linalg.LinAlgWarning):
+            raise NotPositiveDefiniteError(explain_failure(C, len(C))) from None
 
 
 def inverse_of(matrix: Any, size: int, name: str) -> Any:
@@ -159,6 +184,11 @@ def expand(matrix: Any, size: int, name: str) -> Any:
         )
     if not np.all(np.isfinite(value.data if sp.issparse(value) else value)):
         raise DataError(f"{name} has infinite or missing values.")
+    require_magnitude(value, name, DataError)
+    if value.ndim == 1 and np.any((value > 0.0) & (value < SMALLEST)):
+        raise DataError(
+            f"{name} holds variances below {SMALLEST:g}: give it in other units, or leave these effects out."
+        )
     return value
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import ModelError, some
+from remlblup.errors import ModelError, check_switch, some
 from remlblup.fit.tables import term_index
 from remlblup.structure.base import Array
 from remlblup.structure.factor_analytic import FactorAnalytic
@@ -80,6 +80,7 @@ def factors(fit: Solved, term: str, rotate: bool = True) -> Factors:
         advice = f"those with factors are {some(known)}" if known else "write fa(site | geno, k=2) or rr(…, k=2)"
         raise ModelError(f"'{design.name}' has no factors: {advice}.")
     gamma = structure.loadings(theta)
+    check_switch("rotate", rotate)
     if rotate:
         gamma = principal_axes(gamma)
     psi = structure.specific(theta) if isinstance(structure, FactorAnalytic) else np.zeros(design.t)

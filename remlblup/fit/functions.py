@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import FormulaError, some
+from remlblup.errors import FormulaError, RemlBlupWarning, some, warn
 from remlblup.model.formula import squeeze
 from remlblup.model.parameters import RESIDUAL, Parameters
 from remlblup.structure.base import Array
@@ -65,7 +65,8 @@ def evaluate(
 
     def value(point: dict[str, complex]) -> complex:
         try:
-            return function(point)
+            with np.errstate(all="ignore"):
+                return function(point)
         except (OverflowError, ZeroDivisionError):
             return complex("nan")
         except RecursionError:
@@ -73,17 +74,28 @@ def evaluate(
 
     # Complex steps: derivatives to machine precision, without differences.
     gradient = np.zeros(len(theta))
-    for name, quantity in used.items():
-        step = 1e-20 * max(abs(quantity.value), 1e-100)
-        gradient += value(values | {name: values[name] + 1j * step}).imag / step * quantity.gradient
     at_estimate = value(values)
-    if not abs(at_estimate.imag) <= 1e-12 * abs(at_estimate):  # the root or logarithm of a negative number
+    with np.errstate(all="ignore"):
+        for name, quantity in used.items():
+            step = 1e-20 * max(abs(quantity.value), 1e-100)
+            gradient += value(values | {name: values[name] + 1j * step}).imag / step * quantity.gradient
+        real = abs(at_estimate.imag) <= 1e-12 * abs(at_estimate)
+    if not (real and math.isfinite(at_estimate.real)):
+        warn(f"'{expression}' has no value at the estimates ({why_no_value(at_estimate)}): it is NaN.", RemlBlupWarning)
         return Estimate(expression, float("nan"), float("nan"), note=note)
     estimate = float(at_estimate.real)
-    spread = float(gradient @ covariance @ gradient)
+    with np.errstate(all="ignore"):
+        spread = float(gradient @ covariance @ gradient)
     error = math.sqrt(spread) if spread > 0.0 and math.isfinite(spread) else float("nan")
     positive = {name for name, quantity in used.items() if quantity.variance and constrained}
     return Estimate(expression, estimate, error, natural_scale(ast.parse(code, mode="eval").body, positive), note)
+
+
+def why_no_value(value: complex) -> str:
+    """What an expression came to."""
+    if math.isnan(value.real):
+        return "a division by zero, or numbers too large"
+    return "infinite" if math.isinf(value.real) else "the root or logarithm of a negative number"
 
 
 def natural_scale(node: ast.expr, positive: set[str]) -> str:

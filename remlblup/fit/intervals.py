@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import OptionError, choose
+from remlblup.errors import OptionError, choose, listed
 from remlblup.fit.functions import evaluate
 from remlblup.structure.base import Array
 
@@ -27,7 +27,7 @@ def intervals(fit: Fit, method: str, level: float, functions: Sequence[str]) -> 
     """See `Fit.intervals`."""
     from scipy import stats
 
-    if method in ("profile", "bootstrap"):
+    if isinstance(method, str) and method in ("profile", "bootstrap"):
         raise OptionError(f"method={method!r} is not there yet. Choose one of: 'log', 'wald'.")
     choose("method", method, METHODS)
     if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
@@ -36,7 +36,7 @@ def intervals(fit: Fit, method: str, level: float, functions: Sequence[str]) -> 
     table = fit.variance_components[["term", "parameter", "estimate", "std_error", "status"]]
     low, high = bounds_of(fit)
     rows = [table.assign(low=low, high=high)]
-    for expression in [functions] if isinstance(functions, str) else functions:
+    for expression in listed("functions=", functions):
         constrained = fit.options.constrain
         found = evaluate(expression, fit.specification.parameters, fit.theta, fit.variance_covariance, "", constrained)
         bounds = {"plain": (-np.inf, np.inf), "log": (0.0, np.inf), "logit": (0.0, 1.0)}[found.scale]

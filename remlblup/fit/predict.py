@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.equations.base import Equations
-from remlblup.errors import DataError, choose, some
+from remlblup.errors import DataError, check_switch, choose, some
 from remlblup.fit.estimable import CHOICES, estimable
 from remlblup.fit.tables import term_index
 from remlblup.model.design import extended
@@ -30,6 +30,7 @@ def predict(equations: Equations, solution: Any, beta: Array, new: Any, include:
     """See `Solved.predict`."""
     choose("new_levels", new_levels, ("error", "population"))
     choose("nonestimable", nonestimable, CHOICES)
+    check_switch("se", se)
     spec = equations.spec
     included = included_terms(spec, include)
     if new is None:

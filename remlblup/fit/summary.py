@@ -13,6 +13,7 @@ from remlblup.fit.matrix_tables import covariance_tables
 from remlblup.fit.satterthwaite import MISSING
 from remlblup.fit.text import WIDTH, Table, aligned, count, described, fixed_point, p_value, under_headings, underlined
 from remlblup.linalg.memory import all_within_memory
+from remlblup.model.design import FixedDesign
 from remlblup.model.grouping import UNITS
 from remlblup.structure.base import ResidualStructure
 from remlblup.structure.blocks import Blocks
@@ -68,6 +69,7 @@ class Summary:
         rows.append(("Fixed", f"{count(spec.p, 'coefficient')}, {fit.df_residual:,} residual df"))
         if fit.aliased:
             rows.append(("Aliased", f"{some(fit.aliased, 6)}: set aside, they depend on earlier columns"))
+        rows += no_columns(spec.fixed)
         random = [d for d in spec.random if not is_units(d)]
         rows += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(random)]
         rows += [("", f"{d.name}: {d.relationship.note}") for d in random if d.relationship.note]
@@ -268,6 +270,12 @@ def nothing_added(unknown: Mapping[str, int]) -> str:
     """Records that stay though a parent of theirs is unknown."""
     counts = ", ".join(f"{column} in {number:,}" for column, number in unknown.items())
     return f"an unknown parent adds nothing: {counts} of them"
+
+
+def no_columns(fixed: FixedDesign) -> list[tuple[str, str]]:
+    """Terms of the fixed part that say nothing in these data."""
+    names = fixed.without_columns
+    return [("No columns", f"{some(names, 6)}: one level, nothing beside the intercept")] if names else []
 
 
 def residual_sizes(fit: Fit) -> str:

@@ -21,10 +21,10 @@ def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, d
     """Estimates with t tests on the given degrees of freedom; aliased columns are not listed."""
     from scipy import stats
 
-    se = np.sqrt(variance)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a variance of which no digit is left is missing
+        se = np.sqrt(variance)
         t = beta / se
-    half = stats.t.ppf(0.975, df) * se
+        half = stats.t.ppf(0.975, df) * se
     table = pd.DataFrame(
         {
             "estimate": beta,

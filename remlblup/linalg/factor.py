@@ -208,5 +208,6 @@ def explain_failure(values: np.ndarray, n: int) -> str:
         )
     return (
         f"The coefficient matrix of order {n} is singular: some of its equations depend on others. "
-        "Drop the dependent columns of the fixed effects, or fix a variance that runs away."
+        "Drop the dependent columns of the fixed effects, or fix a variance that runs away; variances more than some 15 "
+        "orders of magnitude apart leave no digits either."
     )

@@ -57,6 +57,8 @@ def _lists(matrix: Any) -> str:
     if len(matrix.rows) != matrix.shape[0] or len(matrix.data) != matrix.shape[0]:
         return "it has not one list per row"
     for places, values in zip(matrix.rows, matrix.data, strict=True):
+        if not (isinstance(places, list) and isinstance(values, list)):
+            return "its rows are not lists of indices and of values"
         if len(places) != len(values):
             return "the lists of indices and of values are of different lengths"
     return _outside(np.array([k for places in matrix.rows for k in places], dtype=np.int64), matrix.shape[1])
@@ -82,3 +84,11 @@ def require_well_formed(matrix: Any, what: str, error: type[Exception]) -> None:
             f"{what} is a malformed sparse matrix ({matrix.format}): {said}. Build it anew from row, column and value, "
             "scipy.sparse.coo_array((values, (rows, columns)), shape=...)."
         )
+
+
+def array_of(values: Any, what: str, error: type[Exception]) -> np.ndarray:
+    """The values as an array; `error` where their rows are of different lengths."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):
+        raise error(f"{what} is no array of numbers: its rows are of different lengths.") from None

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 NUMBER = r"\s*[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?\s*"
 DECIMAL = r"\s*[-+]?\d*[.,]\d+(?:[eE][-+]?\d+)?\s*|\s*[-+]?\d+[.,]?\d*[eE][-+]?\d+\s*"
 ABSENT = frozenset(("", "-", "--", ".", "*", "?", "na", "n.a.", "n/a", "#n/a", "nan", "null", "nil", "none", "missing"))
+# Words that a file is read with as missing values.
+WRITTEN_MISSING = frozenset(
+    ("NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", ".", "*")
+)
 # Shares of numbers among the cells of a text column from which its text is an accident.
 HALF, NEARLY_ALL = 0.5, 0.9
 FEW_CODES = 12
@@ -146,6 +150,33 @@ def warn_of_traits(formula: MixedFormula, residual: ResidualTerm) -> None:
         shared.append("one residual variance (write residual='us(trait | units)')")
     if shared:
         warn(f"{some(formula.responses)} share {' and '.join(shared)}.", RemlBlupWarning)
+
+
+def warn_of_one_effect(terms: Iterable[RandomTerm | SmoothTerm]) -> None:
+    """Say what a sum of plain factors behind the bar is, which other programs write for two terms."""
+    for term in terms:
+        if not isinstance(term, RandomTerm) or term.by_factor or len(term.groups) < 2:
+            continue
+        if all(g.relationship is None and g.coefficient == 1.0 for g in term.groups):
+            labels = [g.label for g in term.groups]
+            apart = " + ".join(f"(1 | {label})" for label in labels)
+            text = f"'({term.name})' is one effect of every level, with one variance, whichever of {some(labels)} it stands in"
+            warn(f"{text}. Terms of their own are {apart}.", RemlBlupWarning)
+
+
+def warn_of_written_missing(frame: pd.DataFrame, factors: Iterable[str]) -> None:
+    """Say that a word for a missing value, which files are read with as missing, stands as a level of a factor."""
+    for name in sorted(set(factors) & set(frame.columns)):
+        column = frame[name]
+        if not holds_text(column):
+            continue
+        known = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else pd.unique(column)
+        words = [v for v in known if isinstance(v, str) and v.strip() in WRITTEN_MISSING]
+        if words and (n := int(column.isin(words).sum())):
+            text = f"the column '{name}' holds {some(words)} in {n:,} rows, taken as a level; read from a file it is missing"
+            warn(
+                f"{text}. Write missing values where it is none: data[{name!r}].replace({words!r}, None).", CodesWarning
+            )
 
 
 def codes_text(codes: dict[str, int]) -> str:

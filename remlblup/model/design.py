@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
+from remlblup.linalg.magnitude import require_columns_in_range
 from remlblup.linalg.null_space import NullSpace, null_space
 from remlblup.linalg.rank import independent_columns, whiten
 from remlblup.model.terms import RandomTerm
@@ -60,6 +61,11 @@ class FixedDesign:
     def p(self) -> int:
         return len(self.names)
 
+    @property
+    def without_columns(self) -> tuple[str, ...]:
+        """Terms of the formula that have no column: factors of one level beside the intercept."""
+        return tuple(str(part.term) for part in getattr(self.spec, "structure", None) or () if not part.columns)
+
 
 @dataclass(frozen=True)
 class RandomDesign:
@@ -105,7 +111,9 @@ class RandomDesign:
         if root is None:
             return self
         columns = tuple(sp.csr_array(Z @ root) for Z in self.columns)
-        return replace(self, relationship=IdentityRelationship(np.arange(root.shape[1])), columns=columns, root=root)
+        independent = IdentityRelationship(np.arange(root.shape[1]))
+        moments = self.moments * self.relationship.scale
+        return replace(self, relationship=independent, columns=columns, moments=moments, root=root)
 
 
 def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
@@ -114,6 +122,7 @@ def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
         empty = np.zeros((X.shape[0], 0))
         none = null_space(np.zeros((0, 0)), np.zeros(0), len(empty))
         return FixedDesign((), (), empty, empty, None, 0.0, np.zeros(0, dtype=int), (), none, spec)
+    require_columns_in_range(X, names, "the fixed part", DataError)
     rank = independent_columns(X)
     kept = np.asarray(rank.kept)
     matrix = X if len(kept) == X.shape[1] else X[:, kept]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
+from remlblup.linalg.magnitude import require_columns_in_range
 from remlblup.model.covariates import check_numbers_as_text
 from remlblup.model.design import DENSE_RECORDS
 from remlblup.model.grouping import factorize
@@ -166,6 +167,7 @@ def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Calla
                 f"the effects of '{term.name}' have infinite or undefined values in row(s) {some(rows)}: correct the rows or"
                 " the transform."
             )
+        require_columns_in_range(found, list(names), f"the effects of '{term.name}'", DataError)
         check_nonzero(term, names, found)
         return found
 

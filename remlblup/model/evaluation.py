@@ -151,6 +151,7 @@ class Evaluation:
         memory = self.state.setdefault(self.shown(node), {})
         if not memory:  # the data of the fit, not new ones
             self.check_counts(given, data)
+            self.check_least(name, given)
             if name in table.FACTORS:
                 self.check_coding(given, data)
                 memory["checked"] = True
@@ -180,6 +181,24 @@ class Evaluation:
                 raise FormulaError(
                     f"'{text}': {option}={count} asks for more than the {values} different values of the covariate show."
                 )
+
+    def check_least(self, name: str, given: dict[str, Any]) -> None:
+        """Refuse fewer columns than a basis has without any knot."""
+        df, degree = given.get("df"), given.get("degree")
+        least = table.LEAST_DF.get(name)
+        if df is None or least is None:
+            return
+        if name == "bs":
+            degree = 3 if degree is None else degree
+            least = degree + bool(given.get("include_intercept"))
+            what = f"a spline of degree {degree} has {least} columns without any knot"
+        else:
+            least -= given.get("constraints") is not None and least > 2
+            what = f"{name}() has {least} columns at least"
+        if df < least:
+            raise FormulaError(
+                f"'{self.expression.text}': df={df} is too few, {what}. A straight line is the covariate itself."
+            )
 
     def check_coding(self, given: dict[str, Any], data: pd.Series) -> None:
         """Refuse a coding of other levels than the factor has, and levels= that leave some out."""
@@ -243,7 +262,8 @@ class Evaluation:
                     f"'{self.expression.text}': values lie beyond those of the fit. Give lower_bound= and upper_bound= in"
                     f" the formula, or extrapolation='extend'."
                 ) from None
-            reason = f" ({error})" if isinstance(error, ValueError) and "ufunc" not in str(error) else ""
+            own = table.registered(name) is not None
+            reason = f" ({error})" if own and isinstance(error, ValueError) and "ufunc" not in str(error) else ""
             raise FormulaError(
                 f"'{self.expression.text}': {name}() cannot be computed of these values and options{reason}."
             ) from None

@@ -9,7 +9,10 @@ from __future__ import annotations
 import ast
 import re
 
+import numpy as np
+
 from remlblup.errors import FormulaError, some
+from remlblup.linalg.magnitude import require_magnitude
 from remlblup.model import functions as table
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, unquoted, variable
 from remlblup.model.terms import Group, MixedFormula, Options, RandomTerm, SmoothTerm
@@ -242,6 +245,7 @@ def overlaid(text: str, piece: str) -> list[Group]:
     if len({g.relationship for g in groups}) > 1:
         names = some(sorted({g.relationship or f"none ({g.label})" for g in groups}))
         raise FormulaError(f"the factors of '{piece}' must share one relationship; it names {names}.")
+    require_magnitude(np.array([g.coefficient for g in groups]), f"a coefficient in '{piece}'", FormulaError)
     if any(g.coefficient == 0.0 for g in groups):
         raise FormulaError(f"a coefficient in '{piece}' is zero: leave that factor out.")
     return groups

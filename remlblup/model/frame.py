@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, RemlBlupWarning, choose, some, warn
+from remlblup.linalg.magnitude import require_magnitude
+from remlblup.linalg.well_formed import array_of
 from remlblup.readers.tables import is_path, read_table
 
 
@@ -251,13 +253,19 @@ def numeric_column(frame: pd.DataFrame, column: str, role: str) -> np.ndarray:
 
 def numeric_values(values: object, what: str) -> np.ndarray:
     """One-dimensional finite float64 values of a series or array (see `numeric_column`)."""
-    series = values if isinstance(values, pd.Series) else pd.Series(np.asarray(values))
+    if isinstance(values, pd.Series):
+        series = values
+    elif (given := array_of(values, f"the {what}", DataError)).ndim > 1:
+        raise DataError(f"the {what} must be one column of numbers; its shape is {given.shape}.")
+    else:
+        series = pd.Series(np.ravel(given))
     array = as_numbers(series, what)
     bad = ~np.isfinite(array)
     if bad.any():
         raise DataError(
             f"the {what} is infinite or not a number in row(s) {some(series.index[bad])}: correct or remove them."
         )
+    require_magnitude(array, f"the {what}", DataError, series.index)
     return array
 
 

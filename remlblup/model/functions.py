@@ -65,6 +65,8 @@ BOUNDS = ("lower_bound", "upper_bound", "lower", "upper")
 # Those that are the order of a polynomial, and the largest.
 ORDERS = ("degree", "order")
 LARGEST_ORDER = 30
+# Least df= of a basis; of bs() it is the degree, and one more with the intercept.
+LEAST_DF = {"bs": 0, "ns": 2, "cr": 3, "cs": 3, "cc": 1}
 # Codings of factors, as ``contr.sum`` or ``Sum``.
 CONTRASTS = ("treatment", "SAS", "sum", "helmert", "diff", "poly")
 WITH_REFERENCE = ("treatment", "SAS")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from remlblup.cached import cached_property
 from remlblup.errors import VarianceError, some
+from remlblup.linalg.magnitude import LARGEST
 from remlblup.model.formula import squeeze
 from remlblup.structure.base import Array, ResidualStructure, Structure
 from remlblup.structure.blocks import Blocks
@@ -233,6 +234,8 @@ def _array(value: object, where: str) -> Array:
         raise VarianceError(f"{where} = {value!r} is not a number or a matrix of numbers.") from None
     if not np.all(np.isfinite(array)):
         raise VarianceError(f"{where} holds a value that is not finite.")
+    if np.max(np.abs(array), initial=0.0) > LARGEST**2:
+        raise VarianceError(f"{where} reaches {np.abs(array).max():.3g}: no data have such a variance.")
     return array
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, some
+from remlblup.linalg.magnitude import require_magnitude
 from remlblup.model.scanner import unquoted
 from remlblup.model.wilkinson import required_columns
 from remlblup.structure.base import Array
@@ -48,6 +49,7 @@ def positions(column: pd.Series, name: str, ranked: bool) -> Array:
         raise DataError(without_positions(column[np.isnan(x)], name, ranked))
     if np.isinf(x).any():
         raise DataError(f"the positions '{name}' are infinite in row(s) {some(column.index[np.isinf(x)])}.")
+    require_magnitude(x, f"the positions '{name}'", DataError, column.index)
     return x
 
 

@@ -11,8 +11,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import DataError, ModelError, RelationshipError, some
-from remlblup.linalg.well_formed import require_well_formed
+from remlblup.errors import DataError, ModelError, RelationshipError, listed, some
+from remlblup.linalg.magnitude import SMALLEST, require_magnitude
+from remlblup.linalg.well_formed import array_of, require_well_formed
 from remlblup.model import unknown_parents
 from remlblup.model.algebra import read_terms
 from remlblup.model.covariates import likely_codes
@@ -136,6 +137,7 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
     records = usable_records(parsed, residual_term, frame, weights, missing)
     records = replace(records, unknown_parents=unknown_parents.counted(parsed, records.frame, given))
     y, rows, record = stacked(parsed, residual_term, records)
+    check_varies(y, rows, parsed.responses, unquoted(parsed.response))
     offset = offset_values(parsed.offset, rows)
     w = _weights(rows, weights)
     random = [d for t in parsed.random for d in _designs(t, rows, given)]
@@ -165,26 +167,49 @@ def _weights(rows: pd.DataFrame, weights: str | None) -> np.ndarray:
         raise DataError(
             f"weights must be positive; '{weights}' is not in row(s) {some(rows.index[w <= 0])}: drop these rows."
         )
+    _check_smallest_weight(w, rows.index)
     return w
+
+
+def _check_smallest_weight(w: np.ndarray, rows: Any) -> None:
+    if np.min(w, initial=1.0) < SMALLEST:
+        raise DataError(
+            f"weights below {SMALLEST:g} are none, in row(s) {some(rows[w < SMALLEST])}: drop these rows, or give the"
+            " weights in other units."
+        )
 
 
 def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, names: Sequence[str] | None,
                   weights: Any, fixed_names: Sequence[str] | None) -> Specification:  # fmt: skip
     """The same specification from the matrices themselves; K_k is None for the identity."""
-    response = np.asarray(y)
+    response = array_of(y, "y", DataError)
     if response.ndim == 2 and 1 in response.shape:
         response = response.ravel()
     if response.ndim != 1:
         raise DataError(f"y must be a vector of records, got shape {response.shape}.")
     values = numeric_values(response, "response y")
     n = len(values)
+    if n:
+        check_varies(values, None, (), "y")
     Xm = as_matrix(X, n, "X")
-    labels = [f"x{k}" for k in range(Xm.shape[1])] if fixed_names is None else list(map(str, fixed_names))
+    labels = (
+        [f"x{k}" for k in range(Xm.shape[1])]
+        if fixed_names is None
+        else list(map(str, listed("fixed_names", fixed_names, DataError)))
+    )
     if len(labels) != Xm.shape[1]:
         raise DataError(f"fixed_names has {len(labels)} names for the {Xm.shape[1]} columns of X.")
-    Zs = [] if Z is None else [Z] if sp.issparse(Z) or (isinstance(Z, np.ndarray) and Z.ndim == 2) else list(Z)
-    Ks = [None] * len(Zs) if K is None else [K] if _is_matrix(K) else list(K)
-    terms = [f"u{k + 1}" for k in range(len(Zs))] if names is None else list(map(str, names))
+    Zs = (
+        []
+        if Z is None
+        else [Z]
+        if sp.issparse(Z) or (isinstance(Z, np.ndarray) and Z.ndim == 2)
+        else listed("Z", Z, DataError)
+    )
+    Ks = [None] * len(Zs) if K is None else [K] if _is_matrix(K) else listed("K", K, DataError)
+    terms = (
+        [f"u{k + 1}" for k in range(len(Zs))] if names is None else list(map(str, listed("names", names, DataError)))
+    )
     if not len(Zs) == len(Ks) == len(terms):
         raise DataError(f"Z, K and names must have the same length; got {len(Zs)}, {len(Ks)} and {len(terms)}.")
     if len({squeeze(t) for t in terms} - {RESIDUAL}) < len(terms):
@@ -193,6 +218,7 @@ def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, nam
     w = np.ones(n) if weights is None else numeric_values(weights, "weights")
     if w.shape != (n,) or np.any(w <= 0):
         raise DataError(f"weights must be {n} positive numbers.")
+    _check_smallest_weight(w, np.arange(n))
     names_of_groups, columns = group_columns(random)
     fixed = fixed_design(extended(Xm, columns), [*labels, *names_of_groups])
     groups = group_effects(random, fixed.kept, len(labels))
@@ -225,13 +251,14 @@ def _design_of(Z: Any, K: Any, name: str) -> RandomDesign:
         )
     if Zr.nnz == 0:
         raise ModelError(f"Z of '{name}' is zero: the term has no part in any record.")
+    require_magnitude(Zr, f"Z of '{name}'", DataError)
     moments = np.array([[Zr.multiply(Zr).sum() / Zr.shape[0]]])
     return RandomDesign(name, Identity(("Intercept",)), relationship, (Zr,), moments)
 
 
 def as_matrix(value: Any, n: int, what: str) -> Any:
     """A dense float64 or CSC matrix with n rows; `DataError` otherwise."""
-    if np.iscomplexobj(value):
+    if np.iscomplexobj(value if sp.issparse(value) else array_of(value, what, DataError)):
         raise DataError(f"{what} is complex: take its real and imaginary parts as two matrices.")
     if sp.issparse(value):
         require_well_formed(value, what, DataError)
@@ -277,4 +304,3 @@ def check_estimable(spec: Specification) -> None:
             f"no residual degrees of freedom: {spec.n} records and {spec.p} fixed effects."
             f" Use fewer fixed effects or more records.{most_columns(spec)}"
         )
-    check_varies(spec.observed, None if spec.records is None else spec.records.frame, spec.responses, spec.response)

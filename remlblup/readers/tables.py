@@ -68,6 +68,12 @@ def read_table(path: str | os.PathLike, sep: str | None = None, *, numbers: bool
 def existing(path: str | os.PathLike) -> Path:
     """The path, if there is a file of a kind that can be read."""
     path = Path(path)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a name too long, a folder that may not be looked into
+        raise DataError(f"'{str(path)[:80]}' cannot be read: {getattr(error, 'strerror', error)}.") from None
     if path.is_dir():
         raise DataError(f"{path} is a folder, not a data file.")
     if not path.exists():

@@ -45,6 +45,9 @@ class RelationshipBase(ABC):
     #: True if `precision` has few entries per row; False if it is a dense matrix in sparse clothing.
     is_sparse: bool = True
 
+    #: The size of the diagonal of K, a power of ten.
+    scale: float = 1.0
+
     #: L (q, rank) with K = LL' where K is singular or nearly so; None where `precision` serves.
     root: np.ndarray | None = None
 
@@ -118,6 +121,14 @@ class RelationshipBase(ABC):
     def take_diagonal(self, diagonal: np.ndarray) -> None:
         """Keep the diagonal of K from such a factor, (q,)."""
         raise NotImplementedError
+
+    @property
+    def sizes(self) -> np.ndarray | float:
+        """About the diagonal of K, (q,), or one number for all: what a variance of one adds to the records of a level.
+
+        For start values and thresholds, so without work to speak of: its `scale` for most.
+        """
+        return self.scale
 
     @abstractmethod
     def multiply(self, V: np.ndarray) -> np.ndarray:
@@ -210,7 +221,10 @@ def symmetrise(matrix: np.ndarray) -> np.ndarray:
 
 def conformable(V: np.ndarray, size: int) -> np.ndarray:
     """V as floats of shape (size,) or (size, m), or a `RelationshipError`."""
-    V = np.asarray(V, dtype=float)
+    try:
+        V = np.asarray(V, dtype=float)
+    except (TypeError, ValueError):
+        raise RelationshipError("A relationship can be multiplied by an array of real numbers only.") from None
     if V.ndim not in (1, 2) or V.shape[0] != size:
         raise RelationshipError(
             f"The relationship holds {size:,} levels; it cannot be multiplied by an array of shape {V.shape}."

@@ -15,6 +15,7 @@ from remlblup.linalg.memory import Need
 from remlblup.relationship import numerator, numerator_matrix
 from remlblup.relationship.base import RelationshipBase, check_dense
 from remlblup.relationship.genealogy import ancestors, generations
+from remlblup.relationship.labels import as_items
 from remlblup.relationship.matrix import MatrixRelationship
 
 #: Most entries a sparse part of A may hold (12 bytes each).
@@ -178,7 +179,7 @@ class DescentRelationship(RelationshipBase):
         -------
         MatrixRelationship
         """
-        animals = list(animals)
+        animals = as_items(animals)
         result = MatrixRelationship(self.dense(animals), self.labels[self.index(animals)])
         result.unknown_codes, result.groups = self.unknown_codes, self.groups
         if self.groups is not None:

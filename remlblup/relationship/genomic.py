@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, OptionError, choose
+from remlblup.errors import DataError, OptionError, check_switch, choose
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.outer import OuterSum
 from remlblup.linalg.threads import side_by_side, single_threaded
@@ -168,6 +168,8 @@ def reporter(progress: bool | Progress | None) -> Progress | None:
     """Call the user's function, print on one line that is written over, or nothing."""
     if callable(progress):
         return progress
+    if progress is not None:
+        check_switch("progress", progress)
     terminal = bool(getattr(sys.stdout, "isatty", lambda: False)())
     if not (terminal if progress is None else progress):
         return None

@@ -115,7 +115,10 @@ def resolve_frequencies(genotypes: Genotypes, frequencies: object) -> np.ndarray
         if (place < 0).any():
             raise DataError(f"frequencies= has no value for the markers {some(genotypes.markers[place < 0])}.")
         frequencies = frequencies.to_numpy()[place]
-    p = np.asarray(frequencies, dtype=float)
+    try:
+        p = np.asarray(frequencies, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError("frequencies= must be numbers from 0 to 1, one for each marker.") from None
     if p.shape != observed.shape:
         raise DataError(
             f"frequencies= must hold one value for each of {len(observed):,} markers; its shape is {p.shape}."

@@ -126,7 +126,7 @@ def tuning(G: np.ndarray, A22: np.ndarray, method: int = 2) -> tuple[float, floa
 
 
 def _check_method(method: object) -> None:
-    if isinstance(method, bool) or method not in TUNINGS:
+    if isinstance(method, bool) or not isinstance(method, (int, np.integer, str)) or method not in TUNINGS:
         raise OptionError(
             f"tuning {method!r} is not known. Choose one of 0, 1, 2, 3, 4: see the documentation of tune."
         )

@@ -10,8 +10,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, OptionError, some
-from remlblup.linalg.well_formed import require_well_formed
-from remlblup.relationship.labels import canonical, nameless
+from remlblup.linalg.well_formed import array_of, require_well_formed
+from remlblup.relationship.labels import as_items, canonical, nameless
 from remlblup.relationship.pedigree_columns import candidates, plain
 
 _COLUMNS = 1024
@@ -111,15 +111,15 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
         require_well_formed(M, "the matrix of genotypes", DataError)
         sparse: Any = M
         M = sparse.toarray()
-    values = np.asarray(M)
+    values = array_of(M, "the genotypes", DataError)
     if values.ndim != 2:
         raise DataError(f"genotypes must be a matrix of individuals x markers, not an array of shape {values.shape}.")
     if ids is None:
         raise DataError(
             "this matrix does not say whose genotypes they are: give ids=, or a data frame with the individuals as index."
         )
-    ids = list(ids)
-    markers = np.arange(1, values.shape[1] + 1) if markers is None else list(markers)
+    ids = as_items(ids)
+    markers = np.arange(1, values.shape[1] + 1) if markers is None else as_items(markers)
     return to_counts(values, ids, list(markers), missing), ids, markers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,17 @@ class BedSource:
         return self._bed.read(index=index, dtype="int8", order="F", num_threads=n_threads())
 
 
+def path_of(path: object) -> Path:
+    """The path as given, if it can be one."""
+    if not isinstance(path, (str, os.PathLike)) or not str(path).strip() or "\0" in str(path):
+        raise DataError(f"genotypes are read from a file: give its name, not {path!r}.")
+    try:
+        Path(path).exists()
+    except OSError as error:
+        raise DataError(f"'{str(path)[:80]}' cannot be read: {error.strerror}.") from None
+    return Path(path)
+
+
 def read_bed(path: str | Path, ids: str, counted: str) -> Read:
     """See `Genotypes.from_bed`."""
     choose("ids", ids, ("IID", "FID_IID"))
@@ -41,7 +53,7 @@ def read_bed(path: str | Path, ids: str, counted: str) -> Read:
         from bed_reader import open_bed
     except ImportError:
         raise DependencyError('PLINK files are read with bed-reader: pip install "remlblup[genomic]".') from None
-    file = Path(path)
+    file = path_of(path)
     if file.suffix != ".bed":
         file = file.with_name(file.name + ".bed")
     for suffix in (".bed", ".bim", ".fam"):
@@ -113,12 +125,13 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
         from cyvcf2 import VCF
     except ImportError:
         raise DependencyError('VCF files are read with cyvcf2: pip install "remlblup[vcf]".') from None
-    if not Path(path).exists():
+    if not path_of(path).is_file():
         raise DataError(f"no file {path}.")
     try:
         # gts012: 0, 1, 2 copies of ALT, 3 for unknown; strict_gt: ./1 is unknown.
         reader = VCF(str(path), gts012=True, strict_gt=True)
-    except (OSError, ValueError) as error:
+        samples = list(reader.samples)
+    except Exception as error:  # cyvcf2 raises plain exceptions too
         raise DataError(f"{path} is not a VCF file that can be read: {error}.") from None
     columns, names, chromosomes, positions, several = [], [], [], [], []
     for variant in _records(_in_region(reader, path, region) if region else reader, path):
@@ -137,7 +150,7 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
     if not columns:
         raise DataError(f"{path} holds no variant with two alleles" + (f" in {region}." if region else "."))
     values = np.array(columns).T  # each variant contiguous: column-major
-    return ArraySource(values), list(reader.samples), marker_names(names, chromosomes, positions), "first ALT allele"
+    return ArraySource(values), samples, marker_names(names, chromosomes, positions), "first ALT allele"
 
 
 def _records(reader: Iterable, path: str | Path) -> Iterator:
@@ -146,6 +159,10 @@ def _records(reader: Iterable, path: str | Path) -> Iterator:
     while True:
         try:
             variant = next(variants)
+            if not variant.CHROM.strip():  # the reader would crash over the rest of it
+                raise DataError(f"{path} has a line after {place} that is blank or names no chromosome: remove it.")
+            after = f"{variant.CHROM}:{variant.POS}"
+            _ = variant.ID, variant.ALT  # text that is none shows here
         except StopIteration:
             return
         except DataError:
@@ -155,7 +172,7 @@ def _records(reader: Iterable, path: str | Path) -> Iterator:
                 f"{path} cannot be read after {place}: is the next line whole? A genotype is like 0/1, 1|0 or ./., and every "
                 "line has one for each sample."
             ) from None
-        place = f"{variant.CHROM}:{variant.POS}"
+        place = after
         yield variant
 
 
@@ -192,7 +209,7 @@ def _vcf_column(variant: Any, field: str, place: str) -> np.ndarray:
 
 def read_text(path: str | Path, missing: object, markers: Iterable | None) -> Read:
     """See `Genotypes.from_text`."""
-    file = Path(path)
+    file = path_of(path)
     try:
         with file.open(encoding="utf-8-sig") as lines:
             first = lines.readline()

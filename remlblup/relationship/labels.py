@@ -169,6 +169,8 @@ def as_items(values: object) -> list:
     """The labels as a list; a single text or number is a list of one."""
     if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
         return [values]
+    if getattr(values, "ndim", 1) == 0:
+        return [values.item()]  # type: ignore[attr-defined]
     return list(values)
 
 

@@ -10,7 +10,8 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import RelationshipError, some
+from remlblup.errors import RelationshipError, check_switch, some
+from remlblup.linalg.magnitude import require_magnitude
 from remlblup.linalg.memory import Need, all_within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.linalg.well_formed import require_well_formed
@@ -28,6 +29,8 @@ NEARLY_SINGULAR = 1e-6
 _TOLERANCE = 1e-8
 # Rows of a dense matrix looked at together: what is made of them is small beside the whole.
 _ROWS = 256
+# Vectors of random signs whose products with K tell the mean of its diagonal.
+PROBES = 8
 
 
 @all_within_memory
@@ -67,6 +70,7 @@ class MatrixRelationship(RelationshipBase):
             else:
                 check_order(matrix, labels)
                 matrix = matrix.to_numpy()
+        check_switch("inverse", inverse)
         self._given = clean_matrix(matrix)
         self.inverse = bool(inverse)
         self.labels = clean_labels(labels, self._given.shape[0])
@@ -79,6 +83,12 @@ class MatrixRelationship(RelationshipBase):
     def given(self) -> np.ndarray | sp.csc_array:
         """The matrix as it was given: K, or K⁻¹ if `inverse`."""
         return self._given
+
+    @cached_property
+    def scale(self) -> float:
+        """The power of ten nearest to the mean diagonal of K; of a given inverse, to one over its own."""
+        mean = float(np.mean(self._given.diagonal()))
+        return 10.0 ** round(np.log10(1.0 / mean if self.inverse else mean)) if mean > 0.0 else 1.0
 
     @property
     def is_sparse(self) -> bool:
@@ -174,6 +184,15 @@ class MatrixRelationship(RelationshipBase):
         if isinstance(self._given, np.ndarray):
             return np.diag(self._inverse_dense).copy()
         return diagonal_of_inverse(self._lu, self.size)
+
+    @cached_property
+    def sizes(self) -> np.ndarray | float:
+        """The diagonal of K; where K⁻¹ is given, its mean by a few products with random signs."""
+        if self.inverse:
+            signs = np.random.default_rng(1).choice([-1.0, 1.0], (self.size, PROBES))
+            return float(np.mean(signs * self.multiply(signs)))
+        diagonal = self.diagonal
+        return float(diagonal[0]) if np.ptp(diagonal) == 0.0 else diagonal
 
     @single_threaded
     def multiply(self, V: np.ndarray) -> np.ndarray:
@@ -327,6 +346,7 @@ def clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
             f"The relationship matrix holds {int((~np.isfinite(values)).sum())} missing or infinite entries. "
             "Every pair of levels needs a value."
         )
+    require_magnitude(values, "The relationship matrix", RelationshipError)
     worst, (row, column) = asymmetry(matrix) if dense else sparse_asymmetry(matrix)
     if worst > _TOLERANCE * max(values.max(initial=0.0), -values.min(initial=0.0)):
         raise RelationshipError(

@@ -99,7 +99,11 @@ def _unknown_columns(columns: list, roles: list[str], lacking: list[str]) -> str
 
 def named_column(frame: pd.DataFrame, column: object, role: str) -> pd.Series:
     """The column of a data frame the user has named, or a `PedigreeError`."""
-    if column not in frame.columns:
+    try:
+        known = column in frame.columns
+    except TypeError:  # what has no hash is no name
+        known = False
+    if not known:
         raise PedigreeError(
             f"The pedigree has no column {column!r} (given as {role}=). Its columns are: {some(frame.columns, 20)}."
         )

@@ -74,7 +74,7 @@ def read_matrix(G: object) -> tuple[np.ndarray, np.ndarray]:
             f"cannot take a genomic matrix from {type(G).__name__}. Give a data frame with the animals as its index and "
             "columns, a pair (matrix, labels), or a Relationship."
         )
-    if np.shape(matrix) == (0, 0):
+    if getattr(matrix, "shape", None) == (0, 0):
         return np.zeros((0, 0)), clean_labels(labels, 0)
     matrix = clean_matrix(matrix)
     return (matrix if isinstance(matrix, np.ndarray) else matrix.toarray()), clean_labels(labels, matrix.shape[0])

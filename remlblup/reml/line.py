@@ -39,10 +39,10 @@ def maxima_along(equations: Equations, theta: Array, ml: bool) -> list[Array]:
     line = of_engine(equations, ml) if equations.stats.engine == "spectral" else of_eigenvalues(equations, ml)
     if line is None:
         return []
-    profile, scale, x = line
+    profile, scale, x, one = line
     if not len(x):
         return []
-    here = share(float(theta[0]), float(theta[-1]))
+    here = share(one * float(theta[0]), float(theta[-1]))
     known = float(profile(np.array([here]))[0])
     grid = np.r_[0.0, 1.0 / (1.0 + np.exp(-x)), LAST]
     values = profile(grid)
@@ -54,7 +54,7 @@ def maxima_along(equations: Equations, theta: Array, ml: bool) -> list[Array]:
         h, value = refined(profile, low, high)
         if value > known + 1e-9 * (1.0 + abs(known)):
             found.append((value, h))
-    return [scale(h) * np.array([h, 1.0 - h]) for _, h in sorted(found, reverse=True)]
+    return [scale(h) * np.array([h / one, 1.0 - h]) for _, h in sorted(found, reverse=True)]
 
 
 def share(genetic: float, residual: float) -> float:
@@ -78,7 +78,14 @@ def refined(profile: Profile, low: float, high: float) -> tuple[float, float]:
     return float(h[k]), float(values[k])
 
 
-Line = tuple[Profile, Callable[[float], float], Array]
+# ℓ along h, σ² at each, the points of the grid, and the unit of the variance: h/(1 − h) is that many σ²_u/σ²_e.
+Line = tuple[Profile, Callable[[float], float], Array, float]
+
+
+def unit(values: Array) -> float:
+    """A unit in which eigenvalues are not too far from 1 for h and 1 − h to hold digits: a power of a million, mostly 1."""
+    largest = float(values.max(initial=0.0))
+    return 10.0 ** (6 * round(np.log10(largest) / 6)) if largest > 0.0 else 1.0
 
 
 def of_engine(equations: Equations, ml: bool) -> Line | None:
@@ -88,7 +95,7 @@ def of_engine(equations: Equations, ml: bool) -> Line | None:
 
     def at(h: float) -> tuple[float, float]:
         try:
-            solution = equations.solve(np.array([h, 1.0 - h]), ml=ml)
+            solution = equations.solve(np.array([h / one, 1.0 - h]), ml=ml)
         except NotPositiveDefiniteError:
             return -np.inf, 1.0
         quadratic = float(solution.quadratic)
@@ -96,7 +103,8 @@ def of_engine(equations: Equations, ml: bool) -> Line | None:
         return value, quadratic / N
 
     values = float(spec.random[0].structure.covariance(np.ones(1))[0, 0]) * equations.basis.values  # type: ignore[attr-defined]
-    return lambda h: np.array([at(float(each))[0] for each in h]), lambda h: at(h)[1], points(values)
+    one = unit(values)
+    return lambda h: np.array([at(float(each))[0] for each in h]), lambda h: at(h)[1], points(values / one), one
 
 
 def of_eigenvalues(equations: Equations, ml: bool) -> Line | None:
@@ -123,6 +131,8 @@ def of_eigenvalues(equations: Equations, ml: bool) -> Line | None:
     values, squares = spectrum(left, y, rounding)
     rest = max(float(y @ y - squares.sum()), 0.0)
     of_all = spectrum(B, y, rounding)[0] if ml else values
+    one = unit(of_all)
+    of_all, values = of_all / one, values / one
     N = spec.n if ml else spec.n - spec.p
     total = float(y @ y)
     null = spec.n - spec.p - len(values)
@@ -135,7 +145,7 @@ def of_eigenvalues(equations: Equations, ml: bool) -> Line | None:
         logdet = np.sum(np.log(np.outer(h, of_all) + (1.0 - h)[:, None]), axis=1) + (N - len(of_all)) * np.log(1.0 - h)
         return np.asarray(-0.5 * (N * np.log(quadratic(h)) + logdet))
 
-    return profile, lambda h: float(quadratic(np.array([h]))[0]) / N, points(values)
+    return profile, lambda h: float(quadratic(np.array([h]))[0]) / N, points(values), one
 
 
 def points(values: Array) -> Array:

@@ -22,9 +22,9 @@ from remlblup.equations.engine import make_equations
 from remlblup.errors import (
     ConvergenceWarning,
     MemoryLimitError,
-    OptionError,
     RemlBlupError,
     StoreError,
+    check_switch,
     choose,
     said_elsewhere,
 )
@@ -227,16 +227,16 @@ def check_agreement(fit: Fit, content: dict[str, Any], folder: Path) -> None:
         )
 
 
-def check_switch(name: str, value: object) -> None:
-    """Raise `OptionError` unless an option is True or False."""
-    if not isinstance(value, bool):
-        raise OptionError(f"{name}={value!r} must be True or False.")
-
-
 def folder_of(path: object) -> Path:
     """The path as given, if it is one."""
     if not isinstance(path, (str, Path)):
         raise StoreError(f"a fit is saved in a folder: give its name, not {path!r}.")
+    if isinstance(path, str) and (not path.strip() or "\0" in path):
+        raise StoreError(f"{path!r} names no folder: '.' is the one you are in.")
+    try:
+        Path(path).is_file()
+    except OSError as error:  # a name too long, a loop of links
+        raise StoreError(f"{str(path)[:80]!r} cannot be the name of a folder: {error.strerror}.") from None
     return Path(path)
 
 

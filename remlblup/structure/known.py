@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import NotPositiveDefiniteError, OptionError, some
+from remlblup.linalg.magnitude import require_magnitude
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.cholesky import signed_cholesky
 
@@ -50,6 +51,7 @@ class Known(Structure):
             )
         if not np.all(np.isfinite(S)):
             raise OptionError("the matrix of 'known' has missing or infinite values.")
+        require_magnitude(S, "the matrix of 'known'", OptionError)
         size = np.sqrt(np.abs(np.diag(S)))
         if np.any(np.abs(S - S.T) > 1e-8 * np.outer(size, size)):
             raise OptionError("the matrix of 'known' is not symmetric.")

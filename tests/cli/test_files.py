@@ -175,7 +175,7 @@ def test_cells_of_a_spreadsheet(tmp_path):
     assert any("first sheet, 'Data'" in n and "'Other'" in n for n in notes)
     assert any("'stray' is read as text because of 'oops'" in n for n in notes)
     with pytest.warns(UserWarning, match="first sheet, 'Data'"):
-        rb.MixedModel("x ~ 1 + (1 | n)", path)
+        rb.MixedModel("n ~ 1 + (1 | code)", path)
 
 
 @pytest.mark.parametrize("rows", [[["a", "a"], [1, 2]], [["a", None], [1, 2]], [[1, 2], [3, 4]], []])

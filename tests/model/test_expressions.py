@@ -275,6 +275,60 @@ def test_text_is_never_code_by_other_entries(attack, tmp_path, saved, capsys):
     assert not target.exists()
 
 
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_text_is_never_code_as_a_name(attack, tmp_path, saved, capsys, monkeypatch):
+    """Where the name of a term, a function, a relationship or a folder of a fit is asked for, text is no code either."""
+    monkeypatch.chdir(tmp_path)
+    target = tmp_path / "touched"
+    text = attack.format(target)
+    folder, fit = saved
+    model = rb.MixedModel("y ~ x + (1 | g)", small())
+    calls = [
+        lambda: fit.predict(small(), include=[text]),
+        lambda: fit.predict(small(), include=text),
+        lambda: fit.intervals(functions=[text]),
+        lambda: fit.covariance(text),
+        lambda: fit.blup(text),
+        lambda: fit.contrasts(text, [0, 1]),
+        lambda: rb.cross_validate(fit, 3, term=text),
+        lambda: rb.register_function(text, np.log),
+        lambda: model.fit(start={text: 1.0}),
+        lambda: model.fit(fix={"residual": text}),
+        lambda: model.solve({text: 1.0, "residual": 1.0}),
+        lambda: model.loglik({"g": text, "residual": 1.0}),
+        lambda: rb.MixedModel(f"y ~ x + (1 | vm(g, {text}))", small()),
+        lambda: rb.MixedModel(f"y ~ x + known(f | g, matrix={text})", small()),
+        lambda: rb.MixedModel(text, small()),
+    ]
+    for call in calls:
+        with pytest.raises(rb.RemlBlupError):
+            call()
+    for key in ("formula", "residual", "weights", "response"):
+        content = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
+        for part in (content, content["model"]):
+            if key in part:
+                part[key] = f"{text} ~ x + (1 | g)" if key == "formula" else text
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / "d" / "data.csv").write_bytes((folder / "data.csv").read_bytes())
+        (tmp_path / "d" / "fit.json").write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(rb.RemlBlupError):
+            rb.load(tmp_path / "d", verify=key != "formula")
+    data = str(folder / "data.csv")
+    plain = [data, "y ~ x + (1 | g)", "--quiet"]
+    lines = [
+        ["fit", data, f"{text} ~ x + (1 | g)"], ["fit", *plain, f"--residual={text}"], ["fit", *plain, f"--weights={text}"],
+        ["fit", *plain, f"--function={text}"], ["fit", *plain, f"--function=h={text}"], ["fit", *plain, f"--start={text}=1"],
+        ["fit", *plain, f"--fix=residual={text}"], ["fit", *plain, f"--factor={text}"], ["fit", text, "y ~ x + (1 | g)"],
+        ["fit", *plain, f"--relationship=K={text}"], ["blup", *plain, f"--variances={text}=1"],
+    ]  # fmt: skip
+    for arguments in lines[
+        ATTACKS.index(attack) % 4 :: 4
+    ]:  # every option with every fourth attack: a command takes its time
+        assert cli.main(arguments) == 2, arguments
+    assert "Traceback" not in capsys.readouterr().err
+    assert {p.name for p in tmp_path.iterdir()} == {"d"}
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> tuple[Path, rb.Fit]:
     fit = rb.MixedModel("y ~ x + (1 | g)", small()).fit(progress=False)

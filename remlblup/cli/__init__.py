@@ -15,6 +15,8 @@ from remlblup.errors import RemlBlupError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; wrong input is told on stderr, without a traceback."""
+    from remlblup.linalg.threads import interrupted_as_such
+
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments[:1] == ["validate"]:  # it has a parser of its own
@@ -28,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.run is None:
             parser.print_help()
             return 2
-        return given.run(given)
+        return interrupted_as_such(given.run)(given)
     except RemlBlupError as error:
         return complain(str(error))
     except MemoryError as error:

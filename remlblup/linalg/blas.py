@@ -12,9 +12,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
-from numba import extending, njit, types
-from numba.core import cgutils
 from scipy.linalg import cython_blas
+
+from remlblup.linalg.compiler import cgutils, extending, njit, types
 
 intrinsic: Any = extending.intrinsic  # annotated as if its functions kept the typing context
 

@@ -17,6 +17,8 @@ def is_compiled() -> bool:
     elif not os.access(Path(__file__).parent, os.W_OK):
         from numba.misc.appdirs import AppDirs
 
+        import remlblup.linalg.compiler  # noqa: F401
+
         folders.append(Path(AppDirs(appname="numba", appauthor=False).user_cache_dir))
     return any(
         next(folder.rglob("inverse_multifrontal.selected_inverse*.nbi"), None) for folder in folders if folder.is_dir()

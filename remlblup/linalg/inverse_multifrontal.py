@@ -6,9 +6,8 @@ C⁻¹ over all rows of its panel; what its children need is gathered from it.
 
 from __future__ import annotations
 
-from numba import njit
-
 from remlblup.linalg.blas import gemm_nn, gemm_tn, load, solve_right_lower, store, symm_lower, symv_lower
+from remlblup.linalg.compiler import njit
 
 BLOCK = 64
 """Columns of a front inverted at a time."""

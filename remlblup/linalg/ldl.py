@@ -10,7 +10,8 @@ after any of its updates: with negative pivots before it, it can grow before it 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from remlblup.linalg.compiler import njit
 
 
 @njit("int64(int64[::1], int32[::1], float64[::1], float64[::1], float64)", cache=True)

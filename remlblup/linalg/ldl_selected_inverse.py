@@ -17,7 +17,8 @@ method: Campbell & Davis 1995), so that the sums run over contiguous memory.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from remlblup.linalg.compiler import njit
 
 
 @njit("void(int64[::1], int32[::1], float64[::1], float64[::1], int64, float64[:, ::1])", cache=True)

@@ -9,7 +9,8 @@ cost no more than others.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from remlblup.linalg.compiler import njit
 
 
 @njit(cache=True)

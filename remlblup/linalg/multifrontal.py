@@ -8,9 +8,8 @@ matrices of one path of the tree are open at a time. Of update matrices the lowe
 
 from __future__ import annotations
 
-from numba import njit
-
 from remlblup.linalg.blas import gemm_nt, load, store, syrk_lower
+from remlblup.linalg.compiler import njit
 from remlblup.linalg.panels import factorize_panel
 
 SMALL = 2000

@@ -8,9 +8,9 @@ positive semidefinite C elimination only lowers the diagonal, so that the origin
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from remlblup.linalg.blas import gemm_nt, solve_right_lower_transposed
+from remlblup.linalg.compiler import njit
 
 TILE = 128
 """Columns that are complete before those to their right are updated."""

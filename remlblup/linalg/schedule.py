@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from remlblup.linalg.compiler import njit
 from remlblup.linalg.supernodes import Supernodes, stack_places, with_parents
 
 SMALLEST_SHARE, LARGEST_SHARES = 0.004, (0.08, 0.25)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from remlblup.linalg.compiler import njit
 
 # A merger may make a supernode of up to this many columns … with this share of stored zeros.
 RELAXED = np.array([[4.0, 0.8], [16.0, 0.2], [48.0, 0.05]])

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from remlblup.cached import cached_property
 from remlblup.linalg.cliques import SHARE, find_clique, outside, star
+from remlblup.linalg.compiler import njit
 from remlblup.linalg.factor import columns_of
 from remlblup.linalg.memory import require
 from remlblup.linalg.ordering import Ordering, choose_ordering

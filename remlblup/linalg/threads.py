@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -181,7 +182,7 @@ class Limit:
     """
 
     def __init__(self, of: Callable[[Any], bool]):
-        self.of, self.lock = of, threading.Lock()
+        self.of, self.lock = of, threading.RLock()
         self.holders: dict[object, int] = {}
         self.before: list[tuple[Any, int]] | None = None
         self.limited = False
@@ -208,7 +209,7 @@ class Limit:
 
     def after_fork(self) -> None:
         """Of the holders only this thread is left."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.holders = {token: of for token, of in self.holders.items() if of == threading.get_ident()}
         self._restore()
 
@@ -241,8 +242,34 @@ def release(held: tuple[Limit, ...], token: object) -> None:
         limit.release(token)
 
 
+def interrupt_within(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C that an error stands for: a compiled function makes a SystemError of one that came while it ran."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def interrupted_as_such(function: F) -> F:
+    """Raise a Ctrl-C that came while a kernel ran as what it is."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except SystemError as error:
+            if (stop := interrupt_within(error)) is not None:
+                raise stop from None
+            raise
+
+    return wrapped  # type: ignore[return-value]
+
+
 def single_threaded(function: F) -> F:
-    """Run a function with one BLAS thread and restore the setting afterwards."""
+    """Run a function with one BLAS thread and restore the setting afterwards.
+
+    A Ctrl-C that came while a kernel ran is raised as what it is.
+    """
+    plain = interrupted_as_such(function)
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -250,7 +277,7 @@ def single_threaded(function: F) -> F:
         try:
             for limit in held:
                 limit.hold(token)
-            return function(*args, **kwargs)
+            return plain(*args, **kwargs)
         finally:
             try:
                 release(held, token)
@@ -259,6 +286,20 @@ def single_threaded(function: F) -> F:
                 raise
 
     return wrapped  # type: ignore[return-value]
+
+
+def uninterrupted(run: Callable[[], T]) -> T:
+    """Run a function to its end; a Ctrl-C that comes meanwhile is raised after it."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+        return run()
+    came = []
+    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    try:
+        return run()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 # -- ownership -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError
+from remlblup.linalg.threads import interrupted_as_such
 from remlblup.relationship import numerator, numerator_matrix
 from remlblup.relationship.matrix import MatrixRelationship
 
@@ -55,6 +56,7 @@ def noninbred(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, F: np.nda
     return sp.csc_array(D + sp.diags_array(1.0 - F - D.diagonal()))
 
 
+@interrupted_as_such
 def general(sire: np.ndarray, dam: np.ndarray) -> np.ndarray:
     """D with inbreeding: Δ₇, the probability that neither animal is inbred and they share both genes.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
+from remlblup.linalg.compiler import njit
 
 MISSING = 3
 """Column of a missing genotype in tables over 0, 1, 2, missing."""

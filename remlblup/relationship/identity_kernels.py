@@ -8,8 +8,8 @@ FOUR, all four; PAIRS, a with b and c with d. It is packed into one integer, ani
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
-from numba.typed import Dict
+
+from remlblup.linalg.compiler import Dict, njit, types
 
 THREE, FOUR, PAIRS = 0, 1, 2
 _IMPOSSIBLE = -1

@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from remlblup.errors import PedigreeError, choose
+from remlblup.linalg.threads import interrupted_as_such
 from remlblup.relationship.base import conformable
 
 # Up to this many animals the plain NumPy routes are as fast as compiled code is to load.
@@ -275,6 +276,7 @@ def tabular(
     return A
 
 
+@interrupted_as_such
 def _by_columns(sire, dam, left, gamma, variance) -> np.ndarray:
     """Lay out the work for the compiled kernel: parents in a table of their own, offspring by pivot parent."""
     from remlblup.relationship import numerator_kernels as kernels

@@ -7,7 +7,8 @@ their offspring.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from remlblup.linalg.compiler import njit
 
 #: What the walk over ancestors reads and writes of an animal, side by side in memory.
 NODE = np.dtype(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import OptionError, PedigreeError, some
+from remlblup.linalg.threads import interrupted_as_such
 from remlblup.relationship import numerator
 from remlblup.relationship.genealogy import ancestors
 from remlblup.relationship.labels import match
@@ -244,6 +245,7 @@ def founder_shares(sire: np.ndarray, dam: np.ndarray, weight: np.ndarray) -> np.
     return np.concatenate([passed[founder], 0.5 * passed[half]])
 
 
+@interrupted_as_such
 def ancestor_shares(sire: np.ndarray, dam: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Marginal contributions of the most important ancestors (Boichard et al. 1997); an unknown parent is one."""
     from remlblup.relationship.statistics_kernels import marginal_contributions

@@ -15,6 +15,7 @@ import numpy as np
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
+from remlblup.linalg.threads import single_threaded
 from remlblup.reml.convergence import Trial
 from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
@@ -65,6 +66,7 @@ class Search:
         self.winner: tuple[int, list[Iteration]] | None = None
         self.climbing: tuple[int, list[Iteration]] | None = None
 
+    @single_threaded  # an interrupt comes out of it as one
     def highest(self, start: Array, starts: int | None = None) -> Optimum:
         """The highest of the maxima that several starts lead to; from one start where that is all there is to do.
 

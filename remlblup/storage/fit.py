@@ -29,7 +29,7 @@ from remlblup.errors import (
     said_elsewhere,
 )
 from remlblup.fit.results import Fit
-from remlblup.linalg.threads import single_threaded
+from remlblup.linalg.threads import interrupt_within, single_threaded
 from remlblup.model.specification import Specification
 from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
 from remlblup.reml.history import Iteration
@@ -201,6 +201,8 @@ def named_errors(folder: Path) -> Iterator[None]:
     except RemlBlupError as error:
         raise StoreError(f"the model saved in {folder} cannot be made again: {error}") from error
     except Exception as error:  # what a damaged file of an earlier version leads to cannot be listed
+        if interrupt_within(error) is not None:
+            raise
         told = f"{type(error).__name__}: {error}"
         raise StoreError(f"{folder / INDEX} is not a fit saved by remlblup, or it is damaged ({told}).") from error
 

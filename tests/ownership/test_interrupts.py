@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -12,11 +14,12 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import remlblup as rb
-from ownership.cases import MODELS, At, assert_same, frame, moments, tables
+from ownership.cases import MODELS, At, assert_same, flock, frame, moments, tables
 from remlblup.cli import main
 from remlblup.equations.base import Equations
 from remlblup.linalg import threads
 from remlblup.linalg.tiled import TiledCholesky
+from remlblup.relationship import numerator
 from remlblup.reml import starts
 from remlblup.reml.loop import Loop
 from remlblup.storage.transaction import transaction
@@ -229,6 +232,96 @@ def test_other_words_write_into_one_factor(monkeypatch):
     with pytest.raises(rb.FitInterrupted):
         model.fit(**options)
     assert_same(tables(reread(fit)), expected)
+
+
+# -- compiled functions ------------------------------------------------------------------------
+
+
+def as_numba_tells_it():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as stop:
+        raise SystemError("<kernel> returned a result with an exception set") from stop
+
+
+def test_an_interrupt_in_a_compiled_function_is_one(monkeypatch):
+    """numba makes a SystemError of a Ctrl-C that came while a function ran that returns arrays."""
+    model = MODELS["dense equations"][0]()
+    expected = tables(model.fit())
+    record = Loop.record
+
+    def recorded(self, *arguments):
+        record(self, *arguments)
+        if len(self.iterations) > 2:
+            as_numba_tells_it()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "record", recorded)
+        with pytest.raises(rb.FitInterrupted) as caught:
+            model.fit()
+    assert len(caught.value.fit.history) == 3
+    with pytest.raises(KeyboardInterrupt):
+        threads.single_threaded(as_numba_tells_it)()
+    with pytest.raises(SystemError):
+        threads.single_threaded(lambda: (_ for _ in ()).throw(SystemError("another")))()
+    assert_same(tables(model.fit()), expected)
+
+
+def test_an_interrupt_in_a_kernel_of_pedigrees_is_one(monkeypatch):
+    pedigree = flock()[1]
+    pedigree.effective_size()  # both modules are loaded
+    for kernel in ("numerator_kernels.parental_kinship", "statistics_kernels.marginal_contributions"):
+        monkeypatch.setattr(f"remlblup.relationship.{kernel}", lambda *_: as_numba_tells_it())
+    with pytest.raises(KeyboardInterrupt):
+        numerator.inbreeding(pedigree.sire, pedigree.dam, "columns")
+    with pytest.raises(KeyboardInterrupt):
+        pedigree.effective_size()
+
+
+def test_the_command_line_in_a_compiled_function(csv, monkeypatch, capsys):
+    monkeypatch.setattr(Loop, "record", lambda *_: as_numba_tells_it())
+    assert main(["blup", csv, "y ~ x + (1 | g)", "--variances", "g=1", "residual=1", "--quiet"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("remlblup.readers.tables.read_table", lambda *_: as_numba_tells_it())
+    assert main(["fit", csv, "y ~ x + (1 | g)"]) == 130
+    assert capsys.readouterr().err == "remlblup: interrupted\n"
+
+
+def test_an_interrupt_in_a_load_is_no_damage(tmp_path, monkeypatch):
+    folder = rb.MixedModel("y ~ x + (1 | g)", frame()).fit().save(tmp_path / "fit")
+    monkeypatch.setattr("remlblup.storage.fit.make_equations", lambda *_: as_numba_tells_it())
+    with pytest.raises(KeyboardInterrupt):
+        rb.load(folder)
+
+
+IMPORT = """
+import signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba.core.datamodel":
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupts())
+try:
+    import remlblup.linalg.solves
+except KeyboardInterrupt:
+    print("interrupted")
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+from remlblup.linalg.factor import make_factor
+import numpy as np
+factor = make_factor(np.array([0, 1, 2]), np.array([0, 1]), 2, "sparse")
+factor.factorize(np.array([2.0, 4.0]))
+print(factor.solve(np.ones(2)))
+"""
+
+
+def test_an_interrupt_while_numba_is_imported():
+    """It comes after the import, which could not be made up for."""
+    done = subprocess.run([sys.executable, "-P", "-c", IMPORT], capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n")[:2] == ["interrupted", "[0.5  0.25]"], done.stderr
 
 
 # -- many fits ---------------------------------------------------------------------------------

@@ -152,7 +152,7 @@ def test_a_pool_of_processes(how):
     kinds = ["sparse, subtrees", "dense equations", "V"]
     models = {kind: MODELS[kind][0]() for kind in kinds}
     expected = {kind: tables(model.fit(**MODELS[kind][1])) for kind, model in models.items()}
-    with multiprocessing.get_context(how).Pool(2) as pool:
+    with multiprocessing.get_context(how).Pool(1) as pool:
         sent = pool.starmap_async(fitted, [(kind, model, 2) for kind, model in models.items()], chunksize=1)
         for kind, (of_sent, of_own) in zip(kinds, sent.get(SECONDS), strict=True):
             assert_same(of_sent, expected[kind])

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
+from remlblup.equations.scales import Scales
 from remlblup.linalg.factor import FactorStats
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
@@ -88,6 +90,11 @@ class Equations(ABC):
     def n_filled(self) -> int:
         """Number of cells the equations fill in with effects of their own."""
         return self.spec.residual.n_filled
+
+    @cached_property
+    def scales(self) -> Scales:
+        """Sizes of the variances before anything is estimated."""
+        return Scales.of(self)
 
     @property
     @abstractmethod

@@ -123,10 +123,10 @@ class VarianceEquations(Equations):
 
     def _add_fixed(self) -> Array:
         """V + XDX', each column of X no larger than V in its own records; the diagonal of D (p,)."""
-        largest = np.max(np.diag(self.V))
-        if not largest > 0.0:
+        diagonal = np.diag(self.V)
+        if not np.max(diagonal) > 0.0:
             raise NotPositiveDefiniteError("the covariance matrix of the records is zero or not finite.")
-        variances = np.maximum(np.diag(self.V), 1e-12 * largest)
+        variances = np.where(diagonal > 0.0, diagonal, np.max(diagonal))
         inverse = np.sum(self.X**2 / variances[:, None], axis=0) / np.maximum(np.count_nonzero(self.X, axis=0), 1)
         added = np.divide(1.0, inverse, out=np.ones(self.p), where=inverse > 0.0)
         for block in tiles(self.spec.n):

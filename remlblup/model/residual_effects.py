@@ -43,7 +43,7 @@ def residual_as_effects(spec: Specification) -> Specification:
     """
     designs = residual_designs(spec.residual, np.arange(spec.n), spec.n)
     named = [replace(d, name=RESIDUAL if len(designs) == 1 else f"{RESIDUAL} {d.name}") for d in designs]
-    return replace(spec, random=(*spec.random, *named), residual=NoResidual(spec.n))
+    return replace(spec, random=(*spec.random, *named), residual=NoResidual(spec.n, spec.residual))
 
 
 def residual_designs(residual: ResidualStructure, records: Index, n: int, name: str = RESIDUAL) -> list[RandomDesign]:

@@ -95,6 +95,14 @@ class RelationshipBase(ABC):
     def diagonal(self) -> np.ndarray:
         """Diagonal of K, shape (q,)."""
 
+    @property
+    def sizes(self) -> np.ndarray | float:
+        """About the diagonal of K, (q,), or one number for all: what a variance of one adds to the records of a level.
+
+        For start values and thresholds, so without work to speak of: its `scale` for most.
+        """
+        return self.scale
+
     @abstractmethod
     def multiply(self, V: np.ndarray) -> np.ndarray:
         """K V for V of shape (q,) or (q, m)."""

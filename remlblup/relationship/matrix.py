@@ -26,6 +26,8 @@ TESTED_AT_ONCE = 2000
 # A pivot of K this much smaller than the largest: K⁻¹ would lose digits that the eigenvectors keep.
 NEARLY_SINGULAR = 1e-6
 _TOLERANCE = 1e-8
+# Vectors of random signs whose products with K tell the mean of its diagonal.
+PROBES = 8
 
 
 class MatrixRelationship(RelationshipBase):
@@ -170,6 +172,15 @@ class MatrixRelationship(RelationshipBase):
         if isinstance(self._given, np.ndarray):
             return np.diag(self._inverse_dense).copy()
         return diagonal_of_inverse(self._lu, self.size)
+
+    @cached_property
+    def sizes(self) -> np.ndarray | float:
+        """The diagonal of K; where K⁻¹ is given, its mean by a few products with random signs."""
+        if self.inverse:
+            signs = np.random.default_rng(1).choice([-1.0, 1.0], (self.size, PROBES))
+            return float(np.mean(signs * self.multiply(signs)))
+        diagonal = self.diagonal
+        return float(diagonal[0]) if np.ptp(diagonal) == 0.0 else diagonal
 
     @single_threaded
     def multiply(self, V: np.ndarray) -> np.ndarray:

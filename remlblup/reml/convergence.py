@@ -10,6 +10,9 @@ import pandas as pd
 from remlblup.errors import ConvergenceWarning, warn
 from remlblup.structure.base import Array
 
+# Score at a boundary, in standard errors, above which ℓ rises from it.
+INWARD = 1e-6
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -129,7 +132,7 @@ def criteria(delta: float, change: float, gradient: float, decrement: float, inw
         Criterion("parameter change", change, max(1e-5, tolerance), "largest relative |Δθ| of the last step"),
         Criterion("gradient", gradient, tolerance, "largest |score| in standard errors, free parameters"),
         Criterion("Newton decrement", decrement, tolerance, "g'H⁻¹g, twice the gain still expected"),
-        Criterion("boundary score", inward, 1e-6, "largest score pointing inward from a boundary"),
+        Criterion("boundary score", inward, INWARD, "largest score pointing inward from a boundary"),
     )
 
 

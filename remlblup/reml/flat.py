@@ -51,9 +51,9 @@ class Spectrum:
         return np.asarray(np.any(reach > SHARE * np.max(reach, axis=0, initial=0.0), axis=1))
 
 
-def spectrum(equations: Equations, point: Point, J: Array) -> Spectrum:
-    """The spectrum of the information at a point, over the directions J (n_parameters, k)."""
-    sizes = step_sizes(equations.spec.parameters, point)
+def spectrum(equations: Equations, point: Point, J: Array, units: Array) -> Spectrum:
+    """The spectrum of the information at a point, over the directions J (n_parameters, k); `units` as `Space.sizes`."""
+    sizes = step_sizes(point, units)
     H = J.T @ point.information @ J
     length = np.max(np.abs(J) / sizes[:, None], axis=0, initial=0.0)
     unknown = np.diag(H) <= NOTHING * length**2  # a parameter by itself
@@ -73,21 +73,14 @@ def spectrum(equations: Equations, point: Point, J: Array) -> Spectrum:
     return Spectrum(directions, flat, errors)
 
 
-def step_sizes(parameters: Parameters, point: Point) -> Array:
+def step_sizes(point: Point, units: Array) -> Array:
     """(n_parameters,) the size of each parameter, or its standard error given the others if that is more.
 
-    Not more than the largest of its term: what has no information has no standard error.
+    Not more than what it competes with: what has no information has no standard error.
     """
     information = point.information.diagonal()
     error = np.where(information > 0.0, 1.0 / np.sqrt(np.maximum(information, TINY)), np.inf)
-    out = np.empty(len(error))
-    scales = [np.max(np.abs(point.theta[place]), initial=0.0) for place in parameters.slices]
-    for structure, place, scale in zip(
-        (*parameters.structures, parameters.residual), parameters.slices, scales, strict=True
-    ):
-        most = np.where(np.isfinite(structure.upper), 1.0, scale or max(scales))
-        out[place] = np.maximum(np.abs(point.theta[place]), np.minimum(error[place], most))
-    return np.maximum(out, 1e-150)
+    return np.maximum(np.maximum(np.abs(point.theta), np.minimum(error, units)), 1e-150)
 
 
 def looked_at(equations: Equations, point: Point, along: Array) -> bool:

@@ -25,11 +25,13 @@ from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion, criteria
 from remlblup.reml.em import complete_information, em_update, px_em_update
+from remlblup.reml.escape import escaped_from
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import confounded
 from remlblup.reml.journal import Journal, resumed
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.newton import Newton
+from remlblup.reml.observed import observed
 from remlblup.reml.score import score
 from remlblup.reml.secant import Secant
 from remlblup.reml.space import Point, Space, bounds
@@ -115,8 +117,8 @@ class Loop:
         self.equations, self.options, self.report, self.watch = equations, options, report, watch
         variance = residual_variance(equations)
         parameters = equations.spec.parameters
-        squares = equations.y[: equations.spec.n] ** 2
-        lower, upper = bounds(parameters, options.constrain, FLOOR * parameters.residual.start(variance, squares))
+        floor = FLOOR * equations.scales.residual[: parameters.residual.n_parameters]
+        lower, upper = bounds(parameters, options.constrain, floor)
         fixed = zero_covariances(equations, fixed)
         held = ~np.isnan(fixed)
         self.space = Space(equations, held, lower, upper, unit_matrices(equations, variance), options.constrain)
@@ -163,7 +165,7 @@ class Loop:
                 stopped = "stall"
                 break
             if all(c.passed for c in checks):
-                escaped = self.escape(point)
+                escaped = escaped_from(self, point)
                 if escaped is None:
                     break
                 self.record("escape", escaped, point, 0)
@@ -176,7 +178,7 @@ class Loop:
                 break
             accepted = self.advance(point)
             if accepted is None:
-                escaped = self.escape(point)
+                escaped = escaped_from(self, point)
                 if escaped is None:
                     stopped = "stall"
                     break
@@ -199,53 +201,6 @@ class Loop:
         point = self.point(self.theta, value, solution)
         self.record("start", point, None, 0)
         return point
-
-    def escape(self, point: Point) -> Point | None:
-        """A better point where the score is no proof of a maximum: beside an empty column of loadings or a zero variance."""
-        return self.fill(point) or self.revive(point)
-
-    def revive(self, point: Point) -> Point | None:
-        """A better point with a variance above zero, at other correlations than those it went to zero with."""
-        void = self.space.void(point.theta) & ~self.space.held
-        parameters = self.equations.spec.parameters
-        for k, (structure, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
-            moving = structure.variances & ~self.space.held[place]
-            if not void[place].any() or not moving.any():
-                continue
-            for size in 10.0 ** np.arange(-1.0, -5.0, -1.0):
-                theta = point.theta.copy()
-                theta[place] = np.where(
-                    void[place], structure.best_void(theta[place], point.score.matrices[k]), theta[place]
-                )
-                theta[place] = np.where(moving & (theta[place] == 0.0), size * self.space.sizes[place], theta[place])
-                value, solution = self.loglik(theta)
-                if solution is not None and value > point.loglik + 1e-8 * (1.0 + abs(point.loglik)):
-                    return self.point(theta, value, solution)
-        return None
-
-    def fill(self, point: Point) -> Point | None:
-        """A better point with a column of zero loadings filled in: there the score is zero whether or not ℓ is largest."""
-        for mask in self.space.empty_columns(point.theta):
-            along = self.uphill(point, mask)
-            for size in (0.3, 0.1, 0.03):
-                theta = point.theta.copy()
-                theta[mask] = size * along
-                value, solution = self.loglik(theta)
-                if solution is not None and value > point.loglik + 1e-8 * (1.0 + abs(point.loglik)):
-                    return self.point(theta, value, solution)
-        return None
-
-    def uphill(self, point: Point, mask: np.ndarray) -> Array:
-        """The direction of the empty loadings `mask` along which ℓ bends up most, from differences of the score."""
-        sizes, rows = self.space.sizes[mask], []
-        for i in np.flatnonzero(mask):
-            theta = point.theta.copy()
-            theta[i] = 0.01 * self.space.sizes[i]
-            value, solution = self.loglik(theta)
-            there = point if solution is None else self.point(theta, value, solution)
-            rows.append(sizes * there.gradient[mask])
-        bend = np.array(rows)
-        return np.asarray(sizes * np.sqrt(len(sizes)) * np.linalg.eigh(bend + bend.T)[1][:, -1])
 
     def stalled(self) -> bool:
         """Three steps within rounding of ℓ that brought the gradient no lower."""
@@ -332,6 +287,9 @@ class Loop:
         if algorithm == "auto":
             for released in release(self.space, point, near_faces(self.space, point), 1e-6):
                 yield "release", released
+            if (model := observed(self, point)) is not None:
+                for fraction in (1.0, 0.25, 0.0625):
+                    yield "Newton", propose(self.space, point, point.information, fraction, self.reluctant, model)
 
     def expected_information(self, theta: Array) -> Array:
         """The expected information at θ; empty where it costs too much, or V is singular but for rounding."""
@@ -361,7 +319,11 @@ class Loop:
         """Append a row to the history and print it if asked."""
         now = time.perf_counter()
         delta = float("nan") if before is None else point.loglik - before.loglik
-        change = float("nan") if before is None else point.change_from(before, self.space.moving)
+        change = (
+            float("nan")
+            if before is None
+            else point.change_from(before, self.space.moving & ~self.space.void(point.theta))
+        )
         model = Newton.at(self.space, point, point.information, point.charts)
         gradient, decrement = model.size()
         self.secant.learn(model, decrement)

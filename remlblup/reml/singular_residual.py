@@ -22,7 +22,6 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.restate import maximize as search
-from remlblup.reml.start import residual_variance
 from remlblup.reml.verdict import trend
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
@@ -84,7 +83,7 @@ class Route:
         self.equations, self.spec = equations, equations.spec
         self.place = self.spec.parameters.slices[-1]
         self.residual = self.spec.residual
-        self.unit = self.residual.start(residual_variance(equations), equations.y[: self.spec.n] ** 2)
+        self.unit = equations.scales.residual
         self.effects: VarianceEquations | None = None
         self.closed = False
 

@@ -13,6 +13,7 @@ from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
 from remlblup.reml.chart import Chart
 from remlblup.reml.score import Score
+from remlblup.reml.start import parameter_sizes
 from remlblup.structure.base import Array
 from remlblup.structure.edge import SNAP, Edge
 
@@ -93,17 +94,8 @@ class Space:
 
     @cached_property
     def sizes(self) -> Array:
-        """(n_parameters,) what counts as one unit of each parameter; 1 for correlations and those of R."""
-        parameters = self.equations.spec.parameters
-        out = np.ones(parameters.size)
-        for structure, place, unit in zip(parameters.structures, parameters.slices, self.units, strict=False):
-            of_unit = structure.project(unit)
-            out[place] = np.where(np.isfinite(structure.upper), 1.0, of_unit)
-            if (loadings := structure.loading_derivatives(of_unit)) is not None:
-                of_loadings = np.einsum("pia,i->p", np.abs(loadings), np.sqrt(np.diag(unit)))
-                of_rest = np.einsum("pii,i->p", np.abs(structure.derivatives(0.0 * of_unit)), np.diag(unit))
-                out[place] = np.where(of_loadings > 0.0, of_loadings, of_rest)
-        return out
+        """(n_parameters,) what counts as one unit of each parameter; 1 for correlations."""
+        return parameter_sizes(self.equations, self.units)
 
     @cached_property
     def loadings(self) -> np.ndarray:
@@ -146,9 +138,7 @@ class Space:
         """dθ/dx; at zero that of a small value, where the derivatives of the structure are taken as well."""
         if self.powers is None:
             return np.ones(len(theta))
-        least = np.where(
-            self.roots_of_variances, 1e-24 * np.abs(self.sizes), 1e-150 ** (1.0 / np.maximum(self.powers, 1.0))
-        )
+        least = np.where(self.roots_of_variances, 1e-24 * self.sizes, 1e-150 ** (1.0 / np.maximum(self.powers, 1.0)))
         return np.where(self.powers == 1.0, 1.0, np.maximum(theta, least) ** (1.0 - self.powers) / self.powers)
 
     @cached_property

@@ -5,72 +5,75 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.equations.base import Equations
-from remlblup.errors import DataError, ModelError, VarianceError
-from remlblup.model.design import RandomDesign
+from remlblup.equations.scales import disjoint
+from remlblup.errors import VarianceError
 from remlblup.reml.chart import in_metric
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
 
 def residual_variance(equations: Equations) -> float:
-    """Weighted least-squares residual variance of y given X, of a record of weight 1: Σ w r²/(n − p).
-
-    Raises
-    ------
-    ModelError
-        If the fixed effects reproduce y exactly.
-    """
-    spec = equations.spec
-    w = spec.weights
-    ss = float(w @ equations.y[: spec.n] ** 2)
-    # The threshold is the rounding error of the regression, not a size of effect.
-    if ss <= 1e-26 * float(w @ spec.y**2):
-        raise ModelError("the fixed effects reproduce the response exactly: no variance is left to estimate.")
-    variance = ss / (spec.n - spec.p)
-    if not 1e-100 < variance < 1e100:
-        what = "response" if np.all(w == 1.0) else "response or the weights"
-        raise DataError(f"the residual variance of the response, {variance:g}, is out of range: rescale the {what}.")
-    return variance
+    """Variance of y given X, of a record of weight 1."""
+    return equations.scales.variance
 
 
 def unit_matrices(equations: Equations, variance: float) -> list[Array]:
-    """Per term (t, t): U = v M⁻¹, M the mean products of the covariates: each effect explains `variance` of y.
+    """Per term (t, t): U = M⁻¹, M the mean products of covariates over the variances of records: each effect explains all of y.
 
-    For structures without covariances U is diagonal, v over the mean squares. `variance` is that of a record
-    of weight 1; an average record has v, `variance` over the mean weight. Effects that share no record (traits,
-    sites) have the v of their own records.
+    For structures without covariances U is diagonal, one over the mean squares. `variance` is that of a record of weight 1
+    that counts as all. Effects that share no record (traits, sites) have the variance of their own records.
     """
-    average = variance / float(np.mean(equations.spec.weights))
+    scales = equations.scales
+    share = variance / scales.variance
     units = []
-    for design in equations.random:
+    for k, design in enumerate(equations.spec.random):
         if not design.structure.cone or disjoint(design):
-            units.append(np.diag(average * explained(equations, design)))
+            units.append(np.diag(share * scales.effects(k, design)))
             continue
-        d = 1.0 / np.sqrt(np.diag(design.moments))
+        M = scales.signals[k]
+        d = 1.0 / np.sqrt(np.diag(M))
         # The ridge keeps covariates that repeat each other from an infinite unit.
-        correlation = design.moments * np.outer(d, d) + 1e-10 * np.eye(design.t)
-        units.append(average / design.relationship.scale * np.outer(d, d) * np.linalg.inv(correlation))
+        correlation = M * np.outer(d, d) + 1e-10 * np.eye(design.t)
+        units.append(share * np.outer(d, d) * np.linalg.inv(correlation))
     return units
 
 
-def disjoint(design: RandomDesign) -> bool:
-    """Whether the effects, two or more, share no record: traits, sites, times."""
-    return design.t > 1 and not np.any(design.moments - np.diag(np.diag(design.moments)))
+def parameter_sizes(equations: Equations, units: list[Array]) -> Array:
+    """(n_parameters,) what counts as one unit of each parameter, given the unit matrix of each term; 1 for correlations."""
+    parameters = equations.spec.parameters
+    out = np.ones(parameters.size)
+    for structure, place, unit in zip(parameters.structures, parameters.slices, units, strict=False):
+        out[place] = term_sizes(structure, unit)
+    residual, phi = parameters.residual, equations.scales.residual[: parameters.residual.n_parameters]
+    out[parameters.slices[-1]] = residual_sizes(residual, phi)
+    return out
 
 
-def explained(equations: Equations, design: RandomDesign) -> Array:
-    """(t,) variance that each effect needs to explain one unit of variance of its records.
+def term_sizes(structure: Structure, unit: Array) -> Array:
+    """The sizes of the parameters of a Σ of the size of `unit` (t, t)."""
+    scale = np.sqrt(np.diag(unit))
+    if structure.cone:
+        return np.outer(scale, scale)[np.tril_indices(len(scale))]
+    of_unit = structure.project(unit)
+    if (loadings := structure.loading_derivatives(of_unit)) is not None:
+        of_loadings = np.einsum("pia,i->p", np.abs(loadings), scale)
+        of_rest = np.einsum("pii,i->p", np.abs(structure.derivatives(0.0 * of_unit)), scale**2)
+        of_unit = np.where(of_loadings > 0.0, of_loadings, of_rest)
+    sizes = np.where(np.isfinite(structure.upper), 1.0, np.abs(of_unit))
+    return np.where(sizes > 0.0, sizes, np.max(sizes))
 
-    One over the mean square of its covariate; of effects that share no record, times the variance of their own
-    records relative to that of all; over the scale of K.
-    """
-    squares = np.diag(design.moments) * design.relationship.scale
-    if not disjoint(design):
-        return np.asarray(1.0 / squares)
-    y2 = equations.spec.weights * equations.y[: equations.spec.n] ** 2
-    z2 = [np.asarray(Z.multiply(Z).sum(axis=1)).ravel() for Z in design.columns]
-    own = np.array([z @ y2 / z.sum() for z in z2]) / np.mean(y2)
-    covariate = np.array([z.sum() / np.count_nonzero(z) for z in z2])
-    return np.asarray(np.where(own > 1e-24, own, 1e-6) / covariate / design.relationship.scale)
+
+def residual_sizes(residual: ResidualStructure, phi: Array) -> Array:
+    """The sizes of the parameters of R, from those it would have if it were all of y."""
+    out = np.where(residual.variances, phi, 1.0)
+    rest = ~residual.variances & ~np.isfinite(residual.upper)
+    slopes = residual.matrix_derivatives(phi) if rest.any() else {}
+    for label, (_, sigma) in (residual.matrices(phi) if slopes else {}).items():
+        s = np.sqrt(np.diag(sigma))
+        for k in np.flatnonzero(rest):
+            change = np.max(np.abs(slopes[label][k]) / np.outer(s, s))
+            if change > 0.0:
+                out[k] = 1.0 / change
+    return out
 
 
 def start_values(equations: Equations, variance: float, given: Array, held: np.ndarray) -> Array:
@@ -80,14 +83,11 @@ def start_values(equations: Equations, variance: float, given: Array, held: np.n
     """
     spec = equations.spec
     effects = sum(d.t for d in spec.random)
-    share = 0.5 if effects else 1.0
-    weight = float(np.mean(spec.weights))
+    share, scales = 0.5 if effects else 1.0, equations.scales
     units = unit_matrices(equations, 0.5 * variance / max(effects, 1))
     # Independent effects to begin with: positive semidefinite beside any variances the user gave.
-    parts = [
-        d.structure.start(np.diag(0.5 * variance / effects / weight * explained(equations, d))) for d in spec.random
-    ]
-    theta = np.concatenate([*parts, spec.residual.start(share * variance, share * equations.y[: spec.n] ** 2)])
+    parts = [d.structure.start(np.diag(0.5 / effects * scales.effects(k, d))) for k, d in enumerate(spec.random)]
+    theta = np.concatenate([*parts, spec.residual.start(share * variance, share * scales.squares)])
     theta = np.where(np.isnan(given), theta, given)
     make_room(equations, theta, np.isnan(given))
     for design, unit, place in zip(spec.random, units, spec.parameters.slices, strict=False):

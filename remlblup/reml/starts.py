@@ -22,13 +22,13 @@ from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.line import maxima_along
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.singular_residual import maximize
-from remlblup.reml.start import is_valid, residual_variance, start_values
+from remlblup.reml.start import is_valid, parameter_sizes, residual_variance, start_values, unit_matrices
 from remlblup.structure.base import Array, ResidualStructure, Structure
 
 # Other starts of a small model, half of them above `TINY` records, and how many in all once two have ended at different heights.
 FEW, MANY, TINY = 9, 23, 100
-# Up to so many records all of these starts.
-HANDFUL = 30
+# Up to so many records all of these starts, whatever the structures if records are fewer still.
+HANDFUL, DOZEN = 30, 12
 # Points drawn for a start, of which the one with the highest ℓ is taken.
 DRAWS = 3
 # A small model: at most so many records, equations and parameters.
@@ -87,7 +87,8 @@ class Search:
                 self.attempt(theta)
             n = equations.spec.n
             if is_small(equations) and (several or is_tied(equations, free)):
-                self.attempts(MANY if several and n <= HANDFUL else FEW if several and n <= TINY else FEW // 2, MANY)
+                some = MANY if (several and n <= HANDFUL) or n <= DOZEN else FEW if several and n <= TINY else FEW // 2
+                self.attempts(some, MANY)
         elif starts is not None and starts > 1 and not ran_out:
             self.attempts(starts - 1, starts - 1)
         return self.ended(several)
@@ -239,12 +240,13 @@ def several_maxima(equations: Equations, free: np.ndarray) -> tuple[str, ...]:
 
 
 def is_tied(equations: Equations, free: np.ndarray) -> bool:
-    """Whether a few records are shared between random effects and a residual of several parameters.
+    """Whether a few records are shared between random effects and another structure of several parameters.
 
     No structure is to blame then, but what is little in one of them can be much in the other.
     """
     spec = equations.spec
-    return spec.n <= TINY and bool(spec.random) and int(free[spec.parameters.slices[-1]].sum()) > 1
+    of_several = [bool(np.sum(free[place]) > 1) for place in spec.parameters.slices]
+    return spec.n <= TINY and bool(spec.random) and (of_several[-1] or sum(of_several) > 1)
 
 
 def is_small(equations: Equations) -> bool:
@@ -258,9 +260,8 @@ def is_small(equations: Equations) -> bool:
 
 def typical(equations: Equations) -> Array:
     """(n_parameters,) size below which a difference of two values says nothing; 1 for correlations."""
-    parameters = equations.spec.parameters
-    base = first_values(equations, np.full(parameters.size, np.nan))
-    return np.where(np.isfinite(parameters.upper), 1.0, 0.05 * np.maximum(np.abs(base), np.abs(base).max() * 1e-3))
+    sizes = parameter_sizes(equations, unit_matrices(equations, residual_variance(equations)))
+    return np.where(np.isfinite(equations.spec.parameters.upper), 1.0, 0.01 * sizes)
 
 
 def first_values(equations: Equations, fixed: Array) -> Array:

@@ -76,7 +76,7 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
         for i in crossing:
             x = model.plain[i]
             to_limit = (low if d[x] < 0.0 else high)[i] - at[i]
-            creep = i < n_random and reluctant[i] and abs(to_limit) > 1e-7 * abs(space.sizes[i])
+            creep = i < n_random and reluctant[i] and abs(to_limit) > 1e-7 * space.sizes[i]
             shift[x] = 0.9 * to_limit if creep else to_limit
             free[x] = whole = False
 
@@ -87,7 +87,10 @@ def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     for k, (chart, columns) in model.charts.items():
         new[space.charted[k]] = chart.moved(d[columns])
     if space.powers is not None:  # a step in √v comes near to zero, but never quite
-        new[space.roots_of_variances & (new < VANISHED * np.abs(space.sizes))] = 0.0
+        new[space.roots_of_variances & (new < VANISHED * space.sizes)] = 0.0
+    if space.loadings.any():  # nor do those of a factor that vanishes, and ℓ is flat there to all digits
+        for mask in space.empty_columns(new):
+            new[mask] = 0.0
     low, high = space.box
     return np.where(space.held, theta, np.minimum(np.maximum(new, low), high))
 

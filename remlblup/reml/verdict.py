@@ -81,8 +81,11 @@ def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
     mask[residual] = R.variances & (point.theta <= near * space.lower)[residual]
     # ℓ still rises as log σ² falls: at a maximum, however near to zero, it does not.
     mask[residual] &= (point.theta * point.gradient)[residual] < -FALLING
-    matrices = R.matrices(point.theta[residual]).values() if mask.any() else ()
-    regular = [np.linalg.eigvalsh(s)[0] >= least * np.trace(s) / len(s) for _, s in matrices]
+    matrices = R.matrices(point.theta[residual]) if mask.any() else {}
+    regular = []
+    for label, (_, whole) in (R.matrices(space.equations.scales.residual) if matrices else {}).items():
+        d = 1.0 / np.sqrt(np.diag(whole))
+        regular.append(np.linalg.eigvalsh(matrices[label][1] * np.outer(d, d))[0] >= least)
     # A specific variance of zero is no collapse.
     return () if regular and all(regular) else labels(space, mask)
 
@@ -115,5 +118,5 @@ def flat(space: Space, point: Point) -> np.ndarray:
     """
     diagonal = np.maximum(np.diag(point.information), TINY)
     pressed = point.on_bound & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
-    known = spectrum(space.equations, point, space.tangent(point.theta, pressed))
+    known = spectrum(space.equations, point, space.tangent(point.theta, pressed), space.sizes)
     return known.concerned(known.flat) & space.moving

@@ -45,6 +45,11 @@ class Parametric(ABC):
         return (self.lower == 0.0) & np.isinf(self.upper)
 
     @property
+    def one_variance(self) -> bool:
+        """Whether there is one variance for all effects or records."""
+        return bool(np.count_nonzero(self.variances) == 1)
+
+    @property
     @abstractmethod
     def signed(self) -> np.ndarray:
         """Mask of the parameters that may take any value without constraints: those the matrix is linear in."""
@@ -199,9 +204,19 @@ class Structure(Parametric):
         """Mask of the parameters that Σ does not depend on at θ: correlations where the one variance is zero."""
         return np.zeros(self.n_parameters, dtype=bool)
 
-    def best_void(self, theta: Array, S: Array) -> Array:
-        """θ with the `void` parameters such that ℓ rises most with the variance, given S = ∂ℓ/∂Σ (t, t)."""
-        return theta
+    def lifted(self, theta: Array, S: Array, scale: Array, free: np.ndarray) -> Array | None:
+        """θ beside this one in the direction that ℓ rises fastest in where variances are zero; None where bounds tell.
+
+        With a variance of zero the same Σ has other correlations, and what ℓ does as the variance rises depends on
+        them: of all there are, those with the largest ∂ℓ.
+
+        Parameters
+        ----------
+        S : ∂ℓ/∂Σ (t, t)
+        scale : (t,) standard deviation of an effect that counts as one
+        free : (n_parameters,) parameters that may change
+        """
+        return None
 
     def first_guess(self) -> Structure | None:
         """A structure without local maxima, a few rounds of which tell where to start; None where there is no need."""
@@ -255,6 +270,18 @@ class ResidualStructure(Parametric):
 
     pattern: Pattern
     n_filled: int = 0
+
+    @property
+    def stands_for(self) -> ResidualStructure:
+        """The residual of the model: another where this one stands among the random terms."""
+        return self
+
+    def record_variances(self, phi: Array) -> Array:
+        """The variance of each record, the diagonal of R, (n,)."""
+        n = self.size - self.n_filled
+        if self.pattern.is_diagonal:
+            return self.multiply(phi, np.ones(self.size))[:n]
+        raise NotImplementedError(f"{type(self).__name__} does not say what the diagonal of R is")
 
     @property
     def signed(self) -> np.ndarray:

@@ -93,6 +93,10 @@ class Blocks(ResidualStructure):
     def signed(self) -> np.ndarray:
         return self.structure.signed
 
+    def record_variances(self, phi: Array) -> Array:
+        variances = np.diag(self.structure.covariance(phi))[self.effect]
+        return variances if self.weights is None else variances / self.weights
+
     def feasible(self, phi: Array) -> bool:
         if not self.structure.feasible(phi):
             return False

@@ -8,7 +8,7 @@ the correlations R(ρ), their derivatives, and ρ of a correlation matrix. With 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from remlblup.structure.cholesky import signed_cholesky
 LEAST_SD = 1e-12
 # Points at which a correlation is tried where the variance is zero.
 GRID = 81
+# Rounds in search of the direction in which several variances rise from zero.
+SWEEPS = 60
 
 
 class CorrelationStructure(Structure):
@@ -137,13 +139,71 @@ class CorrelationStructure(Structure):
             mask[self._variances :] = ~np.any(slopes != 0.0, axis=(1, 2))
         return mask
 
-    def best_void(self, theta: Array, S: Array) -> Array:
-        return np.r_[theta[: self._variances], self.steepest(S)]
+    def lifted(self, theta: Array, S: Array, scale: Array, free: np.ndarray) -> Array | None:
+        v, rho = theta[: self._variances], theta[self._variances :]
+        if np.all(v > 0.0):
+            return None
+        may_turn = bool(free[self._variances :].all())
+        if not self.heterogeneous:
+            return np.r_[np.mean(scale**2), self.steepest(S) if may_turn else rho]
+        best = max((self._rising(v, r, S, scale) for r in self._alike(theta, may_turn, S)), key=lambda found: found[0])
+        return best[1]
+
+    def _alike(self, theta: Array, may_turn: bool, S: Array) -> Iterator[Array]:
+        """Correlations with the same Σ: where a variance is zero there can be others."""
+        rho = theta[self._variances :]
+        yield rho
+        if not may_turn:
+            return
+        if len(rho) > 1:
+            yield np.where(self.void(theta)[self._variances :], self.steepest(S), rho)
+            return
+        here = self.covariance(theta)
+        for r in (-rho, *self.grid()[:, None]):
+            inside = self.correlation_bounds[0] <= r[0] <= self.correlation_bounds[1]
+            other = self.covariance(np.r_[theta[: self._variances], r]) if inside else np.nan
+            if np.allclose(other, here, rtol=1e-12, atol=0.0):
+                yield r
+
+    def _rising(self, v: Array, rho: Array, S: Array, scale: Array) -> tuple[float, Array]:
+        """How fast ℓ rises with the standard deviations of effects that have none, and θ with these lifted by one unit.
+
+        ℓ changes by b'd + d'(S ∘ R)d, b_k = 2 Σ_j S_kj R_kj s_j over the effects j that vary: to first order, unless
+        none rises so.
+        """
+        W = S * self.correlation(rho)
+        none = v == 0.0
+        b = 2.0 * (W @ np.sqrt(v))[none] * scale[none]
+        Q = W[np.ix_(none, none)] * np.outer(scale[none], scale[none])
+        d = np.maximum(b, 0.0)
+        first = float(np.linalg.norm(d))
+        if first == 0.0:
+            d = highest_nonnegative(Q)
+        value = first if first > 0.0 else float(d @ Q @ d)
+        lifted = v.copy()
+        lifted[none] = (scale[none] * d / max(float(np.linalg.norm(d)), 1e-300)) ** 2
+        return value, np.r_[lifted, rho]
+
+    def grid(self) -> Array:
+        """Values of one correlation, evenly spaced in the coordinate of the steps."""
+        power = float(self.powers[-1])
+        low, high = self.correlation_bounds
+        if power == 1.0:
+            return np.linspace(low, high, GRID)
+        return np.asarray(np.linspace(max(low, 0.0) ** power, high**power, GRID) ** (1.0 / power))
 
     def steepest(self, S: Array) -> Array:
-        """ρ with the largest tr(S R(ρ)): of one correlation, over a grid."""
-        grid = np.linspace(*self.correlation_bounds, GRID)
-        return grid[[int(np.argmax([np.sum(S * self.correlation(np.array([r]))) for r in grid]))]]
+        """ρ with the largest tr(S R(ρ)): of one correlation, over a grid and between its points."""
+        grid = self.grid()
+        values = np.array([np.sum(S * self.correlation(np.array([r]))) for r in grid])
+        k = int(np.argmax(values))
+        if 0 < k < len(grid) - 1:
+            (below, here, above), (x, y, z) = values[k - 1 : k + 2], grid[k - 1 : k + 2]
+            p, q = (here - below) / (y - x), (above - here) / (z - y)
+            at = np.array([0.5 * (x + y) - p * 0.5 * (z - x) / (q - p)]) if p != q else grid[[k]]
+            if np.sum(S * self.correlation(at)) > here:
+                return at
+        return grid[[k]]
 
     def margin(self, theta: Array) -> float:
         return float(np.linalg.eigvalsh(self.correlation(theta[self._variances :]))[0])
@@ -159,6 +219,24 @@ class CorrelationStructure(Structure):
         if not np.any(sigma - np.diag(np.diag(sigma))):
             theta[self._variances :] = self.first_correlations()
         return theta
+
+
+def highest_nonnegative(Q: Array) -> Array:
+    """d ≥ 0 of length one with a large d'Qd, by projected power iteration from each axis and from all of them alike."""
+    n = len(Q)
+    shifted = Q + np.eye(n) * max(0.0, -float(np.linalg.eigvalsh(Q)[0]))
+    best = np.eye(n)[int(np.argmax(np.diag(Q)))]
+    for start in (np.full(n, 1.0 / np.sqrt(n)), *np.eye(n)):
+        d = start
+        for _ in range(SWEEPS):
+            d = np.maximum(shifted @ d, 0.0)
+            length = float(np.linalg.norm(d))
+            if length == 0.0:
+                break
+            d = d / length
+        if length > 0.0 and d @ Q @ d > best @ Q @ best:
+            best = d
+    return best
 
 
 def semidefinite(R: Array) -> bool:

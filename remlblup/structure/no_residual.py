@@ -9,12 +9,23 @@ from remlblup.structure.pattern import Pattern
 
 
 class NoResidual(ResidualStructure):
-    """R = 0 over n records, without parameters: for equations that do not divide by R."""
+    """R = 0 over n records, without parameters: for equations that do not divide by R.
+
+    Parameters
+    ----------
+    n : number of records
+    stands_for : the residual that stands among the random terms
+    """
 
     keyword = "none"
 
-    def __init__(self, n: int):
+    def __init__(self, n: int, stands_for: ResidualStructure | None = None):
+        self._stands_for = stands_for
         self.pattern = Pattern.diagonal(np.zeros(n, np.int64), np.ones(n), 1)
+
+    @property
+    def stands_for(self) -> ResidualStructure:
+        return self._stands_for or self
 
     @property
     def names(self) -> tuple[str, ...]:

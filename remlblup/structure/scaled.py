@@ -75,6 +75,12 @@ class Scaled(ResidualStructure):
     def upper(self) -> Array:
         return np.array([np.inf, *(1.0 for _ in self.shape_names)])
 
+    def record_variances(self, phi: Array) -> Array:
+        n = self.size - self.n_filled
+        if self.pattern.is_diagonal:
+            return super().record_variances(phi)
+        return np.full(n, phi[0]) if self.weights is None else phi[0] / self.weights[:n]
+
     def coefficients(self, phi: Array) -> Array:
         return self.shape_coefficients(phi[1:]) / phi[0]
 

@@ -111,6 +111,12 @@ class Sections(ResidualStructure):
             out[place] = part.multiply(own, v[place])
         return out
 
+    def record_variances(self, phi: Array) -> Array:
+        out = np.empty(self.size - self.n_filled)
+        for (part, own), place in zip(self._split(phi), self.places, strict=True):
+            out[place[: len(place) - part.n_filled]] = part.record_variances(own)
+        return out
+
     def information(self, phi: Array) -> Array:
         return np.asarray(scipy.linalg.block_diag(*(part.information(own) for part, own in self._split(phi))))
 

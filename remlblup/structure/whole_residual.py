@@ -63,13 +63,15 @@ class WholeResidual(Structure):
         """Correlations, the variance being zero."""
         return (np.arange(len(theta)) > 0) & (theta[0] == 0.0)
 
-    def best_void(self, theta: Array, S: Array) -> Array:
+    def lifted(self, theta: Array, S: Array, scale: Array, free: np.ndarray) -> Array | None:
         """The correlations C of a grid with the largest ∂ℓ/∂σ² = tr(S C)."""
-        bounded = np.isfinite(self.upper)
+        if theta[0] > 0.0:
+            return None
+        bounded = np.isfinite(self.upper) & free
         best, most = theta, -np.inf
         for share in itertools.product(GRID, repeat=int(bounded.sum())):
             at = theta.copy()
-            at[0] = 1.0
+            at[0] = float(np.mean(scale**2))
             at[bounded] = self.lower[bounded] + np.array(share) * (self.upper - self.lower)[bounded]
             slope = float(np.sum(S * self.covariance(at)))
             if slope > most:

@@ -351,8 +351,8 @@ def test_real_libraries_from_any_thread(where):
         before = blas_threads()
     seen: list[list[int]] = []
     threads.single_threaded(lambda: None)()
-    for library in threads.controller().lib_controllers:
-        threads.set_numbers([(library, 2)])
+    outside = [(library, library.num_threads) for library in threads.controller().lib_controllers]
+    threads.set_numbers([(library, 2) for library, _ in outside])
     try:
         if where == "main":
             use()
@@ -363,5 +363,4 @@ def test_real_libraries_from_any_thread(where):
         assert max(seen[0]) == max(seen[1]) == 1
         assert seen[2] == before
     finally:
-        os_setting = int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1))
-        threads.set_numbers([(library, os_setting) for library in threads.controller().lib_controllers])
+        threads.set_numbers(outside)

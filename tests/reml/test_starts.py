@@ -11,6 +11,7 @@ import remlblup as rb
 from reml.panels import random_panel
 from remlblup.errors import OptionError
 from remlblup.structure.table import STRUCTURES
+from remlblup.validation.verdicts import problem as verdict_problem
 
 # -- one variance beside the residual's --------------------------------------------------------
 
@@ -256,3 +257,12 @@ def test_plot_of_starts():
         top = max(fit.loglik, check.table["loglik"].max())
         assert left[0] == pytest.approx(top - fit.history["loglik"].iloc[0])
         plt.close("all")
+
+
+def test_a_dozen_records_between_two_structures_are_searched_from_many_starts():
+    """8 records, `us` within groups beside (1 | b): of 24 starts one ends 1.8 higher than the others."""
+    problem = verdict_problem(2, 33)
+    fit = problem.model().fit(problem.method, progress=False)
+    assert fit.converged
+    assert fit.loglik == pytest.approx(19.7887081, abs=1e-6)
+    assert len(fit.convergence.trials) > 9

@@ -6,10 +6,12 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from remlblup.validation.verdicts import Problem, generator, problem
 from remlblup.validation.verdicts.families import REPLICATES, family_problems
 from remlblup.validation.verdicts.judge import RIGHT, Row, judge
+from remlblup.validation.verdicts.scales import scale_problems
 from remlblup.validation.verdicts.table import report, write_csv
 
 
@@ -35,6 +37,9 @@ def _problems(options: argparse.Namespace) -> Iterator[tuple[int, Problem]]:
     if options.families:
         yield from enumerate(family_problems(options.replicates))
         return
+    if options.scales:
+        yield from islice(enumerate(scale_problems()), options.first, options.first + options.models)
+        return
     for number in options.number or range(options.first, options.first + options.models):
         yield number, problem(options.seed, number)
 
@@ -59,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after this much processor time")
     parser.add_argument(
         "--families", action="store_true", help="two traits of full-sib families: every fit must converge"
+    )
+    parser.add_argument(
+        "--scales", action="store_true", help="every structure beside residual variances that differ by up to 1e8"
     )
     parser.add_argument(
         "--replicates", type=int, default=REPLICATES, metavar="N", help="sets of each kind of families (25)"

@@ -1,0 +1,182 @@
+"""What each variance competes with: the variance of the records that a term speaks of, seen through its Z and K.
+
+An effect with covariates z and relationship K adds σ² z_j² K_jj to the variance r_j of record j, so that
+
+    s = mean of z_j² K_jj / r_j over the records
+
+is what it adds at σ² = 1 relative to what is there, and 1/s the variance that would count as much as all else. A mean of
+1/r, not one over the mean of r: information adds up, and beside records of variance 10⁶ and 1 a term lives on those of
+variance 1. Neither the unit of y nor that of a trait, of a covariate or of K plays a part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from remlblup.errors import DataError, ModelError
+from remlblup.structure.base import Array, ResidualStructure
+
+if TYPE_CHECKING:
+    from remlblup.equations.base import Equations
+    from remlblup.model.design import RandomDesign
+
+# Records whose variances differ by a larger factor are looked at again, by least squares weighted accordingly.
+APART = 4.0
+# Rounds of that, and the work in one that is worth it.
+ROUNDS, WORK = 5, 2e7
+# Variances that change by a smaller factor in a round have settled.
+SETTLED = 2.0
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Sizes of everything in a model before anything is estimated.
+
+    Attributes
+    ----------
+    variance : variance of y given X, of a record of weight 1
+    residual : φ if R were all of it
+    precision : (n,) 1/r_j, or one value where all records have the same
+    signals : per term (t, t) mean of z z' K_jj / r_j over the records
+    squares : (n,) of y given X
+    relative : (n,) the same over r_j
+    """
+
+    variance: float
+    residual: Array
+    precision: Array | float
+    signals: list[Array]
+    squares: Array
+    relative: Array
+
+    @classmethod
+    def of(cls, equations: Equations) -> Scales:
+        """The scales of a model.
+
+        Raises
+        ------
+        ModelError
+            If the fixed effects reproduce y exactly.
+        """
+        spec = equations.spec
+        variance, structure = residual_variance(equations), spec.residual.stands_for
+        squares = equations.y[: spec.n] ** 2
+        residual = structure.start(variance, squares)
+        precision: Array | float = float(spec.weights[0]) / variance
+        if len(residual) > 1 or np.ptp(spec.weights) > 0.0:
+            records = structure.record_variances(residual)
+            if np.ptp(records) > 0.0:
+                if len(residual) > 1 and records.max() > APART * records.min():
+                    squares, residual = settled(equations, structure, variance, squares, residual)
+                    records = structure.record_variances(residual)
+                precision = 1.0 / records
+        signals = [signal(design, precision) for design in spec.random]
+        return cls(variance, residual, precision, signals, squares, squares * precision)
+
+    def effects(self, k: int, design: RandomDesign) -> Array:
+        """(t,) variance of each effect of term k that counts as much as all else in its records; one for all if they share it.
+
+        Of effects that share no record, times the variance of their own records relative to that of all.
+        """
+        own, shared = np.diag(self.signals[k]), design.structure.one_variance
+        if design.t == 1:
+            return np.asarray(1.0 / own)
+        if not disjoint(design):
+            return np.full(design.t, 1.0 / np.mean(own)) if shared else np.asarray(1.0 / own)
+        shares = np.array([np.count_nonzero(np.diff(Z.indptr)) for Z in design.columns]) / len(self.relative)
+        if shared:
+            return np.full(design.t, shares.sum() / own.sum())
+        squares = [spread(design, i) for i in range(design.t)]
+        ratio = np.array([z @ self.relative / z.sum() for z in squares]) / np.mean(self.relative)
+        return np.asarray(np.where(ratio > 1e-24, ratio, 1e-6) * shares / own)
+
+
+def residual_variance(equations: Equations) -> float:
+    """Weighted least-squares residual variance of y given X, of a record of weight 1: Σ w r²/(n − p).
+
+    Raises
+    ------
+    ModelError
+        If the fixed effects reproduce y exactly.
+    """
+    spec = equations.spec
+    w = spec.weights
+    ss = float(w @ equations.y[: spec.n] ** 2)
+    # The threshold is the rounding error of the regression, not a size of effect.
+    if ss <= 1e-26 * float(w @ spec.y**2):
+        raise ModelError("the fixed effects reproduce the response exactly: no variance is left to estimate.")
+    variance = ss / (spec.n - spec.p)
+    if not 1e-100 < variance < 1e100:
+        what = "response" if np.all(w == 1.0) else "response or the weights"
+        raise DataError(f"the residual variance of the response, {variance:g}, is out of range: rescale the {what}.")
+    return variance
+
+
+def settled(equations: Equations, structure: ResidualStructure, variance: float, squares: Array,
+            residual: Array) -> tuple[Array, Array]:  # fmt: skip
+    """Squares and φ after some rounds of least squares with the variances of φ: a mean of imprecise records is none of precise ones.
+
+    Squares over one minus their leverage, whose expectation is the variance: without it a few records that X can
+    reproduce would be given ever more weight.
+    """
+    spec = equations.spec
+    if spec.p == 0 or spec.n * float(spec.p) ** 2 > WORK:
+        return squares, residual
+    X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
+    y, first = equations.y[: spec.n], structure.record_variances(residual)
+    variances = first
+    for k in range(ROUNDS):
+        root = 1.0 / np.sqrt(variances)
+        Q = np.linalg.qr(root[:, None] * X)[0]
+        white = root * y
+        left = (white - Q @ (Q.T @ white)) / root
+        if k == 0 and alike(structure.record_variances(structure.start(variance, left**2)), first):
+            break  # as where every group has fixed effects of its own
+        spare = 1.0 - np.einsum("ij,ij->i", Q, Q)
+        new = np.where(spare > 1e-8, left**2 / np.maximum(spare, 1e-8), squares)
+        phi = structure.start(variance, new)
+        before, variances = variances, structure.record_variances(phi)
+        if not np.all(np.isfinite(variances) & (variances > 0.0)):
+            break
+        squares, residual = new, phi
+        if alike(variances, before):
+            break
+    return squares, residual
+
+
+def alike(variances: Array, others: Array) -> bool:
+    """Whether variances, all positive, differ by less than the factor `SETTLED`."""
+    change = variances / others
+    return bool(np.max(change) < SETTLED and np.min(change) > 1.0 / SETTLED)
+
+
+def signal(design: RandomDesign, precision: Array | float) -> Array:
+    """(t, t) mean of z z' K_jj / r_j over the records."""
+    sizes = design.relationship.sizes
+    if np.ndim(precision) == 0 and np.ndim(sizes) == 0:
+        return np.asarray(design.moments * (precision * sizes))
+    t = design.t
+    out = np.zeros((t, t))
+    levels = np.broadcast_to(sizes, design.q)
+    for i in range(t):
+        out[i, i] = np.mean(spread(design, i) * precision)
+        for j in np.flatnonzero(design.moments[i, :i]):
+            both = sp.csr_array(design.columns[i].multiply(design.columns[j]))
+            out[i, j] = out[j, i] = np.mean((both @ levels) * precision)
+    return out
+
+
+def spread(design: RandomDesign, i: int) -> Array:
+    """(n,) z_j² K_jj of effect i."""
+    Z, sizes = design.columns[i], design.relationship.sizes
+    each = Z.data**2 * (sizes if np.ndim(sizes) == 0 else np.asarray(sizes)[Z.indices])
+    return np.bincount(np.repeat(np.arange(Z.shape[0]), np.diff(Z.indptr)), each, Z.shape[0])
+
+
+def disjoint(design: RandomDesign) -> bool:
+    """Whether the effects, two or more, share no record: traits, sites, times."""
+    return design.t > 1 and not np.any(design.moments - np.diag(np.diag(design.moments)))

@@ -29,6 +29,7 @@ from remlblup.fit.shown import shown
 from remlblup.fit.solved import Solved
 from remlblup.fit.tables import term_index
 from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import within_memory
 from remlblup.linalg.rank import independent_columns
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
@@ -71,6 +72,7 @@ class CrossValidation:
         return f"Cross-validation of {what}: {folds:,} folds, {n:,} records predicted{left}\n{self.summary}"
 
 
+@within_memory
 @known_arguments
 @single_threaded
 def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] = 10, *, term: str | None = None,

@@ -60,7 +60,7 @@ class NotPositiveDefiniteError(RemlBlupError):
 
 
 class MemoryLimitError(RemlBlupError, MemoryError):
-    """A model needs more memory than there is; nothing has been allocated."""
+    """A model needs more memory than there is, told beforehand where it can be, and otherwise where it ran out."""
 
 
 class FitInterrupted(KeyboardInterrupt):

@@ -26,6 +26,7 @@ from remlblup.errors import (
 from remlblup.fit.results import Fit
 from remlblup.fit.shown import shown
 from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_written_missing
@@ -81,6 +82,7 @@ class Fits(Mapping[str, Fit]):
         return f"<remlblup fits: {len(self) + len(self.errors)} responses, {good} converged, {len(self.errors)} not fitted>"
 
 
+@within_memory
 @known_arguments
 def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFrame,
              relationships: Mapping[str, Any] | None = None, residual: str = "units", weights: str | None = None, *,

@@ -20,6 +20,7 @@ from remlblup.fit.interrupted import interrupted, interruptible
 from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
 from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, owned_property, single_threaded
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
 from remlblup.model.residual import parse_residual
@@ -37,6 +38,7 @@ METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
 
 
+@all_within_memory
 class MixedModel:
     """A linear mixed model y = Xβ + Zu + e, u ~ N(0, G), e ~ N(0, R).
 
@@ -283,6 +285,12 @@ class MixedModel:
 
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
         return approximate_table(self.specification, theta, term)
+
+    @property
+    def _memory_predicted(self) -> str:
+        """What `describe` says of memory, where the equations are there, for an error."""
+        made = "_equations" in self.__dict__
+        return f"Predicted were {self.describe().memory_text}. " if made else ""
 
     def describe(self) -> Description:
         """Sizes of the model and of its equations, and the engine chosen; print it."""

@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RemlBlupError as error:
         return complain(str(error))
     except MemoryError as error:
-        return complain(f"out of memory. {error}")
+        from remlblup.linalg.memory import named
+
+        return complain(str(named("this command", str(error))))
     except BrokenPipeError:  # the reader of a pipe, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
+from remlblup.equations.memory import Memory
 from remlblup.equations.scales import Scales
 from remlblup.linalg.factor import FactorStats
 from remlblup.linalg.threads import Lock
@@ -26,8 +27,8 @@ from remlblup.structure.base import Array
 
 # W is held dense below this many elements: fewer microseconds per product in small models.
 DENSE_ELEMENTS = 20_000
-# Right-hand sides solved at once.
-CHUNK = 128
+# Right-hand sides solved at once, and elements of all of them together.
+CHUNK, ELEMENTS = 128, 2_000_000
 
 
 @dataclass
@@ -95,6 +96,11 @@ class Equations(ABC):
     def scales(self) -> Scales:
         """Sizes of the variances before anything is estimated."""
         return Scales.of(self)
+
+    @property
+    @abstractmethod
+    def memory(self) -> Memory:
+        """What the model takes of memory, by phase."""
 
     @property
     @abstractmethod
@@ -226,6 +232,11 @@ class Equations(ABC):
 
     def _spent(self, phase: str, started: float) -> None:
         self.seconds[phase] += time.perf_counter() - started
+
+
+def columns_at_once(m: int) -> int:
+    """Right-hand sides of m elements solved at once: as many as keep the kernels busy, and few of long ones."""
+    return max(8, min(CHUNK, ELEMENTS // max(m, 1)))
 
 
 def term_slices(p: int, widths: list[int]) -> list[slice]:

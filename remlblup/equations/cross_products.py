@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.linalg.memory import Need
 from remlblup.structure.base import Array
 from remlblup.structure.pattern import Pattern
 
@@ -27,6 +28,13 @@ class CrossProducts:
     rows: np.ndarray
     columns: np.ndarray
     bases: sp.csr_array | Array
+
+    @property
+    def need(self) -> Need:
+        """W'D_rW of every r, and what passes while its entries are listed and sorted."""
+        few = isinstance(self.bases, np.ndarray)
+        entries = len(self.rows) if few else self.bases.nnz
+        return Need.of(16.0 * len(self.rows) + (8.0 if few else 16.0) * entries, (30.0 if few else 90.0) * entries)
 
     def values(self, rho: Array) -> Array:
         """W'R⁻¹W at the coefficients ρ, (nnz,)."""

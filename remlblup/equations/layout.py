@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.equations.cross_products import CrossProducts
-from remlblup.linalg.memory import require
+from remlblup.linalg.memory import Need, require
 from remlblup.model.design import RandomDesign
 from remlblup.structure.base import Array
 
@@ -56,8 +56,9 @@ class Layout:
     pairs : (n_pairs, 2) pairs of slots s <= s' with coefficient λ_s λ_s'
     indptr, indices : lower triangle of the pattern
     c_at, m_at, pair : one entry per term of the second stage: C[c_at] += M[m_at] λ_s λ_s'
-    k_at, k_value, k_sign : the entries of D ⊗ K⁻¹: C[k_at] += signs[k_sign] k_value
+    precision : (nnz,) I ⊗ K⁻¹ on the pattern
     twice : (nnz,) 1 on the diagonal, 2 below: the weight of an entry in ⟨C⁻¹, B⟩
+    level_at : place on the pattern of the entries that join the factors of one level, term by term, see `level_keys`
     groups : (m,) number of the node of each equation in the ordering: one per level with all its factors; None where
         no term has more than one
     """
@@ -71,31 +72,40 @@ class Layout:
     c_at: np.ndarray
     m_at: np.ndarray
     pair: np.ndarray
-    k_at: np.ndarray
-    k_value: Array
-    k_sign: np.ndarray
-    twice: Array
+    precision: Array
+    twice: np.ndarray
+    level_at: np.ndarray
     groups: np.ndarray | None
 
     @property
     def nnz(self) -> int:
         return len(self.indices)
 
+    @property
+    def need(self) -> Need:
+        """The layout itself, and what passes while its keys are sorted."""
+        listed, nnz = float(len(self.c_at)), float(self.nnz)
+        return Need.of(10.0 * listed + 13.0 * nnz + 24.0 * self.m, 34.0 * listed + 34.0 * nnz)
+
+    @property
+    def need_of_values(self) -> float:
+        """What passes while C is assembled, and while the traces are read off its inverse."""
+        return max(8.0 * self.nnz + 24.0 * len(self.c_at), 32.0 * len(self.c_at))
+
     def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
         """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""
         values = np.bincount(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
-        return np.asarray(values + self._precision(signs))
-
-    @cached_property
-    def _positive_precision(self) -> Array:
-        """I ⊗ K⁻¹ on the pattern."""
-        return np.bincount(self.k_at, self.k_value, self.nnz)
+        values += self._precision(signs)
+        return values
 
     def _precision(self, signs: Array) -> Array:
-        """D ⊗ K⁻¹ on the pattern; hardly ever is a sign negative."""
+        """D ⊗ K⁻¹ on the pattern; hardly ever is a sign negative. A block of columns has one sign."""
         if not np.count_nonzero(signs < 0.0):
-            return self._positive_precision
-        return np.bincount(self.k_at, signs[self.k_sign] * self.k_value, self.nnz)
+            return self.precision
+        widths = np.diff(self.offsets)
+        of_column = np.repeat(np.concatenate([[1.0], signs, np.ones(len(widths) - 1 - len(signs))]), widths)
+        # Where X has been left out, so have its columns.
+        return self.precision * np.repeat(of_column[-self.m :], np.diff(self.indptr))
 
     def coefficients(self, slots: Array) -> Array:
         """λ_s λ_s' of every pair."""
@@ -103,7 +113,7 @@ class Layout:
 
     def slot_traces(self, M: Array, inverse: Array) -> Array:
         """T (n_slots, n_slots) symmetric with λ'Tλ = ⟨C⁻¹, T'W'R⁻¹WT⟩, so that ∂log|C|/∂λ = 2Tλ."""
-        weights = (self.twice * inverse)[self.c_at]
+        weights = self.twice[self.c_at] * inverse[self.c_at]
         t = np.bincount(self.pair, M[self.m_at] * weights, len(self.pairs) + 1)
         number, share = self._square
         return np.asarray(share * t[number])
@@ -118,7 +128,7 @@ class Layout:
 
     def cross_product_weights(self, slots: Array, inverse: Array, nnz: int) -> Array:
         """∂log|C|/∂M for the `nnz` elements of M, at any slots λ."""
-        weights = (self.twice * inverse)[self.c_at]
+        weights = self.twice[self.c_at] * inverse[self.c_at]
         return np.bincount(self.m_at, weights * self.coefficients(slots)[self.pair], nnz)
 
     def without_fixed(self, p: int) -> Layout:
@@ -126,12 +136,12 @@ class Layout:
         columns = np.repeat(np.arange(self.m), np.diff(self.indptr))
         keep = columns >= p
         place = np.cumsum(keep) - 1
-        in_c, in_k = keep[self.c_at], keep[self.k_at]
+        in_c = keep[self.c_at]
         return replace(
             self, m=self.m - p, indices=self.indices[keep] - p, twice=self.twice[keep],
             indptr=np.concatenate([[0], np.cumsum(np.diff(self.indptr)[p:])]),
             c_at=place[self.c_at[in_c]], m_at=self.m_at[in_c], pair=self.pair[in_c],
-            k_at=place[self.k_at[in_k]], k_value=self.k_value[in_k], k_sign=self.k_sign[in_k],
+            precision=self.precision[keep], level_at=place[self.level_at],
             groups=None if self.groups is None else self.groups[p:] - p,
         )  # fmt: skip
 
@@ -166,15 +176,33 @@ def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_fil
         number = pair_of.setdefault((min(s, s2), max(s, s2)), len(pair_of))
         parts.append((columns * m + rows, m_at, np.full(len(m_at), number, np.int16 if len(slots) < 180 else np.int32)))
     keys, m_at, pair = (np.concatenate(part) for part in zip(*parts, strict=True))
-    k_keys, k_value, k_sign = precision_entries(random, offsets, m)
-    found, position = np.unique(np.concatenate([keys, k_keys, level_keys(random, offsets, m)]), return_inverse=True)
-    position = position.astype(np.int32 if len(found) < 2**31 else np.int64)
-    columns, indices = found // m, found % m
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=m))])
-    return Layout(m, offsets, slots, np.array(list(pair_of), np.int64).reshape(-1, 2), indptr, indices,
-                  position[: len(keys)], m_at.astype(np.int32 if len(M.rows) < 2**31 else np.int64), pair,
-                  position[len(keys) : len(keys) + len(k_keys)], k_value, k_sign,
-                  np.where(columns == indices, 1.0, 2.0), level_groups(p, random, n_filled))  # fmt: skip
+    del parts
+    of_levels, diagonal = level_keys(random, offsets, m), np.arange(m, dtype=np.int64) * (m + 1)
+    lower = [None if d.is_identity else d.relationship.lower_precision for d in random]
+    # Of a dense relationship there are many millions of keys: they are sorted in place, and none is kept.
+    found = distinct([keys, *(k for k, _ in precision_entries(random, lower, offsets, m)), of_levels, diagonal])
+    precision = np.zeros(len(found))
+    for k, value in precision_entries(random, lower, offsets, m):
+        precision[np.searchsorted(found, k)] = value
+    place = np.int32 if len(found) < 2**31 else np.int64
+    c_at, level_at = np.searchsorted(found, keys).astype(place), np.searchsorted(found, of_levels).astype(place)
+    indptr = np.searchsorted(found, np.arange(m + 1) * m)
+    indices = np.remainder(found, m, out=found).astype(np.int32 if m < 2**31 else np.int64)
+    twice = np.full(len(indices), 2, np.int8)
+    twice[indptr[:-1]] = 1  # the diagonal comes first in its column
+    return Layout(m, offsets, slots, np.array(list(pair_of), np.int64).reshape(-1, 2), indptr, indices, c_at,
+                  m_at.astype(np.int32 if len(M.rows) < 2**31 else np.int64), pair, precision, twice,
+                  level_at, level_groups(p, random, n_filled))  # fmt: skip
+
+
+def distinct(keys: Sequence[np.ndarray]) -> np.ndarray:
+    """The distinct keys, ascending; as `numpy.unique`, of which the order is taken in place."""
+    found = np.concatenate(keys)
+    found.sort()
+    new = np.empty(len(found), dtype=bool)
+    new[:1] = True
+    np.not_equal(found[1:], found[:-1], out=new[1:])
+    return found[new]
 
 
 def check_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray) -> None:
@@ -244,34 +272,24 @@ def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, 
         yield i, j, at
 
 
-def precision_entries(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> tuple[Array, Array, Array]:
-    """Keys in C, values and number of the sign of the lower triangle of D ⊗ K⁻¹, over all terms."""
-    keys, values, signs = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, np.int16)]
+def precision_entries(random: Sequence[RandomDesign], inverses: Sequence[sp.csc_array | None], offsets: np.ndarray,
+                      m: int) -> Iterator[tuple[Array, Array]]:  # fmt: skip
+    """Keys in C and values of the lower triangle of I ⊗ K⁻¹, a factor of a term at a time."""
     block = 1
-    for design in random:
-        if design.is_identity:
-            rows = columns = np.arange(design.q, dtype=np.int64)
-            value = np.ones(design.q)
-        else:
-            rows, columns, value = lower_entries(design.relationship.precision)
+    for design, lower in zip(random, inverses, strict=True):
+        keys = np.arange(design.q, dtype=np.int64) * (m if lower is not None else m + 1)
+        value = np.ones(design.q) if lower is None else lower.data
+        if lower is not None:
+            keys = np.repeat(keys, np.diff(lower.indptr))
+            keys += lower.indices
         for _ in range(design.structure.n_factors):
-            keys.append((columns + offsets[block]) * m + rows + offsets[block])
-            values.append(value)
-            signs.append(np.full(len(value), block - 1, np.int16))
+            yield keys + offsets[block] * (m + 1), value
             block += 1
-    return np.concatenate(keys), np.concatenate(values), np.concatenate(signs)
-
-
-def lower_entries(matrix: sp.csc_array) -> tuple[np.ndarray, np.ndarray, Array]:
-    """Rows, columns and values of the lower triangle of a matrix; there may be a dense block of many millions."""
-    columns = np.repeat(np.arange(matrix.shape[1], dtype=matrix.indices.dtype), np.diff(matrix.indptr))
-    kept = np.flatnonzero(matrix.indices >= columns)
-    return matrix.indices[kept].astype(np.int64), columns[kept].astype(np.int64), matrix.data[kept]
 
 
 def level_keys(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> np.ndarray:
-    """Keys of the whole diagonal, and of the entries that join the factors of one level (for PEV)."""
-    keys = [np.arange(m, dtype=np.int64) * (m + 1)]
+    """Keys of the entries that join the factors of one level (for PEV): term by term, the second of factor a with b < a."""
+    keys = [np.zeros(0, np.int64)]
     block = 1
     for design in random:
         level = np.arange(design.q, dtype=np.int64)

@@ -19,12 +19,14 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.equations import prediction_error
-from remlblup.equations.base import Equations, term_slices
+from remlblup.equations import memory, prediction_error
+from remlblup.equations.base import Equations, columns_at_once, term_slices
 from remlblup.equations.cross_products import CrossProducts, cross_products
 from remlblup.equations.layout import Layout, build_layout
+from remlblup.equations.memory import Memory
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.linalg.factor import Factor, make_factor
+from remlblup.linalg.factor import Factor, FactorStats, make_factor
+from remlblup.linalg.memory import Need
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Array
 
@@ -85,8 +87,9 @@ class MixedModelEquations(Equations):
         self.cross_products: CrossProducts = cross_products(sp.csr_array(self.W), spec.residual.pattern)
         self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled)
         self.factor: Factor = make_factor(
-            self.layout.indptr, self.layout.indices, self.layout.m, engine, self.layout.groups
-        )
+            self.layout.indptr, self.layout.indices, self.layout.m, engine, self.layout.groups,
+            self._memory(FactorStats(self.layout.m, 0, 0, 0.0, "", "", "")).ahead,
+        )  # fmt: skip
         self.stats = self.factor.stats
         self.of_factors = term_slices(spec.p, [d.structure.n_factors * d.q for d in self.random])
         # Where each slot lies in 1, Λ_1 row by row, Λ_2 …; the levels behind each sign.
@@ -97,6 +100,30 @@ class MixedModelEquations(Equations):
         )
         self.levels = np.array([d.q for d in self.random for _ in range(d.structure.n_factors)], np.int64)
         self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in self.random))
+
+    @property
+    def memory(self) -> Memory:
+        return self._memory(self.factor.stats)
+
+    def _memory(self, stats: FactorStats) -> Memory:
+        """The phases, for a factor of these sizes."""
+        layout, step = self.layout, columns_at_once(self.layout.m)
+        built = memory.of_relationships([d.relationship for d in self.random if not d.is_identity])
+        for part in (
+            memory.of_incidence(self),
+            self.cross_products.need,
+            layout.need,
+            Need(stats.kept, max(stats.kept, stats.analysis)),
+        ):
+            built = built.then(part)
+        points = memory.of_points(self)
+        passing = max(layout.need_of_values, stats.memory - stats.kept, points.peak - points.kept)
+        selected = 8.0 * layout.nnz
+        iterated = Need.of(points.kept + selected, passing)
+        columns = memory.of_responses(self, min(step, self.p)) if self.p * layout.m <= memory.WITHIN_REACH else Need()
+        far = any(d.relationship.diagonal_is_far for d in self.random)
+        effects = memory.of_table(self).beside(Need(0.0, stats.memory - stats.kept if far else 0.0))
+        return Memory(built, iterated, columns, effects)
 
     @property
     def m(self) -> int:
@@ -223,7 +250,7 @@ class MixedModelEquations(Equations):
         """b'(D ⊗ K⁻¹)b."""
         total = 0.0
         for design, block, (_, signs) in zip(self.random, self.factor_blocks(b), factors, strict=True):
-            solved = block if design.is_identity else (design.relationship.precision @ block.T).T
+            solved = block if design.is_identity else design.relationship.precision_times(block.T).T
             total += float(np.vdot(signs[:, None] * block, solved))
         return total
 

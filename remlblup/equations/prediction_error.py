@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.equations.base import CHUNK, Equations, nonnegative
+from remlblup.equations.base import Equations, columns_at_once, nonnegative
 from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
@@ -24,21 +24,40 @@ def level_covariances(equations: MixedModelEquations, solution: Solution) -> lis
     layout = equations.layout
     equations.require(solution)
     inverse = equations.factor.inverse_on_pattern()
-    columns = np.repeat(np.arange(layout.m), np.diff(layout.indptr))
-    keys = columns * layout.m + layout.indices
-    out, block = [], 1
+    out, block, start = [], 1, 0
     for design, (factor, _) in zip(equations.random, solution.factors, strict=True):
-        level = np.arange(design.q)
         rank = design.structure.n_factors
         C = np.empty((design.q, rank, rank))
         for i in range(rank):
-            for j in range(i + 1):
-                rows, cols = level + layout.offsets[block + i], level + layout.offsets[block + j]
-                C[:, i, j] = C[:, j, i] = inverse[np.searchsorted(keys, cols * layout.m + rows)]
+            for j in range(i):
+                C[:, i, j] = C[:, j, i] = inverse[layout.level_at[start : start + design.q]]
+                start += design.q
+            C[:, i, i] = inverse[layout.indptr[layout.offsets[block + i] : layout.offsets[block + i + 1]]]
         of_level = np.einsum("ia,qab,jb->qij", factor, C, factor)
         out.append(of_level if design.root is None else _of_singular(equations, solution, block, factor, design.root))
         block += rank
+    del inverse
+    offer_diagonals(equations)
     return out
+
+
+def offer_diagonals(equations: MixedModelEquations) -> None:
+    """The diagonal of K, which the reliabilities need, for a relationship that has no short way to it.
+
+    Without data C is I ⊗ K⁻¹: its factor is at hand, and K needs none of its own.
+    """
+    layout, block = equations.layout, 1
+    columns = layout.indptr[:-1]
+    for design in equations.random:
+        place = slice(layout.offsets[block], layout.offsets[block] + design.q)
+        if design.relationship.diagonal_is_far:
+            values = layout.precision.copy()
+            values[columns[values[columns] == 0.0]] = 1.0  # X, and cells filled in
+            equations.at = None
+            equations.factor.factorize(values)
+            del values
+            design.relationship.take_diagonal(equations.factor.inverse_on_pattern()[columns[place]])
+        block += design.structure.n_factors
 
 
 def _of_singular(equations: MixedModelEquations, solution: Solution, block: int, factor: Array, root: Array) -> Array:
@@ -46,23 +65,25 @@ def _of_singular(equations: MixedModelEquations, solution: Solution, block: int,
     q, r = root.shape
     rank = factor.shape[1]
     out = np.empty((q, len(factor), len(factor)))
-    for start in range(0, q, CHUNK):
-        L = root[start : start + CHUNK]
+    step = columns_at_once(equations.m * rank)
+    for start in range(0, q, step):
+        L = root[start : start + step]
         columns = np.zeros((equations.m, rank, len(L)))
         for a in range(rank):
             offset = equations.layout.offsets[block + a]
             columns[offset : offset + r, a] = L.T
         solved = equations.solve_columns(solution, columns.reshape(equations.m, -1)).reshape(columns.shape)
         C = np.einsum("mal,mbl->lab", columns, solved)
-        out[start : start + CHUNK] = np.einsum("ia,lab,jb->lij", factor, C, factor)
+        out[start : start + step] = np.einsum("ia,lab,jb->lij", factor, C, factor)
     return out
 
 
 def fixed_columns(equations: MixedModelEquations, solution: Solution) -> Iterator[tuple[slice, Array]]:
     """Columns of C⁻¹ for each fixed effect as the user coded it, in factor form: (slice, (m, k)) chunks."""
     p, T = equations.p, equations.spec.fixed.transform
-    for start in range(0, p, CHUNK):
-        chunk = slice(start, min(start + CHUNK, p))
+    step = columns_at_once(equations.m)
+    for start in range(0, p, step):
+        chunk = slice(start, min(start + step, p))
         rhs = np.zeros((equations.m, chunk.stop - chunk.start))
         # β = T β_work, so the column for β_j is C⁻¹ [T' e_j; 0].
         rhs[:p] = np.eye(p)[:, chunk] if T is None else T.T[:, chunk]
@@ -154,13 +175,14 @@ def prediction_variances(equations: MixedModelEquations, solution: Solution, row
     """w* C⁻¹ w*' with w* = wT, for rows w (k, p + levels of all terms)."""
     rows = rows_in_equations(equations, rows)
     out = np.empty(rows.shape[0])
-    for start in range(0, rows.shape[0], CHUNK):
-        chunk = rows[start : start + CHUNK]
+    step = columns_at_once(equations.m)
+    for start in range(0, rows.shape[0], step):
+        chunk = rows[start : start + step]
         dense = np.asarray(chunk.toarray() if hasattr(chunk, "toarray") else chunk)
         rhs = np.zeros((len(solution.effects), len(dense)))
         rhs[: dense.shape[1]] = dense.T  # the cells filled in have no part
         columns = equations.to_factor(rhs, solution.factors)
-        out[start : start + CHUNK] = np.einsum("mc,mc->c", columns, equations.solve_columns(solution, columns))
+        out[start : start + step] = np.einsum("mc,mc->c", columns, equations.solve_columns(solution, columns))
     return nonnegative(out)
 
 

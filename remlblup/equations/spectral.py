@@ -22,12 +22,14 @@ import scipy.sparse as sp
 from scipy.linalg import lapack
 
 from remlblup.cached import cached_property
-from remlblup.equations.base import Equations
-from remlblup.equations.spread import Spread
+from remlblup.equations import memory
+from remlblup.equations.base import CHUNK, Equations
+from remlblup.equations.memory import Memory
+from remlblup.equations.spread import Spread, spread_bytes
 from remlblup.equations.variance import VarianceEquations, regression
 from remlblup.errors import NotPositiveDefiniteError, RelationshipError
 from remlblup.linalg.factor import DEPENDENT_PIVOT, FactorStats
-from remlblup.linalg.memory import require
+from remlblup.linalg.memory import Need, require
 from remlblup.linalg.tiled import tiles
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
@@ -68,14 +70,15 @@ class Basis:
             If K is indefinite.
         """
         n = len(weights)
-        require(8.0 * 4.0 * n * n, f"the spectral form of {n:,} records")
         spread, M = Spread(design), np.zeros((n, n))
         for block in tiles(n):
             spread.add(M[block, : block.stop], block, np.ones((1, 1)))
         root = np.sqrt(weights)
-        M *= root[:, None] * root
+        for block in tiles(n):
+            M[block] *= root[block, None] * root
         # Row-major lower is what LAPACK calls upper: the transpose in its own order, mirrored into the other triangle.
         lower = np.asfortranarray(M)
+        del M
         work = int(lapack.dsytrd_lwork(n, lower=1)[0])
         reduced, diagonal, beside, scales, _ = lapack.dsytrd(lower, lower=1, lwork=work, overwrite_a=1)
         values = (
@@ -87,8 +90,9 @@ class Basis:
                 f"the relationship of '{design.name}' is not positive semidefinite: among the records its smallest "
                 f"eigenvalue is {values[0]:.4g}, its largest {largest:.4g}. Bend it: Relationship(K, labels, bend=0.001)."
             )
+        reflectors = np.asfortranarray(reduced[1:, :-1])
         small = values <= max(n * np.finfo(float).eps * largest, -10.0 * float(values[0]))
-        return cls(np.where(small, 0.0, values), diagonal, beside, np.asfortranarray(reduced[1:, :-1]), scales, root)
+        return cls(np.where(small, 0.0, values), diagonal, beside, reflectors, scales, root)
 
     def formed(self) -> Basis:
         """The same with H as a matrix: products with it cost less than reflections."""
@@ -189,17 +193,36 @@ class SpectralEquations(VarianceEquations):
     def __init__(self, spec: Specification, reason: str = "asked for", basis: Basis | None = None):
         Equations.__init__(self, spec, spec.random)
         n = spec.n
+        require(
+            self.memory.all,
+            f"the spectral form of {n:,} records",
+            "fewer records, or engine='dense', which takes half of it.",
+        )
         started = time.perf_counter()
         self.basis = Basis.of(spec.random[0], spec.weights) if basis is None else basis
         self._spent("factor", started)
         self.stats = FactorStats(
-            n, n * (n + 1) // 2, n * n, 4.0 * n**3 / 3.0, "spectral", "tridiagonal", reason, 16.0 * n * n
+            n, n * (n + 1) // 2, n * n, 4.0 * n**3 / 3.0, "spectral", "tridiagonal", reason, 16.0 * n * n, 8.0 * n * n
         )
         X = spec.fixed.work
         self.X = X.toarray() if sp.issparse(X) else np.asarray(X)
         rotated = self.basis.rotate(np.column_stack([self.X, self.y]))
         self.rotated_X, self.rotated_y = rotated[:, :-1], rotated[:, -1]
         self.log_weights = float(np.sum(np.log(spec.weights)))
+
+    @property
+    def memory(self) -> Memory:
+        """M and its reduction, of which the reflectors stay; then columns of P for the errors of some levels at a time."""
+        n, p = float(self.spec.n), float(self.p)
+        spread = sum(spread_bytes(d) for d in self.random)
+        reduced = Need(8.0 * n * n, spread + 16.0 * n * n)
+        points = memory.of_points(self)
+        return Memory(
+            memory.of_incidence(self).then(reduced),
+            points,
+            Need(0.0, 8.0 * n * p * 5.0),
+            memory.of_effects_by_columns(self, CHUNK),
+        )
 
     def solve(self, theta: Array, *, ml: bool = False) -> SpectralSolution:
         structure = self.random[0].structure

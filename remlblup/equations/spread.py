@@ -36,11 +36,6 @@ class Spread:
         # Records and levels in one order: K is read in place.
         self.in_order = self.codes is not None and bool(np.all(self.codes == np.arange(self.n)))
 
-    @property
-    def nbytes(self) -> float:
-        """Bytes of the relationship among the levels with records."""
-        return 0.0 if self.K is None else float(self.K.nbytes)
-
     def add(self, out: Array, rows: slice, sigma: Array) -> None:
         """out (rows, 0 … rows.stop) += the term's part of V there."""
         ahead = slice(0, rows.stop)
@@ -101,3 +96,14 @@ def one_level(design: RandomDesign) -> tuple[np.ndarray | None, Array]:
             return None, loads
         codes[records], loads[records, i] = Z.indices, Z.data
     return np.maximum(codes, 0), loads
+
+
+def spread_bytes(design: RandomDesign) -> float:
+    """Bytes that a term's `Spread` takes for its relationship among the levels with records; none where it reads K itself."""
+    if design.is_identity:
+        return 0.0
+    given = getattr(design.relationship, "given", None)
+    used = float(np.unique(np.concatenate([Z.indices for Z in design.columns])).size) if design.q else 0.0
+    if isinstance(given, np.ndarray) and used == design.q and not design.relationship.inverse:
+        return 0.0
+    return 8.0 * used**2

@@ -21,12 +21,14 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
+from remlblup.equations import memory
 from remlblup.equations.base import CHUNK, Equations, nonnegative
-from remlblup.equations.spread import Spread
+from remlblup.equations.memory import Memory
+from remlblup.equations.spread import Spread, spread_bytes
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.factor import DEPENDENT_PIVOT, FactorStats
-from remlblup.linalg.memory import require
-from remlblup.linalg.threads import side_by_side
+from remlblup.linalg.memory import Need, require
+from remlblup.linalg.threads import n_threads, side_by_side
 from remlblup.linalg.tiled import TILE, TiledCholesky, multiply_lower, tiles
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
@@ -93,17 +95,33 @@ class VarianceEquations(Equations):
     def __init__(self, spec: Specification, reason: str = "asked for", least_pivot: float = DEPENDENT_PIVOT,
                  beside_fixed: bool = False):  # fmt: skip
         n = spec.n
-        dense = sum(8.0 * min(d.q, sum(Z.nnz for Z in d.columns)) ** 2 for d in spec.random if not d.is_identity)
-        require(8.0 * n * (n + 6 * TILE) + dense, f"the covariance matrix of {n:,} records and its relationships")
         super().__init__(spec, spec.random)
+        dense = sum(spread_bytes(d) for d in spec.random)
+        require(
+            dense + self.memory.all,
+            f"the covariance matrix of {n:,} records and its relationships",
+            "fewer records, or engine='sparse', which works with the levels where relationships are sparse.",
+        )
         self.spreads = [Spread(design) for design in spec.random]
         self.X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
         self.V: Array = np.empty((n, n))
         self.least_pivot, self.beside_fixed = least_pivot, beside_fixed
         self.factor: TiledCholesky | None = None
-        memory = 8.0 * n * n + sum(s.nbytes for s in self.spreads)
+        taken = 8.0 * n * n + dense
         below = n * (n + 1) // 2
-        self.stats = FactorStats(n, below, below, n**3 / 3.0, "dense", "V itself", reason, memory)
+        self.stats = FactorStats(n, below, below, n**3 / 3.0, "dense", "V itself", reason, taken, taken)
+
+    @property
+    def memory(self) -> Memory:
+        """V, factorised and inverted in place by tiles; then columns of P for the errors of some levels at a time."""
+        n, p = float(self.spec.n), float(self.p)
+        built = memory.of_incidence(self).then(Need.of(sum(spread_bytes(d) for d in self.random), 0.0))
+        of_tiles = 8.0 * n * TILE * (1.0 + 3.0 * n_threads())
+        tables = memory.of_effects_by_columns(self, CHUNK)
+        points = memory.of_points(self)
+        V = Need.of(8.0 * n * (n + 3.0 * p), 0.0)
+        return Memory(built.then(V), Need.of(points.kept, max(of_tiles, points.peak - points.kept)),
+                      Need(0.0, 8.0 * n * p * 5.0), tables)  # fmt: skip
 
     @property
     def m(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from remlblup.equations.base import Equations
+from remlblup.equations.memory import COMPILED, Memory
 from remlblup.linalg.factor import FactorStats
 
 # From these on, flops of a factorisation or equations, a fit says what it is about to do.
@@ -23,6 +24,8 @@ class Description:
     unknown_parents : column → records in which the parent is unknown and adds nothing
     notes : name of a term → what else there is to say of its relationship, its groups of unknown parents
     stats : order and nonzeros of C and of its factor, flops per factorisation, engine and ordering
+    memory : bytes beside the data and the relationships: ``fit``, the most that `fit` takes, and ``all``, with `summary`
+        and `random_effects`
     """
 
     records: int
@@ -32,6 +35,7 @@ class Description:
     terms: tuple[tuple[str, int, int, str], ...]
     residual: str
     stats: FactorStats
+    memory: Memory
     unknown_parents: dict[str, int] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -41,7 +45,13 @@ class Description:
         terms = tuple((d.name, d.t, d.q, d.structure.keyword) for d in spec.random)
         notes = {d.name: d.relationship.note for d in spec.random if d.relationship.note}
         return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, spec.residual_text,
-                   equations.stats, spec.records.unknown_parents if spec.records else {}, notes)  # fmt: skip
+                   equations.stats, equations.memory, spec.records.unknown_parents if spec.records else {}, notes)  # fmt: skip
+
+    @property
+    def memory_text(self) -> str:
+        """What the model takes, in words."""
+        once = f"; {amount(COMPILED)} once for the compiled functions" if self.stats.engine == "sparse" else ""
+        return f"{amount(self.memory.fit)} for the fit; {amount(self.memory.all)} with summary and random effects{once}"
 
     @property
     def is_long(self) -> bool:
@@ -65,7 +75,12 @@ class Description:
             f"equations        order {s.n:,}, {s.nnz_matrix:,} nonzeros below and on the diagonal",
             f"factor           {s.nnz_factor:,} nonzeros, {s.flops / 1e9:.3g} GF per factorisation,"
             f" about {3 * s.flops / 1e9:.3g} GF per iteration with the selected inverse",
-            f"memory           {s.memory / 1e6:,.3g} MB for the factor and the selected inverse",
+            f"memory           {self.memory_text}",
             f"engine           {s.engine}; ordering: {s.ordering} ({s.ordering_reason})",
         ]
         return "\n".join(lines)
+
+
+def amount(size: float) -> str:
+    """A size in MB or GB."""
+    return f"{size / 1e9:,.3g} GB" if size >= 1e9 else f"{max(size, 1e5) / 1e6:,.3g} MB"

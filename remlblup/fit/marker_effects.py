@@ -9,6 +9,7 @@ from remlblup.equations.base import CHUNK
 from remlblup.errors import ModelError, OptionError, RelationshipError, choose, some
 from remlblup.fit.solved import Solved
 from remlblup.fit.tables import term_index
+from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
 from remlblup.relationship.genomic import Progress, block_size, reporter
 from remlblup.relationship.genomic_codings import coded, coding
@@ -24,6 +25,7 @@ _RECOVERED = 0.9
 _COLUMNS = 256
 
 
+@within_memory
 @single_threaded
 def snp_effects(fit: Solved, term: str, genotypes: Genotypes | pd.DataFrame, method: str = "vanraden1", frequencies: object = None, *,
                 share: float | None = None, p_values: bool = False, effect: str | None = None,

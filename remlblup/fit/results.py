@@ -18,6 +18,7 @@ from remlblup.fit.shown import shown
 from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
 from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive, owned_property
 from remlblup.reml.convergence import Convergence, say_unconverged
 from remlblup.reml.history import history_table
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from remlblup.fit.summary import Summary
 
 
+@all_within_memory
 class Fit(Solved, StatsmodelsNames):
     """Estimates of a mixed model: what `MixedModel.fit` returns. Immutable; every table is a DataFrame.
 

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 
 from remlblup.equations.base import Equations
+from remlblup.equations.memory import WITHIN_REACH
 from remlblup.equations.prediction_error import variance_derivatives
 from remlblup.fit.information import Information
 from remlblup.structure.base import Array
 
-# Elements of the columns of C⁻¹ up to which the exact computation is made: beyond, n − p is in the hundreds of
-# thousands or the solves would take longer than the fit.
-LIMIT = 20_000_000
 # v_j depends on a flat direction if a change of about the variance of y along it changes v_j by more than this share.
 DEPENDS = 1e-6
 MISSING = (
@@ -23,8 +21,11 @@ MISSING = (
 
 
 def within_reach(equations: Equations) -> bool:
-    """Whether the columns of C⁻¹ for all fixed effects can be had in reasonable time."""
-    return equations.m * max(equations.p, 1) <= LIMIT
+    """Whether the columns of C⁻¹ for all fixed effects can be had in reasonable time.
+
+    Beyond, n − p is in the hundreds of thousands, or the solves would take longer than the fit.
+    """
+    return equations.m * max(equations.p, 1) <= WITHIN_REACH
 
 
 def satterthwaite(equations: Equations, nudged: Any, information: Information, fallback: float) -> Array:

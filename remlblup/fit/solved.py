@@ -10,16 +10,19 @@ import pandas as pd
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.fit import tables
+from remlblup.fit.describe import Description
 from remlblup.fit.group_effects import total_covariances, total_effects
 from remlblup.fit.predict import predict
 from remlblup.fit.shown import shown
 from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, exclusive, owned_property
 from remlblup.model.specification import Specification
 from remlblup.reml.likelihood import asreml_convention, log_likelihood, nlme_convention
 from remlblup.structure.base import Array
 
 
+@all_within_memory
 class Solved:
     """Henderson's mixed model equations solved at known variances: what `MixedModel.solve` returns.
 
@@ -39,6 +42,10 @@ class Solved:
         self.method = method
         self.theta = solution.theta.copy()
         self.theta.flags.writeable = False
+
+    @property
+    def _memory_predicted(self) -> str:
+        return f"Predicted were {Description.of(self._equations).memory_text}. "
 
     def __repr__(self) -> str:
         return f"<remlblup solution at known variances: {self.formula or 'from matrices'}>"

@@ -12,6 +12,7 @@ from remlblup.errors import ConvergenceWarning, said_elsewhere, some
 from remlblup.fit.matrix_tables import covariance_tables
 from remlblup.fit.satterthwaite import MISSING
 from remlblup.fit.text import WIDTH, Table, aligned, count, described, fixed_point, p_value, under_headings, underlined
+from remlblup.linalg.memory import all_within_memory
 from remlblup.model.design import FixedDesign
 from remlblup.model.grouping import UNITS
 from remlblup.structure.base import ResidualStructure
@@ -31,6 +32,7 @@ COEFFICIENTS = 40  # fixed effects printed
 INTERCEPT = ("Intercept",)
 
 
+@all_within_memory
 class Summary:
     """Report of a fit: ``print(summary)`` or a notebook cell show it.
 
@@ -44,6 +46,10 @@ class Summary:
     def __init__(self, fit: Fit, functions: Mapping[str, Estimate] | None = None):
         self.fit = fit
         self.functions = dict(functions or {})
+
+    @property
+    def _memory_predicted(self) -> str:
+        return self.fit._memory_predicted
 
     @property
     def title(self) -> str:

@@ -86,7 +86,8 @@ class BorderedFactor:
             n=n, nnz_matrix=len(indices), nnz_factor=(self.r * (self.r + 1)) // 2 + inner * (self.r + self.t),
             flops=self.r**3 / 3 + inner * (self.r + self.t) ** 2, engine="dense", ordering="levels, then the border",
             ordering_reason=f"{self.q} blocks of {self.t} do not touch each other; a border of {self.r} joins them",
-            memory=24.0 * len(self._values),
+            memory=24.0 * len(self._values) + 16.0 * len(indices),
+            kept=16.0 * len(self._values) + 8.0 * len(indices),
         )  # fmt: skip
 
     def _places_of(self, rows: np.ndarray, columns: np.ndarray, n: int) -> np.ndarray:

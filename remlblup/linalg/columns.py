@@ -70,11 +70,21 @@ class ColumnFactor:
 
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the pattern of C, shape (nnz,)."""
+        return self._inverse_storage()[self._symbolic.places]
+
+    def inverse_diagonal(self) -> np.ndarray:
+        """Diagonal of C⁻¹, (n,)."""
+        out = np.empty(self.n)
+        out[self._symbolic.ordering.permutation] = self._inverse_storage()[len(self._lower) :]
+        return out
+
+    def _inverse_storage(self) -> np.ndarray:
+        """C⁻¹ on the pattern of L, as the factor is stored."""
         symbolic = self._symbolic
         nnz_l = len(symbolic.rows)
         inverse = np.empty_like(self._storage)
         selected_inverse(symbolic.indptr, symbolic.rows, self._lower, self._pivots, inverse[:nnz_l], inverse[nnz_l:])
-        return inverse[symbolic.places]
+        return inverse
 
     def _breakdown(self, values: np.ndarray, stop: int) -> str:
         """Message for an elimination that stopped at column `stop` of the permuted matrix."""

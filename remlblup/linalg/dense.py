@@ -47,8 +47,12 @@ class DenseFactor:
 
     n_dependent = 0  # a singular C raises
 
-    def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int) -> None:
-        require(16.0 * n * n, f"a dense factor of order {n:,}")
+    def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int, beside: float = 0.0) -> None:
+        require(
+            16.0 * n * n + beside,
+            f"the model with a dense factor of order {n:,}",
+            "engine='sparse', or a smaller model.",
+        )
         self.n = n
         nnz = len(indices)
         self.stats = FactorStats(
@@ -59,7 +63,8 @@ class DenseFactor:
             engine="dense",
             ordering="natural",
             ordering_reason="a dense factor has no zeros to keep",
-            memory=16.0 * n * n,
+            memory=16.0 * n * n + 32.0 * nnz,
+            kept=16.0 * n * n + 24.0 * nnz,
         )
         self._rows, self._columns = np.asarray(indices), columns_of(indptr)
         self._positions = (self._rows + self._columns * n).astype(np.intp)

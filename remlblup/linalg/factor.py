@@ -58,7 +58,11 @@ class FactorStats:
     ordering_reason : str
         Why it was chosen, in words a user can read.
     memory : float
-        Bytes of the factor and of the inverse.
+        Bytes of the factor, of the inverse and of the workspaces.
+    kept : float
+        Bytes of it that stay between two factorisations.
+    analysis : float
+        Bytes that pass while the order of elimination and the pattern of L are found.
     """
 
     n: int
@@ -69,6 +73,8 @@ class FactorStats:
     ordering: str
     ordering_reason: str
     memory: float = 0.0
+    kept: float = 0.0
+    analysis: float = 0.0
 
 
 class Factor(Protocol):
@@ -126,7 +132,7 @@ class Factor(Protocol):
 
 
 def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "auto",
-                groups: np.ndarray | None = None) -> Factor:  # fmt: skip
+                groups: np.ndarray | None = None, beside: float = 0.0) -> Factor:  # fmt: skip
     """Make the factor of a symmetric matrix from its pattern.
 
     Parameters
@@ -140,6 +146,8 @@ def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "
         ``"auto"`` is dense up to `DENSE_LIMIT` equations.
     groups : ndarray of int, shape (n,), optional
         Equations that stay together, e.g. the traits of one animal: one node of an ordering.
+    beside : float
+        Bytes that will be needed beside the factor: what does not fit with them is refused before it is made.
     """
     choose("engine", engine, ENGINES)
     indptr, indices = np.asarray(indptr), np.asarray(indices)
@@ -151,12 +159,12 @@ def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "
         from remlblup.linalg.dense import DenseFactor
 
         blocks = independent_blocks(indices, columns_of(indptr), n, groups) if n > SMALLEST_BORDERED else None
-        return DenseFactor(indptr, indices, n) if blocks is None else BorderedFactor(indptr, indices, n, blocks)
+        return DenseFactor(indptr, indices, n, beside) if blocks is None else BorderedFactor(indptr, indices, n, blocks)
     # Imported only here: the module brings numba, and its functions may have to be compiled.
     announce_compilation()
     from remlblup.linalg.sparse import SparseFactor
 
-    return SparseFactor(indptr, indices, n, groups)
+    return SparseFactor(indptr, indices, n, groups, beside)
 
 
 def check_lower_pattern(indptr: np.ndarray, indices: np.ndarray, n: int) -> None:
@@ -172,9 +180,9 @@ def check_lower_pattern(indptr: np.ndarray, indices: np.ndarray, n: int) -> None
         raise OptionError("The row indices of each column must ascend, without duplicates, below n.")
 
 
-def columns_of(indptr: np.ndarray) -> np.ndarray:
+def columns_of(indptr: np.ndarray, dtype: type = np.int64) -> np.ndarray:
     """Column number of every stored entry of a compressed sparse column pattern, shape (nnz,)."""
-    return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    return np.repeat(np.arange(len(indptr) - 1, dtype=dtype), np.diff(indptr))
 
 
 def check_values(values: np.ndarray, nnz: int) -> np.ndarray:

@@ -44,8 +44,8 @@ def selected_inverse(s: int, sn: Supernodes, plan: Plan, pending: np.ndarray, pa
                      inverse: np.ndarray, arena: np.ndarray, block: np.ndarray, product: np.ndarray) -> None:  # fmt: skip
     """One supernode of the top, as in `inverse_multifrontal.selected_inverse`."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
-    front = inverse_multifrontal.inverse_front(s, -1, sn, plan, pending, arena, block)
-    inverse_multifrontal.gather_front(s, -1, sn, plan, pending, arena, block, front)
+    front = inverse_multifrontal.inverse_front(s, -1, sn, plan, pending, inverse, arena, block)
+    inverse_multifrontal.gather_front(s, -1, sn, plan, pending, inverse, arena, block, front)
     panel, out = panels[sn.panel_at[s] : sn.panel_at[s + 1]], inverse[sn.panel_at[s] : sn.panel_at[s + 1]]
     invert_front(panel, height, width, front, dependent[sn.first[s] : sn.first[s + 1]], product)
     inverse_multifrontal.store_columns(front, height, width, out)

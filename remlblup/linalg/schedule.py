@@ -203,11 +203,14 @@ def place_workspaces(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside
 
 
 def sizes_in_arena(sn: Supernodes, is_root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Elements of each update matrix and inverse front, but for what stands in `pending` at the roots of subtrees."""
+    """Elements of each update matrix and inverse front, but for those that stand elsewhere.
+
+    Those are in `pending` at the roots of subtrees, and in the result where there are no rows below.
+    """
     width, height = np.diff(sn.first), np.diff(sn.rows_at)
     inner = sn.n_children > 0
     update = np.where(inner & ~is_root, height - width, 0) ** 2
-    front = np.where(inner & ~(is_root & (width == 0)), height, 0) ** 2
+    front = np.where(inner & ~(is_root & (width == 0)) & (height > width), height, 0) ** 2
     return update, front
 
 
@@ -221,7 +224,7 @@ def workspaces(sn: Supernodes, plan: Plan, tasks: list[np.ndarray]) -> list[Task
         plan.update_at + update,
         below**2,
         plan.front_at + front,
-        np.where(sn.n_children > 0, below, height) ** 2,
+        np.where((sn.n_children > 0) | (height == width), below, height) ** 2,
         height * np.minimum(width, LARGE_BLOCK),
     )
     found = []

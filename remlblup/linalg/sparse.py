@@ -17,6 +17,9 @@ from remlblup.linalg.symbolic import analyse
 if TYPE_CHECKING:
     from remlblup.linalg.columns import ColumnFactor
 
+ANALYSIS, PER_EQUATION = 60.0, 150.0
+"""Bytes for an entry of C and for an equation while the order is found: the graph, its parts, and its places in L."""
+
 
 class SparseFactor:
     """Factor of a sparse symmetric matrix: L L' by supernodes, or L D L' by columns if it is indefinite.
@@ -36,23 +39,29 @@ class SparseFactor:
         Order of C.
     groups : ndarray of int, shape (n,), optional
         Equations to be ordered as one node.
+    beside : float
+        Bytes needed beside the factor, see `make_factor`.
     """
 
-    def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> None:
+    def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None,
+                 beside: float = 0.0) -> None:  # fmt: skip
         self.n = n
-        self._symbolic = analyse(indptr, indices, n, groups)
-        self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr))
+        self._symbolic = analyse(indptr, indices, n, groups, beside)
+        self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr, np.int32), beside)
+        self._symbolic.forget_rows()
         self._indefinite: ColumnFactor | None = None
         self._current: SupernodalFactor | ColumnFactor = self._definite
         self.stats = FactorStats(
             n=n,
             nnz_matrix=len(indices),
-            nnz_factor=len(self._symbolic.rows) + n,
+            nnz_factor=int(self._symbolic.indptr[-1]) + n,
             flops=self._symbolic.flops,
             engine="sparse",
             ordering=self._symbolic.ordering.name,
             ordering_reason=self._symbolic.ordering.reason,
             memory=self._definite.memory,
+            kept=self._definite.kept,
+            analysis=ANALYSIS * len(indices) + PER_EQUATION * n,
         )
         self._selected: np.ndarray | None = None
         self._logdet: float | None = None
@@ -95,3 +104,8 @@ class SparseFactor:
         if self._selected is None:
             self._selected = self._current.inverse_on_pattern()
         return self._selected
+
+    def inverse_diagonal(self) -> np.ndarray:
+        """Diagonal of C⁻¹, (n,), of which nothing is kept."""
+        check_ready(self._ready)
+        return self._current.inverse_diagonal()

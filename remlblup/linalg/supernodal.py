@@ -12,6 +12,9 @@ from remlblup.linalg.supernodes import Supernodes, find_supernodes, places_in_pa
 from remlblup.linalg.symbolic import Symbolic, inverse_permutation
 from remlblup.linalg.threads import n_threads, side_by_side
 
+ENTRIES = 500_000
+"""Entries of C whose places are looked for at a time."""
+
 
 class SupernodalFactor:
     """``P C P' = L L'`` by the supernodal multifrontal method.
@@ -22,9 +25,11 @@ class SupernodalFactor:
         Order of elimination (a postorder) and pattern of L.
     rows, columns : ndarray
         Row and column of every entry of the lower triangle of C.
+    beside : float
+        Bytes needed beside the factor.
     """
 
-    def __init__(self, symbolic: Symbolic, rows: np.ndarray, columns: np.ndarray) -> None:
+    def __init__(self, symbolic: Symbolic, rows: np.ndarray, columns: np.ndarray, beside: float = 0.0) -> None:
         self.permutation = symbolic.ordering.permutation
         self.n = len(self.permutation)
         self.supernodes, self.schedule = make_schedule(
@@ -32,15 +37,14 @@ class SupernodalFactor:
         )
         sn = self.supernodes
         place_of = inverse_permutation(self.permutation)
-        self.places = panel_places(sn, place_of[rows], place_of[columns])
+        self.places = entry_places(sn, place_of, rows, columns)
         self.diagonal = diagonal_places(sn)
         self.reference = np.zeros(self.n)
         self.dependent = np.zeros(self.n, dtype=np.bool_)
         self._opened = np.zeros(sn.size, dtype=np.bool_)
-        require(self.memory, f"the factor of {self.n:,} equations")
+        require(self.memory + beside, f"the model with a factor of {self.n:,} equations")
         self.panels = np.zeros(sn.panel_at[-1])
         self._pending = np.empty(self.schedule.plan.pending_at[-1])
-        self._inverse: np.ndarray | None = None
 
     def factorize(self, values: np.ndarray) -> bool:
         """Factorise C; False if it is not positive (semi)definite."""
@@ -71,15 +75,22 @@ class SupernodalFactor:
         return multifrontal.factorize(begin, self.supernodes.size, True, *state, *workspace) < 0
 
     @property
+    def kept(self) -> float:
+        """Bytes of L and of where its entries stand, taken or not."""
+        arrays = [*self.supernodes, *self.schedule.plan, self.permutation, self.places, self.diagonal, self.reference,
+                  self.dependent, self._opened]  # fmt: skip
+        return float(sum(array.nbytes for array in arrays)) + 8.0 * float(
+            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1]
+        )
+
+    @property
     def memory(self) -> float:
         """Bytes of L, of the inverse and of the workspaces, taken or not."""
-        kept = [*self.supernodes, *self.schedule.plan, self.permutation, self.places, self.diagonal, self.reference,
-                self.dependent, self._opened]  # fmt: skip
-        values = 2 * int(self.supernodes.panel_at[-1]) + int(self.schedule.plan.pending_at[-1]) + len(self.places)
+        panels = int(self.supernodes.panel_at[-1])
         top, subtrees = self.schedule.top, self.schedule.subtrees
         at_once = [sum(task.for_factor) for task in subtrees], [sum(task.for_inverse) for task in subtrees]
         at_a_time = [sum(top.for_factor), sum(top.for_inverse), *(sum(sorted(s)[-n_threads() :]) for s in at_once)]
-        return float(sum(array.nbytes for array in kept) + 8 * (max(at_a_time) + values))
+        return self.kept + 8.0 * (max(at_a_time) + panels + len(self.places))
 
     n_negative = 0
 
@@ -105,9 +116,18 @@ class SupernodalFactor:
 
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the pattern of C."""
-        if self._inverse is None:
-            self._inverse = np.empty_like(self.panels)
-        state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, self._inverse
+        return panels.gather(self._inverse_panels(), self.places)
+
+    def inverse_diagonal(self) -> np.ndarray:
+        """Diagonal of C⁻¹, (n,)."""
+        out = np.empty(self.n)
+        out[self.permutation] = self._inverse_panels()[self.diagonal]
+        return out
+
+    def _inverse_panels(self) -> np.ndarray:
+        """C⁻¹ on the pattern of L; not kept, for it is as large as L."""
+        inverse = np.empty_like(self.panels)
+        state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, inverse
 
         def subtree(task: Task) -> None:
             workspace = map(np.empty, task.for_inverse)
@@ -115,7 +135,7 @@ class SupernodalFactor:
 
         self._invert_top(state)
         side_by_side(subtree, [(task,) for task in self.schedule.subtrees])
-        return panels.gather(self._inverse, self.places)
+        return inverse
 
     def _invert_top(self, state: tuple) -> None:
         """As `_factorize_top`, from the root down."""
@@ -126,6 +146,15 @@ class SupernodalFactor:
             large_fronts.selected_inverse(s, *state, *workspace)
             end = s
         inverse_multifrontal.selected_inverse(0, end, True, *state, *workspace)
+
+
+def entry_places(sn: Supernodes, place_of: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Position in the panels of the entries of C, some at a time."""
+    places = np.empty(len(rows), np.int32 if sn.panel_at[-1] < 2**31 else np.int64)
+    for start in range(0, len(rows), ENTRIES):
+        part = slice(start, start + ENTRIES)
+        places[part] = panel_places(sn, place_of[rows[part]], place_of[columns[part]])
+    return places
 
 
 def panel_places(sn: Supernodes, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -37,8 +37,6 @@ class Symbolic:
         The permutation; ``permutation[k]`` is the equation at place k.
     indptr : ndarray of int64, shape (n + 1,)
         Columns of L, without its unit diagonal.
-    rows : ndarray of int32, shape (nnz_l,)
-        Row numbers, ascending within a column.
     flops : float
         Operations of one factorisation.
     parent : ndarray of int32, shape (n,)
@@ -51,11 +49,21 @@ class Symbolic:
 
     ordering: Ordering
     indptr: np.ndarray
-    rows: np.ndarray
     flops: float
     parent: np.ndarray
     counts: np.ndarray
     pattern: tuple[np.ndarray, np.ndarray]
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Row numbers of L, ascending within a column, (nnz_l,); made again where they have been forgotten."""
+        n = len(self.parent)
+        graph = Graph(*off_diagonal_entries(*self.pattern), np.full(n, -1, np.int32))
+        return pattern_of_factor(*permuted_upper(graph, self.ordering.permutation), self.parent, self.indptr)
+
+    def forget_rows(self) -> None:
+        """Let go of the rows, which the supernodes have in a shorter form."""
+        self.__dict__.pop("rows", None)
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -65,10 +73,11 @@ class Symbolic:
         return places_in_factor(place_of[indices], place_of[columns_of(indptr)], self.indptr, self.rows)
 
 
-def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> Symbolic:
+def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None,
+            beside: float = 0.0) -> Symbolic:  # fmt: skip
     """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L.
 
-    `groups` (n,) numbers the equations that are to stay together, if any.
+    `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor.
     """
     graph = compact_graph(indptr, indices, n, groups)
 
@@ -80,7 +89,7 @@ def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray 
     chosen = choose_ordering(symmetric_graph(graph.rows, graph.columns, n), flops_of, groups, block)
     reason = f"a dense block of {len(block):,} equations last; {chosen.reason}" if len(block) else chosen.reason
     permutation = in_postorder(graph, chosen.permutation)
-    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, reason), graph)
+    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, reason), graph, beside)
 
 
 def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:
@@ -89,18 +98,20 @@ def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic
     return analyse_in_order(indptr, indices, Ordering(np.arange(n), "natural", "as given"), graph)
 
 
-def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph) -> Symbolic:
+def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph,
+                     beside: float = 0.0) -> Symbolic:  # fmt: skip
     """Pattern of L for a given order of elimination."""
     upper = permuted_upper(graph, ordering.permutation)
     parent = elimination_tree(*upper)
     counts = column_counts(*upper, parent)
     require(
-        factor_bytes(parent, counts, len(indices)),
-        f"the factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
+        factor_bytes(parent, counts, len(indices)) + beside,
+        f"the model with a factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
     )
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
-    rows = pattern_of_factor(*upper, parent, l_indptr)
-    return Symbolic(ordering, l_indptr, rows, flops(counts), parent, counts, (indptr, indices))
+    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices))
+    found.__dict__["rows"] = pattern_of_factor(*upper, parent, l_indptr)
+    return found
 
 
 class Graph(NamedTuple):
@@ -155,7 +166,8 @@ def factor_bytes(parent: np.ndarray, counts: np.ndarray, nnz: int) -> float:
     An upper bound of `SupernodalFactor.memory` where the tree is not cut for threads.
     """
     sn = outline_supernodes(parent, counts)
-    values = 2.0 * sn.panel_at[-1] + uncut_workspace(sn) + 2.0 * nnz
+    places = 0.5 if sn.panel_at[-1] < 2**31 else 1.0
+    values = 2.0 * sn.panel_at[-1] + uncut_workspace(sn) + (1.0 + places) * nnz
     indices = 4.0 * counts.sum() + 8.0 * sn.rows_at[-1] + 80.0 * (sn.size + 1) + 25.0 * len(parent)
     return float(8.0 * values + indices)
 

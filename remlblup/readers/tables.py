@@ -19,6 +19,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, DependencyError, OptionError, RelationshipError, RemlBlupError, some
+from remlblup.linalg.memory import within_memory
 from remlblup.relationship import Pedigree, Relationship
 from remlblup.relationship.coerce import looks_like_pedigree
 from remlblup.relationship.genomic import genomic_relationship
@@ -41,6 +42,7 @@ def is_path(value: object) -> bool:
     return isinstance(value, str | os.PathLike)
 
 
+@within_memory
 def read_table(path: str | os.PathLike, sep: str | None = None, *, numbers: bool = True) -> pd.DataFrame:
     """A data file as a data frame; columns of numbers become numbers, codes such as 007 stay text.
 

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError, some
+from remlblup.linalg.memory import Need
 from remlblup.relationship.labels import match, tidy
 
 # A dense A of this size takes 3.2 GB.
@@ -86,6 +87,20 @@ class RelationshipBase(ABC):
         """K⁻¹, shape (q, q): symmetric, both triangles stored."""
 
     @property
+    def lower_precision(self) -> sp.csc_array:
+        """Lower triangle of K⁻¹, columns sorted: what the equations are made of."""
+        whole = self.precision
+        columns = np.repeat(np.arange(whole.shape[1], dtype=whole.indices.dtype), np.diff(whole.indptr))
+        kept = whole.indices >= columns
+        counts = np.bincount(columns[kept], minlength=whole.shape[1])
+        indptr = np.concatenate([np.zeros(1, whole.indptr.dtype), np.cumsum(counts, dtype=whole.indptr.dtype)])
+        return sp.csc_array((whole.data[kept], whole.indices[kept], indptr), shape=whole.shape)
+
+    def precision_times(self, V: np.ndarray) -> np.ndarray:
+        """K⁻¹ V for V of shape (q,) or (q, m)."""
+        return self.precision @ V
+
+    @property
     @abstractmethod
     def logdet(self) -> float:
         """log|K|."""
@@ -94,6 +109,18 @@ class RelationshipBase(ABC):
     @abstractmethod
     def diagonal(self) -> np.ndarray:
         """Diagonal of K, shape (q,)."""
+
+    @property
+    def need(self) -> Need:
+        """What it takes of memory, once made, to give the equations its inverse."""
+        return Need()
+
+    #: Whether the diagonal takes a factorisation of K⁻¹, for which somebody else may have the factor at hand.
+    diagonal_is_far = False
+
+    def take_diagonal(self, diagonal: np.ndarray) -> None:
+        """Keep the diagonal of K from such a factor, (q,)."""
+        raise NotImplementedError
 
     @property
     def sizes(self) -> np.ndarray | float:
@@ -129,7 +156,7 @@ class RelationshipBase(ABC):
         result = np.empty((len(positions), len(positions)))
         for start in range(0, len(positions), _BLOCK):
             result[:, start : start + _BLOCK] = self.columns(positions[start : start + _BLOCK])[positions]
-        return 0.5 * (result + result.T)
+        return symmetrise(result)
 
     def find(self, wanted: Iterable) -> np.ndarray:
         """Positions of levels, a ramet's being that of its ortet, −1 where absent, shape (m,)."""
@@ -180,6 +207,16 @@ def check_dense(size: int) -> None:
             f"{8e-9 * size**2:,.1f} GB. Ask for the animals you need (at most {DENSE_LIMIT:,}), "
             "or use the sparse inverse (`precision`) or products with A (`multiply`)."
         )
+
+
+def symmetrise(matrix: np.ndarray) -> np.ndarray:
+    """½(M + M') in the place of M, tile by tile: beside M nothing of its size is taken."""
+    tiles = [slice(start, start + _BLOCK) for start in range(0, len(matrix), _BLOCK)]
+    for k, rows in enumerate(tiles):
+        for columns in tiles[k:]:
+            mean = 0.5 * (matrix[rows, columns] + matrix[columns, rows].T)
+            matrix[rows, columns], matrix[columns, rows] = mean, mean.T
+    return matrix
 
 
 def conformable(V: np.ndarray, size: int) -> np.ndarray:

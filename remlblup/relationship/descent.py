@@ -11,6 +11,7 @@ from scipy.sparse.linalg import splu
 
 from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, RelationshipError, some
+from remlblup.linalg.memory import Need
 from remlblup.relationship import numerator, numerator_matrix
 from remlblup.relationship.base import RelationshipBase, check_dense
 from remlblup.relationship.genealogy import ancestors, generations
@@ -78,6 +79,12 @@ class DescentRelationship(RelationshipBase):
         """K⁻¹, sparse, both triangles, shape (n, n). See `numerator.precision`."""
         self._check_variance()
         return numerator.precision(self.sire, self.dam, self.mendelian_variance, self.gamma)
+
+    @property
+    def need(self) -> Need:
+        sire, dam = self.sire >= 0, self.dam >= 0
+        entries = self.size + 2.0 * (sire.sum() + dam.sum() + (sire & dam).sum())
+        return Need.of(12.0 * entries + 40.0 * self.size, 36.0 * entries)
 
     @cached_property
     def logdet(self) -> float:

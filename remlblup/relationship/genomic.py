@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, OptionError, check_switch, choose
+from remlblup.linalg.memory import within_memory
 from remlblup.linalg.outer import OuterSum
 from remlblup.linalg.threads import side_by_side, single_threaded
 from remlblup.relationship.genomic_codings import METHODS, Coding, coded, coding
@@ -22,6 +23,7 @@ Progress = Callable[[int, int], None]
 _ELEMENTS = 32_000_000
 
 
+@within_memory
 def genomic_relationship(genotypes: Genotypes | pd.DataFrame, method: str = "vanraden1", frequencies: object = None, *,
                          block: int | None = None, dtype: str = "float64",
                          progress: bool | Progress | None = None) -> MatrixRelationship:  # fmt: skip
@@ -35,6 +37,7 @@ def _as_relationship(G: np.ndarray, labels: Iterable) -> MatrixRelationship:
     return MatrixRelationship(G, labels)
 
 
+@within_memory
 @single_threaded
 def genomic_matrix(genotypes: Genotypes | pd.DataFrame, method: str = "vanraden1", frequencies: object = None, *,
                    block: int | None = None, dtype: str = "float64",

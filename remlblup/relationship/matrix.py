@@ -12,9 +12,10 @@ import scipy.sparse as sp
 from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, check_switch, some
 from remlblup.linalg.magnitude import require_magnitude
+from remlblup.linalg.memory import Need, all_within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.linalg.well_formed import require_well_formed
-from remlblup.relationship.base import RelationshipBase, conformable
+from remlblup.relationship.base import RelationshipBase, conformable, symmetrise
 from remlblup.relationship.factorisations import cholesky, diagonal_of_inverse, invert, invert_blocks, sparse_factor
 from remlblup.relationship.labels import as_items, canonical, nameless, tidy
 from remlblup.relationship.spectrum import Spectrum, bent
@@ -26,10 +27,13 @@ TESTED_AT_ONCE = 2000
 # A pivot of K this much smaller than the largest: K⁻¹ would lose digits that the eigenvectors keep.
 NEARLY_SINGULAR = 1e-6
 _TOLERANCE = 1e-8
+# Rows of a dense matrix looked at together: what is made of them is small beside the whole.
+_ROWS = 256
 # Vectors of random signs whose products with K tell the mean of its diagonal.
 PROBES = 8
 
 
+@all_within_memory
 class MatrixRelationship(RelationshipBase):
     """A relationship given as a matrix K, or as K⁻¹. Public name: `Relationship`.
 
@@ -151,6 +155,14 @@ class MatrixRelationship(RelationshipBase):
                 "`root`; for the inverse itself bend it (bend=0.001) or blend it first."
             )
         return self._given_sparse if self.inverse else self._inverse_sparse
+
+    @property
+    def need(self) -> Need:
+        if sp.issparse(self._given):
+            return Need.of(24.0 * self._given.nnz, 24.0 * self._given.nnz)
+        # Its Cholesky factor and its inverse, and that as a sparse matrix; the first is there if it has been tested.
+        made = self.size <= TESTED_AT_ONCE
+        return Need.of((20.0 if made else 28.0) * self.size**2, 20.0 * self.size**2)
 
     @cached_property
     @single_threaded
@@ -327,24 +339,41 @@ def clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
         raise RelationshipError(f"The relationship matrix holds entries that are not numbers: {error}.") from None
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise RelationshipError(f"A relationship matrix must be square; this one has shape {matrix.shape}.")
-    values = matrix.data if sp.issparse(matrix) else matrix
+    dense = not sp.issparse(matrix)
+    values = matrix if dense else matrix.data
     if not np.isfinite(values).all():
         raise RelationshipError(
             f"The relationship matrix holds {int((~np.isfinite(values)).sum())} missing or infinite entries. "
             "Every pair of levels needs a value."
         )
     require_magnitude(values, "The relationship matrix", RelationshipError)
-    gap = abs(matrix - matrix.T)
-    worst, largest = (gap.max() if gap.size else 0.0), np.abs(values).max(initial=0.0)
-    if worst > _TOLERANCE * largest:
-        row, column = np.unravel_index(int(gap.argmax()), matrix.shape)
+    worst, (row, column) = asymmetry(matrix) if dense else sparse_asymmetry(matrix)
+    if worst > _TOLERANCE * max(values.max(initial=0.0), -values.min(initial=0.0)):
         raise RelationshipError(
             f"The relationship matrix is not symmetric: row {row}, column {column} holds "
             f"{matrix[row, column]:.8g}, and row {column}, column {row} holds {matrix[column, row]:.8g} "
             "(counting from 0). If one triangle only was stored, fill in the other."
         )
-    matrix = 0.5 * (matrix + matrix.T)
-    return sp.csc_array(matrix) if sp.issparse(matrix) else matrix
+    return symmetrise(np.array(matrix)) if dense else sp.csc_array(0.5 * (matrix + matrix.T))
+
+
+def asymmetry(matrix: np.ndarray) -> tuple[float, tuple[int, int]]:
+    """Largest |M − M'| of a dense matrix, and the first place of it."""
+    worst, place = 0.0, (0, 0)
+    for start in range(0, len(matrix), _ROWS):
+        rows = slice(start, start + _ROWS)
+        gap = np.abs(matrix[rows] - matrix[:, rows].T)
+        if (largest := float(gap.max())) > worst:
+            row, column = np.unravel_index(int(gap.argmax()), gap.shape)
+            worst, place = largest, (rows.start + int(row), int(column))
+    return worst, place
+
+
+def sparse_asymmetry(matrix: sp.csc_array) -> tuple[float, tuple[int, int]]:
+    """As `asymmetry`, of a sparse matrix."""
+    gap = abs(matrix - matrix.T)
+    row, column = np.unravel_index(int(gap.argmax()), matrix.shape)
+    return float(gap.max()), (int(row), int(column))
 
 
 def clean_labels(labels: Iterable | None, size: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from remlblup.linalg.threads import n_threads, side_by_side
 from remlblup.relationship import numerator
-from remlblup.relationship.base import check_dense
+from remlblup.relationship.base import check_dense, symmetrise
 
 # Columns of A formed at a time: enough to share the walk over ancestors, few enough to stay in cache.
 _COLUMNS = 16
@@ -47,7 +47,7 @@ def matrix(
     result = np.empty((wanted.size, wanted.size))
     for first, block in column_blocks(sire, dam, variance, wanted, gamma):
         result[first : first + block.shape[1]] = block.T
-    return 0.5 * (result + result.T)
+    return symmetrise(result)
 
 
 def column_blocks(sire, dam, variance, wanted, gamma=None):

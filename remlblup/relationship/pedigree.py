@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, choose, some
+from remlblup.linalg.memory import all_within_memory
 from remlblup.relationship.clones import check_rows, heterozygosity, read_clones, read_selfing
 from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.dominance import dominance_relationship
@@ -46,6 +47,7 @@ from remlblup.relationship.pruning import pruned
 from remlblup.relationship.sex_linked import SexLinkedRelationship, read_sex
 
 
+@all_within_memory
 class Pedigree(PopulationStatistics, DescentRelationship):
     """A pedigree, and with it the numerator relationship matrix A of its animals.
 

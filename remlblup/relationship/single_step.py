@@ -23,21 +23,39 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import OptionError, RelationshipError, choose, some
-from remlblup.linalg.memory import require
+from remlblup.errors import RelationshipError, choose
+from remlblup.linalg.memory import Need, all_within_memory, require
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
-from remlblup.relationship.descent import DescentRelationship
-from remlblup.relationship.labels import match
 from remlblup.relationship.parent_groups import LabelledMatrix
-from remlblup.relationship.single_step_blocks import both_inverted, inverted, likeness, prepare, read_matrix
+from remlblup.relationship.single_step_blocks import (
+    A22_SINGULAR,
+    G_SINGULAR,
+    blending,
+    both_inverted,
+    check_weights,
+    combined,
+    differences,
+    inverted,
+    likeness,
+    lower_block,
+    place_genotyped,
+    prepare,
+    read_matrix,
+)
 from remlblup.relationship.single_step_groups import GroupsInA, transformed
 
 _BLOCK = 256
 #: Products of this many operations are the shorter way to the diagonal of H; beyond, the sparse inverse is.
 _PRODUCTS = 2e9
+#: Of so many genotyped animals A₂₂ and its inverse are kept; of more they are made again when something asks for them.
+_KEPT = 1000
+#: Matrices of the genotyped animals held at a time, with what LAPACK and the equations' half of H⁻¹ take.
+_BLOCKS = 4.0
+_FEWER = "or genotypes of fewer animals: those with own or progeny records, or a core of them."
 
 
+@all_within_memory
 class SingleStep(RelationshipBase):
     """The relationship H of single-step evaluations (ssGBLUP), by its sparse-plus-one-block inverse.
 
@@ -111,55 +129,89 @@ class SingleStep(RelationshipBase):
                 f"SingleStep needs a Pedigree (or another relationship of all animals), not {type(pedigree).__name__}."
             )
         choose("missing", missing, ("error", "drop"))
-        alpha, beta = _blending(alpha, beta)
-        _check_weights(tau, omega, alpha, beta)
+        alpha, beta = blending(alpha, beta)
+        check_weights(tau, omega, alpha, beta)
         self.pedigree, self.labels, self.unknown_codes = pedigree, pedigree.labels, pedigree.unknown_codes
         self.groups, self.ramets, self.ortets = pedigree.groups, pedigree.ramets, pedigree.ortets
         self.tau, self.omega, self.alpha, self.beta = float(tau), float(omega), float(alpha), float(beta)
         self.tune, self.blend_first = tune, bool(blend_first)
-        raw, labels = read_matrix(G)
-        self.positions, order, self.dropped = _place(pedigree, labels, missing == "drop")
+        G, labels = read_matrix(G)
+        self.positions, order, self.dropped = place_genotyped(pedigree, labels, missing == "drop")
         self.genotyped = self.labels[self.positions]
-        require(80.0 * len(order) ** 2, f"single-step with {len(order):,} genotyped animals")
-        self._raw = raw if np.array_equal(order, np.arange(len(raw))) else raw[np.ix_(order, order)]
-        self._A22 = pedigree.among(self.positions)
-        self._invert_blocks()
+        require(_BLOCKS * 8.0 * len(order) ** 2, f"single-step with {len(order):,} genotyped animals", _FEWER)
+        G = G if np.array_equal(order, np.arange(len(G))) else G[np.ix_(order, order)]
+        self._invert_blocks(G)
 
     @single_threaded
-    def _invert_blocks(self) -> None:
-        """G_w, H₂₂, the inverses and log-determinants; raises where one is not positive definite."""
-        g = len(self.positions)
+    def _invert_blocks(self, G: np.ndarray) -> None:
+        """G_w in the place of G, H₂₂, the block of H⁻¹ and log-determinants; raises where one is not positive definite.
+
+        Three blocks are held at a time; of many animals A₂₂ and its inverse are made again when asked for.
+        """
         self.tuned_by, self._log_a22, self._log_h22 = (0.0, 1.0), 0.0, 0.0
-        if g == 0:
-            self._Gw = self._H22 = self._A22_inverse = self._block = np.zeros((0, 0))
+        self._Gw = self._H22 = G
+        kept = len(G) <= _KEPT
+        A22 = self._A22 if kept else self.pedigree.among(self.positions)
+        of_raw = likeness(G, A22)
+        if len(G):
+            self.tuned_by = prepare(G, A22, self.alpha, self.beta, self.tune, self.blend_first)
+        self._likeness = [likeness(A22, A22), of_raw, likeness(G, A22)]
+        self._apart = differences(G, A22)
+        if len(G) == 0:
+            self._block = self._A22_inverse = A22
             return
-        self._Gw, self.tuned_by = prepare(self._raw, self._A22, self.alpha, self.beta, self.tune, self.blend_first)
-        (self._A22_inverse, self._log_a22), (Gw_inverse, self._log_h22) = both_inverted(self._A22, self._Gw)
-        self._H22 = self._Gw
+        (A22, self._log_a22), (block, self._log_h22) = both_inverted(A22.copy() if kept else A22, G.copy())
         if (self.tau, self.omega) != (1.0, 1.0):
             self._H22, log = inverted(
-                self.tau * Gw_inverse + (1.0 - self.omega) * self._A22_inverse,
+                self.tau * block + (1.0 - self.omega) * A22,
                 f"single-step relationship H with tau = {self.tau:g} and omega = {self.omega:g}",
                 "tau Gw⁻¹ + (1 − omega) A22⁻¹ must be positive definite: take an omega nearer to 1, or a larger tau.",
             )
             self._log_h22 = -log
-        Gw_inverse *= self.tau
-        Gw_inverse -= self.omega * self._A22_inverse
-        self._block = Gw_inverse
+        self._block = combined(block, A22, self.tau, self.omega)
+        if kept:
+            self._A22_inverse = A22
 
     @cached_property
+    def _A22(self) -> np.ndarray:
+        return self.pedigree.among(self.positions)
+
+    @cached_property
+    @single_threaded
+    def _A22_inverse(self) -> np.ndarray:
+        return inverted(self._A22.copy(), *A22_SINGULAR)[0]
+
+    @cached_property
+    @single_threaded
+    def _block(self) -> np.ndarray:
+        """τG_w⁻¹ − ωA₂₂⁻¹; let go once the inverse of H holds it."""
+        return combined(inverted(self._Gw.copy(), *G_SINGULAR)[0], self._A22_inverse, self.tau, self.omega)
+
+    @cached_property
+    def lower_precision(self) -> sp.csc_array:
+        """Lower triangle of H⁻¹, shape (n, n): A⁻¹ and one dense block over the genotyped animals, then held here alone."""
+        dense = lower_block(self._block, self.positions, self.size)
+        result = sp.csc_array(self.pedigree.lower_precision + dense)
+        result.sort_indices()
+        self.__dict__.pop("_block", None)
+        return result
+
+    @property
     def precision(self) -> sp.csc_array:
-        """H⁻¹, shape (n, n), both triangles stored: A⁻¹ and one dense block over the genotyped animals."""
-        g, n = len(self.positions), self.size
-        index = np.int32 if g * g < 2**31 else np.int64
-        counts = np.zeros(n, np.int64)
-        counts[self.positions] = g
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).astype(index)
-        # The block is symmetric, so that its elements may come row by row or column by column.
-        entries = self._block.ravel(order="K"), np.tile(self.positions.astype(index), g), indptr
-        result = sp.csc_array(self.pedigree.precision + sp.csc_array(entries, shape=(n, n)))
+        """H⁻¹, shape (n, n), both triangles stored; made anew each time."""
+        lower = self.lower_precision
+        result = sp.csc_array(lower + sp.tril(lower, -1).T)
         result.sort_indices()
         return result
+
+    def precision_times(self, V: np.ndarray) -> np.ndarray:
+        lower = self.lower_precision
+        return lower @ V + lower.T @ V - (V.T * lower.diagonal()).T
+
+    @property
+    def need(self) -> Need:
+        half = 0.5 * len(self.positions) ** 2
+        return self.pedigree.need.then(Need(-4.0 * half, 28.0 * half))  # the whole block goes, half of it stays
 
     @property
     def group_fraction_matrix(self) -> sp.csr_array | None:  # type: ignore[override]
@@ -228,9 +280,16 @@ class SingleStep(RelationshipBase):
 
         From products where they are few; beyond, from the selected inverse of the sparse H⁻¹. H is never formed.
         """
-        if float(self.size) * len(self.positions) ** 2 <= _PRODUCTS:
-            return self._diagonal_by_products()
-        return self._diagonal_by_inverse()
+        return self._diagonal_by_inverse() if self.diagonal_is_far else self._diagonal_by_products()
+
+    @property
+    def diagonal_is_far(self) -> bool:  # type: ignore[override]
+        return "diagonal" not in self.__dict__ and float(self.size) * len(self.positions) ** 2 > _PRODUCTS
+
+    def take_diagonal(self, diagonal: np.ndarray) -> None:
+        result = diagonal.copy()
+        result[self.positions] = np.diag(self._H22)
+        self.__dict__.setdefault("diagonal", result)
 
     @single_threaded
     def _diagonal_by_products(self) -> np.ndarray:
@@ -246,15 +305,16 @@ class SingleStep(RelationshipBase):
     @single_threaded
     def _diagonal_by_inverse(self) -> np.ndarray:
         """The diagonal of the inverse of H⁻¹ from its sparse factor (Takahashi, Fagan & Chin 1973)."""
-        from remlblup.linalg.factor import make_factor
+        from remlblup.linalg.compilation import announce_compilation
 
-        lower = sp.csc_array(sp.tril(self.precision, format="csc"))
-        lower.sort_indices()
-        factor = make_factor(lower.indptr, lower.indices, self.size, "sparse")
+        announce_compilation()
+        from remlblup.linalg.sparse import SparseFactor
+
+        lower = self.lower_precision
+        factor = SparseFactor(lower.indptr, lower.indices, self.size)
         factor.factorize(lower.data)
-        result = factor.inverse_on_pattern()[lower.indptr[:-1]]
-        result[self.positions] = np.diag(self._H22)
-        return result
+        self.take_diagonal(factor.inverse_diagonal())
+        return self.__dict__["diagonal"]
 
     @property
     def inbreeding(self) -> np.ndarray:
@@ -307,15 +367,14 @@ class SingleStep(RelationshipBase):
             ``attrs["worst"]`` is a Series by animal: the root mean square difference of its row of G_w from that of
             A₂₂, largest first; mislabelled samples and wrong parents come first.
         """
-        matrices = {"A22": self._A22, "G as given": self._raw, "G blended and tuned": self._Gw}
         table = pd.DataFrame(
-            {name: likeness(matrix, self._A22) for name, matrix in matrices.items()},
-            index=["mean_diagonal", "mean_off_diagonal", "correlation", "regression"],
-        ).T
-        apart = np.sqrt(np.square(self._Gw - self._A22).mean(axis=1)) if len(self._Gw) else np.zeros(0)
-        order = np.argsort(-apart, kind="stable")[:worst]
+            self._likeness,
+            index=["A22", "G as given", "G blended and tuned"],
+            columns=["mean_diagonal", "mean_off_diagonal", "correlation", "regression"],
+        )
+        order = np.argsort(-self._apart, kind="stable")[:worst]
         table.attrs["worst"] = pd.Series(
-            apart[order], pd.Index(self.genotyped[order], name="animal"), name="difference"
+            self._apart[order], pd.Index(self.genotyped[order], name="animal"), name="difference"
         )
         return table
 
@@ -324,72 +383,4 @@ class SingleStep(RelationshipBase):
         return (
             f"SingleStep({self.size:,} animals, {len(self.positions):,} genotyped; alpha={self.alpha:g}, "
             f"beta={self.beta:g}, tune={self.tune} ({a:.4g} + {b:.4g} G), tau={self.tau:g}, omega={self.omega:g})"
-        )
-
-
-def _blending(alpha: float | None, beta: float | None) -> tuple[float, float]:
-    """Weights of G and A₂₂; one that is not given completes the other to 1."""
-    if alpha is None and beta is None:
-        return 0.95, 0.05
-    if alpha is not None and beta is not None:
-        return alpha, beta
-    name, given = ("alpha", alpha) if beta is None else ("beta", beta)
-    if given is None or isinstance(given, bool) or not 0.0 <= given <= 1.0:
-        raise OptionError(
-            f"{name} of single-step must be from 0 to 1, the other weight completing it to 1; {given} was given. Give"
-            " both alpha and beta for weights of another sum."
-        )
-    rest = round(1.0 - given, 15)  # 1 - 0.95 is 0.05, as written
-    return (given, rest) if name == "alpha" else (rest, given)
-
-
-def _check_weights(tau: float, omega: float, alpha: float, beta: float) -> None:
-    rules = (
-        ("tau", tau, tau > 0, "above 0"),
-        ("omega", omega, omega >= 0, "at least 0"),
-        ("alpha", alpha, alpha >= 0, "at least 0"),
-        ("beta", beta, beta >= 0, "at least 0"),
-        ("alpha + beta", alpha + beta, alpha + beta > 0, "above 0"),
-    )
-    for name, value, holds, rule in rules:
-        if not (holds and np.isfinite(value)):
-            raise OptionError(f"{name} of single-step must be {rule} and finite; {value} was given.")
-
-
-def _place(pedigree: RelationshipBase, genotyped: np.ndarray, drop: bool) -> tuple[np.ndarray, np.ndarray, list]:
-    """Positions of the genotyped animals in the pedigree, ascending; their rows of G; the animals left out."""
-    found = match(pedigree.labels, genotyped)
-    known = found >= 0
-    if isinstance(pedigree, DescentRelationship) and pedigree.ramets.size:
-        known |= match(pedigree.ramets, genotyped) >= 0
-        found[known] = pedigree.index(genotyped[known])
-    absent = np.flatnonzero(~known)
-    if absent.size and absent.size == len(genotyped):
-        raise RelationshipError(
-            f"none of the {absent.size} genotyped animals, such as {some(genotyped[:3], 3)}, is in the pedigree of"
-            f" {pedigree.size:,}, such as {some(pedigree.labels[:3], 3)}. Are the two named in the same way?"
-        )
-    if absent.size and not drop:
-        one = absent.size == 1
-        raise RelationshipError(
-            f"{absent.size} genotyped animal{' is' if one else 's are'} not in the pedigree: "
-            f"{some(genotyped[absent])}. Add {'it' if one else 'them'} to the pedigree (with unknown parents, if need "
-            'be), or leave them out: missing="drop".'
-        )
-    _refuse_clones(pedigree, genotyped, found)
-    kept = np.flatnonzero(found >= 0)
-    order = kept[np.argsort(found[kept], kind="stable")]
-    return found[order], order, genotyped[absent].tolist()
-
-
-def _refuse_clones(pedigree: RelationshipBase, genotyped: np.ndarray, found: np.ndarray) -> None:
-    """Raise `RelationshipError` where two genotyped animals have one place in the pedigree."""
-    inside = np.flatnonzero(found >= 0)
-    repeated = inside[pd.Series(found[inside]).duplicated(keep=False).to_numpy()]
-    if repeated.size:
-        clones = [f"{some(genotyped[repeated[found[repeated] == k]])} (of {pedigree.labels[k]})"
-                  for k in np.unique(found[repeated])]  # fmt: skip
-        raise RelationshipError(
-            f"members of one clone are genotyped more than once: {'; '.join(clones[:5])}. They are one animal in the"
-            " pedigree: keep the genotypes of one member of each clone."
         )

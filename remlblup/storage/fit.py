@@ -29,6 +29,7 @@ from remlblup.errors import (
     said_elsewhere,
 )
 from remlblup.fit.results import Fit
+from remlblup.linalg.memory import is_out_of_memory, within_memory
 from remlblup.linalg.threads import interrupt_within, single_threaded
 from remlblup.model.specification import Specification
 from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
@@ -107,6 +108,7 @@ def clean(value: Any) -> Any:
     return value
 
 
+@within_memory
 @said_elsewhere(ConvergenceWarning)
 def save(fit: Fit, path: str | Path, *, escape: bool = True, extra: Mapping[str, str | bytes] | None = None) -> Path:
     """Write a fit to the folder `path` (made if needed), all of it or nothing; returns the folder.
@@ -159,6 +161,7 @@ def row_to_dict(row: Iteration) -> dict[str, Any]:
 # -- reading ---------------------------------------------------------------------------------
 
 
+@within_memory
 @single_threaded
 def load(path: str | Path, *, verify: bool = True) -> Fit:
     """Read a fit written by `Fit.save`: the same estimates, verdict, tables and predictions.
@@ -200,9 +203,10 @@ def named_errors(folder: Path) -> Iterator[None]:
         raise
     except RemlBlupError as error:
         raise StoreError(f"the model saved in {folder} cannot be made again: {error}") from error
-    except Exception as error:  # what a damaged file of an earlier version leads to cannot be listed
-        if interrupt_within(error) is not None:
+    except Exception as error:
+        if is_out_of_memory(error) or interrupt_within(error) is not None:
             raise
+        # What a damaged file of an earlier version leads to cannot be listed.
         told = f"{type(error).__name__}: {error}"
         raise StoreError(f"{folder / INDEX} is not a fit saved by remlblup, or it is damaged ({told}).") from error
 

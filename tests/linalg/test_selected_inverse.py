@@ -115,3 +115,29 @@ def test_exactly_the_dependent_equations_under_every_ordering(name, pieces):
     error = np.abs(inverse - at_pattern(expected, indptr, indices)).max() / np.abs(expected).max()
     assert error <= 1e-14 * np.linalg.cond(block)
     assert factor.logdet == pytest.approx(np.linalg.slogdet(block)[1], abs=1e-11 * 3 * rank)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_diagonal_of_the_inverse(sign):
+    """By supernodes, and by columns where C is not positive definite."""
+    C = sign * random_symmetric(60, 0.05, 4, 2.0)
+    indptr, indices, values = lower_pattern(C)
+    factor = sparse.SparseFactor(indptr, indices, 60)
+    factor.factorize(values)
+    assert factor.n_negative == (60 if sign < 0 else 0)
+    np.testing.assert_allclose(factor.inverse_diagonal(), np.diag(np.linalg.inv(C)), rtol=1e-10)
+
+
+def test_forgotten_rows_are_made_again_as_they_were():
+    """With a clique, of which the analysis counts a star alone."""
+    n = 300
+    C = random_symmetric(n, 0.01, 3, 1.0)
+    C[-150:, -150:] += 0.01
+    C += n * np.eye(n)
+    indptr, indices, _ = lower_pattern(C)
+    found = symbolic.analyse(indptr, indices, n)
+    assert "dense block" in found.ordering.reason
+    before = found.rows
+    found.forget_rows()
+    assert found.rows is not before
+    np.testing.assert_array_equal(found.rows, before)

@@ -211,7 +211,7 @@ def test_memory_is_bounded_before_the_pattern_of_the_factor_is_known(name):
 
 
 def test_a_clique_is_refused_where_only_workspaces_exceed_the_memory(monkeypatch):
-    """Panels of L and of the inverse would fit, with a fifth to spare; not the front of the selected inverse."""
+    """Panels of L and of the inverse would fit, with a fifth to spare; not what the products and the entries of C take."""
     C = np.ones((300, 300))
     panels_only = 2 * 8 * 300**2
     assert factor_of(C).stats.memory > 1.4 * panels_only
@@ -228,7 +228,7 @@ def test_workspaces_of_many_threads_are_refused_too(cut_always, monkeypatch):
     bound = symbolic.factor_bytes(found.parent, found.counts, factor.stats.nnz_matrix)
     assert bound < exact  # the bound does not know how many threads there are
     monkeypatch.setenv("REMLBLUP_MEMORY_GB", f"{0.5 * (bound + exact) / 0.85 / 1e9}")
-    with pytest.raises(MemoryLimitError, match="the factor of 1,600 equations needs"):
+    with pytest.raises(MemoryLimitError, match="a factor of 1,600 equations needs"):
         factor_of(C)
 
 

@@ -316,3 +316,77 @@ def test_a_fit_is_kept_and_read_again(tmp_path):
     again = rb.load(tmp_path / "fit")
     np.testing.assert_allclose(again.random_effects["reliability"], fit.random_effects["reliability"], rtol=1e-8)
     assert again.loglik == pytest.approx(fit.loglik, abs=1e-9)
+
+
+def larger(n: int = 3000, g: int = 320) -> tuple[Pedigree, np.ndarray, np.ndarray]:
+    """A pedigree, a genomic matrix, and the labels of its animals in an order of their own."""
+    pedigree = pedigree_of(*random_pedigree(n, 5, 300))
+    where = np.random.default_rng(6).choice(n, g, replace=False)
+    return pedigree, markers(g, 7, 900), pedigree.labels[where]
+
+
+def test_what_is_made_again_when_asked_for_is_what_was_there(monkeypatch):
+    pedigree, G, labels = larger()
+    kept = SingleStep(pedigree, (G, labels), tau=1.1, omega=0.9)
+    monkeypatch.setattr(single_step, "_KEPT", 0)
+    made = SingleStep(pedigree, (G, labels), tau=1.1, omega=0.9)
+    assert "_A22" not in made.__dict__
+    V = np.random.default_rng(8).normal(size=(3000, 2))
+    np.testing.assert_array_equal(made.multiply(V), kept.multiply(V))
+    np.testing.assert_array_equal(made.precision.toarray(), kept.precision.toarray())
+    pd.testing.assert_frame_equal(made.compatibility(), kept.compatibility())
+    np.testing.assert_allclose(made.precision_times(V), made.precision @ V, rtol=1e-12, atol=1e-12)
+    lower = made.lower_precision
+    np.testing.assert_array_equal(lower.toarray(), np.tril(made.precision.toarray()))
+
+
+def test_matrices_of_the_genotyped_are_not_held_twice(monkeypatch):
+    """Beside G as given: G in its order, A22 and the inverse of G; in the end G blended and half of the inverse of H."""
+    import tracemalloc
+
+    monkeypatch.setattr(single_step, "_KEPT", 0)
+    pedigree, G, labels = larger(6000, 900)
+    _ = pedigree.precision, pedigree.inbreeding, SingleStep(pedigree, (G, labels))
+    block = 8.0 * 900**2
+    tracemalloc.start()
+    H = SingleStep(pedigree, (G, labels))
+    _, peak = tracemalloc.get_traced_memory()
+    lower = H.lower_precision
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4.0 * block
+    assert held < 2.0 * block
+    assert lower.nnz > 900 * 901 / 2
+
+
+def test_the_genomic_matrix_of_the_user_stays_as_it_is():
+    pedigree, G, labels = larger(1200, 150)
+    frame, relationship = pd.DataFrame(G, labels, labels), Relationship(G + 0.1 * np.eye(150), labels)
+    for whole, matrix in (((G, labels), G), (frame, frame.to_numpy()), (relationship, relationship.dense())):
+        before = matrix.copy()
+        SingleStep(pedigree, whole)
+        np.testing.assert_array_equal(matrix, before)
+
+
+@pytest.mark.parametrize("engine", ["sparse", "dense"])
+def test_the_equations_give_the_diagonal_of_H(monkeypatch, engine):
+    """Reliabilities by the factor of the equations without data, and by products."""
+    pedigree, G, labels = larger(900, 120)
+    rng = np.random.default_rng(9)
+    data = pd.DataFrame(
+        {"y": rng.normal(size=800), "sex": rng.integers(0, 2, 800).astype(str), "id": pedigree.labels[:800]}
+    )
+    columns = {}
+    for limit in (0.0, 1e12):
+        monkeypatch.setattr(single_step, "_PRODUCTS", limit)
+        H = SingleStep(pedigree, (G, labels))
+        model = MixedModel("y ~ sex + (1 | vm(id, H))", data, {"H": H}, engine=engine)
+        solved = model.solve({"vm(id, H)": 0.6, "residual": 1.0})
+        columns[limit] = solved.random_effects
+        assert "diagonal" in H.__dict__
+        # The factor is that of the equations again for whoever asks next.
+        np.testing.assert_allclose(
+            solved.fixed_effects["std_error"], np.sqrt(np.diag(solved.beta_covariance)), rtol=1e-9
+        )
+    first, second = columns.values()
+    np.testing.assert_allclose(first["reliability"], second["reliability"], rtol=1e-8, atol=1e-10)

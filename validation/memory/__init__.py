@@ -1,0 +1,1 @@
+"""Predicted against measured memory: ``python -m remlblup.validation.memory``."""

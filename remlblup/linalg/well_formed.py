@@ -24,7 +24,16 @@ def fault(matrix: Any) -> str:
         )
     if form == "lil":
         return _lists(matrix)
-    return ""  # dok: a dict of positions that SciPy checks as it is filled
+    return _positions(matrix)
+
+
+def _positions(matrix: Any) -> str:
+    """Of dok, a dict of positions, which SciPy checks only where it is filled by its own methods."""
+    places = list(matrix.keys())
+    if not all(isinstance(p, tuple) and len(p) == 2 for p in places):
+        return "its positions are not pairs"
+    coords = (np.array([p[k] for p in places]) for k in range(2))
+    return next((said for c, n in zip(coords, matrix.shape, strict=True) if (said := _outside(c, n))), "")
 
 
 def _compressed(matrix: Any, form: str) -> str:

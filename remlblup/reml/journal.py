@@ -114,8 +114,9 @@ def resumed(loop: Loop) -> Point | None:
     if state is None:
         return None
     loop.iterations, loop.reluctant = list(state.rows), state.reluctant.copy()
-    for row in state.rows if loop.report is not None else ():
-        loop.report(row)
+    if loop.report is not None:
+        for row in state.rows:
+            loop.report(row)
     last = state.rows[-1]
     value, solution = loop.loglik(last.theta)
     if solution is None or not abs(value - last.loglik) <= AGREES * (loop.equations.spec.n + abs(value)):

@@ -32,6 +32,9 @@ def spoilt(form: str, how: str):
             data = data[:-1]
         m.coords, m.data = (row, col), data
         return m
+    if form == "dok":
+        m._dict[{"beyond": (2, 99), "negative": (-1, 0), "floats": (0, 0.5)}[how]] = 1.0
+        return m
     if form == "lil":
         m.rows[1] = {"beyond": [0, 99], "negative": [-7, 1], "short": [0]}[how]
         return m
@@ -56,6 +59,7 @@ def spoilt(form: str, how: str):
 
 COMPRESSED = ["beyond", "negative", "not rising", "far end", "from one", "short", "wrong rows", "floats"]
 CASES = [(f, how) for f in ("csr", "csc", "bsr") for how in COMPRESSED]
+CASES += [("dok", how) for how in ("beyond", "negative", "floats")]
 CASES += [(f, how) for f in ("coo", "lil") for how in ("beyond", "negative", "short")]
 
 y = np.array([1.0, 3.0, 2.0, 5.0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import remlblup
 
@@ -52,3 +54,15 @@ def test_errors_are_of_one_family():
     errors = [getattr(remlblup, name) for name in remlblup.__all__ if name.endswith("Error")]
     assert len(errors) >= 10
     assert all(issubclass(e, remlblup.RemlBlupError) and issubclass(e, ValueError) for e in errors)
+
+
+def test_every_folder_of_modules_is_installed():
+    root = Path(__file__).parents[1]
+    setup = configparser.ConfigParser()
+    setup.read(root / "setup.cfg")
+    installed = set(setup["options"]["packages"].split())
+    folders = [
+        p.parent.relative_to(root) for top in ("remlblup", "validation") for p in (root / top).rglob("__init__.py")
+    ]
+    names = {".".join(f.parts if f.parts[0] == "remlblup" else ("remlblup", *f.parts)) for f in folders}
+    assert names == installed

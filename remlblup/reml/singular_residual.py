@@ -35,6 +35,8 @@ NEAR, NEARER, SUSPECT = 1e-3, 1e-6, 0.1
 GONE = 1e-6
 # A pivot of V within this factor of what counts as zero is on its way to it.
 EDGE = 100.0
+# A search without constraints that stalls with a pivot of V this small was stopped by the edge: steps are halved this far.
+SHORT_OF_EDGE = 1e-5
 # The reason of a fit without constraints that ends there.
 AT_EDGE = (
     "without constraints the components went to where V is no longer positive definite, and the likelihood rises towards that"
@@ -144,15 +146,15 @@ class Route:
             return True  # singular to working precision
         return there > here + 0.1
 
-    def at_edge(self, theta: Array) -> bool:
-        """Whether V is singular but for rounding."""
+    def at_edge(self, theta: Array, whole: bool = False) -> bool:
+        """Whether V is singular but for rounding, by default beside X: REML does not see the rest of it."""
         assert self.effects is not None
         try:
-            self.effects.solve(theta)
+            self.effects.solve(theta, ml=whole)
         except NotPositiveDefiniteError:
             return True
         assert self.effects.factor is not None
-        return self.effects.factor.smallest_pivot < EDGE * SINGULAR_V
+        return self.effects.factor.smallest_pivot < (SHORT_OF_EDGE if whole else EDGE * SINGULAR_V)
 
     def judged(self, found: Optimum, constrain: bool, ml: bool) -> Optimum:
         """The same with the reason that the likelihood has no maximum, where that is why the loop ended."""
@@ -162,7 +164,7 @@ class Route:
         left = share_left(self.residual, found.point.theta[self.place], self.unit)
         if left < NEAR and self.closed:
             return replace(found, convergence=replace(found.convergence, reason=too_large(self.spec.n)))
-        if not constrain and self.spec.n <= FEW and self.makes() and self.at_edge(found.point.theta):
+        if not constrain and self.spec.n <= FEW and self.makes() and self.at_edge(found.point.theta, whole=True):
             return replace(
                 found, convergence=replace(found.convergence, reason=AT_EDGE, unidentified=(), collapsed=True)
             )

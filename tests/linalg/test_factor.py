@@ -61,6 +61,24 @@ def test_inertia_of_an_indefinite_matrix(engine, n, density, seed):
     assert relative_error(factor.solve(b), inverse @ b) <= 1e-11
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("decades", [6, 24, 60])
+@pytest.mark.parametrize("seed", range(4))
+def test_units_of_the_equations_do_not_matter_to_an_indefinite_matrix(engine, decades, seed):
+    """D C D, D = 10^u: as fixed effects in the units of a large y beside random ones without units."""
+    n = 12
+    rng = np.random.default_rng(seed)
+    C = random_symmetric(n, 0.5, seed)
+    C[np.diag_indices(n)] *= rng.choice([-1.0, 1.0], n)
+    C[0, 0], C[1, 1] = abs(C[0, 0]), -abs(C[1, 1])
+    units = 10.0 ** np.round(rng.uniform(-0.5, 0.5, n) * decades)
+    plain, scaled = factor_of(C, engine)[0], factor_of(C * np.outer(units, units), engine)[0]
+    assert scaled.n_negative == plain.n_negative
+    assert scaled.logdet == pytest.approx(plain.logdet + 2.0 * np.log(units).sum(), rel=1e-10, abs=1e-9)
+    b = rng.normal(size=n)
+    assert relative_error(units * scaled.solve(units * b), plain.solve(b)) <= 1e-9
+
+
 @settings(max_examples=40, deadline=None)
 @given(records=st.integers(1, 40), n_factors=st.integers(1, 4), seed=st.integers(0, 2**31))
 def test_the_sparse_engine_finds_exactly_the_deficiency(records, n_factors, seed):

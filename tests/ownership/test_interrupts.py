@@ -124,7 +124,7 @@ def test_nothing_is_kept_of_a_fit_without_an_iteration(monkeypatch):
 
 def test_other_starts_count_once_they_are_higher(monkeypatch):
     """The first climb has ended, converged; the interrupt comes in the second, on its way above it."""
-    Z = np.array([0.3, 4.2, 0.5, -2.4, 1.7, 1.1])
+    Z = np.array([0.5, 2.7, -0.9, -0.1, 1.6, 0.0])
     make = lambda: rb.MixedModel.from_matrices(Z, np.zeros((6, 0)), [np.eye(6)], [np.diag([8.0, 1.0, *[0.1] * 4])])  # noqa: E731
     whole = make().fit()
     assert [trial.ended for trial in whole.convergence.trials] == ["higher"]

@@ -298,3 +298,20 @@ def test_a_huge_mean_does_not_move_the_estimates():
     far = rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", d.assign(Reaction=d["Reaction"] + 1e9)).fit()
     assert far.converged
     np.testing.assert_allclose(far.theta, sleep().fit().theta, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["auto", "sparse"])
+@pytest.mark.parametrize("seed", [8, 9])
+def test_variances_below_zero_that_end_where_v_is_singular_among_the_fixed_effects(seed, engine):
+    """V = σ²I + σ²g ZZ' + σ²h WW' of a balanced table is singular first in the direction of the intercept, which ℓ_R of error
+    contrasts does not see: ℓ_R is finite there, and rises beyond."""
+    rng = np.random.default_rng(seed)
+    d = pd.DataFrame({"x": rng.normal(size=24), "g": np.repeat(list("abcdef"), 4), "h": np.tile(list("stuv"), 6)})
+    d["f"] = rng.choice(list("pqr"), 24)
+    d["y"] = d["x"] + rng.normal(size=24)
+    with pytest.warns(rb.ConvergenceWarning):
+        fit = rb.MixedModel("y ~ x + f + (1 | g) + (1 | h)", d, engine=engine).fit(constrain=False)
+    assert not fit.converged
+    assert "V is no longer positive definite" in str(fit.convergence)
+    g, h, e = fit.theta
+    assert 0.0 < (e + 4 * g + 6 * h) / e < 1e-4  # the eigenvalue of the intercept

@@ -132,7 +132,7 @@ def killed_while_fitting(folder: Path, kills: int, seed: int) -> tuple[dict, Tal
             continue
         since += 1
         now = thetas(checkpoint)
-        if not np.array_equal(now[: len(known)], known):
+        if len(known) and not np.array_equal(now[: len(known)], known):
             tally.wrong.append(f"kill {len(tally.rows) + 1}, after {seconds:.1f} s: {len(known)} iterations were there")
         known = now
         tally.rows.append(len(now))

@@ -90,7 +90,6 @@ class Optimum:
     tangent : (n_parameters, k) directions the information is inverted in (`Space.tangent`)
     equations : those that `solution` belongs to, which the tables are made from
     searched : those that `point` belongs to: others where R is singular
-    stopped : why the loop ended where the criteria are not met: "iterations", "stall", or what `watch` said
     """
 
     point: Point
@@ -102,7 +101,6 @@ class Optimum:
     tangent: Array
     equations: Equations
     searched: Equations
-    stopped: str = ""
 
 
 # What ends a loop before its time: told θ, the reason or None.
@@ -352,6 +350,6 @@ class Loop:
 
     def verdict(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         """Convergence and everything known at the last iterate."""
-        convergence, failed = judged(self, point, checks, stopped), not all(c.passed for c in checks)
-        return Optimum(point, point.solution, convergence, tuple(self.iterations), self.space.boundary(point), self.space.held,
-                       self.space.tangent(point.theta), self.equations, self.equations, stopped if failed else "")  # fmt: skip
+        return Optimum(point, point.solution, judged(self, point, checks, stopped), tuple(self.iterations),
+                       self.space.boundary(point), self.space.held, self.space.tangent(point.theta), self.equations,
+                       self.equations)  # fmt: skip

@@ -54,6 +54,4 @@ def interrupted_at(equations: Equations, options: Options, iterations: tuple[Ite
         return Convergence(checks, reason, last.boundary, (), len(iterations) - 1, trials=trials, interrupted=True)
 
     boundary = np.array([label in last.boundary for label in equations.spec.parameters.columns], dtype=bool)
-    return replace(
-        optimum_at(equations, options, iterations, last.loglik, held, boundary, verdict), stopped="interrupted"
-    )
+    return optimum_at(equations, options, iterations, last.loglik, held, boundary, verdict)

@@ -194,9 +194,7 @@ def returned(equations: Equations, words: Words, space: Space, found: Optimum,
     convergence = replace(
         found.convergence, boundary=history[-1].boundary, reason=reason, unidentified=tuple(named.values())
     )
-    return Optimum(
-        point, at, convergence, history, mask, found.held, own.tangent(theta), equations, equations, found.stopped
-    )
+    return Optimum(point, at, convergence, history, mask, found.held, own.tangent(theta), equations, equations)
 
 
 def own_name(name: str, columns: tuple[str, ...]) -> str:

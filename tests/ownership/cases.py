@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_info
 
 import remlblup as rb
 
@@ -63,6 +64,18 @@ MODELS: dict[str, tuple[Callable[[], rb.MixedModel], dict[str, Any]]] = {
         {"fix": {"residual": 0.0}},
     ),
 }
+
+
+def undisturbed(kind: str) -> tuple[rb.MixedModel, dict[str, Any], rb.Fit, Any]:
+    """A model of `MODELS`, its options, its fit and the tables of that."""
+    make, options = MODELS[kind]
+    model = make()
+    fit = model.fit(**options)
+    return model, options, fit, tables(fit)
+
+
+def blas_threads() -> list[int]:
+    return [library["num_threads"] for library in threadpool_info()]
 
 
 def tables(fit: rb.Fit) -> list[np.ndarray]:

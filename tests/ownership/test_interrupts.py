@@ -11,10 +11,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 import remlblup as rb
-from ownership.cases import MODELS, At, assert_same, flock, frame, moments, tables
+from ownership.cases import MODELS, At, assert_same, blas_threads, flock, frame, moments, tables, undisturbed
 from remlblup.cli import main
 from remlblup.equations.base import Equations
 from remlblup.linalg import threads
@@ -28,10 +28,6 @@ pytestmark = [
     pytest.mark.usefixtures("three_threads"),
     pytest.mark.filterwarnings("ignore::remlblup.ConvergenceWarning"),
 ]
-
-
-def blas_threads() -> list[int]:
-    return [library["num_threads"] for library in threadpool_info()]
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -183,10 +179,7 @@ def test_the_exception_goes_to_other_processes_without_the_fit():
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_tables_broken_off_while_they_are_made(kind):
-    make, options = MODELS[kind]
-    model = make()
-    fit = model.fit(**options)
-    expected = tables(fit)
+    model, options, fit, expected = undisturbed(kind)
     fresh = lambda: tables(reread(fit))  # noqa: E731
     for moment in moments(fresh, 4):
         one = reread(fit)

@@ -6,15 +6,15 @@ import copy
 import multiprocessing
 import os
 import pickle
-import signal
 import threading
 import time
 
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
-from ownership.cases import MODELS, assert_same, same, tables
+from ownership.cases import MODELS, assert_same, blas_threads, same, tables, undisturbed
 from remlblup.linalg import schedule, threads
+from remlblup.validation.ownership.processes import forked
 
 pytestmark = [
     pytest.mark.usefixtures("three_threads"),
@@ -27,35 +27,15 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 def in_child(check) -> bool:
     """What a check comes to in a forked child."""
-    child = os.fork()
-    if child == 0:
-        code = 2
-        try:
-            code = 0 if check() else 1
-        finally:
-            os._exit(code)
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status) == 0
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    pytest.fail("the child hangs")
-
-
-def blas_threads() -> list[int]:
-    return [library["num_threads"] for library in threadpool_info()]
+    if (ended := forked(check, SECONDS)) == "HANGS":
+        pytest.fail("the child hangs")
+    return ended == "same"
 
 
 @forks
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_child_fits_the_model_of_its_parent(kind):
-    make, options = MODELS[kind]
-    model = make()
-    fit = model.fit(**options)
-    expected = tables(fit)
+    model, options, fit, expected = undisturbed(kind)
     assert in_child(lambda: same(tables(model.fit(**options)), expected) and same(tables(fit), expected))
     assert_same(tables(model.fit(**options)), expected)
 
@@ -127,10 +107,7 @@ def test_a_child_finds_a_lock_free_that_another_thread_held():
 @pytest.mark.parametrize("kind", MODELS)
 def test_models_and_fits_are_copied_and_pickled(kind):
     """Those that have been fitted and hold a factor too: what a pool of processes does with its arguments."""
-    make, options = MODELS[kind]
-    model = make()
-    fit = model.fit(**options)
-    expected = tables(fit)
+    model, options, fit, expected = undisturbed(kind)
     for again in (copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))):
         assert_same(tables(again(model).fit(**options)), expected)
         assert_same(tables(again(fit)), expected)

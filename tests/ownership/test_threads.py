@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 import remlblup as rb
-from ownership.cases import MODELS, assert_same, frame, same, tables
+from ownership.cases import MODELS, assert_same, blas_threads, frame, same, tables
 from remlblup import mixed_model
 from remlblup.linalg import threads
 
@@ -31,10 +31,6 @@ def switch_often():
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(before)
-
-
-def blas_threads() -> list[int]:
-    return [library["num_threads"] for library in threadpool_info()]
 
 
 def in_threads(function, arguments):

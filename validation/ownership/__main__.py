@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_info
 import remlblup as rb
 from remlblup.datasets.simulate import simulate_flock
 from remlblup.errors import ConvergenceWarning
+from remlblup.validation.ownership.processes import forked
 
 FORMULA = "y ~ sex + litter + (1 | dam) + (1 | vm(id, A))"
 # A forked process that takes so many times as long as a fit hangs.
@@ -219,26 +220,6 @@ def interrupted(run: Callable[[], Any], delays: list[float]) -> Any:
         except KeyboardInterrupt:
             continue
     return result
-
-
-def forked(check: Callable[[], bool], patience: float) -> str:
-    """What a check comes to in a child: "same", "OTHER", or "HANGS"."""
-    child = os.fork()
-    if child == 0:
-        code = 2
-        try:
-            code = 0 if check() else 1
-        finally:
-            os._exit(code)
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return "same" if os.waitstatus_to_exitcode(status) == 0 else "OTHER"
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "HANGS"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.engine import ENGINES, make_equations
 from remlblup.errors import OptionError, choose
@@ -32,7 +33,6 @@ from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Options
 from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.starts import Search
-from remlblup.structure.base import Array
 
 METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}

@@ -21,11 +21,11 @@ from remlblup.model.effects import Covariates
 from remlblup.plot.field import kinds_of
 from remlblup.plot.random_effects import LABELLED
 from remlblup.storage.fit import save
-from remlblup.structure.blocks import Blocks
-from remlblup.structure.exponential import Exponential
-from remlblup.structure.factor_analytic import FactorAnalytic
-from remlblup.structure.field import Field
-from remlblup.structure.reduced_rank import ReducedRank
+from remlblup.structure.covariance.factor_analytic import FactorAnalytic
+from remlblup.structure.covariance.reduced_rank import ReducedRank
+from remlblup.structure.residual.blocks import Blocks
+from remlblup.structure.residual.exponential import Exponential
+from remlblup.structure.residual.field import Field
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,6 +14,7 @@ import remlblup
 PACKAGE = Path(remlblup.__file__).parent
 LAYERS = {
     "errors": 0,
+    "arrays": 0,
     "cached": 0,
     "keywords": 0,
     "datasets": 0,
@@ -32,6 +33,7 @@ LAYERS = {
     "mixed_model": 6,
     "many": 6,
     "cross_validation": 6,
+    "warmup": 6,
     "cli": 6,
     "validation": 6,
 }

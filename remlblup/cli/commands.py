@@ -110,7 +110,7 @@ def validate(arguments: Sequence[str]) -> int:
 
 def warmup(given: Namespace) -> int:
     """``remlblup warmup``: compile the sparse kernels now."""
-    from remlblup.linalg.compilation import warm_up
+    from remlblup.warmup import warm_up
 
     started = time.perf_counter()
     warm_up()

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.memory import Memory
 from remlblup.equations.scales import Scales
-from remlblup.linalg.factor import FactorStats
+from remlblup.linalg.contract import FactorStats
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
-from remlblup.structure.base import Array
 
 # W is held dense below this many elements: fewer microseconds per product in small models.
 DENSE_ELEMENTS = 20_000

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.linalg.memory import Need
-from remlblup.structure.base import Array
-from remlblup.structure.pattern import Pattern
+from remlblup.structure.residual.pattern import Pattern
 
 # Up to this many coefficients each W'D_rW is one sparse product; beyond, all products are listed at once.
 FEW_COEFFICIENTS = 64

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.equations.cross_products import cross_products
 from remlblup.equations.layout import build_layout
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.linalg.factor import make_factor
 from remlblup.model.specification import Specification
-from remlblup.structure.base import Array
-from remlblup.structure.pattern import Pattern
+from remlblup.structure.residual.pattern import Pattern
 
 
 def effective_records(spec: Specification, theta: Array, k: int) -> Array:

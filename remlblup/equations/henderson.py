@@ -11,9 +11,9 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, NotPositiveDefiniteError
-from remlblup.linalg.factor import explain_failure
+from remlblup.linalg.contract import explain_failure
 from remlblup.linalg.magnitude import SMALLEST, require_columns_in_range, require_magnitude
-from remlblup.linalg.rank import independent_columns
+from remlblup.linalg.rank.independent import independent_columns
 from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model.frame import numeric_values
 from remlblup.model.specification import as_matrix

@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.cross_products import CrossProducts
 from remlblup.linalg.memory import Need, require
 from remlblup.model.design import RandomDesign
-from remlblup.structure.base import Array
 
 # Slots of one effect from which memory is counted before the second stage; bytes of a list and of an entry of it.
 WIDE, BYTES = 50, (600.0, 60.0)

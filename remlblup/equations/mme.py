@@ -18,6 +18,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import memory, prediction_error
 from remlblup.equations.base import Equations, columns_at_once, term_slices
@@ -25,10 +26,10 @@ from remlblup.equations.cross_products import CrossProducts, cross_products
 from remlblup.equations.layout import Layout, build_layout
 from remlblup.equations.memory import Memory
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.linalg.factor import Factor, FactorStats, make_factor
+from remlblup.linalg.contract import Factor, FactorStats
+from remlblup.linalg.factor import make_factor
 from remlblup.linalg.memory import Need
 from remlblup.model.specification import Specification
-from remlblup.structure.base import Array
 
 ONE = np.ones(1)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations, columns_at_once, nonnegative
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from remlblup.equations.mme import MixedModelEquations, Solution

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.errors import DataError, ModelError
-from remlblup.structure.base import Array, ResidualStructure
+from remlblup.structure.residual.base import ResidualStructure
 
 if TYPE_CHECKING:
     from remlblup.equations.base import Equations

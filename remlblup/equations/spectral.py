@@ -21,6 +21,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from scipy.linalg import lapack
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import memory
 from remlblup.equations.base import CHUNK, Equations
@@ -28,12 +29,11 @@ from remlblup.equations.memory import Memory
 from remlblup.equations.spread import Spread, spread_bytes
 from remlblup.equations.variance import VarianceEquations, regression
 from remlblup.errors import NotPositiveDefiniteError, RelationshipError
-from remlblup.linalg.factor import DEPENDENT_PIVOT, FactorStats
+from remlblup.linalg.contract import DEPENDENT_PIVOT, FactorStats
+from remlblup.linalg.dense.tiled import tiles
 from remlblup.linalg.memory import Need, require
-from remlblup.linalg.tiled import tiles
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
-from remlblup.structure.base import Array
 
 # A negative eigenvalue up to this share of the largest is rounding (see `relationship.spectrum`).
 NEGATIVE = 1e-6

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.model.design import RandomDesign
-from remlblup.structure.base import Array
 
 
 class Spread:

@@ -20,19 +20,19 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import memory
 from remlblup.equations.base import CHUNK, Equations, nonnegative
 from remlblup.equations.memory import Memory
 from remlblup.equations.spread import Spread, spread_bytes
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.linalg.factor import DEPENDENT_PIVOT, FactorStats
+from remlblup.linalg.contract import DEPENDENT_PIVOT, FactorStats
+from remlblup.linalg.dense.tiled import TILE, TiledCholesky, multiply_lower, tiles
 from remlblup.linalg.memory import Need, require
 from remlblup.linalg.threads import n_threads, side_by_side
-from remlblup.linalg.tiled import TILE, TiledCholesky, multiply_lower, tiles
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
-from remlblup.structure.base import Array
 
 
 @dataclass

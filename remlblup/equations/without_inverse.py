@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.variance import VarianceEquations, VarianceSolution
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.linalg.tiled import TiledCholesky
+from remlblup.linalg.dense.tiled import TiledCholesky
 from remlblup.model.residual_effects import residual_as_effects
 from remlblup.model.specification import Specification
-from remlblup.structure.base import Array
 
 # With no R to keep it positive definite, V of which less than this is left of a pivot is singular but for rounding.
 SINGULAR_V = 1e-9

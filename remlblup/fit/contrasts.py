@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.errors import DataError, some
 from remlblup.fit.estimable import estimable
 from remlblup.fit.tables import term_index
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from remlblup.fit.solved import Solved

@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import EstimabilityWarning, ModelError, choose, some, warn
-from remlblup.linalg.null_space import NullSpace
+from remlblup.linalg.rank.null_space import NullSpace
 from remlblup.model.design import FixedDesign
 
 CHOICES = ("warn", "nan", "error")

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.errors import ModelError, check_switch, some
 from remlblup.fit.tables import term_index
-from remlblup.structure.base import Array
-from remlblup.structure.factor_analytic import FactorAnalytic
-from remlblup.structure.loadings import standardized
-from remlblup.structure.reduced_rank import ReducedRank
+from remlblup.structure.covariance.factor_analytic import FactorAnalytic
+from remlblup.structure.covariance.loadings import standardized
+from remlblup.structure.covariance.reduced_rank import ReducedRank
 
 if TYPE_CHECKING:
     from remlblup.fit.solved import Solved

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, ModelError, OptionError, choose, some
 from remlblup.model.field import axis, check_cells, check_extent
 from remlblup.model.frame import require_columns
 from remlblup.model.grouping import UNITS, factorize
-from remlblup.structure.base import Array, ResidualStructure
-from remlblup.structure.field import Field
-from remlblup.structure.pattern import Index
-from remlblup.structure.sections import Sections
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.field import Field
+from remlblup.structure.residual.sections import Sections
 
 if TYPE_CHECKING:
     from remlblup.fit.solved import Solved

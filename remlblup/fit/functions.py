@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.errors import FormulaError, RemlBlupWarning, some, warn
 from remlblup.model.formula import squeeze
 from remlblup.model.parameters import RESIDUAL, Parameters
-from remlblup.structure.base import Array
 
 _FUNCTIONS: dict[str, Callable] = {"sqrt": np.sqrt, "log": np.log, "exp": np.exp}
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.model.parent_groups import GroupEffects
-from remlblup.structure.base import Array
 
 # Levels at a time.
 LEVELS = 10_000

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.reml.loop import Optimum
 from remlblup.reml.start import residual_variance, unit_matrices
-from remlblup.structure.base import Array
 
 # An eigenvalue of the scaled information below this (and below this share of the largest) is none, and so is information
 # below this about a direction that changes the variance of y by as much as there is.

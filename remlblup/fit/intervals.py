@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.errors import OptionError, choose, listed
 from remlblup.fit.functions import evaluate
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from remlblup.fit.results import Fit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.equations.base import CHUNK
 from remlblup.errors import ModelError, OptionError, RelationshipError, choose, some
 from remlblup.fit.solved import Solved
@@ -16,7 +17,6 @@ from remlblup.relationship.genomic_codings import coded, coding
 from remlblup.relationship.genotypes import Genotypes, as_genotypes
 from remlblup.relationship.labels import match
 from remlblup.relationship.single_step import SingleStep
-from remlblup.structure.base import Array
 
 METHODS = ("vanraden1", "vanraden2", "yang", "dominance", "dominance_su")
 _AGREE = 1e-6

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.fit.functions import correlation_errors, covariance_matrices
 from remlblup.fit.text import WIDTH, Table, exponent
 from remlblup.model.residual import parse_residual
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from remlblup.fit.results import Fit

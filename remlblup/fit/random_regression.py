@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, ModelError, OptionError
 from remlblup.fit.tables import term_index
 from remlblup.model.effects import Covariates
 from remlblup.model.frame import numeric_column
 from remlblup.model.wilkinson import required_columns
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from remlblup.fit.solved import Solved

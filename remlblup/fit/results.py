@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.fit import tables
 from remlblup.fit.functions import Estimate, correlation_errors, evaluate
@@ -23,7 +24,6 @@ from remlblup.linalg.threads import exclusive, owned_property
 from remlblup.reml.convergence import Convergence, say_unconverged
 from remlblup.reml.history import history_table
 from remlblup.reml.loop import Optimum, Options
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.memory import WITHIN_REACH
 from remlblup.equations.prediction_error import variance_derivatives
 from remlblup.fit.information import Information
-from remlblup.structure.base import Array
 
 # v_j depends on a flat direction if a change of about the variance of y along it changes v_j by more than this share.
 DEPENDS = 1e-6

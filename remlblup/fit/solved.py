@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.fit import tables
@@ -19,7 +20,6 @@ from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, exclusive, owned_property
 from remlblup.model.specification import Specification
 from remlblup.reml.likelihood import asreml_convention, log_likelihood, nlme_convention
-from remlblup.structure.base import Array
 
 
 @all_within_memory

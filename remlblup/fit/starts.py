@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.engine import make_equations
 from remlblup.equations.without_inverse import WithoutInverse
@@ -17,7 +18,6 @@ from remlblup.model.parameters import Parameters
 from remlblup.reml.history import Iteration
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.starts import HIGHER, drawn_starts
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

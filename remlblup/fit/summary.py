@@ -15,12 +15,12 @@ from remlblup.fit.text import WIDTH, Table, aligned, count, described, fixed_poi
 from remlblup.linalg.memory import all_within_memory
 from remlblup.model.design import FixedDesign
 from remlblup.model.grouping import UNITS
-from remlblup.structure.base import ResidualStructure
-from remlblup.structure.blocks import Blocks
-from remlblup.structure.exponential import Exponential
-from remlblup.structure.field import Field
-from remlblup.structure.grouped_units import GroupedUnits
-from remlblup.structure.sections import Sections
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.blocks import Blocks
+from remlblup.structure.residual.exponential import Exponential
+from remlblup.structure.residual.field import Field
+from remlblup.structure.residual.grouped_units import GroupedUnits
+from remlblup.structure.residual.sections import Sections
 
 if TYPE_CHECKING:
     from remlblup.fit.functions import Estimate

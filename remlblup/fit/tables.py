@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import VarianceError
 from remlblup.fit.functions import covariance_matrices, joined
 from remlblup.model.design import FixedDesign, RandomDesign
 from remlblup.model.specification import Specification
-from remlblup.structure.base import Array
 
 
 def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, df_method: str) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, ModelError, OptionError
 from remlblup.fit.field_maps import (
     FieldMap,
@@ -30,11 +31,9 @@ from remlblup.model.frame import numeric_column
 from remlblup.model.grouping import factorize, group_keys
 from remlblup.model.positions import positions
 from remlblup.model.residual import ResidualTerm, parse_residual
-from remlblup.structure.base import Array
-from remlblup.structure.blocks import Blocks
-from remlblup.structure.exponential import Exponential
-from remlblup.structure.field import Field
-from remlblup.structure.pattern import Index
+from remlblup.structure.residual.blocks import Blocks
+from remlblup.structure.residual.exponential import Exponential
+from remlblup.structure.residual.field import Field
 from remlblup.structure.table import STRUCTURES
 
 if TYPE_CHECKING:

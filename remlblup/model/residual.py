@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, FormulaError, ModelError, OptionError, RemlBlupError, some
 from remlblup.model.effects import Levels, levels_of
 from remlblup.model.field import axis, check_cells, check_extent
@@ -21,10 +22,9 @@ from remlblup.model.random_terms import make_structure
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
 from remlblup.model.terms import Group, Options
 from remlblup.relationship.labels import match
-from remlblup.structure.base import Array, ResidualStructure
-from remlblup.structure.pattern import Index
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.units import Units
 from remlblup.structure.table import STRUCTURES
-from remlblup.structure.units import Units
 
 FIELD_KINDS = ("ar1", "id")
 # Residuals that known weights go with: independent records.
@@ -193,7 +193,7 @@ def over_levels(term: ResidualTerm) -> bool:
 def _sections(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None,
               given: Given, line: Levels | None) -> ResidualStructure:  # fmt: skip
     """One structure, with its own parameters, for the records of each level of the section factor."""
-    from remlblup.structure.sections import Sections
+    from remlblup.structure.residual.sections import Sections
 
     codes, levels = factorize(frame[term.section])
     parts, rows = [], [np.flatnonzero(codes == k) for k in range(len(levels))]
@@ -227,14 +227,14 @@ def _structure(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: 
 
 
 def _grouped_units(frame: pd.DataFrame, weights: Array | None, levels: Levels) -> ResidualStructure:
-    from remlblup.structure.grouped_units import GroupedUnits
+    from remlblup.structure.residual.grouped_units import GroupedUnits
 
     codes = np.asarray(match(levels.labels, frame[levels.variable]))
     return GroupedUnits(codes, levels.names, weights)
 
 
 def _power(term: ResidualTerm, frame: pd.DataFrame, weights: Array | None) -> ResidualStructure:
-    from remlblup.structure.variance_power import Power
+    from remlblup.structure.residual.variance_power import Power
 
     x = numeric_column(frame, term.effect, "covariate of power()")
     if np.any(x <= 0):
@@ -246,7 +246,7 @@ def _power(term: ResidualTerm, frame: pd.DataFrame, weights: Array | None) -> Re
 
 
 def _field(term: ResidualTerm, frame: pd.DataFrame) -> ResidualStructure:
-    from remlblup.structure.field import Field
+    from remlblup.structure.residual.field import Field
 
     kinds, labels = zip(*term.axes, strict=True)
     positions = [axis(frame, label) for label in labels]
@@ -259,7 +259,7 @@ def _field(term: ResidualTerm, frame: pd.DataFrame) -> ResidualStructure:
 
 
 def _exponential(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index) -> ResidualStructure:
-    from remlblup.structure.exponential import Exponential
+    from remlblup.structure.residual.exponential import Exponential
 
     x = positions(frame[term.effect], term.effect, ranked=False)
     check_repeats(term, frame, unit, names)
@@ -269,8 +269,8 @@ def _exponential(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd
 def _blocks(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index,
             given: Given, levels: Levels) -> ResidualStructure:  # fmt: skip
     """Σ over the levels of the effect within each unit; ``ar1`` in closed form."""
-    from remlblup.structure.blocks import Blocks
-    from remlblup.structure.exponential import Autoregressive
+    from remlblup.structure.residual.blocks import Blocks
+    from remlblup.structure.residual.exponential import Autoregressive
 
     if len(levels.labels) < 2:
         raise ModelError(f"'{term.effect}' has one level only ({some(levels.labels)}): use residual='units'.")

@@ -33,9 +33,9 @@ from remlblup.model.smooth import smooth_designs
 from remlblup.model.terms import MixedFormula, RandomTerm, SmoothTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.coerce import coerce
-from remlblup.structure.base import ResidualStructure
-from remlblup.structure.identity import Identity
-from remlblup.structure.units import Units
+from remlblup.structure.covariance.identity import Identity
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.units import Units
 
 
 @dataclass(frozen=True)

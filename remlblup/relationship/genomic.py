@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, OptionError, check_switch, choose
+from remlblup.linalg.dense.outer import OuterSum
 from remlblup.linalg.memory import within_memory
-from remlblup.linalg.outer import OuterSum
 from remlblup.linalg.threads import side_by_side, single_threaded
 from remlblup.relationship.genomic_codings import METHODS, Coding, coded, coding
 from remlblup.relationship.genotypes import BLOCK, Genotypes, as_genotypes

@@ -308,7 +308,7 @@ class SingleStep(RelationshipBase):
         from remlblup.linalg.compilation import announce_compilation
 
         announce_compilation()
-        from remlblup.linalg.sparse import SparseFactor
+        from remlblup.linalg.sparse.factor import SparseFactor
 
         lower = self.lower_precision
         factor = SparseFactor(lower.indptr, lower.indices, self.size)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.reml.convergence import INWARD
 from remlblup.reml.space import Point
 from remlblup.reml.step import inward_score
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from remlblup.reml.loop import Loop

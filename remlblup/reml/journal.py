@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.errors import CheckpointError
 from remlblup.reml.history import Iteration
 from remlblup.reml.newton import Newton
 from remlblup.reml.space import Point
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from remlblup.reml.loop import Loop

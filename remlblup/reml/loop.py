@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.equations.expected_information import ExpectedInformation
@@ -38,7 +39,6 @@ from remlblup.reml.space import Point, Space, bounds
 from remlblup.reml.start import residual_variance, start_values, unit_matrices, zero_covariances
 from remlblup.reml.step import FLOOR, across, inward_score, near_faces, propose, release
 from remlblup.reml.verdict import judged, labels
-from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, of the diagonal of AI, fraction).
 # A negative weight stands for the expected information in place of the average one.

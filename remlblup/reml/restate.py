@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.reml.average_information import average_information
@@ -24,7 +25,7 @@ from remlblup.reml.identify import require_enough
 from remlblup.reml.loop import Loop, Optimum, Options, Watch
 from remlblup.reml.space import Point, Space
 from remlblup.reml.start import residual_variance, start_values
-from remlblup.structure.base import Array, Structure
+from remlblup.structure.base import Structure
 
 Words = dict[int, Structure]
 # Rounds of the first guess.

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.variance import VarianceEquations
 from remlblup.equations.without_inverse import SINGULAR_V, WithoutInverse, with_residual_effects
@@ -23,7 +24,8 @@ from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.loop import Optimum, Options
 from remlblup.reml.restate import maximize as search
 from remlblup.reml.verdict import trend
-from remlblup.structure.base import Array, ResidualStructure, Structure
+from remlblup.structure.base import Structure
+from remlblup.structure.residual.base import ResidualStructure
 
 # Up to this many records V costs next to nothing, and the loop leaves Henderson's equations early.
 FEW = 1500

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.model.specification import Specification
 from remlblup.reml.convergence import Convergence, Criterion, explain
 from remlblup.reml.flat import spectrum
 from remlblup.reml.space import TINY, Point, Space
 from remlblup.reml.step import propose
-from remlblup.structure.base import Array
-from remlblup.structure.field import Field
-from remlblup.structure.sections import Sections
+from remlblup.structure.residual.field import Field
+from remlblup.structure.residual.sections import Sections
 
 if TYPE_CHECKING:
     from remlblup.reml.loop import Loop

@@ -16,7 +16,7 @@ from remlblup.equations.prediction_error import variance_derivatives
 from remlblup.equations.spectral import SpectralEquations
 from remlblup.equations.variance import VarianceEquations
 from remlblup.errors import OptionError, RelationshipError
-from remlblup.linalg import tiled
+from remlblup.linalg.dense import tiled
 from remlblup.reml.average_information import average_information
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score

@@ -18,7 +18,7 @@ from ownership.cases import MODELS, At, assert_same, blas_threads, flock, frame,
 from remlblup.cli import main
 from remlblup.equations.base import Equations
 from remlblup.linalg import threads
-from remlblup.linalg.tiled import TiledCholesky
+from remlblup.linalg.dense.tiled import TiledCholesky
 from remlblup.relationship import numerator
 from remlblup.reml import starts
 from remlblup.reml.loop import Loop
@@ -299,7 +299,7 @@ class Interrupts:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupts())
 try:
-    import remlblup.linalg.solves
+    import remlblup.linalg.sparse.solves
 except KeyboardInterrupt:
     print("interrupted")
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import remlblup as rb
-from remlblup.linalg import outer, threads
+from remlblup.linalg import threads
+from remlblup.linalg.dense import outer
 from remlblup.relationship.genomic_codings import METHODS
 
 

@@ -22,17 +22,17 @@ _PUBLIC = {
     "Solved": "remlblup.fit.solved",
     "load": "remlblup.storage.fit",
     "henderson": "remlblup.equations.henderson",
-    "Pedigree": "remlblup.relationship",
-    "Relationship": "remlblup.relationship",
+    "Pedigree": "remlblup.relationship.pedigree.pedigree",
+    "Relationship": "remlblup.relationship.given.matrix",
     "plot_pedigree": "remlblup.plot.pedigree",
-    "Genotypes": "remlblup.relationship.genotypes",
-    "genomic_matrix": "remlblup.relationship.genomic",
-    "genomic_relationship": "remlblup.relationship.genomic",
-    "blend": "remlblup.relationship.genomic_tuning",
-    "tune": "remlblup.relationship.genomic_tuning",
+    "Genotypes": "remlblup.relationship.genomic.genotypes",
+    "genomic_matrix": "remlblup.relationship.genomic.matrix",
+    "genomic_relationship": "remlblup.relationship.genomic.matrix",
+    "blend": "remlblup.relationship.genomic.tuning",
+    "tune": "remlblup.relationship.genomic.tuning",
     "snp_effects": "remlblup.fit.marker_effects",
     "cross_validate": "remlblup.cross_validation",
-    "SingleStep": "remlblup.relationship.single_step",
+    "SingleStep": "remlblup.relationship.single_step.relationship",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
     "RemlBlupError": "remlblup.errors",
@@ -93,14 +93,14 @@ if TYPE_CHECKING:
     from remlblup.mixed_model import MixedModel as MixedModel
     from remlblup.model.functions import register_function as register_function
     from remlblup.plot.pedigree import plot_pedigree as plot_pedigree
-    from remlblup.relationship import Pedigree as Pedigree
-    from remlblup.relationship import Relationship as Relationship
-    from remlblup.relationship.genomic import genomic_matrix as genomic_matrix
-    from remlblup.relationship.genomic import genomic_relationship as genomic_relationship
-    from remlblup.relationship.genomic_tuning import blend as blend
-    from remlblup.relationship.genomic_tuning import tune as tune
-    from remlblup.relationship.genotypes import Genotypes as Genotypes
-    from remlblup.relationship.single_step import SingleStep as SingleStep
+    from remlblup.relationship.genomic.genotypes import Genotypes as Genotypes
+    from remlblup.relationship.genomic.matrix import genomic_matrix as genomic_matrix
+    from remlblup.relationship.genomic.matrix import genomic_relationship as genomic_relationship
+    from remlblup.relationship.genomic.tuning import blend as blend
+    from remlblup.relationship.genomic.tuning import tune as tune
+    from remlblup.relationship.given.matrix import Relationship as Relationship
+    from remlblup.relationship.pedigree.pedigree import Pedigree as Pedigree
+    from remlblup.relationship.single_step.relationship import SingleStep as SingleStep
     from remlblup.storage.fit import load as load
     from remlblup.structure.base import Structure as Structure
     from remlblup.structure.table import register_structure as register_structure

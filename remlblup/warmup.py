@@ -22,7 +22,7 @@ def warm_up() -> None:
     import scipy.sparse as sp
 
     from remlblup.linalg.factor import make_factor
-    from remlblup.relationship import numerator
+    from remlblup.relationship.descent import numerator
 
     pattern = sp.csc_array(sp.tril(sp.diags_array([np.full(40, 4.0), np.ones(39)], offsets=[0, -1])))
     for sign in (1.0, -1.0):  # positive definite, then indefinite

@@ -12,8 +12,8 @@ from remlblup.equations.effective_records import effective_records
 from remlblup.errors import ModelError, some
 from remlblup.fit.tables import term_index
 from remlblup.model.specification import Specification
-from remlblup.relationship.approximate import approximate_reliabilities
-from remlblup.relationship.pedigree import Pedigree
+from remlblup.relationship.pedigree.approximate import approximate_reliabilities
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 METHOD = "approximate: information counted in records and passed along the pedigree (Misztal & Wiggans 1988)"
 

@@ -12,11 +12,11 @@ from remlblup.fit.solved import Solved
 from remlblup.fit.tables import term_index
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
-from remlblup.relationship.genomic import Progress, block_size, reporter
-from remlblup.relationship.genomic_codings import coded, coding
-from remlblup.relationship.genotypes import Genotypes, as_genotypes
+from remlblup.relationship.genomic.codings import coded, coding
+from remlblup.relationship.genomic.genotypes import Genotypes, as_genotypes
+from remlblup.relationship.genomic.matrix import Progress, block_size, reporter
 from remlblup.relationship.labels import match
-from remlblup.relationship.single_step import SingleStep
+from remlblup.relationship.single_step.relationship import SingleStep
 
 METHODS = ("vanraden1", "vanraden2", "yang", "dominance", "dominance_su")
 _AGREE = 1e-6

@@ -184,7 +184,7 @@ def test_boundary_and_negative_components_by_v_itself():
 
 
 def test_spectral_refuses_an_indefinite_relationship(monkeypatch):
-    from remlblup.relationship import matrix
+    from remlblup.relationship.given import matrix
 
     d, given = lines()
     monkeypatch.setattr(matrix, "TESTED_AT_ONCE", 0)

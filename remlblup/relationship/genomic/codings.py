@@ -10,7 +10,7 @@ import pandas as pd
 
 from remlblup.errors import DataError, choose, some
 from remlblup.linalg.threads import side_by_side
-from remlblup.relationship.genotypes import Genotypes
+from remlblup.relationship.genomic.genotypes import Genotypes
 from remlblup.relationship.labels import match
 
 _COLUMNS = 128
@@ -160,7 +160,7 @@ def coded(block: np.ndarray, table: np.ndarray, dtype: type = np.float64) -> np.
     """Z (n, k), column-major, of a block of genotypes (n, k) by its table (k, 4)."""
     out: np.ndarray = np.empty(block.shape, dtype=dtype, order="F")
     if block.dtype == np.int8:
-        from remlblup.relationship.genotype_kernels import decode
+        from remlblup.relationship.genomic.kernels import decode
 
         tables: np.ndarray = np.ascontiguousarray(table, dtype=dtype)
         side_by_side(decode, [(block[:, p], tables[p], out[:, p]) for p in _parts(block.shape[1])])

@@ -12,11 +12,11 @@ from scipy.sparse.linalg import splu
 from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, RelationshipError, some
 from remlblup.linalg.memory import Need
-from remlblup.relationship import numerator, numerator_matrix
 from remlblup.relationship.base import RelationshipBase, check_dense
-from remlblup.relationship.genealogy import ancestors, generations
+from remlblup.relationship.descent import numerator, numerator_matrix
+from remlblup.relationship.descent.genealogy import ancestors, generations
+from remlblup.relationship.given.matrix import MatrixRelationship
 from remlblup.relationship.labels import as_items
-from remlblup.relationship.matrix import MatrixRelationship
 
 #: Most entries a sparse part of A may hold (12 bytes each).
 SPARSE_LIMIT = 200_000_000

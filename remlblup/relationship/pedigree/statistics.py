@@ -9,8 +9,8 @@ import pandas as pd
 
 from remlblup.errors import OptionError, PedigreeError, some
 from remlblup.linalg.threads import interrupted_as_such
-from remlblup.relationship import numerator
-from remlblup.relationship.genealogy import ancestors
+from remlblup.relationship.descent import numerator
+from remlblup.relationship.descent.genealogy import ancestors
 from remlblup.relationship.labels import match
 
 #: Ancestors that the effective number of ancestors looks at.
@@ -248,7 +248,7 @@ def founder_shares(sire: np.ndarray, dam: np.ndarray, weight: np.ndarray) -> np.
 @interrupted_as_such
 def ancestor_shares(sire: np.ndarray, dam: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Marginal contributions of the most important ancestors (Boichard et al. 1997); an unknown parent is one."""
-    from remlblup.relationship.statistics_kernels import marginal_contributions
+    from remlblup.relationship.descent.statistics_kernels import marginal_contributions
 
     taken = marginal_contributions(sire, dam, weight, min(_MOST_ANCESTORS, len(sire)))
     childless = np.ones(len(sire) + 1, dtype=bool)

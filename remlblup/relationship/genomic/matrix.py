@@ -13,9 +13,9 @@ from remlblup.errors import DataError, OptionError, check_switch, choose
 from remlblup.linalg.dense.outer import OuterSum
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
-from remlblup.relationship.genomic_codings import METHODS, Coding, coded, coding
-from remlblup.relationship.genotypes import BLOCK, Genotypes, as_genotypes
-from remlblup.relationship.matrix import MatrixRelationship
+from remlblup.relationship.genomic.codings import METHODS, Coding, coded, coding
+from remlblup.relationship.genomic.genotypes import BLOCK, Genotypes, as_genotypes
+from remlblup.relationship.given.matrix import MatrixRelationship
 
 Progress = Callable[[int, int], None]
 
@@ -147,7 +147,7 @@ def _row_sums(block: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Sum of the codes of each individual: by parts of fixed size, in a fixed order."""
     if block.dtype != np.int8:
         return coded(block, table).sum(axis=1)
-    from remlblup.relationship.genotype_kernels import decode_sum
+    from remlblup.relationship.genomic.kernels import decode_sum
 
     parts = [slice(start, min(start + 256, block.shape[1])) for start in range(0, block.shape[1], 256)]
     totals = np.zeros((len(parts), len(block)))

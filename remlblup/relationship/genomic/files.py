@@ -14,7 +14,7 @@ import pandas as pd
 
 from remlblup.errors import DataError, DependencyError, choose, some
 from remlblup.linalg.threads import n_threads
-from remlblup.relationship.genotype_arrays import ArraySource, unpack_matrix
+from remlblup.relationship.genomic.arrays import ArraySource, unpack_matrix
 
 Read = tuple[Any, Iterable, Iterable, str]
 

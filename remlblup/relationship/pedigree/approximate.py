@@ -54,7 +54,7 @@ def approximate_reliabilities(sire: np.ndarray, dam: np.ndarray, mendelian: np.n
 
 def generations_of(sire: np.ndarray, dam: np.ndarray) -> list[np.ndarray]:
     """Animals by generation: parents always in an earlier one."""
-    from remlblup.relationship.genealogy import generations
+    from remlblup.relationship.descent.genealogy import generations
 
     generation = generations(sire, dam)
     order = np.argsort(generation, kind="stable")

@@ -7,7 +7,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from remlblup.relationship.spectrum import not_positive_definite, rounding
+from remlblup.relationship.given.spectrum import not_positive_definite, rounding
 
 _BLOCK = 512
 

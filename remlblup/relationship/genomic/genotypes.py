@@ -12,7 +12,7 @@ import pandas as pd
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
 from remlblup.linalg.threads import side_by_side
-from remlblup.relationship.genotype_arrays import ArraySource, Source, check_labels, unpack_matrix
+from remlblup.relationship.genomic.arrays import ArraySource, Source, check_labels, unpack_matrix
 from remlblup.relationship.labels import match, tidy
 
 #: Markers read, decoded and multiplied at a time.
@@ -92,7 +92,7 @@ class Genotypes:
         DataError
             If a file is missing or malformed, or labels occur twice.
         """
-        from remlblup.relationship.genotype_files import read_bed
+        from remlblup.relationship.genomic.files import read_bed
 
         return cls(*read_bed(path, ids, counted))
 
@@ -115,7 +115,7 @@ class Genotypes:
         DependencyError
             If cyvcf2 is not installed: ``pip install "remlblup[vcf]"``.
         """
-        from remlblup.relationship.genotype_files import read_vcf
+        from remlblup.relationship.genomic.files import read_vcf
 
         return cls(*read_vcf(path, field, multiallelic, region))
 
@@ -130,7 +130,7 @@ class Genotypes:
         markers : array-like, optional
             Names of the markers; those of the header, or numbers, without.
         """
-        from remlblup.relationship.genotype_files import read_text
+        from remlblup.relationship.genomic.files import read_text
 
         return cls(*read_text(path, missing, markers))
 
@@ -267,7 +267,7 @@ class Genotypes:
 
     def hwe_p_values(self) -> pd.Series:
         """P values of the exact test of Hardy-Weinberg proportions, by marker (Wigginton et al. 2005)."""
-        from remlblup.relationship.hardy_weinberg import exact_p_values
+        from remlblup.relationship.genomic.hardy_weinberg import exact_p_values
 
         return pd.Series(exact_p_values(self._by_marker[0][:, :3]), index=self.markers, name="hwe_p_value")
 
@@ -294,14 +294,22 @@ class Genotypes:
         DataError
             If nothing is left.
         """
-        from remlblup.relationship.genotype_filter import apply_filters
+        from remlblup.relationship.genomic.filter import Filter
 
-        return apply_filters(self, maf, call_rate_markers, call_rate_individuals, hwe, monomorphic)
+        sieve = Filter(maf, call_rate_markers, call_rate_individuals, hwe, monomorphic)
+        rest = self
+        if call_rate_individuals is not None:
+            stay = sieve.individuals(self.call_rate_individuals.to_numpy())
+            rest = self if stay.all() else self._take(np.flatnonzero(stay), None)
+        stay = sieve.markers(rest._by_marker[0], rest.allele_frequencies.to_numpy())
+        rest = rest._take(None, None if stay.all() else np.flatnonzero(stay))
+        rest.filter_report = sieve.report
+        return rest
 
 
 def _count(block: np.ndarray, counts: np.ndarray, missing: np.ndarray, heterozygous: np.ndarray) -> None:
     """Count by columns on the threads at hand; the integers are the same in any order."""
-    from remlblup.relationship.genotype_kernels import count
+    from remlblup.relationship.genomic.kernels import count
 
     n, k = block.shape
     parts = [slice(start, min(start + 256, k)) for start in range(0, k, 256)]

@@ -10,10 +10,10 @@ import pandas as pd
 
 from remlblup.errors import OptionError, RelationshipError, choose, some
 from remlblup.relationship.base import RelationshipBase
-from remlblup.relationship.coerce import labelled_matrix
+from remlblup.relationship.given.frame import labelled_matrix
+from remlblup.relationship.given.matrix import MatrixRelationship
 from remlblup.relationship.labels import match, tidy
-from remlblup.relationship.matrix import MatrixRelationship
-from remlblup.relationship.pedigree import Pedigree
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 TUNINGS = (0, 1, 2, 3, 4)
 

@@ -231,7 +231,7 @@ def _pass(sire: np.ndarray, dam: np.ndarray, V: np.ndarray, up: bool) -> np.ndar
         operator = descent_operator(sire, dam).tocsc()
         options = {"permc_spec": "NATURAL", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
         return splu(operator, **options).solve(np.array(V, dtype=float, order="C"), trans="T" if up else "N")
-    from remlblup.relationship import numerator_kernels as kernels
+    from remlblup.relationship.descent import numerator_kernels as kernels
 
     result = np.array(V, dtype=float, order="C")
     move = kernels.up_in_place if up else kernels.down_in_place
@@ -279,7 +279,7 @@ def tabular(
 @interrupted_as_such
 def _by_columns(sire, dam, left, gamma, variance) -> np.ndarray:
     """Lay out the work for the compiled kernel: parents in a table of their own, offspring by pivot parent."""
-    from remlblup.relationship import numerator_kernels as kernels
+    from remlblup.relationship.descent import numerator_kernels as kernels
 
     n, g = len(sire), 0 if gamma is None else len(gamma)
     is_parent = np.zeros(n + 1, dtype=bool)

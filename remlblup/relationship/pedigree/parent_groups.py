@@ -16,10 +16,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import PedigreeError, RelationshipError, some
-from remlblup.relationship import numerator
-from remlblup.relationship.descent import DescentRelationship
+from remlblup.relationship.descent import numerator
+from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.labels import canonical, match, tidy
-from remlblup.relationship.pedigree_reading import Family
+from remlblup.relationship.pedigree.reading import Family
 
 # Columns of Q made at a time: they are dense until they are done.
 _BLOCK = 16

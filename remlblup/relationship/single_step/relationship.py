@@ -11,7 +11,7 @@ Genet Sel Evol 50:16). The inverse of its block over the genotyped animals, all 
 
 and log|H| = log|A| − log|A₂₂| + log|H₂₂|; H is positive definite if and only if H₂₂ is. For τ = ω = 1, H₂₂ = G_w.
 
-Groups of unknown parents of the pedigree belong to all of H: u* = Qg + a with a ~ N(0, Hσ²); see `single_step_groups`.
+Groups of unknown parents of the pedigree belong to all of H: u* = Qg + a with a ~ N(0, Hσ²); see `groups`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from remlblup.errors import RelationshipError, choose
 from remlblup.linalg.memory import Need, all_within_memory, require
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
-from remlblup.relationship.parent_groups import LabelledMatrix
-from remlblup.relationship.single_step_blocks import (
+from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
+from remlblup.relationship.single_step.blocks import (
     A22_SINGULAR,
     G_SINGULAR,
     blending,
@@ -43,7 +43,7 @@ from remlblup.relationship.single_step_blocks import (
     prepare,
     read_matrix,
 )
-from remlblup.relationship.single_step_groups import GroupsInA, transformed
+from remlblup.relationship.single_step.groups import GroupsInA, transformed
 
 _BLOCK = 256
 #: Products of this many operations are the shorter way to the diagonal of H; beyond, the sparse inverse is.
@@ -74,7 +74,7 @@ class SingleStep(RelationshipBase):
         Blending, αG + βA₂₂; 0.95 and 0.05 by default. Of one alone the other completes it to 1: ``alpha=0.9`` is
         0.9 G + 0.1 A₂₂, ``alpha=1`` no blending.
     tune : {0, 1, 2, 3, 4}
-        Tuning of G to the base of A₂₂ as BLUPF90's ``tunedG``, see `genomic_tuning.tune`; 0 for none.
+        Tuning of G to the base of A₂₂ as BLUPF90's ``tunedG``, see `genomic.tuning.tune`; 0 for none.
     blend_first : bool
         Whether G is blended and then tuned (as BLUPF90 does), or tuned and then blended.
     missing : {"error", "drop"}
@@ -228,7 +228,7 @@ class SingleStep(RelationshipBase):
         Parameters
         ----------
         transform : {"H", "A"}
-            All of H⁻¹, or A⁻¹ alone with H⁻¹ − A⁻¹ added to the animals. See `single_step_groups`.
+            All of H⁻¹, or A⁻¹ alone with H⁻¹ − A⁻¹ added to the animals. See `groups`.
         """
         choose("transform", transform, ("H", "A"))
         self._require_groups()

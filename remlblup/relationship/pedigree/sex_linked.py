@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, choose, some
 from remlblup.relationship.base import RelationshipBase, conformable
-from remlblup.relationship.descent import DescentRelationship
+from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.labels import canonical, match
 
 #: What a heterogametic animal's one gene counts, in units of a homogametic animal's.

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from remlblup.errors import OptionError, PedigreeError, some
-from remlblup.relationship.genealogy import ancestors
-from remlblup.relationship.pedigree_reading import Family
+from remlblup.relationship.descent.genealogy import ancestors
+from remlblup.relationship.pedigree.reading import Family
 
 
 def pruned(family: Family, animals: np.ndarray, generations: int | None, drop_uninformative: bool) -> Family:

@@ -13,14 +13,15 @@ import scipy.sparse as sp
 from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, choose, some
 from remlblup.linalg.memory import all_within_memory
-from remlblup.relationship.clones import check_rows, heterozygosity, read_clones, read_selfing
-from remlblup.relationship.descent import DescentRelationship
-from remlblup.relationship.dominance import dominance_relationship
-from remlblup.relationship.genealogy import generations
+from remlblup.relationship.descent.base import DescentRelationship
+from remlblup.relationship.descent.dominance import dominance_relationship
+from remlblup.relationship.descent.genealogy import generations
+from remlblup.relationship.given.matrix import MatrixRelationship
 from remlblup.relationship.labels import as_frame
-from remlblup.relationship.maternal_grandsire import MaternalGrandsirePedigree
-from remlblup.relationship.matrix import MatrixRelationship
-from remlblup.relationship.parent_groups import (
+from remlblup.relationship.pedigree.clones import check_rows, heterozygosity, read_clones, read_selfing
+from remlblup.relationship.pedigree.columns import named_column, pick_columns
+from remlblup.relationship.pedigree.maternal_grandsire import MaternalGrandsirePedigree
+from remlblup.relationship.pedigree.parent_groups import (
     LabelledMatrix,
     Metafounders,
     RandomGroups,
@@ -32,8 +33,8 @@ from remlblup.relationship.parent_groups import (
     separate_groups,
     with_groups_first,
 )
-from remlblup.relationship.pedigree_columns import named_column, pick_columns
-from remlblup.relationship.pedigree_reading import (
+from remlblup.relationship.pedigree.pruning import pruned
+from remlblup.relationship.pedigree.reading import (
     UNKNOWN,
     Family,
     check_codes,
@@ -42,9 +43,8 @@ from remlblup.relationship.pedigree_reading import (
     loop_error,
     read_family,
 )
-from remlblup.relationship.pedigree_statistics import PopulationStatistics
-from remlblup.relationship.pruning import pruned
-from remlblup.relationship.sex_linked import SexLinkedRelationship, read_sex
+from remlblup.relationship.pedigree.sex_linked import SexLinkedRelationship, read_sex
+from remlblup.relationship.pedigree.statistics import PopulationStatistics
 
 
 @all_within_memory

@@ -7,8 +7,8 @@ import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError
 from remlblup.linalg.threads import interrupted_as_such
-from remlblup.relationship import numerator, numerator_matrix
-from remlblup.relationship.matrix import MatrixRelationship
+from remlblup.relationship.descent import numerator, numerator_matrix
+from remlblup.relationship.given.matrix import MatrixRelationship
 
 #: Largest pedigree for exact identity coefficients: their number grows with its fourth power.
 GENERAL_LIMIT = 400
@@ -82,7 +82,7 @@ def general(sire: np.ndarray, dam: np.ndarray) -> np.ndarray:
             f"{n:,} animals, and the limit is {GENERAL_LIMIT}. Prune it to the animals you need (`prune`), or use "
             'dominance(method="noninbred").'
         )
-    from remlblup.relationship import identity_kernels as kernels
+    from remlblup.relationship.descent import identity_kernels as kernels
 
     kinship = 0.5 * numerator.tabular(sire, dam)
     return kernels.seventh_identity(np.asarray(sire, dtype=np.int64), np.asarray(dam, dtype=np.int64), kinship)

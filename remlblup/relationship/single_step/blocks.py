@@ -10,12 +10,12 @@ import scipy.sparse as sp
 from remlblup.errors import OptionError, RelationshipError, some
 from remlblup.linalg.threads import side_by_side
 from remlblup.relationship.base import RelationshipBase
-from remlblup.relationship.coerce import labelled_matrix
-from remlblup.relationship.descent import DescentRelationship
-from remlblup.relationship.genomic_tuning import means, tuning
-from remlblup.relationship.genotypes import Genotypes
+from remlblup.relationship.descent.base import DescentRelationship
+from remlblup.relationship.genomic.genotypes import Genotypes
+from remlblup.relationship.genomic.tuning import means, tuning
+from remlblup.relationship.given.checks import clean_labels, clean_matrix
+from remlblup.relationship.given.frame import labelled_matrix
 from remlblup.relationship.labels import as_frame, match
-from remlblup.relationship.matrix import clean_labels, clean_matrix
 
 _STRIPE = 256
 

@@ -10,13 +10,13 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError
-from remlblup.relationship import numerator
 from remlblup.relationship.base import RelationshipBase, conformable
-from remlblup.relationship.descent import DescentRelationship
-from remlblup.relationship.genealogy import generations
+from remlblup.relationship.descent import numerator
+from remlblup.relationship.descent.base import DescentRelationship
+from remlblup.relationship.descent.genealogy import generations
 from remlblup.relationship.labels import as_frame
-from remlblup.relationship.pedigree_columns import pick_columns
-from remlblup.relationship.pedigree_reading import UNKNOWN, check_codes, check_self, codes_of, loop_error, read_family
+from remlblup.relationship.pedigree.columns import pick_columns
+from remlblup.relationship.pedigree.reading import UNKNOWN, check_codes, check_self, codes_of, loop_error, read_family
 
 #: What a `Pedigree` has and this has not.
 _OF_PEDIGREES = frozenset(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.linalg.threads import n_threads, side_by_side
-from remlblup.relationship import numerator
 from remlblup.relationship.base import check_dense, symmetrise
+from remlblup.relationship.descent import numerator
 
 # Columns of A formed at a time: enough to share the walk over ancestors, few enough to stay in cache.
 _COLUMNS = 16

@@ -10,7 +10,7 @@ import pandas as pd
 
 from remlblup.errors import PedigreeError, some
 from remlblup.relationship.labels import canonical, match, tidy
-from remlblup.relationship.pedigree_reading import UNKNOWN, Family
+from remlblup.relationship.pedigree.reading import UNKNOWN, Family
 
 
 def read_selfing(family: Family, selfing: Iterable) -> Family:

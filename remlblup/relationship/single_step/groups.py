@@ -28,7 +28,7 @@ from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, some
 from remlblup.relationship.base import RelationshipBase, check_dense, conformable
 from remlblup.relationship.labels import tidy
-from remlblup.relationship.parent_groups import LabelledMatrix
+from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
 
 # Eigenvalues of W this small, relative to Q₂'A₂₂⁻¹Q₂, are zero to rounding.
 _NONE = 1e-9

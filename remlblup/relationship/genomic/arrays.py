@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from remlblup.errors import DataError, OptionError, some
 from remlblup.linalg.well_formed import array_of, require_well_formed
 from remlblup.relationship.labels import as_items, canonical, nameless
-from remlblup.relationship.pedigree_columns import candidates, plain
+from remlblup.relationship.pedigree.columns import candidates, plain
 
 _COLUMNS = 1024
 # Columns beside the markers in tables that programs write, such as PLINK's .raw.

@@ -21,7 +21,7 @@ _PUBLIC = {
     "Fit": "remlblup.fit.results",
     "Solved": "remlblup.fit.solved",
     "load": "remlblup.storage.fit",
-    "henderson": "remlblup.equations.henderson",
+    "henderson": "remlblup.equations.textbook",
     "Pedigree": "remlblup.relationship.pedigree.pedigree",
     "Relationship": "remlblup.relationship.given.matrix",
     "plot_pedigree": "remlblup.plot.pedigree",
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from remlblup import datasets as datasets
     from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.datasets import simulate_flock as simulate_flock
-    from remlblup.equations.henderson import henderson as henderson
+    from remlblup.equations.textbook import henderson as henderson
     from remlblup.errors import CheckpointError as CheckpointError
     from remlblup.errors import CheckpointWarning as CheckpointWarning
     from remlblup.errors import CodesWarning as CodesWarning

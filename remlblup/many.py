@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import ENGINES, not_spectral, shared_basis, worth_sharing
+from remlblup.equations.choice import ENGINES, not_spectral, shared_basis, worth_sharing
 from remlblup.errors import (
     ConvergenceWarning,
     DataError,
@@ -33,7 +33,7 @@ from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
 from remlblup.model.given import Given, relationship_of
-from remlblup.model.residual import parse_residual
+from remlblup.model.residual_reading import parse_residual
 from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
 from remlblup.model.shorthand import with_dot

@@ -14,7 +14,7 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import ENGINES, make_equations
+from remlblup.equations.choice import ENGINES, make_equations
 from remlblup.errors import OptionError, choose
 from remlblup.fit.describe import Description
 from remlblup.fit.interrupted import interrupted, interruptible
@@ -24,7 +24,7 @@ from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, owned_property, single_threaded
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
-from remlblup.model.residual import parse_residual
+from remlblup.model.residual_reading import parse_residual
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration

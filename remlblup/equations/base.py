@@ -1,7 +1,7 @@
 """What every engine offers to the REML loop and to the tables: V(θ) solved, its score, its information, its errors.
 
-An engine is one way to work with V = ZGZ' + R: Henderson's mixed model equations (`remlblup.equations.mme`), V itself
-(`variance`), or V in a basis where it is tridiagonal (`spectral`). All give the same numbers.
+An engine is one way to work with V = ZGZ' + R: Henderson's mixed model equations (`equations.henderson`), V itself
+(`equations.variance`), or V in a basis where it is tridiagonal (`equations.variance.spectral`). All give the same numbers.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Equations(ABC):
     @cached_property
     def scales(self) -> Scales:
         """Sizes of the variances before anything is estimated."""
-        return Scales.of(self)
+        return Scales.of(self.spec, self.y[: self.spec.n])
 
     @property
     @abstractmethod

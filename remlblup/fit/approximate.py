@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.equations.effective_records import effective_records
+from remlblup.equations.henderson.effective_records import effective_records
 from remlblup.errors import ModelError, some
 from remlblup.fit.tables import term_index
 from remlblup.model.specification import Specification

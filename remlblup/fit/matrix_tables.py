@@ -9,7 +9,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.fit.functions import correlation_errors, covariance_matrices
 from remlblup.fit.text import WIDTH, Table, exponent
-from remlblup.model.residual import parse_residual
+from remlblup.model.residual_reading import parse_residual
 
 if TYPE_CHECKING:
     from remlblup.fit.results import Fit

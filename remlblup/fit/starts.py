@@ -11,8 +11,8 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import make_equations
-from remlblup.equations.without_inverse import WithoutInverse
+from remlblup.equations.choice import make_equations
+from remlblup.equations.variance.without_inverse import WithoutInverse
 from remlblup.errors import NotPositiveDefiniteError, OptionError
 from remlblup.model.parameters import Parameters
 from remlblup.reml.history import Iteration

@@ -30,7 +30,7 @@ from remlblup.fit.field_maps import (
 from remlblup.model.frame import numeric_column
 from remlblup.model.grouping import factorize, group_keys
 from remlblup.model.positions import positions
-from remlblup.model.residual import ResidualTerm, parse_residual
+from remlblup.model.residual_reading import ResidualTerm, parse_residual
 from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field

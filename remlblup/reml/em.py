@@ -21,7 +21,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.linalg.scaled_solve import scaled_solve
 from remlblup.model.design import RandomDesign
 from remlblup.reml.score import Score

@@ -2,7 +2,7 @@
 
 θ ← start values
 repeat
-    solve the mixed model equations at θ                      equations.mme
+    solve the mixed model equations at θ                      equations.henderson
     score and average information                             score, average_information
     stop if the criteria are met                              convergence
     θ ← the first step of the ladder that does not lower ℓ    step, em
@@ -21,7 +21,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
-from remlblup.equations.expected_information import ExpectedInformation
+from remlblup.equations.variance.expected_information import ExpectedInformation
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import Convergence, Criterion, criteria

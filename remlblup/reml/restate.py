@@ -18,7 +18,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import explain
 from remlblup.reml.history import Iteration

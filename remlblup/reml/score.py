@@ -23,7 +23,8 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.equations.henderson.system import Solution
 from remlblup.reml.chart import Chart
 from remlblup.structure.cholesky import signed_cholesky
 

@@ -3,7 +3,7 @@
 Henderson's equations divide by R. Where a residual variance goes to zero, a residual matrix becomes singular, or, without
 constraints, R would be negative, V can be positive definite all the same, and the maximum lies there like at any other
 boundary. The loop is then taken up at its last iterate with the residual among the random terms and V itself in place
-of the equations (`remlblup.equations.without_inverse`). Where V is singular there too, the likelihood has no maximum.
+of the equations (`remlblup.equations.variance.without_inverse`). Where V is singular there too, the likelihood has no maximum.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.variance import VarianceEquations
-from remlblup.equations.without_inverse import SINGULAR_V, WithoutInverse, with_residual_effects
+from remlblup.equations.variance.engine import VarianceEquations
+from remlblup.equations.variance.without_inverse import SINGULAR_V, WithoutInverse, with_residual_effects
 from remlblup.errors import MemoryLimitError, ModelError, NotPositiveDefiniteError, some
 from remlblup.reml.convergence import has_trend
 from remlblup.reml.history import Iteration

@@ -18,7 +18,7 @@ import numpy as np
 
 import remlblup
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import make_equations
+from remlblup.equations.choice import make_equations
 from remlblup.errors import (
     ConvergenceWarning,
     MemoryLimitError,

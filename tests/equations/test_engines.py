@@ -11,10 +11,10 @@ import scipy.sparse as sp
 
 import remlblup as rb
 from equations import models, structures
-from remlblup.equations import engine as engines
-from remlblup.equations.prediction_error import variance_derivatives
-from remlblup.equations.spectral import SpectralEquations
-from remlblup.equations.variance import VarianceEquations
+from remlblup.equations import choice as engines
+from remlblup.equations.fixed_errors import variance_derivatives
+from remlblup.equations.variance.engine import VarianceEquations
+from remlblup.equations.variance.spectral import SpectralEquations
 from remlblup.errors import OptionError, RelationshipError
 from remlblup.linalg.dense import tiled
 from remlblup.reml.average_information import average_information
@@ -202,7 +202,7 @@ def test_tiles_of_v_change_no_digit_that_matters(tile, monkeypatch):
         return [slice(k, min(k + size, n)) for k in range(0, n, size)]
 
     monkeypatch.setattr(tiled, "tiles", small)
-    monkeypatch.setattr("remlblup.equations.variance.tiles", small)
+    monkeypatch.setattr("remlblup.equations.variance.engine.tiles", small)
     cut = rb.MixedModel(FITS["two"][0], d, given, engine="dense").fit()
     assert cut.loglik == pytest.approx(whole.loglik, abs=1e-9)
     np.testing.assert_allclose(cut.theta, whole.theta, rtol=1e-7)

@@ -9,8 +9,8 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remlblup.equations.cross_products import CrossProducts, by_coefficient, cross_products, listed
-from remlblup.equations.layout import build_layout
+from remlblup.equations.henderson.cross_products import CrossProducts, by_coefficient, cross_products, listed
+from remlblup.equations.henderson.layout import build_layout
 from remlblup.model.design import RandomDesign
 from remlblup.relationship.base import IdentityRelationship
 from remlblup.relationship.coerce import coerce

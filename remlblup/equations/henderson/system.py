@@ -1,17 +1,16 @@
-"""Henderson's mixed model equations: assembled, factorised and solved at given parameters.
+"""Henderson's mixed model equations as a system: laid out, assembled, factorised and solved at given parameters.
 
-In factor form (see `remlblup.equations.layout`), with b̂ the solution for b and û = Λ b̂:
+In factor form (see `remlblup.equations.henderson.layout`), with b̂ the solution for b and û = Λ b̂:
 
-    log|V| + log|X'V⁻¹X| = log|R| + Σ_k t_k log|K_k| + log|C|
     Py = R⁻¹ê,   ê = y − Xβ̂ − Zû,   y'Py = ê'R⁻¹ê + b̂'(D ⊗ K⁻¹)b̂.
 
-y enters as its ordinary least-squares residual: P y is the same, and a large mean costs no digits.
+y enters as its ordinary least-squares residual: P y is the same, and a large mean costs no digits. What is read from
+the factor stands on it: the likelihood and its slopes in `engine`, errors in `errors`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,11 +19,11 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.equations import memory, prediction_error
+from remlblup.equations import needs
 from remlblup.equations.base import Equations, columns_at_once, term_slices
-from remlblup.equations.cross_products import CrossProducts, cross_products
-from remlblup.equations.layout import Layout, build_layout
-from remlblup.equations.memory import Memory
+from remlblup.equations.henderson.cross_products import CrossProducts, cross_products
+from remlblup.equations.henderson.layout import Layout, build_layout
+from remlblup.equations.memory import WITHIN_REACH, Memory
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.contract import Factor, FactorStats
 from remlblup.linalg.factor import make_factor
@@ -72,7 +71,7 @@ def signs_of(factors: list[tuple[Array, Array]]) -> Array:
     return np.concatenate([s for _, s in factors]) if factors else np.ones(0)
 
 
-class MixedModelEquations(Equations):
+class System(Equations):
     """C(θ) laid out once; `solve` refactorises it at new parameters.
 
     Parameters
@@ -109,21 +108,21 @@ class MixedModelEquations(Equations):
     def _memory(self, stats: FactorStats) -> Memory:
         """The phases, for a factor of these sizes."""
         layout, step = self.layout, columns_at_once(self.layout.m)
-        built = memory.of_relationships([d.relationship for d in self.random if not d.is_identity])
+        built = needs.of_relationships([d.relationship for d in self.random if not d.is_identity])
         for part in (
-            memory.of_incidence(self),
+            needs.of_incidence(self),
             self.cross_products.need,
             layout.need,
             Need(stats.kept, max(stats.kept, stats.analysis)),
         ):
             built = built.then(part)
-        points = memory.of_points(self)
+        points = needs.of_points(self)
         passing = max(layout.need_of_values, stats.memory - stats.kept, points.peak - points.kept)
         selected = 8.0 * layout.nnz
         iterated = Need.of(points.kept + selected, passing)
-        columns = memory.of_responses(self, min(step, self.p)) if self.p * layout.m <= memory.WITHIN_REACH else Need()
+        columns = needs.of_responses(self, min(step, self.p)) if self.p * layout.m <= WITHIN_REACH else Need()
         far = any(d.relationship.diagonal_is_far for d in self.random)
-        effects = memory.of_table(self).beside(Need(0.0, stats.memory - stats.kept if far else 0.0))
+        effects = needs.of_table(self).beside(Need(0.0, stats.memory - stats.kept if far else 0.0))
         return Memory(built, iterated, columns, effects)
 
     @property
@@ -192,12 +191,6 @@ class MixedModelEquations(Equations):
         """W'R⁻¹y (m,)."""
         return rho[0] * self._base_of_rhs if len(rho) == 1 else self.Wt @ self.residual.precision(phi, self.y)
 
-    def assembled(self, solution: Solution) -> Array:
-        """Values of C at a solution, on the pattern of the layout."""
-        return self.layout.assemble(
-            self.cross_products.values(solution.rho), solution.slots, signs_of(solution.factors)
-        )
-
     def _factorize_random(self, M: Array, slots: Array, signs: Array) -> tuple[float, int]:
         """log-determinant of the random block of C and its number of negative pivots."""
         if self.m == self.p:
@@ -205,6 +198,8 @@ class MixedModelEquations(Equations):
         layout, factor = self.random_system
         factor.factorize(layout.assemble(M, slots, signs))
         return factor.logdet, factor.n_negative
+
+    # -- between the columns of W and those of C --------------------------------------------
 
     def to_factor(self, v: Array, factors: list[tuple[Array, Array]]) -> Array:
         """T'v with T = blockdiag(I, Λ_k ⊗ I): from the columns of W to those of C; v is (m,) or (m, k)."""
@@ -255,80 +250,7 @@ class MixedModelEquations(Equations):
             total += float(np.vdot(signs[:, None] * block, solved))
         return total
 
-    def log_determinant(self, solution: Solution, ml: bool) -> float:
-        """log|V| + log|X'V⁻¹X|, of ML log|V|, from log|C| in factor form."""
-        known = self.residual.logdet(solution.theta[self.spec.parameters.slices[-1]]) + self.log_k
-        if not ml:
-            return known + solution.logdet - 2.0 * self.spec.fixed.logdet_transform
-        if solution.logdet_random is None:
-            solution.logdet_random = self.solve(solution.theta, ml=True, factors=solution.factors).logdet_random
-        return known + solution.logdet_random  # type: ignore[operator]
-
-    def products(self, solution: Solution, variates: Array, weighted: Array) -> Array:
-        """F'PF = F'R⁻¹F − F'R⁻¹W C⁻¹W'R⁻¹F."""
-        columns = self.to_factor(self.Wt @ weighted, solution.factors)
-        return variates.T @ weighted - columns.T @ self.solve_columns(solution, columns)
-
-    # -- errors: see `prediction_error` --------------------------------------------------------
-
-    def level_covariances(self, solution: Solution) -> list[Array]:
-        return prediction_error.level_covariances(self, solution)
-
-    def fixed_covariance(self, solution: Solution) -> Array:
-        return prediction_error.fixed_covariance(self, solution)
-
-    def fixed_variances(self, solution: Solution) -> Array:
-        return prediction_error.fixed_variances(self, solution)
-
-    def fixed_responses(self, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
-        return prediction_error.fixed_responses(self, solution)
-
-    def respond(self, solution: Solution, V: Array) -> tuple[Array, Array]:
-        return prediction_error.respond(self, solution, V)
-
-    def fixed_cross_covariances(self, solution: Solution, columns: np.ndarray) -> list[Array]:
-        return prediction_error.fixed_cross_covariances(self, solution, columns)
-
-    def prediction_variances(self, solution: Solution, rows: Array) -> Array:
-        return prediction_error.prediction_variances(self, solution, rows)
-
-    # -- what the score and the EM rounds need -------------------------------------------------
-
-    def slot_traces(self, solution: Solution, *, ml: bool = False) -> tuple[Array, Array]:
-        """T (n_slots, n_slots) with ∂log|C|/∂λ = 2Tλ, and τ_r = ∂log|C|/∂ρ_r = tr(C⁻¹ W'D_r W) in factor form.
-
-        Read from the selected inverse of C (REML) or of its random block (ML), where slot 0
-        (X) then has no part.
-        """
-        if solution.traces is None:
-            layout, inverse = self._inverse(solution, ml)
-            if inverse is None:
-                solution.traces = np.zeros((1, 1)), np.zeros(len(solution.rho))
-            else:
-                T = layout.slot_traces(self.cross_products.values(solution.rho), inverse)
-                # A single ρ multiplies the whole of T'W'R⁻¹WT.
-                solution.traces = T, self.residual_traces(solution, solution.slots, ml=ml) \
-                    if len(solution.rho) > 1 else np.array([solution.slots @ T @ solution.slots]) / solution.rho  # fmt: skip
-        return solution.traces
-
-    def residual_traces(self, solution: Solution, slots: Array, *, ml: bool = False) -> Array:
-        """tr(C⁻¹ T'W'D_r W T) of every r, with C at the solution and T at any slots λ."""
-        layout, inverse = self._inverse(solution, ml)
-        if inverse is None:
-            return np.zeros(len(solution.rho))
-        weights = layout.cross_product_weights(slots, inverse, len(self.cross_products.rows))
-        return self.cross_products.traces(weights)
-
-    def _inverse(self, solution: Solution, ml: bool) -> tuple[Layout, Array | None]:
-        """C⁻¹ on its pattern, or that of its random block (None if there is none), with its layout."""
-        self.require(solution)
-        if ml and self.m == self.p:
-            return self.layout, None
-        layout, factor = self.random_system if ml else (self.layout, self.factor)
-        started = time.perf_counter()
-        inverse = factor.inverse_on_pattern()
-        self._spent("inverse", started)
-        return layout, inverse
+    # -- the factor on hand ------------------------------------------------------------------
 
     def solve_columns(self, solution: Solution, columns: Array) -> Array:
         """C⁻¹ times right-hand sides in factor form, at the solution's θ; (m,) or (m, k)."""

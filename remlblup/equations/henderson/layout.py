@@ -7,7 +7,7 @@ With u = (Λ ⊗ I) b and b ~ N(0, D ⊗ K), D = diag(signs), the mixed model eq
         [ Λ'Z'R⁻¹X    Λ'Z'R⁻¹ZΛ + D ⊗ K⁻¹ ]
 
 which never divides by a variance: a zero variance or a correlation of ±1 is an ordinary
-point. The first stage is M = W'R⁻¹W (`remlblup.equations.cross_products`). A *slot* is one entry
+point. The first stage is M = W'R⁻¹W (`remlblup.equations.henderson.cross_products`). A *slot* is one entry
 (i, a) of Λ of one term, and slot 0 the constant 1 that stands for X. The second stage adds each
 element of M, times the product λ_s λ_s' of two slots of its effects, at the columns of these slots.
 """
@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.equations.cross_products import CrossProducts
+from remlblup.equations.henderson.cross_products import CrossProducts
 from remlblup.linalg.memory import Need, require
 from remlblup.model.design import RandomDesign
 

@@ -12,7 +12,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.spread import Spread
+from remlblup.equations.variance.spread import Spread
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.model.residual_effects import residual_as_effects
 from remlblup.model.specification import Specification

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.variance import VarianceEquations, VarianceSolution
+from remlblup.equations.variance.engine import VarianceEquations, VarianceSolution
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.dense.tiled import TiledCholesky
 from remlblup.model.residual_effects import residual_as_effects

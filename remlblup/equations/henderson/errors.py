@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations, columns_at_once, nonnegative
-
-if TYPE_CHECKING:
-    from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.henderson.system import Solution, System
 
 
-def level_covariances(equations: MixedModelEquations, solution: Solution) -> list[Array]:
+def level_covariances(equations: System, solution: Solution) -> list[Array]:
     """Per term (q, t, t): the prediction error covariance of the effects of each level.
 
     var(û − u) of level l is Λ C^{ll} Λ', with C^{ll} the t × t block of C⁻¹ that belongs to the
@@ -41,7 +39,7 @@ def level_covariances(equations: MixedModelEquations, solution: Solution) -> lis
     return out
 
 
-def offer_diagonals(equations: MixedModelEquations) -> None:
+def offer_diagonals(equations: System) -> None:
     """The diagonal of K, which the reliabilities need, for a relationship that has no short way to it.
 
     Without data C is I ⊗ K⁻¹: its factor is at hand, and K needs none of its own.
@@ -60,7 +58,7 @@ def offer_diagonals(equations: MixedModelEquations) -> None:
         block += design.structure.n_factors
 
 
-def _of_singular(equations: MixedModelEquations, solution: Solution, block: int, factor: Array, root: Array) -> Array:
+def _of_singular(equations: System, solution: Solution, block: int, factor: Array, root: Array) -> Array:
     """(q, t, t) prediction error covariances of the levels of a singular K = LL', u = (Λ ⊗ L) b."""
     q, r = root.shape
     rank = factor.shape[1]
@@ -78,7 +76,7 @@ def _of_singular(equations: MixedModelEquations, solution: Solution, block: int,
     return out
 
 
-def fixed_columns(equations: MixedModelEquations, solution: Solution) -> Iterator[tuple[slice, Array]]:
+def fixed_columns(equations: System, solution: Solution) -> Iterator[tuple[slice, Array]]:
     """Columns of C⁻¹ for each fixed effect as the user coded it, in factor form: (slice, (m, k)) chunks."""
     p, T = equations.p, equations.spec.fixed.transform
     step = columns_at_once(equations.m)
@@ -90,7 +88,7 @@ def fixed_columns(equations: MixedModelEquations, solution: Solution) -> Iterato
         yield chunk, equations.solve_columns(solution, rhs)
 
 
-def fixed_variances(equations: MixedModelEquations, solution: Solution) -> Array:
+def fixed_variances(equations: System, solution: Solution) -> Array:
     """var(β̂_j), shape (p,): from the diagonal of the selected inverse, without a solve."""
     if equations.spec.fixed.transform is not None:
         return np.diag(fixed_covariance(equations, solution))
@@ -99,7 +97,7 @@ def fixed_variances(equations: MixedModelEquations, solution: Solution) -> Array
     return equations.factor.inverse_on_pattern()[equations.layout.indptr[: equations.p]]
 
 
-def fixed_covariance(equations: MixedModelEquations, solution: Solution) -> Array:
+def fixed_covariance(equations: System, solution: Solution) -> Array:
     """var(β̂) = (X'V⁻¹X)⁻¹, shape (p, p)."""
     p, T = equations.p, equations.spec.fixed.transform
     out = np.empty((p, p))
@@ -108,7 +106,7 @@ def fixed_covariance(equations: MixedModelEquations, solution: Solution) -> Arra
     return 0.5 * (out + out.T)
 
 
-def fixed_responses(equations: MixedModelEquations,
+def fixed_responses(equations: System,
                     solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array]]:  # fmt: skip
     """Columns of var(β̂), of H, of RH = W C⁻¹[:, β] and of −C^{bβ}: K Z'H = −Λ⁻ᵀ D C^{bβ}."""
     T, phi = equations.spec.fixed.transform, solution.theta[equations.spec.parameters.slices[-1]]
@@ -118,7 +116,7 @@ def fixed_responses(equations: MixedModelEquations,
         yield chunk, own, equations.spec.residual.precision(phi, RH), RH, -columns
 
 
-def respond(equations: MixedModelEquations, solution: Solution, V: Array) -> tuple[Array, Array]:
+def respond(equations: System, solution: Solution, V: Array) -> tuple[Array, Array]:
     """BLUE and BLUP of the columns of V as records, and P V = R⁻¹(V − W C⁻¹W'R⁻¹V).
 
     (Searle, Casella & McCulloch 1992, section 7.6.)
@@ -133,7 +131,7 @@ def respond(equations: MixedModelEquations, solution: Solution, V: Array) -> tup
     return effects, projected[: len(V)]
 
 
-def fixed_cross_covariances(equations: MixedModelEquations, solution: Solution, columns: np.ndarray) -> list[Array]:
+def fixed_cross_covariances(equations: System, solution: Solution, columns: np.ndarray) -> list[Array]:
     """Λ C^{bβ} of some fixed effects: per term (t, q, c) over the levels of its relationship."""
     p, T = equations.p, equations.spec.fixed.transform
     rhs = np.zeros((equations.m, len(columns)))
@@ -146,32 +144,7 @@ def fixed_cross_covariances(equations: MixedModelEquations, solution: Solution, 
     return out
 
 
-def variance_derivatives(equations: Equations, solution: Any) -> tuple[Array, Array]:
-    """var(β̂_j), shape (p,), and its derivatives by θ, shape (p, n_parameters).
-
-    ∂(X'V⁻¹X)⁻¹/∂θ_i = H' V̇_i H with H = V⁻¹X(X'V⁻¹X)⁻¹. The solution must have nonsingular Λ.
-    """
-    spec = equations.spec
-    parts = spec.parameters.split(solution.theta)
-    phi = parts[-1]
-    rho_dot = spec.residual.jacobian(phi)
-    variance, derivative = np.empty(spec.p), np.empty((spec.p, len(solution.theta)))
-    for chunk, own, H, RH, columns in equations.fixed_responses(solution):
-        variance[chunk] = own[np.arange(chunk.start, chunk.stop), np.arange(chunk.stop - chunk.start)]
-        ZtH = equations.Wt @ H
-        of_effects, of_factors = equations.term_blocks(ZtH), equations.factor_blocks(columns)
-        for k, (design, r, b) in enumerate(zip(equations.random, of_effects, of_factors, strict=True)):
-            h = equations.relate(k, solution, r, b)
-            shape = (design.t, design.q, own.shape[1])
-            cross = np.einsum("iqc,jqc->cij", r.reshape(shape), h.reshape(shape))
-            place = spec.parameters.slices[k]
-            derivative[chunk, place] = np.einsum("cij,pij->cp", cross, design.structure.derivatives(parts[k]))
-        moments = np.array([spec.residual.pattern.moments(v) for v in RH.T]).T
-        derivative[chunk, spec.parameters.slices[-1]] = -(rho_dot @ moments).T
-    return variance, derivative
-
-
-def prediction_variances(equations: MixedModelEquations, solution: Solution, rows: Any) -> Array:
+def prediction_variances(equations: System, solution: Solution, rows: Any) -> Array:
     """w* C⁻¹ w*' with w* = wT, for rows w (k, p + levels of all terms)."""
     rows = rows_in_equations(equations, rows)
     out = np.empty(rows.shape[0])

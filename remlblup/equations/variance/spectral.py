@@ -23,11 +23,11 @@ from scipy.linalg import lapack
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.equations import memory
+from remlblup.equations import needs
 from remlblup.equations.base import CHUNK, Equations
 from remlblup.equations.memory import Memory
-from remlblup.equations.spread import Spread, spread_bytes
-from remlblup.equations.variance import VarianceEquations, regression
+from remlblup.equations.variance.engine import VarianceEquations, regression
+from remlblup.equations.variance.spread import Spread, spread_bytes
 from remlblup.errors import NotPositiveDefiniteError, RelationshipError
 from remlblup.linalg.contract import DEPENDENT_PIVOT, FactorStats
 from remlblup.linalg.dense.tiled import tiles
@@ -216,12 +216,12 @@ class SpectralEquations(VarianceEquations):
         n, p = float(self.spec.n), float(self.p)
         spread = sum(spread_bytes(d) for d in self.random)
         reduced = Need(8.0 * n * n, spread + 16.0 * n * n)
-        points = memory.of_points(self)
+        points = needs.of_points(self)
         return Memory(
-            memory.of_incidence(self).then(reduced),
+            needs.of_incidence(self).then(reduced),
             points,
             Need(0.0, 8.0 * n * p * 5.0),
-            memory.of_effects_by_columns(self, CHUNK),
+            needs.of_effects_by_columns(self, CHUNK),
         )
 
     def solve(self, theta: Array, *, ml: bool = False) -> SpectralSolution:

@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.cross_products import cross_products
-from remlblup.equations.layout import build_layout
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.henderson.cross_products import cross_products
+from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.equations.henderson.layout import build_layout
 from remlblup.linalg.factor import make_factor
 from remlblup.model.specification import Specification
 from remlblup.structure.residual.pattern import Pattern

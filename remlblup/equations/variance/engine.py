@@ -22,10 +22,10 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.equations import memory
+from remlblup.equations import needs
 from remlblup.equations.base import CHUNK, Equations, nonnegative
 from remlblup.equations.memory import Memory
-from remlblup.equations.spread import Spread, spread_bytes
+from remlblup.equations.variance.spread import Spread, spread_bytes
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.contract import DEPENDENT_PIVOT, FactorStats
 from remlblup.linalg.dense.tiled import TILE, TiledCholesky, multiply_lower, tiles
@@ -115,10 +115,10 @@ class VarianceEquations(Equations):
     def memory(self) -> Memory:
         """V, factorised and inverted in place by tiles; then columns of P for the errors of some levels at a time."""
         n, p = float(self.spec.n), float(self.p)
-        built = memory.of_incidence(self).then(Need.of(sum(spread_bytes(d) for d in self.random), 0.0))
+        built = needs.of_incidence(self).then(Need.of(sum(spread_bytes(d) for d in self.random), 0.0))
         of_tiles = 8.0 * n * TILE * (1.0 + 3.0 * n_threads())
-        tables = memory.of_effects_by_columns(self, CHUNK)
-        points = memory.of_points(self)
+        tables = needs.of_effects_by_columns(self, CHUNK)
+        points = needs.of_points(self)
         V = Need.of(8.0 * n * (n + 3.0 * p), 0.0)
         return Memory(built.then(V), Need.of(points.kept, max(of_tiles, points.peak - points.kept)),
                       Need(0.0, 8.0 * n * p * 5.0), tables)  # fmt: skip

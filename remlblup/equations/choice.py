@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from remlblup.equations.base import Equations
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.errors import OptionError
 from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.model.design import RandomDesign
@@ -129,19 +129,19 @@ def worth_sharing(spec: Specification, responses: int) -> bool:
 
 def shared_basis(spec: Specification, basis: Any = None) -> tuple[Equations, Any]:
     """Spectral equations on a decomposition made for another response, and that decomposition."""
-    from remlblup.equations.spectral import Basis, SpectralEquations
+    from remlblup.equations.variance.spectral import Basis, SpectralEquations
 
     basis = Basis.of(spec.random[0], spec.weights).formed() if basis is None else basis
     return SpectralEquations(spec, "the reduction serves several responses", basis), basis
 
 
 def _variance(spec: Specification, reason: str) -> Equations:
-    from remlblup.equations.variance import VarianceEquations
+    from remlblup.equations.variance.engine import VarianceEquations
 
     return VarianceEquations(spec, reason)
 
 
 def _spectral(spec: Specification, reason: str) -> Equations:
-    from remlblup.equations.spectral import SpectralEquations
+    from remlblup.equations.variance.spectral import SpectralEquations
 
     return SpectralEquations(spec, reason)

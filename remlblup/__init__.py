@@ -11,16 +11,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from remlblup._version import __version__ as __version__
 
 # Where each public name lives; modules are imported on first use.
 _PUBLIC = {
     "MixedModel": "remlblup.mixed_model",
     "fit_many": "remlblup.many",
     "Fits": "remlblup.many",
-    "Fit": "remlblup.fit.results",
+    "Fit": "remlblup.result",
     "Solved": "remlblup.fit.solved",
-    "load": "remlblup.storage.fit",
+    "load": "remlblup.result",
     "henderson": "remlblup.equations.textbook",
     "Pedigree": "remlblup.relationship.pedigree.pedigree",
     "Relationship": "remlblup.relationship.given.matrix",
@@ -30,7 +30,7 @@ _PUBLIC = {
     "genomic_relationship": "remlblup.relationship.genomic.matrix",
     "blend": "remlblup.relationship.genomic.tuning",
     "tune": "remlblup.relationship.genomic.tuning",
-    "snp_effects": "remlblup.fit.marker_effects",
+    "snp_effects": "remlblup.fit.terms.marker_effects",
     "cross_validate": "remlblup.cross_validation",
     "SingleStep": "remlblup.relationship.single_step.relationship",
     "datasets": "remlblup.datasets",
@@ -84,9 +84,8 @@ if TYPE_CHECKING:
     from remlblup.errors import RemlBlupWarning as RemlBlupWarning
     from remlblup.errors import StoreError as StoreError
     from remlblup.errors import VarianceError as VarianceError
-    from remlblup.fit.marker_effects import snp_effects as snp_effects
-    from remlblup.fit.results import Fit as Fit
     from remlblup.fit.solved import Solved as Solved
+    from remlblup.fit.terms.marker_effects import snp_effects as snp_effects
     from remlblup.linalg.threads import set_threads as set_threads
     from remlblup.many import Fits as Fits
     from remlblup.many import fit_many as fit_many
@@ -101,7 +100,8 @@ if TYPE_CHECKING:
     from remlblup.relationship.given.matrix import Relationship as Relationship
     from remlblup.relationship.pedigree.pedigree import Pedigree as Pedigree
     from remlblup.relationship.single_step.relationship import SingleStep as SingleStep
-    from remlblup.storage.fit import load as load
+    from remlblup.result import Fit as Fit
+    from remlblup.result import load as load
     from remlblup.structure.base import Structure as Structure
     from remlblup.structure.table import register_structure as register_structure
 

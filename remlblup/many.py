@@ -23,8 +23,7 @@ from remlblup.errors import (
     some,
     warn,
 )
-from remlblup.fit.results import Fit
-from remlblup.fit.shown import shown
+from remlblup.fit.tables.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded
@@ -38,6 +37,7 @@ from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
 from remlblup.model.shorthand import with_dot
 from remlblup.model.specification import from_formula
+from remlblup.result import Fit
 
 
 class Fits(Mapping[str, Fit]):

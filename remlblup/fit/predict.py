@@ -12,8 +12,8 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import DataError, check_switch, choose, some
-from remlblup.fit.estimable import CHOICES, estimable
-from remlblup.fit.tables import term_index
+from remlblup.fit.errors.estimable import CHOICES, estimable
+from remlblup.fit.tables.effects import term_index
 from remlblup.model.design import extended
 from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas, without_blanks
 from remlblup.model.grouping import UNITS

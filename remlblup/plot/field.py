@@ -9,7 +9,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.errors import OptionError, choose
-from remlblup.fit.field_maps import FieldMap, Given, correlated, field_maps, independent, whole
+from remlblup.fit.terms.field_maps import FieldMap, Given, correlated, field_maps, independent, whole
 from remlblup.plot.style import GREY, INK, panels, shorten, title
 
 if TYPE_CHECKING:

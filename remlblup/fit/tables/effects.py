@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import VarianceError
-from remlblup.fit.functions import covariance_matrices, joined
+from remlblup.fit.tables.functions import covariance_matrices, joined
 from remlblup.model.design import FixedDesign, RandomDesign
 from remlblup.model.specification import Specification
 

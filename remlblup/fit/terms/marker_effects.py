@@ -9,7 +9,7 @@ from remlblup.arrays import Array
 from remlblup.equations.base import CHUNK
 from remlblup.errors import ModelError, OptionError, RelationshipError, choose, some
 from remlblup.fit.solved import Solved
-from remlblup.fit.tables import term_index
+from remlblup.fit.tables.effects import term_index
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
 from remlblup.relationship.genomic.codings import coded, coding

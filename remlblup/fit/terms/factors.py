@@ -16,7 +16,7 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.errors import ModelError, check_switch, some
-from remlblup.fit.tables import term_index
+from remlblup.fit.tables.effects import term_index
 from remlblup.structure.covariance.factor_analytic import FactorAnalytic
 from remlblup.structure.covariance.loadings import standardized
 from remlblup.structure.covariance.reduced_rank import ReducedRank

@@ -18,7 +18,7 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, ModelError, OptionError
-from remlblup.fit.tables import term_index
+from remlblup.fit.tables.effects import term_index
 from remlblup.model.effects import Covariates
 from remlblup.model.frame import numeric_column
 from remlblup.model.wilkinson import required_columns

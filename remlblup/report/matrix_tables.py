@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remlblup.arrays import Array
-from remlblup.fit.functions import correlation_errors, covariance_matrices
-from remlblup.fit.text import WIDTH, Table, exponent
+from remlblup.fit.tables.functions import correlation_errors, covariance_matrices
 from remlblup.model.residual_reading import parse_residual
+from remlblup.report.text import WIDTH, Table, exponent
 
 if TYPE_CHECKING:
-    from remlblup.fit.results import Fit
+    from remlblup.fit.estimates import Estimates
 
 EFFECTS = 2, 8  # sizes of the matrices shown
 WITH_ERRORS = 4  # up to this many effects correlations have their standard errors
@@ -20,7 +20,7 @@ SECTIONS = 4  # matrices of one residual
 NOTE = "covariances below the diagonal, correlations above"
 
 
-def covariance_tables(fit: Fit) -> list[Table]:
+def covariance_tables(fit: Estimates) -> list[Table]:
     """A table for each Σ over 2 to 8 effects that covary, of the random terms and of the residual."""
     parameters = fit.specification.parameters
     tables = []
@@ -61,7 +61,7 @@ def matrix_table(name: str, corner: str, effects: tuple[str, ...], sigma: Array,
     return None
 
 
-def variable(fit: Fit, k: int) -> str:
+def variable(fit: Estimates, k: int) -> str:
     """The variable whose levels are the effects of term k; "effect" where they are something else."""
     spec = fit.specification
     if k < len(spec.random):

@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import remlblup
+from remlblup._version import __version__
 from remlblup.errors import ModelError
-from remlblup.fit.factors import factors
-from remlblup.fit.field_maps import fields_of, residual_parts
-from remlblup.fit.summary import Summary, is_units
-from remlblup.fit.text import Table, frame_table
-from remlblup.fit.variogram import is_field
+from remlblup.fit.terms.factors import factors
+from remlblup.fit.terms.field_maps import fields_of, residual_parts
+from remlblup.fit.terms.variogram import is_field
 from remlblup.model.effects import Covariates
 from remlblup.plot.field import kinds_of
 from remlblup.plot.random_effects import LABELLED
+from remlblup.report.summary import Summary, is_units
+from remlblup.report.text import Table, frame_table
 from remlblup.storage.fit import save
 from remlblup.structure.covariance.factor_analytic import FactorAnalytic
 from remlblup.structure.covariance.reduced_rank import ReducedRank
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from remlblup.fit.functions import Estimate
-    from remlblup.fit.results import Fit
+    from remlblup.fit.tables.functions import Estimate
+    from remlblup.plot.methods import Plotted
 
 RESOLUTION = 160  # dots per inch of the PNG files
 WIDTH, HEIGHT = 6.0, 4.2  # inches
@@ -40,7 +40,7 @@ PANELS = 8  # caterpillar plots in a report at most
 
 
 def write_report(
-    fit: Fit,
+    fit: Plotted,
     folder: str | Path,
     *,
     title: str | None = None,
@@ -81,7 +81,7 @@ def write_report(
 # -- plots -----------------------------------------------------------------------------------
 
 
-def plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
+def plots(fit: Plotted) -> dict[str, tuple[str, bytes]]:
     """Name of the file → (caption, PNG): convergence, every random effect, what the structures call for, residuals."""
     out = {"convergence": (CAPTIONS["convergence"], png(fit.plot_convergence))}
     pairs = [(d.name, str(e), d.q) for d in fit.specification.random if not is_units(d) for e in d.structure.effects]
@@ -95,7 +95,7 @@ def plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
     return out | residual_plots(fit)
 
 
-def factor_plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
+def factor_plots(fit: Plotted) -> dict[str, tuple[str, bytes]]:
     """Biplot and latent regression of each term with factors."""
     out = {}
     found = [d for d in fit.specification.random if isinstance(d.structure, FactorAnalytic | ReducedRank)]
@@ -109,7 +109,7 @@ def factor_plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
     return out
 
 
-def regression_plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
+def regression_plots(fit: Plotted) -> dict[str, tuple[str, bytes]]:
     """The covariance function of each term that names a structure over functions of a covariate."""
     named = [d.name for d in fit.specification.random
              if d.term is not None and d.term.named and d.t > 1 and isinstance(d.spec, Covariates)]  # fmt: skip
@@ -124,7 +124,7 @@ def regression_plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
     return out
 
 
-def residual_plots(fit: Fit) -> dict[str, tuple[str, bytes]]:
+def residual_plots(fit: Plotted) -> dict[str, tuple[str, bytes]]:
     """Maps and variogram where the residual has a field or times; the first field of several is mapped."""
     parts = residual_parts(fit)
     field = isinstance(parts[0].structure, Field)
@@ -227,7 +227,7 @@ footer { margin-top: 2rem; font-size: .85rem; color: #555; }
 
 
 def html_page(
-    fit: Fit, summary: Summary, figures: Sequence[tuple[str, bytes]], title: str, sections: Sequence[Table]
+    fit: Plotted, summary: Summary, figures: Sequence[tuple[str, bytes]], title: str, sections: Sequence[Table]
 ) -> str:
     """The whole page; nothing in it is fetched from anywhere."""
     images = "\n".join(
@@ -255,14 +255,14 @@ def html_page(
 <summary>Iterations</summary>
 {iterations(fit).html()}
 </details>
-<footer>remlblup {html.escape(remlblup.__version__)}. The same numbers are in fit.json and the CSV files of this
+<footer>remlblup {html.escape(__version__)}. The same numbers are in fit.json and the CSV files of this
 folder; <code>remlblup.load</code> reads them back.</footer>
 </body>
 </html>
 """
 
 
-def iterations(fit: Fit) -> Table:
+def iterations(fit: Plotted) -> Table:
     """The history; the first and last 50 iterations of a long one."""
     history = fit.history.copy()
     for column, places in (("loglik", ".6f"), ("delta", "+.2e"), ("gradient", ".2e"), ("seconds", ".3f")):

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remlblup.errors import ConvergenceWarning, said_elsewhere, some
-from remlblup.fit.matrix_tables import covariance_tables
-from remlblup.fit.satterthwaite import MISSING
-from remlblup.fit.text import WIDTH, Table, aligned, count, described, fixed_point, p_value, under_headings, underlined
+from remlblup.fit.errors.satterthwaite import MISSING
 from remlblup.linalg.memory import all_within_memory
 from remlblup.model.design import FixedDesign
 from remlblup.model.grouping import UNITS
+from remlblup.report.matrix_tables import covariance_tables
+from remlblup.report.text import (
+    WIDTH,
+    Table,
+    aligned,
+    count,
+    described,
+    fixed_point,
+    p_value,
+    under_headings,
+    underlined,
+)
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Exponential
@@ -23,9 +33,9 @@ from remlblup.structure.residual.grouped_units import GroupedUnits
 from remlblup.structure.residual.sections import Sections
 
 if TYPE_CHECKING:
-    from remlblup.fit.functions import Estimate
-    from remlblup.fit.results import Fit
+    from remlblup.fit.estimates import Estimates
     from remlblup.fit.solved import Solved
+    from remlblup.fit.tables.functions import Estimate
     from remlblup.model.design import RandomDesign
 
 COEFFICIENTS = 40  # fixed effects printed
@@ -43,7 +53,7 @@ class Summary:
         Functions of the components (`Fit.function`) to list with them.
     """
 
-    def __init__(self, fit: Fit, functions: Mapping[str, Estimate] | None = None):
+    def __init__(self, fit: Estimates, functions: Mapping[str, Estimate] | None = None):
         self.fit = fit
         self.functions = dict(functions or {})
 
@@ -136,7 +146,7 @@ NOTEBOOK_STYLE = (
 # -- the tables of a fit ---------------------------------------------------------------------
 
 
-def components_table(fit: Fit) -> Table:
+def components_table(fit: Estimates) -> Table:
     """Term, parameter, estimate, s.e., z, status; the share of the total where variances simply add up."""
     table = fit.variance_components
     estimate, error = aligned(table["estimate"], table["std_error"])
@@ -152,7 +162,7 @@ def components_table(fit: Fit) -> Table:
     return whole if whole.width <= WIDTH else under_headings(whole)
 
 
-def shares(fit: Fit) -> list[str]:
+def shares(fit: Estimates) -> list[str]:
     """Each component in per cent of their sum, where the variance of a record is that sum; else nothing."""
     spec = fit.specification
     simple = all(d.term is not None and d.structure.effects == INTERCEPT for d in spec.random)
@@ -214,7 +224,7 @@ def functions_table(functions: Mapping[str, Estimate]) -> Table:
     return Table("Functions of the components", ("name", "expression", "estimate", "s.e."), tuple(rows), 2)
 
 
-def criteria_table(fit: Fit) -> Table:
+def criteria_table(fit: Estimates) -> Table:
     """The criteria of convergence with value, limit and whether they were met."""
     rows = [
         (c.name, f"{c.value:.2e}", f"{c.limit:.0e}", "yes" if c.passed else "NO", c.meaning)
@@ -247,7 +257,7 @@ def is_units(design: RandomDesign) -> bool:
     return design.term is not None and design.term.group.factors == (UNITS,) and design.t == 1
 
 
-def records(fit: Fit) -> str:
+def records(fit: Estimates) -> str:
     """Number of records, of several responses their values and rows; what was set aside."""
     spec = fit.specification
     if spec.records is None or not spec.responses:
@@ -257,7 +267,7 @@ def records(fit: Fit) -> str:
     return text + (f", missing: {missing}" if missing else "") + dropped(fit)
 
 
-def dropped(fit: Fit) -> str:
+def dropped(fit: Estimates) -> str:
     """Rows set aside for missing values."""
     records = fit.specification.records
     if records is None or not records.n_dropped:
@@ -278,7 +288,7 @@ def no_columns(fixed: FixedDesign) -> list[tuple[str, str]]:
     return [("No columns", f"{some(names, 6)}: one level, nothing beside the intercept")] if names else []
 
 
-def residual_sizes(fit: Fit) -> str:
+def residual_sizes(fit: Estimates) -> str:
     """The residual as the user wrote it, and what it is over."""
     spec = fit.specification
     residual = spec.residual

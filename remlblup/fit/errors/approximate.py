@@ -10,7 +10,7 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.equations.henderson.effective_records import effective_records
 from remlblup.errors import ModelError, some
-from remlblup.fit.tables import term_index
+from remlblup.fit.tables.effects import term_index
 from remlblup.model.specification import Specification
 from remlblup.relationship.pedigree.approximate import approximate_reliabilities
 from remlblup.relationship.pedigree.pedigree import Pedigree

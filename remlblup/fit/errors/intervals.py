@@ -7,24 +7,22 @@ log θ for what is bounded below, log((θ − a)/(b − θ)) between two bounds,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.errors import OptionError, choose, listed
-from remlblup.fit.functions import evaluate
-
-if TYPE_CHECKING:
-    from remlblup.fit.results import Fit
+from remlblup.fit.tables.functions import evaluate
+from remlblup.model.parameters import Parameters
 
 METHODS = ("log", "wald")
 SCALES = {(False, False): "plain", (True, False): "log", (True, True): "logit"}
 
 
-def intervals(fit: Fit, method: str, level: float, functions: Sequence[str]) -> pd.DataFrame:
-    """See `Fit.intervals`."""
+def intervals(components: pd.DataFrame, parameters: Parameters, theta: Array, covariance: Array, method: str, level: float,
+              functions: Sequence[str], constrain: bool) -> pd.DataFrame:  # fmt: skip
+    """See `Fit.intervals`; from the table of components, θ̂ and its covariance."""
     from scipy import stats
 
     if isinstance(method, str) and method in ("profile", "bootstrap"):
@@ -33,12 +31,11 @@ def intervals(fit: Fit, method: str, level: float, functions: Sequence[str]) -> 
     if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
         raise OptionError(f"level={level!r} must be a number between 0 and 1.")
     z = float(stats.norm.ppf(0.5 + level / 2.0))
-    table = fit.variance_components[["term", "parameter", "estimate", "std_error", "status"]]
-    low, high = bounds_of(fit)
+    table = components[["term", "parameter", "estimate", "std_error", "status"]]
+    low, high = bounds_of(parameters, constrain)
     rows = [table.assign(low=low, high=high)]
     for expression in listed("functions=", functions):
-        constrained = fit.options.constrain
-        found = evaluate(expression, fit.specification.parameters, fit.theta, fit.variance_covariance, "", constrained)
+        found = evaluate(expression, parameters, theta, covariance, "", constrain)
         bounds = {"plain": (-np.inf, np.inf), "log": (0.0, np.inf), "logit": (0.0, 1.0)}[found.scale]
         row = ("function", expression, found.estimate, found.std_error, "", *bounds)
         rows.append(pd.DataFrame([row], columns=rows[0].columns))
@@ -50,11 +47,10 @@ def intervals(fit: Fit, method: str, level: float, functions: Sequence[str]) -> 
     return out[["term", "parameter", "estimate", "std_error", "lower", "upper", "scale", "status"]]
 
 
-def bounds_of(fit: Fit) -> tuple[Array, Array]:
+def bounds_of(parameters: Parameters, constrain: bool) -> tuple[Array, Array]:
     """Bounds of θ; without constraints those of parameters that may take any sign are none."""
-    parameters = fit.specification.parameters
     low, high = parameters.lower.copy(), parameters.upper.copy()
-    if not fit.options.constrain:
+    if not constrain:
         signed = np.concatenate([s.signed for s in (*parameters.structures, parameters.residual)])
         low[signed], high[signed] = -np.inf, np.inf
     return low, high

@@ -1,41 +1,36 @@
-"""The result of a REML or ML fit."""
+"""The estimates of a REML or ML fit: numbers and tables. Their plots, reports and folders are added in `remlblup.result`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.fit import tables
-from remlblup.fit.functions import Estimate, correlation_errors, evaluate
-from remlblup.fit.information import Information
-from remlblup.fit.satterthwaite import MISSING, satterthwaite, within_reach
-from remlblup.fit.shown import shown
+from remlblup.fit.errors.information import Information
+from remlblup.fit.errors.satterthwaite import MISSING, satterthwaite, within_reach
 from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
+from remlblup.fit.tables import effects as tables
+from remlblup.fit.tables.functions import Estimate, correlation_errors, evaluate
+from remlblup.fit.tables.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
-from remlblup.linalg.threads import exclusive, owned_property
+from remlblup.linalg.threads import owned_property
 from remlblup.reml.convergence import Convergence, say_unconverged
 from remlblup.reml.history import history_table
 from remlblup.reml.loop import Optimum, Options
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from remlblup.fit.field_maps import Given
-    from remlblup.fit.starts import StartCheck
-    from remlblup.fit.summary import Summary
+    from remlblup.fit.terms.field_maps import Given
 
 
 @all_within_memory
-class Fit(Solved, StatsmodelsNames):
-    """Estimates of a mixed model: what `MixedModel.fit` returns. Immutable; every table is a DataFrame.
+class Estimates(Solved, StatsmodelsNames):
+    """Estimates of a mixed model. Immutable; every table is a DataFrame.
 
     Attributes
     ----------
@@ -69,27 +64,6 @@ class Fit(Solved, StatsmodelsNames):
     def history(self) -> pd.DataFrame:
         """A row per iteration: iteration, step, loglik, delta, gradient, halvings, seconds, boundary, parameters."""
         return shown(history_table(self._optimum.iterations, self.specification.parameters.columns))
-
-    @exclusive
-    def check_starts(self, n: int = 5, seed: int = 0, progress: bool | None = None) -> StartCheck:
-        """Search again from `n` other starts: whether any of them ends higher.
-
-        The starts are drawn over the parameter space (shares of variance, signs and sizes of correlations and loadings);
-        each search is that of the fit, with the same options. Ctrl-C stops it and keeps what is done.
-
-        Parameters
-        ----------
-        n : number of starts
-        seed : of the draws
-        progress : print a line per start; by default only on a terminal
-
-        Returns
-        -------
-        StartCheck : ``verdict`` in words, ``table``, ``higher``, ``start`` (of the higher maximum), ``plot()``
-        """
-        from remlblup.fit.starts import check_starts
-
-        return check_starts(self, n, seed, progress)
 
     # -- variance components -----------------------------------------------------------------
 
@@ -143,9 +117,14 @@ class Fit(Solved, StatsmodelsNames):
         DataFrame: term, parameter, estimate, std_error, lower, upper, scale, status. NaN on a boundary and where the
         estimate has no standard error. What a component adds is tested by a likelihood ratio, not by its interval.
         """
-        from remlblup.fit.intervals import intervals
+        from remlblup.fit.errors.intervals import intervals
 
-        return self._shown(intervals(self, method, level, functions))
+        constrain = self.options.constrain
+        parameters = self.specification.parameters
+        components, covariance = self.variance_components, self.variance_covariance
+        return self._shown(
+            intervals(components, parameters, self.theta, covariance, method, level, functions, constrain)
+        )
 
     def function(self, expression: str) -> Estimate:
         """A function of the components with its delta-method standard error.
@@ -168,32 +147,32 @@ class Fit(Solved, StatsmodelsNames):
 
     def covariance_function(self, term: str, at: Iterable[float] | None = None) -> pd.DataFrame:
         """ΦΣΦ' of a random regression, ``us(leg(age, 2) | g)``, over values of its covariate."""
-        from remlblup.fit.random_regression import covariance_function
+        from remlblup.fit.terms.random_regression import covariance_function
 
         return self._shown(covariance_function(self, term, at))
 
     def eigenfunctions(self, term: str, at: Iterable[float] | None = None) -> pd.DataFrame:
         """Eigenvalue, share of the variance and eigenfunction (a column per value of the covariate), in rows."""
-        from remlblup.fit.random_regression import eigenfunctions
+        from remlblup.fit.terms.random_regression import eigenfunctions
 
         return self._shown(eigenfunctions(self, term, at))
 
     def loadings(self, term: str, rotate: bool = True) -> pd.DataFrame:
         """Loadings of an ``fa`` or ``rr`` term on its factors, specific variances, per cent explained, by effect."""
-        from remlblup.fit.factors import loadings
+        from remlblup.fit.terms.factors import loadings
 
         return self._shown(loadings(self, term, rotate))
 
     def factor_scores(self, term: str, rotate: bool = True) -> pd.DataFrame:
         """BLUPs of the factors of an ``fa`` or ``rr`` term: levels × factors."""
-        from remlblup.fit.factors import factor_scores
+        from remlblup.fit.terms.factors import factor_scores
 
         return self._shown(factor_scores(self, term, rotate))
 
     def variogram(self, trial: object = None, row: Given | None = None, col: Given | None = None,
                   x: Given | None = None, by: Given | None = None) -> pd.DataFrame:  # fmt: skip
         """Sample variogram of the residuals by displacement, with the model's: what `plot_variogram` draws."""
-        from remlblup.fit.variogram import variogram
+        from remlblup.fit.terms.variogram import variogram
 
         return self._shown(variogram(self, trial, row, col, x, by))
 
@@ -241,82 +220,5 @@ class Fit(Solved, StatsmodelsNames):
         """−2ℓ + n_parameters log n."""
         return -2.0 * self.loglik + self.n_parameters * float(np.log(self.n_obs))
 
-    # -- reports -----------------------------------------------------------------------------
-
-    def summary(self) -> Summary:
-        """The report: print it, or show it in a notebook."""
-        from remlblup.fit.summary import Summary
-
-        return Summary(self)
-
     def __repr__(self) -> str:
         return f"<remlblup fit: {self.formula or 'from matrices'}; {self.convergence}>"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything of the fit that is not one value per record or level, as plain JSON types."""
-        from remlblup.storage.fit import to_dict
-
-        return to_dict(self)
-
-    def save(self, path: str | Path, *, escape: bool = True) -> Path:
-        """Write the fit to a folder as JSON, CSV and arrays, all of it or nothing; `remlblup.load` reads it back.
-
-        With `escape`, text that a spreadsheet would run as a formula (=…, +…, -…, @…) stands behind an apostrophe.
-        """
-        from remlblup.storage.fit import save
-
-        return save(self, path, escape=escape)
-
-    # -- plots -------------------------------------------------------------------------------
-
-    def plot_convergence(self, ax: Axes | None = None) -> Axes:
-        """Log-likelihood still to be gained and gradient by iteration."""
-        from remlblup.plot.convergence import plot_convergence
-
-        return plot_convergence(self, ax)
-
-    def plot_random_effects(self, term: str | None = None, effect: str | None = None, ax: Axes | None = None) -> Axes:
-        """BLUPs of a term in order, each with its 95 % prediction interval."""
-        from remlblup.plot.random_effects import plot_random_effects
-
-        return plot_random_effects(self, term, effect, ax)
-
-    def plot_residuals(self, ax: Axes | None = None) -> Axes:
-        """Residuals against fitted values."""
-        from remlblup.plot.residuals import plot_residuals
-
-        return plot_residuals(self, ax)
-
-    def plot_field(self, what: str = "all", trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
-                   row: Given | None = None, col: Given | None = None, by: Given | None = None) -> Axes | np.ndarray:  # fmt: skip
-        """Maps of a field: the data, the spatial residual and the independent one."""
-        from remlblup.plot.field import plot_field
-
-        return plot_field(self, what, trial, axes, row=row, col=col, by=by)
-
-    def plot_variogram(self, kind: str | None = None, trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
-                       row: Given | None = None, col: Given | None = None, x: Given | None = None,
-                       by: Given | None = None) -> Axes | np.ndarray:  # fmt: skip
-        """Semi-variance of residuals against displacement or lag, with the fitted model's."""
-        from remlblup.plot.variogram import plot_variogram
-
-        return plot_variogram(self, kind, trial, axes, row=row, col=col, x=x, by=by)
-
-    def plot_covariance_function(self, term: str, axes: Iterable[Axes] | None = None) -> np.ndarray:
-        """Variance of a random regression along its covariate, with its 95 % band, and its eigenfunctions."""
-        from remlblup.plot.random_regression import plot_covariance_function
-
-        return plot_covariance_function(self, term, axes)
-
-    def plot_biplot(self, term: str, factors: tuple[int, int] = (1, 2), ax: Axes | None = None) -> Axes:
-        """Loadings of the effects as arrows and factor scores of the levels as points."""
-        from remlblup.plot.factor_analytic import plot_biplot
-
-        return plot_biplot(self, term, factors, ax)
-
-    def plot_latent_regression(self, term: str, factor: int = 1, levels: Iterable[object] | None = None,
-                               ax: Axes | None = None) -> Axes:  # fmt: skip
-        """BLUPs of some levels against the effects' loadings on one factor."""
-        from remlblup.plot.factor_analytic import plot_latent_regression
-
-        return plot_latent_regression(self, term, factor, levels, ax)

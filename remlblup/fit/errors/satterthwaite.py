@@ -10,7 +10,7 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.fixed_errors import variance_derivatives
 from remlblup.equations.memory import WITHIN_REACH
-from remlblup.fit.information import Information
+from remlblup.fit.errors.information import Information
 
 # v_j depends on a flat direction if a change of about the variance of y along it changes v_j by more than this share.
 DEPENDS = 1e-6

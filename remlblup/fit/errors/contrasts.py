@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
+from remlblup.equations.base import Equations
 from remlblup.errors import DataError, some
-from remlblup.fit.estimable import estimable
-from remlblup.fit.tables import term_index
-
-if TYPE_CHECKING:
-    from remlblup.fit.solved import Solved
+from remlblup.fit.errors.estimable import estimable
+from remlblup.fit.tables.effects import term_index
 
 _FORM = "contrasts are pairs of levels, [(a, b), …], or weights by name, {'name': {a: 1, b: -1}}"
 
 Given = Sequence[tuple[Any, Any]] | Mapping[str, Mapping[Any, float]]
 
 
-def contrasts(
-    fit: Solved, term: str, between: Given, effect: str | None = None, nonestimable: str = "warn"
-) -> pd.DataFrame:
-    """See `Solved.contrasts`: k'û, var(k'û − k'u) and 1 − PEV/var(k'u), var(k'u) = σ²_ii k'Kk."""
-    spec, equations = fit.specification, fit._equations
+def contrasts(equations: Equations, solution: Any, effects: list[Array], term: str, between: Given,
+              effect: str | None = None, nonestimable: str = "warn") -> pd.DataFrame:  # fmt: skip
+    """See `Solved.contrasts`: k'û, var(k'û − k'u) and 1 − PEV/var(k'u), var(k'u) = σ²_ii k'Kk.
+
+    `effects` are û of each term over the levels of its relationship, (t, q).
+    """
+    spec = equations.spec
     position = term_index(spec, term)
     design = spec.random[position]
     i = effect_index(design.structure.effects, effect, design.name)
     names, K = weights(between, design)
     known = estimable(spec.fixed, all_columns(spec, position, i, K), pd.Index(names), "contrast", nonestimable)
-    u = fit._level_effects[position][i]
-    prior = float(np.diag(design.structure.covariance(spec.parameters.split(fit.theta)[position]))[i])
+    u = effects[position][i]
+    prior = float(np.diag(design.structure.covariance(spec.parameters.split(solution.theta)[position]))[i])
     start = spec.p + sum(d.t * d.q for d in spec.random[:position]) + i * design.q
     width = spec.p + spec.n_random
     fixed = sp.csr_array(fixed_part(spec, position, i, K))
     before, after = (sp.csr_array((len(K), columns)) for columns in (start - spec.p, width - start - design.q))
     rows = sp.hstack([fixed, before, sp.csr_array(K), after])
-    pev = np.where(known, equations.prediction_variances(fit._solution, sp.csr_array(rows)), np.nan)
+    pev = np.where(known, equations.prediction_variances(solution, sp.csr_array(rows)), np.nan)
     variance = prior * np.einsum("kq,qk->k", K, np.asarray(design.relationship.multiply(np.ascontiguousarray(K.T))))
     with np.errstate(divide="ignore", invalid="ignore"):
         reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, ModelError, OptionError
-from remlblup.fit.field_maps import (
+from remlblup.fit.terms.field_maps import (
     FieldMap,
     Given,
     Part,

@@ -146,20 +146,18 @@ def drawing(files: Mapping[str, Path]) -> str:
     lines = ["```mermaid", "graph TD"]
     for name in order:
         lines += [f"  {node(name)} --> {node(other)}" for other in direct(edges, name)]
-    lines += ["```", "", "| part | what it holds | files | stands on |", "|---|---|---|---|"]
+    lines += ["```", "", "| part | what it holds | stands on |", "|---|---|---|"]
     for name in order:
         inside = sorted(m for m in files if m == name or m.startswith(f"{name}."))
         folders = [m for m in inside if m != name and files[m].name == "__init__.py"]
-        lines.append(row(f"`{name}/`" if len(inside) > 1 else f"`{name}.py`", files[name], inside, direct(edges, name)))
-        for folder in folders:
-            own = [m for m in inside if m.startswith(f"{folder}.")]
-            lines.append(row(f"· `{folder.removeprefix(f'{name}.')}/`", files[folder], own, []))
+        lines.append(row(f"`{name}/`" if len(inside) > 1 else f"`{name}.py`", files[name], direct(edges, name)))
+        lines += [row(f"· `{folder.removeprefix(f'{name}.')}/`", files[folder]) for folder in folders]
     return "\n".join(lines) + "\n"
 
 
-def row(label: str, path: Path, inside: Iterable[str], below: Iterable[str]) -> str:
+def row(label: str, path: Path, below: Iterable[str] = ()) -> str:
     """A row of the table of rooms."""
-    return f"| {label} | {says(path)} | {len(list(inside))} | {', '.join(below)} |"
+    return f"| {label} | {says(path).replace('|', '/')} | {', '.join(below)} |"
 
 
 def node(name: str) -> str:

@@ -66,7 +66,9 @@ def test_a_file_imports_downwards_only(name):
     tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
     for other, line in draw.imported(tree, FILES):
         part = draw.room(other)
-        assert part == own or LAYER[part] < LAYER[own], f"{FILES[name]}:{line} imports 'remlblup.{other}', not below '{own}'"
+        assert part == own or LAYER[part] < LAYER[own], (
+            f"{FILES[name]}:{line} imports 'remlblup.{other}', not below '{own}'"
+        )
 
 
 def test_a_folder_loads_nothing_by_itself():
@@ -101,11 +103,16 @@ def test_the_document_shows_the_tree():
 
 
 def test_the_files_that_documents_name_exist():
+    """By their path below the package or the checkout, or in the folder of a file named before in the line."""
     root = DOCUMENT.parents[1]
     for document in (DOCUMENT, DOCUMENT.with_name("mathematics.md"), root / "CONTRIBUTING.md"):
         text = document.read_text(encoding="utf-8").partition("## Where it deviates")[0]
-        for name in re.findall(r"`([\w/]+\.py)`", text):
-            assert any((folder / name).exists() for folder in (root, PACKAGE)), f"{document.name} names {name}"
+        for line in text.splitlines():
+            folders = [root, PACKAGE]
+            for name in re.findall(r"`([\w/]+\.py)`", line):
+                found = [folder / name for folder in folders if (folder / name).exists()]
+                assert found, f"{document.name} names {name}, which is not there: {line}"
+                folders.insert(2, found[0].parent)
 
 
 def test_properties_hold_no_lock_of_their_class():

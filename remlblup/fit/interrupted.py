@@ -12,8 +12,8 @@ import numpy as np
 from remlblup.errors import FitInterrupted
 from remlblup.fit.estimates import Estimates
 from remlblup.linalg.threads import single_threaded
-from remlblup.reml.loop import Optimum, Options
-from remlblup.reml.optimum import interrupted_at
+from remlblup.reml.known import interrupted_at
+from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.starts import Search
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,7 +10,8 @@ import scipy.linalg
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.linalg.scaled_solve import scaled_solve
-from remlblup.reml.space import Point, Space
+from remlblup.reml.point import Point
+from remlblup.reml.space import Space
 from remlblup.structure.base import Structure
 from remlblup.structure.edge.base import Edge
 

@@ -17,7 +17,8 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.linalg.scaled_solve import scaled_solve
 from remlblup.reml.newton import Newton
-from remlblup.reml.space import RESIDUAL_SHRINK, Point, Space
+from remlblup.reml.point import Point
+from remlblup.reml.space import RESIDUAL_SHRINK, Space
 from remlblup.structure.edge.base import Edge
 
 Matrices = dict[str, tuple[tuple[str, ...], Array]]

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.reml.loop import Options
+from remlblup.reml.optimum import Options
 
 # Marks a value that is a digest: two of them differ without telling how.
 DIGEST = "#"

@@ -9,7 +9,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
-from remlblup.reml.loop import Optimum
+from remlblup.reml.optimum import Optimum
 from remlblup.reml.start import residual_variance, unit_matrices
 
 # An eigenvalue of the scaled information below this (and below this share of the largest) is none, and so is information

@@ -206,7 +206,7 @@ class MixedModel:
         given = parameters.read(start, what="start", complete=False, constrain=constrain)
         fixed = parameters.read(fix, what="fix", complete=False, constrain=constrain)
         options = Options(method == "ML", algorithm, bool(constrain), int(limit), float(tolerance))
-        if algorithm == "px-em" and not self._equations.expands:
+        if algorithm == "px-em" and self._equations.expansion is None:
             raise OptionError(
                 f"algorithm='px-em' is for the mixed model equations, and this model is fitted by the"
                 f" {self._equations.stats.engine} engine: use algorithm='em', or engine='sparse'."

@@ -49,7 +49,7 @@ def lifts(surface: Surface, point: Point) -> Iterator[tuple[Array, bool]]:
         zero = structure.variances & (here == 0.0) & free
         if not zero.any() or structure.cone:
             continue
-        lifted = structure.lifted(here, point.score.matrices[k], np.sqrt(np.diag(space.units[k])), free)
+        lifted = structure.lifted(here, point.score.of_sigma[k], np.sqrt(np.diag(space.units[k])), free)
         if lifted is None:
             continue
         for size in (*LIFTED, 0.0):

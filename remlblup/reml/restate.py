@@ -10,7 +10,6 @@ has none to speak of: the factors of its Σ after a few rounds are where `fa` st
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,8 +17,6 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.henderson.engine import MixedModelEquations
-from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import explain
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import require_enough
@@ -59,7 +56,7 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
     def watched(theta: Array) -> str | None:
         return None if watch is None else watch(translated(equations, words, theta, back=True))
 
-    restated = with_structures(equations, words)
+    restated = equations.with_structures(words)
     loop = Loop(restated, options, given, fixed, note, watched)
     return returned(equations, words, loop.space, loop.run(), tuple(history), bool(loop.confounded))
 
@@ -74,7 +71,7 @@ def guessed_start(equations: Equations, options: Options, start: Array, fixed: A
     words = {k: s for k, s in guesses.items() if s is not None}
     if not words:
         return start
-    other = with_structures(equations, words)
+    other = equations.with_structures(words)
     given, held = respaced(equations, other, words, start), respaced(equations, other, words, fixed)
     found = Loop(other, replace(options, max_iterations=ROUNDS), given, held).run().point.theta
     out = start.copy()
@@ -103,17 +100,6 @@ def other_words(equations: Equations, fixed: Array) -> Words:
         k: s.restated() for k, s in enumerate(parameters.structures) if np.isnan(fixed[parameters.slices[k]]).all()
     }
     return {k: s for k, s in words.items() if s is not None}
-
-
-def with_structures(equations: Equations, words: Words) -> Equations:
-    """The same equations with other structures of the same shape."""
-    own, standing = (
-        tuple(replace(d, structure=words.get(k, d.structure)) for k, d in enumerate(random))
-        for random in (equations.spec.random, equations.random)
-    )
-    out = copy.copy(equations)
-    out.spec, out.random = replace(equations.spec, random=own), standing
-    return out
 
 
 def completed(equations: Equations, words: Words, start: Array, fixed: Array) -> Array:
@@ -181,14 +167,10 @@ def returned(equations: Equations, words: Words, space: Space, found: Optimum,
     for k in words:
         place = parameters.slices[k]
         derivatives = parameters.structures[k].derivatives(theta[place])
-        gradient[place] = np.einsum("ij,pij->p", now.matrices[k], derivatives)
-    if isinstance(equations, MixedModelEquations):
-        solution = equations.solve(theta, ml=ml, factors=now.solution.factors)
-        at = replace(found.solution, theta=theta)
-    else:
-        solution = at = equations.solve(theta, ml=ml)
+        gradient[place] = np.einsum("ij,pij->p", now.of_sigma[k], derivatives)
+    at, solution = equations.solve_again(theta, ml, found.solution, now.solution)
     now = replace(now, gradient=gradient, solution=solution)
-    information = average_information(equations, solution)
+    information = equations.average_information(solution)
     point = Point(theta, found.point.loglik, at, now, information, own.charts(theta), own.at_bound(theta))
     mask = own_boundary(equations, words, theta, found.boundary)
     verdict = replace(found.convergence, boundary=history[-1].boundary)

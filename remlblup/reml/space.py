@@ -11,10 +11,10 @@ from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
-from remlblup.reml.chart import Chart
 from remlblup.reml.point import Point
 from remlblup.reml.start import parameter_sizes
 from remlblup.structure.edge.base import SNAP, Edge
+from remlblup.structure.edge.cone import Chart
 
 # A column of loadings below this, each in units of its own, counts as zero.
 EMPTY = 1e-6
@@ -233,7 +233,7 @@ class Space:
     def edge_score(self, k: int, point: Point) -> Array:
         """The score matrix that the chart of term k takes."""
         parameters = self.equations.spec.parameters
-        return parameters.structures[k].edge_score(point.theta[parameters.slices[k]], point.score.matrices[k])
+        return parameters.structures[k].edge_score(point.theta[parameters.slices[k]], point.score.of_sigma[k])
 
     def void(self, theta: Array) -> np.ndarray:
         """(n_parameters,) correlations that nothing depends on, the variance being zero."""

@@ -8,8 +8,8 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.scales import disjoint
 from remlblup.errors import VarianceError
-from remlblup.reml.chart import in_metric
 from remlblup.structure.base import Structure
+from remlblup.structure.edge.cone import in_metric
 from remlblup.structure.residual.base import ResidualStructure
 
 

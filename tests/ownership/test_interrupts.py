@@ -209,7 +209,7 @@ def test_an_inverse_broken_off_in_its_place_is_not_taken_for_the_factor(method, 
     with monkeypatch.context() as patch:
         patch.setattr(TiledCholesky, method, half)
         with pytest.raises(KeyboardInterrupt):
-            equations.score_matrices(solved._solution, False)
+            equations.score_matrices(solved._solution, [], False)
     pd.testing.assert_frame_equal(solved.random_effects, known, rtol=1e-9)
     assert_same(tables(reread(fit)), expected)
 

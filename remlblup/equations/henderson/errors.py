@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.base import Equations, columns_at_once, nonnegative
+from remlblup.equations.base import CHUNK, Equations, columns_at_once, nonnegative
 from remlblup.equations.henderson.system import Solution, System
 
 
@@ -171,3 +171,15 @@ def rows_in_equations(equations: Equations, rows: Any) -> Any:
             parts.append(part if design.root is None else sp.csc_array(part @ design.root))
             start += user.q
     return sp.hstack(parts, format="csr")
+
+
+def precision_diagonal(equations: System, solution: Solution, records: np.ndarray) -> Array:
+    """R⁻¹_ii of some records."""
+    spec = equations.spec
+    phi, out = solution.theta[spec.parameters.slices[-1]], np.empty(len(records))
+    for start in range(0, len(records), CHUNK):
+        part = records[start : start + CHUNK]
+        unit = np.zeros((spec.residual.size, len(part)))
+        unit[part, np.arange(len(part))] = 1.0
+        out[start : start + CHUNK] = spec.residual.precision(phi, unit)[part, np.arange(len(part))]
+    return out

@@ -192,7 +192,7 @@ class Equations(ABC):
         Of a parameter of G: f_i = Z (Σ̇_i ⊗ I) h, with h = (I ⊗ K) Z'Py; of one of R: R⁻¹f_i = −Σ_r ρ̇_r D_r ê.
         """
         residual = self.residual
-        place = self.spec.parameters.slices[-1]
+        place = self.spec.parameters.of_residual
         phi, n_random = solution.theta[place], place.start
         shape = (len(solution.residual), len(solution.theta))
         variates, weighted = np.empty(shape, order="F"), np.empty(shape, order="F")

@@ -45,7 +45,7 @@ def complete_information(equations: Equations, theta: Array, units: list[Array],
             out[place, place] = np.diag(np.diag(average[place, place]))
         else:
             out[place, place] = observed_information(design.structure, design.q, parts[k], units[k])
-    place = spec.parameters.slices[-1]
+    place = spec.parameters.of_residual
     out[place, place] = spec.residual.information(parts[-1])
     return out
 
@@ -73,7 +73,7 @@ def em_update(equations: Equations, now: Score, held: Array, units: list[Array])
     if any(in_factor):
         assert expansion is not None
         slots, _ = expansion.regressed(now.solution, now.ml, ["free" if f else "" for f in in_factor])
-    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.slices, strict=False)):
+    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.of_terms, strict=True)):
         structure, sigma = design.structure, design.structure.covariance(parts[k])
         if structure.in_factor:
             assert expansion is not None
@@ -83,7 +83,7 @@ def em_update(equations: Equations, now: Score, held: Array, units: list[Array])
             new[place] = structure.project(sigma + (2.0 / design.q) * sigma @ now.of_sigma[k] @ sigma)
         else:
             new[place] = scored(design, parts[k], now.of_sigma[k], held[place], units[k])
-    place = spec.parameters.slices[-1]
+    place = spec.parameters.of_residual
     new[place] = maximized(spec.residual, parts[-1], now.moments, held[place])
     new[held] = theta[held]
     return new
@@ -155,12 +155,12 @@ def px_em_update(equations: Equations, now: Score, held: Array, units: list[Arra
     if expansion is None:
         return em_update(equations, now, held, units)
     spec, solution = equations.spec, now.solution
-    parts = spec.parameters.split(solution.theta)
+    parts = spec.parameters.split_terms(solution.theta)
     how = [expandable(d.structure, part, held[place])
-           for d, part, place in zip(equations.random, parts, spec.parameters.slices, strict=False)]  # fmt: skip
+           for d, part, place in zip(equations.random, parts, spec.parameters.of_terms, strict=True)]  # fmt: skip
     slots, residual = expansion.regressed(solution, now.ml, how)
     new = solution.theta.copy()
-    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.slices, strict=False)):
+    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.of_terms, strict=True)):
         if how[k] == "free":
             new[place] = expanded(design, now, k, expansion.factor(k, slots))
         elif not held[place].all():
@@ -170,7 +170,7 @@ def px_em_update(equations: Equations, now: Score, held: Array, units: list[Arra
                 scale = float(np.sum(before * after) / np.sum(before**2))
                 new[place] = design.structure.scaled(new[place], scale**2)
     moments = expansion.moments(solution, now.ml, slots, residual)
-    place = spec.parameters.slices[-1]
+    place = spec.parameters.of_residual
     new[place] = maximized(spec.residual, solution.theta[place], moments, held[place])
     new[held] = solution.theta[held]
     return new

@@ -129,7 +129,7 @@ def second_order(space: Space, point: Point) -> Array:
     """
     out = np.zeros((len(point.theta),) * 2)
     spec = space.equations.spec
-    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
+    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.of_terms, strict=True)):
         roots = place.start + np.flatnonzero(design.structure.roots)
         if len(roots):
             theta = point.theta[place].copy()

@@ -214,7 +214,7 @@ def test_an_inverse_broken_off_in_its_place_is_not_taken_for_the_factor(method, 
     assert_same(tables(reread(fit)), expected)
 
 
-def test_other_words_write_into_one_factor(monkeypatch):
+def test_search_structures_write_into_one_factor(monkeypatch):
     """A search in another structure that is broken off leaves no fit with a factor that is not its own."""
     make, options = MODELS["other words"]
     model = make()

@@ -30,7 +30,7 @@ class MixedModelEquations(System):
 
     def log_determinant(self, solution: Solution, ml: bool) -> float:
         """log|V| + log|X'V⁻¹X|, of ML log|V|, from log|C| in factor form."""
-        known = self.residual.logdet(solution.theta[self.spec.parameters.slices[-1]]) + self.log_k
+        known = self.residual.logdet(solution.theta[self.spec.parameters.of_residual]) + self.log_k
         if not ml:
             return known + solution.logdet - 2.0 * self.spec.fixed.logdet_transform
         if solution.logdet_random is None:

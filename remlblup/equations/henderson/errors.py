@@ -109,7 +109,7 @@ def fixed_covariance(equations: System, solution: Solution) -> Array:
 def fixed_responses(equations: System,
                     solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array]]:  # fmt: skip
     """Columns of var(β̂), of H, of RH = W C⁻¹[:, β] and of −C^{bβ}: K Z'H = −Λ⁻ᵀ D C^{bβ}."""
-    T, phi = equations.spec.fixed.transform, solution.theta[equations.spec.parameters.slices[-1]]
+    T, phi = equations.spec.fixed.transform, solution.theta[equations.spec.parameters.of_residual]
     for chunk, columns in fixed_columns(equations, solution):
         own = columns[: equations.p] if T is None else T @ columns[: equations.p]
         RH = equations.W @ equations.from_factor(columns, solution.factors)
@@ -122,7 +122,7 @@ def respond(equations: System, solution: Solution, V: Array) -> tuple[Array, Arr
     (Searle, Casella & McCulloch 1992, section 7.6.)
     """
     spec = equations.spec
-    phi = solution.theta[spec.parameters.slices[-1]]
+    phi = solution.theta[spec.parameters.of_residual]
     full = np.zeros((spec.residual.size, V.shape[1]))
     full[: len(V)] = V
     rhs = equations.to_factor(equations.Wt @ spec.residual.precision(phi, full), solution.factors)
@@ -176,7 +176,7 @@ def rows_in_equations(equations: Equations, rows: Any) -> Any:
 def precision_diagonal(equations: System, solution: Solution, records: np.ndarray) -> Array:
     """R⁻¹_ii of some records."""
     spec = equations.spec
-    phi, out = solution.theta[spec.parameters.slices[-1]], np.empty(len(records))
+    phi, out = solution.theta[spec.parameters.of_residual], np.empty(len(records))
     for start in range(0, len(records), CHUNK):
         part = records[start : start + CHUNK]
         unit = np.zeros((spec.residual.size, len(part)))

@@ -27,7 +27,7 @@ class SlotExpansion:
         # The fitted part Σ λ_s Z_s b̂_s is added back to ê: what the slots regress on.
         fitted = columns @ solution.slots[targets]
         residual = self.equations.spec.residual
-        weighted = residual.precision(solution.theta[self.equations.spec.parameters.slices[-1]], columns)
+        weighted = residual.precision(solution.theta[self.equations.spec.parameters.of_residual], columns)
         others = np.setdiff1d(np.arange(len(solution.slots)), targets)
         normal = columns.T @ weighted + T[np.ix_(targets, targets)]
         rhs = weighted.T @ (solution.residual + fitted) - T[np.ix_(targets, others)] @ solution.slots[others]

@@ -66,8 +66,8 @@ def nudged(equations: System, solution: Solution, units: list[Array], ml: bool) 
     if not any(singular):
         return solution
     factors = []
-    parts = equations.spec.parameters.split(solution.theta)
-    for nudge, (design, pair), theta, unit in zip(singular, pairs, parts, units, strict=False):
+    parts = equations.spec.parameters.split_terms(solution.theta)
+    for nudge, (design, pair), theta, unit in zip(singular, pairs, parts, units, strict=True):
         if not nudge:
             factors.append(pair)
             continue

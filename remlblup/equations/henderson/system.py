@@ -142,7 +142,8 @@ class System(Equations):
     def factors(self, theta: Array) -> list[tuple[Array, Array]]:
         """Λ_k and signs of every term at θ."""
         return [
-            d.structure.factor(part) for d, part in zip(self.random, self.spec.parameters.split(theta), strict=False)
+            d.structure.factor(part)
+            for d, part in zip(self.random, self.spec.parameters.split_terms(theta), strict=True)
         ]
 
     def solve(self, theta: Array, *, ml: bool = False, factors: list[tuple[Array, Array]] | None = None) -> Solution:
@@ -154,7 +155,7 @@ class System(Equations):
             If V(θ) is not positive definite (possible only for negative components).
         """
         factors = self.factors(theta) if factors is None else factors
-        phi = theta[self.spec.parameters.slices[-1]]
+        phi = theta[self.spec.parameters.of_residual]
         rho = self.residual.coefficients(phi)
         slots = np.concatenate([ONE, *(factor.ravel() for factor, _ in factors)])[self.slot_places]
         signs = signs_of(factors)
@@ -240,11 +241,7 @@ class System(Equations):
             return np.asarray(signed / factor[0, 0])
         if not design.structure.in_factor:
             return np.asarray(scipy.linalg.solve_triangular(factor.T, signed))
-        if design.is_identity:
-            return r
-        columns = np.moveaxis(r.reshape(design.t, design.q, -1), 1, 0)
-        product = design.relationship.multiply(columns.reshape(design.q, -1))
-        return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
+        return design.relate(r)
 
     def _penalty(self, b: Array, factors: list[tuple[Array, Array]]) -> float:
         """b'(D ⊗ K⁻¹)b."""

@@ -148,8 +148,8 @@ class VarianceEquations(Projection):
 
     def _assemble(self, theta: Array) -> None:
         """V(θ), its lower triangle, a block of rows at a time."""
-        parts = self.spec.parameters.split(theta)
-        sigmas = [d.structure.covariance(part) for d, part in zip(self.random, parts, strict=False)]
+        *parts, phi = self.spec.parameters.split(theta)
+        sigmas = [d.structure.covariance(part) for d, part in zip(self.random, parts, strict=True)]
 
         def rows(block: slice) -> None:
             ahead = slice(0, block.stop)
@@ -158,7 +158,7 @@ class VarianceEquations(Projection):
                 spread.add(self.V[block, ahead], block, sigma)
 
         side_by_side(rows, [(block,) for block in tiles(self.spec.n)])
-        self._add_residual(parts[-1])
+        self._add_residual(phi)
 
     def _add_residual(self, phi: Array) -> None:
         """V + R."""
@@ -233,7 +233,7 @@ class VarianceEquations(Projection):
             else:
                 of_sigma.append(S)
                 of_factor.append(None)
-        phi = solution.theta[self.spec.parameters.slices[-1]]
+        phi = solution.theta[self.spec.parameters.of_residual]
         diagonal = np.concatenate([d for _, d in blocks])
         moments = self.residual.pattern.moments(solution.residual) + self._residual_traces(phi, diagonal, H, HC)
         return ScoreMatrices(solution, tuple(of_sigma), tuple(of_factor), moments)

@@ -77,7 +77,7 @@ class Projection(Equations):
 
     def times_residual(self, theta: Array, v: Array) -> Array:
         """R v for v (n,) or (n, c)."""
-        return self.residual.multiply(theta[self.spec.parameters.slices[-1]], v)
+        return self.residual.multiply(theta[self.spec.parameters.of_residual], v)
 
     @property
     def m(self) -> int:
@@ -109,12 +109,7 @@ class Projection(Equations):
 
     def relate(self, k: int, solution: Regressed, r: Array, b: Array | None) -> Array:
         """(I ⊗ K) r for r (t, q·c)."""
-        design = self.random[k]
-        if design.is_identity:
-            return r
-        columns = np.moveaxis(r.reshape(design.t, design.q, -1), 1, 0)
-        product = design.relationship.multiply(columns.reshape(design.q, -1))
-        return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
+        return self.random[k].relate(r)
 
     def products(self, solution: Regressed, variates: Array, weighted: Array) -> Array:
         return variates.T @ self.project(solution, variates)
@@ -132,8 +127,8 @@ class Projection(Equations):
         """Σ K_ll − Σ M_l Σ, with M_l = A_l'P A_l of the columns A_l = [Z_1 K_l … Z_t K_l]."""
         self.require(solution)
         out = []
-        parts = self.spec.parameters.split(solution.theta)
-        for design, theta in zip(self.random, parts, strict=False):
+        parts = self.spec.parameters.split_terms(solution.theta)
+        for design, theta in zip(self.random, parts, strict=True):
             sigma = design.structure.covariance(theta)
 
             def errors(levels: np.ndarray, design: RandomDesign = design, sigma: Array = sigma) -> Array:
@@ -177,13 +172,13 @@ class Projection(Equations):
         """w = (x, z): x'Cx − 2 x'CX'V⁻¹f + z'Gz − f'Pf with f = ZGz."""
         out, sizes = np.empty(rows.shape[0]), np.empty(rows.shape[0])
         rows = sp.csr_array(rows)
-        Z, parts = sp.csr_array(self.W[:, self.p :]), self.spec.parameters.split(solution.theta)
+        Z, parts = sp.csr_array(self.W[:, self.p :]), self.spec.parameters.split_terms(solution.theta)
         for start in range(0, rows.shape[0], CHUNK):
             chunk = rows[start : start + CHUNK].toarray()
             x, z = chunk[:, : self.p], chunk[:, self.p :].T
             Gz = np.zeros_like(z)
             at = 0
-            for k, (design, theta) in enumerate(zip(self.random, parts, strict=False)):
+            for k, (design, theta) in enumerate(zip(self.random, parts, strict=True)):
                 size = design.t * design.q
                 related = self.relate(k, solution, z[at : at + size].reshape(design.t, -1), None)
                 Gz[at : at + size] = (design.structure.covariance(theta) @ related).reshape(size, -1)

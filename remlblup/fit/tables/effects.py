@@ -45,8 +45,8 @@ def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
                    covariances: Sequence[Array]) -> pd.DataFrame:  # fmt: skip
     """One row per term, effect and level."""
     frames = []
-    parts = equations.spec.parameters.split(solution.theta)
-    for design, theta, u, cov in zip(equations.spec.random, parts, blocks, covariances, strict=False):
+    parts = equations.spec.parameters.split_terms(solution.theta)
+    for design, theta, u, cov in zip(equations.spec.random, parts, blocks, covariances, strict=True):
         prior = np.diag(design.structure.covariance(theta))
         k = np.asarray(design.relationship.diagonal)
         pev = np.einsum("qii->iq", cov)

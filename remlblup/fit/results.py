@@ -17,6 +17,7 @@ from remlblup.fit.satterthwaite import MISSING, satterthwaite, within_reach
 from remlblup.fit.shown import shown
 from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
+from remlblup.inference.methods import InferenceMethods
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive, owned_property
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @all_within_memory
-class Fit(Solved, StatsmodelsNames):
+class Fit(Solved, InferenceMethods, StatsmodelsNames):
     """Estimates of a mixed model: what `MixedModel.fit` returns. Immutable; every table is a DataFrame.
 
     Attributes
@@ -55,6 +56,10 @@ class Fit(Solved, StatsmodelsNames):
     def converged(self) -> bool:
         """True only if all five criteria are met and the components can be told apart."""
         return self.convergence.converged
+
+    @property
+    def _interval_df(self) -> float:  # type: ignore[override]
+        return float(self.df_residual)
 
     @property
     def _note(self) -> str:  # type: ignore[override]

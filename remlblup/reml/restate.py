@@ -22,8 +22,10 @@ from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import explain
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import require_enough
-from remlblup.reml.loop import Loop, Optimum, Options, Watch
-from remlblup.reml.space import TINY, Point, Space
+from remlblup.reml.loop import Loop, Watch
+from remlblup.reml.optimum import Optimum, Options
+from remlblup.reml.point import Point
+from remlblup.reml.space import TINY, Space
 from remlblup.reml.start import residual_variance, start_values
 from remlblup.structure.base import Array, Structure
 

@@ -21,7 +21,7 @@ from remlblup.reml.convergence import Trial
 from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.line import maxima_along
-from remlblup.reml.loop import Optimum, Options
+from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.start import is_valid, parameter_sizes, residual_variance, start_values, unit_matrices
 from remlblup.structure.base import Array, ResidualStructure, Structure

@@ -302,6 +302,7 @@ def test_no_verdict_is_false(first):
         (23, 54, "two plain variances: another maximum with hardly any residual"),
         (22, 81, "a maximum where R is singular, far from every start drawn"),
         (22, 84, "flat with the correlation, which the search in other words does not name"),
+        (24, 102, "flat, though by as little as the components are there (the judge looked too far)"),
     ],
 )
 def test_verdicts_that_were_false(seed, number, kind):

@@ -82,7 +82,9 @@ def residual_variances(spec: Specification, phi: Array, new: pd.DataFrame | None
     return own[[first[key] for key in fresh]] / weights
 
 
-def _of_power(spec: Specification, residual: object, phi: Array, new: pd.DataFrame, x: Array, section: str | None) -> Array:
+def _of_power(
+    spec: Specification, residual: object, phi: Array, new: pd.DataFrame, x: Array, section: str | None
+) -> Array:
     """σ²x^(2δ), of its own for each section."""
     if not isinstance(residual, Sections) or not section:
         return np.asarray(phi[0] * np.abs(x) ** (2.0 * phi[1]))
@@ -111,4 +113,3 @@ def _text(value: object) -> str:
 def _require(frame: pd.DataFrame, name: str) -> None:
     if name not in frame.columns:
         raise DataError(f"the residual variance depends on '{name}', which the new data lack: add that column.")
-

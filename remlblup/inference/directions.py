@@ -14,7 +14,7 @@ from remlblup.cached import cached_property
 from remlblup.equations.expected_information import ExpectedInformation
 from remlblup.errors import ModelError, NotPositiveDefiniteError, OptionError
 from remlblup.fit.information import Information
-from remlblup.reml.loop import Optimum
+from remlblup.reml.optimum import Optimum
 from remlblup.reml.score import score
 from remlblup.reml.space import Space, bounds
 from remlblup.reml.start import residual_variance, unit_matrices

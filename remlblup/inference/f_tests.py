@@ -109,7 +109,9 @@ class FixedTests:
         q = int(np.sum(sizes > RANK * np.max(sizes, initial=0.0)))
         if q == 0:
             return Joint(np.nan, 0, np.nan, np.nan)
-        if q < len(L) and np.any(np.abs(left[:, q:].T @ (units * difference)) > 1e-6 * np.max(np.abs(units * difference))):
+        if q < len(L) and np.any(
+            np.abs(left[:, q:].T @ (units * difference)) > 1e-6 * np.max(np.abs(units * difference))
+        ):
             raise DataError("rows of L depend on each other, and the values in rhs= contradict them: drop these rows.")
         # Rows without redundancy, each of them of the size of its error.
         own = left[:, :q].T * units

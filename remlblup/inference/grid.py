@@ -206,7 +206,13 @@ class _Maker:
 
     def __init__(self, spec: Specification, solution: Any, variables: Variables, targets: list[str],
                  at: dict[str, list[float]], weights: str):  # fmt: skip
-        self.spec, self.solution, self.variables, self.targets, self.weights = spec, solution, variables, targets, weights
+        self.spec, self.solution, self.variables, self.targets, self.weights = (
+            spec,
+            solution,
+            variables,
+            targets,
+            weights,
+        )
         assert spec.records is not None
         self.frame = spec.records.frame
         means = {c: float(self.frame[c].astype(float).mean()) for c in variables.covariates}

@@ -59,7 +59,11 @@ def hypotheses(spec: Specification, terms: list[FixedTerm], kind: str) -> list[H
             moved = np.concatenate([term.columns, *(t.columns for t in containing)])
             # Without terms behind it the coefficients themselves; of several rows Fai & Cornelius' df hang on which they are.
             own = len(tested) > 1 and not containing
-            L = np.eye(spec.p)[term.columns] if own else last_rows(R, np.append(np.setdiff1d(order, moved), moved), term.columns)
+            L = (
+                np.eye(spec.p)[term.columns]
+                if own
+                else last_rows(R, np.append(np.setdiff1d(order, moved), moved), term.columns)
+            )
         out.append(Hypothesis(term, L, names(before), names(containing)))
     return out
 

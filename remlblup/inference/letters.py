@@ -26,7 +26,7 @@ def letters(means: Array, differ: np.ndarray) -> list[str]:
         distinct = list(dict.fromkeys(split))
         columns = [c for c in distinct if not any(c < other for other in distinct)]
     # By the highest mean in each, then the next.
-    columns.sort(key=lambda c: sorted((-means[i] for i in c)))
+    columns.sort(key=lambda c: sorted(-means[i] for i in c))
     return ["".join(_letter(k) for k, c in enumerate(columns) if i in c) for i in range(len(means))]
 
 

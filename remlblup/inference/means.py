@@ -108,7 +108,8 @@ class MarginalMeans:
             half = stats.t.ppf(0.5 + LEVEL / 2.0, df) * error
         mean = self._means
         table = pd.DataFrame(
-            {"mean": mean, "std_error": error, "df": df, "lower": mean - half, "upper": mean + half}, index=self._grid.index
+            {"mean": mean, "std_error": error, "df": df, "lower": mean - half, "upper": mean + half},
+            index=self._grid.index,
         )
         table.attrs.update(df_method=self._df_method, weights=self._weights, averaged_over=list(self._grid.averaged),
                            at=dict(self._grid.at), random_included=list(self._grid.included))  # fmt: skip
@@ -222,7 +223,9 @@ class MarginalMeans:
         return [row[0] if len(row) == 1 else row for row in rows]
 
     @exclusive
-    def contrasts(self, method: Any = "pairwise", adjust: str | None = "default", reference: Any = None) -> pd.DataFrame:
+    def contrasts(
+        self, method: Any = "pairwise", adjust: str | None = "default", reference: Any = None
+    ) -> pd.DataFrame:
         """Contrasts among the means, within the levels of `by`, with p values adjusted for their number.
 
         Parameters

@@ -94,11 +94,16 @@ def require_fixed(spec: Specification, what: str) -> None:
     ModelError
     """
     if spec.p == 0:
-        raise ModelError(f"the model has no fixed effects: {what} are about them. Add an intercept or other fixed terms.")
+        raise ModelError(
+            f"the model has no fixed effects: {what} are about them. Add an intercept or other fixed terms."
+        )
 
 
 def coding_in_words(spec: Specification) -> str:
     """The contrasts the factors are coded by, in words."""
     contrasts: dict[Any, Any] = getattr(spec.fixed.spec, "factor_contrasts", None) or {}
-    said = [f"{f.expr}: {type(state.contrasts).__name__.removesuffix('Contrasts').lower()}" for f, state in contrasts.items()]
+    said = [
+        f"{f.expr}: {type(state.contrasts).__name__.removesuffix('Contrasts').lower()}"
+        for f, state in contrasts.items()
+    ]
     return ", ".join(said)

@@ -110,7 +110,9 @@ def told(spec: Any, tested: list[Hypothesis], kind: str) -> list[str]:
         lines.append(f"No degrees of freedom are left to {some(empty)}: their columns depend on those of other terms.")
     partly = [h.term.name for h in tested if 0 < len(h.term.columns) < len(h.term.all_columns)]
     if partly:
-        lines.append(f"Fewer degrees of freedom than columns have {some(partly)}: some of them were set aside (aliased).")
+        lines.append(
+            f"Fewer degrees of freedom than columns have {some(partly)}: some of them were set aside (aliased)."
+        )
     return lines
 
 
@@ -247,5 +249,7 @@ def right_hand_side(rhs: Any, r: int) -> Array:
     except (TypeError, ValueError):
         raise DataError("rhs must be a number, or one for each row of L.") from None
     if values.ndim > 1 or values.size not in (1, r) or not np.all(np.isfinite(values)):
-        raise DataError(f"rhs must be one finite number or {r} of them, one for each row of L; its shape is {values.shape}.")
+        raise DataError(
+            f"rhs must be one finite number or {r} of them, one for each row of L; its shape is {values.shape}."
+        )
     return np.broadcast_to(values.reshape(-1), (r,)).copy() if values.size == 1 else values

@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-
-import remlblup as rb
 from equations import models, structures
 from equations.test_engines import SUBJECTS, subject
+
+import remlblup as rb
 from inference.definition import Definition, information, joint_p
 from remlblup.fit.information import Information
 from remlblup.inference.f_tests import FixedTests

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.errors import DataError, OptionError, some
 from remlblup.relationship.labels import match
-from remlblup.structure.base import Array
 
 ADJUSTMENTS = {
     "tukey": "Tukey's method",

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import DataError
-from remlblup.inference.fixed_errors import FixedErrors
-from remlblup.structure.base import Array
+from remlblup.fit.errors.fixed import FixedErrors
 
 METHODS = ("satterthwaite", "kenward-roger", "residual")
 NAMES = {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward-Roger", "residual": "residual (n − p)"}

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.errors import DataError, ModelError, choose, listed, some
 from remlblup.fit.predict import fixed_rows, random_rows
 from remlblup.inference.terms import GROUPS, INTERCEPT, fixed_terms
@@ -25,7 +26,6 @@ from remlblup.model.scanner import squeeze
 from remlblup.model.specification import Specification
 from remlblup.model.wilkinson import expression_of
 from remlblup.relationship.labels import match
-from remlblup.structure.base import Array
 
 WEIGHTS = ("equal", "proportional", "cells")
 # Elements of the rows of a grid that are made at most.

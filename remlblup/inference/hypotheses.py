@@ -16,9 +16,9 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.inference.terms import GROUPS, FixedTerm, tested_terms
 from remlblup.model.specification import Specification
-from remlblup.structure.base import Array
 
 KINDS = ("incremental", "conditional", "marginal")
 # X is held dense for its QR decomposition up to this many elements; beyond, X'X is factorised.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.structure.base import Array
+from remlblup.arrays import Array
 
 
 def letters(means: Array, differ: np.ndarray) -> list[str]:

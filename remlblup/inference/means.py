@@ -10,31 +10,29 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import ModelError, OptionError
-from remlblup.fit.estimable import CHOICES, estimable
-from remlblup.fit.shown import shown
+from remlblup.fit.errors.estimable import CHOICES, estimable
+from remlblup.fit.errors.prediction_covariance import prediction_covariance
+from remlblup.fit.tables.shown import shown
 from remlblup.inference.comparisons import ADJUSTMENTS, Family, adjusted, family
 from remlblup.inference.f_tests import FixedTests
 from remlblup.inference.grid import Grid, grid
 from remlblup.inference.letters import letters
-from remlblup.inference.prediction_covariance import prediction_covariance
 from remlblup.inference.terms import require_fixed
 from remlblup.inference.wald import tests_of
 from remlblup.linalg.threads import Lock, exclusive
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from remlblup.fit.results import Fit
+    from remlblup.fit.estimates import Estimates
 
 # Means that are compared with each other at most: their covariance matrix is held.
 MOST = 3000
 LEVEL = 0.95
 
 
-def marginal_means(fit: Fit, factors: Any, by: Any, at: Any, weights: str, df: str, information: str,
+def marginal_means(fit: Estimates, factors: Any, by: Any, at: Any, weights: str, df: str, information: str,
                    nonestimable: str) -> MarginalMeans:  # fmt: skip
     """See `InferenceMethods.marginal_means`."""
     if nonestimable not in CHOICES:
@@ -63,7 +61,7 @@ class MarginalMeans:
     lsd : least significant differences at 5 %, each pair by its own degrees of freedom
     """
 
-    _fit: Fit = field(repr=False)
+    _fit: Estimates = field(repr=False)
     _grid: Grid = field(repr=False)
     _tests: FixedTests = field(repr=False)
     _known: np.ndarray = field(repr=False)
@@ -308,9 +306,3 @@ class MarginalMeans:
             for where, text in zip(known, letters(self._means[known], differ), strict=True):
                 found[where] = text
         return shown(pd.DataFrame({"mean": self._means, "letters": found}, index=self._grid.index), self._fit._note)
-
-    def plot(self, ax: Axes | None = None, letters: bool = False) -> Axes:
-        """The means with their 95 % intervals, a line of them for each level of `by`."""
-        from remlblup.plot.means import plot_means
-
-        return plot_means(self, ax, letters)

@@ -7,29 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from remlblup.cached import cached_property
+from remlblup.fit.estimates import Estimates
 from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive
 
 if TYPE_CHECKING:
-    from remlblup.inference.f_tests import FixedTests
-    from remlblup.inference.fixed_errors import FixedErrors
     from remlblup.inference.means import MarginalMeans
     from remlblup.inference.wald import LinearTest
 
 
-class InferenceMethods:
-    """What a fit offers about its fixed effects beyond their table."""
+@all_within_memory
+class InferenceMethods(Estimates):
+    """Estimates with what can be tested and predicted of their fixed effects."""
 
-    @cached_property
-    def _tests(self) -> dict[tuple[str, str], FixedTests]:
-        """Tests by method and information, made once."""
-        return {}
+    @property
+    def _kind_of_means(self) -> type[MarginalMeans]:
+        """The class of marginal means: one that draws itself, where there are plots."""
+        from remlblup.inference.means import MarginalMeans
 
-    @cached_property
-    def _errors(self) -> dict[str, FixedErrors]:
-        """Errors of the fixed effects by information, made once."""
-        return {}
+        return MarginalMeans
 
     @known_arguments
     @exclusive
@@ -55,7 +52,7 @@ class InferenceMethods:
         """
         from remlblup.inference.wald import wald_tests
 
-        return self._said(wald_tests(self, kind, df, information))  # type: ignore[attr-defined, arg-type]
+        return self._said(wald_tests(self, kind, df, information))
 
     @known_arguments
     @exclusive
@@ -72,7 +69,7 @@ class InferenceMethods:
         """
         from remlblup.inference.wald import fixed_effects_table
 
-        return self._said(fixed_effects_table(self, df, information))  # type: ignore[attr-defined, arg-type]
+        return self._said(fixed_effects_table(self, df, information))
 
     @known_arguments
     @exclusive
@@ -92,8 +89,8 @@ class InferenceMethods:
         """
         from remlblup.inference.wald import linear_test
 
-        out = linear_test(self, L, rhs, df, information)  # type: ignore[arg-type]
-        self._said(out.table)  # type: ignore[attr-defined]
+        out = linear_test(self, L, rhs, df, information)
+        self._said(out.table)
         return out
 
     @known_arguments
@@ -125,6 +122,7 @@ class InferenceMethods:
         """
         from remlblup.inference.means import marginal_means
 
-        out = marginal_means(self, factors, by, at, weights, df, information, nonestimable)  # type: ignore[arg-type]
-        self._said(out.table)  # type: ignore[attr-defined]
+        made = marginal_means(self, factors, by, at, weights, df, information, nonestimable)
+        out = self._kind_of_means(**vars(made))
+        self._said(out.table)
         return out

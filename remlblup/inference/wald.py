@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.errors import DataError, ModelError, choose, some
-from remlblup.fit.shown import shown
-from remlblup.inference.directions import CHOICES, information_of
+from remlblup.fit.errors.directions import CHOICES, information_of
+from remlblup.fit.errors.fixed import FixedErrors, in_reach, limit_in_words
+from remlblup.fit.tables.shown import shown
 from remlblup.inference.f_tests import METHODS, NAMES, FixedTests
-from remlblup.inference.fixed_errors import FixedErrors, in_reach, limit_in_words
 from remlblup.inference.hypotheses import KINDS, Hypothesis, hypotheses
 from remlblup.inference.terms import coding_in_words, fixed_terms, require_fixed
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
-    from remlblup.fit.results import Fit
+    from remlblup.fit.estimates import Estimates
 
 TYPES = {"incremental": "type I", "conditional": "type II", "marginal": "type III"}
 # Terms whose conditions are told above the table.
 TOLD = 6
 
 
-def tests_of(fit: Fit, df: str, information: str, what: str) -> FixedTests:
+def tests_of(fit: Estimates, df: str, information: str, what: str) -> FixedTests:
     """What tests of the fixed effects of a fit are made from, computed once for each way."""
     choose("df", df, METHODS)
     choose("information", information, CHOICES)
     require_fixed(fit.specification, what)
-    kept = fit._tests
+    kept: dict[tuple[str, str], FixedTests] = fit.__dict__.setdefault("_tests", {})
     if (df, information) not in kept:
         kept[df, information] = _tests(fit, df, information)
     return kept[df, information]
 
 
-def _tests(fit: Fit, df: str, information: str) -> FixedTests:
+def _tests(fit: Estimates, df: str, information: str) -> FixedTests:
     searched = fit._optimum.searched
     residual = float(fit.df_residual)
     if df == "residual" or not in_reach(searched):
@@ -46,10 +46,11 @@ def _tests(fit: Fit, df: str, information: str) -> FixedTests:
         if df != "residual":
             said += f"; {limit_in_words(searched)}"
         return FixedTests(fit.beta, fit.beta_covariance, None, "residual", residual, said + ".")
-    if information not in fit._errors:
+    kept: dict[str, FixedErrors] = fit.__dict__.setdefault("_fixed_errors", {})
+    if information not in kept:
         known = information_of(fit._optimum, fit.options.ml, fit.options.constrain, fit._information, information)
-        fit._errors[information] = FixedErrors(searched, fit._optimum.point.score.solution, known)
-    errors = fit._errors[information]
+        kept[information] = FixedErrors(searched, fit._optimum.point.score.solution, known)
+    errors = kept[information]
     said = f"Degrees of freedom: {NAMES[df]}, {information} information"
     if df == "kenward-roger":
         said += ", standard errors adjusted"
@@ -61,7 +62,7 @@ def _tests(fit: Fit, df: str, information: str) -> FixedTests:
 # -- by term -------------------------------------------------------------------------------------
 
 
-def wald_tests(fit: Fit, kind: str, df: str, information: str) -> pd.DataFrame:
+def wald_tests(fit: Estimates, kind: str, df: str, information: str) -> pd.DataFrame:
     """See `InferenceMethods.wald_tests`."""
     choose("kind", kind, KINDS)
     tests = tests_of(fit, df, information, "F tests")
@@ -143,7 +144,7 @@ def estimates(tests: FixedTests, L: Array, index: pd.Index, rhs: Array | float =
     return table
 
 
-def fixed_effects_table(fit: Fit, df: str, information: str) -> pd.DataFrame:
+def fixed_effects_table(fit: Estimates, df: str, information: str) -> pd.DataFrame:
     """See `InferenceMethods.fixed_effects_table`."""
     tests = tests_of(fit, df, information, "tables of them")
     names = pd.Index(fit.specification.fixed.names, name="coefficient")
@@ -172,7 +173,7 @@ class LinearTest:
         return f"{self.table!r}\nF = {j['F']:.5g} on {int(j['num_df'])} and {df} df, p = {j['p_value']:.4g}"
 
 
-def linear_test(fit: Fit, L: Any, rhs: Any, df: str, information: str) -> LinearTest:
+def linear_test(fit: Estimates, L: Any, rhs: Any, df: str, information: str) -> LinearTest:
     """See `InferenceMethods.test`."""
     tests = tests_of(fit, df, information, "tests of them")
     names = fit.specification.fixed.names

@@ -8,16 +8,23 @@ import numpy as np
 
 from remlblup.errors import ModelError
 from remlblup.inference.comparisons import text_of
+from remlblup.inference.means import MarginalMeans
 from remlblup.plot.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, axes, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from remlblup.inference.means import MarginalMeans
-
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)
 # How far apart the groups stand at one level, all of them together.
 SPREAD = 0.3
+
+
+class PlottedMeans(MarginalMeans):
+    """Marginal means that draw themselves."""
+
+    def plot(self, ax: Axes | None = None, letters: bool = False) -> Axes:
+        """The means with their 95 % intervals, a line of them for each level of `by`; with their letters if asked for."""
+        return plot_means(self, ax, letters)
 
 
 def plot_means(means: MarginalMeans, ax: Axes | None = None, letters: bool = False) -> Axes:

@@ -11,9 +11,9 @@ from equations.test_engines import SUBJECTS, subject
 
 import remlblup as rb
 from inference.definition import Definition, information, joint_p
-from remlblup.fit.information import Information
+from remlblup.fit.errors.fixed import FixedErrors
+from remlblup.fit.errors.information import Information
 from remlblup.inference.f_tests import FixedTests
-from remlblup.inference.fixed_errors import FixedErrors
 from remlblup.reml.score import score
 from remlblup.reml.start import residual_variance, unit_matrices
 

@@ -13,12 +13,12 @@ from scipy import stats
 
 import remlblup as rb
 from remlblup.datasets import load as dataset
-from remlblup.equations.mme import MixedModelEquations
-from remlblup.equations.variance import VarianceEquations
+from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.equations.variance.engine import VarianceEquations
 from remlblup.errors import EstimabilityWarning, ModelError
+from remlblup.fit.errors.prediction_covariance import prediction_covariance
 from remlblup.inference.comparisons import coverage, polynomials
 from remlblup.inference.letters import letters
-from remlblup.inference.prediction_covariance import prediction_covariance
 
 
 def trial() -> pd.DataFrame:

@@ -110,13 +110,13 @@ def test_out_of_reach_is_labelled(fit, monkeypatch):
 
 
 def test_expected_information_out_of_reach_names_what_is_in_reach(monkeypatch):
-    monkeypatch.setattr("remlblup.inference.directions.RECORDS", 10)
+    monkeypatch.setattr("remlblup.fit.errors.directions.RECORDS", 10)
     linear = rb.MixedModel("y ~ v + (1 | g)", trial()).fit(progress=False)
     few = linear.fixed_effects_table("satterthwaite", "expected")["df"]
     monkeypatch.undo()
     again = rb.MixedModel("y ~ v + (1 | g)", trial()).fit(progress=False)
     np.testing.assert_allclose(few, again.fixed_effects_table("satterthwaite", "expected")["df"], rtol=1e-6)
-    monkeypatch.setattr("remlblup.inference.directions.RECORDS", 10)
+    monkeypatch.setattr("remlblup.fit.errors.directions.RECORDS", 10)
     other = rb.MixedModel("y ~ v + (1 | g)", trial(), residual="power(x)").fit(progress=False)
     with pytest.raises(OptionError, match="In reach are information='average' and 'observed'"):
         other.wald_tests(information="expected")

@@ -13,6 +13,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.errors import DataError, OptionError, some
+from remlblup.inference.studentized_range import studentized_tails
 from remlblup.relationship.labels import match
 
 ADJUSTMENTS = {
@@ -139,7 +140,7 @@ def polynomials(levels: Sequence[Any]) -> Array:
 # -- adjustment ----------------------------------------------------------------------------------
 
 
-def adjusted(own: Family, t: Array, df: Array, covariance: Array, adjust: str | None, means: int,
+def adjusted(own: Family, t: Array, df: Array, covariance: Array | None, adjust: str | None, means: int,
              level: float) -> tuple[Array, Array]:  # fmt: skip
     """P values of the t (r,), and how many standard errors the intervals reach.
 
@@ -159,9 +160,10 @@ def adjusted(own: Family, t: Array, df: Array, covariance: Array, adjust: str | 
     elif adjust == "tukey":
         if own.method != "pairwise":
             raise OptionError(f"Tukey's method is for all pairwise differences, not for {own.method} contrasts.")
-        p[known] = [studentized_tail(np.sqrt(2.0) * s, means, d) for s, d in zip(size, own_df, strict=True)]
+        p[known] = studentized_tails(np.sqrt(2.0) * size, means, own_df)
         reach[known] = over_df(lambda d: studentized_quantile(level, means, d) / np.sqrt(2.0), own_df)
     elif adjust == "dunnett":
+        assert covariance is not None
         R = covariance[np.ix_(known, known)]
         root = 1.0 / np.sqrt(np.diag(R))
         R = R * np.outer(root, root)
@@ -187,13 +189,6 @@ def over_df(quantile: Callable[[float], float], df: Array) -> Array:
         lambda v: np.array([quantile(1.0 / (middle + half * u)) for u in np.atleast_1d(v)]), NODES - 1
     )
     return np.polynomial.chebyshev.chebval((inverse - middle) / half, fitted)[place]
-
-
-def studentized_tail(q: float, k: int, df: float) -> float:
-    """P(range of k > q)."""
-    from scipy import stats
-
-    return float(np.clip(stats.studentized_range.sf(q, k, df), 0.0, 1.0))
 
 
 def studentized_quantile(level: float, k: int, df: float) -> float:

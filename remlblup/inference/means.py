@@ -27,8 +27,8 @@ from remlblup.linalg.threads import Lock, exclusive
 if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates
 
-# Means that are compared with each other at most: their covariance matrix is held.
-MOST = 3000
+# Means whose covariance matrix is held, and contrasts that are tested together, at most.
+MOST, MOST_CONTRASTS = 3000, 100_000
 LEVEL = 0.95
 
 
@@ -157,13 +157,14 @@ class MarginalMeans:
     def _differences(self) -> tuple[Array, Array]:
         """Standard errors and degrees of freedom of all differences, (k, k)."""
         k = len(self._L)
-        first, second = np.tril_indices(k, -1)
-        C = np.zeros((len(first), k))
-        C[np.arange(len(first)), first], C[np.arange(len(first)), second] = 1.0, -1.0
-        _, error, df = self._rows(C)
         errors, dfs = np.full((k, k), np.nan), np.full((k, k), np.nan)
-        errors[first, second] = errors[second, first] = error
-        dfs[first, second] = dfs[second, first] = df
+        for i in range(1, k):
+            C = np.zeros((i, k))
+            C[:, i], C[np.arange(i), np.arange(i)] = 1.0, -1.0
+            _, errors[i, :i], dfs[i, :i] = self._rows(C)
+        lower = np.tril_indices(k, -1)
+        for table in (errors, dfs):
+            table.T[lower] = table[lower]
         return errors, dfs
 
     def _rows(self, C: Array) -> tuple[Array, Array, Array]:
@@ -262,12 +263,17 @@ class MarginalMeans:
 
     def _family(self, own: Family, place: np.ndarray, adjust: str | None) -> pd.DataFrame:
         """The table of one family of contrasts."""
+        if len(own.names) > MOST_CONTRASTS:
+            raise ModelError(f"{len(own.names):,} contrasts are too many to test together: name fewer, or take .sed.")
         C = np.zeros((len(own.names), len(self._L)))
         C[:, place] = own.weights
         estimate, error, df = self._rows(C)
         with np.errstate(divide="ignore", invalid="ignore"):
             t = estimate / error
-        covariance = own.weights @ self._covariance[np.ix_(place, place)] @ own.weights.T
+        # The multivariate t is the only one that asks for it.
+        covariance = (
+            own.weights @ self._covariance[np.ix_(place, place)] @ own.weights.T if adjust == "dunnett" else None
+        )
         means = int(np.sum(self._known[place]))
         p_value, half = adjusted(own, t, df, covariance, adjust, means, LEVEL)
         with np.errstate(invalid="ignore"):

@@ -19,6 +19,7 @@ from remlblup.errors import EstimabilityWarning, ModelError
 from remlblup.fit.errors.prediction_covariance import prediction_covariance
 from remlblup.inference.comparisons import coverage, polynomials
 from remlblup.inference.letters import letters
+from remlblup.inference.studentized_range import by_quadrature
 
 
 def trial() -> pd.DataFrame:
@@ -176,6 +177,36 @@ def test_multivariate_t():
     assert coverage(2.67, R, 12) == pytest.approx(0.95, abs=2e-3)
     assert coverage(2.48, 0.5 * (np.eye(3) + 1), 30) == pytest.approx(0.95, abs=3e-3)
     assert coverage(2.0, np.eye(1), 7) == pytest.approx(1 - 2 * stats.t.sf(2.0, 7), rel=1e-12)
+
+
+@pytest.mark.parametrize("k, low, high", [(2, 3.0, 9.0), (4, 1.2, 5.0), (20, 8.0, 60.0), (150, 900.0, 1e4)])
+def test_many_tails_of_the_studentized_range(k, low, high):
+    """Against SciPy, and of two means the t distribution."""
+    rng = np.random.default_rng(k)
+    q, df = np.abs(rng.normal(0, 4, 12)), rng.uniform(low, high, 12)
+    found = by_quadrature(q, k, df)
+    np.testing.assert_allclose(
+        found, [stats.studentized_range.sf(a, k, d) for a, d in zip(q, df, strict=True)], atol=1e-9
+    )
+    if k == 2:
+        np.testing.assert_allclose(found, 2 * stats.t.sf(q / np.sqrt(2), df), rtol=1e-8)
+    assert by_quadrature(np.array([3.6331595]), 4, np.array([np.inf]))[0] == pytest.approx(0.05, rel=1e-6)
+
+
+def test_many_means():
+    """Tables of all differences of sixty varieties; p values are those of SciPy one by one."""
+    rng = np.random.default_rng(9)
+    d = pd.DataFrame({"v": np.tile(np.arange(60), 4), "b": np.repeat(range(4), 60)}).sample(220, random_state=1)
+    d["y"] = rng.normal(size=60)[d["v"]] + rng.normal(size=4)[d["b"]] + rng.normal(size=220)
+    means = rb.MixedModel("y ~ C(v) + (1 | b)", d).fit(progress=False).marginal_means("v")
+    table = means.contrasts()
+    assert len(table) == 1770 and table["std_error"].iloc[0] == pytest.approx(means.sed.iloc[0, 1], rel=1e-9)
+    for row in (0, 700, 1769):
+        t, df = table[["t", "df"]].iloc[row]
+        assert table["p_value"].iloc[row] == pytest.approx(
+            stats.studentized_range.sf(np.sqrt(2) * abs(t), 60, df), abs=1e-9)  # fmt: skip
+        reach = stats.studentized_range.ppf(0.95, 60, df) / np.sqrt(2) * table["std_error"].iloc[row]
+        assert table["upper"].iloc[row] - table["estimate"].iloc[row] == pytest.approx(reach, rel=1e-6)
 
 
 def test_polynomial_weights():

@@ -29,7 +29,7 @@ def external(name: str, n_arguments: int) -> types.ExternalFunction:
     capsule = cython_blas.__pyx_capi__[name]
     symbol = f"remlblup_{name}"
     llvm.add_symbol(symbol, _capsule_pointer(capsule, _capsule_name(capsule)))
-    return types.ExternalFunction(symbol, types.undefined(*[types.intp] * n_arguments))
+    return types.ExternalFunction(symbol, types.void(*[types.intp] * n_arguments))
 
 
 _dgemm = external("dgemm", 13)
@@ -77,7 +77,7 @@ def store(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
         builder.store(arguments[2], _element(context, builder, signature, arguments))
         return context.get_dummy_value()
 
-    return types.undefined(types.intp, index, types.float64), build
+    return types.void(types.intp, index, types.float64), build
 
 
 def _element(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

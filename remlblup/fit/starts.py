@@ -12,7 +12,7 @@ import pandas as pd
 from remlblup.equations.base import Equations
 from remlblup.equations.engine import make_equations
 from remlblup.equations.without_inverse import WithoutInverse
-from remlblup.errors import NotPositiveDefiniteError, OptionError
+from remlblup.errors import NotPositiveDefiniteError, OptionError, check_switch
 from remlblup.model.parameters import Parameters
 from remlblup.reml.history import Iteration
 from remlblup.reml.singular_residual import maximize
@@ -147,6 +147,7 @@ def check_starts(fit: Fit, n: int = 5, seed: int = 0, progress: bool | None = No
             raise OptionError(f"{name}={value!r} must be a whole number, {least} or more.")
     if progress is None:
         progress = bool(getattr(sys.stdout, "isatty", lambda: False)())
+    check_switch("progress", progress)
     held = np.array([status == "fixed" for status in fit.status])
     fixed = np.where(held, fit.theta, np.nan)
     if held.all():

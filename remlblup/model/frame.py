@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from remlblup.errors import DataError, RemlBlupWarning, choose, some, warn
 from remlblup.linalg.magnitude import require_magnitude
@@ -63,7 +64,7 @@ def to_pandas(data: Any) -> pd.DataFrame:
             warn(note, RemlBlupWarning)
     elif isinstance(data, pd.DataFrame):
         frame = data
-    elif isinstance(data, Mapping):
+    elif isinstance(data, Mapping) and not sp.issparse(data):  # a dok is a mapping too
         frame = _constructed(dict(data))
     elif isinstance(data, np.ndarray) and data.dtype.names:
         frame = pd.DataFrame.from_records(data)
@@ -75,15 +76,16 @@ def to_pandas(data: Any) -> pd.DataFrame:
 
 
 def in_memory_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Sparse columns, and numbers with their bytes in another machine's order, as this machine works with them."""
-    others = [c for c, t in frame.dtypes.items()
-              if isinstance(t, pd.SparseDtype) or (isinstance(t, np.dtype) and not t.isnative)]  # fmt: skip
+    """Sparse columns, numbers with their bytes in another machine's order, and floats that pandas has no index of."""
+    others = [c for c, t in frame.dtypes.items() if isinstance(t, pd.SparseDtype)
+              or (isinstance(t, np.dtype) and (not t.isnative or t in (np.float16, np.longdouble)))]  # fmt: skip
     if not others:
         return frame
     frame = frame.copy(deep=False)
     for name in others:
         values = np.asarray(frame[name])
-        frame[name] = values.astype(values.dtype.newbyteorder("="))
+        kind = values.dtype.newbyteorder("=")
+        frame[name] = values.astype(np.float64 if kind in (np.float16, np.longdouble) else kind)
     return frame
 
 

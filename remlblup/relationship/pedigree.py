@@ -17,7 +17,7 @@ from remlblup.relationship.clones import check_rows, heterozygosity, read_clones
 from remlblup.relationship.descent import DescentRelationship
 from remlblup.relationship.dominance import dominance_relationship
 from remlblup.relationship.genealogy import generations
-from remlblup.relationship.labels import as_frame
+from remlblup.relationship.labels import as_frame, once
 from remlblup.relationship.maternal_grandsire import MaternalGrandsirePedigree
 from remlblup.relationship.matrix import MatrixRelationship
 from remlblup.relationship.parent_groups import (
@@ -128,6 +128,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         selfing: Iterable | None = None,
         clones: Mapping | Iterable | None = None,
     ) -> None:
+        unknown, groups, selfing, clones = map(once, (unknown, groups, selfing, clones))
         family = read_family(ids, sires, dams, unknown)
         self.unknown_codes = codes_of(unknown)
         check_codes(family, groups)

@@ -18,7 +18,7 @@ import numpy as np
 
 import remlblup
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import make_equations
+from remlblup.equations.engine import equations_of_kind, kind_of
 from remlblup.errors import (
     ConvergenceWarning,
     MemoryLimitError,
@@ -133,6 +133,7 @@ def save(fit: Fit, path: str | Path, *, escape: bool = True, extra: Mapping[str,
             staging.write(f"{name}.csv", text, "table")
         content = to_dict(fit)
         content["engine_asked"] = fit._equations.engine
+        content["equations"] = kind_of(fit._equations)
         content["history"] = [row_to_dict(row) for row in fit._optimum.iterations]
         content["status"] = list(fit.status)
         content["model"] = save_model(fit.specification, staging, escape)
@@ -186,7 +187,7 @@ def load(path: str | Path, *, verify: bool = True) -> Fit:
             saved.check_tables()
         content = saved.content
         spec = with_dropped(load_model(content["model"], saved), content)
-        equations = make_equations(spec, content.get("engine_asked", content["engine"]))
+        equations = equations_of_kind(spec, content.get("engine_asked", content["engine"]), content.get("equations"))
         fit = restore(equations, content)
         if verify:
             check_agreement(fit, content, folder)

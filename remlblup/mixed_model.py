@@ -29,7 +29,7 @@ from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.journal import Journal
 from remlblup.reml.likelihood import log_likelihood
-from remlblup.reml.loop import Options
+from remlblup.reml.optimum import Options
 from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.starts import Search
 from remlblup.structure.base import Array

@@ -8,7 +8,7 @@ import numpy as np
 
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
-from remlblup.reml.loop import Optimum
+from remlblup.reml.optimum import Optimum
 from remlblup.reml.start import residual_variance, unit_matrices
 from remlblup.structure.base import Array
 

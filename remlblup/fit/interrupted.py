@@ -12,7 +12,7 @@ import numpy as np
 from remlblup.errors import FitInterrupted
 from remlblup.fit.results import Fit
 from remlblup.linalg.threads import single_threaded
-from remlblup.reml.optimum import interrupted_at
+from remlblup.reml.known import interrupted_at
 from remlblup.reml.starts import Search
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -22,7 +22,7 @@ from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive, owned_property
 from remlblup.reml.convergence import Convergence, say_unconverged
 from remlblup.reml.history import history_table
-from remlblup.reml.loop import Optimum, Options
+from remlblup.reml.optimum import Optimum, Options
 from remlblup.structure.base import Array
 
 if TYPE_CHECKING:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from remlblup.reml.convergence import INWARD
-from remlblup.reml.space import Point
+from remlblup.reml.point import Point
 from remlblup.reml.step import inward_score
+from remlblup.reml.surface import Surface
 from remlblup.structure.base import Array
-
-if TYPE_CHECKING:
-    from remlblup.reml.loop import Loop
 
 # A gain of ℓ, relative to 1 + |ℓ|, that is more than rounding.
 GAIN = 1e-8
@@ -21,32 +18,32 @@ GAIN = 1e-8
 FILLED, LIFTED = (0.3, 0.1, 0.03, 0.01, 0.003), (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
-def escaped_from(loop: Loop, point: Point) -> Point | None:
+def escaped_from(surface: Surface, point: Point) -> Point | None:
     """A point from which ℓ rises further; None if there is none."""
-    return filled(loop, point) or revived(loop, point)
+    return filled(surface, point) or revived(surface, point)
 
 
-def revived(loop: Loop, point: Point) -> Point | None:
+def revived(surface: Surface, point: Point) -> Point | None:
     """A better point with a variance above zero, at other correlations than those it went to zero with.
 
     Or the same with those correlations, where only the score tells that ℓ rises from there.
     """
-    for theta, turned in lifts(loop, point):
-        value, solution = loop.loglik(theta)
+    for theta, turned in lifts(surface, point):
+        value, solution = surface.loglik(theta)
         if solution is None:
             continue
         if is_better(value, point):
-            return loop.point(theta, value, solution)
+            return surface.point(theta, value, solution)
         if turned and not np.array_equal(theta, point.theta):
-            other = loop.point(theta, value, solution)
-            if inward_score(loop.space, other) > INWARD:
+            other = surface.point(theta, value, solution)
+            if inward_score(surface.space, other) > INWARD:
                 return other
     return None
 
 
-def lifts(loop: Loop, point: Point) -> Iterator[tuple[Array, bool]]:
+def lifts(surface: Surface, point: Point) -> Iterator[tuple[Array, bool]]:
     """θ with variances of zero lifted by less and less, and at last not at all, but with the correlations of the others."""
-    space, parameters = loop.space, loop.equations.spec.parameters
+    space, parameters = surface.space, surface.equations.spec.parameters
     for k, (structure, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
         here, free = point.theta[place], ~space.held[place]
         zero = structure.variances & (here == 0.0) & free
@@ -61,27 +58,26 @@ def lifts(loop: Loop, point: Point) -> Iterator[tuple[Array, bool]]:
             yield theta, size == 0.0
 
 
-def filled(loop: Loop, point: Point) -> Point | None:
+def filled(surface: Surface, point: Point) -> Point | None:
     """A better point with a column of zero loadings filled in: there the score is zero whether or not ℓ is largest."""
-    for mask in loop.space.empty_columns(point.theta):
-        along = uphill(loop, point, mask)
+    for mask in surface.space.empty_columns(point.theta):
+        along = uphill(surface, point, mask)
         for size in FILLED:
             theta = point.theta.copy()
             theta[mask] = size * along
-            value, solution = loop.loglik(theta)
+            value, solution = surface.loglik(theta)
             if solution is not None and is_better(value, point):
-                return loop.point(theta, value, solution)
+                return surface.point(theta, value, solution)
     return None
 
 
-def uphill(loop: Loop, point: Point, mask: np.ndarray) -> Array:
+def uphill(surface: Surface, point: Point, mask: np.ndarray) -> Array:
     """The direction of the empty loadings `mask` along which ℓ bends up most, from differences of the score."""
-    sizes, rows = loop.space.sizes[mask], []
+    sizes, rows = surface.space.sizes[mask], []
     for i in np.flatnonzero(mask):
         theta = point.theta.copy()
-        theta[i] = 0.01 * loop.space.sizes[i]
-        value, solution = loop.loglik(theta)
-        there = point if solution is None else loop.point(theta, value, solution)
+        theta[i] = 0.01 * surface.space.sizes[i]
+        there = surface.at(theta) or point
         rows.append(sizes * there.gradient[mask])
     bend = np.array(rows)
     return np.asarray(sizes * np.sqrt(len(sizes)) * np.linalg.eigh(bend + bend.T)[1][:, -1])

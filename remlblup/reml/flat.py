@@ -15,7 +15,8 @@ from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.model.parameters import Parameters
 from remlblup.reml.likelihood import log_likelihood
-from remlblup.reml.space import TINY, Point
+from remlblup.reml.point import Point
+from remlblup.reml.space import TINY
 from remlblup.structure.base import Array
 
 # Eigenvalues of the information, scaled to a unit diagonal, at which ℓ is looked at.

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from remlblup.equations.base import Equations
 from remlblup.errors import CheckpointError
+from remlblup.reml.ascent import Ascent
 from remlblup.reml.history import Iteration
 from remlblup.reml.newton import Newton
-from remlblup.reml.space import Point
+from remlblup.reml.point import Point
+from remlblup.reml.surface import Surface
 from remlblup.structure.base import Array
-
-if TYPE_CHECKING:
-    from remlblup.reml.loop import Loop
 
 # A climb is one of an earlier run if it begins within this share of each parameter: other starts are not so near, and
 # another machine may begin elsewhere in the last digits.
@@ -62,23 +61,23 @@ class Journal:
         self.waiting = list(range(len(earlier)))
         self.keep = keep
 
-    def begin(self, loop: Loop) -> State | None:
-        """Where an earlier run has taken a climb that begins.
+    def begin(self, ascent: Ascent, theta: Array) -> State | None:
+        """Where an earlier run has taken a climb that begins at θ.
 
         Raises
         ------
         CheckpointError
             If an earlier run has not begun like this one.
         """
-        near = [(self.distance(k, kind_of(loop), loop.theta), k) for k in self.waiting]
+        near = [(self.distance(k, kind_of(ascent.space.equations), theta), k) for k in self.waiting]
         distance, number = min(near, default=(np.inf, -1))
         if distance <= NEAR:
             self.waiting.remove(number)
-            loop.number = number
+            ascent.number = number
             return self.states[number]
         if self.waiting and len(self.waiting) == len(self.states):
             raise CheckpointError("it begins at other values of the variance components than this fit.")
-        loop.number = len(self.states)
+        ascent.number = len(self.states)
         self.states.append(None)
         return None
 
@@ -93,38 +92,37 @@ class Journal:
         size = np.maximum(size, max(1e-12 * size.max(initial=0.0), np.finfo(float).tiny))
         return float(np.max(np.abs(first - theta) / size, initial=0.0))
 
-    def note(self, loop: Loop) -> None:
+    def note(self, ascent: Ascent) -> None:
         """Take in where a climb is now."""
-        self.states[loop.number] = State(
-            kind_of(loop), tuple(loop.iterations), loop.reluctant.copy(), loop.secant.correction
+        self.states[ascent.number] = State(
+            kind_of(ascent.space.equations), tuple(ascent.rows), ascent.reluctant.copy(), ascent.secant.correction
         )
         self.keep([known for known in self.states if known is not None])
 
 
-def kind_of(loop: Loop) -> str:
-    """The equations and the structures that a loop works with."""
-    equations = loop.equations
+def kind_of(equations: Equations) -> str:
+    """The equations and the structures that a climb works with."""
     structures = (*(design.structure for design in equations.random), equations.residual)
     return " ".join(type(part).__name__ for part in (equations, *structures))
 
 
-def resumed(loop: Loop) -> Point | None:
-    """The last iterate of an earlier run, and everything else of the loop as it was; None where there is none."""
-    state = None if loop.options.journal is None else loop.options.journal.begin(loop)
-    if state is None:
-        return None
-    loop.iterations, loop.reluctant = list(state.rows), state.reluctant.copy()
-    if loop.report is not None:
-        for row in state.rows:
-            loop.report(row)
+def resumed(surface: Surface, ascent: Ascent, state: State) -> Point:
+    """The last iterate of an earlier run, and everything else of the ascent as it was.
+
+    Raises
+    ------
+    CheckpointError
+        If ℓ is another one.
+    """
+    ascent.rows, ascent.reluctant = list(state.rows), state.reluctant.copy()
     last = state.rows[-1]
-    value, solution = loop.loglik(last.theta)
-    if solution is None or not abs(value - last.loglik) <= AGREES * (loop.equations.spec.n + abs(value)):
+    value, solution = surface.loglik(last.theta)
+    if solution is None or not abs(value - last.loglik) <= AGREES * (surface.equations.spec.n + abs(value)):
         raise CheckpointError(
             f"it says that the log-likelihood at its variances is {last.loglik:.6f}, and of these data it is {value:.6f}."
         )
-    point = loop.point(last.theta, value, solution)
+    point = surface.point(last.theta, value, solution)
     before = state.rows[-2].decrement if len(state.rows) > 1 else np.inf
-    model = Newton.at(loop.space, point, point.information, point.charts)
-    loop.secant.resume(model, before, last.decrement, state.correction)
+    model = Newton.at(surface.space, point, point.information, point.charts)
+    ascent.secant.resume(model, before, last.decrement, state.correction)
     return point

@@ -9,7 +9,8 @@ import scipy.linalg
 
 from remlblup.cached import cached_property
 from remlblup.linalg.scaled import scaled_solve
-from remlblup.reml.space import Point, Space
+from remlblup.reml.point import Point
+from remlblup.reml.space import Space
 from remlblup.structure.base import Array, Structure
 from remlblup.structure.edge import Edge
 

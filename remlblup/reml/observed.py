@@ -6,15 +6,11 @@ correlation that goes to one with a variance, it can be wrong by orders of magni
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from remlblup.reml.newton import Newton
-from remlblup.reml.space import Point
-
-if TYPE_CHECKING:
-    from remlblup.reml.loop import Loop
+from remlblup.reml.point import Point
+from remlblup.reml.surface import Surface
 
 # Two scores a parameter are little up to so many records and parameters.
 RECORDS, PARAMETERS = 600, 20
@@ -24,9 +20,9 @@ STEP, OF_UNIT = 1e-3, 1e-5
 LEAST = 1e-4
 
 
-def observed(loop: Loop, point: Point) -> Newton | None:
+def observed(surface: Surface, point: Point) -> Newton | None:
     """The quadratic model with the observed information, made convex; None where it costs too much or θ is no coordinate."""
-    space = loop.space
+    space = surface.space
     if point.charts or space.equations.spec.n > RECORDS or len(point.theta) > PARAMETERS:
         return None
     model = Newton.at(space, point, point.information, {})
@@ -42,10 +38,10 @@ def observed(loop: Loop, point: Point) -> Newton | None:
             x = model.x.copy()
             x[i] += side
             theta = space.parameters_at(x)
-            value, solution = loop.loglik(theta) if h > 0.0 else (-np.inf, None)
-            if solution is None:
+            there = surface.at(theta) if h > 0.0 else None
+            if there is None:
                 return None
-            sides.append((space.slopes(theta) * loop.point(theta, value, solution).gradient)[moving])
+            sides.append((space.slopes(theta) * there.gradient)[moving])
         H[:, column] = (sides[1] - sides[0]) / (2.0 * h)
     if not len(moving) or not np.all(np.isfinite(H)):
         return None

@@ -19,10 +19,13 @@ import numpy as np
 from remlblup.equations.base import Equations
 from remlblup.equations.mme import MixedModelEquations
 from remlblup.reml.average_information import average_information
+from remlblup.reml.convergence import explain
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import require_enough
-from remlblup.reml.loop import Loop, Optimum, Options, Watch
-from remlblup.reml.space import Point, Space
+from remlblup.reml.loop import Loop, Watch
+from remlblup.reml.optimum import Optimum, Options
+from remlblup.reml.point import Point
+from remlblup.reml.space import TINY, Space
 from remlblup.reml.start import residual_variance, start_values
 from remlblup.structure.base import Array, Structure
 
@@ -57,7 +60,7 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
 
     restated = with_structures(equations, words)
     loop = Loop(restated, options, given, fixed, note, watched)
-    return returned(equations, words, loop.space, loop.run(), tuple(history))
+    return returned(equations, words, loop.space, loop.run(), tuple(history), bool(loop.confounded))
 
 
 def guessed_start(equations: Equations, options: Options, start: Array, fixed: Array) -> Array:
@@ -163,7 +166,7 @@ def with_names(equations: Equations, words: Words) -> tuple[str, ...]:
 
 
 def returned(equations: Equations, words: Words, space: Space, found: Optimum,
-             history: tuple[Iteration, ...]) -> Optimum:  # fmt: skip
+             history: tuple[Iteration, ...], by_design: bool) -> Optimum:  # fmt: skip
     """The optimum in the structures' own words, its score and information with it."""
     parameters, ml = equations.spec.parameters, found.point.score.ml
     theta = history[-1].theta
@@ -187,17 +190,29 @@ def returned(equations: Equations, words: Words, space: Space, found: Optimum,
     information = average_information(equations, solution)
     point = Point(theta, found.point.loglik, at, now, information, own.charts(theta), own.at_bound(theta))
     mask = own_boundary(equations, words, theta, found.boundary)
-    named = {name: own_name(name, parameters.columns) for name in found.convergence.unidentified}
-    reason = found.convergence.reason
-    for name, own_words in named.items():
-        reason = reason.replace(name, own_words)
-    convergence = replace(
-        found.convergence, boundary=history[-1].boundary, reason=reason, unidentified=tuple(named.values())
-    )
-    return Optimum(point, at, convergence, history, mask, found.held, own.tangent(theta), equations, equations)
+    verdict = replace(found.convergence, boundary=history[-1].boundary)
+    if verdict.unidentified:
+        names = own_names(equations, words, found.point.theta, verdict.unidentified)
+        told = verdict.unidentified[0] in verdict.reason  # that of a trend names none
+        reason = explain(False, names, "", (), by_design) if told else verdict.reason
+        verdict = replace(verdict, reason=reason, unidentified=names)
+    return Optimum(point, at, verdict, history, mask, found.held, own.tangent(theta), equations, equations)
 
 
-def own_name(name: str, columns: tuple[str, ...]) -> str:
-    """A covariance by the name of its correlation, where that is the parameter."""
-    other = name.replace(": cov(", ": cor(")
-    return other if other in columns else name
+def own_names(equations: Equations, words: Words, theta: Array, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The structures' own parameters that move where the ones called `names` of the other words move, from their θ.
+
+    A variance moves the correlations as well: it is the covariances that stay.
+    """
+    parameters = equations.spec.parameters
+    moving = np.array([name in names for name in with_names(equations, words)])
+    for k, word in words.items():
+        place, own = parameters.slices[k], parameters.structures[k]
+        derivatives = own.derivatives(own.project(word.covariance(theta[place])))
+        changes = word.derivatives(theta[place])[moving[place]]
+        across = np.linalg.lstsq(
+            derivatives.reshape(len(derivatives), -1).T, changes.reshape(len(changes), -1).T, 1e-12
+        )
+        share = np.abs(across[0]) / np.max(np.abs(across[0]), axis=0, initial=TINY)
+        moving[place] = np.any(share > 1e-10, axis=1)
+    return tuple(name for name, moves in zip(parameters.columns, moving, strict=True) if moves)

@@ -20,7 +20,7 @@ from remlblup.errors import MemoryLimitError, ModelError, NotPositiveDefiniteErr
 from remlblup.reml.convergence import has_trend
 from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
-from remlblup.reml.loop import Optimum, Options
+from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.restate import maximize as search
 from remlblup.reml.verdict import trend
 from remlblup.structure.base import Array, ResidualStructure, Structure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
 from remlblup.reml.chart import Chart
-from remlblup.reml.score import Score
+from remlblup.reml.point import Point
 from remlblup.reml.start import parameter_sizes
 from remlblup.structure.base import Array
 from remlblup.structure.edge import SNAP, Edge
@@ -24,37 +23,6 @@ RESIDUAL_SHRINK = 0.1
 # How far a residual correlation stays from ±1, where R is singular and ℓ drowns in rounding.
 SHORT = 1e-6
 TINY = float(np.finfo(float).tiny)
-
-
-@dataclass(frozen=True)
-class Point:
-    """An iterate with everything the next step needs.
-
-    Attributes
-    ----------
-    score, information : first derivatives and average information at θ
-    charts : coordinates of each term whose Σ is singular at θ
-    on_bound : (n_parameters,) components on a simple bound (`Space.at_bound`)
-    """
-
-    theta: Array
-    loglik: float
-    solution: Any
-    score: Score
-    information: Array
-    charts: dict[int, Edge]
-    on_bound: np.ndarray
-
-    @property
-    def gradient(self) -> Array:
-        return self.score.gradient
-
-    def change_from(self, other: Point, moving: np.ndarray) -> float:
-        """Largest |Δθ_i| of the moving parameters over max(|θ_i|, 1/√AI_ii)."""
-        curvature = self.information.diagonal()
-        error = 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, 1e300))
-        size = np.maximum(np.abs(self.theta), error)
-        return float((np.abs(self.theta - other.theta) / size)[moving].max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -338,3 +306,9 @@ def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array
     upper[place] -= np.where(np.isfinite(residual.upper), SHORT, 0.0)
     lower[place] += np.where(np.isfinite(residual.upper) & (residual.lower < 0.0), SHORT, 0.0)
     return lower, upper
+
+
+def labels(space: Space, mask: np.ndarray) -> tuple[str, ...]:
+    """Labels of the components in a mask."""
+    columns = space.equations.spec.parameters.columns
+    return tuple(columns[i] for i in np.flatnonzero(mask))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from remlblup.reml.convergence import Trial
 from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.line import maxima_along
-from remlblup.reml.loop import Optimum, Options
+from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.start import is_valid, parameter_sizes, residual_variance, start_values, unit_matrices
 from remlblup.structure.base import Array, ResidualStructure, Structure
@@ -29,6 +30,9 @@ from remlblup.structure.base import Array, ResidualStructure, Structure
 FEW, MANY, TINY = 9, 23, 100
 # Up to so many records all of these starts, whatever the structures if records are fewer still.
 HANDFUL, DOZEN = 30, 12
+# Pairs of them that then begin beside a singular R, where only random effects make V regular: one if R has one correlation;
+# how far towards it; rounds there.
+BESIDE, TOWARDS, ALONG = 2, 0.998, 30
 # Points drawn for a start, of which the one with the highest ℓ is taken.
 DRAWS = 3
 # A small model: at most so many records, equations and parameters.
@@ -89,6 +93,11 @@ class Search:
             if is_small(equations) and (several or is_tied(equations, free)):
                 some = MANY if (several and n <= HANDFUL) or n <= DOZEN else FEW if several and n <= TINY else FEW // 2
                 self.attempts(some, MANY)
+                if n <= HANDFUL and equations.spec.random:
+                    pairs = min(BESIDE, np.count_nonzero(free & turning(equations)))
+                    beside = edge_starts(equations, options, self.fixed, np.random.default_rng(1))
+                    for theta in islice(beside, 2 * pairs):
+                        self.attempt(theta)
         elif starts is not None and starts > 1 and not ran_out:
             self.attempts(starts - 1, starts - 1)
         return self.ended(several)
@@ -240,13 +249,13 @@ def several_maxima(equations: Equations, free: np.ndarray) -> tuple[str, ...]:
 
 
 def is_tied(equations: Equations, free: np.ndarray) -> bool:
-    """Whether a few records are shared between random effects and another structure of several parameters.
+    """Whether a few records are shared between several random terms, or one and a residual of several parameters.
 
-    No structure is to blame then, but what is little in one of them can be much in the other.
+    No structure is to blame then, but what is little in one term can be much in the other.
     """
     spec = equations.spec
-    of_several = [bool(np.sum(free[place]) > 1) for place in spec.parameters.slices]
-    return spec.n <= TINY and bool(spec.random) and (of_several[-1] or sum(of_several) > 1)
+    *terms, residual = (int(np.sum(free[place])) for place in spec.parameters.slices)
+    return spec.n <= TINY and bool(terms) and (np.count_nonzero(terms) > 1 or residual > 1)
 
 
 def is_small(equations: Equations) -> bool:
@@ -286,6 +295,43 @@ def drawn_starts(equations: Equations, options: Options, fixed: Array, rng: np.r
 
     while True:
         yield max((draw() for _ in range(DRAWS)), key=lambda theta: loglik(equations, options, theta))
+
+
+def turning(equations: Equations) -> np.ndarray:
+    """(n_parameters,) correlations and covariances of the residual."""
+    parameters = equations.spec.parameters
+    mask = np.zeros(parameters.size, dtype=bool)
+    mask[parameters.slices[-1]] = ~parameters.residual.variances
+    return mask
+
+
+def edge_starts(equations: Equations, options: Options, fixed: Array, rng: np.random.Generator) -> Iterator[Array]:
+    """Other starts: the best for correlations of the residual that make R all but singular, and for the opposite ones."""
+    beside = replace(options, max_iterations=ALONG, journal=None)
+    free = turning(equations) & np.isnan(fixed)
+    for theta in drawn_starts(equations, options, fixed, rng):
+        for sign in (1.0, -1.0):
+            at = towards_edge(equations, theta, np.where(free, sign * theta, 0.0))
+            try:
+                yield maximize(equations, beside, at, np.where(free, at, fixed)).point.theta
+            except (NotPositiveDefiniteError, np.linalg.LinAlgError):
+                yield at
+
+
+def towards_edge(equations: Equations, theta: Array, along: Array) -> Array:
+    """θ with those of its parameters that are in `along` as long a multiple of it as almost makes R singular."""
+    residual, place = equations.spec.parameters.residual, equations.spec.parameters.slices[-1]
+
+    def at(size: float) -> Array:
+        return np.where(along != 0.0, size * along, theta)
+
+    inside, outside = 0.0, 1.0
+    while outside < 1e3 and is_valid(residual, at(outside)[place]):
+        inside, outside = outside, 2.0 * outside
+    for _ in range(30):
+        middle = 0.5 * (inside + outside)
+        inside, outside = (middle, outside) if is_valid(residual, at(middle)[place]) else (inside, middle)
+    return at(TOWARDS * inside)
 
 
 def loglik(equations: Equations, options: Options, theta: Array) -> float:

@@ -16,7 +16,8 @@ import numpy as np
 
 from remlblup.linalg.scaled import scaled_solve
 from remlblup.reml.newton import Newton
-from remlblup.reml.space import RESIDUAL_SHRINK, Point, Space
+from remlblup.reml.point import Point
+from remlblup.reml.space import RESIDUAL_SHRINK, Space
 from remlblup.structure.base import Array
 from remlblup.structure.edge import Edge
 

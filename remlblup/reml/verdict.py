@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from remlblup.model.specification import Specification
+from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Convergence, Criterion, explain
 from remlblup.reml.flat import spectrum
-from remlblup.reml.space import TINY, Point, Space
+from remlblup.reml.point import Point
+from remlblup.reml.space import TINY, Space, labels
 from remlblup.reml.step import propose
 from remlblup.structure.base import Array
 from remlblup.structure.field import Field
 from remlblup.structure.sections import Sections
 
-if TYPE_CHECKING:
-    from remlblup.reml.loop import Loop
-
-
 # A correlation this near to 1 along every dimension of a field is that of a trend, if the search does not end there.
 TREND = 1e-2
 
 
-def labels(space: Space, mask: np.ndarray) -> tuple[str, ...]:
-    """Labels of the components in a mask."""
-    columns = space.equations.spec.parameters.columns
-    return tuple(columns[i] for i in np.flatnonzero(mask))
-
-
-def judged(loop: Loop, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Convergence:
-    """The verdict on a fit that stopped at a point."""
-    space = loop.space
-    unidentified = loop.confounded or labels(space, flat(space, point))
+def judged(ascent: Ascent, point: Point, checks: tuple[Criterion, ...], stopped: str,
+           confounded: tuple[str, ...] = ()) -> Convergence:  # fmt: skip
+    """The verdict on a search that stopped at a point; `confounded` components are so by design."""
+    space = ascent.space
+    unidentified = confounded or labels(space, flat(space, point))
     failed = [c.name for c in checks if not c.passed]
     vanished = vanishing(space, point, failed)
     collapsed = bool(vanished) or (stopped == "collapse" and bool(failed))
@@ -40,13 +31,13 @@ def judged(loop: Loop, point: Point, checks: tuple[Criterion, ...], stopped: str
     reason = explain(
         not failed,
         unidentified,
-        "collapse" if collapsed else (edge(loop, point) if failed else None) or stopped,
+        "collapse" if collapsed else (edge(ascent, point) if failed else None) or stopped,
         failed,
-        by_design=bool(loop.confounded),
+        by_design=bool(confounded),
         trend=trend(space.equations.spec, point.theta) if failed or unidentified else "",
         names=() if whole else vanished,
     )
-    return Convergence(checks, reason, labels(space, space.boundary(point)), unidentified, len(loop.iterations) - 1,
+    return Convergence(checks, reason, labels(space, space.boundary(point)), unidentified, len(ascent.rows) - 1,
                        collapsed)  # fmt: skip
 
 
@@ -90,14 +81,14 @@ def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
     return () if regular and all(regular) else labels(space, mask)
 
 
-def edge(loop: Loop, point: Point) -> str | None:
+def edge(ascent: Ascent, point: Point) -> str | None:
     """Which edge of the parameter space, where it has no way to go on, the next step would reach; None if none.
 
     A residual correlation at its bound or an R that would be singular, a matrix partly held, or one of a structure
     without coordinates of its own near the edge.
     """
-    space, now = loop.space, point.theta
-    theta = propose(space, point, point.information, 1.0, loop.reluctant)
+    space, now = ascent.space, point.theta
+    theta = propose(space, point, point.information, 1.0, ascent.reluctant)
     _, ceiling, floor = space.residual_kinds
     to_bound = np.concatenate([space.upper[ceiling] - now[ceiling], now[floor] - space.lower[floor]])
     if np.any(to_bound < 1e-3):

@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.equations.base import Equations
-from remlblup.reml.loop import Options
+from remlblup.reml.optimum import Options
 from remlblup.structure.base import Array
 
 # Marks a value that is a digest: two of them differ without telling how.

@@ -34,9 +34,9 @@ from remlblup.linalg.threads import interrupt_within, single_threaded
 from remlblup.model.specification import Specification
 from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
 from remlblup.reml.history import Iteration
+from remlblup.reml.known import optimum_at
 from remlblup.reml.likelihood import log_likelihood
-from remlblup.reml.loop import Options
-from remlblup.reml.optimum import optimum_at
+from remlblup.reml.optimum import Options
 from remlblup.storage.cells import csv_text
 from remlblup.storage.model import load_model, save_model
 from remlblup.storage.transaction import INDEX, locked, transaction

@@ -80,7 +80,7 @@ def stop_at(monkeypatch, row: int):
 
     def recorded(self, *arguments):
         record(self, *arguments)
-        if len(self.iterations) > row:
+        if len(self.ascent.rows) > row:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Loop, "record", recorded)
@@ -245,7 +245,7 @@ def test_an_interrupt_in_a_compiled_function_is_one(monkeypatch):
 
     def recorded(self, *arguments):
         record(self, *arguments)
-        if len(self.iterations) > 2:
+        if len(self.ascent.rows) > 2:
             as_numba_tells_it()
 
     with monkeypatch.context() as patch:

@@ -53,9 +53,13 @@ def test_the_names_are_those_of_what_the_residual_cannot_be_told_from(keyword, k
     fit = rb.MixedModel(f"y ~ t + {term}", d).fit()
     assert not fit.converged
     named = set(fit.convergence.unidentified)
-    assert named == {f"{term}: var({e})" for e in d["t"].cat.categories} | {"residual"}
+    # Of `us` the covariances stay as they are; where Σ is written in correlations, these go with the variances.
+    moving = {f"{term}: var({e})" for e in d["t"].cat.categories} | {"residual"}
+    if keyword == "corgh":
+        moving |= {name for name in fit.specification.parameters.columns if ": cor(" in name}
+    assert named == moving
     table = fit.variance_components
-    if keyword != "corgh":  # there the correlations go with the variances
+    if keyword != "corgh":
         expected = [p.startswith("var") for p in table["parameter"]]
         np.testing.assert_array_equal(table["std_error"].isna(), expected)
     if keyword == "us":  # the same ℓ with a little moved from the residual to every variance

@@ -491,9 +491,9 @@ def test_killed_and_resumed(tmp_path):
 def test_an_interrupted_fit_is_in_the_file_as_in_the_exception(tmp_path, monkeypatch):
     path, whole, note = tmp_path / "a.npz", panel("us(t | g)").fit(), Journal.note
 
-    def interrupting(self, loop):
-        note(self, loop)
-        if len(loop.iterations) == 5:
+    def interrupting(self, ascent):
+        note(self, ascent)
+        if len(ascent.rows) == 5:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(rb.FitInterrupted, match="its checkpoint goes on") as caught:

@@ -294,3 +294,18 @@ def test_no_verdict_is_false(first):
     """Random models: no fit certified below the best of the dense search, none that misses it, no engine apart, no untrue reason."""
     rows = [judge(problem(1, k), generator(1, k, 1), 8) for k in range(first, first + 4)]
     assert not [row.line() for row in rows if row.faulty or row.category == MISSED]
+
+
+@pytest.mark.parametrize(
+    ("seed", "number", "kind"),
+    [
+        (23, 54, "two plain variances: another maximum with hardly any residual"),
+        (22, 81, "a maximum where R is singular, far from every start drawn"),
+        (22, 84, "flat with the correlation, which the search in other words does not name"),
+        (24, 102, "flat, though by as little as the components are there (the judge looked too far)"),
+    ],
+)
+def test_verdicts_that_were_false(seed, number, kind):
+    row = judge(problem(seed, number), generator(seed, number, 1), 8)
+    assert not row.faulty, f"{kind}: {row.line()}"
+    assert row.ours >= row.best - 1e-6

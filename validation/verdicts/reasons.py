@@ -13,6 +13,8 @@ from remlblup.validation.verdicts.oracle import SINGULAR, Oracle, Peak
 
 #: ℓ is flat along components if it can be held within this of its value while they move by MOVED of their size.
 LEVEL, MOVED = 1e-4, 0.2
+#: Halvings of that where the components end before; −ℓ of where they have ended.
+SHORTER, NOWHERE = 6, 1e9
 
 
 def untrue(oracle: Oracle, fit: Fit, peak: Peak) -> tuple[bool, str] | None:
@@ -64,11 +66,13 @@ def flatness(oracle: Oracle, theta: Array, which: Sequence[int]) -> float:
         return np.inf
     direction = np.linalg.eigh(information)[1][:, 0]
     i = int(np.argmax(np.abs(direction)))
-    losses = []
-    for sign in (1.0, -1.0):
-        value, _ = along(oracle, theta, which, size, start + sign * MOVED * direction / abs(direction[i]), i)
-        losses.append(here - value)
-    return float(max(min(losses), 0.0))
+    unit = direction / abs(direction[i])
+    # Where the components end before that, as far as they go: along a curve the loss grows with the square of the way.
+    for moved in MOVED * 0.5 ** np.arange(SHORTER):
+        losses = [here - along(oracle, theta, which, size, start + sign * moved * unit, i)[0] for sign in (1.0, -1.0)]
+        if min(losses) < NOWHERE:
+            return float(max(min(losses), 0.0) * (MOVED / moved) ** 2)
+    return np.inf
 
 
 def sizes(oracle: Oracle, theta: Array) -> Array:
@@ -81,7 +85,7 @@ def _value(oracle: Oracle, theta: Array, which: Sequence[int], size: Array, z: A
     at = theta.copy()
     at[list(which)] += size * z
     value = -np.inf if not within(oracle, at) else oracle.loglik(at)
-    return -value if np.isfinite(value) else 1e10
+    return -value if np.isfinite(value) else 10.0 * NOWHERE
 
 
 def along(

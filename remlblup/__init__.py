@@ -11,28 +11,28 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from remlblup._version import __version__ as __version__
 
 # Where each public name lives; modules are imported on first use.
 _PUBLIC = {
     "MixedModel": "remlblup.mixed_model",
     "fit_many": "remlblup.many",
     "Fits": "remlblup.many",
-    "Fit": "remlblup.fit.results",
+    "Fit": "remlblup.result",
     "Solved": "remlblup.fit.solved",
-    "load": "remlblup.storage.fit",
-    "henderson": "remlblup.equations.henderson",
-    "Pedigree": "remlblup.relationship",
-    "Relationship": "remlblup.relationship",
+    "load": "remlblup.result",
+    "henderson": "remlblup.equations.textbook",
+    "Pedigree": "remlblup.relationship.pedigree.pedigree",
+    "Relationship": "remlblup.relationship.given.matrix",
     "plot_pedigree": "remlblup.plot.pedigree",
-    "Genotypes": "remlblup.relationship.genotypes",
-    "genomic_matrix": "remlblup.relationship.genomic",
-    "genomic_relationship": "remlblup.relationship.genomic",
-    "blend": "remlblup.relationship.genomic_tuning",
-    "tune": "remlblup.relationship.genomic_tuning",
-    "snp_effects": "remlblup.fit.marker_effects",
+    "Genotypes": "remlblup.relationship.genomic.genotypes",
+    "genomic_matrix": "remlblup.relationship.genomic.matrix",
+    "genomic_relationship": "remlblup.relationship.genomic.matrix",
+    "blend": "remlblup.relationship.genomic.tuning",
+    "tune": "remlblup.relationship.genomic.tuning",
+    "snp_effects": "remlblup.fit.terms.marker_effects",
     "cross_validate": "remlblup.cross_validation",
-    "SingleStep": "remlblup.relationship.single_step",
+    "SingleStep": "remlblup.relationship.single_step.relationship",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
     "RemlBlupError": "remlblup.errors",
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from remlblup import datasets as datasets
     from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.datasets import simulate_flock as simulate_flock
-    from remlblup.equations.henderson import henderson as henderson
+    from remlblup.equations.textbook import henderson as henderson
     from remlblup.errors import CheckpointError as CheckpointError
     from remlblup.errors import CheckpointWarning as CheckpointWarning
     from remlblup.errors import CodesWarning as CodesWarning
@@ -84,24 +84,24 @@ if TYPE_CHECKING:
     from remlblup.errors import RemlBlupWarning as RemlBlupWarning
     from remlblup.errors import StoreError as StoreError
     from remlblup.errors import VarianceError as VarianceError
-    from remlblup.fit.marker_effects import snp_effects as snp_effects
-    from remlblup.fit.results import Fit as Fit
     from remlblup.fit.solved import Solved as Solved
+    from remlblup.fit.terms.marker_effects import snp_effects as snp_effects
     from remlblup.linalg.threads import set_threads as set_threads
     from remlblup.many import Fits as Fits
     from remlblup.many import fit_many as fit_many
     from remlblup.mixed_model import MixedModel as MixedModel
     from remlblup.model.functions import register_function as register_function
     from remlblup.plot.pedigree import plot_pedigree as plot_pedigree
-    from remlblup.relationship import Pedigree as Pedigree
-    from remlblup.relationship import Relationship as Relationship
-    from remlblup.relationship.genomic import genomic_matrix as genomic_matrix
-    from remlblup.relationship.genomic import genomic_relationship as genomic_relationship
-    from remlblup.relationship.genomic_tuning import blend as blend
-    from remlblup.relationship.genomic_tuning import tune as tune
-    from remlblup.relationship.genotypes import Genotypes as Genotypes
-    from remlblup.relationship.single_step import SingleStep as SingleStep
-    from remlblup.storage.fit import load as load
+    from remlblup.relationship.genomic.genotypes import Genotypes as Genotypes
+    from remlblup.relationship.genomic.matrix import genomic_matrix as genomic_matrix
+    from remlblup.relationship.genomic.matrix import genomic_relationship as genomic_relationship
+    from remlblup.relationship.genomic.tuning import blend as blend
+    from remlblup.relationship.genomic.tuning import tune as tune
+    from remlblup.relationship.given.matrix import Relationship as Relationship
+    from remlblup.relationship.pedigree.pedigree import Pedigree as Pedigree
+    from remlblup.relationship.single_step.relationship import SingleStep as SingleStep
+    from remlblup.result import Fit as Fit
+    from remlblup.result import load as load
     from remlblup.structure.base import Structure as Structure
     from remlblup.structure.table import register_structure as register_structure
 

@@ -22,20 +22,20 @@ from remlblup.errors import (  # fmt: skip
     some,
     warn,
 )
-from remlblup.fit.estimable import reasons
+from remlblup.fit.errors.estimable import reasons
 from remlblup.fit.held_out import hold_out
-from remlblup.fit.results import Fit
-from remlblup.fit.shown import shown
 from remlblup.fit.solved import Solved
-from remlblup.fit.tables import term_index
+from remlblup.fit.tables.effects import term_index
+from remlblup.fit.tables.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
-from remlblup.linalg.rank import independent_columns
+from remlblup.linalg.rank.independent import independent_columns
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
 from remlblup.model.specification import Specification, from_formula
 from remlblup.reml.singular_residual import equations_at
-from remlblup.structure.units import Units
+from remlblup.result import Fit
+from remlblup.structure.residual.units import Units
 
 STATISTICS = ("predictive_ability", "accuracy", "bias", "mse")
 

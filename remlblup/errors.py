@@ -8,11 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from remlblup.fit.results import Fit
-    from remlblup.many import Fits
+from typing import Any
 
 
 class RemlBlupError(ValueError):
@@ -78,19 +74,19 @@ class FitInterrupted(KeyboardInterrupt):
         Of `fit_many`, the responses that were done.
     """
 
-    def __init__(self, message: str, make: Callable[[], Fit] | None = None, fits: Fits | None = None):
+    def __init__(self, message: str, make: Callable[[], Any] | None = None, fits: Any = None):
         super().__init__(message)
         self._make, self.fits = make, fits
-        self._fit: Fit | None = None
+        self._fit: Any = None
 
     @property
-    def fit(self) -> Fit | None:
+    def fit(self) -> Any:
         if self._fit is None and self._make is not None:
             self._fit = self._make()
         return self._fit
 
     @classmethod
-    def within(cls, stop: KeyboardInterrupt, where: str, fits: Fits | None = None) -> FitInterrupted:
+    def within(cls, stop: KeyboardInterrupt, where: str, fits: Any = None) -> FitInterrupted:
         """The same as `stop`, a fit that is one of many: where it was."""
         make = stop._make if isinstance(stop, cls) else None
         return cls(f"{where}: {stop if isinstance(stop, cls) else 'interrupted.'}", make, fits)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import ENGINES, not_spectral, shared_basis, worth_sharing
+from remlblup.equations.choice import ENGINES, not_spectral, shared_basis, worth_sharing
 from remlblup.errors import (
     ConvergenceWarning,
     DataError,
@@ -23,8 +23,7 @@ from remlblup.errors import (
     some,
     warn,
 )
-from remlblup.fit.results import Fit
-from remlblup.fit.shown import shown
+from remlblup.fit.tables.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded
@@ -33,11 +32,12 @@ from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
 from remlblup.model.given import Given, relationship_of
-from remlblup.model.residual import parse_residual
+from remlblup.model.residual_reading import parse_residual
 from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
 from remlblup.model.shorthand import with_dot
 from remlblup.model.specification import from_formula
+from remlblup.result import Fit
 
 
 class Fits(Mapping[str, Fit]):

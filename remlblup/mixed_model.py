@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import ENGINES, make_equations
+from remlblup.equations.choice import ENGINES, make_equations
 from remlblup.errors import OptionError, choose
 from remlblup.fit.describe import Description
 from remlblup.fit.interrupted import interrupted, interruptible
-from remlblup.fit.results import Fit
 from remlblup.fit.solved import Solved
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, owned_property, single_threaded
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
-from remlblup.model.residual import parse_residual
+from remlblup.model.residual_reading import parse_residual
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
@@ -32,7 +32,7 @@ from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.optimum import Options
 from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.starts import Search
-from remlblup.structure.base import Array
+from remlblup.result import Fit
 
 METHODS = ("REML", "ML")
 ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
@@ -224,7 +224,7 @@ class MixedModel:
                 say_unconverged(optimum.convergence)
                 return Fit(optimum, options)
             except KeyboardInterrupt as stop:
-                raise interrupted(search) from stop
+                raise interrupted(search, Fit) from stop
 
     def _journal(self, checkpoint: Any, options: Options, given: Array, fixed: Array,
                  starts: object) -> AbstractContextManager[Journal | None]:  # fmt: skip
@@ -281,7 +281,7 @@ class MixedModel:
         -------
         DataFrame by animal: reliability, accuracy, pev, effective_records, method.
         """
-        from remlblup.fit.approximate import approximate_table
+        from remlblup.fit.errors.approximate import approximate_table
 
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
         return approximate_table(self.specification, theta, term)

@@ -1,10 +1,10 @@
-"""Modules import from their own layer downwards; see docs/architecture.md."""
+"""Files import downwards only, and in no circle; see docs/architecture.md."""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,98 +12,107 @@ import pytest
 import remlblup
 
 PACKAGE = Path(remlblup.__file__).parent
-LAYERS = {
-    "errors": 0,
-    "cached": 0,
-    "keywords": 0,
-    "datasets": 0,
-    "linalg": 1,
-    "relationship": 1,
-    "readers": 2,
-    "structure": 2,
-    "model": 2,
-    "equations": 3,
-    "reml": 4,
-    "fit": 5,
-    "storage": 5,
-    "plot": 6,
-    "report": 6,
-    "crosscheck": 6,
-    "mixed_model": 6,
-    "many": 6,
-    "cross_validation": 6,
-    "cli": 6,
-    "validation": 6,
-}
-# Imports upwards that are made inside a function, on first use.
-LAZY_EXCEPTIONS = {
-    ("fit", "plot"),  # fit.plot_…() draw with a module that most users of a fit never load
-    ("datasets", "relationship"),  # the simulator computes inbreeding while it breeds
-}
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
+SPEC = importlib.util.spec_from_file_location("draw_architecture", DOCUMENT.with_name("draw_architecture.py"))
+assert SPEC is not None and SPEC.loader is not None
+draw = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(draw)
+
+# From the ground up: a part of the package imports from itself and from the lines above its own.
+LAYERS = (
+    ("errors", "_version", "arrays"),
+    ("cached", "keywords"),
+    ("linalg",),
+    ("relationship",),
+    ("readers", "datasets", "structure", "warmup"),
+    ("model",),
+    ("equations",),
+    ("reml",),
+    ("fit",),
+    ("plot", "storage"),
+    ("report",),
+    ("result",),
+    ("mixed_model",),
+    ("many", "cross_validation"),
+    ("",),  # the public names, all of them loaded when asked for
+    ("cli", "validation"),
+)
+LAYER = {part: k for k, layer in enumerate(LAYERS) for part in layer}
+# Folders whose __init__ is more than a docstring, so that whatever is in them is loaded with it.
+SPEAKING = {"", "cli", "datasets", "validation"}
+
+FILES = draw.modules(PACKAGE)
+EDGES = draw.graph(FILES)
+MODULES = sorted(m for m in FILES if m and draw.room(m) != "validation")
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def test_no_circle_of_files():
+    assert draw.circles(EDGES) == []
 
 
-def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
-    """(part of the package imported, line, inside a function), without `if TYPE_CHECKING` blocks."""
-
-    def walk(node: ast.AST, inside: bool) -> Iterator[tuple[str, int, bool]]:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            return
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: relative import"
-            module = node.module or ""
-            names = [f"remlblup.{a.name}" for a in node.names] if module == "remlblup" else [module]
-        for name in names:
-            pieces = name.split(".")
-            if pieces[0] == "remlblup" and len(pieces) > 1:
-                yield pieces[1], node.lineno, inside
-        for child in ast.iter_child_nodes(node):
-            yield from walk(child, inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-
-    yield from walk(ast.parse(path.read_text(encoding="utf-8")), False)
+def test_no_circle_of_rooms():
+    """A folder within a folder is a room: seen as one, it is in no circle either."""
+    rooms = {m: m.rpartition(".")[0] if m.count(".") > 1 else m for m in FILES}
+    collapsed: dict[str, set[str]] = {}
+    for m, others in EDGES.items():
+        collapsed.setdefault(rooms[m], set()).update(rooms[o] for o in others if rooms[o] != rooms[m])
+    assert draw.circles(collapsed) == []
 
 
-MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+@pytest.mark.parametrize("name", MODULES)
+def test_a_file_imports_downwards_only(name):
+    own = draw.room(name)
+    assert own in LAYER, f"'{own}' has no layer: add it here"
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+    for other, line in draw.imported(tree, FILES):
+        part = draw.room(other)
+        assert part == own or LAYER[part] < LAYER[own], (
+            f"{FILES[name]}:{line} imports 'remlblup.{other}', not below '{own}'"
+        )
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_module_imports_downwards_only(path):
-    own = part_of(path)
-    assert own in LAYERS, f"'{own}' has no layer: add it here and in docs/architecture.md"
-    for part, line, inside in imports(path):
-        if inside and (own, part) in LAZY_EXCEPTIONS:
-            continue
-        if part not in LAYERS:  # a public name or the version, from remlblup itself
-            assert LAYERS[own] >= LAYERS["fit"], f"{path}:{line} imports the public '{part}'"
-            continue
-        assert LAYERS[part] <= LAYERS[own], f"{path}:{line} imports '{part}', which lies above '{own}'"
+def test_a_folder_loads_nothing_by_itself():
+    """Importing one file of a folder must not load the others through its __init__, which no import names."""
+    speaking = {m for m, path in FILES.items() if path.name == "__init__.py" and EDGES[m]}
+    assert {m for m in speaking if draw.room(m) != "validation"} <= SPEAKING
 
 
-def test_the_exceptions_are_used():
-    found = {(part_of(p), part) for p in MODULES for part, _, inside in imports(p) if inside}
-    assert found >= LAZY_EXCEPTIONS
-
-
-def test_the_test_sees_imports(tmp_path):
-    file = tmp_path / "sample.py"
-    file.write_text(
-        "from remlblup.fit import tables\nimport remlblup.reml.loop\nfrom typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    from remlblup.plot import style\ndef f():\n    from remlblup import cli\n"
+def test_every_import_is_seen():
+    """At the top, in a function, for type checkers only, of a module or of something in it."""
+    source = (
+        "from remlblup.fit import solved\nimport remlblup.reml.loop\nfrom typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from remlblup.plot.style import INK\ndef f():\n    import remlblup\n"
     )
-    assert list(imports(file)) == [("fit", 1, False), ("reml", 2, False), ("cli", 7, True)]
+    seen = list(draw.imported(ast.parse(source), FILES))
+    assert sorted(seen) == [("", 7), ("fit.solved", 1), ("plot.style", 5), ("reml.loop", 2)]
+    with pytest.raises(ValueError, match="relative"):
+        list(draw.imported(ast.parse("from . import loop"), FILES))
 
 
-def test_no_two_parts_of_a_layer_import_each_other():
-    """Within a layer the parts are ordered: no cycle of folders."""
-    edges = {(part_of(p), part) for p in MODULES for part, _, inside in imports(p) if not inside and part in LAYERS}
-    mutual = {(a, b) for a, b in edges if a < b and (b, a) in edges}
-    assert not mutual
+def test_circles_are_found():
+    assert draw.circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"d", "f"}, "f": {"e"}}) == [
+        ["a", "b", "c"],
+        ["e", "f"],
+    ]
+
+
+def test_the_document_shows_the_tree():
+    """`python docs/draw_architecture.py` writes the drawing anew."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text == draw.drawn(text, draw.modules())
+
+
+def test_the_files_that_documents_name_exist():
+    """By their path below the package or the checkout, or in the folder of a file named before in the line."""
+    root = DOCUMENT.parents[1]
+    for document in (DOCUMENT, DOCUMENT.with_name("mathematics.md"), root / "CONTRIBUTING.md"):
+        text = document.read_text(encoding="utf-8").partition("## Where it deviates")[0]
+        for line in text.splitlines():
+            folders = [root, PACKAGE]
+            for name in re.findall(r"`([\w/]+\.py)`", line):
+                found = [folder / name for folder in folders if (folder / name).exists()]
+                assert found, f"{document.name} names {name}, which is not there: {line}"
+                folders.insert(2, found[0].parent)
 
 
 def test_properties_hold_no_lock_of_their_class():

@@ -22,17 +22,17 @@ from remlblup.errors import (
 )
 
 if TYPE_CHECKING:
-    from remlblup.fit.functions import Estimate
-    from remlblup.fit.results import Fit
     from remlblup.fit.solved import Solved
+    from remlblup.fit.tables.functions import Estimate
     from remlblup.mixed_model import MixedModel
+    from remlblup.result import Fit
 
 
 @said_elsewhere(ConvergenceWarning)
 def fit(given: Namespace) -> int:
     """``remlblup fit``: read, estimate, print, write."""
     from remlblup.cli.values import named_expressions, variances
-    from remlblup.fit.summary import Summary
+    from remlblup.report.summary import Summary
     from remlblup.storage.transaction import made
 
     start, fix = variances("--start", given.start), variances("--fix", given.fix)
@@ -110,7 +110,7 @@ def validate(arguments: Sequence[str]) -> int:
 
 def warmup(given: Namespace) -> int:
     """``remlblup warmup``: compile the sparse kernels now."""
-    from remlblup.linalg.compilation import warm_up
+    from remlblup.warmup import warm_up
 
     started = time.perf_counter()
     warm_up()
@@ -148,7 +148,7 @@ def flock(folder: Path) -> Fit:
     import numpy as np
 
     import remlblup as rb
-    from remlblup.fit.summary import Summary, Table, aligned, count
+    from remlblup.report.summary import Summary, Table, aligned, count
 
     simulated = rb.simulate_flock()
     truth = simulated.truth
@@ -235,7 +235,7 @@ def check_expressions(model: MixedModel, expressions: Mapping[str, str]) -> None
     """Refuse a function that cannot be evaluated before the time of a fit is spent."""
     import numpy as np
 
-    from remlblup.fit.functions import evaluate
+    from remlblup.fit.tables.functions import evaluate
 
     parameters = model.specification.parameters
     for expression in expressions.values():
@@ -260,7 +260,7 @@ def write(result: Fit, folder: str | Path | None, *, title: str | None = None,
     """The report in a folder, and where it is."""
     if folder is None:
         return
-    from remlblup.report import write_report
+    from remlblup.report.folder import write_report
 
     path = write_report(result, folder, title=title, functions=functions, sections=sections, escape=escape)
     print(f"\nWritten to {path}: report.html, report.txt, fit.json, tables (CSV), plots (PNG)")
@@ -272,7 +272,7 @@ def heading(text: str) -> None:
 
 def solution_report(solved: Solved) -> str:
     """Model, variances, fixed effects and the first random effects."""
-    from remlblup.fit.summary import (
+    from remlblup.report.summary import (
         Table,
         aligned,
         described,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-import remlblup
+from remlblup._version import __version__
 from remlblup.cli import commands
 
 EXAMPLES = """\
@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"remlblup {remlblup.__version__}")
+    parser.add_argument("--version", action="version", version=f"remlblup {__version__}")
     parser.set_defaults(run=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     _demo(subparsers)

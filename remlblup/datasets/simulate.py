@@ -199,7 +199,7 @@ def _breeding_values(
     rng: np.random.Generator, sire: np.ndarray, dam: np.ndarray, year: np.ndarray, additive: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """u ~ N(0, A σ²a) down the pedigree, a year's lambs at a time, and the inbreeding coefficients."""
-    from remlblup.relationship import numerator
+    from remlblup.relationship.descent import numerator
 
     F = numerator.inbreeding(sire, dam)
     u = rng.standard_normal(len(sire))

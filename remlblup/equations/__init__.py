@@ -1,0 +1,1 @@
+"""Ways to work with V = ZGZ' + R: Henderson's equations, V itself."""

@@ -1,7 +1,7 @@
 """What every engine offers to the REML loop and to the tables: V(θ) solved, its score, its information, its errors.
 
-An engine is one way to work with V = ZGZ' + R: Henderson's mixed model equations (`remlblup.equations.mme`), V itself
-(`variance`), or V in a basis where it is tridiagonal (`spectral`). All give the same numbers.
+An engine is one way to work with V = ZGZ' + R: Henderson's mixed model equations (`equations.henderson`), V itself
+(`equations.variance`), or V in a basis where it is tridiagonal (`equations.variance.spectral`). All give the same numbers.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.memory import Memory
 from remlblup.equations.scales import Scales
-from remlblup.linalg.factor import FactorStats
+from remlblup.linalg.contract import FactorStats
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
-from remlblup.structure.base import Array
 
 # W is held dense below this many elements: fewer microseconds per product in small models.
 DENSE_ELEMENTS = 20_000
@@ -95,7 +95,7 @@ class Equations(ABC):
     @cached_property
     def scales(self) -> Scales:
         """Sizes of the variances before anything is estimated."""
-        return Scales.of(self)
+        return Scales.of(self.spec, self.y[: self.spec.n])
 
     @property
     @abstractmethod

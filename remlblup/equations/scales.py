@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.errors import DataError, ModelError
-from remlblup.structure.base import Array, ResidualStructure
+from remlblup.structure.residual.base import ResidualStructure
 
 if TYPE_CHECKING:
-    from remlblup.equations.base import Equations
     from remlblup.model.design import RandomDesign
+    from remlblup.model.specification import Specification
 
 # Records whose variances differ by a larger factor are looked at again, by least squares weighted accordingly.
 APART = 4.0
@@ -54,24 +55,23 @@ class Scales:
     relative: Array
 
     @classmethod
-    def of(cls, equations: Equations) -> Scales:
-        """The scales of a model.
+    def of(cls, spec: Specification, y: Array) -> Scales:
+        """The scales of a model; y (n,) is the response free of its weighted least-squares mean.
 
         Raises
         ------
         ModelError
             If the fixed effects reproduce y exactly.
         """
-        spec = equations.spec
-        variance, structure = residual_variance(equations), spec.residual.stands_for
-        squares = equations.y[: spec.n] ** 2
+        variance, structure = residual_variance(spec, y), spec.residual.stands_for
+        squares = y**2
         residual = structure.start(variance, squares)
         precision: Array | float = float(spec.weights[0]) / variance
         if len(residual) > 1 or np.ptp(spec.weights) > 0.0:
             records = structure.record_variances(residual)
             if np.ptp(records) > 0.0:
                 if len(residual) > 1 and records.max() > APART * records.min():
-                    squares, residual = settled(equations, structure, variance, squares, residual)
+                    squares, residual = settled(spec, y, structure, variance, squares, residual)
                     records = structure.record_variances(residual)
                 precision = 1.0 / records
         signals = [signal(design, precision) for design in spec.random]
@@ -95,7 +95,7 @@ class Scales:
         return np.asarray(np.where(ratio > 1e-24, ratio, 1e-6) * shares / own)
 
 
-def residual_variance(equations: Equations) -> float:
+def residual_variance(spec: Specification, y: Array) -> float:
     """Weighted least-squares residual variance of y given X, of a record of weight 1: Σ w r²/(n − p).
 
     Raises
@@ -103,9 +103,8 @@ def residual_variance(equations: Equations) -> float:
     ModelError
         If the fixed effects reproduce y exactly.
     """
-    spec = equations.spec
     w = spec.weights
-    ss = float(w @ equations.y[: spec.n] ** 2)
+    ss = float(w @ y**2)
     # The threshold is the rounding error of the regression, not a size of effect.
     if ss <= 1e-26 * float(w @ spec.y**2):
         raise ModelError("the fixed effects reproduce the response exactly: no variance is left to estimate.")
@@ -116,19 +115,17 @@ def residual_variance(equations: Equations) -> float:
     return variance
 
 
-def settled(equations: Equations, structure: ResidualStructure, variance: float, squares: Array,
+def settled(spec: Specification, y: Array, structure: ResidualStructure, variance: float, squares: Array,
             residual: Array) -> tuple[Array, Array]:  # fmt: skip
     """Squares and φ after some rounds of least squares with the variances of φ: a mean of imprecise records is none of precise ones.
 
     Squares over one minus their leverage, whose expectation is the variance: without it a few records that X can
     reproduce would be given ever more weight.
     """
-    spec = equations.spec
     if spec.p == 0 or spec.n * float(spec.p) ** 2 > WORK:
         return squares, residual
     X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
-    y, first = equations.y[: spec.n], structure.record_variances(residual)
-    variances = first
+    first = variances = structure.record_variances(residual)
     for k in range(ROUNDS):
         root = 1.0 / np.sqrt(variances)
         Q = np.linalg.qr(root[:, None] * X)[0]

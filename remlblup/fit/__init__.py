@@ -1,0 +1,1 @@
+"""Results: estimates, tables, predictions."""

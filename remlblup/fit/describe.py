@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from remlblup.equations.base import Equations
 from remlblup.equations.memory import COMPILED, Memory
-from remlblup.linalg.factor import FactorStats
+from remlblup.linalg.contract import FactorStats
 
 # From these on, flops of a factorisation or equations, a fit says what it is about to do.
 LONG_FLOPS, LONG_ORDER = 3e9, 300_000

@@ -19,9 +19,9 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.equations.base import CHUNK, Equations
-from remlblup.equations.variance import VarianceEquations
-from remlblup.structure.base import Array
+from remlblup.equations.variance.engine import VarianceEquations
 
 # P_hh is R⁻¹_hh (in the engines of V: V⁻¹_hh) less what the model explains: in units of its diagonal an eigenvalue below
 # this is rounding, that is, zero.

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from remlblup.errors import FitInterrupted
-from remlblup.fit.results import Fit
+from remlblup.fit.estimates import Estimates
 from remlblup.linalg.threads import single_threaded
 from remlblup.reml.known import interrupted_at
+from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.starts import Search
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,18 +37,18 @@ def interruptible(function: F) -> F:
 NOTHING = "the fit was interrupted before its first iteration was finished: there are no estimates yet."
 
 
-def interrupted(search: Search) -> FitInterrupted:
-    """The exception of a search that was interrupted; its fit is made when it is asked for."""
+def interrupted(search: Search, kind: Callable[[Optimum, Options], Estimates]) -> FitInterrupted:
+    """The exception of a search that was interrupted; its fit, of this kind, is made when it is asked for."""
     rows, trials = search.so_far(), tuple(search.trials)
     if not rows:
         return FitInterrupted(NOTHING)
     options = replace(search.options, journal=None)
 
     @single_threaded
-    def fit() -> Fit:
+    def fit() -> Estimates:
         with search.equations.lock.now:
             optimum = interrupted_at(search.equations, options, rows, ~np.isnan(search.fixed), trials)
-        return Fit(optimum, options)
+        return kind(optimum, options)
 
     n = len(rows) - 1
     way = (

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import DataError, check_switch, choose, some
-from remlblup.fit.estimable import CHOICES, estimable
-from remlblup.fit.tables import term_index
+from remlblup.fit.errors.estimable import CHOICES, estimable
+from remlblup.fit.tables.effects import term_index
 from remlblup.model.design import extended
 from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas, without_blanks
 from remlblup.model.grouping import UNITS
@@ -22,7 +23,6 @@ from remlblup.model.response import TRAIT, long_frame, offset_values
 from remlblup.model.specification import Specification
 from remlblup.model.wilkinson import model_matrix, required_columns
 from remlblup.relationship.labels import canonical, match
-from remlblup.structure.base import Array
 
 
 def predict(equations: Equations, solution: Any, beta: Array, new: Any, include: Any,

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
-from remlblup.fit import tables
 from remlblup.fit.describe import Description
-from remlblup.fit.group_effects import total_covariances, total_effects
 from remlblup.fit.predict import predict
-from remlblup.fit.shown import shown
+from remlblup.fit.tables import effects as tables
+from remlblup.fit.tables.group_effects import total_covariances, total_effects
+from remlblup.fit.tables.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, exclusive, owned_property
 from remlblup.model.specification import Specification
 from remlblup.reml.likelihood import asreml_convention, log_likelihood, nlme_convention
-from remlblup.structure.base import Array
 
 
 @all_within_memory
@@ -186,9 +186,11 @@ class Solved:
         -------
         DataFrame by contrast: estimate k'û, std_error √PEV, pev var(k'û − k'u), reliability 1 − PEV/var(k'u).
         """
-        from remlblup.fit.contrasts import contrasts
+        from remlblup.fit.errors.contrasts import contrasts
 
-        return self._shown(contrasts(self, term, between, effect, nonestimable))
+        effects = self._level_effects
+        table = contrasts(self._equations, self._solution, effects, term, between, effect, nonestimable)
+        return self._shown(table)
 
     @owned_property
     def residuals(self) -> pd.Series:

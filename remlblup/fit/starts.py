@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import make_equations
-from remlblup.equations.without_inverse import WithoutInverse
+from remlblup.equations.choice import make_equations
+from remlblup.equations.variance.without_inverse import WithoutInverse
 from remlblup.errors import NotPositiveDefiniteError, OptionError, check_switch
 from remlblup.model.parameters import Parameters
 from remlblup.reml.history import Iteration
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.starts import HIGHER, drawn_starts
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from remlblup.fit.results import Fit
+    from remlblup.fit.estimates import Estimates
 
 # What a search can come to.
 HIGHER_END, SAME, LOWER, NO_END, NO_START = "higher", "the same maximum", "lower", "not converged", "no start"
@@ -127,12 +125,6 @@ class StartCheck:
             parts.append(f"from {counts[NO_START]} V is not positive definite")
         return text + ", ".join(parts) + "." + stopped
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """How far each search is below the highest end, by iteration."""
-        from remlblup.plot.starts import plot_starts
-
-        return plot_starts(self, ax)
-
     def __str__(self) -> str:
         return f"{self.verdict}\n\n{self.table.drop(columns='reason').to_string(index=False)}"
 
@@ -140,7 +132,7 @@ class StartCheck:
         return f"<StartCheck: {self.verdict}>"
 
 
-def check_starts(fit: Fit, n: int = 5, seed: int = 0, progress: bool | None = None) -> StartCheck:
+def check_starts(fit: Estimates, n: int = 5, seed: int = 0, progress: bool | None = None) -> StartCheck:
     """Search from `n` other starts, drawn over the parameter space; see `Fit.check_starts`."""
     for name, value, least in (("n", n, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
@@ -170,7 +162,7 @@ def check_starts(fit: Fit, n: int = 5, seed: int = 0, progress: bool | None = No
     return StartCheck(fit.loglik, tuple(climbs), int(n), int(seed), fit.specification.parameters, path)
 
 
-def climb(fit: Fit, equations: Equations, number: int, theta: Array, fixed: Array) -> Climb:
+def climb(fit: Estimates, equations: Equations, number: int, theta: Array, fixed: Array) -> Climb:
     """The search from θ, and what its end is beside the fit."""
     rows: list[Iteration] = []
     start = np.where(np.isnan(fixed), theta, np.nan)

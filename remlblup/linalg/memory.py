@@ -114,14 +114,16 @@ def within_memory(function: F) -> F:
             said = str(error)
         # Raised here, where the frames of the failure and all that they held are gone.
         predicted = getattr(args[0], "_memory_predicted", "") if args else ""
-        raise named(doing_of(function), said, predicted)
+        raise named(doing_of(function, args), said, predicted)
 
     return wrapped  # type: ignore[return-value]
 
 
-def doing_of(function: Callable[..., Any]) -> str:
-    """The call by its name: MixedModel(), MixedModel.fit, load."""
+def doing_of(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
+    """The call by its name: MixedModel(), MixedModel.fit, load. A method goes by the class of the object it was asked of."""
     owner, _, name = function.__qualname__.rpartition(".")
+    if owner and args and hasattr(type(args[0]), name):
+        owner = type(args[0]).__name__
     return f"{owner}()" if name == "__init__" else f"{owner}.{name}" if owner else name
 
 

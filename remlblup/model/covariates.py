@@ -16,7 +16,7 @@ from remlblup.model.terms import RandomTerm
 
 if TYPE_CHECKING:
     from remlblup.model.expression import Expression
-    from remlblup.model.residual import ResidualTerm
+    from remlblup.model.residual_reading import ResidualTerm
     from remlblup.model.terms import MixedFormula, SmoothTerm
 
 NUMBER = r"\s*[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?\s*"

@@ -12,8 +12,8 @@ import scipy.sparse as sp
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
 from remlblup.linalg.magnitude import require_columns_in_range
-from remlblup.linalg.null_space import NullSpace, null_space
-from remlblup.linalg.rank import independent_columns, whiten
+from remlblup.linalg.rank.independent import independent_columns, whiten
+from remlblup.linalg.rank.null_space import NullSpace, null_space
 from remlblup.model.terms import RandomTerm
 from remlblup.model.wilkinson import materialize
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
 from remlblup.linalg.magnitude import require_columns_in_range
 from remlblup.model.covariates import check_numbers_as_text
@@ -21,8 +22,8 @@ from remlblup.model.scanner import signed_pieces, unquoted
 from remlblup.model.terms import RandomTerm
 from remlblup.model.wilkinson import as_values, materialize, model_matrix
 from remlblup.relationship.labels import match
-from remlblup.structure.base import Array, Structure
-from remlblup.structure.steps import in_steps
+from remlblup.structure.base import Structure
+from remlblup.structure.covariance.steps import in_steps
 from remlblup.structure.table import STRUCTURES
 
 

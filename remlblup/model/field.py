@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Index
 from remlblup.errors import DataError, some
 from remlblup.model.positions import positions
-from remlblup.structure.pattern import Index
 
 # A field larger than this many cells, and this many times its records, is a mistake in the positions.
 MANY_CELLS = 200_000

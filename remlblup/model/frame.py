@@ -221,6 +221,7 @@ def without_blanks(frame: pd.DataFrame, columns: Iterable[str], factors: Iterabl
         column = frame[name]
         if not holds_text(column):
             continue
+        check_cells(column)
         codes, levels = pd.factorize(column)
         blank = np.array([isinstance(level, str) and not level.strip() for level in levels], dtype=bool)
         if not blank.any():
@@ -240,8 +241,9 @@ def check_cells(column: pd.Series) -> None:
             " their midpoints."
         )
     if column.dtype.kind == "O" and not isinstance(column.dtype, (pd.CategoricalDtype, pd.StringDtype)):
-        first = next((v for v in column.to_numpy(dtype=object) if v is not None), None)
-        if isinstance(first, (list, tuple, set, dict, np.ndarray, pd.Series)):
+        several = (list, tuple, set, dict, np.ndarray, pd.Series)
+        first = next((v for v in column.to_numpy(dtype=object) if isinstance(v, several)), None)
+        if first is not None:
             raise DataError(
                 f"the cells of the column '{column.name}' hold {type(first).__name__}s, several values each: give them"
                 " columns or rows of their own."

@@ -9,7 +9,7 @@ from remlblup.errors import DataError, ModelError, RelationshipError, some
 from remlblup.model.terms import Group, RandomTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.labels import canonical, match, tidy
-from remlblup.relationship.pedigree_reading import UNKNOWN
+from remlblup.relationship.pedigree.reading import UNKNOWN
 
 # The name of the records themselves, as in ``(1 | units)`` and ``us(trait | units)``.
 UNITS = "units"

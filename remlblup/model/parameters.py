@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import VarianceError, some
 from remlblup.linalg.magnitude import LARGEST
 from remlblup.model.formula import squeeze
-from remlblup.structure.base import Array, ResidualStructure, Structure
-from remlblup.structure.blocks import Blocks
+from remlblup.structure.base import Structure
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.blocks import Blocks
 
 RESIDUAL = "residual"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.errors import DataError, some
 from remlblup.linalg.magnitude import require_magnitude
 from remlblup.model.scanner import unquoted
 from remlblup.model.wilkinson import required_columns
-from remlblup.structure.base import Array
 
 DAY = pd.Timedelta(days=1)
 

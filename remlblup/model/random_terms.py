@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.errors import RemlBlupError
 from remlblup.model.design import RandomDesign, incidence
 from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
@@ -21,8 +22,8 @@ from remlblup.model.positions import kind_of, main_variable
 from remlblup.model.scanner import squeeze
 from remlblup.model.terms import Group, Options, RandomTerm
 from remlblup.relationship.base import IdentityRelationship
-from remlblup.structure.base import Array, Structure
-from remlblup.structure.identity import Identity
+from remlblup.structure.base import Structure
+from remlblup.structure.covariance.identity import Identity
 from remlblup.structure.table import STRUCTURES
 
 # Crossed factors up to which every order of them is known by name.

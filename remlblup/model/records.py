@@ -12,7 +12,7 @@ from remlblup.model.expression import read
 from remlblup.model.frame import Records, complete_records, require_columns, without_blanks
 from remlblup.model.grouping import UNITS
 from remlblup.model.parameters import RESIDUAL
-from remlblup.model.residual import ResidualTerm
+from remlblup.model.residual_reading import ResidualTerm
 from remlblup.model.response import TRAIT, check_no_trait, response_columns, response_values, stack, with_units
 from remlblup.model.terms import MixedFormula, RandomTerm, SmoothTerm
 from remlblup.model.wilkinson import required_columns

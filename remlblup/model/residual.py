@@ -1,170 +1,26 @@
-"""Reading ``residual=``: the text becomes a `ResidualTerm`, and with the records a structure of R."""
+"""Building R: from what ``residual=`` says (`ResidualTerm`) and the records to a structure."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, FormulaError, ModelError, OptionError, RemlBlupError, some
 from remlblup.model.effects import Levels, levels_of
 from remlblup.model.field import axis, check_cells, check_extent
-from remlblup.model.formula import read_group, read_options
 from remlblup.model.frame import numeric_column
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, factorize, group_keys
 from remlblup.model.numbers import check_size
 from remlblup.model.positions import kind_of, positions
 from remlblup.model.random_terms import make_structure
-from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
-from remlblup.model.terms import Group, Options
+from remlblup.model.residual_reading import WEIGHTED, ResidualTerm
+from remlblup.model.terms import Group
 from remlblup.relationship.labels import match
-from remlblup.structure.base import Array, ResidualStructure
-from remlblup.structure.pattern import Index
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.units import Units
 from remlblup.structure.table import STRUCTURES
-from remlblup.structure.units import Units
-
-FIELD_KINDS = ("ar1", "id")
-# Residuals that known weights go with: independent records.
-WEIGHTED = ("units", "diag", "power")
-RECORD = Group((UNITS,))
-EXAMPLES = (
-    "'units', 'diag(site | units)', 'us(trait | units)', 'ar1(time | subject)', 'exp(x | subject)',"
-    " 'power(x)', 'ar1(row):ar1(col)', 'ar1(row):ar1(col) + units', 'ar1(row):ar1(col) | trial'"
-)
-
-
-@dataclass(frozen=True)
-class ResidualTerm:
-    """What ``residual=`` says.
-
-    Attributes
-    ----------
-    text : as the user wrote it
-    keyword : "units", "power", "field", or the keyword of a structure
-    effect : the variable in front of the bar, or the covariate of power(x)
-    unit : the group behind the bar
-    axes : (kind, variable) of each dimension of a field
-    options : options of the structure
-    section : the factor behind a bar of its own: one structure for each of its levels
-    plus_units : whether an independent effect of every record is added
-    """
-
-    text: str
-    keyword: str
-    effect: str = ""
-    unit: Group = RECORD
-    axes: tuple[tuple[str, str], ...] = ()
-    options: Options = ()
-    section: str = ""
-    plus_units: bool = False
-
-    @property
-    def columns(self) -> list[str]:
-        """The data columns it needs; `units` is the record itself."""
-        names = [self.effect, *(f for f in self.unit.factors if f != UNITS), *(v for _, v in self.axes), self.section]
-        return [name for name in names if name]
-
-
-# -- reading -----------------------------------------------------------------------------------
-
-
-def parse_residual(text: object) -> ResidualTerm:
-    """Read the text of ``residual=``.
-
-    Raises
-    ------
-    OptionError, FormulaError
-        If a keyword is unknown or the text is malformed.
-    """
-    if not isinstance(text, str) or not text.strip():
-        raise OptionError(f"residual= takes a text such as {EXAMPLES}; not {text!r}.")
-    pieces = signed_pieces(text)
-    if any(sign == "-" for sign, _ in pieces):
-        raise OptionError(f"residual={text!r}: nothing can be subtracted.")
-    names = [piece for _, piece in pieces]
-    if len(names) > 1 and squeeze(names[-1]).startswith("units|"):
-        section = names[-1].partition("|")[2].strip()
-        raise OptionError(
-            f"residual={text!r}: write the factor of the sections before '+ units', as in"
-            f" '{names[0]} | {section} + units'."
-        )
-    added = [name for name in names if squeeze(name) == UNITS] if len(names) > 1 else []
-    structures = [name for name in names if name not in added]
-    if len(structures) != 1 or len(added) > 1:
-        raise OptionError(f"residual={text!r} must be one structure, to which '+ units' may be added once: {EXAMPLES}.")
-    term = _read_sectioned(structures[0], text.strip())
-    if added and term.keyword in WEIGHTED:
-        raise OptionError(
-            f"residual={text!r}: '+ units' adds independent errors to errors that are independent: leave it out."
-        )
-    return replace(term, plus_units=bool(added))
-
-
-def _read_sectioned(piece: str, text: str) -> ResidualTerm:
-    sides = [side.strip() for side in split_top(piece, "|")]
-    term = _read_structure(sides[0], text)
-    if len(sides) == 1:
-        return term
-    if len(sides) > 2 or not sides[1]:
-        raise OptionError(f"residual={text!r}: one factor stands behind the bar, as in 'ar1(row):ar1(col) | trial'.")
-    section = variable(sides[1], text)
-    if term.keyword in WEIGHTED[:2]:
-        raise OptionError(
-            f"residual={text!r}: for a variance of its own in each '{section}' write 'diag({section} | units)'."
-        )
-    return replace(term, section=section)
-
-
-def _read_structure(piece: str, text: str) -> ResidualTerm:
-    if squeeze(piece) == UNITS:
-        return ResidualTerm(text, UNITS)
-    dimensions = [call(part) for part in split_top(piece, ":")]
-    if any(d is None or not d[0] for d in dimensions):
-        raise OptionError(f"residual={text!r} is not known. Write one of: {EXAMPLES}.")
-    known = [d for d in dimensions if d is not None]
-    keyword, inside = known[0]
-    if len(known) > 1 or (keyword in FIELD_KINDS and "|" not in top_characters(inside)):
-        return _read_field(known, text)
-    if keyword == "power":
-        return ResidualTerm(text, "power", variable(inside, text))
-    if keyword not in STRUCTURES:
-        words = sorted({*STRUCTURES, UNITS, "power"})
-        raise OptionError(
-            f"residual={text!r}: '{keyword}' is not known. Known: {', '.join(words)}. Examples: {EXAMPLES}."
-        )
-    sides = split_top(inside, "|")
-    if len(sides) != 2 or not all(side.strip() for side in sides):
-        raise OptionError(
-            f"residual={text!r}: write '{keyword}(effect | unit)' with one bar, as in '{keyword}(time | subject)'"
-            f" or '{keyword}(trait | units)'."
-        )
-    unit, *options = split_top(sides[1], ",")
-    group = read_group(unit.strip())
-    if group.relationship:
-        raise OptionError(f"residual={text!r}: units are independent; a relationship belongs to a random term.")
-    return ResidualTerm(text, keyword, variable(sides[0], text), group, options=read_options(piece, keyword, options))
-
-
-def _read_field(dimensions: Sequence[tuple[str, str]], text: str) -> ResidualTerm:
-    """``ar1(row):ar1(col)``, ``id(row):ar1(col)``, ``ar1(row)``."""
-    unknown = [kind for kind, _ in dimensions if kind not in FIELD_KINDS]
-    if unknown or len(dimensions) > 2:
-        raise OptionError(
-            f"residual={text!r}: a field has one or two dimensions, each ar1(position) or id(position), as in"
-            " 'ar1(row):ar1(col)'; for times within subjects write 'ar1(time | subject)'."
-        )
-    if all(kind == "id" for kind, _ in dimensions):
-        raise OptionError(f"residual={text!r}: no dimension is correlated; write 'units'.")
-    axes = tuple((kind, variable(inside, text)) for kind, inside in dimensions)
-    if len({name for _, name in axes}) < len(axes):
-        raise OptionError(f"residual={text!r}: both dimensions are '{axes[0][1]}'; they must differ.")
-    return ResidualTerm(text, "field", axes=axes)
-
-
-# -- building ----------------------------------------------------------------------------------
 
 
 def residual_structure(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None,
@@ -193,7 +49,7 @@ def over_levels(term: ResidualTerm) -> bool:
 def _sections(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None,
               given: Given, line: Levels | None) -> ResidualStructure:  # fmt: skip
     """One structure, with its own parameters, for the records of each level of the section factor."""
-    from remlblup.structure.sections import Sections
+    from remlblup.structure.residual.sections import Sections
 
     codes, levels = factorize(frame[term.section])
     parts, rows = [], [np.flatnonzero(codes == k) for k in range(len(levels))]
@@ -227,14 +83,14 @@ def _structure(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: 
 
 
 def _grouped_units(frame: pd.DataFrame, weights: Array | None, levels: Levels) -> ResidualStructure:
-    from remlblup.structure.grouped_units import GroupedUnits
+    from remlblup.structure.residual.grouped_units import GroupedUnits
 
     codes = np.asarray(match(levels.labels, frame[levels.variable]))
     return GroupedUnits(codes, levels.names, weights)
 
 
 def _power(term: ResidualTerm, frame: pd.DataFrame, weights: Array | None) -> ResidualStructure:
-    from remlblup.structure.variance_power import Power
+    from remlblup.structure.residual.variance_power import Power
 
     x = numeric_column(frame, term.effect, "covariate of power()")
     if np.any(x <= 0):
@@ -246,7 +102,7 @@ def _power(term: ResidualTerm, frame: pd.DataFrame, weights: Array | None) -> Re
 
 
 def _field(term: ResidualTerm, frame: pd.DataFrame) -> ResidualStructure:
-    from remlblup.structure.field import Field
+    from remlblup.structure.residual.field import Field
 
     kinds, labels = zip(*term.axes, strict=True)
     positions = [axis(frame, label) for label in labels]
@@ -259,7 +115,7 @@ def _field(term: ResidualTerm, frame: pd.DataFrame) -> ResidualStructure:
 
 
 def _exponential(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index) -> ResidualStructure:
-    from remlblup.structure.exponential import Exponential
+    from remlblup.structure.residual.exponential import Exponential
 
     x = positions(frame[term.effect], term.effect, ranked=False)
     check_repeats(term, frame, unit, names)
@@ -269,8 +125,8 @@ def _exponential(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd
 def _blocks(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index,
             given: Given, levels: Levels) -> ResidualStructure:  # fmt: skip
     """Σ over the levels of the effect within each unit; ``ar1`` in closed form."""
-    from remlblup.structure.blocks import Blocks
-    from remlblup.structure.exponential import Autoregressive
+    from remlblup.structure.residual.blocks import Blocks
+    from remlblup.structure.residual.exponential import Autoregressive
 
     if len(levels.labels) < 2:
         raise ModelError(f"'{term.effect}' has one level only ({some(levels.labels)}): use residual='units'.")

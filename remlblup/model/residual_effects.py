@@ -12,22 +12,23 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.arrays import Index
 from remlblup.errors import ModelError
 from remlblup.model.design import RandomDesign
 from remlblup.model.parameters import RESIDUAL
 from remlblup.model.specification import Specification
 from remlblup.relationship.base import IdentityRelationship
-from remlblup.structure.base import ResidualStructure, Structure
-from remlblup.structure.blocks import Blocks
-from remlblup.structure.diagonal import Diagonal
-from remlblup.structure.grouped_units import GroupedUnits
-from remlblup.structure.identity import Identity
-from remlblup.structure.no_residual import NoResidual
-from remlblup.structure.pattern import Index
-from remlblup.structure.scaled import Scaled
-from remlblup.structure.sections import Sections
-from remlblup.structure.units import Units
-from remlblup.structure.whole_residual import WholeResidual
+from remlblup.structure.base import Structure
+from remlblup.structure.covariance.diagonal import Diagonal
+from remlblup.structure.covariance.identity import Identity
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.blocks import Blocks
+from remlblup.structure.residual.grouped_units import GroupedUnits
+from remlblup.structure.residual.no_residual import NoResidual
+from remlblup.structure.residual.scaled import Scaled
+from remlblup.structure.residual.sections import Sections
+from remlblup.structure.residual.units import Units
+from remlblup.structure.residual.whole_residual import WholeResidual
 
 # Records up to which R as a whole is one Σ: it is held several times, and multiplied out.
 LARGEST_WHOLE = 3000

@@ -10,7 +10,7 @@ from remlblup.errors import FormulaError, some
 from remlblup.model.algebra import read_terms
 from remlblup.model.expression import quoted, read
 from remlblup.model.formula import parse_formula
-from remlblup.model.residual import ResidualTerm
+from remlblup.model.residual_reading import ResidualTerm
 from remlblup.model.response import response_columns
 from remlblup.model.scanner import scan, split_top, squeeze
 from remlblup.model.terms import MixedFormula, RandomTerm

@@ -22,14 +22,14 @@ import pandas as pd
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import FormulaError, ModelError, some
 from remlblup.model.design import RandomDesign
 from remlblup.model.frame import numeric_column
 from remlblup.model.terms import SmoothTerm
 from remlblup.relationship.base import IdentityRelationship
-from remlblup.structure.base import Array
-from remlblup.structure.identity import Identity
+from remlblup.structure.covariance.identity import Identity
 
 # Knots of spl() where x has more distinct values, and segments of pspline().
 MOST_KNOTS = 50

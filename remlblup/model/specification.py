@@ -25,7 +25,8 @@ from remlblup.model.parameters import RESIDUAL, Parameters, aliases_of
 from remlblup.model.parent_groups import GroupEffects, group_columns, group_effects
 from remlblup.model.random_terms import random_design, spellings, units_design
 from remlblup.model.records import check_names, stacked, usable_records
-from remlblup.model.residual import parse_residual, residual_structure
+from remlblup.model.residual import residual_structure
+from remlblup.model.residual_reading import parse_residual
 from remlblup.model.response import check_varies, offset_values
 from remlblup.model.scanner import squeeze, unquoted
 from remlblup.model.shorthand import with_dot
@@ -33,9 +34,9 @@ from remlblup.model.smooth import smooth_designs
 from remlblup.model.terms import MixedFormula, RandomTerm, SmoothTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.coerce import coerce
-from remlblup.structure.base import ResidualStructure
-from remlblup.structure.identity import Identity
-from remlblup.structure.units import Units
+from remlblup.structure.covariance.identity import Identity
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.units import Units
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from remlblup.errors import DataError, OptionError, some
 from remlblup.model.given import Given
 from remlblup.model.grouping import group_keys, unknown_parents
 from remlblup.model.terms import Group, MixedFormula, RandomTerm
-from remlblup.relationship.pedigree_columns import candidates
+from remlblup.relationship.pedigree.columns import candidates
 
 CHOICES = ("keep", "drop", "error")
 Choice = str | tuple[str, ...]

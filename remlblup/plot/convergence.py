@@ -11,14 +11,14 @@ from remlblup.plot.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VER
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from remlblup.fit.results import Fit
+    from remlblup.fit.estimates import Estimates
 
 # Up to this many iterations each is labelled with its step; beyond, steps are told by colour.
 LABELLED = 12
 SMALLEST_GRADIENT = 1e-16
 
 
-def plot_convergence(fit: Fit, ax: Axes | None = None) -> Axes:
+def plot_convergence(fit: Estimates, ax: Axes | None = None) -> Axes:
     """Log-likelihood still to be gained, and gradient, by iteration, on one logarithmic scale.
 
     The first line is ℓ_max − ℓ, with ℓ_max the highest log-likelihood of the history plus half the final
@@ -66,7 +66,7 @@ def plot_convergence(fit: Fit, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _expected_gain(fit: Fit) -> float:
+def _expected_gain(fit: Estimates) -> float:
     """Half the final Newton decrement; 0 where it is unknown."""
     decrement = next((c.value for c in fit.convergence.criteria if c.name == "Newton decrement"), 0.0)
     return 0.5 * decrement if np.isfinite(decrement) else 0.0
@@ -84,7 +84,7 @@ def _mark_steps(ax: Axes, iteration: np.ndarray, gain: np.ndarray, steps: np.nda
         ax.plot(iteration[rest], gain[rest], ls="", marker="x", ms=4, color=GREY, label="other steps")
 
 
-def _verdict(ax: Axes, fit: Fit) -> None:
+def _verdict(ax: Axes, fit: Estimates) -> None:
     count = f"{fit.convergence.iterations:,} iteration" + ("" if fit.convergence.iterations == 1 else "s")
     if fit.converged:
         where = ", ".join(fit.convergence.boundary)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remlblup.errors import ModelError, OptionError, some
-from remlblup.fit.factors import Factors, factors
+from remlblup.fit.terms.factors import Factors, factors
 from remlblup.plot.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, axes, shorten, title
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.errors import OptionError, choose
-from remlblup.fit.field_maps import FieldMap, Given, correlated, field_maps, independent, whole
+from remlblup.fit.terms.field_maps import FieldMap, Given, correlated, field_maps, independent, whole
 from remlblup.plot.style import GREY, INK, panels, shorten, title
-from remlblup.structure.base import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

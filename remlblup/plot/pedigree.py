@@ -9,12 +9,12 @@ import numpy as np
 
 from remlblup.errors import OptionError, RelationshipError, choose
 from remlblup.plot.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, axes, shorten, title
-from remlblup.relationship.pedigree_statistics import PopulationStatistics
+from remlblup.relationship.pedigree.statistics import PopulationStatistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from remlblup.relationship import Pedigree
+    from remlblup.relationship.pedigree.pedigree import Pedigree
 
 #: Most animals that are drawn.
 LIMIT = 150

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import ModelError, OptionError, some
-from remlblup.fit.tables import term_index
+from remlblup.fit.tables.effects import term_index
 from remlblup.plot.style import BLUE, GREY, PALE, axes, shorten, title
 
 if TYPE_CHECKING:

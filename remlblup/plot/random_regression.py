@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from remlblup.fit.random_regression import decomposition, regression, variance_along
+from remlblup.fit.terms.random_regression import decomposition, regression, variance_along
 from remlblup.plot.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, panels, shorten, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from remlblup.fit.results import Fit
+    from remlblup.fit.estimates import Estimates
 
 Z95 = 1.959964
 POINTS = 201
@@ -21,7 +21,7 @@ DRAWN = 4  # eigenfunctions at most
 SMALL = 5e-4  # share of the variance below which an eigenfunction is not drawn
 
 
-def plot_covariance_function(fit: Fit, term: str, axes: Iterable[Axes] | None = None) -> np.ndarray:
+def plot_covariance_function(fit: Estimates, term: str, axes: Iterable[Axes] | None = None) -> np.ndarray:
     """Variance of a random regression along its covariate, with a 95 % band, and its eigenfunctions.
 
     The band is the variance φ'Σφ ± 1.96 standard errors by the delta method, cut at zero; there is none where

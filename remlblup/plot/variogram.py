@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import OptionError, choose
-from remlblup.fit.field_maps import Given
-from remlblup.fit.variogram import variogram
+from remlblup.fit.terms.field_maps import Given
+from remlblup.fit.terms.variogram import variogram
 from remlblup.plot.style import BLUE, GREY, INK, VERMILION, panels, shorten, title
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def plot_variogram(
 
 def names_of(fit: Solved, row: Given | None, col: Given | None) -> tuple[str, str]:
     """Names of the two dimensions."""
-    from remlblup.fit.field_maps import column, fields_of
+    from remlblup.fit.terms.field_maps import column, fields_of
 
     if row is None or col is None:
         return fields_of(fit)[0].names

@@ -20,11 +20,12 @@ import scipy.sparse as sp
 
 from remlblup.errors import DataError, DependencyError, OptionError, RelationshipError, RemlBlupError, some
 from remlblup.linalg.memory import within_memory
-from remlblup.relationship import Pedigree, Relationship
 from remlblup.relationship.coerce import looks_like_pedigree
-from remlblup.relationship.genomic import genomic_relationship
-from remlblup.relationship.genotypes import Genotypes
+from remlblup.relationship.genomic.genotypes import Genotypes
+from remlblup.relationship.genomic.matrix import genomic_relationship
+from remlblup.relationship.given.matrix import Relationship
 from remlblup.relationship.labels import canonical
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 BLANKS = r"\s+"
 MISSING = [".", "*"]  # besides what pandas takes for missing

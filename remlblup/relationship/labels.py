@@ -248,6 +248,12 @@ def _clean(value: object) -> object:
         return int(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace").strip()
+    try:
+        hash(value)
+    except TypeError:
+        raise RelationshipError(
+            f"A label is a text or a number, not a {type(value).__name__}: {str(value)[:60]}."
+        ) from None
     return value
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.structure.base import Array
 
 
 def average_information(equations: Equations, solution: Any) -> Array:

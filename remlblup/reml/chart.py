@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from remlblup.structure.base import Array
-from remlblup.structure.edge import SNAP, Edge, Inward
+from remlblup.arrays import Array
+from remlblup.structure.edge.base import SNAP, Edge, Inward
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from remlblup.arrays import Array
 from remlblup.errors import ConvergenceWarning, warn
-from remlblup.structure.base import Array
 
 # Score at a boundary, in standard errors, above which ℓ rises from it.
 INWARD = 1e-6

@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.mme import MixedModelEquations
-from remlblup.linalg.scaled import scaled_solve
+from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.linalg.scaled_solve import scaled_solve
 from remlblup.model.design import RandomDesign
 from remlblup.reml.score import Score
-from remlblup.structure.base import Array, ResidualStructure, Structure
+from remlblup.structure.base import Structure
+from remlblup.structure.residual.base import ResidualStructure
 
 # Scoring steps of one M step, and halvings of each.
 STEPS, HALVINGS = 20, 30

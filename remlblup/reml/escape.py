@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.reml.convergence import INWARD
 from remlblup.reml.point import Point
 from remlblup.reml.step import inward_score
 from remlblup.reml.surface import Surface
-from remlblup.structure.base import Array
 
 # A gain of ℓ, relative to 1 + |ℓ|, that is more than rounding.
 GAIN = 1e-8

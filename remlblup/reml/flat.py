@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.model.parameters import Parameters
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.point import Point
 from remlblup.reml.space import TINY
-from remlblup.structure.base import Array
 
 # Eigenvalues of the information, scaled to a unit diagonal, at which ℓ is looked at.
 SUSPECT = 1e-8

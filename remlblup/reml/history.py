@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from remlblup.structure.base import Array
+from remlblup.arrays import Array
 
 # Iterations of at least this many seconds also show where they went and what is left.
 LONG = 1.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import CheckpointError
 from remlblup.reml.ascent import Ascent
@@ -20,7 +21,6 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.newton import Newton
 from remlblup.reml.point import Point
 from remlblup.reml.surface import Surface
-from remlblup.structure.base import Array
 
 # A climb is one of an earlier run if it begins within this share of each parameter: other starts are not so near, and
 # another machine may begin elsewhere in the last digits.

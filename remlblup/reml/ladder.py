@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.equations.expected_information import ExpectedInformation
+from remlblup.equations.variance.expected_information import ExpectedInformation
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.ascent import Ascent
 from remlblup.reml.em import complete_information, em_update, px_em_update
@@ -16,7 +17,6 @@ from remlblup.reml.observed import observed
 from remlblup.reml.point import Point
 from remlblup.reml.step import across, near_faces, propose, release
 from remlblup.reml.surface import Surface
-from remlblup.structure.base import Array
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, of the diagonal of AI, fraction).
 # A negative weight stands for the expected information in place of the average one.

@@ -16,9 +16,9 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.structure.base import Array
 
 # Distance of the points in x, and how far they go beyond the values where an eigenvalue counts as much as σ²_e.
 APART, BEYOND = 0.5, 5.0

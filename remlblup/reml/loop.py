@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.ascent import Ascent
@@ -31,7 +32,6 @@ from remlblup.reml.start import residual_variance, start_values, unit_matrices, 
 from remlblup.reml.step import FLOOR, inward_score, propose
 from remlblup.reml.surface import Surface
 from remlblup.reml.verdict import judged
-from remlblup.structure.base import Array
 
 ROUNDING = 1e-10
 # While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of another.

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.linalg
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.linalg.scaled import scaled_solve
+from remlblup.linalg.scaled_solve import scaled_solve
 from remlblup.reml.point import Point
 from remlblup.reml.space import Space
-from remlblup.structure.base import Array, Structure
-from remlblup.structure.edge import Edge
+from remlblup.structure.base import Structure
+from remlblup.structure.edge.base import Edge
 
 
 @dataclass(frozen=True)

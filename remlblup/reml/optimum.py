@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.reml.convergence import Convergence
 from remlblup.reml.history import Iteration
 from remlblup.reml.journal import Journal
 from remlblup.reml.point import Point
-from remlblup.structure.base import Array
 
 
 @dataclass(frozen=True)

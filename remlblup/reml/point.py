@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.reml.score import Score
-from remlblup.structure.base import Array
-from remlblup.structure.edge import Edge
+from remlblup.structure.edge.base import Edge
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import explain
 from remlblup.reml.history import Iteration
@@ -27,7 +28,7 @@ from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.point import Point
 from remlblup.reml.space import TINY, Space
 from remlblup.reml.start import residual_variance, start_values
-from remlblup.structure.base import Array, Structure
+from remlblup.structure.base import Structure
 
 Words = dict[int, Structure]
 # Rounds of the first guess.

@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.mme import MixedModelEquations, Solution
+from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.equations.henderson.system import Solution
 from remlblup.reml.chart import Chart
-from remlblup.structure.base import Array
 from remlblup.structure.cholesky import signed_cholesky
 
 NUDGE = 1e-10

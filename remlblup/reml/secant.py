@@ -14,9 +14,9 @@ from math import sqrt
 import numpy as np
 from scipy.linalg.lapack import dsygv
 
+from remlblup.arrays import Array
 from remlblup.reml.newton import Newton
 from remlblup.reml.space import TINY
-from remlblup.structure.base import Array
 
 # Newton decrement below which ℓ is close enough to quadratic for its curvature to be learnt.
 QUADRATIC = 0.1

@@ -3,7 +3,7 @@
 Henderson's equations divide by R. Where a residual variance goes to zero, a residual matrix becomes singular, or, without
 constraints, R would be negative, V can be positive definite all the same, and the maximum lies there like at any other
 boundary. The loop is then taken up at its last iterate with the residual among the random terms and V itself in place
-of the equations (`remlblup.equations.without_inverse`). Where V is singular there too, the likelihood has no maximum.
+of the equations (`remlblup.equations.variance.without_inverse`). Where V is singular there too, the likelihood has no maximum.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.variance import VarianceEquations
-from remlblup.equations.without_inverse import SINGULAR_V, WithoutInverse, with_residual_effects
+from remlblup.equations.variance.engine import VarianceEquations
+from remlblup.equations.variance.without_inverse import SINGULAR_V, WithoutInverse, with_residual_effects
 from remlblup.errors import MemoryLimitError, ModelError, NotPositiveDefiniteError, some
 from remlblup.reml.convergence import has_trend
 from remlblup.reml.history import Iteration
@@ -23,7 +24,8 @@ from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.restate import maximize as search
 from remlblup.reml.verdict import trend
-from remlblup.structure.base import Array, ResidualStructure, Structure
+from remlblup.structure.base import Structure
+from remlblup.structure.residual.base import ResidualStructure
 
 # Up to this many records V costs next to nothing, and the loop leaves Henderson's equations early.
 FEW = 1500

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
 from remlblup.reml.chart import Chart
 from remlblup.reml.point import Point
 from remlblup.reml.start import parameter_sizes
-from remlblup.structure.base import Array
-from remlblup.structure.edge import SNAP, Edge
+from remlblup.structure.edge.base import SNAP, Edge
 
 # A column of loadings below this, each in units of its own, counts as zero.
 EMPTY = 1e-6

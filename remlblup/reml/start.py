@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.scales import disjoint
 from remlblup.errors import VarianceError
 from remlblup.reml.chart import in_metric
-from remlblup.structure.base import Array, ResidualStructure, Structure
+from remlblup.structure.base import Structure
+from remlblup.structure.residual.base import ResidualStructure
 
 
 def residual_variance(equations: Equations) -> float:

@@ -13,6 +13,7 @@ from itertools import islice
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
@@ -24,7 +25,8 @@ from remlblup.reml.line import maxima_along
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.start import is_valid, parameter_sizes, residual_variance, start_values, unit_matrices
-from remlblup.structure.base import Array, ResidualStructure, Structure
+from remlblup.structure.base import Structure
+from remlblup.structure.residual.base import ResidualStructure
 
 # Other starts of a small model, half of them above `TINY` records, and how many in all once two have ended at different heights.
 FEW, MANY, TINY = 9, 23, 100

@@ -4,7 +4,7 @@ A step solves H d = g for the score g and an information matrix H = AI + w · EM
 information for w = 0, the EM step for w → ∞, a blend between. Variances with a lower bound are
 handled as an active set: a step across the bound stops on it, and a component on the bound with
 an outward score stays there. A covariance matrix about to become indefinite is stepped in
-coordinates of its own instead (`remlblup.structure.edge`).
+coordinates of its own instead (`remlblup.structure.edge.base`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from remlblup.linalg.scaled import scaled_solve
+from remlblup.arrays import Array
+from remlblup.linalg.scaled_solve import scaled_solve
 from remlblup.reml.newton import Newton
 from remlblup.reml.point import Point
 from remlblup.reml.space import RESIDUAL_SHRINK, Space
-from remlblup.structure.base import Array
-from remlblup.structure.edge import Edge
+from remlblup.structure.edge.base import Edge
 
 Matrices = dict[str, tuple[tuple[str, ...], Array]]
 

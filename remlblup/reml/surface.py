@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.average_information import average_information
@@ -14,7 +15,6 @@ from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.point import Point
 from remlblup.reml.score import score
 from remlblup.reml.space import Space
-from remlblup.structure.base import Array
 
 
 @dataclass(frozen=True)

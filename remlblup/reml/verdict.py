@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.model.specification import Specification
 from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Convergence, Criterion, explain
@@ -11,9 +12,8 @@ from remlblup.reml.flat import spectrum
 from remlblup.reml.point import Point
 from remlblup.reml.space import TINY, Space, labels
 from remlblup.reml.step import propose
-from remlblup.structure.base import Array
-from remlblup.structure.field import Field
-from remlblup.structure.sections import Sections
+from remlblup.structure.residual.field import Field
+from remlblup.structure.residual.sections import Sections
 
 # A correlation this near to 1 along every dimension of a field is that of a trend, if the search does not end there.
 TREND = 1e-2

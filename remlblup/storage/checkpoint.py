@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-import remlblup
+from remlblup._version import __version__
 from remlblup.errors import CheckpointError, CheckpointWarning, OptionError, warn
 from remlblup.reml.history import Iteration
 from remlblup.reml.journal import Journal, State
@@ -129,7 +129,7 @@ class Checkpoint:
 def encoded(states: Sequence[State], model: Mapping[str, str]) -> bytes:
     """The content of the file."""
     about = {
-        "remlblup": remlblup.__version__,
+        "remlblup": __version__,
         "format": FORMAT,
         "model": dict(model),
         "climbs": [s.kind for s in states],
@@ -184,9 +184,9 @@ def decoded(file: Any, model: Mapping[str, str]) -> list[State]:
         ) from error
     if not whole:
         raise CheckpointError("it is damaged: its checksum is another one. Delete it to begin anew.")
-    if found != (remlblup.__version__, FORMAT):
+    if found != (__version__, FORMAT):
         raise CheckpointError(
-            f"it was written by version {found[0]} of remlblup, and this is {remlblup.__version__}, which may go another way."
+            f"it was written by version {found[0]} of remlblup, and this is {__version__}, which may go another way."
             " Give another file, or delete this one to begin anew."
         )
     if differs := difference(about["model"], model):

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.reml.optimum import Options
-from remlblup.structure.base import Array
 
 # Marks a value that is a digest: two of them differ without telling how.
 DIGEST = "#"

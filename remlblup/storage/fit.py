@@ -1,4 +1,4 @@
-"""A fit on disk: a folder of JSON, CSV and arrays that any program can read, and that `load` turns into a fit again.
+"""A fit on disk: a folder of JSON, CSV and arrays that any program can read, and that `remlblup.load` turns into a fit again.
 
 fit.json holds the model, the estimates and the verdict, and lists every file with its checksum; the tables are CSV
 beside it; data.csv and relationships/ hold what the model was made from, so that a loaded fit predicts like the first.
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-import remlblup
+from remlblup._version import __version__
 from remlblup.equations.base import Equations
-from remlblup.equations.engine import equations_of_kind, kind_of
+from remlblup.equations.choice import equations_of_kind, kind_of
 from remlblup.errors import (
     ConvergenceWarning,
     MemoryLimitError,
@@ -28,15 +28,15 @@ from remlblup.errors import (
     choose,
     said_elsewhere,
 )
-from remlblup.fit.results import Fit
+from remlblup.fit.estimates import Estimates
 from remlblup.linalg.memory import is_out_of_memory, within_memory
-from remlblup.linalg.threads import interrupt_within, single_threaded
+from remlblup.linalg.threads import interrupt_within
 from remlblup.model.specification import Specification
-from remlblup.reml.convergence import Convergence, Criterion, say_unconverged
+from remlblup.reml.convergence import Convergence, Criterion
 from remlblup.reml.history import Iteration
 from remlblup.reml.known import optimum_at
 from remlblup.reml.likelihood import log_likelihood
-from remlblup.reml.optimum import Options
+from remlblup.reml.optimum import Optimum, Options
 from remlblup.storage.cells import csv_text
 from remlblup.storage.model import load_model, save_model
 from remlblup.storage.transaction import INDEX, locked, transaction
@@ -48,13 +48,13 @@ AGREES, RELATIVELY = 1e-6, 1e-8
 
 
 @said_elsewhere(ConvergenceWarning)
-def to_dict(fit: Fit) -> dict[str, Any]:
+def to_dict(fit: Estimates) -> dict[str, Any]:
     """Model, estimates and verdict as plain JSON types (NaN as null)."""
     spec = fit.specification
     components = fit.variance_components
     return clean(
         {
-            "remlblup": remlblup.__version__,
+            "remlblup": __version__,
             "formula": fit.formula,
             "response": spec.response,
             "method": fit.method,
@@ -110,7 +110,9 @@ def clean(value: Any) -> Any:
 
 @within_memory
 @said_elsewhere(ConvergenceWarning)
-def save(fit: Fit, path: str | Path, *, escape: bool = True, extra: Mapping[str, str | bytes] | None = None) -> Path:
+def save(
+    fit: Estimates, path: str | Path, *, escape: bool = True, extra: Mapping[str, str | bytes] | None = None
+) -> Path:
     """Write a fit to the folder `path` (made if needed), all of it or nothing; returns the folder.
 
     Parameters
@@ -162,22 +164,8 @@ def row_to_dict(row: Iteration) -> dict[str, Any]:
 # -- reading ---------------------------------------------------------------------------------
 
 
-@within_memory
-@single_threaded
-def load(path: str | Path, *, verify: bool = True) -> Fit:
-    """Read a fit written by `Fit.save`: the same estimates, verdict, tables and predictions.
-
-    Parameters
-    ----------
-    path : the folder, or the fit.json in it
-    verify : compare the saved log-likelihood with that of the saved data at the saved variances, and the tables
-        beside the fit with what was written. What the fit is made of is compared with its checksums in any case.
-
-    Raises
-    ------
-    StoreError
-        If there is no saved fit at `path`, or not the one that was saved.
-    """
+def read(path: str | Path, *, verify: bool = True) -> tuple[Optimum, Options]:
+    """Where the saved fit ended, and how it was made; see `remlblup.load`."""
     check_switch("verify", verify)
     folder = folder_of(path)
     folder = folder.parent if folder.name == INDEX else folder
@@ -188,11 +176,10 @@ def load(path: str | Path, *, verify: bool = True) -> Fit:
         content = saved.content
         spec = with_dropped(load_model(content["model"], saved), content)
         equations = equations_of_kind(spec, content.get("engine_asked", content["engine"]), content.get("equations"))
-        fit = restore(equations, content)
+        optimum, options = restore(equations, content)
         if verify:
-            check_agreement(fit, content, folder)
-    say_unconverged(fit.convergence)
-    return fit
+            check_agreement(optimum, options, content, folder)
+    return optimum, options
 
 
 @contextlib.contextmanager
@@ -212,16 +199,16 @@ def named_errors(folder: Path) -> Iterator[None]:
         raise StoreError(f"{folder / INDEX} is not a fit saved by remlblup, or it is damaged ({told}).") from error
 
 
-def check_agreement(fit: Fit, content: dict[str, Any], folder: Path) -> None:
+def check_agreement(optimum: Optimum, options: Options, content: dict[str, Any], folder: Path) -> None:
     """Raise `StoreError` if estimates, data and verdict are not of one fit."""
-    saved, ml = content["loglik"], fit.options.ml
-    found = log_likelihood(fit._equations, fit._optimum.solution, ml)
-    if not abs(found - saved) <= AGREES + RELATIVELY * (fit.n_obs + abs(saved)):
+    saved, converged = content["loglik"], optimum.convergence.converged
+    found = log_likelihood(optimum.equations, optimum.solution, options.ml)
+    if not abs(found - saved) <= AGREES + RELATIVELY * (optimum.equations.spec.n + abs(saved)):
         raise StoreError(
             f"{folder} holds data, relationships and estimates that are not of one fit: at the saved variances the data have"
             f" a log-likelihood of {found:.6f}, and {saved:.6f} is saved. Fit the model again."
         )
-    if content["converged"] is not fit.converged:
+    if content["converged"] is not converged:
         raise StoreError(
             f"{folder / INDEX} contradicts itself: it says {'' if content['converged'] else 'not '}converged, and its"
             " criteria say otherwise. Fit the model again."
@@ -250,8 +237,8 @@ def with_dropped(spec: Specification, content: dict[str, Any]) -> Specification:
     return replace(spec, records=replace(spec.records, dropped=counts, n_dropped=whole))
 
 
-def restore(equations: Equations, content: dict[str, Any]) -> Fit:
-    """The fit at the stored estimates: the equations are solved once, nothing is estimated anew."""
+def restore(equations: Equations, content: dict[str, Any]) -> tuple[Optimum, Options]:
+    """The end of the search at the stored estimates: the equations are solved once, nothing is estimated anew."""
     choose("method", content["method"], ("REML", "ML"))
     options = Options(content["method"] == "ML", **content["options"])
     iterations = tuple(iteration_of(row) for row in content["history"])
@@ -259,8 +246,10 @@ def restore(equations: Equations, content: dict[str, Any]) -> Fit:
     status = np.array(content["status"])
     if any(len(v) != equations.spec.parameters.size for v in (status, *(row.theta for row in iterations))):
         raise StoreError("the saved estimates are not those of the saved model: they differ in number.")
-    return Fit(optimum_at(equations, options, iterations, content["loglik"], status == "fixed", status == "boundary",
-                          lambda *_: convergence), options)  # fmt: skip
+    held, boundary = status == "fixed", status == "boundary"
+    return optimum_at(
+        equations, options, iterations, content["loglik"], held, boundary, lambda *_: convergence
+    ), options
 
 
 def iteration_of(row: dict[str, Any]) -> Iteration:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.relationship import Pedigree
 from remlblup.relationship.base import RelationshipBase
-from remlblup.relationship.pedigree_reading import UNKNOWN
+from remlblup.relationship.pedigree.pedigree import Pedigree
+from remlblup.relationship.pedigree.reading import UNKNOWN
 from remlblup.storage.cells import csv_text, original
 from remlblup.storage.columns import UNSAFE, read_text
 

@@ -11,10 +11,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import StoreError
-from remlblup.relationship import Relationship
 from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.given.matrix import Relationship
 from remlblup.relationship.labels import tidy
-from remlblup.relationship.pedigree import Pedigree
+from remlblup.relationship.pedigree.pedigree import Pedigree
 from remlblup.storage.columns import read_text
 from remlblup.storage.pedigree import (
     label_kind,

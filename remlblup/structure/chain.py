@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import lapack
 
-from remlblup.structure.pattern import Array, Index
+from remlblup.arrays import Array, Index
 
 
 def chain_multiply(a: Array, v: Array) -> Array:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.errors import OptionError, RemlBlupError
-from remlblup.structure.base import Array, Structure
+from remlblup.structure.base import Structure
 
 EFFECTS = ("e1", "e2", "e3")
 POSITIONS = np.array([0.0, 1.0, 2.5])

@@ -6,8 +6,8 @@ from math import sqrt
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.structure.pattern import Array
 
 # A pivot of Σ below this share of its diagonal element is zero: Σ is then taken as singular.
 SINGULAR = 1e-12

@@ -8,20 +8,20 @@ import keyword as python
 from remlblup.errors import OptionError
 from remlblup.structure.base import Structure
 from remlblup.structure.check import check_structure
-from remlblup.structure.compound_symmetry import (
+from remlblup.structure.covariance.compound_symmetry import (
     CompoundSymmetry,
     CorrelationHeterogeneous,
     HeterogeneousCompoundSymmetry,
 )
-from remlblup.structure.diagonal import Diagonal
-from remlblup.structure.factor_analytic import FactorAnalytic
-from remlblup.structure.general_correlation import GeneralCorrelation, HeterogeneousGeneralCorrelation
-from remlblup.structure.identity import Identity
-from remlblup.structure.known import Known
-from remlblup.structure.power import Autoregressive, Exponential, HeterogeneousAutoregressive
-from remlblup.structure.reduced_rank import ReducedRank
-from remlblup.structure.toeplitz import Toeplitz
-from remlblup.structure.unstructured import Unstructured
+from remlblup.structure.covariance.diagonal import Diagonal
+from remlblup.structure.covariance.factor_analytic import FactorAnalytic
+from remlblup.structure.covariance.general_correlation import GeneralCorrelation, HeterogeneousGeneralCorrelation
+from remlblup.structure.covariance.identity import Identity
+from remlblup.structure.covariance.known import Known
+from remlblup.structure.covariance.power import Autoregressive, Exponential, HeterogeneousAutoregressive
+from remlblup.structure.covariance.reduced_rank import ReducedRank
+from remlblup.structure.covariance.toeplitz import Toeplitz
+from remlblup.structure.covariance.unstructured import Unstructured
 
 STRUCTURES: dict[str, type[Structure]] = {
     cls.keyword: cls

@@ -6,7 +6,7 @@ import pytest
 
 from remlblup import datasets
 from remlblup.errors import OptionError
-from remlblup.relationship import Pedigree
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 SHAPES = {
     "sleepstudy": (180, 3),

@@ -16,7 +16,7 @@ from oracle import GeneralOracle, Part, dummies
 
 import remlblup as rb
 from equations.models import animals
-from remlblup.equations.mme import MixedModelEquations
+from remlblup.equations.henderson.engine import MixedModelEquations
 
 SITES = ("a", "b", "c", "d")
 TIMES = np.array([0.0, 1.0, 2.5, 3.0])

@@ -11,12 +11,12 @@ import scipy.sparse as sp
 
 import remlblup as rb
 from equations import models, structures
-from remlblup.equations import engine as engines
-from remlblup.equations.prediction_error import variance_derivatives
-from remlblup.equations.spectral import SpectralEquations
-from remlblup.equations.variance import VarianceEquations
+from remlblup.equations import choice as engines
+from remlblup.equations.fixed_errors import variance_derivatives
+from remlblup.equations.variance.engine import VarianceEquations
+from remlblup.equations.variance.spectral import SpectralEquations
 from remlblup.errors import OptionError, RelationshipError
-from remlblup.linalg import tiled
+from remlblup.linalg.dense import tiled
 from remlblup.reml.average_information import average_information
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
@@ -184,7 +184,7 @@ def test_boundary_and_negative_components_by_v_itself():
 
 
 def test_spectral_refuses_an_indefinite_relationship(monkeypatch):
-    from remlblup.relationship import matrix
+    from remlblup.relationship.given import matrix
 
     d, given = lines()
     monkeypatch.setattr(matrix, "TESTED_AT_ONCE", 0)
@@ -202,7 +202,7 @@ def test_tiles_of_v_change_no_digit_that_matters(tile, monkeypatch):
         return [slice(k, min(k + size, n)) for k in range(0, n, size)]
 
     monkeypatch.setattr(tiled, "tiles", small)
-    monkeypatch.setattr("remlblup.equations.variance.tiles", small)
+    monkeypatch.setattr("remlblup.equations.variance.engine.tiles", small)
     cut = rb.MixedModel(FITS["two"][0], d, given, engine="dense").fit()
     assert cut.loglik == pytest.approx(whole.loglik, abs=1e-9)
     np.testing.assert_allclose(cut.theta, whole.theta, rtol=1e-7)

@@ -9,18 +9,18 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remlblup.equations.cross_products import CrossProducts, by_coefficient, cross_products, listed
-from remlblup.equations.layout import build_layout
+from remlblup.equations.henderson.cross_products import CrossProducts, by_coefficient, cross_products, listed
+from remlblup.equations.henderson.layout import build_layout
 from remlblup.model.design import RandomDesign
 from remlblup.relationship.base import IdentityRelationship
 from remlblup.relationship.coerce import coerce
 from remlblup.structure.base import Structure
-from remlblup.structure.diagonal import Diagonal
-from remlblup.structure.identity import Identity
-from remlblup.structure.known import Known
-from remlblup.structure.pattern import Pattern
-from remlblup.structure.reduced_rank import ReducedRank
-from remlblup.structure.unstructured import Unstructured
+from remlblup.structure.covariance.diagonal import Diagonal
+from remlblup.structure.covariance.identity import Identity
+from remlblup.structure.covariance.known import Known
+from remlblup.structure.covariance.reduced_rank import ReducedRank
+from remlblup.structure.covariance.unstructured import Unstructured
+from remlblup.structure.residual.pattern import Pattern
 
 SEEDS = st.integers(0, 10**6)
 

@@ -8,8 +8,9 @@ import pytest
 
 import remlblup as rb
 from equations.models import NAMES, POINTS, animals, case, field
-from remlblup.equations.mme import MixedModelEquations
-from remlblup.equations.prediction_error import level_covariances, variance_derivatives
+from remlblup.equations.fixed_errors import variance_derivatives
+from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.equations.henderson.errors import level_covariances
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 

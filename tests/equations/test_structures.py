@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from equations.structures import NAMES, RESIDUALS, STRUCTURED, case
-from remlblup.equations.prediction_error import fixed_variances, level_covariances, variance_derivatives
+from remlblup.equations.fixed_errors import variance_derivatives
+from remlblup.equations.henderson.errors import fixed_variances, level_covariances
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.structure.table import STRUCTURES
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.linalg import gram
-from remlblup.linalg.rank import independent_columns
+from remlblup.linalg.rank import gram
+from remlblup.linalg.rank.independent import independent_columns
 from remlblup.model import design
 
 GENOTYPES, SITES = "ABCD", ("E1", "E2")

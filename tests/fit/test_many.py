@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.equations import spectral
+from remlblup.equations.variance import spectral
 from remlblup.errors import DataError, FormulaError, RelationshipError
 
 LABELS = [f"L{k}" for k in range(30)]

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import norm
 
 import remlblup as rb
-from remlblup.fit.marker_effects import inverse_times_blup
+from remlblup.fit.terms.marker_effects import inverse_times_blup
 
 TERM = "vm(id, G)"
 VARIANCES = {TERM: 1.3, "residual": 0.7}

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.fit.matrix_tables import matrix_table
-from remlblup.fit.summary import Summary, random_table
-from remlblup.fit.text import Table, aligned, decimals, p_value, under_headings
+from remlblup.report.matrix_tables import matrix_table
+from remlblup.report.summary import Summary, random_table
+from remlblup.report.text import Table, aligned, decimals, p_value, under_headings
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.linalg.bordered import BorderedFactor, independent_blocks
+from remlblup.linalg.dense.bordered import BorderedFactor, independent_blocks
 from remlblup.linalg.factor import make_factor
 
 

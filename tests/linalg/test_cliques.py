@@ -8,11 +8,12 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remlblup.linalg import cliques, large_fronts, schedule, symbolic, threads
-from remlblup.linalg.cliques import find_clique, outside, star
-from remlblup.linalg.ordering import Ordering
-from remlblup.linalg.sparse import SparseFactor
-from remlblup.linalg.symbolic import Graph, column_counts, compact_graph, elimination_tree, permuted_upper
+from remlblup.linalg import threads
+from remlblup.linalg.sparse import cliques, large_fronts, schedule, symbolic
+from remlblup.linalg.sparse.cliques import find_clique, outside, star
+from remlblup.linalg.sparse.factor import SparseFactor
+from remlblup.linalg.sparse.ordering import Ordering
+from remlblup.linalg.sparse.symbolic import Graph, column_counts, compact_graph, elimination_tree, permuted_upper
 
 from .matrices import at_pattern, lower_pattern, pedigree_inverse
 

@@ -296,7 +296,8 @@ def test_malformed_patterns_are_refused():
 def test_small_problems_do_not_load_the_compiler():
     script = (
         "import sys, numpy as np\n"
-        "from remlblup.linalg import make_factor, independent_columns\n"
+        "from remlblup.linalg.factor import make_factor\n"
+        "from remlblup.linalg.rank.independent import independent_columns\n"
         "make_factor(np.arange(6), np.arange(5), 5).factorize(np.ones(5))\n"
         "independent_columns(np.ones((4, 3)))\n"
         "assert not {'numba', 'pymetis'} & set(sys.modules), 'compiler loaded'\n"

@@ -160,13 +160,13 @@ def fitted():
 
 ENTRIES = {
     "MixedModel": ("remlblup.mixed_model.from_formula", lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame())),
-    "fit": ("remlblup.equations.mme.MixedModelEquations.solve", lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).fit()),
-    "equations": ("remlblup.equations.mme.build_layout", lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).fit()),
+    "fit": ("remlblup.equations.henderson.engine.MixedModelEquations.solve", lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).fit()),
+    "equations": ("remlblup.equations.henderson.system.build_layout", lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).fit()),
     "solve": ("remlblup.mixed_model.equations_at",
               lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).solve({"g": 1.0, "residual": 1.0})),
-    "summary": ("remlblup.fit.summary.components_table", lambda fit: str(fit.summary())),
-    "random_effects": ("remlblup.fit.tables.random_effects", lambda fit: fit.random_effects),
-    "fixed_effects": ("remlblup.fit.tables.fixed_effects", lambda fit: fit.fixed_effects),
+    "summary": ("remlblup.report.summary.components_table", lambda fit: str(fit.summary())),
+    "random_effects": ("remlblup.fit.tables.effects.random_effects", lambda fit: fit.random_effects),
+    "fixed_effects": ("remlblup.fit.tables.effects.fixed_effects", lambda fit: fit.fixed_effects),
     "predict": ("remlblup.fit.solved.predict", lambda fit: fit.predict(frame())),
     "fit_many": ("remlblup.many.model_of", lambda fit: rb.fit_many("y ~ x + (1 | g)", frame(), ["y"])),
     "cross_validate": ("remlblup.cross_validation._fold_labels", lambda fit: rb.cross_validate(fit)),
@@ -192,7 +192,7 @@ def test_load_and_the_command_line(tmp_path, monkeypatch, capsys):
 
     fitted().save(tmp_path / "fit")
     frame().to_csv(tmp_path / "data.csv", index=False)
-    monkeypatch.setattr("remlblup.equations.mme.build_layout", ran_out)
+    monkeypatch.setattr("remlblup.equations.henderson.system.build_layout", ran_out)
     with pytest.raises(rb.MemoryLimitError, match=r"load ran out of memory.*free"):
         rb.load(tmp_path / "fit")
     assert main(["fit", str(tmp_path / "data.csv"), "y ~ x + (1 | g)"]) == 2

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remlblup.errors import DataError
-from remlblup.linalg import gram
-from remlblup.linalg.rank import ILL_CONDITIONED, independent_columns, whiten
+from remlblup.linalg.rank import gram
+from remlblup.linalg.rank.independent import ILL_CONDITIONED, independent_columns, whiten
 
 from .matrices import dummies
 

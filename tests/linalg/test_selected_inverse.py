@@ -11,9 +11,10 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remlblup.linalg import large_fronts, low_degree, ordering, schedule, sparse, symbolic
-from remlblup.linalg.ordering import Ordering
-from remlblup.linalg.symbolic import analyse_in_order, compact_graph, in_postorder, off_diagonal_entries
+from remlblup.linalg.sparse import factor as sparse
+from remlblup.linalg.sparse import large_fronts, low_degree, ordering, schedule, symbolic
+from remlblup.linalg.sparse.ordering import Ordering
+from remlblup.linalg.sparse.symbolic import analyse_in_order, compact_graph, in_postorder, off_diagonal_entries
 
 from .matrices import at_pattern, dummies, lower_pattern, random_symmetric
 

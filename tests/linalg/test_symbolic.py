@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.linalg.symbolic import Graph, permuted_upper
+from remlblup.linalg.sparse.symbolic import Graph, permuted_upper
 
 
 def test_permuted_upper_is_the_upper_triangle_of_the_permuted_matrix():

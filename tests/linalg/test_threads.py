@@ -10,9 +10,10 @@ import pytest
 import scipy.sparse as sp
 
 from remlblup.errors import MemoryLimitError, OptionError
-from remlblup.linalg import large_fronts, schedule, symbolic, threads
-from remlblup.linalg.compilation import two_cliques, warm_up
-from remlblup.linalg.sparse import SparseFactor
+from remlblup.linalg import threads
+from remlblup.linalg.sparse import large_fronts, schedule, symbolic
+from remlblup.linalg.sparse.factor import SparseFactor
+from remlblup.warmup import two_cliques, warm_up
 
 from .matrices import animal_model, at_pattern, random_symmetric
 

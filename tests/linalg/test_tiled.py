@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.linalg import tiled
+from remlblup.linalg.dense import tiled
+from remlblup.linalg.dense.tiled import TiledCholesky, multiply_lower
 from remlblup.linalg.threads import n_threads, set_threads
-from remlblup.linalg.tiled import TiledCholesky, multiply_lower
 
 
 def positive_definite(n: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 import remlblup as rb
 from remlblup.errors import DataError, ModelError, RemlBlupError
-from remlblup.structure.steps import in_steps
+from remlblup.structure.covariance.steps import in_steps
 
 TIMES = np.array([1, 2, 4])
 # By the process: an exponential correlation at the true distances, and by hand from a dense evaluation (`maximum`).

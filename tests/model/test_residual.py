@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import remlblup as rb
 from remlblup.errors import DataError, ModelError, OptionError, RemlBlupError
 from remlblup.model.field import axis
-from remlblup.model.residual import parse_residual
+from remlblup.model.residual_reading import parse_residual
 
 
 def frame() -> pd.DataFrame:

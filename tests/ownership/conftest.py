@@ -2,7 +2,8 @@
 
 import pytest
 
-from remlblup.linalg import schedule, threads
+from remlblup.linalg import threads
+from remlblup.linalg.sparse import schedule
 
 
 @pytest.fixture

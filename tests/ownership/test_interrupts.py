@@ -18,8 +18,8 @@ from ownership.cases import MODELS, At, assert_same, blas_threads, flock, frame,
 from remlblup.cli import main
 from remlblup.equations.base import Equations
 from remlblup.linalg import threads
-from remlblup.linalg.tiled import TiledCholesky
-from remlblup.relationship import numerator
+from remlblup.linalg.dense.tiled import TiledCholesky
+from remlblup.relationship.descent import numerator
 from remlblup.reml import starts
 from remlblup.reml.loop import Loop
 from remlblup.storage.transaction import transaction
@@ -264,7 +264,7 @@ def test_an_interrupt_in_a_kernel_of_pedigrees_is_one(monkeypatch):
     pedigree = flock()[1]
     pedigree.effective_size()  # both modules are loaded
     for kernel in ("numerator_kernels.parental_kinship", "statistics_kernels.marginal_contributions"):
-        monkeypatch.setattr(f"remlblup.relationship.{kernel}", lambda *_: as_numba_tells_it())
+        monkeypatch.setattr(f"remlblup.relationship.descent.{kernel}", lambda *_: as_numba_tells_it())
     with pytest.raises(KeyboardInterrupt):
         numerator.inbreeding(pedigree.sire, pedigree.dam, "columns")
     with pytest.raises(KeyboardInterrupt):
@@ -299,7 +299,7 @@ class Interrupts:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupts())
 try:
-    import remlblup.linalg.solves
+    import remlblup.linalg.sparse.solves
 except KeyboardInterrupt:
     print("interrupted")
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

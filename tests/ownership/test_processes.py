@@ -13,7 +13,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from ownership.cases import MODELS, assert_same, blas_threads, same, tables, undisturbed
-from remlblup.linalg import schedule, threads
+from remlblup.linalg import threads
+from remlblup.linalg.sparse import schedule
 from remlblup.validation.ownership.processes import forked
 
 pytestmark = [

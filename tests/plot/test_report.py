@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.fit.text import Table
-from remlblup.report import write_report
+from remlblup.report.folder import write_report
+from remlblup.report.text import Table
 
 from .conftest import trial
 
@@ -124,7 +124,7 @@ def test_a_file_in_the_way(sleep, tmp_path):
 
 
 def test_structures_have_their_plots(factor_fit, regression, orthodont, tmp_path, monkeypatch):
-    monkeypatch.setattr("remlblup.report.RESOLUTION", 20)
+    monkeypatch.setattr("remlblup.report.folder.RESOLUTION", 20)
     full = rb.MixedModel("y ~ gen", trial(8, 10, 5), residual="ar1(row):ar1(col) + units").fit()
     times = rb.MixedModel("distance ~ age", orthodont, residual="us(age | Subject)").fit()
     wanted = {

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.fit.variogram import grid_pairs, pairs_within
+from remlblup.fit.terms.variogram import grid_pairs, pairs_within
 
 from .conftest import autoregressive
 

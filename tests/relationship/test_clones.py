@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pedigrees import kinship_matrix, numbered_pedigrees, relabelled
 
 from remlblup.errors import PedigreeError, RelationshipError
-from remlblup.relationship import Pedigree
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 
 def with_intermediates(sire, dam, selfing):

@@ -4,8 +4,10 @@ import pytest
 import scipy.sparse as sp
 
 from remlblup.errors import PedigreeError, RelationshipError
-from remlblup.relationship import Pedigree, Relationship, coerce
-from remlblup.relationship.genotypes import Genotypes
+from remlblup.relationship.coerce import coerce
+from remlblup.relationship.genomic.genotypes import Genotypes
+from remlblup.relationship.given.matrix import Relationship
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 K = np.array([[1.0, 0.5, 0.25, 0.0], [0.5, 1.2, 0.3, 0.1], [0.25, 0.3, 0.9, 0.2], [0.0, 0.1, 0.2, 1.1]])
 NAMES = ["a1", "a2", "a3", "a4"]

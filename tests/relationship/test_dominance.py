@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from pedigrees import gene_drops, numbered_pedigrees, relabelled
 
 from remlblup.errors import OptionError, PedigreeError, RelationshipError
-from remlblup.relationship import Pedigree
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 
 def seventh_state(sire, dam):

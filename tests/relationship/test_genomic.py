@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import remlblup as rb
-from remlblup.linalg import outer, threads
-from remlblup.relationship.genomic_codings import METHODS
+from remlblup.linalg import threads
+from remlblup.linalg.dense import outer
+from remlblup.relationship.genomic.codings import METHODS
 
 
 def simulated(n, m, missing=0.0, seed=0):

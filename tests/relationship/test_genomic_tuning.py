@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.relationship.genomic_tuning import blended, tuned
+from remlblup.relationship.genomic.tuning import blended, tuned
 
 PEDIGREE = rb.Pedigree([1, 2, 3, 4, 5, 6], [0, 0, 1, 1, 3, 3], [0, 0, 2, 2, 4, 2])
 LABELS = [5, 3, 6, 4]

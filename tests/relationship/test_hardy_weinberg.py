@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remlblup.relationship.hardy_weinberg import exact_p_values
+from remlblup.relationship.genomic.hardy_weinberg import exact_p_values
 
 
 def by_fractions(n0: int, n1: int, n2: int) -> float:

@@ -161,3 +161,35 @@ def test_columns_of_any_number_make_the_same_model(kind):
         found.append((solved.fixed_effects["estimate"].to_numpy(), solved.random_effects["estimate"].to_numpy()))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-10, atol=1e-12)
+
+
+UNHASHABLE = [[1], {"a": 1}, {1}, np.eye(2), pd.Series([1]), (1, [2])]
+
+
+@pytest.mark.parametrize("label", UNHASHABLE, ids=lambda v: type(v).__name__)
+def test_what_holds_several_values_is_no_label(label):
+    labels = np.empty(3, dtype=object)
+    labels[:] = ["a", "b", None]
+    labels[2] = label
+    ids = ["a", "b", "c"]
+    frame = pd.DataFrame({"id": ids, "sire": [0, 0, 0], "dam": [0, 0, 0]})
+    for wrong in (
+        lambda: canonical(labels),
+        lambda: tidy(list(labels)),
+        lambda: rb.Pedigree(labels, [0] * 3, [0] * 3),
+        lambda: rb.Pedigree(ids, labels, [0] * 3),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3, groups=labels),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3, clones=labels),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3, clones={"a": label}),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3, unknown=labels),
+        lambda: rb.Pedigree.from_frame(frame, clones=labels),
+        lambda: rb.Relationship(np.eye(3), labels),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3).subset(labels),
+        lambda: rb.Genotypes.from_matrix(np.ones((3, 3)), ids=labels),
+        lambda: rb.Genotypes.from_matrix(np.ones((3, 3)), ids=ids, markers=labels),
+        lambda: rb.MixedModel("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0], "g": labels}),
+        lambda: rb.MixedModel("y ~ g", {"y": [1.0, 2.0, 4.0], "g": labels}),
+        lambda: rb.MixedModel("y ~ 1", {"y": [1.0, 2.0, 4.0], "g": labels}, residual="diag(g | units)"),
+    ):
+        with pytest.raises(rb.RemlBlupError):
+            wrong()

@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remlblup.errors import RelationshipError
-from remlblup.relationship import IdentityRelationship, Pedigree, Relationship, matrix
+from remlblup.relationship.base import IdentityRelationship
+from remlblup.relationship.given import matrix
+from remlblup.relationship.given.matrix import Relationship
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 K = np.array([[1.0, 0.5, 0.25], [0.5, 1.2, 0.3], [0.25, 0.3, 0.9]])
 LABELS = ["x", "y", "z"]
@@ -228,7 +231,7 @@ def test_parts(kind, inverse, monkeypatch):
         relationship.dense(["a", "z"])
     with pytest.raises(RelationshipError, match="more than once: 'a'"):
         relationship.subset(["a", "a"])
-    monkeypatch.setattr("remlblup.relationship.matrix.DENSE_LIMIT", 4)
+    monkeypatch.setattr("remlblup.relationship.given.matrix.DENSE_LIMIT", 4)
     np.testing.assert_allclose(relationship.dense(["e", "a", "d"]), expected, rtol=1e-9)
 
 

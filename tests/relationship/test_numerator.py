@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from pedigrees import MRODE, kinship_matrix, numbered_pedigrees, random_pedigree
 
 from remlblup.errors import OptionError, PedigreeError, RelationshipError
-from remlblup.relationship import Pedigree, base, numerator, numerator_matrix
+from remlblup.relationship import base
+from remlblup.relationship.descent import numerator, numerator_matrix
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 
 def test_importing_does_not_load_numba():
     code = (
-        "import sys; from remlblup.relationship import Pedigree; p = Pedigree([1, 2], [0, 1], [0, 0]);"
+        "import sys; from remlblup.relationship.pedigree.pedigree import Pedigree; p = Pedigree([1, 2], [0, 1], [0, 0]);"
         "p.precision; p.logdet; p.multiply(p.diagonal); print('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

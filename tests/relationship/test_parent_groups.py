@@ -9,7 +9,8 @@ from pedigrees import grouped, kinship_matrix, numbered_pedigrees
 
 import remlblup as rb
 from remlblup.errors import PedigreeError, RelationshipError
-from remlblup.relationship import Pedigree, numerator
+from remlblup.relationship.descent import numerator
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 # Mrode, Linear Models, 3rd ed., example 3.4: unknown sires are of group G1, unknown dams of G2.
 MRODE_GROUPS = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pedigrees import MRODE, MRODE_A, numbered_pedigrees
 
 from remlblup.errors import PedigreeError, RelationshipError
-from remlblup.relationship import Pedigree
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 
 def test_mrode_table():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pedigrees import MRODE, MRODE_A, kinship_matrix, numbered_pedigrees, random_pedigree, relabelled
 
 from remlblup.errors import OptionError, PedigreeError, RelationshipError
-from remlblup.relationship import Pedigree, numerator
+from remlblup.relationship.descent import numerator
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 
 def henderson_without_inbreeding(sire, dam):
@@ -111,7 +112,7 @@ def test_both_ways_to_invert_a_part():
 
 
 def test_sparse_refuses_what_is_dense(monkeypatch):
-    from remlblup.relationship import descent
+    from remlblup.relationship.descent import base as descent
 
     monkeypatch.setattr(descent, "SPARSE_LIMIT", 10)
     with pytest.raises(RelationshipError, match="it is not sparse"):

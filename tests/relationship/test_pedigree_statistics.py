@@ -6,8 +6,8 @@ import pytest
 from pedigrees import MRODE, kinship_matrix, random_pedigree
 
 from remlblup.errors import OptionError, PedigreeError
-from remlblup.relationship import Pedigree
-from remlblup.relationship.pedigree_statistics import founder_shares
+from remlblup.relationship.pedigree.pedigree import Pedigree
+from remlblup.relationship.pedigree.statistics import founder_shares
 
 # Brother x sister in every generation: F = 0, 0, 1/4, 3/8, 1/2 (Falconer & Mackay, table 5.1).
 FULL_SIBS = Pedigree(
@@ -118,7 +118,7 @@ def test_an_ancestor_taken_explains_part_of_its_offspring():
 
 
 def test_ancestors_explain_everything():
-    from remlblup.relationship.pedigree_statistics import ancestor_shares
+    from remlblup.relationship.pedigree.statistics import ancestor_shares
 
     sire, dam = random_pedigree(300, 7, span=40)
     for reference in (np.arange(250, 300), np.arange(300)):

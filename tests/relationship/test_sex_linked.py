@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pedigrees import gene_drops, numbered_pedigrees, relabelled
 
 from remlblup.errors import OptionError, PedigreeError
-from remlblup.relationship import Pedigree
+from remlblup.relationship.pedigree.pedigree import Pedigree
 
 
 def shared_genes(sire, dam, male):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pedigrees import kinship_matrix, numbered_pedigrees, random_pedigree
 
 from remlblup import Genotypes, MixedModel, OptionError, Pedigree, Relationship, RelationshipError, SingleStep
-from remlblup.relationship import single_step
 from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.single_step import relationship as single_step
 
 WEIGHTS = {"alpha": 1.0, "beta": 0.0, "tune": 0}
 

@@ -8,7 +8,7 @@ import pytest
 from oracle import Oracle, Term
 
 from remlblup import MixedModel, Pedigree, Relationship, SingleStep
-from remlblup.linalg.symbolic import compact_graph
+from remlblup.linalg.sparse.symbolic import compact_graph
 
 
 def flock(n: int, genotyped: int, seed: int):

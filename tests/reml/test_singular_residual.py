@@ -11,9 +11,9 @@ import scipy.optimize
 from oracle import GeneralOracle, Part, dummies
 
 import remlblup as rb
-from remlblup.structure.exponential import Autoregressive, Exponential
-from remlblup.structure.field import Field
-from remlblup.structure.variance_power import Power
+from remlblup.structure.residual.exponential import Autoregressive, Exponential
+from remlblup.structure.residual.field import Field
+from remlblup.structure.residual.variance_power import Power
 
 ENGINES = ("auto", "dense", "sparse", "spectral")
 

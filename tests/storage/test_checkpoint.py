@@ -241,7 +241,7 @@ def test_another_version_is_refused(content, tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     path.write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr(rb, "__version__", "99.0")
+        patch.setattr(stored, "__version__", "99.0")
         with pytest.raises(rb.CheckpointError, match=r"written by version .* and this is 99.0"):
             animals("dense").fit(checkpoint=path)
     assert path.read_bytes() == content

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.equations.engine import kind_of, make_equations
+from remlblup.equations.choice import kind_of, make_equations
 from remlblup.storage.verified import checksum
 
 K = np.kron(np.eye(6), 0.5 * np.ones((2, 2)) + 0.5 * np.eye(2))

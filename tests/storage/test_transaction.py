@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import remlblup as rb
-from remlblup.report import write_report
+from remlblup.report.folder import write_report
 from remlblup.storage import transaction as t
 from remlblup.validation.saving.damage import killed_while_saving, small_fit, state
 

@@ -7,10 +7,11 @@ import pytest
 from oracle import differences
 
 from remlblup.errors import ModelError, NotPositiveDefiniteError, VarianceError
-from remlblup.structure.base import ResidualStructure, Structure
+from remlblup.structure.base import Structure
 from remlblup.structure.cholesky import signed_cholesky
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.units import Units
 from remlblup.structure.table import STRUCTURES
-from remlblup.structure.units import Units
 
 SIZES = [1, 2, 3, 4, 6]
 POSITIONS = np.array([0.0, 1.0, 1.4, 4.0, 4.5, 7.0])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from remlblup.structure.edge import Edge
-from remlblup.structure.elliptope import Elliptope
-from remlblup.structure.partial_autocorrelation import (
+from remlblup.structure.edge.base import Edge
+from remlblup.structure.edge.elliptope import Elliptope
+from remlblup.structure.edge.partial_autocorrelation import (
     PartialAutocorrelations,
     autocorrelations,
     partial_autocorrelations,

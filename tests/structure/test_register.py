@@ -10,8 +10,8 @@ import scipy.optimize
 
 from remlblup.errors import OptionError
 from remlblup.structure.base import Structure
-from remlblup.structure.correlation import CorrelationStructure
-from remlblup.structure.diagonal import Diagonal
+from remlblup.structure.covariance.correlation import CorrelationStructure
+from remlblup.structure.covariance.diagonal import Diagonal
 from remlblup.structure.table import STRUCTURES, register_structure
 
 from . import test_contract as contract

@@ -17,16 +17,17 @@ from hypothesis import strategies as st
 from oracle import differences
 
 from remlblup.errors import DataError, ModelError, NotPositiveDefiniteError
-from remlblup.structure.base import ResidualStructure, Structure
-from remlblup.structure.blocks import Blocks
-from remlblup.structure.diagonal import Diagonal
-from remlblup.structure.exponential import Autoregressive, Exponential
-from remlblup.structure.field import Field
-from remlblup.structure.grouped_units import GroupedUnits
-from remlblup.structure.sections import Sections
-from remlblup.structure.units import Units
-from remlblup.structure.unstructured import Unstructured
-from remlblup.structure.variance_power import Power
+from remlblup.structure.base import Structure
+from remlblup.structure.covariance.diagonal import Diagonal
+from remlblup.structure.covariance.unstructured import Unstructured
+from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.blocks import Blocks
+from remlblup.structure.residual.exponential import Autoregressive, Exponential
+from remlblup.structure.residual.field import Field
+from remlblup.structure.residual.grouped_units import GroupedUnits
+from remlblup.structure.residual.sections import Sections
+from remlblup.structure.residual.units import Units
+from remlblup.structure.residual.variance_power import Power
 
 Dense = Callable[[np.ndarray], np.ndarray]
 
@@ -593,7 +594,7 @@ def test_fields_with_any_plots_missing(data):
 @pytest.mark.parametrize("capacity", [1, 40, 10**6])
 def test_many_patterns_in_small_stacks(capacity, monkeypatch):
     """Derivatives are worked through in parts when there are many patterns; 12 effects give hundreds."""
-    monkeypatch.setattr("remlblup.structure.blocks.CAPACITY", capacity)
+    monkeypatch.setattr("remlblup.structure.residual.blocks.CAPACITY", capacity)
     seen = np.random.default_rng(3).uniform(size=(60, 4)) < 0.6
     seen[0] = True
     unit, effect = np.nonzero(seen)

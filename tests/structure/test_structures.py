@@ -8,7 +8,7 @@ import pytest
 import scipy.optimize
 
 from remlblup.errors import ModelError, OptionError, VarianceError
-from remlblup.structure.factor_analytic import specific_shares
+from remlblup.structure.covariance.factor_analytic import specific_shares
 from remlblup.structure.table import STRUCTURES
 
 ABC = ("a", "b", "c")

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(animals: int, repeats: int) -> tuple[int, int, np.ndarray, float, float]:
     """Animals, sires, least seconds (F, A⁻¹ by wall clock, then by processor; nan if not made), mean F, peak MB."""
     from remlblup.datasets.simulate import _breed
-    from remlblup.relationship import numerator
+    from remlblup.relationship.descent import numerator
 
     _, _, sire, dam, _ = _breed(np.random.default_rng(1), animals, 20)
     numerator.inbreeding(sire[:5000], dam[:5000], "columns")

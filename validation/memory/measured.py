@@ -44,7 +44,7 @@ def forget_peak() -> float:
 def load_everything() -> None:
     """Load all modules and compiled functions, by small fits: they are not of the model."""
     import remlblup as rb
-    from remlblup.linalg.compilation import warm_up
+    from remlblup.warmup import warm_up
 
     warm_up()
     for engine in ("sparse", "dense"):

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 import remlblup as rb
-from remlblup.fit.results import Fit
+from remlblup.result import Fit
 
 
 def small_fit(seed: int = 1) -> Fit:

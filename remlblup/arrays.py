@@ -1,0 +1,11 @@
+"""The two kinds of arrays that formulas are written with: numbers, and places."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.integer[Any]]

@@ -1,0 +1,173 @@
+"""Which engine works with a model, by predicted flops: the choice, its reason, and what an engine cannot do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from remlblup.equations.base import Equations
+from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.errors import OptionError, choose
+from remlblup.linalg.factor import DENSE_LIMIT
+from remlblup.model.design import RandomDesign
+from remlblup.model.specification import Specification
+
+ENGINES = ("auto", "dense", "sparse", "spectral")
+
+# Flops, in units of a cube: V inverted once an iteration, for some twelve; a tridiagonal reduction runs at a quarter of the rate.
+ITERATIONS, EIGEN = 12.0, 5.0
+
+
+# Up to this many effects the products of a term's effects are listed in no time; flops in the time one takes.
+FEW_EFFECTS, PRODUCT = 50, 2e4
+
+
+def make_equations(spec: Specification, engine: str = "auto") -> Equations:
+    """The equations of a model in the engine asked for, or in the one with the fewest flops.
+
+    Raises
+    ------
+    OptionError
+        If the engine cannot work with this model, with what it can do.
+    """
+    check_engine(spec, engine)
+    if engine == "spectral":
+        return _spectral(spec, "asked for")
+    if engine == "auto" and (reason := wide_reason(spec)):
+        return _variance(spec, reason)
+    if engine == "sparse" or not dense_terms(spec):
+        return MixedModelEquations(spec, engine)
+    n, m = float(spec.n), float(spec.p + spec.n_random)
+    if engine == "auto" and m <= DENSE_LIMIT and not any_singular(spec):
+        return MixedModelEquations(spec, "dense")
+    # Of the equations at least the dense blocks; what the sparse terms add is known once they are ordered.
+    costs = {"equations": ITERATIONS * float(dense_order(spec)) ** 3}
+    if not not_variance(spec):
+        costs["V"] = ITERATIONS * n**3
+    if engine == "auto" and not not_spectral(spec):
+        costs["spectral"] = EIGEN * n**3
+    in_equations = partial(MixedModelEquations, spec, "dense" if engine == "dense" or m <= DENSE_LIMIT else "sparse")
+    equations: Equations | None = None
+    if min(costs, key=lambda name: costs[name]) == "equations" and len(costs) > 1:
+        equations = in_equations()
+        costs["equations"] = 3.0 * ITERATIONS * equations.stats.flops
+    best = min(costs, key=lambda name: (costs[name], name))
+    others = ", ".join(f"{name} {cost:.2g}" for name, cost in costs.items() if name != best)
+    reason = f"{costs[best]:.2g} flops against {others}" if others else "the only way to work with this model"
+    if best != "equations":
+        return _spectral(spec, reason) if best == "spectral" else _variance(spec, reason)
+    equations = equations or in_equations()
+    equations.stats = replace(
+        equations.stats, ordering_reason=f"{equations.stats.ordering_reason}; equations: {reason}"
+    )
+    return equations
+
+
+def kind_of(equations: Equations) -> str:
+    """What `equations_of_kind` makes them again by."""
+    from remlblup.equations.variance.without_inverse import WithoutInverse
+
+    if isinstance(equations, MixedModelEquations):
+        return "equations"
+    if isinstance(equations, WithoutInverse):
+        return "V with the residual among the effects"
+    return "spectral" if equations.stats.engine == "spectral" else "V"
+
+
+def equations_of_kind(spec: Specification, engine: str, kind: str | None) -> Equations:
+    """The equations of a fit that was made before, whatever `make_equations` would take; without its kind what that takes."""
+    from remlblup.equations.variance.without_inverse import WithoutInverse, with_residual_effects
+
+    if kind is None:
+        return make_equations(spec, engine)
+    if kind == "equations":
+        return MixedModelEquations(spec, engine)
+    if kind == "V with the residual among the effects":
+        return WithoutInverse(spec, with_residual_effects(spec), engine)
+    choose("equations", kind, ("V", "spectral"))
+    check_engine(spec, engine)
+    return (_variance if kind == "V" else _spectral)(spec, "taken when the model was fitted")
+
+
+def wide_reason(spec: Specification) -> str | None:
+    """Why V is less work than listing the products of the many effects of a term; None if it is more."""
+    if dense_terms(spec) or not_variance(spec):
+        return None
+    lists = 0.0
+    for design in spec.random:
+        if design.t > FEW_EFFECTS:
+            width = np.bincount([i for i, _ in design.structure.slots], minlength=design.t).astype(float)
+            lists += float(width @ ((design.moments != 0.0) @ width))
+    cost = ITERATIONS * float(spec.n) ** 3
+    return f"{cost:.2g} flops against {lists:.2g} products of effects" if lists * PRODUCT > cost else None
+
+
+def check_engine(spec: Specification, engine: str) -> None:
+    """Raise `OptionError` if the engine asked for cannot work with this model."""
+    if engine == "spectral" and (why := not_spectral(spec)):
+        raise OptionError(
+            f"engine='spectral' needs one relationship beside independent residuals: {why}. Use engine='auto'."
+        )
+
+
+def dense_order(spec: Specification) -> int:
+    """Order of the dense blocks of the equations: X and the effects of dense relationships."""
+    return spec.p + sum(d.t * d.q for d in dense_terms(spec))
+
+
+def dense_terms(spec: Specification) -> list[RandomDesign]:
+    """The terms over a relationship whose inverse is dense."""
+    return [d for d in spec.random if not d.is_identity and not d.relationship.is_sparse]
+
+
+def any_singular(spec: Specification) -> bool:
+    """Whether a term has a relationship without an inverse."""
+    return any(d.relationship.is_singular for d in spec.random)
+
+
+def not_variance(spec: Specification) -> str | None:
+    """Why V itself is no way to work with the model; None if it is."""
+    written = [d.name for d in spec.random if d.structure.in_factor]
+    if written:
+        return f"'{written[0]}' is written in its factor"
+    return "the residual structure fills in empty cells" if spec.residual.n_filled else None
+
+
+def not_spectral(spec: Specification) -> str | None:
+    """Why V cannot be made diagonal once for all; None if it can."""
+    if len(spec.random) != 1:
+        return f"there are {len(spec.random)} random terms"
+    if spec.random[0].t != 1:
+        return f"'{spec.random[0].name}' has {spec.random[0].t} effects"
+    return None if spec.residual.keyword == "units" else f"the residual is '{spec.residual_text}'"
+
+
+def worth_sharing(spec: Specification, responses: int) -> bool:
+    """Whether one spectral reduction for many responses is less work than each on its own."""
+    if not_spectral(spec) or not dense_terms(spec):
+        return False
+    smaller = min(float(spec.n), float(spec.p + spec.n_random))
+    return EIGEN * float(spec.n) ** 3 < ITERATIONS * responses * smaller**3
+
+
+def shared_basis(spec: Specification, basis: Any = None) -> tuple[Equations, Any]:
+    """Spectral equations on a decomposition made for another response, and that decomposition."""
+    from remlblup.equations.variance.spectral import Basis, SpectralEquations
+
+    basis = Basis.of(spec.random[0], spec.weights).formed() if basis is None else basis
+    return SpectralEquations(spec, "the reduction serves several responses", basis), basis
+
+
+def _variance(spec: Specification, reason: str) -> Equations:
+    from remlblup.equations.variance.engine import VarianceEquations
+
+    return VarianceEquations(spec, reason)
+
+
+def _spectral(spec: Specification, reason: str) -> Equations:
+    from remlblup.equations.variance.spectral import SpectralEquations
+
+    return SpectralEquations(spec, reason)

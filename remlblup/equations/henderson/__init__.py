@@ -1,0 +1,1 @@
+"""Henderson's mixed model equations in factor form."""

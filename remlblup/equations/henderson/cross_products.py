@@ -1,0 +1,111 @@
+"""W'R⁻¹W = Σ_r ρ_r W'D_rW on one fixed pattern: the first of the two linear stages of C(θ)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from remlblup.arrays import Array
+from remlblup.linalg.memory import Need
+from remlblup.structure.residual.pattern import Pattern
+
+# Up to this many coefficients each W'D_rW is one sparse product; beyond, all products are listed at once.
+FEW_COEFFICIENTS = 64
+
+
+@dataclass(frozen=True)
+class CrossProducts:
+    """The lower triangle of W'R⁻¹W.
+
+    Attributes
+    ----------
+    rows, columns : (nnz,) places, column by column
+    bases : (nnz, n_coefficients) CSR, column r holds W'D_rW; or its values (nnz,) if there is one coefficient
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    bases: sp.csr_array | Array
+
+    @property
+    def need(self) -> Need:
+        """W'D_rW of every r, and what passes while its entries are listed and sorted."""
+        few = isinstance(self.bases, np.ndarray)
+        entries = len(self.rows) if few else self.bases.nnz
+        return Need.of(16.0 * len(self.rows) + (8.0 if few else 16.0) * entries, (30.0 if few else 90.0) * entries)
+
+    def values(self, rho: Array) -> Array:
+        """W'R⁻¹W at the coefficients ρ, (nnz,)."""
+        return rho[0] * self.bases if isinstance(self.bases, np.ndarray) else self.bases @ rho
+
+    def traces(self, weights: Array) -> Array:
+        """Σ over the entries of weights · W'D_rW, for every r."""
+        return np.array([weights @ self.bases]) if isinstance(self.bases, np.ndarray) else self.bases.T @ weights
+
+
+def cross_products(W: sp.csr_array, pattern: Pattern) -> CrossProducts:
+    """Lay out W'D_rW (W is (n, m)) for the D_r of R⁻¹."""
+    m = W.shape[1]
+    if pattern.n_coefficients == 1 and pattern.is_diagonal:
+        product = one_product(W, pattern.rows, pattern.rows, pattern.value)
+        columns = np.repeat(np.arange(m), np.diff(product.indptr))
+        return CrossProducts(product.indices.astype(np.int64), columns, product.data)
+    parts = [by_coefficient, listed][pattern.n_coefficients > FEW_COEFFICIENTS](W, pattern)
+    keys, coefficient, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    found, position = np.unique(keys, return_inverse=True)
+    bases = sp.csr_array((values, (position, coefficient)), shape=(len(found), pattern.n_coefficients))
+    return CrossProducts(found % m, found // m, bases)
+
+
+def one_product(W: sp.csr_array, rows: np.ndarray, columns: np.ndarray, value: Array) -> sp.csc_array:
+    """Lower triangle of W'DW in sorted CSC, for the entries of the lower triangle of one D."""
+    diagonal = rows == columns
+    left, right = (W, W) if len(rows) == W.shape[0] and np.all(diagonal) and np.all(rows == np.arange(len(rows))) \
+        else (W[rows], W[columns])  # fmt: skip
+    scaled = sp.csr_array((right.data * np.repeat(value, np.diff(right.indptr)), right.indices, right.indptr),
+                          shape=right.shape)  # fmt: skip
+    if np.all(diagonal):
+        product = left.T @ scaled
+    else:
+        half = sp.diags_array(np.where(diagonal, 0.5, 1.0)) @ scaled
+        product = left.T @ half
+        product = product + product.T
+    lower = sp.csc_array(sp.tril(product, format="csc"))
+    lower.sort_indices()
+    return lower
+
+
+def by_coefficient(W: sp.csr_array, pattern: Pattern) -> list[tuple[Array, Array, Array]]:
+    """(key, coefficient, value) of the entries, a sparse product for each coefficient."""
+    m = W.shape[1]
+    order = np.argsort(pattern.coefficient, kind="stable")
+    starts = np.searchsorted(pattern.coefficient[order], np.arange(pattern.n_coefficients + 1))
+    parts = []
+    for r in range(pattern.n_coefficients):
+        take = order[starts[r] : starts[r + 1]]
+        product = one_product(W, pattern.rows[take], pattern.columns[take], pattern.value[take])
+        columns = np.repeat(np.arange(m), np.diff(product.indptr))
+        parts.append((columns * m + product.indices, np.full(product.nnz, r), product.data))
+    return parts
+
+
+def listed(W: sp.csr_array, pattern: Pattern) -> list[tuple[Array, Array, Array]]:
+    """(key, coefficient, value) of the entries, every product of two elements of W by itself."""
+    m = W.shape[1]
+    length = np.diff(W.indptr)
+    many_left, many_right = length[pattern.rows], length[pattern.columns]
+    entry = np.repeat(np.arange(len(pattern.rows)), many_left * many_right)
+    within = np.arange(len(entry)) - np.repeat(np.cumsum(many_left * many_right) - many_left * many_right,
+                                               many_left * many_right)  # fmt: skip
+    left = W.indptr[pattern.rows[entry]] + within // many_right[entry]
+    right = W.indptr[pattern.columns[entry]] + within % many_right[entry]
+    i, j = W.indices[left].astype(np.int64), W.indices[right].astype(np.int64)
+    value = pattern.value[entry] * W.data[left] * W.data[right]
+    below = pattern.rows[entry] != pattern.columns[entry]
+    # An entry beside the diagonal of D stands for two: w_i w_j' + w_j w_i', twice the same where i = j.
+    value = np.where(below & (i == j), 2.0 * value, value)
+    keep = below | (i >= j)
+    key = np.minimum(i, j) * m + np.maximum(i, j)
+    return [(key[keep], pattern.coefficient[entry][keep], value[keep])]

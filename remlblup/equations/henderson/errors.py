@@ -1,0 +1,173 @@
+"""Prediction error variances and the covariance of β̂, from C⁻¹ in factor form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from remlblup.arrays import Array
+from remlblup.equations.base import Equations, columns_at_once, nonnegative
+from remlblup.equations.henderson.system import Solution, System
+
+
+def level_covariances(equations: System, solution: Solution) -> list[Array]:
+    """Per term (q, t, t): the prediction error covariance of the effects of each level.
+
+    var(û − u) of level l is Λ C^{ll} Λ', with C^{ll} the t × t block of C⁻¹ that belongs to the
+    level, read from the selected inverse (Henderson 1975: PEV is the diagonal of C⁻¹ for û).
+    """
+    layout = equations.layout
+    equations.require(solution)
+    inverse = equations.factor.inverse_on_pattern()
+    out, block, start = [], 1, 0
+    for design, (factor, _) in zip(equations.random, solution.factors, strict=True):
+        rank = design.structure.n_factors
+        C = np.empty((design.q, rank, rank))
+        for i in range(rank):
+            for j in range(i):
+                C[:, i, j] = C[:, j, i] = inverse[layout.level_at[start : start + design.q]]
+                start += design.q
+            C[:, i, i] = inverse[layout.indptr[layout.offsets[block + i] : layout.offsets[block + i + 1]]]
+        of_level = np.einsum("ia,qab,jb->qij", factor, C, factor)
+        out.append(of_level if design.root is None else _of_singular(equations, solution, block, factor, design.root))
+        block += rank
+    del inverse
+    offer_diagonals(equations)
+    return out
+
+
+def offer_diagonals(equations: System) -> None:
+    """The diagonal of K, which the reliabilities need, for a relationship that has no short way to it.
+
+    Without data C is I ⊗ K⁻¹: its factor is at hand, and K needs none of its own.
+    """
+    layout, block = equations.layout, 1
+    columns = layout.indptr[:-1]
+    for design in equations.random:
+        place = slice(layout.offsets[block], layout.offsets[block] + design.q)
+        if design.relationship.diagonal_is_far:
+            values = layout.precision.copy()
+            values[columns[values[columns] == 0.0]] = 1.0  # X, and cells filled in
+            equations.at = None
+            equations.factor.factorize(values)
+            del values
+            design.relationship.take_diagonal(equations.factor.inverse_on_pattern()[columns[place]])
+        block += design.structure.n_factors
+
+
+def _of_singular(equations: System, solution: Solution, block: int, factor: Array, root: Array) -> Array:
+    """(q, t, t) prediction error covariances of the levels of a singular K = LL', u = (Λ ⊗ L) b."""
+    q, r = root.shape
+    rank = factor.shape[1]
+    out = np.empty((q, len(factor), len(factor)))
+    step = columns_at_once(equations.m * rank)
+    for start in range(0, q, step):
+        L = root[start : start + step]
+        columns = np.zeros((equations.m, rank, len(L)))
+        for a in range(rank):
+            offset = equations.layout.offsets[block + a]
+            columns[offset : offset + r, a] = L.T
+        solved = equations.solve_columns(solution, columns.reshape(equations.m, -1)).reshape(columns.shape)
+        C = np.einsum("mal,mbl->lab", columns, solved)
+        out[start : start + step] = np.einsum("ia,lab,jb->lij", factor, C, factor)
+    return out
+
+
+def fixed_columns(equations: System, solution: Solution) -> Iterator[tuple[slice, Array]]:
+    """Columns of C⁻¹ for each fixed effect as the user coded it, in factor form: (slice, (m, k)) chunks."""
+    p, T = equations.p, equations.spec.fixed.transform
+    step = columns_at_once(equations.m)
+    for start in range(0, p, step):
+        chunk = slice(start, min(start + step, p))
+        rhs = np.zeros((equations.m, chunk.stop - chunk.start))
+        # β = T β_work, so the column for β_j is C⁻¹ [T' e_j; 0].
+        rhs[:p] = np.eye(p)[:, chunk] if T is None else T.T[:, chunk]
+        yield chunk, equations.solve_columns(solution, rhs)
+
+
+def fixed_variances(equations: System, solution: Solution) -> Array:
+    """var(β̂_j), shape (p,): from the diagonal of the selected inverse, without a solve."""
+    if equations.spec.fixed.transform is not None:
+        return np.diag(fixed_covariance(equations, solution))
+    equations.require(solution)
+    # Row numbers ascend within a column of the lower triangle: the diagonal comes first.
+    return equations.factor.inverse_on_pattern()[equations.layout.indptr[: equations.p]]
+
+
+def fixed_covariance(equations: System, solution: Solution) -> Array:
+    """var(β̂) = (X'V⁻¹X)⁻¹, shape (p, p)."""
+    p, T = equations.p, equations.spec.fixed.transform
+    out = np.empty((p, p))
+    for chunk, columns in fixed_columns(equations, solution):
+        out[:, chunk] = columns[:p] if T is None else T @ columns[:p]
+    return 0.5 * (out + out.T)
+
+
+def fixed_responses(equations: System,
+                    solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array]]:  # fmt: skip
+    """Columns of var(β̂), of H, of RH = W C⁻¹[:, β] and of −C^{bβ}: K Z'H = −Λ⁻ᵀ D C^{bβ}."""
+    T, phi = equations.spec.fixed.transform, solution.theta[equations.spec.parameters.slices[-1]]
+    for chunk, columns in fixed_columns(equations, solution):
+        own = columns[: equations.p] if T is None else T @ columns[: equations.p]
+        RH = equations.W @ equations.from_factor(columns, solution.factors)
+        yield chunk, own, equations.spec.residual.precision(phi, RH), RH, -columns
+
+
+def respond(equations: System, solution: Solution, V: Array) -> tuple[Array, Array]:
+    """BLUE and BLUP of the columns of V as records, and P V = R⁻¹(V − W C⁻¹W'R⁻¹V).
+
+    (Searle, Casella & McCulloch 1992, section 7.6.)
+    """
+    spec = equations.spec
+    phi = solution.theta[spec.parameters.slices[-1]]
+    full = np.zeros((spec.residual.size, V.shape[1]))
+    full[: len(V)] = V
+    rhs = equations.to_factor(equations.Wt @ spec.residual.precision(phi, full), solution.factors)
+    effects = equations.from_factor(equations.solve_columns(solution, rhs), solution.factors)
+    projected = spec.residual.precision(phi, full - equations.W @ effects)
+    return effects, projected[: len(V)]
+
+
+def fixed_cross_covariances(equations: System, solution: Solution, columns: np.ndarray) -> list[Array]:
+    """Λ C^{bβ} of some fixed effects: per term (t, q, c) over the levels of its relationship."""
+    p, T = equations.p, equations.spec.fixed.transform
+    rhs = np.zeros((equations.m, len(columns)))
+    rhs[:p] = np.eye(p)[:, columns] if T is None else T.T[:, columns]
+    effects = equations.from_factor(equations.solve_columns(solution, rhs), solution.factors)
+    out = []
+    for design, block in zip(equations.random, equations.term_blocks(effects), strict=True):
+        block = block.reshape(design.t, design.q, -1)
+        out.append(block if design.root is None else np.einsum("lq,tqc->tlc", design.root, block))
+    return out
+
+
+def prediction_variances(equations: System, solution: Solution, rows: Any) -> Array:
+    """w* C⁻¹ w*' with w* = wT, for rows w (k, p + levels of all terms)."""
+    rows = rows_in_equations(equations, rows)
+    out = np.empty(rows.shape[0])
+    step = columns_at_once(equations.m)
+    for start in range(0, rows.shape[0], step):
+        chunk = rows[start : start + step]
+        dense = np.asarray(chunk.toarray() if hasattr(chunk, "toarray") else chunk)
+        rhs = np.zeros((len(solution.effects), len(dense)))
+        rhs[: dense.shape[1]] = dense.T  # the cells filled in have no part
+        columns = equations.to_factor(rhs, solution.factors)
+        out[start : start + step] = np.einsum("mc,mc->c", columns, equations.solve_columns(solution, columns))
+    return nonnegative(out)
+
+
+def rows_in_equations(equations: Equations, rows: Any) -> Any:
+    """Rows over the levels of all terms as rows over the effects of W: w'L where u = (I ⊗ L) b."""
+    if all(d.root is None for d in equations.random):
+        return rows
+    rows, start = sp.csc_array(rows), equations.p
+    parts = [rows[:, :start]]
+    for user, design in zip(equations.spec.random, equations.random, strict=True):
+        for _ in range(design.t):
+            part = rows[:, start : start + user.q]
+            parts.append(part if design.root is None else sp.csc_array(part @ design.root))
+            start += user.q
+    return sp.hstack(parts, format="csr")

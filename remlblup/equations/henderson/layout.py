@@ -1,0 +1,299 @@
+"""Where the pieces of the coefficient matrix lie: C(θ) in two linear stages on fixed patterns.
+
+With u = (Λ ⊗ I) b and b ~ N(0, D ⊗ K), D = diag(signs), the mixed model equations in
+(β, b) are the *factor form*
+
+    C = [ X'R⁻¹X      X'R⁻¹ZΛ              ]
+        [ Λ'Z'R⁻¹X    Λ'Z'R⁻¹ZΛ + D ⊗ K⁻¹ ]
+
+which never divides by a variance: a zero variance or a correlation of ±1 is an ordinary
+point. The first stage is M = W'R⁻¹W (`remlblup.equations.henderson.cross_products`). A *slot* is one entry
+(i, a) of Λ of one term, and slot 0 the constant 1 that stands for X. The second stage adds each
+element of M, times the product λ_s λ_s' of two slots of its effects, at the columns of these slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from remlblup.arrays import Array
+from remlblup.cached import cached_property
+from remlblup.equations.henderson.cross_products import CrossProducts
+from remlblup.linalg.memory import Need, require
+from remlblup.model.design import RandomDesign
+
+# Slots of one effect from which memory is counted before the second stage; bytes of a list and of an entry of it.
+WIDE, BYTES = 50, (600.0, 60.0)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Entry (i, a) of Λ_k; `source` and `target` are the column blocks of effect i in W and of factor a in C.
+
+    The term is −1 for X and for the cells the residual structure fills in, whose coefficient is 1.
+    """
+
+    term: int
+    i: int
+    a: int
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The lower triangle of C on one pattern (CSC), and how M and K⁻¹ enter it.
+
+    Attributes
+    ----------
+    m : order of C, p + Σ_k s_k q_k + filled cells; X first, then the factors term by term
+    offsets : first column in C of each block: X, each factor of each term, the filled cells
+    slots : the slots, slot 0 being X
+    pairs : (n_pairs, 2) pairs of slots s <= s' with coefficient λ_s λ_s'
+    indptr, indices : lower triangle of the pattern
+    c_at, m_at, pair : one entry per term of the second stage: C[c_at] += M[m_at] λ_s λ_s'
+    precision : (nnz,) I ⊗ K⁻¹ on the pattern
+    twice : (nnz,) 1 on the diagonal, 2 below: the weight of an entry in ⟨C⁻¹, B⟩
+    level_at : place on the pattern of the entries that join the factors of one level, term by term, see `level_keys`
+    groups : (m,) number of the node of each equation in the ordering: one per level with all its factors; None where
+        no term has more than one
+    """
+
+    m: int
+    offsets: np.ndarray
+    slots: tuple[Slot, ...]
+    pairs: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
+    c_at: np.ndarray
+    m_at: np.ndarray
+    pair: np.ndarray
+    precision: Array
+    twice: np.ndarray
+    level_at: np.ndarray
+    groups: np.ndarray | None
+
+    @property
+    def nnz(self) -> int:
+        return len(self.indices)
+
+    @property
+    def need(self) -> Need:
+        """The layout itself, and what passes while its keys are sorted."""
+        listed, nnz = float(len(self.c_at)), float(self.nnz)
+        return Need.of(10.0 * listed + 13.0 * nnz + 24.0 * self.m, 34.0 * listed + 34.0 * nnz)
+
+    @property
+    def need_of_values(self) -> float:
+        """What passes while C is assembled, and while the traces are read off its inverse."""
+        return max(8.0 * self.nnz + 24.0 * len(self.c_at), 32.0 * len(self.c_at))
+
+    def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
+        """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""
+        values = np.bincount(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
+        values += self._precision(signs)
+        return values
+
+    def _precision(self, signs: Array) -> Array:
+        """D ⊗ K⁻¹ on the pattern; hardly ever is a sign negative. A block of columns has one sign."""
+        if not np.count_nonzero(signs < 0.0):
+            return self.precision
+        widths = np.diff(self.offsets)
+        of_column = np.repeat(np.concatenate([[1.0], signs, np.ones(len(widths) - 1 - len(signs))]), widths)
+        # Where X has been left out, so have its columns.
+        return self.precision * np.repeat(of_column[-self.m :], np.diff(self.indptr))
+
+    def coefficients(self, slots: Array) -> Array:
+        """λ_s λ_s' of every pair."""
+        return slots[self.pairs[:, 0]] * slots[self.pairs[:, 1]]
+
+    def slot_traces(self, M: Array, inverse: Array) -> Array:
+        """T (n_slots, n_slots) symmetric with λ'Tλ = ⟨C⁻¹, T'W'R⁻¹WT⟩, so that ∂log|C|/∂λ = 2Tλ."""
+        weights = self.twice[self.c_at] * inverse[self.c_at]
+        t = np.bincount(self.pair, M[self.m_at] * weights, len(self.pairs) + 1)
+        number, share = self._square
+        return np.asarray(share * t[number])
+
+    @cached_property
+    def _square(self) -> tuple[np.ndarray, Array]:
+        """(n_slots, n_slots) number of the pair at each place of T, behind the last where there is none; its share."""
+        n, pairs = len(self.slots), len(self.pairs)
+        number = np.full((n, n), pairs)
+        number[self.pairs[:, 0], self.pairs[:, 1]] = number[self.pairs[:, 1], self.pairs[:, 0]] = np.arange(pairs)
+        return number, np.where(np.eye(n, dtype=bool), 1.0, 0.5)
+
+    def cross_product_weights(self, slots: Array, inverse: Array, nnz: int) -> Array:
+        """∂log|C|/∂M for the `nnz` elements of M, at any slots λ."""
+        weights = self.twice[self.c_at] * inverse[self.c_at]
+        return np.bincount(self.m_at, weights * self.coefficients(slots)[self.pair], nnz)
+
+    def without_fixed(self, p: int) -> Layout:
+        """The layout of the random block alone (Z-part of C), for the ML log-determinant."""
+        columns = np.repeat(np.arange(self.m), np.diff(self.indptr))
+        keep = columns >= p
+        place = np.cumsum(keep) - 1
+        in_c = keep[self.c_at]
+        return replace(
+            self, m=self.m - p, indices=self.indices[keep] - p, twice=self.twice[keep],
+            indptr=np.concatenate([[0], np.cumsum(np.diff(self.indptr)[p:])]),
+            c_at=place[self.c_at[in_c]], m_at=self.m_at[in_c], pair=self.pair[in_c],
+            precision=self.precision[keep], level_at=place[self.level_at],
+            groups=None if self.groups is None else self.groups[p:] - p,
+        )  # fmt: skip
+
+
+def slots_of(random: Sequence[RandomDesign], n_filled: int = 0) -> tuple[Slot, ...]:
+    """Slot 0 for X, the nonzero entries of each Λ_k, and one for the filled cells if there are any."""
+    slots = [Slot(-1, 0, 0, 0, 0)]
+    source = target = 1
+    for k, design in enumerate(random):
+        slots += [Slot(k, i, a, source + i, target + a) for i, a in design.structure.slots]
+        source += design.t
+        target += design.structure.n_factors
+    return (*slots, Slot(-1, 0, 0, source, target)) if n_filled else tuple(slots)
+
+
+def block_offsets(p: int, sizes: Sequence[tuple[int, int]], n_filled: int) -> np.ndarray:
+    """First column of each block: X, `count` blocks of q columns per term, the filled cells, the end."""
+    widths = [p] + [q for count, q in sizes for _ in range(count)] + ([n_filled] if n_filled else [])
+    return np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
+
+
+def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_filled: int = 0) -> Layout:
+    """Lay out C for the pattern of M, the slots of Λ and the K⁻¹ of every term."""
+    sources = block_offsets(p, [(d.t, d.q) for d in random], n_filled)
+    offsets = block_offsets(p, [(d.structure.n_factors, d.q) for d in random], n_filled)
+    slots = slots_of(random, n_filled)
+    m = int(offsets[-1])
+    check_products(M, slots, sources)
+    pair_of = {}
+    parts = []
+    for s, s2, rows, columns, m_at in slot_products(M, slots, sources, offsets):
+        number = pair_of.setdefault((min(s, s2), max(s, s2)), len(pair_of))
+        parts.append((columns * m + rows, m_at, np.full(len(m_at), number, np.int16 if len(slots) < 180 else np.int32)))
+    keys, m_at, pair = (np.concatenate(part) for part in zip(*parts, strict=True))
+    del parts
+    of_levels, diagonal = level_keys(random, offsets, m), np.arange(m, dtype=np.int64) * (m + 1)
+    lower = [None if d.is_identity else d.relationship.lower_precision for d in random]
+    # Of a dense relationship there are many millions of keys: they are sorted in place, and none is kept.
+    found = distinct([keys, *(k for k, _ in precision_entries(random, lower, offsets, m)), of_levels, diagonal])
+    precision = np.zeros(len(found))
+    for k, value in precision_entries(random, lower, offsets, m):
+        precision[np.searchsorted(found, k)] = value
+    place = np.int32 if len(found) < 2**31 else np.int64
+    c_at, level_at = np.searchsorted(found, keys).astype(place), np.searchsorted(found, of_levels).astype(place)
+    indptr = np.searchsorted(found, np.arange(m + 1) * m)
+    indices = np.remainder(found, m, out=found).astype(np.int32 if m < 2**31 else np.int64)
+    twice = np.full(len(indices), 2, np.int8)
+    twice[indptr[:-1]] = 1  # the diagonal comes first in its column
+    return Layout(m, offsets, slots, np.array(list(pair_of), np.int64).reshape(-1, 2), indptr, indices, c_at,
+                  m_at.astype(np.int32 if len(M.rows) < 2**31 else np.int64), pair, precision, twice,
+                  level_at, level_groups(p, random, n_filled))  # fmt: skip
+
+
+def distinct(keys: Sequence[np.ndarray]) -> np.ndarray:
+    """The distinct keys, ascending; as `numpy.unique`, of which the order is taken in place."""
+    found = np.concatenate(keys)
+    found.sort()
+    new = np.empty(len(found), dtype=bool)
+    new[:1] = True
+    np.not_equal(found[1:], found[:-1], out=new[1:])
+    return found[new]
+
+
+def check_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray) -> None:
+    """Refuse a second stage that does not fit into memory: a list for each pair of slots, an item for each entry."""
+    width = np.bincount([slot.source for slot in slots], minlength=len(sources) - 1).astype(float)
+    if width.max() < WIDE:
+        return
+    lists = entries = 0.0
+    for i, j, at in source_blocks(M, sources):
+        lists += width[i] * width[j]
+        entries += width[i] * width[j] * len(at)
+    require(
+        BYTES[0] * lists + BYTES[1] * entries,
+        f"the equations of a term with {width.max():,.0f} effects",
+        "or round its effects to fewer values; a correlation along a line belongs into residual=, where it is sparse.",
+    )
+
+
+def level_groups(p: int, random: Sequence[RandomDesign], n_filled: int) -> np.ndarray | None:
+    """Node of each equation, the factors of one level together."""
+    if all(d.structure.n_factors == 1 for d in random):
+        return None
+    groups, start = [np.arange(p)], p
+    for design in random:
+        groups.append(np.tile(np.arange(start, start + design.q), design.structure.n_factors))
+        start += design.q
+    return np.concatenate([*groups, np.arange(start, start + n_filled)])
+
+
+def slot_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray, offsets: np.ndarray) -> Iterator:
+    """Yield (s, s', rows, columns, m_at): the entries of the lower triangle of C with coefficient λ_s λ_s'.
+
+    An element of M beside the diagonal stands for two. Both fall on one place of the diagonal of C where its
+    effects share a level and a factor: such an entry is listed twice.
+    """
+    by_source: dict[int, list[tuple[int, Slot]]] = {}
+    for s, slot in enumerate(slots):
+        by_source.setdefault(slot.source, []).append((s, slot))
+    for i, j, at in source_blocks(M, sources):
+        local_row, local_column = M.rows[at] - sources[i], M.columns[at] - sources[j]
+        diagonal = M.rows[at] == M.columns[at] if i == j else None
+        for s, one in by_source.get(i, ()):
+            for s2, other in by_source.get(j, ()):
+                rows, columns, m_at = local_row + offsets[one.target], local_column + offsets[other.target], at
+                if diagonal is not None and s < s2:
+                    keep = ~diagonal  # λ_s λ_s' of an element on the diagonal of M has been listed
+                    rows, columns, m_at = rows[keep], columns[keep], m_at[keep]
+                if i != j and one.target == other.target:
+                    same = rows == columns
+                    rows, columns = np.concatenate([rows, rows[same]]), np.concatenate([columns, columns[same]])
+                    m_at = np.concatenate([m_at, m_at[same]])
+                yield s, s2, np.maximum(rows, columns), np.minimum(rows, columns), m_at
+
+
+def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(i, j, positions in M) for every pair of column blocks of W with elements in M, i >= j."""
+    n_blocks = len(sources) - 1
+    block_of = np.repeat(np.arange(n_blocks, dtype=np.uint16), np.diff(sources))
+    code = block_of[M.rows].astype(np.uint16 if n_blocks < 256 else np.int64)
+    code = code * n_blocks + block_of[M.columns]
+    if n_blocks < 256:
+        code = code.astype(np.uint16)  # sixteen bits are sorted by counting
+    order = np.argsort(code, kind="stable")
+    present, starts = np.unique(code[order], return_index=True)
+    for number, at in zip(present, np.split(order, starts[1:]), strict=True):
+        i, j = divmod(int(number), n_blocks)
+        yield i, j, at
+
+
+def precision_entries(random: Sequence[RandomDesign], inverses: Sequence[sp.csc_array | None], offsets: np.ndarray,
+                      m: int) -> Iterator[tuple[Array, Array]]:  # fmt: skip
+    """Keys in C and values of the lower triangle of I ⊗ K⁻¹, a factor of a term at a time."""
+    block = 1
+    for design, lower in zip(random, inverses, strict=True):
+        keys = np.arange(design.q, dtype=np.int64) * (m if lower is not None else m + 1)
+        value = np.ones(design.q) if lower is None else lower.data
+        if lower is not None:
+            keys = np.repeat(keys, np.diff(lower.indptr))
+            keys += lower.indices
+        for _ in range(design.structure.n_factors):
+            yield keys + offsets[block] * (m + 1), value
+            block += 1
+
+
+def level_keys(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> np.ndarray:
+    """Keys of the entries that join the factors of one level (for PEV): term by term, the second of factor a with b < a."""
+    keys = [np.zeros(0, np.int64)]
+    block = 1
+    for design in random:
+        level = np.arange(design.q, dtype=np.int64)
+        for a in range(design.structure.n_factors):
+            keys += [(level + offsets[block + b]) * m + level + offsets[block + a] for b in range(a)]
+        block += design.structure.n_factors
+    return np.concatenate(keys)

@@ -1,0 +1,271 @@
+"""Henderson's mixed model equations as a system: laid out, assembled, factorised and solved at given parameters.
+
+In factor form (see `remlblup.equations.henderson.layout`), with b̂ the solution for b and û = Λ b̂:
+
+    Py = R⁻¹ê,   ê = y − Xβ̂ − Zû,   y'Py = ê'R⁻¹ê + b̂'(D ⊗ K⁻¹)b̂.
+
+y enters as its ordinary least-squares residual: P y is the same, and a large mean costs no digits. What is read from
+the factor stands on it: the likelihood and its slopes in `engine`, errors in `errors`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from remlblup.arrays import Array
+from remlblup.cached import cached_property
+from remlblup.equations import needs
+from remlblup.equations.base import Equations, columns_at_once, term_slices
+from remlblup.equations.henderson.cross_products import CrossProducts, cross_products
+from remlblup.equations.henderson.layout import Layout, build_layout
+from remlblup.equations.memory import WITHIN_REACH, Memory
+from remlblup.errors import NotPositiveDefiniteError
+from remlblup.linalg.contract import Factor, FactorStats
+from remlblup.linalg.factor import make_factor
+from remlblup.linalg.memory import Need
+from remlblup.model.specification import Specification
+
+ONE = np.ones(1)
+
+
+@dataclass
+class Solution:
+    """The equations solved at θ.
+
+    Attributes
+    ----------
+    theta : (n_parameters,)
+    factors : Λ_k (t, t) and signs (t,) of each term
+    slots : (n_slots,) λ, slot 0 = 1
+    rho : coefficients of R⁻¹
+    b : (m,) solution in factor form: β_work, then b̂
+    effects : (m,) the same as effects: β_work, then û
+    residual : (n,) ê
+    weighted_residual : (n,) R⁻¹ê = Py
+    logdet : log|C|; `logdet_random` log of its random block (ML only)
+    quadratic : y'Py
+    """
+
+    theta: Array
+    factors: list[tuple[Array, Array]]
+    slots: Array
+    rho: Array
+    b: Array
+    effects: Array
+    residual: Array
+    weighted_residual: Array
+    logdet: float
+    logdet_random: float | None
+    quadratic: float
+    traces: tuple[Array, Array] | None = field(default=None, repr=False)
+    scores: Array | None = field(default=None, repr=False)
+
+
+def signs_of(factors: list[tuple[Array, Array]]) -> Array:
+    """The diagonal of D, a sign for each factor of each term."""
+    return np.concatenate([s for _, s in factors]) if factors else np.ones(0)
+
+
+class System(Equations):
+    """C(θ) laid out once; `solve` refactorises it at new parameters.
+
+    Parameters
+    ----------
+    spec : Specification
+    engine : {"auto", "dense", "sparse"}
+        How C is factorised.
+    """
+
+    def __init__(self, spec: Specification, engine: str = "auto"):
+        super().__init__(spec, tuple(d.in_equations for d in spec.random))
+        self.engine = engine
+        self.cross_products: CrossProducts = cross_products(sp.csr_array(self.W), spec.residual.pattern)
+        self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled)
+        self.factor: Factor = make_factor(
+            self.layout.indptr, self.layout.indices, self.layout.m, engine, self.layout.groups,
+            self._memory(FactorStats(self.layout.m, 0, 0, 0.0, "", "", "")).ahead,
+        )  # fmt: skip
+        self.stats = self.factor.stats
+        self.of_factors = term_slices(spec.p, [d.structure.n_factors * d.q for d in self.random])
+        # Where each slot lies in 1, Λ_1 row by row, Λ_2 …; the levels behind each sign.
+        shapes = [(d.t, d.structure.n_factors) for d in self.random]
+        starts = np.cumsum([1, *(t * s for t, s in shapes)])
+        self.slot_places = np.array(
+            [starts[s.term] + s.i * shapes[s.term][1] + s.a if s.term >= 0 else 0 for s in self.layout.slots]
+        )
+        self.levels = np.array([d.q for d in self.random for _ in range(d.structure.n_factors)], np.int64)
+        self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in self.random))
+
+    @property
+    def memory(self) -> Memory:
+        return self._memory(self.factor.stats)
+
+    def _memory(self, stats: FactorStats) -> Memory:
+        """The phases, for a factor of these sizes."""
+        layout, step = self.layout, columns_at_once(self.layout.m)
+        built = needs.of_relationships([d.relationship for d in self.random if not d.is_identity])
+        for part in (
+            needs.of_incidence(self),
+            self.cross_products.need,
+            layout.need,
+            Need(stats.kept, max(stats.kept, stats.analysis)),
+        ):
+            built = built.then(part)
+        points = needs.of_points(self)
+        passing = max(layout.need_of_values, stats.memory - stats.kept, points.peak - points.kept)
+        selected = 8.0 * layout.nnz
+        iterated = Need.of(points.kept + selected, passing)
+        columns = needs.of_responses(self, min(step, self.p)) if self.p * layout.m <= WITHIN_REACH else Need()
+        far = any(d.relationship.diagonal_is_far for d in self.random)
+        effects = needs.of_table(self).beside(Need(0.0, stats.memory - stats.kept if far else 0.0))
+        return Memory(built, iterated, columns, effects)
+
+    @property
+    def m(self) -> int:
+        """Order of C."""
+        return self.layout.m
+
+    @cached_property
+    def random_system(self) -> tuple[Layout, Factor]:
+        """Layout and factor of the random block alone, whose log-determinant ML needs."""
+        layout = self.layout.without_fixed(self.p)
+        return layout, make_factor(layout.indptr, layout.indices, layout.m, self.engine, layout.groups)
+
+    # -- one solve ---------------------------------------------------------------------------
+
+    def factors(self, theta: Array) -> list[tuple[Array, Array]]:
+        """Λ_k and signs of every term at θ."""
+        return [
+            d.structure.factor(part) for d, part in zip(self.random, self.spec.parameters.split(theta), strict=False)
+        ]
+
+    def solve(self, theta: Array, *, ml: bool = False, factors: list[tuple[Array, Array]] | None = None) -> Solution:
+        """Assemble and factorise C(θ), solve for β̂ and b̂.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If V(θ) is not positive definite (possible only for negative components).
+        """
+        factors = self.factors(theta) if factors is None else factors
+        phi = theta[self.spec.parameters.slices[-1]]
+        rho = self.residual.coefficients(phi)
+        slots = np.concatenate([ONE, *(factor.ravel() for factor, _ in factors)])[self.slot_places]
+        signs = signs_of(factors)
+        self.at = None
+        started = time.perf_counter()
+        M = self.cross_products.values(rho)
+        self.factor.factorize(self.layout.assemble(M, slots, signs))
+        self._spent("factor", started)
+        negative = int(self.levels @ (signs < 0.0))
+        logdet_random = None
+        if ml or negative:
+            logdet_random, of_random = self._factorize_random(M, slots, signs)
+            # neg(C_bb) = neg(D) − neg(V): by Haynsworth's inertia formula V is positive definite iff they agree.
+            if of_random != negative:
+                raise NotPositiveDefiniteError("V is not positive definite at these variances.")
+        if self.factor.n_dependent:  # X has been cut to independent columns: only rounding leads here
+            raise NotPositiveDefiniteError("the equations are numerically singular at these variances.")
+        if self.factor.n_negative != negative:
+            raise NotPositiveDefiniteError("V is not positive definite at these variances.")
+        b = self.solve_factor(self.to_factor(self._right_hand_side(phi, rho), factors))
+        effects = self.from_factor(b, factors)
+        residual = self.y - self.W @ effects
+        weighted = self.residual.precision(phi, residual)
+        quadratic = float(residual @ weighted) + self._penalty(b, factors)
+        self.at = Solution(theta, factors, slots, rho, b, effects, residual, weighted, self.factor.logdet,
+                           logdet_random if ml else None, quadratic)  # fmt: skip
+        return self.at
+
+    @cached_property
+    def _base_of_rhs(self) -> Array:
+        """W'D y (m,) where R⁻¹ = ρD."""
+        return np.asarray(self.Wt @ self.residual.pattern.times(ONE, self.y))
+
+    def _right_hand_side(self, phi: Array, rho: Array) -> Array:
+        """W'R⁻¹y (m,)."""
+        return rho[0] * self._base_of_rhs if len(rho) == 1 else self.Wt @ self.residual.precision(phi, self.y)
+
+    def _factorize_random(self, M: Array, slots: Array, signs: Array) -> tuple[float, int]:
+        """log-determinant of the random block of C and its number of negative pivots."""
+        if self.m == self.p:
+            return 0.0, 0
+        layout, factor = self.random_system
+        factor.factorize(layout.assemble(M, slots, signs))
+        return factor.logdet, factor.n_negative
+
+    # -- between the columns of W and those of C --------------------------------------------
+
+    def to_factor(self, v: Array, factors: list[tuple[Array, Array]]) -> Array:
+        """T'v with T = blockdiag(I, Λ_k ⊗ I): from the columns of W to those of C; v is (m,) or (m, k)."""
+        return self._blockwise(v, [factor.T for factor, _ in factors], self.of_effects)
+
+    def from_factor(self, b: Array, factors: list[tuple[Array, Array]]) -> Array:
+        """T b: effects (β, û) from the solution (β, b̂) of the factor form; b is (m,) or (m, k)."""
+        return self._blockwise(b, [factor for factor, _ in factors], self.of_factors)
+
+    def _blockwise(self, v: Array, matrices: list[Array], places: list[slice]) -> Array:
+        """Each term's block of v, (columns of its matrix) · q long, times its matrix ⊗ I."""
+        parts, end = [v[: self.p]], self.p
+        for matrix, place in zip(matrices, places, strict=True):
+            part, end = v[place], place.stop
+            if matrix.size == 1:
+                parts.append(part * matrix[0, 0])
+            else:
+                parts.append((matrix @ part.reshape(matrix.shape[1], -1)).reshape(-1, *v.shape[1:]))
+        return np.concatenate([*parts, v[end:]])
+
+    def factor_blocks(self, b: Array) -> list[Array]:
+        """The random part of b, over the factors of C, as one (n_factors, q) array per term."""
+        return [b[of].reshape(d.structure.n_factors, -1) for d, of in zip(self.random, self.of_factors, strict=True)]
+
+    def relate(self, k: int, solution: Solution, r: Array, b: Array) -> Array:
+        """(I ⊗ K) r of term k for r (t, q·c), given b (n_factors, q·c) with D b = (Λ' ⊗ K) r.
+
+        Where Λ is the Cholesky factor of Σ that is Λ⁻ᵀ D b (Λ must then be nonsingular), and K itself is not needed.
+        """
+        design = self.random[k]
+        factor, signs = solution.factors[k]
+        signed = signs[:, None] * b
+        if factor.size == 1 and not design.structure.in_factor:
+            return np.asarray(signed / factor[0, 0])
+        if not design.structure.in_factor:
+            return np.asarray(scipy.linalg.solve_triangular(factor.T, signed))
+        if design.is_identity:
+            return r
+        columns = np.moveaxis(r.reshape(design.t, design.q, -1), 1, 0)
+        product = design.relationship.multiply(columns.reshape(design.q, -1))
+        return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
+
+    def _penalty(self, b: Array, factors: list[tuple[Array, Array]]) -> float:
+        """b'(D ⊗ K⁻¹)b."""
+        total = 0.0
+        for design, block, (_, signs) in zip(self.random, self.factor_blocks(b), factors, strict=True):
+            solved = block if design.is_identity else design.relationship.precision_times(block.T).T
+            total += float(np.vdot(signs[:, None] * block, solved))
+        return total
+
+    # -- the factor on hand ------------------------------------------------------------------
+
+    def solve_columns(self, solution: Solution, columns: Array) -> Array:
+        """C⁻¹ times right-hand sides in factor form, at the solution's θ; (m,) or (m, k)."""
+        self.require(solution)
+        return self.solve_factor(columns)
+
+    def solve_factor(self, columns: Array) -> Array:
+        """C⁻¹ columns with the factor on hand."""
+        started = time.perf_counter()
+        out = self.factor.solve(columns)
+        self._spent("solve", started)
+        return out
+
+    def require(self, solution: Solution) -> None:
+        """Make sure the factor on hand is the one of this solution."""
+        if self.at is not solution:
+            self.solve(solution.theta, ml=solution.logdet_random is not None, factors=solution.factors)
+            self.at = solution

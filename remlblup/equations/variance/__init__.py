@@ -1,0 +1,1 @@
+"""V itself: factorised in tiles, or made tridiagonal."""

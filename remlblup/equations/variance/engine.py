@@ -1,0 +1,396 @@
+"""V itself: the engine for dense relationships of few records per level, several of them at once.
+
+With P = V⁻¹ − V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹ and r_i = Z_i'Py,
+
+    û = (Σ ⊗ K) Z'Py,    S_ij = ∂ℓ/∂Σ_ij = −½ [tr(P Z_i K Z_j') − r_i'K r_j],
+    τ_r = tr(D_r (R − RPR)),    var(û − u) = G − GZ'PZG
+
+(Searle, Casella & McCulloch 1992, chapters 6 and 7). No K is inverted, so any positive semidefinite one will do. V
+is held once, and factorised and inverted in place; relationships are read a block of rows at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from remlblup.arrays import Array
+from remlblup.cached import cached_property
+from remlblup.equations import needs
+from remlblup.equations.base import CHUNK, Equations, nonnegative
+from remlblup.equations.memory import Memory
+from remlblup.equations.variance.spread import Spread, spread_bytes
+from remlblup.errors import NotPositiveDefiniteError
+from remlblup.linalg.contract import DEPENDENT_PIVOT, FactorStats
+from remlblup.linalg.dense.tiled import TILE, TiledCholesky, multiply_lower, tiles
+from remlblup.linalg.memory import Need, require
+from remlblup.linalg.threads import n_threads, side_by_side
+from remlblup.model.design import RandomDesign
+from remlblup.model.specification import Specification
+
+
+@dataclass
+class VarianceSolution:
+    """V(θ) factorised and the generalised least squares of y on X.
+
+    Attributes
+    ----------
+    theta : (n_parameters,)
+    ml : whether P stands for V⁻¹ in the traces
+    beta : (p,) of the response free of its mean, for X as `FixedDesign.work`
+    solved_X : (n, p) V⁻¹X
+    covariance : (p, p) (X'V⁻¹X)⁻¹
+    added : (p,) what of its diagonal is not var(β̂)
+    residual : (n,) ê = R Py
+    weighted_residual : (n,) Py
+    logdet : log|V|; `logdet_fixed` log|X'V⁻¹X|
+    quadratic : y'Py
+    effects : β, then û over the effects of W
+    b : None, for this engine has no factor form
+    inverted : whether its factor has been inverted, and what is asked of it comes from V⁻¹
+    """
+
+    theta: Array
+    ml: bool
+    beta: Array
+    solved_X: Array
+    covariance: Array
+    added: Array
+    residual: Array
+    weighted_residual: Array
+    logdet: float
+    logdet_fixed: float
+    quadratic: float
+    equations: VarianceEquations = field(repr=False)
+    b: None = None
+    scores: Array | None = field(default=None, repr=False)
+    inverted: bool = False
+
+    @cached_property
+    def effects(self) -> Array:
+        return self.equations.effects(self)
+
+
+class VarianceEquations(Equations):
+    """V(θ) = Σ_k Z_k (Σ_k ⊗ K_k) Z_k' + R, dense.
+
+    Parameters
+    ----------
+    spec : Specification
+    reason : why this engine was chosen
+    least_pivot : share of its diagonal element below which a pivot of V is zero
+    beside_fixed : whether V need be regular only beside the fixed effects (not for ML): V + XDX' then stands for V,
+        with the same P, restricted likelihood and β̂, and (X'V⁻¹X)⁻¹ + D for var(β̂)
+    """
+
+    expands = False
+    engine = "dense"
+
+    def __init__(self, spec: Specification, reason: str = "asked for", least_pivot: float = DEPENDENT_PIVOT,
+                 beside_fixed: bool = False):  # fmt: skip
+        n = spec.n
+        super().__init__(spec, spec.random)
+        dense = sum(spread_bytes(d) for d in spec.random)
+        require(
+            dense + self.memory.all,
+            f"the covariance matrix of {n:,} records and its relationships",
+            "fewer records, or engine='sparse', which works with the levels where relationships are sparse.",
+        )
+        self.spreads = [Spread(design) for design in spec.random]
+        self.X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
+        self.V: Array = np.empty((n, n))
+        self.least_pivot, self.beside_fixed = least_pivot, beside_fixed
+        self.factor: TiledCholesky | None = None
+        taken = 8.0 * n * n + dense
+        below = n * (n + 1) // 2
+        self.stats = FactorStats(n, below, below, n**3 / 3.0, "dense", "V itself", reason, taken, taken)
+
+    @property
+    def memory(self) -> Memory:
+        """V, factorised and inverted in place by tiles; then columns of P for the errors of some levels at a time."""
+        n, p = float(self.spec.n), float(self.p)
+        built = needs.of_incidence(self).then(Need.of(sum(spread_bytes(d) for d in self.random), 0.0))
+        of_tiles = 8.0 * n * TILE * (1.0 + 3.0 * n_threads())
+        tables = needs.of_effects_by_columns(self, CHUNK)
+        points = needs.of_points(self)
+        V = Need.of(8.0 * n * (n + 3.0 * p), 0.0)
+        return Memory(built.then(V), Need.of(points.kept, max(of_tiles, points.peak - points.kept)),
+                      Need(0.0, 8.0 * n * p * 5.0), tables)  # fmt: skip
+
+    @property
+    def m(self) -> int:
+        return self.spec.n
+
+    # -- one solve ---------------------------------------------------------------------------
+
+    def solve(self, theta: Array, *, ml: bool = False) -> VarianceSolution:
+        self.at = None
+        started = time.perf_counter()
+        self._assemble(theta)
+        added = self._add_fixed() if self.beside_fixed and not ml else np.zeros(self.p)
+        self.factor = TiledCholesky(self.V, self.least_pivot)
+        self._spent("factor", started)
+        self.at = self._regressed(theta, ml, self.factor.solve, self.factor.logdet, added)
+        return self.at
+
+    def _add_fixed(self) -> Array:
+        """V + XDX', each column of X no larger than V in its own records; the diagonal of D (p,)."""
+        diagonal = np.diag(self.V)
+        if not np.max(diagonal) > 0.0:
+            raise NotPositiveDefiniteError("the covariance matrix of the records is zero or not finite.")
+        variances = np.where(diagonal > 0.0, diagonal, np.max(diagonal))
+        inverse = np.sum(self.X**2 / variances[:, None], axis=0) / np.maximum(np.count_nonzero(self.X, axis=0), 1)
+        added = np.divide(1.0, inverse, out=np.ones(self.p), where=inverse > 0.0)
+        for block in tiles(self.spec.n):
+            self.V[block, : block.stop] += (self.X[block] * added) @ self.X[: block.stop].T
+        return added
+
+    def _assemble(self, theta: Array) -> None:
+        """V(θ), its lower triangle, a block of rows at a time."""
+        parts = self.spec.parameters.split(theta)
+        sigmas = [d.structure.covariance(part) for d, part in zip(self.random, parts, strict=False)]
+
+        def rows(block: slice) -> None:
+            ahead = slice(0, block.stop)
+            self.V[block, ahead] = 0.0
+            for spread, sigma in zip(self.spreads, sigmas, strict=True):
+                spread.add(self.V[block, ahead], block, sigma)
+
+        side_by_side(rows, [(block,) for block in tiles(self.spec.n)])
+        self._add_residual(parts[-1])
+
+    def _add_residual(self, phi: Array) -> None:
+        """V + R."""
+        n = self.spec.n
+        if self.residual.pattern.is_diagonal:
+            self.V.flat[:: n + 1] += self.residual.multiply(phi, np.ones(n))
+            return
+        for block in tiles(n):
+            unit = np.zeros((n, block.stop - block.start))
+            unit[np.arange(block.start, block.stop), np.arange(unit.shape[1])] = 1.0
+            self.V[block, : block.stop] += self.residual.multiply(phi, unit)[: block.stop].T
+
+    def _regressed(self, theta: Array, ml: bool, solve: Any, logdet: float, added: Array) -> VarianceSolution:
+        """β̂ and Py by generalised least squares, for V⁻¹ as `solve` gives it."""
+        started = time.perf_counter()
+        X, y, p = self.X, self.y, self.p
+        solved = solve(np.column_stack([X, y]))
+        beta, covariance, logdet_fixed = regression(X, solved[:, :p], y)
+        left = y - X @ beta
+        weighted = solved[:, p] - solved[:, :p] @ beta
+        residual = self.times_residual(theta, weighted)
+        self._spent("solve", started)
+        return VarianceSolution(theta, ml, beta, solved[:, :p], covariance, added, residual, weighted, logdet,
+                                logdet_fixed, float(left @ weighted), self)  # fmt: skip
+
+    def times_residual(self, theta: Array, v: Array) -> Array:
+        """R v for v (n,) or (n, c)."""
+        return self.residual.multiply(theta[self.spec.parameters.slices[-1]], v)
+
+    def require(self, solution: VarianceSolution) -> None:
+        """Make sure the factor on hand is the one of this solution, inverted or not as it was before.
+
+        Solves by L and by V⁻¹ differ in the last digits: which of them a table is made with must not depend on what
+        else was done with these equations.
+        """
+        if self.at is not solution or not self._holds(solution):
+            self.solve(solution.theta, ml=solution.ml)
+            self.at = solution
+        if solution.inverted and self.factor is not None:
+            self.factor.inverse()
+
+    def _holds(self, solution: VarianceSolution) -> bool:
+        """Whether the factor is whole, and as the solution needs it or on the way to that."""
+        factor = self.factor
+        return factor is not None and factor.whole and (solution.inverted or not factor.inverted)
+
+    def effects(self, solution: VarianceSolution) -> Array:
+        """β̂, then û = (Σ ⊗ K) Z'Py."""
+        return np.concatenate([solution.beta, self._spread(solution, self.effect_scores(solution))])
+
+    def _spread(self, solution: VarianceSolution, scores: Array) -> Array:
+        """(Σ ⊗ K) of every term times the random part of W'v, v (n,) or (n, c)."""
+        thetas, parts = self.spec.parameters.split(solution.theta), [np.zeros((0, *scores.shape[1:]))]
+        for k, (design, r) in enumerate(zip(self.random, self.term_blocks(scores), strict=True)):
+            out = design.structure.covariance(thetas[k]) @ self.relate(k, solution, r, None)
+            parts.append(out.reshape(design.t * design.q, *scores.shape[1:]))
+        return np.concatenate(parts)
+
+    def respond(self, solution: VarianceSolution, V: Array) -> tuple[Array, Array]:
+        beta = solution.covariance @ (solution.solved_X.T @ V)
+        projected = self.project(solution, V)
+        return np.vstack([beta, self._spread(solution, self.Wt @ projected)]), projected
+
+    def log_determinant(self, solution: VarianceSolution, ml: bool) -> float:
+        return (
+            solution.logdet if ml else solution.logdet + solution.logdet_fixed - 2.0 * self.spec.fixed.logdet_transform
+        )
+
+    # -- derivatives -------------------------------------------------------------------------
+
+    def relate(self, k: int, solution: VarianceSolution, r: Array, b: Array | None) -> Array:
+        """(I ⊗ K) r for r (t, q·c)."""
+        design = self.random[k]
+        if design.is_identity:
+            return r
+        columns = np.moveaxis(r.reshape(design.t, design.q, -1), 1, 0)
+        product = design.relationship.multiply(columns.reshape(design.q, -1))
+        return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
+
+    def score_matrices(self, solution: VarianceSolution, ml: bool) -> tuple[list[Array], Array]:
+        """S (t, t) of every term, and the moments E[e'D_r e | y] of the residual."""
+        started = time.perf_counter()
+        solution.inverted = True
+        self.require(solution)
+        assert self.factor is not None
+        inverse = self.factor.inverse()
+        self._spent("inverse", started)
+        H = np.zeros((self.spec.n, 0)) if ml else solution.solved_X
+        HC = H @ (np.zeros((0, 0)) if ml else solution.covariance)
+
+        def rows(block: slice) -> tuple[list[Array], Array]:
+            P = inverse[block, : block.stop] - HC[block] @ H[: block.stop].T
+            return [spread.traces(P, block) for spread in self.spreads], P[:, block.start :].diagonal().copy()
+
+        blocks = side_by_side(rows, [(block,) for block in tiles(self.spec.n)])
+        matrices = []
+        for k, r in enumerate(self.term_blocks(self.effect_scores(solution))):
+            trace = np.sum([of_terms[k] for of_terms, _ in blocks], axis=0)
+            quadratic = r @ self.relate(k, solution, r, None).T
+            matrices.append(-0.25 * (trace + trace.T) + 0.25 * (quadratic + quadratic.T))
+            if self.random[k].structure.in_factor:  # written in Λ: ∂ℓ/∂Λ = 2 S Λ
+                own = self.random[k].structure.factor(solution.theta[self.spec.parameters.slices[k]])[0]
+                matrices[k] = 2.0 * matrices[k] @ own
+        phi = solution.theta[self.spec.parameters.slices[-1]]
+        diagonal = np.concatenate([d for _, d in blocks])
+        return matrices, self.residual.pattern.moments(solution.residual) + self._residual_traces(phi, diagonal, H, HC)
+
+    def _residual_traces(self, phi: Array, diagonal: Array, H: Array, HC: Array) -> Array:
+        """τ_r = tr(D_r (R − RPR)), given the diagonal of P."""
+        pattern, n = self.residual.pattern, self.spec.n
+        if pattern.is_diagonal:
+            R = self.residual.multiply(phi, np.ones(n))
+            return np.bincount(pattern.coefficient, pattern.value * (R - R * R * diagonal), pattern.n_coefficients)
+        # RPR at the entries of the pattern, a tile of columns at a time.
+        order = np.argsort(pattern.columns, kind="stable")
+        columns = pattern.columns[order]
+        entries = np.empty(len(order))
+        for block in tiles(n):
+            here = order[np.searchsorted(columns, block.start) : np.searchsorted(columns, block.stop)]
+            if not len(here):
+                continue
+            unit = np.zeros((n, block.stop - block.start))
+            unit[np.arange(block.start, block.stop), np.arange(unit.shape[1])] = 1.0
+            R = self.residual.multiply(phi, unit)
+            PR = multiply_lower(self.V, R) - HC @ (H.T @ R)
+            left = R - self.residual.multiply(phi, PR)
+            entries[here] = left[pattern.rows[here], pattern.columns[here] - block.start]
+        weights = pattern.value * np.where(pattern.rows == pattern.columns, 1.0, 2.0) * entries
+        return np.bincount(pattern.coefficient, weights, pattern.n_coefficients)
+
+    def products(self, solution: VarianceSolution, variates: Array, weighted: Array) -> Array:
+        return variates.T @ self.project(solution, variates)
+
+    def project(self, solution: VarianceSolution, columns: Array) -> Array:
+        """P columns, (n, k)."""
+        out = self._solve_columns(solution, columns)
+        if self.p:
+            out = out - solution.solved_X @ (solution.covariance @ (solution.solved_X.T @ columns))
+        return out
+
+    def _solve_columns(self, solution: VarianceSolution, columns: Array) -> Array:
+        self.require(solution)
+        assert self.factor is not None
+        return self.factor.solve(columns)
+
+    # -- errors ------------------------------------------------------------------------------
+
+    def level_covariances(self, solution: VarianceSolution) -> list[Array]:
+        """Σ K_ll − Σ M_l Σ, with M_l = A_l'P A_l of the columns A_l = [Z_1 K_l … Z_t K_l]."""
+        self.require(solution)
+        out = []
+        parts = self.spec.parameters.split(solution.theta)
+        for design, theta in zip(self.random, parts, strict=False):
+            sigma = design.structure.covariance(theta)
+
+            def errors(levels: np.ndarray, design: RandomDesign = design, sigma: Array = sigma) -> Array:
+                columns = design.relationship.columns(levels)
+                A = np.stack([Z @ columns for Z in design.columns], axis=2)
+                PA = self.project(solution, A.reshape(len(A), -1)).reshape(A.shape)
+                return sigma @ np.einsum("nla,nlb->lab", A, PA) @ sigma
+
+            blocks = [(np.arange(start, min(start + CHUNK, design.q)),) for start in range(0, design.q, CHUNK)]
+            prior = np.asarray(design.relationship.diagonal)[:, None, None] * sigma
+            cov = prior - np.concatenate(side_by_side(errors, blocks))
+            out.append(0.5 * (cov + np.swapaxes(cov, 1, 2)))
+        return out
+
+    def fixed_covariance(self, solution: VarianceSolution) -> Array:
+        T = self.spec.fixed.transform
+        own = solution.covariance - np.diag(solution.added)
+        out = own if T is None else T @ own @ T.T
+        return 0.5 * (out + out.T)
+
+    def fixed_variances(self, solution: VarianceSolution) -> Array:
+        return np.diag(self.fixed_covariance(solution)).copy()
+
+    def fixed_responses(self, solution: VarianceSolution) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
+        if not self.p:
+            return
+        T = self.spec.fixed.transform
+        C = solution.covariance if T is None else solution.covariance @ T.T
+        H = solution.solved_X @ C
+        yield slice(0, self.p), self.fixed_covariance(solution), H, self.times_residual(solution.theta, H), None
+
+    def fixed_cross_covariances(self, solution: VarianceSolution, columns: np.ndarray) -> list[Array]:
+        """−G Z'V⁻¹X(X'V⁻¹X)⁻¹."""
+        T = self.spec.fixed.transform
+        C = solution.covariance if T is None else solution.covariance @ T.T
+        effects = np.zeros((self.W.shape[1], len(columns)))
+        effects[self.p :] = -self._spread(solution, self.Wt @ (solution.solved_X @ C[:, columns]))
+        return [u.reshape(d.t, d.q, -1) for d, u in zip(self.random, self.term_blocks(effects), strict=True)]
+
+    def prediction_variances(self, solution: VarianceSolution, rows: Any) -> Array:
+        """w = (x, z): x'Cx − 2 x'CX'V⁻¹f + z'Gz − f'Pf with f = ZGz."""
+        out, sizes = np.empty(rows.shape[0]), np.empty(rows.shape[0])
+        rows = sp.csr_array(rows)
+        Z, parts = sp.csr_array(self.W[:, self.p :]), self.spec.parameters.split(solution.theta)
+        for start in range(0, rows.shape[0], CHUNK):
+            chunk = rows[start : start + CHUNK].toarray()
+            x, z = chunk[:, : self.p], chunk[:, self.p :].T
+            Gz = np.zeros_like(z)
+            at = 0
+            for k, (design, theta) in enumerate(zip(self.random, parts, strict=False)):
+                size = design.t * design.q
+                related = self.relate(k, solution, z[at : at + size].reshape(design.t, -1), None)
+                Gz[at : at + size] = (design.structure.covariance(theta) @ related).reshape(size, -1)
+                at += size
+            f = np.asarray(Z @ Gz)
+            prior = np.einsum("qc,qc->c", z, Gz)
+            random = prior - np.einsum("nc,nc->c", f, self.project(solution, f))
+            Cx = solution.covariance @ x.T
+            own = Cx - solution.added[:, None] * x.T
+            fixed = np.einsum("cp,pc->c", x, own) - 2.0 * np.einsum("pc,pc->c", Cx, solution.solved_X.T @ f)
+            out[start : start + CHUNK] = random + fixed
+            sizes[start : start + CHUNK] = np.abs(prior) + np.abs(fixed)
+        return nonnegative(out, sizes)
+
+
+def regression(X: Array, solved: Array, y: Array) -> tuple[Array, Array, float]:
+    """β̂, (X'V⁻¹X)⁻¹ and log|X'V⁻¹X| of y on X (n, p), given V⁻¹X."""
+    p = X.shape[1]
+    if p == 0:
+        return np.zeros(0), np.zeros((0, 0)), 0.0
+    information = X.T @ solved
+    try:
+        root = scipy.linalg.cho_factor(0.5 * (information + information.T), lower=True)
+    except np.linalg.LinAlgError:  # V is so nearly singular that X'V⁻¹X is all rounding
+        raise NotPositiveDefiniteError("V is singular to working precision.") from None
+    logdet = 2.0 * float(np.sum(np.log(root[0].diagonal())))
+    return scipy.linalg.cho_solve(root, solved.T @ y), scipy.linalg.cho_solve(root, np.eye(p)), logdet

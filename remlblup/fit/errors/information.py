@@ -1,0 +1,99 @@
+"""The information about θ at the estimates, in the directions it has and those it does not have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from remlblup.arrays import Array
+from remlblup.cached import cached_property
+from remlblup.equations.base import Equations
+from remlblup.reml.optimum import Optimum
+from remlblup.reml.start import residual_variance, unit_matrices
+
+# An eigenvalue of the scaled information below this (and below this share of the largest) is none, and so is information
+# below this about a direction that changes the variance of y by as much as there is.
+FLAT = 1e-10
+# A score, in standard errors, below which it holds nothing on a bound.
+PRESSED = 1e-5
+# A parameter is unknown if its share in a flat direction is above this part of the largest one.
+SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Information:
+    """J'IJ, the average information in the directions θ may move in, split by its eigenvectors.
+
+    Attributes
+    ----------
+    curved : (n_parameters, c) directions, scaled so that var(θ̂) along them is `curved` `curved`'
+    flat : (n_parameters, f) directions in which the likelihood is flat, each a change of about the variance of y
+    errors : (n_parameters,) standard error of each parameter given the others, its natural size where it has none
+    """
+
+    curved: Array
+    flat: Array
+    errors: Array | None = None
+
+    @classmethod
+    def along(cls, J: Array, information: Array, sizes: Array) -> Information:
+        """Of the directions J (n_parameters, k), where θ + J_j sizes_j is a change of about the variance of y."""
+        J = J * np.where(np.isfinite(sizes), sizes, 0.0)
+        H = J.T @ information @ J
+        diagonal = np.diag(H)
+        silent = ~(diagonal > FLAT)
+        J, own = J[:, ~silent], J[:, silent]
+        d = 1.0 / np.sqrt(diagonal[~silent])
+        values, vectors = np.linalg.eigh(H[np.ix_(~silent, ~silent)] * np.outer(d, d))
+        flat = (values < FLAT) | (values < FLAT * np.max(values, initial=0.0))
+        scaled = d[:, None] * vectors
+        along = scaled[:, flat] / np.linalg.norm(scaled[:, flat], axis=0)
+        return cls(J @ (scaled[:, ~flat] / np.sqrt(values[~flat])), np.hstack([own, J @ along]))
+
+    @classmethod
+    def of(cls, optimum: Optimum) -> Information:
+        """At an optimum; flat directions are also looked for from a bound that no score holds θ at."""
+        point, J = optimum.point, optimum.tangent
+        strength = np.sqrt(np.maximum(np.diag(point.information), np.finfo(float).tiny))
+        loose = point.on_bound & ~optimum.held & (np.abs(point.gradient) <= PRESSED * strength)
+        ends = [J, np.hstack([J, np.eye(len(J))[:, loose]])]
+        sizes = (natural_sizes(optimum.searched, point.theta, D) for D in ends)
+        own, wide = (cls.along(D, point.information, s) for D, s in zip(ends, sizes, strict=True))
+        own_sizes = natural_sizes(optimum.searched, point.theta, np.eye(len(J)))
+        strength = point.information.diagonal()
+        told = strength * np.where(np.isfinite(own_sizes), own_sizes, 0.0) ** 2 > FLAT
+        return cls(own.curved, wide.flat, np.where(told, 1.0 / np.sqrt(np.where(told, strength, 1.0)), own_sizes))
+
+    @property
+    def covariance(self) -> Array:
+        """var(θ̂) in the directions with information."""
+        return self.curved @ self.curved.T
+
+    @cached_property
+    def covariance_of_known(self) -> Array:
+        """var(θ̂), NaN for every parameter that has a part in a flat direction."""
+        out = self.covariance
+        # Flat directions are known as a space only: a parameter's part is its row, in units of its own.
+        reach = np.linalg.norm(self.flat, axis=1) / (1.0 if self.errors is None else self.errors)
+        unknown = reach > SHARE * np.max(reach, initial=0.0)
+        out[unknown], out[:, unknown] = np.nan, np.nan
+        return out
+
+
+def natural_sizes(equations: Equations, theta: Array, J: Array) -> Array:
+    """(k,) how far θ goes along each direction of J until the covariance matrices have changed by about that of y.
+
+    Of a term in the metric of its unit matrix; of R by the information that the errors themselves would give about it.
+    """
+    spec = equations.spec
+    places, parts = spec.parameters.slices, spec.parameters.split(theta)
+    change = np.zeros(J.shape[1])
+    for k, unit in enumerate(unit_matrices(equations, residual_variance(equations))):
+        inverse = np.linalg.inv(np.linalg.cholesky(unit))
+        slopes = inverse @ spec.random[k].structure.derivatives(parts[k]) @ inverse.T
+        change += np.sum(np.tensordot(J[places[k]], slopes, ([0], [0])) ** 2, axis=(1, 2))
+    own = J[places[-1]]
+    change += np.einsum("ik,ij,jk->k", own, spec.residual.information(parts[-1]), own) / spec.n
+    with np.errstate(divide="ignore"):
+        return 1.0 / np.sqrt(change)

@@ -1,0 +1,224 @@
+"""The estimates of a REML or ML fit: numbers and tables. Their plots, reports and folders are added in `remlblup.result`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from remlblup.arrays import Array
+from remlblup.cached import cached_property
+from remlblup.fit.errors.information import Information
+from remlblup.fit.errors.satterthwaite import MISSING, satterthwaite, within_reach
+from remlblup.fit.solved import Solved
+from remlblup.fit.statsmodels_names import StatsmodelsNames
+from remlblup.fit.tables import effects as tables
+from remlblup.fit.tables.functions import Estimate, correlation_errors, evaluate
+from remlblup.fit.tables.shown import shown
+from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import all_within_memory
+from remlblup.linalg.threads import owned_property
+from remlblup.reml.convergence import Convergence, say_unconverged
+from remlblup.reml.history import history_table
+from remlblup.reml.optimum import Optimum, Options
+
+if TYPE_CHECKING:
+    from remlblup.fit.terms.field_maps import Given
+
+
+@all_within_memory
+class Estimates(Solved, StatsmodelsNames):
+    """Estimates of a mixed model. Immutable; every table is a DataFrame.
+
+    Attributes
+    ----------
+    options : how it was fitted
+    convergence : the verdict with its criteria; `converged` is its short form
+    """
+
+    def __init__(self, optimum: Optimum, options: Options):
+        super().__init__(optimum.equations, optimum.solution, "ML" if options.ml else "REML")
+        self._optimum = optimum
+        self.options = options
+        self.convergence: Convergence = optimum.convergence
+
+    # -- the verdict -------------------------------------------------------------------------
+
+    @property
+    def converged(self) -> bool:
+        """True only if all five criteria are met and the components can be told apart."""
+        return self.convergence.converged
+
+    @property
+    def _note(self) -> str:  # type: ignore[override]
+        return "" if self.converged else str(self.convergence)
+
+    def _said(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table of estimates, with a warning if they are not those of a maximum."""
+        say_unconverged(self.convergence)
+        return table
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row per iteration: iteration, step, loglik, delta, gradient, halvings, seconds, boundary, parameters."""
+        return shown(history_table(self._optimum.iterations, self.specification.parameters.columns))
+
+    # -- variance components -----------------------------------------------------------------
+
+    @property
+    def status(self) -> tuple[str, ...]:
+        """free, boundary or fixed, per parameter."""
+        return tuple(
+            "fixed" if held else "boundary" if boundary else "free"
+            for held, boundary in zip(self._optimum.held, self._optimum.boundary, strict=True)
+        )
+
+    @owned_property
+    def _information(self) -> Information:
+        return Information.of(self._optimum)
+
+    @property
+    def variance_covariance(self) -> Array:
+        """var(θ̂), (n, n): the inverse average information, along the face for a singular Σ; zero where θ cannot move.
+
+        NaN for parameters in a direction the likelihood is flat in: no standard error is better than a wild one.
+        """
+        return self._information.covariance_of_known
+
+    @property
+    def variance_components(self) -> pd.DataFrame:
+        """term, parameter, estimate, std_error (from the average information), z_ratio, status."""
+        return self._said(self._variance_components)
+
+    @cached_property
+    def _variance_components(self) -> pd.DataFrame:
+        spec = self.specification
+        return self._shown(tables.variance_components(spec, self.theta, self.variance_covariance, self.status))
+
+    @known_arguments
+    def intervals(self, method: str = "log", level: float = 0.95, functions: Sequence[str] = ()) -> pd.DataFrame:
+        """Intervals of the variance parameters, and of functions of them, never beyond a bound.
+
+        Parameters
+        ----------
+        method : {"log", "wald"}
+            Estimate ± z standard errors of log θ for a variance, of Fisher's z for a correlation, of θ itself for a
+            covariance or loading; or of θ throughout, cut at its bounds.
+        level : float
+            Coverage.
+        functions : sequence of str, optional
+            Expressions as of `function`: shares of a sum of variances are taken on the logit scale, other positive
+            quantities on that of the logarithm, the rest as they are.
+
+        Returns
+        -------
+        DataFrame: term, parameter, estimate, std_error, lower, upper, scale, status. NaN on a boundary and where the
+        estimate has no standard error. What a component adds is tested by a likelihood ratio, not by its interval.
+        """
+        from remlblup.fit.errors.intervals import intervals
+
+        constrain = self.options.constrain
+        parameters = self.specification.parameters
+        components, covariance = self.variance_components, self.variance_covariance
+        return self._shown(
+            intervals(components, parameters, self.theta, covariance, method, level, functions, constrain)
+        )
+
+    def function(self, expression: str) -> Estimate:
+        """A function of the components with its delta-method standard error.
+
+        Examples
+        --------
+        ``fit.function("vm(animal, A) / (vm(animal, A) + mother + residual)")`` is a heritability.
+        Components of a term with several parameters are written ``name[effect]`` and
+        ``name[effect, effect]``.
+        """
+        return evaluate(expression, self.specification.parameters, self.theta, self.variance_covariance, self._note)
+
+    def correlation_errors(self, term: str) -> pd.DataFrame:
+        """Standard errors of `correlation(term)`, labelled alike, by the delta method."""
+        parameters = self.specification.parameters
+        table = correlation_errors(parameters, parameters.index(term), self.theta, self.variance_covariance)
+        return self._shown(table)
+
+    # -- random regression and factors -------------------------------------------------------
+
+    def covariance_function(self, term: str, at: Iterable[float] | None = None) -> pd.DataFrame:
+        """ΦΣΦ' of a random regression, ``us(leg(age, 2) | g)``, over values of its covariate."""
+        from remlblup.fit.terms.random_regression import covariance_function
+
+        return self._shown(covariance_function(self, term, at))
+
+    def eigenfunctions(self, term: str, at: Iterable[float] | None = None) -> pd.DataFrame:
+        """Eigenvalue, share of the variance and eigenfunction (a column per value of the covariate), in rows."""
+        from remlblup.fit.terms.random_regression import eigenfunctions
+
+        return self._shown(eigenfunctions(self, term, at))
+
+    def loadings(self, term: str, rotate: bool = True) -> pd.DataFrame:
+        """Loadings of an ``fa`` or ``rr`` term on its factors, specific variances, per cent explained, by effect."""
+        from remlblup.fit.terms.factors import loadings
+
+        return self._shown(loadings(self, term, rotate))
+
+    def factor_scores(self, term: str, rotate: bool = True) -> pd.DataFrame:
+        """BLUPs of the factors of an ``fa`` or ``rr`` term: levels × factors."""
+        from remlblup.fit.terms.factors import factor_scores
+
+        return self._shown(factor_scores(self, term, rotate))
+
+    def variogram(self, trial: object = None, row: Given | None = None, col: Given | None = None,
+                  x: Given | None = None, by: Given | None = None) -> pd.DataFrame:  # fmt: skip
+        """Sample variogram of the residuals by displacement, with the model's: what `plot_variogram` draws."""
+        from remlblup.fit.terms.variogram import variogram
+
+        return self._shown(variogram(self, trial, row, col, x, by))
+
+    # -- fixed effects -----------------------------------------------------------------------
+
+    @cached_property
+    def df_method(self) -> str:
+        """How the df of the fixed effects were found: "Satterthwaite" or "residual" (n − p)."""
+        return "Satterthwaite" if within_reach(self._equations) else "residual"
+
+    @property
+    def fixed_effects(self) -> pd.DataFrame:
+        """Indexed by coefficient: estimate, std_error, df, t, p_value, lower, upper (95 %).
+
+        Degrees of freedom are Satterthwaite's where within reach, n − p otherwise; `df_method` says which. They are
+        missing where the variance of a coefficient depends on components the data say nothing about.
+        """
+        return self._said(self._fixed_effects)
+
+    @owned_property
+    def _fixed_effects(self) -> pd.DataFrame:
+        if self.df_method == "Satterthwaite":
+            nudged = self._optimum.point.score.solution
+            df = satterthwaite(self._optimum.searched, nudged, self._information, float(self.df_residual))
+        else:
+            df = np.full(len(self.beta), float(self.df_residual))
+        fixed = self.specification.fixed
+        table = tables.fixed_effects(fixed, self.beta, self._beta_variances, df, self.df_method)
+        return shown(table, " ".join(filter(None, [self._note, MISSING + "." if np.isnan(df).any() else ""])))
+
+    # -- information criteria ----------------------------------------------------------------
+
+    @property
+    def n_parameters(self) -> int:
+        """Fixed effects estimated plus variance parameters not fixed by the user."""
+        return self.specification.p + sum(s != "fixed" for s in self.status)
+
+    @property
+    def aic(self) -> float:
+        """−2ℓ + 2 n_parameters, as lme4 counts (REML fits with different X are not comparable)."""
+        return -2.0 * self.loglik + 2.0 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """−2ℓ + n_parameters log n."""
+        return -2.0 * self.loglik + self.n_parameters * float(np.log(self.n_obs))
+
+    def __repr__(self) -> str:
+        return f"<remlblup fit: {self.formula or 'from matrices'}; {self.convergence}>"

@@ -1,0 +1,1 @@
+"""Tables of estimates, and functions of them."""

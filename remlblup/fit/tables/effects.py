@@ -1,0 +1,138 @@
+"""The tables of a fit as DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from remlblup.arrays import Array
+from remlblup.equations.base import Equations
+from remlblup.errors import VarianceError
+from remlblup.fit.tables.functions import covariance_matrices, joined
+from remlblup.model.design import FixedDesign, RandomDesign
+from remlblup.model.specification import Specification
+
+
+def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, df_method: str) -> pd.DataFrame:
+    """Estimates with t tests on the given degrees of freedom; aliased columns are not listed."""
+    from scipy import stats
+
+    with np.errstate(divide="ignore", invalid="ignore"):  # a variance of which no digit is left is missing
+        se = np.sqrt(variance)
+        t = beta / se
+        half = stats.t.ppf(0.975, df) * se
+    table = pd.DataFrame(
+        {
+            "estimate": beta,
+            "std_error": se,
+            "df": df,
+            "t": t,
+            "p_value": 2.0 * stats.t.sf(np.abs(t), df),
+            "lower": beta - half,
+            "upper": beta + half,
+        },
+        index=pd.Index(fixed.names, name="coefficient"),
+    )
+    table.attrs["df_method"] = df_method
+    return table
+
+
+def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
+                   covariances: Sequence[Array]) -> pd.DataFrame:  # fmt: skip
+    """One row per term, effect and level."""
+    frames = []
+    parts = equations.spec.parameters.split(solution.theta)
+    for design, theta, u, cov in zip(equations.spec.random, parts, blocks, covariances, strict=False):
+        prior = np.diag(design.structure.covariance(theta))
+        k = np.asarray(design.relationship.diagonal)
+        pev = np.einsum("qii->iq", cov)
+        variance = prior[:, None] * k[None, :]
+        # Without constraints Σ may be indefinite: such effects have no distribution and no errors.
+        pev = np.where((variance >= 0.0) & (pev >= -1e-9 * np.abs(variance)), np.maximum(pev, 0.0), np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "term": design.name,
+                    "effect": np.repeat(design.structure.effects, design.q),
+                    "level": np.tile(np.asarray(design.relationship.labels, dtype=object), design.t),
+                    "estimate": u.ravel(),
+                    "std_error": np.sqrt(pev).ravel(),
+                    "pev": pev.ravel(),
+                    "reliability": reliability.ravel(),
+                }
+            )
+        )
+    columns = ["term", "effect", "level", "estimate", "std_error", "pev", "reliability"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def accuracy(design: RandomDesign, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `random_effects` of one term by level, with accuracy, inbreeding and numbers of records."""
+    own = table[table["term"] == design.name]
+    records = np.sum([np.bincount(Z.indices, minlength=design.q) for Z in design.columns], axis=0)
+    if design.t > 1 and all(np.array_equal(Z.indices, design.columns[0].indices) for Z in design.columns):
+        records = np.bincount(design.columns[0].indices, minlength=design.q)
+    out = own[["effect", "estimate", "pev", "reliability"]].set_axis(pd.Index(own["level"], name="level"))
+    return out.assign(
+        accuracy=np.sqrt(np.maximum(out["reliability"], 0.0)),
+        inbreeding=np.tile(np.asarray(design.relationship.diagonal) - 1.0, design.t),
+        records=np.tile(records, design.t),
+    )
+
+
+def variance_components(spec: Specification, theta: Array, covariance: Array, status: Sequence[str]) -> pd.DataFrame:
+    """term, parameter, estimate, std_error, z_ratio, status; no standard error unless the status is free."""
+    free = np.array([s == "free" for s in status])
+    se = np.where(free, np.sqrt(np.maximum(np.diag(covariance), 0.0)), np.nan)
+    se[se == 0.0] = np.nan
+    terms, names = zip(*spec.parameters.pairs, strict=True)
+    return pd.DataFrame(
+        {
+            "term": terms,
+            "parameter": names,
+            "estimate": theta,
+            "std_error": se,
+            "z_ratio": theta / se,
+            "status": list(status),
+        }
+    )
+
+
+def term_index(spec: Specification, term: str) -> int:
+    """Position of a random term, by its name or another spelling of it."""
+    k = spec.parameters.index(term)
+    if k == len(spec.random):
+        raise VarianceError("'residual' is not a random term: its effects are fit.residuals.")
+    return k
+
+
+def covariance(spec: Specification, theta: Array, term: str) -> pd.DataFrame:
+    """Σ of a term, labelled by its effects; of R all its matrices along the diagonal, or its variances."""
+    tables = []
+    for label, effects, sigma, _ in covariance_matrices(spec.parameters, spec.parameters.index(term), theta):
+        names = [f"{label}: {e}" if label else e for e in effects]
+        tables.append(pd.DataFrame(sigma, index=names, columns=names))
+    return joined(tables)
+
+
+def correlation(sigma: pd.DataFrame) -> pd.DataFrame:
+    """Correlations of a labelled covariance matrix."""
+    values = sigma.to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = 1.0 / np.sqrt(np.diag(values))
+        return pd.DataFrame(values * np.outer(d, d), index=sigma.index, columns=sigma.columns)
+
+
+def logdet_crossproduct(fixed: FixedDesign) -> float:
+    """log|X'X| of the columns kept."""
+    if fixed.p == 0:
+        return 0.0
+    X = fixed.work
+    gram = (X.T @ X).toarray() if sp.issparse(X) else X.T @ X
+    return float(np.linalg.slogdet(gram)[1]) - 2.0 * fixed.logdet_transform

@@ -1,0 +1,1 @@
+"""The sparse factor: order of elimination, pattern, fronts, selected inverse."""

@@ -1,0 +1,111 @@
+"""Sparse engine: symbolic analysis once, then a factor, solves and the selected inverse at each new C.
+
+This module brings numba, whose functions are compiled on their first use on a machine and come from a
+cache later on: import it only when a sparse factor is made (`remlblup.linalg.factor.make_factor` does).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from remlblup.linalg.contract import FactorStats, check_ready, check_values, columns_of
+from remlblup.linalg.sparse.supernodal import SupernodalFactor
+from remlblup.linalg.sparse.symbolic import analyse
+
+if TYPE_CHECKING:
+    from remlblup.linalg.sparse.columns import ColumnFactor
+
+ANALYSIS, PER_EQUATION = 60.0, 150.0
+"""Bytes for an entry of C and for an equation while the order is found: the graph, its parts, and its places in L."""
+
+
+class SparseFactor:
+    """Factor of a sparse symmetric matrix: L L' by supernodes, or L D L' by columns if it is indefinite.
+
+    Implements `remlblup.linalg.contract.Factor`. Dependent equations get a zero pivot and are left out:
+    their number is `n_dependent`, their solutions are zero, and so are their rows and columns of the
+    (generalised) inverse. The count is exact for designs of factors. It can miss where the *independent*
+    equations are ill-conditioned themselves, for roundoff then leaves more than `DEPENDENT_PIVOT` of a
+    pivot that should vanish: drop aliased columns of the fixed effects beforehand
+    (`remlblup.linalg.rank.independent.independent_columns`), and read `n_dependent` as a check.
+
+    Parameters
+    ----------
+    indptr, indices : ndarray, shapes (n + 1,) and (nnz,)
+        Pattern of the lower triangle of C, as in `make_factor`.
+    n : int
+        Order of C.
+    groups : ndarray of int, shape (n,), optional
+        Equations to be ordered as one node.
+    beside : float
+        Bytes needed beside the factor, see `make_factor`.
+    """
+
+    def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None,
+                 beside: float = 0.0) -> None:  # fmt: skip
+        self.n = n
+        self._symbolic = analyse(indptr, indices, n, groups, beside)
+        self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr, np.int32), beside)
+        self._symbolic.forget_rows()
+        self._indefinite: ColumnFactor | None = None
+        self._current: SupernodalFactor | ColumnFactor = self._definite
+        self.stats = FactorStats(
+            n=n,
+            nnz_matrix=len(indices),
+            nnz_factor=int(self._symbolic.indptr[-1]) + n,
+            flops=self._symbolic.flops,
+            engine="sparse",
+            ordering=self._symbolic.ordering.name,
+            ordering_reason=self._symbolic.ordering.reason,
+            memory=self._definite.memory,
+            kept=self._definite.kept,
+            analysis=ANALYSIS * len(indices) + PER_EQUATION * n,
+        )
+        self._selected: np.ndarray | None = None
+        self._logdet: float | None = None
+        self._ready = False
+        self.n_negative = 0
+        self.n_dependent = 0
+
+    def factorize(self, values: np.ndarray) -> None:
+        """Factorise C; the signs of its pivots are free."""
+        values = check_values(values, self.stats.nnz_matrix)
+        self._ready, self._selected, self._logdet = False, None, None
+        self._current = self._definite
+        if not np.isfinite(values).all() or not self._definite.factorize(values):
+            if self._indefinite is None:
+                from remlblup.linalg.sparse.columns import ColumnFactor
+
+                self._indefinite = ColumnFactor(self._symbolic)
+            self._indefinite.factorize(values)
+            self._current = self._indefinite
+        self.n_negative, self.n_dependent = self._current.n_negative, self._current.n_dependent
+        self._ready = True
+
+    @property
+    def logdet(self) -> float:
+        """``sum log|d_i|`` over the pivots that are not dependent, summed exactly."""
+        check_ready(self._ready)
+        if self._logdet is None:
+            self._logdet = self._current.logdet
+        return self._logdet
+
+    def solve(self, B: np.ndarray) -> np.ndarray:
+        """Solve ``C X = B``, B of shape (n,) or (n, k)."""
+        check_ready(self._ready)
+        B = np.asarray(B, dtype=np.float64)
+        return self._current.solve(B.reshape(self.n, -1)).reshape(B.shape)
+
+    def inverse_on_pattern(self) -> np.ndarray:
+        """Entries of C⁻¹ at the pattern of C, shape (nnz,)."""
+        check_ready(self._ready)
+        if self._selected is None:
+            self._selected = self._current.inverse_on_pattern()
+        return self._selected
+
+    def inverse_diagonal(self) -> np.ndarray:
+        """Diagonal of C⁻¹, (n,), of which nothing is kept."""
+        check_ready(self._ready)
+        return self._current.inverse_diagonal()

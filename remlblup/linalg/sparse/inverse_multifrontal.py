@@ -1,0 +1,229 @@
+"""The selected inverse by the inverse multifrontal recursion: the tree of supernodes from the root down.
+
+Campbell & Davis 1995; Masuda, Baba & Suzuki 2014. The *inverse front* of a supernode holds the lower triangle of
+C⁻¹ over all rows of its panel; what its children need is gathered from it.
+"""
+
+from __future__ import annotations
+
+from remlblup.linalg.compiler import njit
+from remlblup.linalg.sparse.blas import gemm_nn, gemm_tn, load, solve_right_lower, store, symm_lower, symv_lower
+
+BLOCK = 64
+"""Columns of a front inverted at a time."""
+
+NARROW, SHORT = 4, 24
+"""So few columns do without level-3 BLAS, but for the product with Z_RR of fewer rows than SHORT."""
+
+
+@njit(cache=True, nogil=True)
+def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, inverse, arena, block, product):
+    """Panels of C⁻¹ on the pattern of L, from the root down.
+
+    Parameters
+    ----------
+    begin, end, top, sn, plan, pending : as in `multifrontal.factorize`; `pending` holds the inverse over the rows
+        below the roots of subtrees
+    inverse : as `panels`, receives the panels of C⁻¹ (lower triangle)
+    arena : workspace for the inverse fronts of supernodes with children
+    block : workspace for one front
+    product : workspace for `invert_front`
+    """
+    root = -1 if top else end - 1
+    s = end - 1
+    while s >= begin:
+        height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
+        if top and plan.leave[s] > 0:
+            gather_below(
+                s, root, sn, plan, pending, inverse, arena, pending.ctypes.data + 8 * plan.pending_at[s], height - width
+            )
+            s = plan.leave[s] - 2
+            continue
+        panel, out = panels[sn.panel_at[s] : sn.panel_at[s + 1]], inverse[sn.panel_at[s] : sn.panel_at[s + 1]]
+        if width == 1 and height > 1 and sn.n_children[s] == 0 and s != root and not dependent[sn.first[s]]:
+            invert_twig(s, panel, inverse_front(sn.parent[s], root, sn, plan, pending, inverse, arena, block), sn, out)
+        elif width > 0 or s != root:  # what is pending for a batch is its front
+            front = inverse_front(s, root, sn, plan, pending, inverse, arena, block)
+            gather_front(s, root, sn, plan, pending, inverse, arena, block, front)
+            invert_front(panel, height, width, front, dependent[sn.first[s] : sn.first[s + 1]], product)
+            store_columns(front, height, width, out)
+        s -= 1
+
+
+@njit(cache=True, nogil=True)
+def inverse_front(s, root, sn, plan, pending, inverse, arena, block):
+    """Address of the inverse front of s; with no rows below, of its columns in the result themselves."""
+    width = sn.first[s + 1] - sn.first[s]
+    if width > 0 and sn.rows_at[s + 1] - sn.rows_at[s] == width:
+        return inverse.ctypes.data + 8 * sn.panel_at[s]
+    if sn.n_children[s] == 0:
+        return block.ctypes.data
+    if s == root and sn.first[s] == sn.first[s + 1]:
+        return pending.ctypes.data + 8 * plan.pending_at[s]
+    return arena.ctypes.data + 8 * plan.front_at[s]
+
+
+@njit(cache=True, nogil=True)
+def gather_front(s, root, sn, plan, pending, inverse, arena, block, front):
+    """The inverse over the rows below s, into its front."""
+    height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
+    below, corner = height - width, front + 8 * width * (height + 1)
+    if sn.n_children[s] > 0 and s != root and below > 0 and plan.front_at[s] == plan.front_at[sn.parent[s]]:
+        # The parent's front stands in the same place, and is read for the last time.
+        gather_below(s, root, sn, plan, pending, inverse, arena, block.ctypes.data, below)
+        copy_triangle(block.ctypes.data, below, corner, height)
+    else:
+        gather_below(s, root, sn, plan, pending, inverse, arena, corner, height)
+
+
+@njit(cache=True, nogil=True)
+def gather_below(s, root, sn, plan, pending, inverse, arena, target, stride):
+    """The inverse over the rows below s, from its parent's front; for the root of a subtree, from `pending`."""
+    rows = sn.relative[sn.rows_at[s] + sn.first[s + 1] - sn.first[s] : sn.rows_at[s + 1]]
+    if s == root:
+        copy_triangle(pending.ctypes.data + 8 * plan.pending_at[s], len(rows), target, stride)
+    elif len(rows) > 0:
+        p = sn.parent[s]
+        p_front = inverse_front(p, root, sn, plan, pending, inverse, arena, arena)
+        for j in range(len(rows)):
+            source = p_front + 8 * rows[j] * (sn.rows_at[p + 1] - sn.rows_at[p])
+            for i in range(j, len(rows)):
+                store(target, j * stride + i, load(source, rows[i]))
+
+
+@njit(cache=True, nogil=True)
+def copy_triangle(source, size, target, stride):
+    """A lower triangle (size × size) into one whose columns are `stride` apart."""
+    for j in range(size):
+        for i in range(j, size):
+            store(target, j * stride + i, load(source, j * size + i))
+
+
+@njit(cache=True, nogil=True)
+def store_columns(front, height, width, out):
+    """The columns of a panel of C⁻¹, from its inverse front, unless they are it."""
+    if front == out.ctypes.data:
+        return
+    for j in range(width):
+        for i in range(j * height + j, (j + 1) * height):
+            out[i] = load(front, i)
+
+
+@njit(cache=True, nogil=True)
+def invert_front(panel, height, width, front, dependent, product):
+    """The columns of a panel in its inverse front (an address), by blocks from the last; the rows below are there already.
+
+    With K the columns of a block, R all rows after it, and Y = L_RK L_KK⁻¹:
+
+        Z_RK = −Z_RR Y,    Z_KK = (L_KK L_KK')⁻¹ − Y' Z_RK.
+    """
+    for start in range((width - 1) // BLOCK * BLOCK, -1, -BLOCK):
+        stop = min(start + BLOCK, width)
+        if stop < height:
+            scale_rows(panel, height, start, stop, stop, height, product)
+            multiply_rows(front, height, start, stop, stop, height, product)
+        invert_diagonal(panel, height, start, stop, front, dependent, product)
+
+
+@njit(cache=True, nogil=True)
+def scale_rows(panel, height, start, stop, row, last_row, product):
+    """Rows row … last_row of Y."""
+    rest, size = height - stop, stop - start
+    for j in range(size):
+        for i in range(row, last_row):
+            product[j * rest + i - stop] = panel[(start + j) * height + i]
+    if size > NARROW:
+        solve_right_lower(last_row - row, size, panel.ctypes.data + 8 * (start * height + start), height,
+                          product.ctypes.data + 8 * (row - stop), rest)  # fmt: skip
+        return
+    for j in range(size - 1, -1, -1):
+        own = product[j * rest + row - stop : j * rest + last_row - stop]
+        column = panel[(start + j) * height + start : (start + j) * height + stop]
+        for k in range(j + 1, size):
+            factor, other = column[k], product[k * rest + row - stop : k * rest + last_row - stop]
+            for i in range(len(own)):
+                own[i] -= factor * other[i]
+        factor = 1.0 / column[j]
+        for i in range(len(own)):
+            own[i] *= factor
+
+
+@njit(cache=True, nogil=True)
+def multiply_rows(front, height, start, stop, row, last_row, product):
+    """Rows row … last_row of Z_RK = −Z_RR Y; of Z_RR the lower triangle is read."""
+    z, y, rest = front, product.ctypes.data, height - stop
+    size, rows = stop - start, last_row - row
+    target, corner = z + 8 * (start * height + row), z + 8 * (row * height + row)
+    if rows == rest and size <= NARROW and rest >= SHORT:
+        for j in range(size):
+            symv_lower(rest, -1.0, corner, height, y + 8 * j * rest, 0.0, target + 8 * j * height)
+        return
+    symm_lower(rows, size, -1.0, corner, height, y + 8 * (row - stop), rest, 0.0, target, height)
+    if row > stop:
+        gemm_nn(rows, size, row - stop, -1.0, z + 8 * (stop * height + row), height, y, rest, 1.0, target, height)
+    if last_row < height:
+        gemm_tn(rows, size, height - last_row, -1.0, z + 8 * (row * height + last_row), height,
+                y + 8 * (last_row - stop), rest, 1.0, target, height)  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def invert_diagonal(panel, height, start, stop, front, dependent, product):
+    """Z_KK; the rows and columns of dependent equations are zero in the generalised inverse."""
+    size, rest = stop - start, height - stop
+    y, corner = product.ctypes.data, 8 * (start * height + start)
+    z = front + corner
+    w = product[rest * size : rest * size + size * size]  # L_KK⁻¹
+    for j in range(size):
+        for i in range(size):
+            w[j * size + i] = 1.0 if i == j else 0.0
+    if size <= NARROW:
+        invert_triangle(panel, height, start, stop, w)
+        for j in range(size):
+            for i in range(j, size):
+                total = 0.0
+                for k in range(i, size):
+                    total += w[i * size + k] * w[j * size + k]
+                store(z, j * height + i, total)
+    else:
+        solve_right_lower(size, size, panel.ctypes.data + corner, height, w.ctypes.data, size)
+        gemm_tn(size, size, size, 1.0, w.ctypes.data, size, w.ctypes.data, size, 0.0, z, height)
+    if rest > 0:
+        gemm_tn(size, size, rest, -1.0, y, rest, z + 8 * size, height, 1.0, z, height)
+    for j in range(start, stop):
+        if dependent[j]:
+            for i in range(j, height):
+                store(front, j * height + i, 0.0)
+            for k in range(start, j):
+                store(front, k * height + j, 0.0)
+
+
+@njit(cache=True, nogil=True)
+def invert_triangle(panel, height, start, stop, w):
+    """The identity matrix W ← L_KK⁻¹ W, for few columns."""
+    size = stop - start
+    for j in range(size):
+        for i in range(j, size):
+            for k in range(j, i):
+                w[j * size + i] -= panel[(start + k) * height + start + i] * w[j * size + k]
+            w[j * size + i] /= panel[(start + i) * height + start + i]
+
+
+@njit(cache=True, nogil=True)
+def invert_twig(s, panel, p_front, sn, out):
+    """`gather_front` and `invert_front` in one, for a supernode of one column without children."""
+    p = sn.parent[s]
+    rows = sn.relative[sn.rows_at[s] + 1 : sn.rows_at[s + 1]]
+    pivot = 1.0 / panel[0]
+    for i in range(len(out)):
+        out[i] = 0.0
+    for j in range(len(rows)):
+        source = p_front + 8 * rows[j] * (sn.rows_at[p + 1] - sn.rows_at[p])
+        y, total = panel[1 + j] * pivot, 0.0
+        for i in range(j + 1, len(rows)):
+            z = load(source, rows[i])
+            out[1 + i] -= z * y
+            total += z * panel[1 + i]
+        out[1 + j] -= total * pivot + load(source, rows[j]) * y
+    out[0] = pivot * pivot
+    for i in range(1, len(rows) + 1):
+        out[0] -= panel[i] * pivot * out[i]

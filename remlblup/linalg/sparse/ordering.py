@@ -1,0 +1,226 @@
+"""Order of elimination: which equations first, so that L stays sparse.
+
+A large dense block of C goes last (see `linalg.cliques`), and so do equations that touch a good part of all the
+others. Of the rest, those with few neighbours go first (a pedigree is full of animals without progeny, whose
+elimination makes no fill), one by one (`eliminate_low_degree`), and what remains is ordered by nested dissection
+(`nested_dissection`; George 1973; METIS: Karypis & Kumar 1998). Where that predicts much work, multiple minimum
+degree (`multiple_minimum_degree`; Tinney & Walker 1967; Liu 1985) is tried as well, again with the dissection of what
+it leaves, and the order that predicts fewer operations is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+LOW_DEGREE = 8
+"""Nodes with at most this many neighbours are always eliminated before the dissection."""
+
+DENSE_ROW = 10.0
+"""A node with more than this times sqrt(n) neighbours goes last (Amestoy, Davis & Duff 2004)."""
+
+SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE = 1e9, 2e4
+"""A second order is tried when the first one predicts more operations than this, and than this times n.
+
+A fit takes some thirty times the flops of one factorisation, and the second order may save a quarter of them; finding
+it costs about as much as a million operations per equation.
+"""
+
+SMALL_ROUND = 0.01
+"""Elimination stops when a round takes a smaller share than this of the nodes left."""
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """An order of elimination.
+
+    Attributes
+    ----------
+    permutation : ndarray of int64, shape (n,)
+        ``permutation[k]`` is the equation eliminated at step k.
+    name, reason : str
+        What it is, and why it was chosen.
+    """
+
+    permutation: np.ndarray
+    name: str
+    reason: str
+
+
+def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float], groups: np.ndarray | None = None,
+                    block: np.ndarray | None = None) -> Ordering:  # fmt: skip
+    """Choose a fill-reducing order of elimination.
+
+    Parameters
+    ----------
+    graph : csr_array, shape (n, n)
+        Symmetric pattern of C without its diagonal; the stored values are ones.
+    flops_of : callable
+        Predicted operations of a factorisation in a given permutation.
+    groups : (n,) ndarray of int, optional
+        Equations to be eliminated together, e.g. the traits of one animal: one node each.
+    block : ndarray of int, optional
+        Equations of a dense block, which go last; `graph` need not have the edges inside it.
+    """
+    in_block = np.zeros(graph.shape[0] if groups is None else int(groups.max()) + 1, np.bool_)
+    n_block = 0 if block is None else len(block)
+    if n_block:
+        in_block[block if groups is None else groups[block]] = True
+    if groups is not None:
+        graph = quotient_graph(graph, groups)
+    group, quotient = merge_twins(graph, in_block)
+    in_block = in_block[np.unique(group, return_index=True)[1]]
+    group = group if groups is None else group[groups]
+    rest, last = split_last(quotient, in_block)
+    quotient_rest = quotient[rest][:, rest]
+
+    def order(first: np.ndarray, core: sp.csr_array, kept: np.ndarray) -> np.ndarray:
+        nodes = np.concatenate([rest[first], rest[kept[nested_dissection(core)]], last])
+        return expand(nodes, group)
+
+    dissected = order(*eliminate_low_degree(quotient_rest))
+    flops = flops_of(dissected)
+    name = "nested dissection"
+    avoidable = flops - n_block**3 / 3.0
+    if avoidable <= max(SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE * len(group)):
+        return Ordering(dissected, name, f"cheap enough not to look further: {flops:.2g} flops")
+    degree = order(*multiple_minimum_degree(quotient_rest))
+    other = flops_of(degree)
+    if other < flops:
+        return Ordering(degree, "minimum degree, then dissection", f"{other:.2g} flops, nested dissection {flops:.2g}")
+    return Ordering(dissected, name, f"{flops:.2g} flops, minimum degree {other:.2g}")
+
+
+def quotient_graph(graph: sp.csr_array, groups: np.ndarray) -> sp.csr_array:
+    """Graph of the groups 0 … m−1 of nodes: an edge where any members touch."""
+    m = int(groups.max()) + 1
+    rows = np.repeat(groups, np.diff(graph.indptr))
+    columns = groups[graph.indices]
+    apart = rows != columns
+    quotient = sp.csr_array((np.ones(apart.sum()), (rows[apart], columns[apart])), shape=(m, m))
+    quotient.data.fill(1.0)
+    return quotient
+
+
+def merge_twins(graph: sp.csr_array, alone: np.ndarray) -> tuple[np.ndarray, sp.csr_array]:
+    """Merge nodes that touch each other and have the same neighbours, e.g. the traits of one animal.
+
+    Twins can be eliminated one after the other without more fill, so that one node stands for all
+    (indistinguishable nodes; George & Liu 1989). They are recognised by the sum of random numbers over
+    their closed neighbourhoods; a collision of 64-bit sums would cost fill, never correctness.
+
+    Returns
+    -------
+    group : ndarray of int, shape (n,)
+        Group of each node; groups are numbered by their first members.
+    quotient : csr_array, shape (m, m)
+        Graph of the groups.
+    """
+    n = graph.shape[0]
+    marks = np.random.default_rng(20240607).integers(1, 2**63, n, dtype=np.uint64)
+    running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(marks[graph.indices], dtype=np.uint64)])
+    sums = running[graph.indptr[1:]] - running[graph.indptr[:-1]] + marks  # modulo 2^64
+    sums[alone] = marks[alone]
+    _, first, group = np.unique(sums, return_index=True, return_inverse=True)
+    by_member = np.argsort(first)
+    rank = np.empty_like(by_member)
+    rank[by_member] = np.arange(len(first))
+    group, first = rank[group], first[by_member]
+    quotient = graph if len(first) == n else graph[first][:, first]
+    return group, quotient
+
+
+def expand(nodes: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Turn an order of groups into an order of their members, groups kept together."""
+    rank = np.empty_like(nodes)
+    rank[nodes] = np.arange(len(nodes))
+    return np.argsort(rank[group], kind="stable")
+
+
+def split_last(graph: sp.csr_array, in_block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes to order, and those that simply go last: a dense block, then nodes with very many neighbours (the intercept)."""
+    degree = np.diff(graph.indptr)
+    dense = degree > max(16.0, DENSE_ROW * np.sqrt(graph.shape[0]))
+    last = np.flatnonzero(dense & ~in_block)
+    block = np.flatnonzero(in_block)
+    return np.flatnonzero(~dense & ~in_block), np.concatenate([block, last[np.argsort(degree[last], kind="stable")]])
+
+
+def eliminate_low_degree(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
+    """Eliminate the nodes of at most `LOW_DEGREE` neighbours one by one (compiled; see `linalg.low_degree`).
+
+    Returns
+    -------
+    first : ndarray of int
+        Eliminated nodes in order.
+    core : csr_array
+        Graph of the nodes that remain, with the fill of the elimination.
+    kept : ndarray of int
+        Their numbers in `graph`.
+    """
+    from remlblup.linalg.sparse import low_degree
+
+    indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int32)
+    first, kept, rows, columns = low_degree.eliminate_low_degree(indptr, indices, LOW_DEGREE)
+    core = sp.csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(kept), len(kept)))
+    return first, core, kept
+
+
+def multiple_minimum_degree(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
+    """Eliminate independent sets of nodes of nearly the smallest degree, a set a round (Liu 1985).
+
+    "Nearly" is a tolerance of a fifth of the smallest degree and one more. It ends where a round finds few nodes.
+
+    Returns
+    -------
+    as `eliminate_low_degree`
+    """
+    random = np.random.default_rng(20240608)  # breaks ties: along a chain, order would free one end only
+    kept, eliminated = np.arange(graph.shape[0]), []
+    while len(kept):
+        degree = np.diff(graph.indptr)
+        ceiling = 1.2 * degree.min() + 1.0
+        chosen = independent_set(graph, degree + random.random(len(kept)), degree <= ceiling)
+        if not chosen.any() or (chosen.sum() < SMALL_ROUND * len(kept) and degree[chosen].min() > 2):
+            break
+        eliminated.append(kept[chosen])
+        graph = schur_complement_pattern(graph, chosen)
+        kept = kept[~chosen]
+    first = np.concatenate(eliminated) if eliminated else np.zeros(0, dtype=np.int64)
+    return first, graph, kept
+
+
+def independent_set(graph: sp.csr_array, key: np.ndarray, candidate: np.ndarray) -> np.ndarray:
+    """Mark candidates whose key is below that of every neighbouring candidate; no two are adjacent."""
+    keys = np.where(candidate, key, np.inf)
+    lowest = np.full(graph.shape[0], np.inf)
+    filled = np.flatnonzero(np.diff(graph.indptr))
+    if len(filled):
+        lowest[filled] = np.minimum.reduceat(keys[graph.indices], graph.indptr[filled])
+    return candidate & (keys < lowest)
+
+
+def schur_complement_pattern(graph: sp.csr_array, eliminated: np.ndarray) -> sp.csr_array:
+    """Graph after an independent set is eliminated: the neighbours of each of its nodes all meet."""
+    rest = graph[~eliminated]
+    across = rest[:, eliminated]
+    filled = rest[:, ~eliminated] + across @ across.T
+    filled.setdiag(0)
+    filled.eliminate_zeros()
+    filled.data.fill(1.0)
+    return filled
+
+
+def nested_dissection(graph: sp.csr_array) -> np.ndarray:
+    """Order a graph by METIS nested dissection; the result is a permutation, shape (m,)."""
+    if graph.nnz == 0:
+        return np.arange(graph.shape[0])
+    import pymetis
+
+    permutation, _ = pymetis.nested_dissection(
+        pymetis.CSRAdjacency(graph.indptr.astype(np.int64), graph.indices.astype(np.int64))
+    )
+    return np.asarray(permutation, dtype=np.int64)

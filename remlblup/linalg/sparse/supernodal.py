@@ -1,0 +1,169 @@
+"""The positive definite engine: panels of L, factorised, solved with and selectively inverted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from remlblup.linalg.contract import DEPENDENT_PIVOT
+from remlblup.linalg.memory import require
+from remlblup.linalg.sparse import inverse_multifrontal, large_fronts, multifrontal, panels, solves
+from remlblup.linalg.sparse.schedule import Task, make_schedule
+from remlblup.linalg.sparse.supernodes import Supernodes, find_supernodes, places_in_panels
+from remlblup.linalg.sparse.symbolic import Symbolic, inverse_permutation
+from remlblup.linalg.threads import n_threads, side_by_side
+
+ENTRIES = 500_000
+"""Entries of C whose places are looked for at a time."""
+
+
+class SupernodalFactor:
+    """``P C P' = L L'`` by the supernodal multifrontal method.
+
+    Parameters
+    ----------
+    symbolic : Symbolic
+        Order of elimination (a postorder) and pattern of L.
+    rows, columns : ndarray
+        Row and column of every entry of the lower triangle of C.
+    beside : float
+        Bytes needed beside the factor.
+    """
+
+    def __init__(self, symbolic: Symbolic, rows: np.ndarray, columns: np.ndarray, beside: float = 0.0) -> None:
+        self.permutation = symbolic.ordering.permutation
+        self.n = len(self.permutation)
+        self.supernodes, self.schedule = make_schedule(
+            find_supernodes(symbolic.parent, symbolic.counts, symbolic.indptr, symbolic.rows)
+        )
+        sn = self.supernodes
+        place_of = inverse_permutation(self.permutation)
+        self.places = entry_places(sn, place_of, rows, columns)
+        self.diagonal = diagonal_places(sn)
+        self.reference = np.zeros(self.n)
+        self.dependent = np.zeros(self.n, dtype=np.bool_)
+        self._opened = np.zeros(sn.size, dtype=np.bool_)
+        require(self.memory + beside, f"the model with a factor of {self.n:,} equations")
+        self.panels = np.zeros(sn.panel_at[-1])
+        self._pending = np.empty(self.schedule.plan.pending_at[-1])
+
+    def factorize(self, values: np.ndarray) -> bool:
+        """Factorise C; False if it is not positive (semi)definite."""
+        self.panels.fill(0.0)
+        panels.scatter_matrix(values, self.places, self.panels)
+        np.abs(self.panels[self.diagonal], out=self.reference)
+        self.dependent.fill(False)
+        self._opened.fill(False)
+        state = (self.supernodes, self.schedule.plan, self._pending, self.panels, self.reference, self.dependent,
+                 DEPENDENT_PIVOT, self._opened)  # fmt: skip
+
+        def subtree(task: Task) -> int:
+            return multifrontal.factorize(task.start, task.stop, False, *state, *map(np.empty, task.for_factor))
+
+        failed = side_by_side(subtree, [(task,) for task in self.schedule.subtrees])
+        return max(failed, default=-1) < 0 and self._factorize_top(state)
+
+    def _factorize_top(self, state: tuple) -> bool:
+        """The supernodes above the subtrees, the large fronts among them by all threads."""
+        workspace = tuple(map(np.empty, self.schedule.top.for_factor))
+        begin = 0
+        for s in self.schedule.large:
+            if multifrontal.factorize(begin, s, True, *state, *workspace) >= 0:
+                return False
+            if large_fronts.factorize(s, *state, *workspace) >= 0:
+                return False
+            begin = s + 1
+        return multifrontal.factorize(begin, self.supernodes.size, True, *state, *workspace) < 0
+
+    @property
+    def kept(self) -> float:
+        """Bytes of L and of where its entries stand, taken or not."""
+        arrays = [*self.supernodes, *self.schedule.plan, self.permutation, self.places, self.diagonal, self.reference,
+                  self.dependent, self._opened]  # fmt: skip
+        return float(sum(array.nbytes for array in arrays)) + 8.0 * float(
+            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1]
+        )
+
+    @property
+    def memory(self) -> float:
+        """Bytes of L, of the inverse and of the workspaces, taken or not."""
+        panels = int(self.supernodes.panel_at[-1])
+        top, subtrees = self.schedule.top, self.schedule.subtrees
+        at_once = [sum(task.for_factor) for task in subtrees], [sum(task.for_inverse) for task in subtrees]
+        at_a_time = [sum(top.for_factor), sum(top.for_inverse), *(sum(sorted(s)[-n_threads() :]) for s in at_once)]
+        return self.kept + 8.0 * (max(at_a_time) + panels + len(self.places))
+
+    n_negative = 0
+
+    @property
+    def n_dependent(self) -> int:
+        """Number of dependent equations."""
+        return int(self.dependent.sum())
+
+    @property
+    def logdet(self) -> float:
+        """log|C| over the independent equations, compensated sum."""
+        return 2.0 * panels.log_determinant(self.panels, self.diagonal, self.dependent)
+
+    def solve(self, B: np.ndarray) -> np.ndarray:
+        """C⁻¹ B for B (n, k)."""
+        sn = self.supernodes
+        work = np.ascontiguousarray(B[self.permutation])
+        solves.forward_solve(sn.first, sn.rows_at, sn.rows, sn.panel_at, self.panels, self.dependent, work)
+        solves.backward_solve(sn.first, sn.rows_at, sn.rows, sn.panel_at, self.panels, self.dependent, work)
+        solution = np.empty_like(work)
+        solution[self.permutation] = work
+        return solution
+
+    def inverse_on_pattern(self) -> np.ndarray:
+        """Entries of C⁻¹ at the pattern of C."""
+        return panels.gather(self._inverse_panels(), self.places)
+
+    def inverse_diagonal(self) -> np.ndarray:
+        """Diagonal of C⁻¹, (n,)."""
+        out = np.empty(self.n)
+        out[self.permutation] = self._inverse_panels()[self.diagonal]
+        return out
+
+    def _inverse_panels(self) -> np.ndarray:
+        """C⁻¹ on the pattern of L; not kept, for it is as large as L."""
+        inverse = np.empty_like(self.panels)
+        state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, inverse
+
+        def subtree(task: Task) -> None:
+            workspace = map(np.empty, task.for_inverse)
+            inverse_multifrontal.selected_inverse(task.start, task.stop, False, *state, *workspace)
+
+        self._invert_top(state)
+        side_by_side(subtree, [(task,) for task in self.schedule.subtrees])
+        return inverse
+
+    def _invert_top(self, state: tuple) -> None:
+        """As `_factorize_top`, from the root down."""
+        workspace = tuple(map(np.empty, self.schedule.top.for_inverse))
+        end = self.supernodes.size
+        for s in reversed(self.schedule.large):
+            inverse_multifrontal.selected_inverse(s + 1, end, True, *state, *workspace)
+            large_fronts.selected_inverse(s, *state, *workspace)
+            end = s
+        inverse_multifrontal.selected_inverse(0, end, True, *state, *workspace)
+
+
+def entry_places(sn: Supernodes, place_of: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Position in the panels of the entries of C, some at a time."""
+    places = np.empty(len(rows), np.int32 if sn.panel_at[-1] < 2**31 else np.int64)
+    for start in range(0, len(rows), ENTRIES):
+        part = slice(start, start + ENTRIES)
+        places[part] = panel_places(sn, place_of[rows[part]], place_of[columns[part]])
+    return places
+
+
+def panel_places(sn: Supernodes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Position in the panels of the entry of C at places (first[i], second[i]) of the elimination."""
+    supernode_of = np.repeat(np.arange(sn.size, dtype=np.int32), np.diff(sn.first))
+    return places_in_panels(supernode_of, sn.first, sn.rows_at, sn.rows, sn.panel_at, first, second)
+
+
+def diagonal_places(sn: Supernodes) -> np.ndarray:
+    """Position in the panels of every diagonal element."""
+    columns = np.arange(sn.first[-1])
+    return panel_places(sn, columns, columns)

@@ -1,0 +1,356 @@
+"""Symbolic factorisation: everything about L that follows from the pattern of C alone.
+
+Davis, *Direct Methods for Sparse Linear Systems* (SIAM 2006), chapter 4. The textbook steps are the
+functions of this module: the permuted pattern, `elimination_tree`, `postorder`, `column_counts`,
+`pattern_of_factor`, and the map that later scatters the values of C straight into L.
+
+Arrays that count entries are int64, row numbers are int32. Signatures are given, so that each function
+is compiled for one set of types when the module is first imported, and comes from numba's cache in
+later processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from remlblup.cached import cached_property
+from remlblup.linalg.compiler import njit
+from remlblup.linalg.contract import columns_of
+from remlblup.linalg.memory import require
+from remlblup.linalg.sparse.cliques import SHARE, find_clique, outside, star
+from remlblup.linalg.sparse.ordering import Ordering, choose_ordering
+from remlblup.linalg.sparse.schedule import uncut_workspace
+from remlblup.linalg.sparse.supernodes import outline_supernodes
+
+
+@dataclass(frozen=True, eq=False)
+class Symbolic:
+    """Pattern of L for ``P C P' = L D L'``.
+
+    Attributes
+    ----------
+    ordering : Ordering
+        The permutation; ``permutation[k]`` is the equation at place k.
+    indptr : ndarray of int64, shape (n + 1,)
+        Columns of L, without its unit diagonal.
+    flops : float
+        Operations of one factorisation.
+    parent : ndarray of int32, shape (n,)
+        Elimination tree.
+    counts : ndarray of int64, shape (n,)
+        Entries in each column of L, diagonal included.
+    pattern : (indptr, indices)
+        Lower triangle of C.
+    """
+
+    ordering: Ordering
+    indptr: np.ndarray
+    flops: float
+    parent: np.ndarray
+    counts: np.ndarray
+    pattern: tuple[np.ndarray, np.ndarray]
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Row numbers of L, ascending within a column, (nnz_l,); made again where they have been forgotten."""
+        n = len(self.parent)
+        graph = Graph(*off_diagonal_entries(*self.pattern), np.full(n, -1, np.int32))
+        return pattern_of_factor(*permuted_upper(graph, self.ordering.permutation), self.parent, self.indptr)
+
+    def forget_rows(self) -> None:
+        """Let go of the rows, which the supernodes have in a shorter form."""
+        self.__dict__.pop("rows", None)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where each value of C goes, shape (nnz_c,): below nnz_l, the entry of L; from there on, the diagonal."""
+        place_of = inverse_permutation(self.ordering.permutation)
+        indptr, indices = self.pattern
+        return places_in_factor(place_of[indices], place_of[columns_of(indptr)], self.indptr, self.rows)
+
+
+def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None,
+            beside: float = 0.0) -> Symbolic:  # fmt: skip
+    """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L.
+
+    `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor.
+    """
+    graph = compact_graph(indptr, indices, n, groups)
+
+    def flops_of(permutation: np.ndarray) -> float:
+        upper = permuted_upper(graph, permutation)
+        return flops(column_counts(*upper, elimination_tree(*upper)))
+
+    block = np.flatnonzero(graph.clique >= 0)
+    chosen = choose_ordering(symmetric_graph(graph.rows, graph.columns, n), flops_of, groups, block)
+    reason = f"a dense block of {len(block):,} equations last; {chosen.reason}" if len(block) else chosen.reason
+    permutation = in_postorder(graph, chosen.permutation)
+    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, reason), graph, beside)
+
+
+def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:
+    """Pattern of L for a C that is eliminated in the order of its equations."""
+    graph = compact_graph(indptr, indices, n)
+    return analyse_in_order(indptr, indices, Ordering(np.arange(n), "natural", "as given"), graph)
+
+
+def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph,
+                     beside: float = 0.0) -> Symbolic:  # fmt: skip
+    """Pattern of L for a given order of elimination."""
+    upper = permuted_upper(graph, ordering.permutation)
+    parent = elimination_tree(*upper)
+    counts = column_counts(*upper, parent)
+    require(
+        factor_bytes(parent, counts, len(indices)) + beside,
+        f"the model with a factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
+    )
+    l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
+    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices))
+    found.__dict__["rows"] = pattern_of_factor(*upper, parent, l_indptr)
+    return found
+
+
+class Graph(NamedTuple):
+    """The graph of C.
+
+    Attributes
+    ----------
+    rows, columns : (nnz,) ends of the edges, each once, but for those inside a clique
+    clique : (n,) number of the clique of each node, −1 for none
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    clique: np.ndarray
+
+
+def compact_graph(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> Graph:
+    """The graph of C, a large clique of it set apart, and those of the same groups (the other traits) with it."""
+    rows, columns = off_diagonal_entries(indptr, indices)
+    number = np.full(n, -1, np.int32)
+    traits = 1 if groups is None else max(1, round(n / (int(groups.max()) + 1)))
+    for k in range(traits):
+        members = find_clique(rows, columns, n, SHARE / (traits - k))
+        if k and groups is not None:
+            first = np.unique(groups[number == 0])
+            members = members[np.isin(groups[members], first) & (number[members] < 0)]
+        if not len(members):
+            break
+        number[members] = k
+        kept = outside(rows, columns, number)
+        rows, columns = rows[kept], columns[kept]
+    return Graph(rows, columns, number)
+
+
+def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column numbers of the entries below the diagonal."""
+    columns, rows = columns_of(indptr).astype(np.int32), indices.astype(np.int32, copy=False)
+    below = rows != columns
+    return rows[below], columns[below]
+
+
+def factor_bytes(parent: np.ndarray, counts: np.ndarray, nnz: int) -> float:
+    """Memory of L, of the selected inverse, of their patterns and of the workspaces, before any of it is taken.
+
+    Parameters
+    ----------
+    parent, counts : (n,) elimination tree and column counts
+    nnz : entries of C
+
+    Notes
+    -----
+    An upper bound of `SupernodalFactor.memory` where the tree is not cut for threads.
+    """
+    sn = outline_supernodes(parent, counts)
+    places = 0.5 if sn.panel_at[-1] < 2**31 else 1.0
+    values = 2.0 * sn.panel_at[-1] + uncut_workspace(sn) + (1.0 + places) * nnz
+    indices = 4.0 * counts.sum() + 8.0 * sn.rows_at[-1] + 80.0 * (sn.size + 1) + 25.0 * len(parent)
+    return float(8.0 * values + indices)
+
+
+def flops(counts: np.ndarray) -> float:
+    """Operations of a factorisation whose columns of L have these numbers of entries."""
+    return float((counts.astype(np.float64) ** 2).sum())
+
+
+def symmetric_graph(rows: np.ndarray, columns: np.ndarray, n: int) -> sp.csr_array:
+    """Graph with an edge for every off-diagonal entry (rows[i], columns[i])."""
+    lower = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
+    return (lower + lower.T).tocsr()
+
+
+def inverse_permutation(permutation: np.ndarray) -> np.ndarray:
+    """Place of every equation in the order of elimination."""
+    place_of = np.empty(len(permutation), dtype=np.int64)
+    place_of[permutation] = np.arange(len(permutation))
+    return place_of
+
+
+def permuted_upper(graph: Graph, permutation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Strict upper triangle of the permuted pattern, by columns, a star in the place of a clique.
+
+    Column i of it lists the columns k < i of L in which row i starts a path of the elimination tree.
+    """
+    place_of, rows, columns = inverse_permutation(permutation), graph.rows, graph.columns
+    first, second = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(columns, np.int64)
+    if (graph.clique >= 0).any():
+        centre, others = star(graph.clique, place_of)
+        # Back to the numbers before the permutation, which the sort applies.
+        first = np.concatenate([first, permutation[centre]])
+        second = np.concatenate([second, permutation[others]])
+    return upper_by_columns(first, second, place_of)
+
+
+def in_postorder(graph: Graph, permutation: np.ndarray) -> np.ndarray:
+    """Renumber an order of elimination so that each subtree of the elimination tree is contiguous.
+
+    The fill is the same; columns that update each other come to lie close in memory.
+    """
+    upper = permuted_upper(graph, permutation)
+    parent = elimination_tree(*upper)
+    heaviest_first = np.argsort(-column_counts(*upper, parent), kind="stable")
+    return permutation[postorder(parent, heaviest_first)]
+
+
+@njit("Tuple((int64[::1], int32[::1]))(int64[::1], int64[::1], int64[::1])", cache=True)
+def upper_by_columns(rows, columns, place_of):
+    """The entries by the later of their two places: pointers, and the earlier place of each, in no order."""
+    n = len(place_of)
+    indptr = np.zeros(n + 1, np.int64)
+    for p in range(len(rows)):
+        indptr[max(place_of[rows[p]], place_of[columns[p]]) + 1] += 1
+    for i in range(n):
+        indptr[i + 1] += indptr[i]
+    end = indptr[:-1].copy()
+    early = np.empty(len(rows), np.int32)
+    for p in range(len(rows)):
+        first, second = place_of[rows[p]], place_of[columns[p]]
+        late = max(first, second)
+        early[end[late]] = min(first, second)
+        end[late] += 1
+    return indptr, early
+
+
+@njit("int32[::1](int64[::1], int32[::1])", cache=True)
+def elimination_tree(indptr, indices):
+    """Parent of each column in the elimination tree, -1 for a root (Liu 1990; Davis 2006, 4.1).
+
+    Parameters
+    ----------
+    indptr, indices : ndarray
+        Strict upper triangle by columns, as from `permuted_upper`.
+    """
+    n = len(indptr) - 1
+    parent = np.full(n, -1, np.int32)
+    ancestor = np.full(n, -1, np.int32)
+    for i in range(n):
+        for p in range(indptr[i], indptr[i + 1]):
+            k = indices[p]
+            while k != -1 and k < i:
+                above = ancestor[k]
+                ancestor[k] = i  # path compression
+                if above == -1:
+                    parent[k] = i
+                k = above
+    return parent
+
+
+@njit("int64[::1](int32[::1], int64[::1])", cache=True)
+def postorder(parent, heaviest_first):
+    """Order of the columns in which each one follows all its descendants, depth first (Davis 2006, 4.3).
+
+    `heaviest_first` lists the columns by falling numbers of entries in L: of the children of a column the
+    heaviest comes last, right before it, where the two can become one supernode.
+    """
+    n = len(parent)
+    first_child = np.full(n, -1, np.int32)
+    sibling = np.full(n, -1, np.int32)
+    for j in heaviest_first:
+        if parent[j] != -1:
+            sibling[j] = first_child[parent[j]]
+            first_child[parent[j]] = j
+    order = np.empty(n, np.int64)
+    done = 0
+    for root in range(n):
+        if parent[root] != -1:
+            continue
+        node = root
+        while True:
+            while first_child[node] != -1:  # down to the first leaf not yet taken
+                child = first_child[node]
+                first_child[node] = sibling[child]
+                node = child
+            order[done] = node
+            done += 1
+            if node == root:
+                break
+            node = parent[node]
+    return order
+
+
+@njit("int64[::1](int64[::1], int32[::1], int32[::1])", cache=True)
+def column_counts(indptr, indices, parent):
+    """Entries in each column of L, diagonal included.
+
+    Row i of L is the union of the paths of the elimination tree from the entries of row i of C up to i
+    (the *row subtree*; Davis 2006, theorem 4.2), so walking them counts the columns in time nnz(L).
+    """
+    n = len(indptr) - 1
+    counts = np.ones(n, np.int64)
+    seen = np.full(n, -1, np.int32)
+    for i in range(n):
+        seen[i] = i
+        for p in range(indptr[i], indptr[i + 1]):
+            k = indices[p]
+            while seen[k] != i:
+                seen[k] = i
+                counts[k] += 1
+                k = parent[k]
+    return counts
+
+
+@njit("int32[::1](int64[::1], int32[::1], int32[::1], int64[::1])", cache=True)
+def pattern_of_factor(indptr, indices, parent, l_indptr):
+    """Row numbers of L below its diagonal, column by column, ascending.
+
+    The walk of `column_counts` once more; rows are visited in ascending order, hence the sorted columns.
+    """
+    n = len(indptr) - 1
+    rows = np.empty(l_indptr[n], np.int32)
+    end = l_indptr[:-1].copy()
+    seen = np.full(n, -1, np.int32)
+    for i in range(n):
+        seen[i] = i
+        for p in range(indptr[i], indptr[i + 1]):
+            k = indices[p]
+            while seen[k] != i:
+                seen[k] = i
+                rows[end[k]] = i
+                end[k] += 1
+                k = parent[k]
+    return rows
+
+
+@njit("int64[::1](int64[::1], int64[::1], int64[::1], int32[::1])", cache=True)
+def places_in_factor(first, second, l_indptr, rows):
+    """Where the entry of C at places (first[i], second[i]) goes: its position in L, or nnz(L) + diagonal."""
+    nnz_l = l_indptr[-1]
+    places = np.empty(len(first), np.int64)
+    for i in range(len(first)):
+        late, early = max(first[i], second[i]), min(first[i], second[i])
+        if late == early:
+            places[i] = nnz_l + early
+            continue
+        low, high = l_indptr[early], l_indptr[early + 1] - 1
+        while low < high:  # binary search in a sorted column
+            middle = (low + high) // 2
+            if rows[middle] < late:
+                low = middle + 1
+            else:
+                high = middle
+        places[i] = low
+    return places

@@ -1,0 +1,147 @@
+"""Reading ``residual=``: the text becomes a `ResidualTerm`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from remlblup.errors import OptionError
+from remlblup.model.formula import read_group, read_options
+from remlblup.model.grouping import UNITS
+from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
+from remlblup.model.terms import Group, Options
+from remlblup.structure.table import STRUCTURES
+
+FIELD_KINDS = ("ar1", "id")
+# Residuals that known weights go with: independent records.
+WEIGHTED = ("units", "diag", "power")
+RECORD = Group((UNITS,))
+EXAMPLES = (
+    "'units', 'diag(site | units)', 'us(trait | units)', 'ar1(time | subject)', 'exp(x | subject)',"
+    " 'power(x)', 'ar1(row):ar1(col)', 'ar1(row):ar1(col) + units', 'ar1(row):ar1(col) | trial'"
+)
+
+
+@dataclass(frozen=True)
+class ResidualTerm:
+    """What ``residual=`` says.
+
+    Attributes
+    ----------
+    text : as the user wrote it
+    keyword : "units", "power", "field", or the keyword of a structure
+    effect : the variable in front of the bar, or the covariate of power(x)
+    unit : the group behind the bar
+    axes : (kind, variable) of each dimension of a field
+    options : options of the structure
+    section : the factor behind a bar of its own: one structure for each of its levels
+    plus_units : whether an independent effect of every record is added
+    """
+
+    text: str
+    keyword: str
+    effect: str = ""
+    unit: Group = RECORD
+    axes: tuple[tuple[str, str], ...] = ()
+    options: Options = ()
+    section: str = ""
+    plus_units: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        """The data columns it needs; `units` is the record itself."""
+        names = [self.effect, *(f for f in self.unit.factors if f != UNITS), *(v for _, v in self.axes), self.section]
+        return [name for name in names if name]
+
+
+def parse_residual(text: object) -> ResidualTerm:
+    """Read the text of ``residual=``.
+
+    Raises
+    ------
+    OptionError, FormulaError
+        If a keyword is unknown or the text is malformed.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise OptionError(f"residual= takes a text such as {EXAMPLES}; not {text!r}.")
+    pieces = signed_pieces(text)
+    if any(sign == "-" for sign, _ in pieces):
+        raise OptionError(f"residual={text!r}: nothing can be subtracted.")
+    names = [piece for _, piece in pieces]
+    if len(names) > 1 and squeeze(names[-1]).startswith("units|"):
+        section = names[-1].partition("|")[2].strip()
+        raise OptionError(
+            f"residual={text!r}: write the factor of the sections before '+ units', as in"
+            f" '{names[0]} | {section} + units'."
+        )
+    added = [name for name in names if squeeze(name) == UNITS] if len(names) > 1 else []
+    structures = [name for name in names if name not in added]
+    if len(structures) != 1 or len(added) > 1:
+        raise OptionError(f"residual={text!r} must be one structure, to which '+ units' may be added once: {EXAMPLES}.")
+    term = _read_sectioned(structures[0], text.strip())
+    if added and term.keyword in WEIGHTED:
+        raise OptionError(
+            f"residual={text!r}: '+ units' adds independent errors to errors that are independent: leave it out."
+        )
+    return replace(term, plus_units=bool(added))
+
+
+def _read_sectioned(piece: str, text: str) -> ResidualTerm:
+    sides = [side.strip() for side in split_top(piece, "|")]
+    term = _read_structure(sides[0], text)
+    if len(sides) == 1:
+        return term
+    if len(sides) > 2 or not sides[1]:
+        raise OptionError(f"residual={text!r}: one factor stands behind the bar, as in 'ar1(row):ar1(col) | trial'.")
+    section = variable(sides[1], text)
+    if term.keyword in WEIGHTED[:2]:
+        raise OptionError(
+            f"residual={text!r}: for a variance of its own in each '{section}' write 'diag({section} | units)'."
+        )
+    return replace(term, section=section)
+
+
+def _read_structure(piece: str, text: str) -> ResidualTerm:
+    if squeeze(piece) == UNITS:
+        return ResidualTerm(text, UNITS)
+    dimensions = [call(part) for part in split_top(piece, ":")]
+    if any(d is None or not d[0] for d in dimensions):
+        raise OptionError(f"residual={text!r} is not known. Write one of: {EXAMPLES}.")
+    known = [d for d in dimensions if d is not None]
+    keyword, inside = known[0]
+    if len(known) > 1 or (keyword in FIELD_KINDS and "|" not in top_characters(inside)):
+        return _read_field(known, text)
+    if keyword == "power":
+        return ResidualTerm(text, "power", variable(inside, text))
+    if keyword not in STRUCTURES:
+        words = sorted({*STRUCTURES, UNITS, "power"})
+        raise OptionError(
+            f"residual={text!r}: '{keyword}' is not known. Known: {', '.join(words)}. Examples: {EXAMPLES}."
+        )
+    sides = split_top(inside, "|")
+    if len(sides) != 2 or not all(side.strip() for side in sides):
+        raise OptionError(
+            f"residual={text!r}: write '{keyword}(effect | unit)' with one bar, as in '{keyword}(time | subject)'"
+            f" or '{keyword}(trait | units)'."
+        )
+    unit, *options = split_top(sides[1], ",")
+    group = read_group(unit.strip())
+    if group.relationship:
+        raise OptionError(f"residual={text!r}: units are independent; a relationship belongs to a random term.")
+    return ResidualTerm(text, keyword, variable(sides[0], text), group, options=read_options(piece, keyword, options))
+
+
+def _read_field(dimensions: Sequence[tuple[str, str]], text: str) -> ResidualTerm:
+    """``ar1(row):ar1(col)``, ``id(row):ar1(col)``, ``ar1(row)``."""
+    unknown = [kind for kind, _ in dimensions if kind not in FIELD_KINDS]
+    if unknown or len(dimensions) > 2:
+        raise OptionError(
+            f"residual={text!r}: a field has one or two dimensions, each ar1(position) or id(position), as in"
+            " 'ar1(row):ar1(col)'; for times within subjects write 'ar1(time | subject)'."
+        )
+    if all(kind == "id" for kind, _ in dimensions):
+        raise OptionError(f"residual={text!r}: no dimension is correlated; write 'units'.")
+    axes = tuple((kind, variable(inside, text)) for kind, inside in dimensions)
+    if len({name for _, name in axes}) < len(axes):
+        raise OptionError(f"residual={text!r}: both dimensions are '{axes[0][1]}'; they must differ.")
+    return ResidualTerm(text, "field", axes=axes)

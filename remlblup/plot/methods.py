@@ -1,0 +1,106 @@
+"""The plots of a fit as its methods: each draws with a file of its own, which brings matplotlib when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from remlblup.fit.estimates import Estimates
+from remlblup.fit.starts import StartCheck
+from remlblup.linalg.memory import all_within_memory
+from remlblup.linalg.threads import exclusive
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from remlblup.fit.terms.field_maps import Given
+
+
+class PlottedStarts(StartCheck):
+    """A `StartCheck` that draws itself."""
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """How far each search is below the highest end, by iteration."""
+        from remlblup.plot.starts import plot_starts
+
+        return plot_starts(self, ax)
+
+
+@all_within_memory
+class Plotted(Estimates):
+    """Estimates that draw themselves."""
+
+    def plot_convergence(self, ax: Axes | None = None) -> Axes:
+        """Log-likelihood still to be gained and gradient by iteration."""
+        from remlblup.plot.convergence import plot_convergence
+
+        return plot_convergence(self, ax)
+
+    def plot_random_effects(self, term: str | None = None, effect: str | None = None, ax: Axes | None = None) -> Axes:
+        """BLUPs of a term in order, each with its 95 % prediction interval."""
+        from remlblup.plot.random_effects import plot_random_effects
+
+        return plot_random_effects(self, term, effect, ax)
+
+    def plot_residuals(self, ax: Axes | None = None) -> Axes:
+        """Residuals against fitted values."""
+        from remlblup.plot.residuals import plot_residuals
+
+        return plot_residuals(self, ax)
+
+    def plot_field(self, what: str = "all", trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
+                   row: Given | None = None, col: Given | None = None, by: Given | None = None) -> Axes | np.ndarray:  # fmt: skip
+        """Maps of a field: the data, the spatial residual and the independent one."""
+        from remlblup.plot.field import plot_field
+
+        return plot_field(self, what, trial, axes, row=row, col=col, by=by)
+
+    def plot_variogram(self, kind: str | None = None, trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
+                       row: Given | None = None, col: Given | None = None, x: Given | None = None,
+                       by: Given | None = None) -> Axes | np.ndarray:  # fmt: skip
+        """Semi-variance of residuals against displacement or lag, with the fitted model's."""
+        from remlblup.plot.variogram import plot_variogram
+
+        return plot_variogram(self, kind, trial, axes, row=row, col=col, x=x, by=by)
+
+    def plot_covariance_function(self, term: str, axes: Iterable[Axes] | None = None) -> np.ndarray:
+        """Variance of a random regression along its covariate, with its 95 % band, and its eigenfunctions."""
+        from remlblup.plot.random_regression import plot_covariance_function
+
+        return plot_covariance_function(self, term, axes)
+
+    def plot_biplot(self, term: str, factors: tuple[int, int] = (1, 2), ax: Axes | None = None) -> Axes:
+        """Loadings of the effects as arrows and factor scores of the levels as points."""
+        from remlblup.plot.factor_analytic import plot_biplot
+
+        return plot_biplot(self, term, factors, ax)
+
+    def plot_latent_regression(self, term: str, factor: int = 1, levels: Iterable[object] | None = None,
+                               ax: Axes | None = None) -> Axes:  # fmt: skip
+        """BLUPs of some levels against the effects' loadings on one factor."""
+        from remlblup.plot.factor_analytic import plot_latent_regression
+
+        return plot_latent_regression(self, term, factor, levels, ax)
+
+    @exclusive
+    def check_starts(self, n: int = 5, seed: int = 0, progress: bool | None = None) -> PlottedStarts:
+        """Search again from `n` other starts: whether any of them ends higher.
+
+        The starts are drawn over the parameter space (shares of variance, signs and sizes of correlations and loadings);
+        each search is that of the fit, with the same options. Ctrl-C stops it and keeps what is done.
+
+        Parameters
+        ----------
+        n : number of starts
+        seed : of the draws
+        progress : print a line per start; by default only on a terminal
+
+        Returns
+        -------
+        StartCheck : ``verdict`` in words, ``table``, ``higher``, ``start`` (of the higher maximum), ``plot()``
+        """
+        from remlblup.fit.starts import check_starts
+
+        return PlottedStarts(**vars(check_starts(self, n, seed, progress)))

@@ -1,0 +1,1 @@
+"""Relationships that follow from descent: A, its inverse, dominance, and their kernels."""

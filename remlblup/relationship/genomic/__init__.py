@@ -1,0 +1,1 @@
+"""Genotypes, and relationships made of them."""

@@ -1,0 +1,1 @@
+"""Relationships given as a matrix or as its inverse."""

@@ -1,0 +1,1 @@
+"""Pedigrees: read, checked, with groups of parents, clones, sires of dams."""

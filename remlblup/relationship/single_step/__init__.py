@@ -1,0 +1,1 @@
+"""Pedigree and genomic relationships in one matrix."""

@@ -1,0 +1,386 @@
+"""Single-step: the pedigree of all animals and the genomic relationships of some in one matrix H.
+
+With 2 the genotyped animals, A the relationships by pedigree and G_w the genomic ones after blending and tuning,
+
+    H⁻¹ = A⁻¹ + [ 0  0 ;  0  τG_w⁻¹ − ωA₂₂⁻¹ ]
+
+(Aguilar et al. 2010, J Dairy Sci 93:743; Christensen & Lund 2010, Genet Sel Evol 42:2; τ, ω: Martini et al. 2018,
+Genet Sel Evol 50:16). The inverse of its block over the genotyped animals, all others absorbed, is
+
+    H₂₂⁻¹ = τG_w⁻¹ + (1 − ω)A₂₂⁻¹,   so that   H = A + A_{·2} A₂₂⁻¹ (H₂₂ − A₂₂) A₂₂⁻¹ A_{2·}
+
+and log|H| = log|A| − log|A₂₂| + log|H₂₂|; H is positive definite if and only if H₂₂ is. For τ = ω = 1, H₂₂ = G_w.
+
+Groups of unknown parents of the pedigree belong to all of H: u* = Qg + a with a ~ N(0, Hσ²); see `groups`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from remlblup.cached import cached_property
+from remlblup.errors import RelationshipError, choose
+from remlblup.linalg.memory import Need, all_within_memory, require
+from remlblup.linalg.threads import single_threaded
+from remlblup.relationship.base import RelationshipBase, conformable
+from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
+from remlblup.relationship.single_step.blocks import (
+    A22_SINGULAR,
+    G_SINGULAR,
+    blending,
+    both_inverted,
+    check_weights,
+    combined,
+    differences,
+    inverted,
+    likeness,
+    lower_block,
+    place_genotyped,
+    prepare,
+    read_matrix,
+)
+from remlblup.relationship.single_step.groups import GroupsInA, transformed
+
+_BLOCK = 256
+#: Products of this many operations are the shorter way to the diagonal of H; beyond, the sparse inverse is.
+_PRODUCTS = 2e9
+#: Of so many genotyped animals A₂₂ and its inverse are kept; of more they are made again when something asks for them.
+_KEPT = 1000
+#: Matrices of the genotyped animals held at a time, with what LAPACK and the equations' half of H⁻¹ take.
+_BLOCKS = 4.0
+_FEWER = "or genotypes of fewer animals: those with own or progeny records, or a core of them."
+
+
+@all_within_memory
+class SingleStep(RelationshipBase):
+    """The relationship H of single-step evaluations (ssGBLUP), by its sparse-plus-one-block inverse.
+
+    Parameters
+    ----------
+    pedigree : Pedigree, or another relationship of all animals
+        One whose ``among(positions)`` is cheap: the relationships of the genotyped animals. Its groups of unknown
+        parents become fixed effects of a model by the QP transformation of all of H, the one that is the equations of
+        a model (Misztal et al. 2013); for that of A alone see `with_groups_in_A`. Random groups and metafounders are
+        animals of their pedigree here too.
+    G : pandas.DataFrame, Relationship, or (matrix, labels), shape (g, g)
+        Genomic relationships of the genotyped animals, in any order. May be singular if it is blended.
+    tau, omega : float
+        Weights of G_w⁻¹ (above 0) and of A₂₂⁻¹.
+    alpha, beta : float, optional
+        Blending, αG + βA₂₂; 0.95 and 0.05 by default. Of one alone the other completes it to 1: ``alpha=0.9`` is
+        0.9 G + 0.1 A₂₂, ``alpha=1`` no blending.
+    tune : {0, 1, 2, 3, 4}
+        Tuning of G to the base of A₂₂ as BLUPF90's ``tunedG``, see `genomic.tuning.tune`; 0 for none.
+    blend_first : bool
+        Whether G is blended and then tuned (as BLUPF90 does), or tuned and then blended.
+    missing : {"error", "drop"}
+        What to do about genotyped animals that are not in the pedigree. A ramet counts as its ortet.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray, shape (n,)
+        All animals, in the order of the pedigree.
+    genotyped : numpy.ndarray, shape (g,)
+        Labels of the genotyped animals, in that order.
+    positions : numpy.ndarray of int, shape (g,)
+        Their positions in `labels`.
+    dropped : list
+        Genotyped animals left out because they are not in the pedigree.
+    tuned_by : (float, float)
+        The constants (a, b) of the tuning a 11' + b G.
+
+    Raises
+    ------
+    RelationshipError
+        For genotyped animals that are not in the pedigree (with ``missing="drop"`` if none is), two genotyped members
+        of one clone, a G that is not square, symmetric and finite, or matrices
+        that are not positive definite: A₂₂, the blended and tuned G, or H (τ and ω do not agree with G and A₂₂).
+    OptionError
+        For a weight or option out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np, remlblup as rb
+    >>> pedigree = rb.Pedigree(["bull", "cow", "calf"], [None, None, "bull"], [None, None, "cow"])
+    >>> H = rb.SingleStep(pedigree, (np.array([[1.1, 0.6], [0.6, 1.0]]), ["bull", "calf"]), alpha=1, beta=0, tune=0)
+    >>> H.dense().round(3).tolist()
+    [[1.1, 0.033, 0.6], [0.033, 0.967, 0.467], [0.6, 0.467, 1.0]]
+    """
+
+    def __init__(
+        self,
+        pedigree: RelationshipBase,
+        G: object,
+        *,
+        tau: float = 1.0,
+        omega: float = 1.0,
+        alpha: float | None = None,
+        beta: float | None = None,
+        tune: int = 2,
+        blend_first: bool = True,
+        missing: str = "error",
+    ) -> None:
+        if not isinstance(pedigree, RelationshipBase):
+            raise RelationshipError(
+                f"SingleStep needs a Pedigree (or another relationship of all animals), not {type(pedigree).__name__}."
+            )
+        choose("missing", missing, ("error", "drop"))
+        alpha, beta = blending(alpha, beta)
+        check_weights(tau, omega, alpha, beta)
+        self.pedigree, self.labels, self.unknown_codes = pedigree, pedigree.labels, pedigree.unknown_codes
+        self.groups, self.ramets, self.ortets = pedigree.groups, pedigree.ramets, pedigree.ortets
+        self.tau, self.omega, self.alpha, self.beta = float(tau), float(omega), float(alpha), float(beta)
+        self.tune, self.blend_first = tune, bool(blend_first)
+        G, labels = read_matrix(G)
+        self.positions, order, self.dropped = place_genotyped(pedigree, labels, missing == "drop")
+        self.genotyped = self.labels[self.positions]
+        require(_BLOCKS * 8.0 * len(order) ** 2, f"single-step with {len(order):,} genotyped animals", _FEWER)
+        G = G if np.array_equal(order, np.arange(len(G))) else G[np.ix_(order, order)]
+        self._invert_blocks(G)
+
+    @single_threaded
+    def _invert_blocks(self, G: np.ndarray) -> None:
+        """G_w in the place of G, H₂₂, the block of H⁻¹ and log-determinants; raises where one is not positive definite.
+
+        Three blocks are held at a time; of many animals A₂₂ and its inverse are made again when asked for.
+        """
+        self.tuned_by, self._log_a22, self._log_h22 = (0.0, 1.0), 0.0, 0.0
+        self._Gw = self._H22 = G
+        kept = len(G) <= _KEPT
+        A22 = self._A22 if kept else self.pedigree.among(self.positions)
+        of_raw = likeness(G, A22)
+        if len(G):
+            self.tuned_by = prepare(G, A22, self.alpha, self.beta, self.tune, self.blend_first)
+        self._likeness = [likeness(A22, A22), of_raw, likeness(G, A22)]
+        self._apart = differences(G, A22)
+        if len(G) == 0:
+            self._block = self._A22_inverse = A22
+            return
+        (A22, self._log_a22), (block, self._log_h22) = both_inverted(A22.copy() if kept else A22, G.copy())
+        if (self.tau, self.omega) != (1.0, 1.0):
+            self._H22, log = inverted(
+                self.tau * block + (1.0 - self.omega) * A22,
+                f"single-step relationship H with tau = {self.tau:g} and omega = {self.omega:g}",
+                "tau Gw⁻¹ + (1 − omega) A22⁻¹ must be positive definite: take an omega nearer to 1, or a larger tau.",
+            )
+            self._log_h22 = -log
+        self._block = combined(block, A22, self.tau, self.omega)
+        if kept:
+            self._A22_inverse = A22
+
+    @cached_property
+    def _A22(self) -> np.ndarray:
+        return self.pedigree.among(self.positions)
+
+    @cached_property
+    @single_threaded
+    def _A22_inverse(self) -> np.ndarray:
+        return inverted(self._A22.copy(), *A22_SINGULAR)[0]
+
+    @cached_property
+    @single_threaded
+    def _block(self) -> np.ndarray:
+        """τG_w⁻¹ − ωA₂₂⁻¹; let go once the inverse of H holds it."""
+        return combined(inverted(self._Gw.copy(), *G_SINGULAR)[0], self._A22_inverse, self.tau, self.omega)
+
+    @cached_property
+    def lower_precision(self) -> sp.csc_array:
+        """Lower triangle of H⁻¹, shape (n, n): A⁻¹ and one dense block over the genotyped animals, then held here alone."""
+        dense = lower_block(self._block, self.positions, self.size)
+        result = sp.csc_array(self.pedigree.lower_precision + dense)
+        result.sort_indices()
+        self.__dict__.pop("_block", None)
+        return result
+
+    @property
+    def precision(self) -> sp.csc_array:
+        """H⁻¹, shape (n, n), both triangles stored; made anew each time."""
+        lower = self.lower_precision
+        result = sp.csc_array(lower + sp.tril(lower, -1).T)
+        result.sort_indices()
+        return result
+
+    def precision_times(self, V: np.ndarray) -> np.ndarray:
+        lower = self.lower_precision
+        return lower @ V + lower.T @ V - (V.T * lower.diagonal()).T
+
+    @property
+    def need(self) -> Need:
+        half = 0.5 * len(self.positions) ** 2
+        return self.pedigree.need.then(Need(-4.0 * half, 28.0 * half))  # the whole block goes, half of it stays
+
+    @property
+    def group_fraction_matrix(self) -> sp.csr_array | None:  # type: ignore[override]
+        """Q: shares of the pedigree's groups of unknown parents in the animals, shape (n, g); None without groups."""
+        return self.pedigree.group_fraction_matrix if self.groups is not None else None
+
+    @property
+    def note(self) -> str:
+        return "" if self.groups is None else f"{super().note}, by the QP transformation of all of H"
+
+    def group_precision(self, transform: str = "H") -> LabelledMatrix:
+        """QP-transformed inverse over groups, then animals: ``matrix`` (sparse, singular for "H") and ``labels``.
+
+        Parameters
+        ----------
+        transform : {"H", "A"}
+            All of H⁻¹, or A⁻¹ alone with H⁻¹ − A⁻¹ added to the animals. See `groups`.
+        """
+        choose("transform", transform, ("H", "A"))
+        self._require_groups()
+        return transformed(self, transform == "H")
+
+    def with_groups_in_A(self) -> GroupsInA:
+        """The relationship of groups and animals whose inverse has the groups in A⁻¹ alone. See `GroupsInA`.
+
+        Raises
+        ------
+        RelationshipError
+            If the pedigree has no groups, or these equations are those of no distribution.
+        """
+        self._require_groups()
+        return GroupsInA(self)
+
+    def group_information(self, Q2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Q₂'A₂₂⁻¹Q₂ and W = Q₂'A₂₂⁻¹(A₂₂ − H₂₂)A₂₂⁻¹Q₂ of shares Q₂ (genotyped, g) of groups."""
+        inner = self._A22_inverse @ Q2
+        W = inner.T @ ((self._A22 - self._H22) @ inner)
+        return Q2.T @ inner, 0.5 * (W + W.T)
+
+    def _require_groups(self) -> None:
+        if self.groups is None:
+            raise RelationshipError(
+                "The pedigree of this single-step relationship has no groups of unknown parents as fixed effects: write "
+                "groups in place of unknown sires and dams and name them, Pedigree(..., groups=[...])."
+            )
+
+    @property
+    def logdet(self) -> float:
+        """log|H|, exact: log|A| − log|A₂₂| + log|H₂₂|."""
+        return float(self.pedigree.logdet - self._log_a22 + self._log_h22)
+
+    def multiply(self, V: np.ndarray) -> np.ndarray:
+        """H V for V of shape (n,) or (n, m), without forming H: products with A and with the blocks of the genotyped."""
+        V = conformable(V, self.size)
+        product = self.pedigree.multiply(V)
+        if len(self.positions) == 0:
+            return product
+        inner = self._A22_inverse @ product[self.positions]
+        change = np.zeros_like(product)
+        change[self.positions] = self._A22_inverse @ (self._H22 @ inner) - inner
+        return product + self.pedigree.multiply(change)
+
+    @cached_property
+    def diagonal(self) -> np.ndarray:
+        """Diagonal of H, shape (n,).
+
+        From products where they are few; beyond, from the selected inverse of the sparse H⁻¹. H is never formed.
+        """
+        return self._diagonal_by_inverse() if self.diagonal_is_far else self._diagonal_by_products()
+
+    @property
+    def diagonal_is_far(self) -> bool:  # type: ignore[override]
+        return "diagonal" not in self.__dict__ and float(self.size) * len(self.positions) ** 2 > _PRODUCTS
+
+    def take_diagonal(self, diagonal: np.ndarray) -> None:
+        result = diagonal.copy()
+        result[self.positions] = np.diag(self._H22)
+        self.__dict__.setdefault("diagonal", result)
+
+    @single_threaded
+    def _diagonal_by_products(self) -> np.ndarray:
+        """diag(A) + the row products of A_{·2} A₂₂⁻¹ (H₂₂ − A₂₂) A₂₂⁻¹ with A_{·2}, a block of animals at a time."""
+        result = np.array(self.pedigree.diagonal, dtype=float)
+        for start in range(0, self.size if len(self.positions) else 0, _BLOCK):
+            block = np.arange(start, min(start + _BLOCK, self.size))
+            inner = self._A22_inverse @ self.pedigree.columns(block)[self.positions]
+            result[block] += np.einsum("gm,gm->m", inner, self._H22 @ inner - self._A22 @ inner)
+        result[self.positions] = np.diag(self._H22)
+        return result
+
+    @single_threaded
+    def _diagonal_by_inverse(self) -> np.ndarray:
+        """The diagonal of the inverse of H⁻¹ from its sparse factor (Takahashi, Fagan & Chin 1973)."""
+        from remlblup.linalg.compilation import announce_compilation
+
+        announce_compilation()
+        from remlblup.linalg.sparse.factor import SparseFactor
+
+        lower = self.lower_precision
+        factor = SparseFactor(lower.indptr, lower.indices, self.size)
+        factor.factorize(lower.data)
+        self.take_diagonal(factor.inverse_diagonal())
+        return self.__dict__["diagonal"]
+
+    @property
+    def inbreeding(self) -> np.ndarray:
+        """Inbreeding coefficients that H implies, diagonal − 1, aligned with `labels`, shape (n,)."""
+        return self.diagonal - 1.0
+
+    @property
+    def genomic_inbreeding(self) -> pd.Series:
+        """Genomic inbreeding coefficients, diagonal of the blended and tuned G − 1, by genotyped animal."""
+        return pd.Series(np.diag(self._Gw) - 1.0, pd.Index(self.genotyped, name="animal"), name="inbreeding")
+
+    @property
+    def genomic(self) -> np.ndarray:
+        """G_w, the blended and tuned genomic matrix, rows and columns as `genotyped`, shape (g, g)."""
+        return self._Gw
+
+    def dense(self, animals: Iterable | None = None) -> np.ndarray:
+        """H, or its part for some animals, as an array.
+
+        Parameters
+        ----------
+        animals : array-like of labels, shape (m,), optional
+            All animals by default.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, m)
+
+        Raises
+        ------
+        RelationshipError
+            For more than 20,000 animals, or an animal that is not in the pedigree.
+        """
+        return self.among(np.arange(self.size) if animals is None else self.index(animals))
+
+    def compatibility(self, worst: int = 10) -> pd.DataFrame:
+        """How well G and A₂₂ agree, before and after blending and tuning.
+
+        Parameters
+        ----------
+        worst : int
+            Animals to list in ``attrs["worst"]``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows ``A22``, ``G as given``, ``G blended and tuned``; columns ``mean_diagonal``, ``mean_off_diagonal``,
+            ``correlation`` (of the off-diagonal elements with those of A₂₂) and ``regression`` (of them on those of
+            A₂₂; far below 1: genotypes and pedigree speak of other animals, or drift has not been allowed for).
+            ``attrs["worst"]`` is a Series by animal: the root mean square difference of its row of G_w from that of
+            A₂₂, largest first; mislabelled samples and wrong parents come first.
+        """
+        table = pd.DataFrame(
+            self._likeness,
+            index=["A22", "G as given", "G blended and tuned"],
+            columns=["mean_diagonal", "mean_off_diagonal", "correlation", "regression"],
+        )
+        order = np.argsort(-self._apart, kind="stable")[:worst]
+        table.attrs["worst"] = pd.Series(
+            self._apart[order], pd.Index(self.genotyped[order], name="animal"), name="difference"
+        )
+        return table
+
+    def __repr__(self) -> str:
+        a, b = self.tuned_by
+        return (
+            f"SingleStep({self.size:,} animals, {len(self.positions):,} genotyped; alpha={self.alpha:g}, "
+            f"beta={self.beta:g}, tune={self.tune} ({a:.4g} + {b:.4g} G), tau={self.tau:g}, omega={self.omega:g})"
+        )

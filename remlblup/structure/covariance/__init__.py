@@ -1,0 +1,1 @@
+"""Structures of G: one small file each."""

@@ -1,0 +1,56 @@
+"""``us``: every variance and covariance free, θ = vech(Σ) row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from remlblup.arrays import Array
+from remlblup.cached import cached_property
+from remlblup.structure.base import Structure
+
+
+class Unstructured(Structure):
+    """Σ(θ) with θ = (σ_11, σ_21, σ_22, σ_31, …), the lower triangle row by row."""
+
+    keyword = "us"
+    cone = True
+
+    @property
+    def n_parameters(self) -> int:
+        return self.size * (self.size + 1) // 2  # without spelling out the names
+
+    @cached_property
+    def slots(self) -> tuple[tuple[int, int], ...]:
+        return tuple((i, j) for i in range(self.size) for j in range(i + 1))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        e = self.effects
+        return tuple(f"var({e[i]})" if i == j else f"cov({e[j]}, {e[i]})" for i, j in self.slots)
+
+    @property
+    def lower(self) -> Array:
+        return np.array([0.0 if i == j else -np.inf for i, j in self.slots])
+
+    @cached_property
+    def _triangle(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.tril_indices(self.size)
+
+    def covariance(self, theta: Array) -> Array:
+        sigma = np.zeros((self.size, self.size))
+        sigma[self._triangle] = theta
+        sigma.T[self._triangle] = theta
+        return sigma
+
+    @cached_property
+    def _derivatives(self) -> Array:
+        d = np.zeros((len(self.slots), self.size, self.size))
+        for k, (i, j) in enumerate(self.slots):
+            d[k, i, j] = d[k, j, i] = 1.0
+        return d
+
+    def derivatives(self, theta: Array) -> Array:
+        return self._derivatives
+
+    def project(self, sigma: Array) -> Array:
+        return sigma[self._triangle].copy()

@@ -1,0 +1,1 @@
+"""Coordinates near a singular covariance matrix."""

@@ -1,0 +1,68 @@
+"""What a structure of G and one of R have in common: named parameters within bounds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from remlblup.arrays import Array
+
+
+class Parametric(ABC):
+    """Something that depends on named parameters within bounds."""
+
+    keyword: str
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Parameter names, in their order."""
+
+    @property
+    @abstractmethod
+    def lower(self) -> Array:
+        """Lower bounds: 0 for a variance, -inf where there is none."""
+
+    @property
+    def upper(self) -> Array:
+        """Upper bounds, inf where there is none."""
+        return np.full(self.n_parameters, np.inf)
+
+    @property
+    def variances(self) -> np.ndarray:
+        """Mask of the variances: bounded below by zero and not above."""
+        return (self.lower == 0.0) & np.isinf(self.upper)
+
+    @property
+    def one_variance(self) -> bool:
+        """Whether there is one variance for all effects or records."""
+        return bool(np.count_nonzero(self.variances) == 1)
+
+    @property
+    @abstractmethod
+    def signed(self) -> np.ndarray:
+        """Mask of the parameters that may take any value without constraints: those the matrix is linear in."""
+
+    @property
+    def roots(self) -> np.ndarray:
+        """Mask of the variances whose square roots the steps are taken in, those of the effects in their order.
+
+        Where Σ depends on √v it is smooth in it.
+        """
+        return np.zeros(self.n_parameters, dtype=bool)
+
+    @property
+    def powers(self) -> Array:
+        """Powers of the parameters that steps are taken in; a correlation per unit of time goes by that of a usual gap."""
+        return np.where(self.roots, 0.5, 1.0)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+        return len(self.names)
+
+    @property
+    @abstractmethod
+    def several_maxima(self) -> bool:
+        """Whether the likelihood is known to have several maxima now and then for no other reason than this structure."""

@@ -1,0 +1,1 @@
+"""Structures of R: its inverse as a list of entries, and their coefficients."""

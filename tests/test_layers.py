@@ -29,6 +29,7 @@ LAYERS = (
     ("equations",),
     ("reml",),
     ("fit",),
+    ("inference",),
     ("plot", "storage"),
     ("report",),
     ("result",),

@@ -52,6 +52,10 @@ class Estimates(Solved, StatsmodelsNames):
         return self.convergence.converged
 
     @property
+    def _interval_df(self) -> float:  # type: ignore[override]
+        return float(self.df_residual)
+
+    @property
     def _note(self) -> str:  # type: ignore[override]
         return "" if self.converged else str(self.convergence)
 
@@ -196,7 +200,7 @@ class Estimates(Solved, StatsmodelsNames):
     def _fixed_effects(self) -> pd.DataFrame:
         if self.df_method == "Satterthwaite":
             nudged = self._optimum.point.score.solution
-            df = satterthwaite(self._optimum.searched, nudged, self._information, float(self.df_residual))
+            df = satterthwaite(self._optimum.searched, nudged, self._information, np.inf)
         else:
             df = np.full(len(self.beta), float(self.df_residual))
         fixed = self.specification.fixed

@@ -13,6 +13,7 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import DataError, check_switch, choose, some
 from remlblup.fit.errors.estimable import CHOICES, estimable
+from remlblup.fit.errors.prediction_intervals import check_interval, residual_variances, with_interval
 from remlblup.fit.tables.effects import term_index
 from remlblup.model.design import extended
 from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas, without_blanks
@@ -25,9 +26,11 @@ from remlblup.model.wilkinson import model_matrix, required_columns
 from remlblup.relationship.labels import canonical, match
 
 
-def predict(equations: Equations, solution: Any, beta: Array, new: Any, include: Any,
-            new_levels: str, se: bool, nonestimable: str) -> pd.DataFrame:  # fmt: skip
-    """See `Solved.predict`."""
+def predict(equations: Equations, solution: Any, beta: Array, new: Any, include: Any, new_levels: str, se: bool,
+            nonestimable: str, interval: str | None = None, level: float = 0.95,
+            df: float = np.inf) -> pd.DataFrame:  # fmt: skip
+    """See `Solved.predict`; `df` are the degrees of freedom of an interval."""
+    check_interval(interval, level, se)
     choose("new_levels", new_levels, ("error", "population"))
     choose("nonestimable", nonestimable, CHOICES)
     check_switch("se", se)
@@ -54,6 +57,10 @@ def predict(equations: Equations, solution: Any, beta: Array, new: Any, include:
         rows = sp.hstack([work, Z], format="csr")
         variances = equations.prediction_variances(solution, rows) + extra
         out["std_error"] = np.sqrt(np.where(known, variances, np.nan))
+    if interval is not None:
+        phi = solution.theta[spec.parameters.slices[-1]]
+        added = residual_variances(spec, phi, frame) if interval == "prediction" else 0.0
+        out = with_interval(out, added, df, level)
     return out
 
 

@@ -35,6 +35,8 @@ class Solved:
 
     #: What is printed above every table.
     _note = ""
+    #: Degrees of freedom of intervals of predictions: the variances are known.
+    _interval_df = np.inf
 
     def __init__(self, equations: Equations, solution: Any, method: str):
         self._equations = equations
@@ -223,7 +225,8 @@ class Solved:
     @known_arguments
     @exclusive
     def predict(self, new: Any = None, include: Any = None, new_levels: str = "error", se: bool = True,
-                nonestimable: str = "warn") -> pd.DataFrame:  # fmt: skip
+                nonestimable: str = "warn", interval: str | None = None,
+                level: float = 0.95) -> pd.DataFrame:  # fmt: skip
         """Predictions Xβ̂ + Zû for new records, with standard errors.
 
         A record with a level, a cell or a combination of covariates that the data of the fit never had has no
@@ -242,10 +245,17 @@ class Solved:
             Whether to compute standard errors: √var(x'(β̂−β) + z'(û−u)), without the residual.
         nonestimable : {"warn", "nan", "error"}
             Where Xβ is not estimable: NaN with an `EstimabilityWarning`, NaN alone, or a `ModelError`.
+        interval : {None, "confidence", "prediction"}
+            Columns `lower` and `upper`: of the mean of such records, ± t std_error; or of one more record, the residual
+            variance of which (by its group, covariate and weight) is added. Degrees of freedom are n − p, infinite at known
+            variances.
+        level : float
+            Coverage of the interval.
 
         Returns
         -------
-        DataFrame indexed as `new`, with columns prediction and std_error.
+        DataFrame indexed as `new`, with columns prediction and std_error, and lower and upper of an interval.
         """
-        table = predict(self._equations, self._solution, self.beta, new, include, new_levels, se, nonestimable)
+        table = predict(self._equations, self._solution, self.beta, new, include, new_levels, se, nonestimable,
+                        interval, level, self._interval_df)  # fmt: skip
         return self._shown(table)

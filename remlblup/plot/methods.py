@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from remlblup.fit.estimates import Estimates
 from remlblup.fit.starts import StartCheck
+from remlblup.inference.methods import InferenceMethods
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from remlblup.fit.terms.field_maps import Given
+    from remlblup.plot.means import PlottedMeans
 
 
 class PlottedStarts(StartCheck):
@@ -29,8 +30,14 @@ class PlottedStarts(StartCheck):
 
 
 @all_within_memory
-class Plotted(Estimates):
+class Plotted(InferenceMethods):
     """Estimates that draw themselves."""
+
+    @property
+    def _kind_of_means(self) -> type[PlottedMeans]:
+        from remlblup.plot.means import PlottedMeans
+
+        return PlottedMeans
 
     def plot_convergence(self, ax: Axes | None = None) -> Axes:
         """Log-likelihood still to be gained and gradient by iteration."""

@@ -37,7 +37,7 @@ def satterthwaite(equations: Equations, nudged: Any, information: Information, f
     Parameters
     ----------
     nudged : the solution at the estimates, with nonsingular Λ
-    fallback : degrees of freedom where v_j does not depend on any free component (n − p)
+    fallback : degrees of freedom where v_j does not depend on any free component: infinite, all of it being known
     """
     variance, derivative = variance_derivatives(equations, nudged)
     spread = np.sum((derivative @ information.curved) ** 2, axis=1)

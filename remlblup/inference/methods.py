@@ -1,0 +1,128 @@
+"""Tests, means and intervals as methods of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from remlblup.fit.estimates import Estimates
+from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import all_within_memory
+from remlblup.linalg.threads import exclusive
+
+if TYPE_CHECKING:
+    from remlblup.inference.means import MarginalMeans
+    from remlblup.inference.wald import LinearTest
+
+
+@all_within_memory
+class InferenceMethods(Estimates):
+    """Estimates with what can be tested and predicted of their fixed effects."""
+
+    @property
+    def _kind_of_means(self) -> type[MarginalMeans]:
+        """The class of marginal means: one that draws itself, where there are plots."""
+        from remlblup.inference.means import MarginalMeans
+
+        return MarginalMeans
+
+    @known_arguments
+    @exclusive
+    def wald_tests(self, kind: str = "conditional", df: str = "satterthwaite",
+                   information: str = "average") -> pd.DataFrame:  # fmt: skip
+        """F tests of the terms of the fixed formula.
+
+        Parameters
+        ----------
+        kind : {"conditional", "incremental", "marginal"}
+            Each term adjusted for all others but those that contain it (type II; what that is stands above the table and
+            in ``attrs["conditioned_on"]``), for those before it (type I), or for all others, over unweighted means of the
+            cells (type III).
+        df : {"satterthwaite", "kenward-roger", "residual"}
+            How denominator degrees of freedom are found; "kenward-roger" also adjusts the covariance and scales F.
+        information : {"average", "observed", "expected"}
+            Whose inverse is the covariance of the variance parameters: ASReml takes the average, lmerTest the observed,
+            pbkrtest and SAS the expected information.
+
+        Returns
+        -------
+        DataFrame by term: F, num_df, den_df, p_value.
+        """
+        from remlblup.inference.wald import wald_tests
+
+        return self._said(wald_tests(self, kind, df, information))
+
+    @known_arguments
+    @exclusive
+    def fixed_effects_table(self, df: str = "kenward-roger", information: str = "average") -> pd.DataFrame:
+        """`fixed_effects` by other degrees of freedom, with adjusted standard errors where the method has them.
+
+        Parameters
+        ----------
+        df, information : as for `wald_tests`
+
+        Returns
+        -------
+        DataFrame by coefficient: estimate, std_error, df, t, p_value, lower, upper (95 %).
+        """
+        from remlblup.inference.wald import fixed_effects_table
+
+        return self._said(fixed_effects_table(self, df, information))
+
+    @known_arguments
+    @exclusive
+    def test(self, L: Any, rhs: Any = 0.0, df: str = "satterthwaite", information: str = "average") -> LinearTest:
+        """Test any linear functions of the fixed effects, Lβ = rhs.
+
+        Parameters
+        ----------
+        L : (r, p) matrix over the coefficients of `fixed_effects`, table with such columns, weights of one contrast
+            ``{"x[B]": 1, "x[C]": -1}``, or of several by name ``{"B - C": {…}, …}``
+        rhs : number, or one for each row
+        df, information : as for `wald_tests`
+
+        Returns
+        -------
+        LinearTest : ``table`` (a row per row of L) and ``joint`` (F, num_df, den_df, p_value of all together)
+        """
+        from remlblup.inference.wald import linear_test
+
+        out = linear_test(self, L, rhs, df, information)
+        self._said(out.table)
+        return out
+
+    @known_arguments
+    @exclusive
+    def marginal_means(self, factors: str | Sequence[str], by: str | Sequence[str] | None = None,
+                       at: Mapping[str, Any] | None = None, weights: str = "equal", df: str = "satterthwaite",
+                       information: str = "average", nonestimable: str = "warn") -> MarginalMeans:  # fmt: skip
+        """Adjusted means (estimated marginal means, predicted means) of the levels of factors.
+
+        Parameters
+        ----------
+        factors : name or names of columns of the data
+            A random term's factor among them makes means of its levels, û included, with prediction errors.
+        by : names of further columns
+            Contrasts are made within their levels.
+        at : mapping of a covariate to a value or several
+            Covariates are at their means otherwise.
+        weights : {"equal", "proportional", "cells"}
+            How the levels of the other factors are averaged: each alike; by how many records they have in all; by how many
+            they have in each cell of the means.
+        df, information : as for `wald_tests`
+        nonestimable : {"warn", "nan", "error"}
+            Means that the data cannot estimate are missing, with an `EstimabilityWarning` that names them, or without; or
+            they are a `ModelError`.
+
+        Returns
+        -------
+        MarginalMeans : ``table``, ``sed``, ``lsd``, ``contrasts()``, ``letters()``, ``plot()``
+        """
+        from remlblup.inference.means import marginal_means
+
+        made = marginal_means(self, factors, by, at, weights, df, information, nonestimable)
+        out = self._kind_of_means(**vars(made))
+        self._said(out.table)
+        return out

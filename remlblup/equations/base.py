@@ -60,8 +60,9 @@ class Equations(ABC):
     """
 
     stats: FactorStats
-    #: The engine as asked for.
+    #: The engine as asked for, and what a saved fit calls these equations.
     engine: str
+    kind: str
 
     def __init__(self, spec: Specification, random: tuple[RandomDesign, ...]):
         self.spec, self.random = spec, random

@@ -47,6 +47,8 @@ class WithoutInverse(Projection):
     engine : as asked for
     """
 
+    kind = "V with the residual among the effects"
+
     def __init__(self, spec: Specification, effects: VarianceEquations, engine: str):
         self.effects_of_all, self.engine = effects, engine
         super().__init__(spec, spec.random)

@@ -13,7 +13,7 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.choice import make_equations
 from remlblup.equations.variance.without_inverse import WithoutInverse
-from remlblup.errors import NotPositiveDefiniteError, OptionError
+from remlblup.errors import NotPositiveDefiniteError, OptionError, check_switch
 from remlblup.model.parameters import Parameters
 from remlblup.reml.history import Iteration
 from remlblup.reml.singular_residual import maximize
@@ -139,6 +139,7 @@ def check_starts(fit: Estimates, n: int = 5, seed: int = 0, progress: bool | Non
             raise OptionError(f"{name}={value!r} must be a whole number, {least} or more.")
     if progress is None:
         progress = bool(getattr(sys.stdout, "isatty", lambda: False)())
+    check_switch("progress", progress)
     held = np.array([status == "fixed" for status in fit.status])
     fixed = np.where(held, fit.theta, np.nan)
     if held.all():

@@ -74,6 +74,8 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
 
 def equations_at(equations: Equations, theta: Array) -> tuple[Equations, Equations]:
     """The equations whose tables, and those whose score, serve at θ: the given ones, but where R has no inverse."""
+    if isinstance(equations, WithoutInverse):
+        return equations, equations.effects_of_all
     if not has_no_inverse(equations.residual, theta[equations.spec.parameters.slices[-1]]):
         return equations, equations
     effects = with_residual_effects(equations.spec)

@@ -14,7 +14,7 @@ from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.descent import numerator
 from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.descent.genealogy import generations
-from remlblup.relationship.labels import as_frame
+from remlblup.relationship.labels import as_frame, once
 from remlblup.relationship.pedigree.columns import pick_columns
 from remlblup.relationship.pedigree.reading import UNKNOWN, check_codes, check_self, codes_of, loop_error, read_family
 
@@ -70,6 +70,7 @@ class MaternalGrandsirePedigree(RelationshipBase):
         *,
         ignore_inbreeding: bool = False,
     ) -> None:
+        unknown = once(unknown)
         family = read_family(ids, sires, maternal_grandsires, unknown)
         self.unknown_codes = codes_of(unknown)
         check_codes(family)

@@ -357,7 +357,7 @@ def _share(h2: float | Mapping[str, float] | None, fit: Solved, k: int | None) -
     parts = spec.parameters.split(fit.theta)
     variances = [
         float(d.structure.covariance(part)[0, 0]) * float((d.columns[0].power(2) @ np.asarray(d.relationship.diagonal)).mean())
-        for d, part in zip(spec.random, parts, strict=False)
+        for d, part in zip(spec.random, parts[:-1], strict=True)
     ]  # fmt: skip
     total = sum(variances) + float(parts[-1][0] * np.mean(1.0 / spec.weights))
     return variances[k] / total if total > 0.0 else float("nan")

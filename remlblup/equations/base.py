@@ -6,24 +6,28 @@ An engine is one way to work with V = ZGZ' + R: Henderson's mixed model equation
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
+from remlblup.equations.expansion import Expansion
 from remlblup.equations.memory import Memory
 from remlblup.equations.scales import Scales
+from remlblup.equations.solution import ScoreMatrices, Solution
 from remlblup.linalg.contract import FactorStats
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
+from remlblup.structure.base import Structure
 
 # W is held dense below this many elements: fewer microseconds per product in small models.
 DENSE_ELEMENTS = 20_000
@@ -32,10 +36,11 @@ CHUNK, ELEMENTS = 128, 2_000_000
 
 
 @dataclass
-class OnHand:
-    """What a factor holds: known to all equations that write into it."""
+class Bench:
+    """Who may write into a factor, and what it holds: one for all equations that share it."""
 
-    solution: Any = None
+    lock: Lock = field(default_factory=Lock)
+    solution: Solution | None = None
 
 
 class Equations(ABC):
@@ -51,14 +56,13 @@ class Equations(ABC):
     y : (n + filled cells,) response free of its weighted least-squares mean: P y is the same, and keeps its digits
     beta_ols : (p,) that regression
     W : [X Z], over the records and the cells filled in
-    lock : held by whoever works with the factor; copies of the equations that share the factor share it
+    bench : of the factor: its lock, and what it holds
     """
 
-    #: Whether PX-EM has the regressions it needs; EM takes its place where not.
-    expands: bool = True
     stats: FactorStats
-    #: The engine as asked for.
+    #: The engine as asked for, and what a saved fit calls these equations.
     engine: str
+    kind: str
 
     def __init__(self, spec: Specification, random: tuple[RandomDesign, ...]):
         self.spec, self.random = spec, random
@@ -67,19 +71,39 @@ class Equations(ABC):
         W = self._incidence()
         self.W = W.toarray() if W.shape[0] * W.shape[1] <= DENSE_ELEMENTS else W
         self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
-        self.lock, self._on_hand = Lock(), OnHand()
+        self.bench = Bench()
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
         self.beta_ols = self._ordinary_least_squares(spec.y)
         self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(self.n_filled)])
 
     @property
+    def lock(self) -> Lock:
+        """Held by whoever works with the factor."""
+        return self.bench.lock
+
+    @property
     def at(self) -> Any:
         """The solution that the factor is of; None while that is not known."""
-        return self._on_hand.solution
+        return self.bench.solution
 
     @at.setter
-    def at(self, solution: Any) -> None:
-        self._on_hand.solution = solution
+    def at(self, solution: Solution | None) -> None:
+        self.bench.solution = solution
+
+    @property
+    def searched(self) -> Equations:
+        """Those that θ is searched with: others where the model is written in another way, see `without_inverse`."""
+        return self
+
+    def with_structures(self, structures: Mapping[int, Structure]) -> Self:
+        """The same equations with other structures of the same shape, by term: at the same bench, with the same factor."""
+        own, standing = (
+            tuple(replace(d, structure=structures.get(k, d.structure)) for k, d in enumerate(random))
+            for random in (self.spec.random, self.random)
+        )
+        out = copy.copy(self)
+        out.spec, out.random = replace(self.spec, random=own), standing
+        return out
 
     def _incidence(self) -> sp.csr_array:
         """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in."""
@@ -123,7 +147,30 @@ class Equations(ABC):
     def log_determinant(self, solution: Any, ml: bool) -> float:
         """log|V| + log|X'V⁻¹X|; of ML log|V|."""
 
+    def solve_again(self, theta: Array, ml: bool, found: Any, nudged: Any) -> tuple[Any, Any]:
+        """Solutions at θ, and where the score was taken, of what other structures of the same Σ `found` and `nudged`."""
+        solution = self.solve(theta, ml=ml)
+        return solution, solution
+
     # -- first and second derivatives --------------------------------------------------------
+
+    @abstractmethod
+    def score_matrices(self, solution: Any, units: list[Array], ml: bool) -> ScoreMatrices:
+        """∂ℓ/∂Σ of every term and the moments of R; `units` (t, t) per term are what counts as 1 for a nudge."""
+
+    def average_information(self, solution: Any) -> Array:
+        """AI (n_parameters, n_parameters), at a solution with nonsingular Λ (that of `score_matrices`).
+
+        AI_ij = ½ f_i'P f_j with the working variates f_i = V̇_i P y: one solve per parameter, no traces (Gilmour, Thompson
+        & Cullis 1995; Johnson & Thompson 1995).
+        """
+        ai = 0.5 * self.products(solution, *self.working_variates(solution))
+        return 0.5 * (ai + ai.T)
+
+    @property
+    def expansion(self) -> Expansion | None:
+        """The regressions of PX-EM; None in an engine without, where EM takes its place."""
+        return None
 
     @abstractmethod
     def relate(self, k: int, solution: Any, r: Array, b: Array | None) -> Array:
@@ -139,14 +186,17 @@ class Equations(ABC):
 
     def effect_scores(self, solution: Any) -> Array:
         """W'Py over the effects of W; zero for β."""
-        if solution.scores is None:
-            solution.scores = self.Wt @ solution.weighted_residual
-        return solution.scores
+        if "scores" not in solution.kept:
+            solution.kept["scores"] = self.Wt @ solution.weighted_residual
+        return solution.kept["scores"]
 
     def working_variates(self, solution: Any) -> tuple[Array, Array]:
-        """F (n, n_parameters) with columns V̇_i P y, and R⁻¹F."""
+        """F (n, n_parameters) with columns V̇_i P y, and R⁻¹F.
+
+        Of a parameter of G: f_i = Z (Σ̇_i ⊗ I) h, with h = (I ⊗ K) Z'Py; of one of R: R⁻¹f_i = −Σ_r ρ̇_r D_r ê.
+        """
         residual = self.residual
-        place = self.spec.parameters.slices[-1]
+        place = self.spec.parameters.of_residual
         phi, n_random = solution.theta[place], place.start
         shape = (len(solution.residual), len(solution.theta))
         variates, weighted = np.empty(shape, order="F"), np.empty(shape, order="F")
@@ -189,6 +239,10 @@ class Equations(ABC):
     @abstractmethod
     def respond(self, solution: Any, V: Array) -> tuple[Array, Array]:
         """Effects (β_work, û) over the columns of W for the columns of V (n, c) as records, (·, c), and P V (n, c)."""
+
+    @abstractmethod
+    def before_projection(self, solution: Any, records: np.ndarray, projection: Array) -> Array:
+        """The diagonal that P_hh, the `projection` of some records, is a remainder of: its size but for rounding."""
 
     @abstractmethod
     def fixed_cross_covariances(self, solution: Any, columns: np.ndarray) -> list[Array]:

@@ -66,26 +66,15 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
     return equations
 
 
-def kind_of(equations: Equations) -> str:
-    """What `equations_of_kind` makes them again by."""
-    from remlblup.equations.variance.without_inverse import WithoutInverse
-
-    if isinstance(equations, MixedModelEquations):
-        return "equations"
-    if isinstance(equations, WithoutInverse):
-        return "V with the residual among the effects"
-    return "spectral" if equations.stats.engine == "spectral" else "V"
-
-
 def equations_of_kind(spec: Specification, engine: str, kind: str | None) -> Equations:
     """The equations of a fit that was made before, whatever `make_equations` would take; without its kind what that takes."""
     from remlblup.equations.variance.without_inverse import WithoutInverse, with_residual_effects
 
     if kind is None:
         return make_equations(spec, engine)
-    if kind == "equations":
+    if kind == MixedModelEquations.kind:
         return MixedModelEquations(spec, engine)
-    if kind == "V with the residual among the effects":
+    if kind == WithoutInverse.kind:
         return WithoutInverse(spec, with_residual_effects(spec), engine)
     choose("equations", kind, ("V", "spectral"))
     check_engine(spec, engine)

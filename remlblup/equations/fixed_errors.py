@@ -31,5 +31,5 @@ def variance_derivatives(equations: Equations, solution: Any) -> tuple[Array, Ar
             place = spec.parameters.slices[k]
             derivative[chunk, place] = np.einsum("cij,pij->cp", cross, design.structure.derivatives(parts[k]))
         moments = np.array([spec.residual.pattern.moments(v) for v in RH.T]).T
-        derivative[chunk, spec.parameters.slices[-1]] = -(rho_dot @ moments).T
+        derivative[chunk, spec.parameters.of_residual] = -(rho_dot @ moments).T
     return variance, derivative

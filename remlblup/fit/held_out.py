@@ -21,7 +21,6 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import CHUNK, Equations
-from remlblup.equations.variance.engine import VarianceEquations
 
 # P_hh is R⁻¹_hh (in the engines of V: V⁻¹_hh) less what the model explains: in units of its diagonal an eigenvalue below
 # this is rounding, that is, zero.
@@ -77,23 +76,16 @@ def _responses(equations: Equations, solution: Any, held: np.ndarray,
                rows: sp.csr_array | None) -> tuple[Array, Array, Array]:  # fmt: skip
     """P_hh; the term's effects at the records h for a unit in each of them; the diagonal P_hh is a remainder of."""
     spec = equations.spec
-    phi = solution.theta[spec.parameters.slices[-1]]
-    P, of_term, whole = np.empty((len(held), len(held))), np.zeros((len(held), len(held))), np.empty(len(held))
-    divides = not isinstance(equations, VarianceEquations)
+    P, of_term = np.empty((len(held), len(held))), np.zeros((len(held), len(held)))
     for start in range(0, len(held), CHUNK):
         part = held[start : start + CHUNK]
-        unit = np.zeros((spec.residual.size, len(part)))
+        unit = np.zeros((spec.n, len(part)))
         unit[part, np.arange(len(part))] = 1.0
-        if divides:
-            whole[start : start + CHUNK] = spec.residual.precision(phi, unit)[part, np.arange(len(part))]
-        effects, projected = equations.respond(solution, unit[: spec.n])
+        effects, projected = equations.respond(solution, unit)
         P[:, start : start + CHUNK] = projected[held]
         if rows is not None:
             of_term[:, start : start + CHUNK] = rows[held] @ effects
-    if not divides:
-        own = solution.solved_X[held]
-        whole = np.diag(P) + np.einsum("np,pq,nq->n", own, solution.covariance, own)
-    return P, of_term, whole
+    return P, of_term, equations.before_projection(solution, held, P)
 
 
 def _incidence(equations: Equations, k: int, width: int) -> sp.csr_array:

@@ -12,7 +12,6 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.choice import make_equations
-from remlblup.equations.variance.without_inverse import WithoutInverse
 from remlblup.errors import NotPositiveDefiniteError, OptionError, check_switch
 from remlblup.model.parameters import Parameters
 from remlblup.reml.history import Iteration
@@ -145,7 +144,7 @@ def check_starts(fit: Estimates, n: int = 5, seed: int = 0, progress: bool | Non
     if held.all():
         raise OptionError("every parameter is held by fix=: there is nothing to search for.")
     equations = fit._equations
-    if isinstance(equations, WithoutInverse):
+    if equations.searched is not equations:
         equations = make_equations(fit.specification, equations.engine)
     # Another stream than that of the starts a fit tries by itself.
     draws = drawn_starts(equations, fit.options, fixed, np.random.default_rng([int(seed), 1]))

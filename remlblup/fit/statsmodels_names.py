@@ -62,7 +62,7 @@ class StatsmodelsNames:
     def scale(self) -> float:
         """The residual variance of a record (of weight 1); NaN with a warning where R has no single variance."""
         spec = self.specification  # type: ignore[attr-defined]
-        phi = self.theta[spec.parameters.slices[-1]]  # type: ignore[attr-defined]
+        phi = self.theta[spec.parameters.of_residual]  # type: ignore[attr-defined]
         value = spec.residual.single_variance(phi)
         if value is None:
             warn(

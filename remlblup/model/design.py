@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
 from remlblup.linalg.magnitude import require_columns_in_range
@@ -103,6 +104,14 @@ class RandomDesign:
     @cached_property
     def is_identity(self) -> bool:
         return isinstance(self.relationship, IdentityRelationship)
+
+    def relate(self, r: Array) -> Array:
+        """(I ⊗ K) r for r (t, q·c), without forming K."""
+        if self.is_identity:
+            return r
+        columns = np.moveaxis(r.reshape(self.t, self.q, -1), 1, 0)
+        product = self.relationship.multiply(columns.reshape(self.q, -1))
+        return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
 
     @property
     def in_equations(self) -> RandomDesign:

@@ -44,6 +44,16 @@ class Parameters:
         ends = np.cumsum(sizes)
         return tuple(slice(int(e - k), int(e)) for e, k in zip(ends, sizes, strict=True))
 
+    @property
+    def of_terms(self) -> tuple[slice, ...]:
+        """The slices of the random terms."""
+        return self.slices[:-1]
+
+    @property
+    def of_residual(self) -> slice:
+        """The slice of the residual."""
+        return self.slices[-1]
+
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """Term of each parameter."""
@@ -78,6 +88,10 @@ class Parameters:
     def split(self, theta: Array) -> list[Array]:
         """θ cut into the parameters of each random term and of the residual."""
         return [theta[s] for s in self.slices]
+
+    def split_terms(self, theta: Array) -> list[Array]:
+        """θ cut into the parameters of each random term, without the residual."""
+        return [theta[s] for s in self.of_terms]
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -169,14 +183,14 @@ class Parameters:
         self._check_bounds(theta, what, constrain)
         if not constrain:
             return
-        for term, structure, part in zip(self.terms, self.structures, self.split(theta), strict=False):
+        for term, structure, part in zip(self.terms, self.structures, self.split_terms(theta), strict=True):
             if structure.cone and not np.isnan(part).any():
                 smallest = np.linalg.eigvalsh(structure.covariance(part))[0]
                 if smallest < -1e-10 * np.abs(part).max():
                     raise VarianceError(
                         f"{what}: the matrix of '{term}' is not positive semidefinite (smallest eigenvalue {smallest:g})."
                     )
-        self._check_residual(theta[self.slices[-1]], what)
+        self._check_residual(theta[self.of_residual], what)
 
     def _check_residual(self, phi: Array, what: str) -> None:
         """R may be singular, but not indefinite."""

@@ -47,7 +47,7 @@ class Ascent:
         delta = change = float("nan")
         if before is not None:
             delta = point.loglik - before.loglik
-            change = point.change_from(before, space.moving & ~space.void(point.theta))
+            change = point.change_from(before, space.moving & ~space.undefined(point.theta))
         model = Newton.at(space, point, point.information, point.charts)
         gradient, decrement = model.size()
         self.secant.learn(model, decrement)

@@ -21,7 +21,6 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.linalg.scaled_solve import scaled_solve
 from remlblup.model.design import RandomDesign
 from remlblup.reml.score import Score
@@ -46,7 +45,7 @@ def complete_information(equations: Equations, theta: Array, units: list[Array],
             out[place, place] = np.diag(np.diag(average[place, place]))
         else:
             out[place, place] = observed_information(design.structure, design.q, parts[k], units[k])
-    place = spec.parameters.slices[-1]
+    place = spec.parameters.of_residual
     out[place, place] = spec.residual.information(parts[-1])
     return out
 
@@ -70,21 +69,21 @@ def em_update(equations: Equations, now: Score, held: Array, units: list[Array])
     new = theta.copy()
     parts = spec.parameters.split(theta)
     in_factor = [d.structure.in_factor for d in equations.random]
-    slots = None
+    expansion, slots = equations.expansion, np.zeros(0)
     if any(in_factor):
-        assert isinstance(equations, MixedModelEquations)
-        slots, _ = regressed_slots(equations, now, ["free" if f else "" for f in in_factor])
-    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.slices, strict=False)):
+        assert expansion is not None
+        slots, _ = expansion.regressed(now.solution, now.ml, ["free" if f else "" for f in in_factor])
+    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.of_terms, strict=True)):
         structure, sigma = design.structure, design.structure.covariance(parts[k])
-        if slots is not None and structure.in_factor:
-            assert isinstance(equations, MixedModelEquations)
-            factor = factor_of_slots(equations, k, slots)
+        if structure.in_factor:
+            assert expansion is not None
+            factor = expansion.factor(k, slots)
             new[place] = structure.project(factor @ factor.T)
         elif structure.linear and (not held[place].any() or structure.n_parameters == 1):
-            new[place] = structure.project(sigma + (2.0 / design.q) * sigma @ now.matrices[k] @ sigma)
+            new[place] = structure.project(sigma + (2.0 / design.q) * sigma @ now.of_sigma[k] @ sigma)
         else:
-            new[place] = scored(design, parts[k], now.matrices[k], held[place], units[k])
-    place = spec.parameters.slices[-1]
+            new[place] = scored(design, parts[k], now.of_sigma[k], held[place], units[k])
+    place = spec.parameters.of_residual
     new[place] = maximized(spec.residual, parts[-1], now.moments, held[place])
     new[held] = theta[held]
     return new
@@ -152,25 +151,26 @@ def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: Arr
 
 def px_em_update(equations: Equations, now: Score, held: Array, units: list[Array]) -> Array:
     """θ after one PX-EM round; of a term in part `held` the EM round."""
-    if not isinstance(equations, MixedModelEquations):
+    expansion = equations.expansion
+    if expansion is None:
         return em_update(equations, now, held, units)
     spec, solution = equations.spec, now.solution
-    parts = spec.parameters.split(solution.theta)
-    expansion = [expandable(d.structure, part, held[place])
-                 for d, part, place in zip(equations.random, parts, spec.parameters.slices, strict=False)]  # fmt: skip
-    slots, residual = regressed_slots(equations, now, expansion)
+    parts = spec.parameters.split_terms(solution.theta)
+    how = [expandable(d.structure, part, held[place])
+           for d, part, place in zip(equations.random, parts, spec.parameters.of_terms, strict=True)]  # fmt: skip
+    slots, residual = expansion.regressed(solution, now.ml, how)
     new = solution.theta.copy()
-    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.slices, strict=False)):
-        if expansion[k] == "free":
-            new[place] = expanded(equations, now, k, slots)
+    for k, (design, place) in enumerate(zip(equations.random, spec.parameters.of_terms, strict=True)):
+        if how[k] == "free":
+            new[place] = expanded(design, now, k, expansion.factor(k, slots))
         elif not held[place].all():
-            new[place] = scored(design, parts[k], now.matrices[k], held[place], units[k])
-            if expansion[k] == "scaled":
-                before, after = factor_of_slots(equations, k, solution.slots), factor_of_slots(equations, k, slots)
+            new[place] = scored(design, parts[k], now.of_sigma[k], held[place], units[k])
+            if how[k] == "scaled":
+                before, after = solution.factors[k][0], expansion.factor(k, slots)
                 scale = float(np.sum(before * after) / np.sum(before**2))
                 new[place] = design.structure.scaled(new[place], scale**2)
-    moments = spec.residual.pattern.moments(residual) + equations.residual_traces(solution, slots, ml=now.ml)
-    place = spec.parameters.slices[-1]
+    moments = expansion.moments(solution, now.ml, slots, residual)
+    place = spec.parameters.of_residual
     new[place] = maximized(spec.residual, solution.theta[place], moments, held[place])
     new[held] = solution.theta[held]
     return new
@@ -187,57 +187,10 @@ def expandable(structure: Structure, theta: Array, held: Array) -> str:
     return "scaled" if structure.scaled(theta, 1.0) is not None and np.any(structure.covariance(theta)) else ""
 
 
-def regressed_slots(equations: MixedModelEquations, now: Score, expansion: list[str]) -> tuple[Array, Array]:
-    """Slots λ regressed anew, E[‖y − Xβ − Σ λ_s Z_s b_s‖² | y] least; and the ê they leave.
-
-    `expansion` says of each term which slots move: "free", in proportion ("scaled"), or none.
-    """
-    solution = now.solution
-    of_term = [slot.term for slot in equations.layout.slots]
-    targets = np.array([s for s, k in enumerate(of_term) if k >= 0 and expansion[k]], int)
-    columns = slot_columns(equations, now, targets)
-    T, _ = equations.slot_traces(solution, ml=now.ml)
-    # The fitted part Σ λ_s Z_s b̂_s is added back to ê: what the slots regress on.
-    fitted = columns @ solution.slots[targets]
-    weighted = equations.spec.residual.precision(solution.theta[equations.spec.parameters.slices[-1]], columns)
-    others = np.setdiff1d(np.arange(len(solution.slots)), targets)
-    normal = columns.T @ weighted + T[np.ix_(targets, targets)]
-    rhs = weighted.T @ (solution.residual + fitted) - T[np.ix_(targets, others)] @ solution.slots[others]
-    directions = np.array([
-        *(np.eye(len(solution.slots))[s] for s in targets if expansion[of_term[s]] == "free"),
-        *(np.where(np.array(of_term) == k, solution.slots, 0.0) for k, e in enumerate(expansion) if e == "scaled"),
-    ]).reshape(-1, len(solution.slots))[:, targets]  # fmt: skip
-    slots = solution.slots.copy()
-    slots[targets] = directions.T @ np.linalg.lstsq(directions @ normal @ directions.T, directions @ rhs, rcond=None)[0]
-    return slots, solution.residual + fitted - columns @ slots[targets]
-
-
-def slot_columns(equations: MixedModelEquations, now: Score, targets: np.ndarray) -> Array:
-    """The vectors Z_i b̂_a that the slots of Λ multiply, (n, n_targets), zero for the cells filled in."""
-    columns = np.zeros((len(equations.y), len(targets)))
-    blocks = equations.factor_blocks(now.solution.b)
-    for position, s in enumerate(targets):
-        slot = equations.layout.slots[s]
-        Z = equations.random[slot.term].columns[slot.i]
-        columns[: Z.shape[0], position] = Z @ blocks[slot.term][slot.a]
-    return columns
-
-
-def factor_of_slots(equations: MixedModelEquations, k: int, slots: Array) -> Array:
-    """Λ of term k with the given slots."""
-    structure = equations.random[k].structure
-    factor = np.zeros((structure.size, structure.n_factors))
-    for value, slot in zip(slots, equations.layout.slots, strict=True):
-        if slot.term == k:
-            factor[slot.i, slot.a] = value
-    return factor
-
-
-def expanded(equations: MixedModelEquations, now: Score, k: int, slots: Array) -> Array:
+def expanded(design: RandomDesign, now: Score, k: int, new: Array) -> Array:
     """θ of Λ_new Σ_b Λ_new' of term k, with Σ_b = I + (2/q) Λ'SΛ the EM update of var(b)."""
-    design = equations.random[k]
-    factor, new = now.solution.factors[k][0], factor_of_slots(equations, k, slots)
+    factor = now.solution.factors[k][0]
     if design.structure.in_factor:
         return design.structure.project(new @ new.T)
-    inner = np.eye(design.t) + (2.0 / design.q) * factor.T @ now.matrices[k] @ factor
+    inner = np.eye(design.t) + (2.0 / design.q) * factor.T @ now.of_sigma[k] @ factor
     return design.structure.project(new @ inner @ new.T)

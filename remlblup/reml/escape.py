@@ -20,10 +20,10 @@ FILLED, LIFTED = (0.3, 0.1, 0.03, 0.01, 0.003), (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-
 
 def escaped_from(surface: Surface, point: Point) -> Point | None:
     """A point from which ℓ rises further; None if there is none."""
-    return filled(surface, point) or revived(surface, point)
+    return with_columns_filled(surface, point) or with_variances_lifted(surface, point)
 
 
-def revived(surface: Surface, point: Point) -> Point | None:
+def with_variances_lifted(surface: Surface, point: Point) -> Point | None:
     """A better point with a variance above zero, at other correlations than those it went to zero with.
 
     Or the same with those correlations, where only the score tells that ℓ rises from there.
@@ -44,12 +44,12 @@ def revived(surface: Surface, point: Point) -> Point | None:
 def lifts(surface: Surface, point: Point) -> Iterator[tuple[Array, bool]]:
     """θ with variances of zero lifted by less and less, and at last not at all, but with the correlations of the others."""
     space, parameters = surface.space, surface.equations.spec.parameters
-    for k, (structure, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False)):
+    for k, (structure, place) in enumerate(zip(parameters.structures, parameters.of_terms, strict=True)):
         here, free = point.theta[place], ~space.held[place]
         zero = structure.variances & (here == 0.0) & free
         if not zero.any() or structure.cone:
             continue
-        lifted = structure.lifted(here, point.score.matrices[k], np.sqrt(np.diag(space.units[k])), free)
+        lifted = structure.lifted(here, point.score.of_sigma[k], np.sqrt(np.diag(space.units[k])), free)
         if lifted is None:
             continue
         for size in (*LIFTED, 0.0):
@@ -58,7 +58,7 @@ def lifts(surface: Surface, point: Point) -> Iterator[tuple[Array, bool]]:
             yield theta, size == 0.0
 
 
-def filled(surface: Surface, point: Point) -> Point | None:
+def with_columns_filled(surface: Surface, point: Point) -> Point | None:
     """A better point with a column of zero loadings filled in: there the score is zero whether or not ℓ is largest."""
     for mask in surface.space.empty_columns(point.theta):
         along = uphill(surface, point, mask)

@@ -60,8 +60,8 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
                 names = parameters.columns[place]
                 found += [n for n, p in zip(names, design.structure.names, strict=True)
                           if design.t == 1 or design.structure.effects[i] in p]  # fmt: skip
-        if repeats_residual(equations, k) and not held[parameters.slices[-1]].all():
-            found += [*parameters.columns[place], *parameters.columns[parameters.slices[-1]]]
+        if repeats_residual(equations, k) and not held[parameters.of_residual].all():
+            found += [*parameters.columns[place], *parameters.columns[parameters.of_residual]]
     return tuple(dict.fromkeys(found))
 
 

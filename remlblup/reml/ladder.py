@@ -123,7 +123,7 @@ class Automatic(Ladder):
         equations, space, reluctant = self.surface.equations, self.surface.space, self.ascent.reluctant
         if self.from_data and len(self.ascent.rows) == 1 and len(space.held) > 1:
             first = px_em_update(equations, point.score, space.held, space.units)
-            yield "PX-EM" if equations.expands else "EM", first
+            yield "EM" if equations.expansion is None else "PX-EM", first
         face = across(space, point, point.information, reluctant)
         if face is not None:
             yield "face", face

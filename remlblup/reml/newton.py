@@ -129,19 +129,19 @@ def second_order(space: Space, point: Point) -> Array:
     """
     out = np.zeros((len(point.theta),) * 2)
     spec = space.equations.spec
-    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.slices, strict=False)):
+    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.of_terms, strict=True)):
         roots = place.start + np.flatnonzero(design.structure.roots)
         if len(roots):
             theta = point.theta[place].copy()
             theta[: len(roots)] = 1.0
-            bent = -2.0 * point.score.matrices[k] * design.structure.covariance(theta)
+            bent = -2.0 * point.score.of_sigma[k] * design.structure.covariance(theta)
             out[np.ix_(roots, roots)] = convex(bent, np.sqrt(np.diag(space.units[k])))
         elif design.structure.in_factor:
-            out[place, place] = loading_curvature(design.structure, point.theta[place], point.score.matrices[k],
+            out[place, place] = loading_curvature(design.structure, point.theta[place], point.score.of_factor[k],
                                                   np.sqrt(np.diag(space.units[k])))  # fmt: skip
         elif (loadings := design.structure.loading_derivatives(point.theta[place])) is not None:
             scale = np.sqrt(np.diag(space.units[k]))
-            out[place, place] = bend(loadings, point.score.matrices[k] * np.outer(scale, scale), scale)
+            out[place, place] = bend(loadings, point.score.of_sigma[k] * np.outer(scale, scale), scale)
     return out
 
 

@@ -1,8 +1,8 @@
 """Searches in another structure than the one asked for: `corgh` in that of `us`, the first guess of `fa` in `us`.
 
-`corgh` is `us` in other words. Standard deviations and correlations are poor coordinates of a search: where a variance is zero its correlations are
+`corgh` is `us` written otherwise. Standard deviations and correlations are poor coordinates of a search: where a variance is zero its correlations are
 void, and ℓ can be stationary there for no better reason. θ = vech(Σ) has no such points. A term whose parameters
-the user holds keeps its own words.
+the user holds keeps its own structure.
 
 The likelihood of several factors has local maxima, most of them with other specific variances at zero. That of `us`
 has none to speak of: the factors of its Σ after a few rounds are where `fa` starts.
@@ -10,7 +10,6 @@ has none to speak of: the factors of its Σ after a few rounds are where `fa` st
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,8 +17,6 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.henderson.engine import MixedModelEquations
-from remlblup.reml.average_information import average_information
 from remlblup.reml.convergence import explain
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import require_enough
@@ -30,7 +27,7 @@ from remlblup.reml.space import TINY, Space
 from remlblup.reml.start import residual_variance, start_values
 from remlblup.structure.base import Structure
 
-Words = dict[int, Structure]
+Structures = dict[int, Structure]
 # Rounds of the first guess.
 ROUNDS = 5
 
@@ -45,23 +42,23 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
     """
     require_enough(equations, ~np.isnan(fixed))
     start = guessed_start(equations, options, start, fixed)
-    words = other_words(equations, fixed) if options.constrain else {}
-    if not words:
+    searched = search_structures(equations, fixed) if options.constrain else {}
+    if not searched:
         return Loop(equations, options, start, fixed, report, watch).run()
-    given = translated(equations, words, completed(equations, words, start, fixed), back=False)
+    given = translated(equations, searched, completed(equations, searched, start, fixed), back=False)
     history: list[Iteration] = []
 
     def note(row: Iteration) -> None:
-        history.append(in_own_words(equations, words, row))
+        history.append(own_row(equations, searched, row))
         if report is not None:
             report(history[-1])
 
     def watched(theta: Array) -> str | None:
-        return None if watch is None else watch(translated(equations, words, theta, back=True))
+        return None if watch is None else watch(translated(equations, searched, theta, back=True))
 
-    restated = with_structures(equations, words)
+    restated = equations.with_structures(searched)
     loop = Loop(restated, options, given, fixed, note, watched)
-    return returned(equations, words, loop.space, loop.run(), tuple(history), bool(loop.confounded))
+    return returned(equations, searched, loop.space, loop.run(), tuple(history), bool(loop.confounded))
 
 
 def guessed_start(equations: Equations, options: Options, start: Array, fixed: Array) -> Array:
@@ -71,77 +68,68 @@ def guessed_start(equations: Equations, options: Options, start: Array, fixed: A
     parameters = equations.spec.parameters
     guesses = {k: s.first_guess() for k, s in enumerate(parameters.structures)
                if np.isnan(start[parameters.slices[k]]).all() and np.isnan(fixed[parameters.slices[k]]).all()}  # fmt: skip
-    words = {k: s for k, s in guesses.items() if s is not None}
-    if not words:
+    searched = {k: s for k, s in guesses.items() if s is not None}
+    if not searched:
         return start
-    other = with_structures(equations, words)
-    given, held = respaced(equations, other, words, start), respaced(equations, other, words, fixed)
+    other = equations.with_structures(searched)
+    given, held = respaced(equations, other, searched, start), respaced(equations, other, searched, fixed)
     found = Loop(other, replace(options, max_iterations=ROUNDS), given, held).run().point.theta
     out = start.copy()
     for k, place in enumerate(parameters.slices):
         values = found[other.spec.parameters.slices[k]]
-        if k in words:
-            guess = parameters.structures[k].guessed(words[k].covariance(values))
+        if k in searched:
+            guess = parameters.structures[k].guessed(searched[k].covariance(values))
             out[place] = np.nan if guess is None else guess
         else:
             out[place] = np.where(np.isnan(start[place]), values, start[place])
     return np.where(np.isnan(fixed), out, start)
 
 
-def respaced(equations: Equations, other: Equations, words: Words, theta: Array) -> Array:
+def respaced(equations: Equations, other: Equations, searched: Structures, theta: Array) -> Array:
     """θ in the places of the other structures, NaN for theirs."""
     parts = equations.spec.parameters.split(theta)
     return np.concatenate(
-        [np.full(words[k].n_parameters, np.nan) if k in words else part for k, part in enumerate(parts)]
+        [np.full(searched[k].n_parameters, np.nan) if k in searched else part for k, part in enumerate(parts)]
     )
 
 
-def other_words(equations: Equations, fixed: Array) -> Words:
+def search_structures(equations: Equations, fixed: Array) -> Structures:
     """The structure to search in, by term, where it is not the term's own."""
     parameters = equations.spec.parameters
-    words = {
+    searched = {
         k: s.restated() for k, s in enumerate(parameters.structures) if np.isnan(fixed[parameters.slices[k]]).all()
     }
-    return {k: s for k, s in words.items() if s is not None}
+    return {k: s for k, s in searched.items() if s is not None}
 
 
-def with_structures(equations: Equations, words: Words) -> Equations:
-    """The same equations with other structures of the same shape."""
-    own, standing = (
-        tuple(replace(d, structure=words.get(k, d.structure)) for k, d in enumerate(random))
-        for random in (equations.spec.random, equations.random)
-    )
-    out = copy.copy(equations)
-    out.spec, out.random = replace(equations.spec, random=own), standing
-    return out
-
-
-def completed(equations: Equations, words: Words, start: Array, fixed: Array) -> Array:
-    """`start` with the rest of a term given in part filled in: other words need all of it."""
+def completed(equations: Equations, searched: Structures, start: Array, fixed: Array) -> Array:
+    """`start` with the rest of a term given in part filled in: another structure needs all of it."""
     start = start.copy()
-    for k in words:
+    for k in searched:
         place = equations.spec.parameters.slices[k]
         if 0 < np.isnan(start[place]).sum() < place.stop - place.start:
             start[place] = start_values(equations, residual_variance(equations), start, ~np.isnan(fixed))[place]
     return start
 
 
-def translated(equations: Equations, words: Words, theta: Array, back: bool) -> Array:
-    """θ in the other words, or `back` in the structures' own; what is not given stays so."""
+def translated(equations: Equations, searched: Structures, theta: Array, back: bool) -> Array:
+    """θ of the structures searched in, or `back` of the terms' own; what is not given stays so."""
     theta, parameters = theta.copy(), equations.spec.parameters
-    for k, word in words.items():
+    for k, structure in searched.items():
         place, own = parameters.slices[k], parameters.structures[k]
         if not np.isnan(theta[place]).any():
             theta[place] = (
-                own.project(word.covariance(theta[place])) if back else word.project(own.covariance(theta[place]))
+                own.project(structure.covariance(theta[place]))
+                if back
+                else structure.project(own.covariance(theta[place]))
             )
     return theta
 
 
-def own_boundary(equations: Equations, words: Words, theta: Array, boundary: np.ndarray) -> np.ndarray:
-    """Components on the boundary in the structures' own words: correlations of a singular Σ, variances of zero."""
+def own_boundary(equations: Equations, searched: Structures, theta: Array, boundary: np.ndarray) -> np.ndarray:
+    """Components on the boundary in the terms' own structures: correlations of a singular Σ, variances of zero."""
     out, parameters = boundary.copy(), equations.spec.parameters
-    for k in words:
+    for k in searched:
         place, structure = parameters.slices[k], parameters.structures[k]
         out[place] = False
         if boundary[place].any() and structure.charted is not None:
@@ -150,67 +138,63 @@ def own_boundary(equations: Equations, words: Words, theta: Array, boundary: np.
     return out
 
 
-def in_own_words(equations: Equations, words: Words, row: Iteration) -> Iteration:
+def own_row(equations: Equations, searched: Structures, row: Iteration) -> Iteration:
     """A row of the history."""
     parameters = equations.spec.parameters
-    theta = translated(equations, words, row.theta, back=True)
-    named = with_names(equations, words)
-    mask = own_boundary(equations, words, theta, np.array([c in row.boundary for c in named]))
+    theta = translated(equations, searched, row.theta, back=True)
+    named = with_names(equations, searched)
+    mask = own_boundary(equations, searched, theta, np.array([c in row.boundary for c in named]))
     return replace(row, theta=theta, boundary=tuple(c for c, b in zip(parameters.columns, mask, strict=True) if b))
 
 
-def with_names(equations: Equations, words: Words) -> tuple[str, ...]:
-    """Labels of the parameters in the other words."""
+def with_names(equations: Equations, searched: Structures) -> tuple[str, ...]:
+    """Labels of the parameters of the structures searched in."""
     spec = equations.spec
-    random = tuple(replace(d, structure=words.get(k, d.structure)) for k, d in enumerate(spec.random))
+    random = tuple(replace(d, structure=searched.get(k, d.structure)) for k, d in enumerate(spec.random))
     return replace(spec, random=random).parameters.columns
 
 
-def returned(equations: Equations, words: Words, space: Space, found: Optimum,
+def returned(equations: Equations, searched: Structures, space: Space, found: Optimum,
              history: tuple[Iteration, ...], by_design: bool) -> Optimum:  # fmt: skip
-    """The optimum in the structures' own words, its score and information with it."""
+    """The optimum in the terms' own structures, its score and information with it."""
     parameters, ml = equations.spec.parameters, found.point.score.ml
     theta = history[-1].theta
     lower, upper = space.lower.copy(), space.upper.copy()
-    for k in words:
+    for k in searched:
         place = parameters.slices[k]
         lower[place], upper[place] = parameters.structures[k].lower, parameters.structures[k].upper
     own = Space(equations, space.held, lower, upper, space.units, space.constrain)
     now = found.point.score
     gradient = now.gradient.copy()
-    for k in words:
+    for k in searched:
         place = parameters.slices[k]
         derivatives = parameters.structures[k].derivatives(theta[place])
-        gradient[place] = np.einsum("ij,pij->p", now.matrices[k], derivatives)
-    if isinstance(equations, MixedModelEquations):
-        solution = equations.solve(theta, ml=ml, factors=now.solution.factors)
-        at = replace(found.solution, theta=theta)
-    else:
-        solution = at = equations.solve(theta, ml=ml)
+        gradient[place] = np.einsum("ij,pij->p", now.of_sigma[k], derivatives)
+    at, solution = equations.solve_again(theta, ml, found.solution, now.solution)
     now = replace(now, gradient=gradient, solution=solution)
-    information = average_information(equations, solution)
+    information = equations.average_information(solution)
     point = Point(theta, found.point.loglik, at, now, information, own.charts(theta), own.at_bound(theta))
-    mask = own_boundary(equations, words, theta, found.boundary)
+    mask = own_boundary(equations, searched, theta, found.boundary)
     verdict = replace(found.convergence, boundary=history[-1].boundary)
     if verdict.unidentified:
-        names = own_names(equations, words, found.point.theta, verdict.unidentified)
+        names = own_names(equations, searched, found.point.theta, verdict.unidentified)
         told = verdict.unidentified[0] in verdict.reason  # that of a trend names none
         reason = explain(False, names, "", (), by_design) if told else verdict.reason
         verdict = replace(verdict, reason=reason, unidentified=names)
     return Optimum(point, at, verdict, history, mask, found.held, own.tangent(theta), equations, equations)
 
 
-def own_names(equations: Equations, words: Words, theta: Array, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The structures' own parameters that move where the ones called `names` of the other words move, from their θ.
+def own_names(equations: Equations, searched: Structures, theta: Array, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The terms' own parameters that move where the ones called `names` of the structures searched in move, from their θ.
 
     A variance moves the correlations as well: it is the covariances that stay.
     """
     parameters = equations.spec.parameters
-    moving = np.array([name in names for name in with_names(equations, words)])
-    for k, word in words.items():
+    moving = np.array([name in names for name in with_names(equations, searched)])
+    for k, structure in searched.items():
         place, own = parameters.slices[k], parameters.structures[k]
-        derivatives = own.derivatives(own.project(word.covariance(theta[place])))
-        changes = word.derivatives(theta[place])[moving[place]]
+        derivatives = own.derivatives(own.project(structure.covariance(theta[place])))
+        changes = structure.derivatives(theta[place])[moving[place]]
         across = np.linalg.lstsq(
             derivatives.reshape(len(derivatives), -1).T, changes.reshape(len(changes), -1).T, 1e-12
         )

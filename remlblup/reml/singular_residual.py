@@ -56,7 +56,7 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
     ----------
     start, fixed : (n_parameters,) values to start from and to hold, NaN where not given
     """
-    place = equations.spec.parameters.slices[-1]
+    place = equations.spec.parameters.of_residual
     route = Route(equations)
     if has_no_inverse(equations.residual, np.where(np.isnan(fixed), start, fixed)[place]):
         return route.followed(options, start, fixed, report)
@@ -74,9 +74,9 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
 
 def equations_at(equations: Equations, theta: Array) -> tuple[Equations, Equations]:
     """The equations whose tables, and those whose score, serve at θ: the given ones, but where R has no inverse."""
-    if isinstance(equations, WithoutInverse):
-        return equations, equations.effects_of_all
-    if not has_no_inverse(equations.residual, theta[equations.spec.parameters.slices[-1]]):
+    if equations.searched is not equations:
+        return equations, equations.searched
+    if not has_no_inverse(equations.residual, theta[equations.spec.parameters.of_residual]):
         return equations, equations
     effects = with_residual_effects(equations.spec)
     return WithoutInverse(equations.spec, effects, equations.engine), effects
@@ -87,7 +87,7 @@ class Route:
 
     def __init__(self, equations: Equations):
         self.equations, self.spec = equations, equations.spec
-        self.place = self.spec.parameters.slices[-1]
+        self.place = self.spec.parameters.of_residual
         self.residual = self.spec.residual
         self.unit = equations.scales.residual
         self.effects: VarianceEquations | None = None

@@ -11,10 +11,10 @@ from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
-from remlblup.reml.chart import Chart
 from remlblup.reml.point import Point
 from remlblup.reml.start import parameter_sizes
 from remlblup.structure.edge.base import SNAP, Edge
+from remlblup.structure.edge.cone import Chart
 
 # A column of loadings below this, each in units of its own, counts as zero.
 EMPTY = 1e-6
@@ -70,7 +70,7 @@ class Space:
         """(n_parameters,) True for loadings: Σ is flat where a column of them is zero."""
         parameters = self.equations.spec.parameters
         mask = np.zeros(parameters.size, dtype=bool)
-        for structure, place in zip(parameters.structures, parameters.slices, strict=False):
+        for structure, place in zip(parameters.structures, parameters.of_terms, strict=True):
             if (loadings := structure.loading_derivatives(structure.lower)) is not None:
                 mask[place] = np.any(loadings != 0.0, axis=(1, 2))
         return mask
@@ -122,7 +122,7 @@ class Space:
     def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions in θ of the variances of R, of its upper bounds, and of the lower ones it must not reach."""
         parameters = self.equations.spec.parameters
-        residual, start = parameters.residual, parameters.slices[-1].start
+        residual, start = parameters.residual, parameters.of_residual.start
         ceiling = np.isfinite(residual.upper)
         kinds = residual.variances, ceiling, ceiling & (residual.lower < 0.0)
         return tuple(start + np.flatnonzero(kind) for kind in kinds)  # type: ignore[return-value]
@@ -144,7 +144,7 @@ class Space:
     def empty_columns(self, theta: Array) -> Iterator[np.ndarray]:
         """(n_parameters,) mask of the loadings of every column of them that is zero."""
         parameters = self.equations.spec.parameters
-        for structure, place in zip(parameters.structures, parameters.slices, strict=False):
+        for structure, place in zip(parameters.structures, parameters.of_terms, strict=True):
             derivatives = structure.loading_derivatives(theta[place])
             if derivatives is None:
                 continue
@@ -162,7 +162,7 @@ class Space:
         parameters = self.equations.spec.parameters
         charted = [
             (k, slice(place.start + s.charted.start, place.start + s.charted.stop))
-            for k, (s, place) in enumerate(zip(parameters.structures, parameters.slices, strict=False))
+            for k, (s, place) in enumerate(zip(parameters.structures, parameters.of_terms, strict=True))
             if s.charted is not None
         ]
         return [(k, place) for k, place in charted if not self.held[place].any()]
@@ -201,7 +201,7 @@ class Space:
             return False
         return not self.constrain or all(
             self.smallest_eigenvalue(k, theta) >= -SNAP if s.cone else s.feasible(part)
-            for k, (s, part) in enumerate(zip(parameters.structures, parts, strict=False))
+            for k, (s, part) in enumerate(zip(parameters.structures, parts[:-1], strict=True))
         )
 
     def tangent(self, theta: Array, on_bound: np.ndarray | None = None) -> Array:
@@ -209,7 +209,7 @@ class Space:
 
         A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on. Held components do not move, nor do those `on_bound` (default: all on a bound).
         """
-        void = self.void(theta)
+        void = self.undefined(theta)
         still = self.held | void | (self.at_bound(theta) if on_bound is None else on_bound)
         columns = np.eye(len(theta))[:, ~still & ~self.in_cone]
         blocks = [columns]
@@ -233,14 +233,14 @@ class Space:
     def edge_score(self, k: int, point: Point) -> Array:
         """The score matrix that the chart of term k takes."""
         parameters = self.equations.spec.parameters
-        return parameters.structures[k].edge_score(point.theta[parameters.slices[k]], point.score.matrices[k])
+        return parameters.structures[k].edge_score(point.theta[parameters.slices[k]], point.score.of_sigma[k])
 
-    def void(self, theta: Array) -> np.ndarray:
+    def undefined(self, theta: Array) -> np.ndarray:
         """(n_parameters,) correlations that nothing depends on, the variance being zero."""
         mask = np.zeros(len(theta), dtype=bool)
         parameters = self.equations.spec.parameters
-        for structure, place in zip(parameters.structures, parameters.slices, strict=False):
-            mask[place] = structure.void(theta[place])
+        for structure, place in zip(parameters.structures, parameters.of_terms, strict=True):
+            mask[place] = structure.undefined(theta[place])
         return mask
 
     def charts(self, theta: Array) -> dict[int, Edge]:
@@ -285,7 +285,7 @@ class Space:
 
     def boundary(self, point: Point) -> np.ndarray:
         """Components on the boundary in any sense, held ones excepted."""
-        mask = point.on_bound | self.void(point.theta)
+        mask = point.on_bound | self.undefined(point.theta)
         for k in point.charts:
             mask[self.charted[k]] = True
         return mask & self.moving
@@ -297,8 +297,8 @@ def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array
     The variances of R stay above `floor` (n_parameters of R,), its correlations `SHORT` of their bounds.
     """
     lower, upper = parameters.lower.copy(), parameters.upper.copy()
-    place, residual = parameters.slices[-1], parameters.residual
-    for structure, of_term in zip(parameters.structures, parameters.slices, strict=False):
+    place, residual = parameters.of_residual, parameters.residual
+    for structure, of_term in zip(parameters.structures, parameters.of_terms, strict=True):
         if not constrain:
             lower[of_term] = np.where(structure.signed, -np.inf, lower[of_term])
             upper[of_term] = np.where(structure.signed, np.inf, upper[of_term])

@@ -8,8 +8,8 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.scales import disjoint
 from remlblup.errors import VarianceError
-from remlblup.reml.chart import in_metric
 from remlblup.structure.base import Structure
+from remlblup.structure.edge.cone import in_metric
 from remlblup.structure.residual.base import ResidualStructure
 
 
@@ -43,10 +43,10 @@ def parameter_sizes(equations: Equations, units: list[Array]) -> Array:
     """(n_parameters,) what counts as one unit of each parameter, given the unit matrix of each term; 1 for correlations."""
     parameters = equations.spec.parameters
     out = np.ones(parameters.size)
-    for structure, place, unit in zip(parameters.structures, parameters.slices, units, strict=False):
+    for structure, place, unit in zip(parameters.structures, parameters.of_terms, units, strict=True):
         out[place] = term_sizes(structure, unit)
     residual, phi = parameters.residual, equations.scales.residual[: parameters.residual.n_parameters]
-    out[parameters.slices[-1]] = residual_sizes(residual, phi)
+    out[parameters.of_residual] = residual_sizes(residual, phi)
     return out
 
 
@@ -92,7 +92,7 @@ def start_values(equations: Equations, variance: float, given: Array, held: np.n
     theta = np.concatenate([*parts, spec.residual.start(share * variance, share * scales.squares)])
     theta = np.where(np.isnan(given), theta, given)
     make_room(equations, theta, np.isnan(given))
-    for design, unit, place in zip(spec.random, units, spec.parameters.slices, strict=False):
+    for design, unit, place in zip(spec.random, units, spec.parameters.of_terms, strict=True):
         if design.structure.cone and not held[place].any():
             sigma = design.structure.covariance(theta[place])
             # From a singular start no step could tell which way to leave the boundary.
@@ -134,7 +134,7 @@ def zero_covariances(equations: Equations, fixed: Array) -> Array:
     """
     fixed = fixed.copy()
     parameters = equations.spec.parameters
-    for term, structure, place in zip(parameters.terms, parameters.structures, parameters.slices, strict=False):
+    for term, structure, place in zip(parameters.terms, parameters.structures, parameters.of_terms, strict=True):
         if not structure.cone:
             continue
         given = fixed[place]

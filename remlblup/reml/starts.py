@@ -303,7 +303,7 @@ def turning(equations: Equations) -> np.ndarray:
     """(n_parameters,) correlations and covariances of the residual."""
     parameters = equations.spec.parameters
     mask = np.zeros(parameters.size, dtype=bool)
-    mask[parameters.slices[-1]] = ~parameters.residual.variances
+    mask[parameters.of_residual] = ~parameters.residual.variances
     return mask
 
 
@@ -322,7 +322,7 @@ def edge_starts(equations: Equations, options: Options, fixed: Array, rng: np.ra
 
 def towards_edge(equations: Equations, theta: Array, along: Array) -> Array:
     """θ with those of its parameters that are in `along` as long a multiple of it as almost makes R singular."""
-    residual, place = equations.spec.parameters.residual, equations.spec.parameters.slices[-1]
+    residual, place = equations.spec.parameters.residual, equations.spec.parameters.of_residual
 
     def at(size: float) -> Array:
         return np.where(along != 0.0, size * along, theta)

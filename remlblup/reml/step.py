@@ -65,7 +65,7 @@ def bounded_direction(space: Space, point: Point, model: Newton, fraction: float
     shift = np.zeros(len(free)) if given is None else given.copy()
     low, high = (space.coordinates(limit) for limit in space.limits(point.theta))
     at = space.coordinates(point.theta)
-    n_random = space.equations.spec.parameters.slices[-1].start
+    n_random = space.equations.spec.parameters.of_residual.start
     whole = np.count_nonzero(free) == len(free)
     while True:
         d = fraction * (model.newton_step if whole else model.direction(shift / fraction, free))
@@ -103,7 +103,7 @@ def leaves_cone(space: Space, k: int, old: Array, new: Array) -> bool:
 
 def keep_residual(space: Space, old: Array, new: Array) -> Array:
     """R must stay positive definite: no combination of its effects loses more than nine tenths of its variance."""
-    place, residual = space.equations.spec.parameters.slices[-1], space.equations.spec.residual
+    place, residual = space.equations.spec.parameters.of_residual, space.equations.spec.residual
     before, after = old[place], new[place]
     matrices = residual.matrices(before)
     for _ in range(40):

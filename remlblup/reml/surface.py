@@ -10,7 +10,6 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.reml.average_information import average_information
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.point import Point
 from remlblup.reml.score import score
@@ -46,7 +45,7 @@ class Surface:
     def point(self, theta: Array, value: float, solution: Any) -> Point:
         """Score and average information at a solution."""
         now = score(self.equations, solution, self.space.units, self.ml)
-        information = average_information(self.equations, now.solution)
+        information = self.equations.average_information(now.solution)
         return Point(theta, value, solution, now, information, self.space.charts(theta), self.space.at_bound(theta))
 
     def at(self, theta: Array) -> Point | None:

@@ -43,7 +43,7 @@ def judged(ascent: Ascent, point: Point, checks: tuple[Criterion, ...], stopped:
 
 def trend(spec: Specification, theta: Array) -> str:
     """What to add to the fixed part where the correlations of a field go to 1, its variance without end; "" if they do not."""
-    residual, phi = spec.residual, theta[spec.parameters.slices[-1]]
+    residual, phi = spec.residual, theta[spec.parameters.of_residual]
     parts = [(residual, phi)]
     if isinstance(residual, Sections):
         parts = [(part, phi[own]) for part, own in zip(residual.parts, residual.slices, strict=True)]
@@ -65,7 +65,7 @@ FALLING = 0.1
 
 def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
     """Labels of the residual variances that went to zero."""
-    residual, R = space.equations.spec.parameters.slices[-1], space.equations.spec.residual
+    residual, R = space.equations.spec.parameters.of_residual, space.equations.spec.residual
     # On the way to the floor ℓ drowns in rounding: a fit that ends there without meeting its criteria has gone far enough.
     near, least = (1e6, 1e-5) if failed else (1.001, 1e-8)
     mask = np.zeros(len(point.theta), dtype=bool)
@@ -96,9 +96,9 @@ def edge(ascent: Ascent, point: Point) -> str | None:
     if space.feasible(theta):
         return None
     parameters = space.equations.spec.parameters
-    if not parameters.residual.feasible(theta[parameters.slices[-1]]):
+    if not parameters.residual.feasible(theta[parameters.of_residual]):
         return "rigid"
-    parts = zip(parameters.structures, parameters.split(theta), strict=False)
+    parts = zip(parameters.structures, parameters.split_terms(theta), strict=True)
     return "edge" if all(s.charted is not None or s.feasible(part) for s, part in parts) else "singular"
 
 

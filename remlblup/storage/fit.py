@@ -18,7 +18,7 @@ import numpy as np
 
 from remlblup._version import __version__
 from remlblup.equations.base import Equations
-from remlblup.equations.choice import equations_of_kind, kind_of
+from remlblup.equations.choice import equations_of_kind
 from remlblup.errors import (
     ConvergenceWarning,
     MemoryLimitError,
@@ -135,7 +135,7 @@ def save(
             staging.write(f"{name}.csv", text, "table")
         content = to_dict(fit)
         content["engine_asked"] = fit._equations.engine
-        content["equations"] = kind_of(fit._equations)
+        content["equations"] = fit._equations.kind
         content["history"] = [row_to_dict(row) for row in fit._optimum.iterations]
         content["status"] = list(fit.status)
         content["model"] = save_model(fit.specification, staging, escape)

@@ -142,7 +142,7 @@ class Structure(Parametric):
         """θ of `factor` times Σ(θ); None where the structure does not say, and PX-EM takes its EM round."""
         return None
 
-    def void(self, theta: Array) -> np.ndarray:
+    def undefined(self, theta: Array) -> np.ndarray:
         """Mask of the parameters that Σ does not depend on at θ: correlations where the one variance is zero."""
         return np.zeros(self.n_parameters, dtype=bool)
 

@@ -109,6 +109,20 @@ def _traces(equations, theta, ml: bool):
     return equations.slot_traces(equations.solve(theta, ml=ml), ml=ml)
 
 
+@pytest.mark.parametrize("engine", ["dense", "sparse"])
+@pytest.mark.parametrize("solved", [False, True], ids=["solved for REML", "solved for ML"])
+@pytest.mark.parametrize("first", [False, True], ids=["REML first", "ML first"])
+def test_traces_of_both_likelihoods_at_one_solution(engine, solved, first):
+    """Once the traces that were asked for first came back for the other likelihood as well."""
+    equations, theta = MixedModelEquations(case("us2").model.specification, engine), case("us2").points[0]
+    expected = {ml: _traces(equations, theta, ml) for ml in (False, True)}
+    assert not np.allclose(expected[False][1], expected[True][1])
+    solution = equations.solve(theta, ml=solved)
+    for ml in (first, not first):
+        for found, right in zip(equations.slot_traces(solution, ml=ml), expected[ml], strict=True):
+            np.testing.assert_allclose(found, right, **CLOSE)
+
+
 @pytest.mark.parametrize("name", ["id", "us2", "vm", "wide"])
 def test_derivatives_of_the_variances_of_the_fixed_effects(name):
     c, theta = case(name), case(name).points[0]

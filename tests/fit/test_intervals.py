@@ -141,7 +141,7 @@ def test_the_scale_is_the_residual_variance(panel, residual):
     fit = rb.MixedModel("y ~ x" + (" + (1 | s)" if residual == "units" else ""), panel, residual=residual).fit()
     one = np.zeros((fit.specification.residual.size, 1))
     one[7] = 1.0
-    phi = fit.theta[fit.specification.parameters.slices[-1]]
+    phi = fit.theta[fit.specification.parameters.of_residual]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fit.scale == pytest.approx(fit.specification.residual.multiply(phi, one)[7, 0], rel=1e-12)

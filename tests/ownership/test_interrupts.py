@@ -209,12 +209,12 @@ def test_an_inverse_broken_off_in_its_place_is_not_taken_for_the_factor(method, 
     with monkeypatch.context() as patch:
         patch.setattr(TiledCholesky, method, half)
         with pytest.raises(KeyboardInterrupt):
-            equations.score_matrices(solved._solution, False)
+            equations.score_matrices(solved._solution, [], False)
     pd.testing.assert_frame_equal(solved.random_effects, known, rtol=1e-9)
     assert_same(tables(reread(fit)), expected)
 
 
-def test_other_words_write_into_one_factor(monkeypatch):
+def test_search_structures_write_into_one_factor(monkeypatch):
     """A search in another structure that is broken off leaves no fit with a factor that is not its own."""
     make, options = MODELS["other words"]
     model = make()

@@ -7,7 +7,6 @@ import pytest
 
 import remlblup as rb
 from remlblup import datasets
-from remlblup.reml.average_information import average_information
 
 ANIMAL = "vm(animal, A)"
 START = {"residual": 0.4, ANIMAL: 0.2}
@@ -40,7 +39,7 @@ def test_log_likelihoods():
 def test_inverse_average_information_at_convergence():
     # The book's figures are those at the estimates as printed, to four decimals.
     equations = model()._equations
-    information = average_information(equations, equations.solve(np.array([ADDITIVE[-1], RESIDUAL[-1]])))
+    information = equations.average_information(equations.solve(np.array([ADDITIVE[-1], RESIDUAL[-1]])))
     np.testing.assert_allclose(np.linalg.inv(information), [[5.3481, -3.2532], [-3.2532, 2.4436]], atol=5e-5)
 
 

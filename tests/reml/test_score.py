@@ -9,7 +9,6 @@ from equations.models import NAMES, POINTS, case
 from oracle import differences
 
 import remlblup as rb
-from remlblup.reml.average_information import average_information
 from remlblup.reml.em import complete_information, em_update
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
@@ -50,7 +49,7 @@ def test_score_against_differences_of_the_log_likelihood(name, ml):
 @pytest.mark.parametrize(("name", "k"), POINTS)
 def test_average_information(name, k, ml):
     c, theta = case(name), case(name).points[k]
-    found = average_information(c.model._equations, c.model._equations.solve(theta, ml=ml))
+    found = c.model._equations.average_information(c.model._equations.solve(theta, ml=ml))
     expected = c.oracle.average_information(theta)
     size = np.sqrt(np.diag(expected))
     np.testing.assert_allclose(found / np.outer(size, size), expected / np.outer(size, size), rtol=1e-8, atol=1e-8)
@@ -89,7 +88,7 @@ def test_score_on_the_boundary(name, theta, ml):
 )
 def test_average_information_on_the_boundary(name, theta):
     c, theta = case(name), np.array(theta)
-    found = average_information(c.model._equations, package_score(c, theta, False).solution)
+    found = c.model._equations.average_information(package_score(c, theta, False).solution)
     np.testing.assert_allclose(found, c.oracle.average_information(theta), rtol=1e-6, atol=1e-7)
 
 
@@ -102,14 +101,14 @@ def test_score_at_negative_components(ml):
     theta = np.array([1.0, 0.35, 0.1, 1.3])
     assert np.linalg.eigvalsh(c.oracle.sigma(0, theta))[0] < 0
     np.testing.assert_allclose(package_score(c, theta, ml).gradient, c.oracle.score(theta, ml), rtol=1e-8)
-    found = average_information(c.model._equations, c.model._equations.solve(theta, ml=ml))
+    found = c.model._equations.average_information(c.model._equations.solve(theta, ml=ml))
     np.testing.assert_allclose(found, c.oracle.average_information(theta), rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", ["id", "us2", "us3", "diag2", "vm_us"])
 def test_score_matrix_is_the_derivative_by_sigma(name):
     c, theta = case(name), case(name).points[0]
-    (S,) = package_score(c, theta, False).matrices
+    (S,) = package_score(c, theta, False).of_sigma
     term = c.oracle.terms[0]
     P = c.oracle.projection(theta)[2]
     Py = P @ c.oracle.y

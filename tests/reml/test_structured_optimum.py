@@ -24,7 +24,7 @@ INSIDE = (
 
 def box(c: Case) -> list[tuple[float | None, float | None]]:
     parameters = c.model.specification.parameters
-    inner = 1e-7 * (np.arange(parameters.size) >= parameters.slices[-1].start)
+    inner = 1e-7 * (np.arange(parameters.size) >= parameters.of_residual.start)
     return [
         (None if np.isinf(low) else low + e, None if np.isinf(high) else high - e)
         for low, high, e in zip(parameters.lower, parameters.upper, inner, strict=True)

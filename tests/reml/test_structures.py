@@ -7,7 +7,6 @@ import pytest
 from equations.structures import NAMES, case
 
 import remlblup as rb
-from remlblup.reml.average_information import average_information
 from remlblup.reml.em import em_update, px_em_update
 from remlblup.reml.score import score
 from remlblup.reml.start import residual_variance, unit_matrices
@@ -44,7 +43,7 @@ def test_average_information(name):
     size = np.sqrt(np.diag(expected))
     for engine in ENGINES:
         equations = c.equations(engine)
-        found = average_information(equations, score_of(equations, c.theta, False).solution)
+        found = equations.average_information(score_of(equations, c.theta, False).solution)
         np.testing.assert_allclose(found / np.outer(size, size), expected / np.outer(size, size), rtol=1e-7, atol=1e-8)
 
 
@@ -80,5 +79,5 @@ def test_average_information_at_a_singular_square_matrix_of_loadings(zero):
     theta = c.theta.copy()
     theta[zero] = 0.0
     equations = c.equations("dense")
-    found = average_information(equations, score_of(equations, theta, False).solution)
+    found = equations.average_information(score_of(equations, theta, False).solution)
     np.testing.assert_allclose(found, c.oracle.average_information(theta), rtol=1e-7, atol=1e-9)

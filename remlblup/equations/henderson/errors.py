@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.base import Equations, columns_at_once, nonnegative
+from remlblup.equations.base import CHUNK, Equations, columns_at_once, nonnegative
 from remlblup.equations.henderson.system import Solution, System
 
 
@@ -109,7 +109,7 @@ def fixed_covariance(equations: System, solution: Solution) -> Array:
 def fixed_responses(equations: System,
                     solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array]]:  # fmt: skip
     """Columns of var(β̂), of H, of RH = W C⁻¹[:, β] and of −C^{bβ}: K Z'H = −Λ⁻ᵀ D C^{bβ}."""
-    T, phi = equations.spec.fixed.transform, solution.theta[equations.spec.parameters.slices[-1]]
+    T, phi = equations.spec.fixed.transform, solution.theta[equations.spec.parameters.of_residual]
     for chunk, columns in fixed_columns(equations, solution):
         own = columns[: equations.p] if T is None else T @ columns[: equations.p]
         RH = equations.W @ equations.from_factor(columns, solution.factors)
@@ -122,7 +122,7 @@ def respond(equations: System, solution: Solution, V: Array) -> tuple[Array, Arr
     (Searle, Casella & McCulloch 1992, section 7.6.)
     """
     spec = equations.spec
-    phi = solution.theta[spec.parameters.slices[-1]]
+    phi = solution.theta[spec.parameters.of_residual]
     full = np.zeros((spec.residual.size, V.shape[1]))
     full[: len(V)] = V
     rhs = equations.to_factor(equations.Wt @ spec.residual.precision(phi, full), solution.factors)
@@ -171,3 +171,15 @@ def rows_in_equations(equations: Equations, rows: Any) -> Any:
             parts.append(part if design.root is None else sp.csc_array(part @ design.root))
             start += user.q
     return sp.hstack(parts, format="csr")
+
+
+def precision_diagonal(equations: System, solution: Solution, records: np.ndarray) -> Array:
+    """R⁻¹_ii of some records."""
+    spec = equations.spec
+    phi, out = solution.theta[spec.parameters.of_residual], np.empty(len(records))
+    for start in range(0, len(records), CHUNK):
+        part = records[start : start + CHUNK]
+        unit = np.zeros((spec.residual.size, len(part)))
+        unit[part, np.arange(len(part))] = 1.0
+        out[start : start + CHUNK] = spec.residual.precision(phi, unit)[part, np.arange(len(part))]
+    return out

@@ -11,7 +11,8 @@ the factor stands on it: the likelihood and its slopes in `engine`, errors in `e
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -49,6 +50,7 @@ class Solution:
     weighted_residual : (n,) R⁻¹ê = Py
     logdet : log|C|; `logdet_random` log of its random block (ML only)
     quadratic : y'Py
+    kept : what has been computed from it, by all that it depends on; a solution made of another begins with nothing
     """
 
     theta: Array
@@ -62,8 +64,7 @@ class Solution:
     logdet: float
     logdet_random: float | None
     quadratic: float
-    traces: tuple[Array, Array] | None = field(default=None, repr=False)
-    scores: Array | None = field(default=None, repr=False)
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def signs_of(factors: list[tuple[Array, Array]]) -> Array:
@@ -141,7 +142,8 @@ class System(Equations):
     def factors(self, theta: Array) -> list[tuple[Array, Array]]:
         """Λ_k and signs of every term at θ."""
         return [
-            d.structure.factor(part) for d, part in zip(self.random, self.spec.parameters.split(theta), strict=False)
+            d.structure.factor(part)
+            for d, part in zip(self.random, self.spec.parameters.split_terms(theta), strict=True)
         ]
 
     def solve(self, theta: Array, *, ml: bool = False, factors: list[tuple[Array, Array]] | None = None) -> Solution:
@@ -153,7 +155,7 @@ class System(Equations):
             If V(θ) is not positive definite (possible only for negative components).
         """
         factors = self.factors(theta) if factors is None else factors
-        phi = theta[self.spec.parameters.slices[-1]]
+        phi = theta[self.spec.parameters.of_residual]
         rho = self.residual.coefficients(phi)
         slots = np.concatenate([ONE, *(factor.ravel() for factor, _ in factors)])[self.slot_places]
         signs = signs_of(factors)
@@ -181,6 +183,9 @@ class System(Equations):
         self.at = Solution(theta, factors, slots, rho, b, effects, residual, weighted, self.factor.logdet,
                            logdet_random if ml else None, quadratic)  # fmt: skip
         return self.at
+
+    def solve_again(self, theta: Array, ml: bool, found: Solution, nudged: Solution) -> tuple[Solution, Solution]:
+        return replace(found, theta=theta), self.solve(theta, ml=ml, factors=nudged.factors)
 
     @cached_property
     def _base_of_rhs(self) -> Array:
@@ -236,11 +241,7 @@ class System(Equations):
             return np.asarray(signed / factor[0, 0])
         if not design.structure.in_factor:
             return np.asarray(scipy.linalg.solve_triangular(factor.T, signed))
-        if design.is_identity:
-            return r
-        columns = np.moveaxis(r.reshape(design.t, design.q, -1), 1, 0)
-        product = design.relationship.multiply(columns.reshape(design.q, -1))
-        return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
+        return design.relate(r)
 
     def _penalty(self, b: Array, factors: list[tuple[Array, Array]]) -> float:
         """b'(D ⊗ K⁻¹)b."""
@@ -264,8 +265,48 @@ class System(Equations):
         self._spent("solve", started)
         return out
 
-    def require(self, solution: Solution) -> None:
-        """Make sure the factor on hand is the one of this solution."""
-        if self.at is not solution:
-            self.solve(solution.theta, ml=solution.logdet_random is not None, factors=solution.factors)
+    def require(self, solution: Solution, ml: bool = False) -> None:
+        """Make sure the factor on hand is the one of this solution, and for ML that of the random block as well."""
+        missing = ml and solution.logdet_random is None
+        if missing or self.at is not solution:
+            again = self.solve(solution.theta, ml=ml or solution.logdet_random is not None, factors=solution.factors)
+            solution.logdet_random = again.logdet_random
             self.at = solution
+
+    # -- traces of C⁻¹: what the score and the EM rounds need -------------------------------------------------
+
+    def slot_traces(self, solution: Solution, *, ml: bool = False) -> tuple[Array, Array]:
+        """T (n_slots, n_slots) with ∂log|C|/∂λ = 2Tλ, and τ_r = ∂log|C|/∂ρ_r = tr(C⁻¹ W'D_r W) in factor form.
+
+        Read from the selected inverse of C (REML) or of its random block (ML), where slot 0
+        (X) then has no part.
+        """
+        if ("traces", ml) not in solution.kept:
+            layout, inverse = self._inverse(solution, ml)
+            T, of_residual = np.zeros((1, 1)), np.zeros(len(solution.rho))
+            if inverse is not None:
+                T = layout.slot_traces(self.cross_products.values(solution.rho), inverse)
+                # A single ρ multiplies the whole of T'W'R⁻¹WT.
+                of_residual = np.array([solution.slots @ T @ solution.slots]) / solution.rho \
+                    if len(solution.rho) == 1 else self.residual_traces(solution, solution.slots, ml=ml)  # fmt: skip
+            solution.kept["traces", ml] = T, of_residual
+        return solution.kept["traces", ml]
+
+    def residual_traces(self, solution: Solution, slots: Array, *, ml: bool = False) -> Array:
+        """tr(C⁻¹ T'W'D_r W T) of every r, with C at the solution and T at any slots λ."""
+        layout, inverse = self._inverse(solution, ml)
+        if inverse is None:
+            return np.zeros(len(solution.rho))
+        weights = layout.cross_product_weights(slots, inverse, len(self.cross_products.rows))
+        return self.cross_products.traces(weights)
+
+    def _inverse(self, solution: Solution, ml: bool) -> tuple[Layout, Array | None]:
+        """C⁻¹ on its pattern, or that of its random block (None if there is none), with its layout."""
+        self.require(solution, ml)
+        if ml and self.m == self.p:
+            return self.layout, None
+        layout, factor = self.random_system if ml else (self.layout, self.factor)
+        started = time.perf_counter()
+        inverse = factor.inverse_on_pattern()
+        self._spent("inverse", started)
+        return layout, inverse

@@ -12,26 +12,25 @@ is held once, and factorised and inverted in place; relationships are read a blo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import needs
-from remlblup.equations.base import CHUNK, Equations, nonnegative
+from remlblup.equations.base import CHUNK
 from remlblup.equations.memory import Memory
+from remlblup.equations.solution import ScoreMatrices
+from remlblup.equations.variance.projection import Projection, regression
 from remlblup.equations.variance.spread import Spread, spread_bytes
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.contract import DEPENDENT_PIVOT, FactorStats
 from remlblup.linalg.dense.tiled import TILE, TiledCholesky, multiply_lower, tiles
 from remlblup.linalg.memory import Need, require
 from remlblup.linalg.threads import n_threads, side_by_side
-from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 
 
@@ -54,6 +53,7 @@ class VarianceSolution:
     effects : β, then û over the effects of W
     b : None, for this engine has no factor form
     inverted : whether its factor has been inverted, and what is asked of it comes from V⁻¹
+    kept : what has been computed from it
     """
 
     theta: Array
@@ -69,15 +69,15 @@ class VarianceSolution:
     quadratic: float
     equations: VarianceEquations = field(repr=False)
     b: None = None
-    scores: Array | None = field(default=None, repr=False)
     inverted: bool = False
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def effects(self) -> Array:
         return self.equations.effects(self)
 
 
-class VarianceEquations(Equations):
+class VarianceEquations(Projection):
     """V(θ) = Σ_k Z_k (Σ_k ⊗ K_k) Z_k' + R, dense.
 
     Parameters
@@ -89,8 +89,7 @@ class VarianceEquations(Equations):
         with the same P, restricted likelihood and β̂, and (X'V⁻¹X)⁻¹ + D for var(β̂)
     """
 
-    expands = False
-    engine = "dense"
+    engine, kind = "dense", "V"
 
     def __init__(self, spec: Specification, reason: str = "asked for", least_pivot: float = DEPENDENT_PIVOT,
                  beside_fixed: bool = False):  # fmt: skip
@@ -123,10 +122,6 @@ class VarianceEquations(Equations):
         return Memory(built.then(V), Need.of(points.kept, max(of_tiles, points.peak - points.kept)),
                       Need(0.0, 8.0 * n * p * 5.0), tables)  # fmt: skip
 
-    @property
-    def m(self) -> int:
-        return self.spec.n
-
     # -- one solve ---------------------------------------------------------------------------
 
     def solve(self, theta: Array, *, ml: bool = False) -> VarianceSolution:
@@ -153,8 +148,8 @@ class VarianceEquations(Equations):
 
     def _assemble(self, theta: Array) -> None:
         """V(θ), its lower triangle, a block of rows at a time."""
-        parts = self.spec.parameters.split(theta)
-        sigmas = [d.structure.covariance(part) for d, part in zip(self.random, parts, strict=False)]
+        *parts, phi = self.spec.parameters.split(theta)
+        sigmas = [d.structure.covariance(part) for d, part in zip(self.random, parts, strict=True)]
 
         def rows(block: slice) -> None:
             ahead = slice(0, block.stop)
@@ -163,7 +158,7 @@ class VarianceEquations(Equations):
                 spread.add(self.V[block, ahead], block, sigma)
 
         side_by_side(rows, [(block,) for block in tiles(self.spec.n)])
-        self._add_residual(parts[-1])
+        self._add_residual(phi)
 
     def _add_residual(self, phi: Array) -> None:
         """V + R."""
@@ -189,19 +184,16 @@ class VarianceEquations(Equations):
         return VarianceSolution(theta, ml, beta, solved[:, :p], covariance, added, residual, weighted, logdet,
                                 logdet_fixed, float(left @ weighted), self)  # fmt: skip
 
-    def times_residual(self, theta: Array, v: Array) -> Array:
-        """R v for v (n,) or (n, c)."""
-        return self.residual.multiply(theta[self.spec.parameters.slices[-1]], v)
-
     def require(self, solution: VarianceSolution) -> None:
         """Make sure the factor on hand is the one of this solution, inverted or not as it was before.
 
         Solves by L and by V⁻¹ differ in the last digits: which of them a table is made with must not depend on what
         else was done with these equations.
         """
-        if self.at is not solution or not self._holds(solution):
+        at = self.at
+        same = at is solution or (at is not None and at.ml == solution.ml and np.array_equal(at.theta, solution.theta))
+        if not same or not self._holds(solution):
             self.solve(solution.theta, ml=solution.ml)
-            self.at = solution
         if solution.inverted and self.factor is not None:
             self.factor.inverse()
 
@@ -210,41 +202,10 @@ class VarianceEquations(Equations):
         factor = self.factor
         return factor is not None and factor.whole and (solution.inverted or not factor.inverted)
 
-    def effects(self, solution: VarianceSolution) -> Array:
-        """β̂, then û = (Σ ⊗ K) Z'Py."""
-        return np.concatenate([solution.beta, self._spread(solution, self.effect_scores(solution))])
-
-    def _spread(self, solution: VarianceSolution, scores: Array) -> Array:
-        """(Σ ⊗ K) of every term times the random part of W'v, v (n,) or (n, c)."""
-        thetas, parts = self.spec.parameters.split(solution.theta), [np.zeros((0, *scores.shape[1:]))]
-        for k, (design, r) in enumerate(zip(self.random, self.term_blocks(scores), strict=True)):
-            out = design.structure.covariance(thetas[k]) @ self.relate(k, solution, r, None)
-            parts.append(out.reshape(design.t * design.q, *scores.shape[1:]))
-        return np.concatenate(parts)
-
-    def respond(self, solution: VarianceSolution, V: Array) -> tuple[Array, Array]:
-        beta = solution.covariance @ (solution.solved_X.T @ V)
-        projected = self.project(solution, V)
-        return np.vstack([beta, self._spread(solution, self.Wt @ projected)]), projected
-
-    def log_determinant(self, solution: VarianceSolution, ml: bool) -> float:
-        return (
-            solution.logdet if ml else solution.logdet + solution.logdet_fixed - 2.0 * self.spec.fixed.logdet_transform
-        )
-
     # -- derivatives -------------------------------------------------------------------------
 
-    def relate(self, k: int, solution: VarianceSolution, r: Array, b: Array | None) -> Array:
-        """(I ⊗ K) r for r (t, q·c)."""
-        design = self.random[k]
-        if design.is_identity:
-            return r
-        columns = np.moveaxis(r.reshape(design.t, design.q, -1), 1, 0)
-        product = design.relationship.multiply(columns.reshape(design.q, -1))
-        return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
-
-    def score_matrices(self, solution: VarianceSolution, ml: bool) -> tuple[list[Array], Array]:
-        """S (t, t) of every term, and the moments E[e'D_r e | y] of the residual."""
+    def score_matrices(self, solution: VarianceSolution, units: list[Array], ml: bool) -> ScoreMatrices:
+        """S (t, t) of every term, and the moments E[e'D_r e | y] of the residual; at a singular Σ as well."""
         started = time.perf_counter()
         solution.inverted = True
         self.require(solution)
@@ -259,17 +220,23 @@ class VarianceEquations(Equations):
             return [spread.traces(P, block) for spread in self.spreads], P[:, block.start :].diagonal().copy()
 
         blocks = side_by_side(rows, [(block,) for block in tiles(self.spec.n)])
-        matrices = []
+        of_sigma: list[Array | None] = []
+        of_factor: list[Array | None] = []
         for k, r in enumerate(self.term_blocks(self.effect_scores(solution))):
             trace = np.sum([of_terms[k] for of_terms, _ in blocks], axis=0)
             quadratic = r @ self.relate(k, solution, r, None).T
-            matrices.append(-0.25 * (trace + trace.T) + 0.25 * (quadratic + quadratic.T))
-            if self.random[k].structure.in_factor:  # written in Λ: ∂ℓ/∂Λ = 2 S Λ
-                own = self.random[k].structure.factor(solution.theta[self.spec.parameters.slices[k]])[0]
-                matrices[k] = 2.0 * matrices[k] @ own
-        phi = solution.theta[self.spec.parameters.slices[-1]]
+            S = -0.25 * (trace + trace.T) + 0.25 * (quadratic + quadratic.T)
+            structure = self.random[k].structure
+            if structure.in_factor:  # ∂ℓ/∂Λ = 2 S Λ
+                of_factor.append(2.0 * S @ structure.factor(solution.theta[self.spec.parameters.slices[k]])[0])
+                of_sigma.append(None)
+            else:
+                of_sigma.append(S)
+                of_factor.append(None)
+        phi = solution.theta[self.spec.parameters.of_residual]
         diagonal = np.concatenate([d for _, d in blocks])
-        return matrices, self.residual.pattern.moments(solution.residual) + self._residual_traces(phi, diagonal, H, HC)
+        moments = self.residual.pattern.moments(solution.residual) + self._residual_traces(phi, diagonal, H, HC)
+        return ScoreMatrices(solution, tuple(of_sigma), tuple(of_factor), moments)
 
     def _residual_traces(self, phi: Array, diagonal: Array, H: Array, HC: Array) -> Array:
         """τ_r = tr(D_r (R − RPR)), given the diagonal of P."""
@@ -294,103 +261,7 @@ class VarianceEquations(Equations):
         weights = pattern.value * np.where(pattern.rows == pattern.columns, 1.0, 2.0) * entries
         return np.bincount(pattern.coefficient, weights, pattern.n_coefficients)
 
-    def products(self, solution: VarianceSolution, variates: Array, weighted: Array) -> Array:
-        return variates.T @ self.project(solution, variates)
-
-    def project(self, solution: VarianceSolution, columns: Array) -> Array:
-        """P columns, (n, k)."""
-        out = self._solve_columns(solution, columns)
-        if self.p:
-            out = out - solution.solved_X @ (solution.covariance @ (solution.solved_X.T @ columns))
-        return out
-
-    def _solve_columns(self, solution: VarianceSolution, columns: Array) -> Array:
+    def solve_columns(self, solution: VarianceSolution, columns: Array) -> Array:
         self.require(solution)
         assert self.factor is not None
         return self.factor.solve(columns)
-
-    # -- errors ------------------------------------------------------------------------------
-
-    def level_covariances(self, solution: VarianceSolution) -> list[Array]:
-        """Σ K_ll − Σ M_l Σ, with M_l = A_l'P A_l of the columns A_l = [Z_1 K_l … Z_t K_l]."""
-        self.require(solution)
-        out = []
-        parts = self.spec.parameters.split(solution.theta)
-        for design, theta in zip(self.random, parts, strict=False):
-            sigma = design.structure.covariance(theta)
-
-            def errors(levels: np.ndarray, design: RandomDesign = design, sigma: Array = sigma) -> Array:
-                columns = design.relationship.columns(levels)
-                A = np.stack([Z @ columns for Z in design.columns], axis=2)
-                PA = self.project(solution, A.reshape(len(A), -1)).reshape(A.shape)
-                return sigma @ np.einsum("nla,nlb->lab", A, PA) @ sigma
-
-            blocks = [(np.arange(start, min(start + CHUNK, design.q)),) for start in range(0, design.q, CHUNK)]
-            prior = np.asarray(design.relationship.diagonal)[:, None, None] * sigma
-            cov = prior - np.concatenate(side_by_side(errors, blocks))
-            out.append(0.5 * (cov + np.swapaxes(cov, 1, 2)))
-        return out
-
-    def fixed_covariance(self, solution: VarianceSolution) -> Array:
-        T = self.spec.fixed.transform
-        own = solution.covariance - np.diag(solution.added)
-        out = own if T is None else T @ own @ T.T
-        return 0.5 * (out + out.T)
-
-    def fixed_variances(self, solution: VarianceSolution) -> Array:
-        return np.diag(self.fixed_covariance(solution)).copy()
-
-    def fixed_responses(self, solution: VarianceSolution) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
-        if not self.p:
-            return
-        T = self.spec.fixed.transform
-        C = solution.covariance if T is None else solution.covariance @ T.T
-        H = solution.solved_X @ C
-        yield slice(0, self.p), self.fixed_covariance(solution), H, self.times_residual(solution.theta, H), None
-
-    def fixed_cross_covariances(self, solution: VarianceSolution, columns: np.ndarray) -> list[Array]:
-        """−G Z'V⁻¹X(X'V⁻¹X)⁻¹."""
-        T = self.spec.fixed.transform
-        C = solution.covariance if T is None else solution.covariance @ T.T
-        effects = np.zeros((self.W.shape[1], len(columns)))
-        effects[self.p :] = -self._spread(solution, self.Wt @ (solution.solved_X @ C[:, columns]))
-        return [u.reshape(d.t, d.q, -1) for d, u in zip(self.random, self.term_blocks(effects), strict=True)]
-
-    def prediction_variances(self, solution: VarianceSolution, rows: Any) -> Array:
-        """w = (x, z): x'Cx − 2 x'CX'V⁻¹f + z'Gz − f'Pf with f = ZGz."""
-        out, sizes = np.empty(rows.shape[0]), np.empty(rows.shape[0])
-        rows = sp.csr_array(rows)
-        Z, parts = sp.csr_array(self.W[:, self.p :]), self.spec.parameters.split(solution.theta)
-        for start in range(0, rows.shape[0], CHUNK):
-            chunk = rows[start : start + CHUNK].toarray()
-            x, z = chunk[:, : self.p], chunk[:, self.p :].T
-            Gz = np.zeros_like(z)
-            at = 0
-            for k, (design, theta) in enumerate(zip(self.random, parts, strict=False)):
-                size = design.t * design.q
-                related = self.relate(k, solution, z[at : at + size].reshape(design.t, -1), None)
-                Gz[at : at + size] = (design.structure.covariance(theta) @ related).reshape(size, -1)
-                at += size
-            f = np.asarray(Z @ Gz)
-            prior = np.einsum("qc,qc->c", z, Gz)
-            random = prior - np.einsum("nc,nc->c", f, self.project(solution, f))
-            Cx = solution.covariance @ x.T
-            own = Cx - solution.added[:, None] * x.T
-            fixed = np.einsum("cp,pc->c", x, own) - 2.0 * np.einsum("pc,pc->c", Cx, solution.solved_X.T @ f)
-            out[start : start + CHUNK] = random + fixed
-            sizes[start : start + CHUNK] = np.abs(prior) + np.abs(fixed)
-        return nonnegative(out, sizes)
-
-
-def regression(X: Array, solved: Array, y: Array) -> tuple[Array, Array, float]:
-    """β̂, (X'V⁻¹X)⁻¹ and log|X'V⁻¹X| of y on X (n, p), given V⁻¹X."""
-    p = X.shape[1]
-    if p == 0:
-        return np.zeros(0), np.zeros((0, 0)), 0.0
-    information = X.T @ solved
-    try:
-        root = scipy.linalg.cho_factor(0.5 * (information + information.T), lower=True)
-    except np.linalg.LinAlgError:  # V is so nearly singular that X'V⁻¹X is all rounding
-        raise NotPositiveDefiniteError("V is singular to working precision.") from None
-    logdet = 2.0 * float(np.sum(np.log(root[0].diagonal())))
-    return scipy.linalg.cho_solve(root, solved.T @ y), scipy.linalg.cho_solve(root, np.eye(p)), logdet

@@ -42,8 +42,8 @@ class ExpectedInformation:
             If V(θ) is not positive definite to working precision, or F not finite.
         """
         V, slopes = np.zeros((len(self.X), len(self.X))), []
-        parts = self.effects.parameters.split(theta)
-        for design, spread, part in zip(self.effects.random, self.spreads, parts, strict=False):
+        parts = self.effects.parameters.split_terms(theta)
+        for design, spread, part in zip(self.effects.random, self.spreads, parts, strict=True):
             V += self._spread(spread, design.structure.covariance(part))
             slopes += [self._spread(spread, dot) for dot in design.structure.derivatives(part)]
         try:

@@ -24,9 +24,10 @@ from scipy.linalg import lapack
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import needs
-from remlblup.equations.base import CHUNK, Equations
+from remlblup.equations.base import CHUNK
 from remlblup.equations.memory import Memory
-from remlblup.equations.variance.engine import VarianceEquations, regression
+from remlblup.equations.solution import ScoreMatrices
+from remlblup.equations.variance.projection import Projection, regression
 from remlblup.equations.variance.spread import Spread, spread_bytes
 from remlblup.errors import NotPositiveDefiniteError, RelationshipError
 from remlblup.linalg.contract import DEPENDENT_PIVOT, FactorStats
@@ -154,7 +155,7 @@ class SpectralSolution:
     quadratic: float
     equations: SpectralEquations = field(repr=False)
     b: None = None
-    scores: Array | None = field(default=None, repr=False)
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def added(self) -> Array:
@@ -178,7 +179,7 @@ class SpectralSolution:
         return self.equations.effects(self)
 
 
-class SpectralEquations(VarianceEquations):
+class SpectralEquations(Projection):
     """The engine for one scalar term beside independent residuals.
 
     Parameters
@@ -188,10 +189,10 @@ class SpectralEquations(VarianceEquations):
     basis : the decomposition, where another response has made it already
     """
 
-    engine = "spectral"
+    engine = kind = "spectral"
 
     def __init__(self, spec: Specification, reason: str = "asked for", basis: Basis | None = None):
-        Equations.__init__(self, spec, spec.random)
+        super().__init__(spec, spec.random)
         n = spec.n
         require(
             self.memory.all,
@@ -256,7 +257,7 @@ class SpectralEquations(VarianceEquations):
     def require(self, solution: Any) -> None:
         """Nothing is kept but what the solution holds."""
 
-    def score_matrices(self, solution: Any, ml: bool) -> tuple[list[Array], Array]:
+    def score_matrices(self, solution: SpectralSolution, units: list[Array], ml: bool) -> ScoreMatrices:
         """S of the term and the moment of the residual."""
         d, v, a, basis = self.basis.values, solution.spectrum, solution.scaled, self.basis
         of_genetic, of_residual = float(np.sum(d / v)), float(np.sum(1.0 / v))
@@ -266,7 +267,7 @@ class SpectralEquations(VarianceEquations):
         S = 0.5 * (float(a @ basis.times(a)) - of_genetic)
         sigma2 = solution.theta[-1]
         moment = sigma2**2 * float(a @ a) + self.spec.n * sigma2 - sigma2**2 * of_residual
-        return [np.array([[S]])], np.array([moment])
+        return ScoreMatrices(solution, (np.array([[S]]),), (None,), np.array([moment]))
 
     def working_variates(self, solution: Any) -> tuple[Array, Array]:
         """H'W^½V̇_i P y of both variances; with R⁻¹F left out, which `products` does not need."""
@@ -280,7 +281,7 @@ class SpectralEquations(VarianceEquations):
         cross = solution.solved.T @ variates
         return variates.T @ solved_by(solution.pivots, variates) - cross.T @ solution.covariance @ cross
 
-    def _solve_columns(self, solution: Any, columns: Array) -> Array:
+    def solve_columns(self, solution: Any, columns: Array) -> Array:
         return self.basis.back(solved_by(solution.pivots, self.basis.rotate(columns)))
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.base import Equations
+from remlblup.equations.memory import Memory
+from remlblup.equations.solution import ScoreMatrices
 from remlblup.equations.variance.engine import VarianceEquations, VarianceSolution
+from remlblup.equations.variance.projection import Projection
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.linalg.dense.tiled import TiledCholesky
 from remlblup.model.residual_effects import residual_as_effects
 from remlblup.model.specification import Specification
 
@@ -36,7 +37,7 @@ def with_residual_effects(spec: Specification) -> VarianceEquations:
     return VarianceEquations(residual_as_effects(spec), reason, SINGULAR_V, beside_fixed=True)
 
 
-class WithoutInverse(VarianceEquations):
+class WithoutInverse(Projection):
     """The model's own equations and tables at any R, by the V of `effects`.
 
     Parameters
@@ -46,21 +47,24 @@ class WithoutInverse(VarianceEquations):
     engine : as asked for
     """
 
+    kind = "V with the residual among the effects"
+
     def __init__(self, spec: Specification, effects: VarianceEquations, engine: str):
         self.effects_of_all, self.engine = effects, engine
-        Equations.__init__(self, spec, spec.random)
-        self.lock = effects.lock
-        self.stats, self.X = self.effects_of_all.stats, self.effects_of_all.X
-        self.spreads = self.effects_of_all.spreads[: len(spec.random)]
+        super().__init__(spec, spec.random)
+        self.bench, self.stats, self.X = effects.bench, effects.stats, effects.X
 
     @property
     def n_filled(self) -> int:
         return 0
 
     @property
-    def factor(self) -> TiledCholesky | None:  # type: ignore[override]
-        """V, factorised."""
-        return self.effects_of_all.factor
+    def searched(self) -> VarianceEquations:
+        return self.effects_of_all
+
+    @property
+    def memory(self) -> Memory:
+        return self.effects_of_all.memory
 
     def solve(self, theta: Array, *, ml: bool = False) -> VarianceSolution:
         try:
@@ -70,15 +74,16 @@ class WithoutInverse(VarianceEquations):
                 "V is not positive definite at these variances: R has no inverse, and the random effects do not make up"
                 " for it in every record. Give R a positive variance."
             ) from None
-        self.at = replace(found, residual=self.times_residual(theta, found.weighted_residual), equations=self)
-        return self.at
+        return replace(found, residual=self.times_residual(theta, found.weighted_residual), equations=self)
+
+    def score_matrices(self, solution: VarianceSolution, units: list[Array], ml: bool) -> ScoreMatrices:
+        raise TypeError("without an inverse of R there is no score: it is that of `searched`")
 
     def require(self, solution: VarianceSolution) -> None:
-        at = self.effects_of_all.at
-        if at is None or not np.array_equal(at.theta, solution.theta) or not self._holds(solution):
-            self.effects_of_all.solve(solution.theta, ml=solution.ml)
-        if solution.inverted and self.factor is not None:
-            self.factor.inverse()
+        self.effects_of_all.require(solution)
+
+    def solve_columns(self, solution: VarianceSolution, columns: Array) -> Array:
+        return self.effects_of_all.solve_columns(solution, columns)
 
     def times_residual(self, theta: Array, v: Array) -> Array:
         """R v = Σ_r Z_r (Σ_r ⊗ I) Z_r'v over the effects of the residual."""

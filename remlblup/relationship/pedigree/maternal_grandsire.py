@@ -146,10 +146,9 @@ class MaternalGrandsirePedigree(RelationshipBase):
         wide[self._with_dams.bulls] = V
         return self._with_dams.multiply(wide)[self._with_dams.bulls]
 
-    def dense(self, animals: Iterable | None = None) -> np.ndarray:
-        """A, or its part for some bulls, shape (m, m); refused for more than 20,000."""
-        chosen = np.arange(self.size) if animals is None else self.index(animals)
-        return self._with_dams.dense(self._with_dams.bulls[chosen])
+    def among(self, positions: np.ndarray) -> np.ndarray:
+        """A among the bulls at some positions, as an array of shape (m, m)."""
+        return self._with_dams.among(self._with_dams.bulls[positions])
 
     def __getattr__(self, name: str):
         if name in _OF_PEDIGREES:

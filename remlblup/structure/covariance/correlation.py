@@ -129,7 +129,7 @@ class CorrelationStructure(Structure):
     def scaled(self, theta: Array, factor: float) -> Array:
         return np.r_[factor * theta[: self._variances], theta[self._variances :]]
 
-    def void(self, theta: Array) -> np.ndarray:
+    def undefined(self, theta: Array) -> np.ndarray:
         mask = np.zeros(self.n_parameters, dtype=bool)
         if not self.heterogeneous:
             mask[self._variances :] = theta[0] == 0.0
@@ -157,7 +157,7 @@ class CorrelationStructure(Structure):
         if not may_turn:
             return
         if len(rho) > 1:
-            yield np.where(self.void(theta)[self._variances :], self.steepest(S), rho)
+            yield np.where(self.undefined(theta)[self._variances :], self.steepest(S), rho)
             return
         here = self.covariance(theta)
         for r in (-rho, *self.grid()[:, None]):

@@ -60,7 +60,7 @@ class WholeResidual(Structure):
         """The start values at the mean variance of `sigma`: what a size of each parameter is."""
         return self.residual.start(float(np.mean(np.diag(sigma))), np.zeros(self.size))
 
-    def void(self, theta: Array) -> np.ndarray:
+    def undefined(self, theta: Array) -> np.ndarray:
         """Correlations, the variance being zero."""
         return (np.arange(len(theta)) > 0) & (theta[0] == 0.0)
 

@@ -128,6 +128,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     if not isinstance(fit, Solved):
         raise OptionError(f"cross_validate takes a MixedModel or a fit, not {type(model).__name__}.")
     check_switch("refit", refit)
+    if progress is not None:
+        check_switch("progress", progress)
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
     if refit and not isinstance(fit, Fit):

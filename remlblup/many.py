@@ -127,6 +127,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     if not isinstance(formula, str) or len(split_top(formula, "~")) != 2:
         raise FormulaError(f"fit_many needs a formula like '~ x + (1 | vm(id, G))', not {formula!r}.")
     choose("engine", engine, ENGINES)
+    if progress is not None and progress is not False and not callable(progress):
+        raise OptionError(f"progress={progress!r} must be a function of a response and its fit, or None.")
     if "checkpoint" in options:
         raise OptionError("fit_many() takes no checkpoint=: its file is for one fit, MixedModel(…).fit(checkpoint=…).")
     frame = to_pandas(data)
@@ -177,7 +179,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             continue
         except RemlBlupError as error:
             raise type(error)(f"response '{name}': {error}") from None
-        if progress is not None:
+        if callable(progress):
             progress(name, fits[name])
     if failed := [name for name, fit in fits.items() if not fit.converged]:
         first = fits[failed[0]].convergence

@@ -23,7 +23,6 @@ from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, owned_property, single_threaded
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
-from remlblup.model.residual_reading import parse_residual
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import HEADER, Iteration
@@ -91,7 +90,7 @@ class MixedModel:
                                                          unknown_parents)  # fmt: skip
         warn_of_codes(self.specification.codes)
         if (parsed := self.specification.formula) is not None:
-            warn_of_traits(parsed, parse_residual(residual))
+            warn_of_traits(parsed, self.specification.residual_term)
             warn_of_one_effect(parsed.random)
         if (records := self.specification.records) is not None:
             warn_of_written_missing(records.frame, records.used)

@@ -59,11 +59,10 @@ class Equations(ABC):
     bench : of the factor: its lock, and what it holds
     """
 
-    #: Whether they are those of a model written in another way, see `without_inverse`.
-    rewritten: bool = False
     stats: FactorStats
-    #: The engine as asked for.
+    #: The engine as asked for, and what a saved fit calls these equations.
     engine: str
+    kind: str
 
     def __init__(self, spec: Specification, random: tuple[RandomDesign, ...]):
         self.spec, self.random = spec, random
@@ -89,6 +88,11 @@ class Equations(ABC):
     @at.setter
     def at(self, solution: Solution | None) -> None:
         self.bench.solution = solution
+
+    @property
+    def searched(self) -> Equations:
+        """Those that θ is searched with: others where the model is written in another way, see `without_inverse`."""
+        return self
 
     def with_structures(self, structures: Mapping[int, Structure]) -> Self:
         """The same equations with other structures of the same shape, by term: at the same bench, with the same factor."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from remlblup.equations.base import Equations
 from remlblup.equations.henderson.engine import MixedModelEquations
-from remlblup.errors import OptionError
+from remlblup.errors import OptionError, choose
 from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
@@ -64,6 +64,21 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
         equations.stats, ordering_reason=f"{equations.stats.ordering_reason}; equations: {reason}"
     )
     return equations
+
+
+def equations_of_kind(spec: Specification, engine: str, kind: str | None) -> Equations:
+    """The equations of a fit that was made before, whatever `make_equations` would take; without its kind what that takes."""
+    from remlblup.equations.variance.without_inverse import WithoutInverse, with_residual_effects
+
+    if kind is None:
+        return make_equations(spec, engine)
+    if kind == MixedModelEquations.kind:
+        return MixedModelEquations(spec, engine)
+    if kind == WithoutInverse.kind:
+        return WithoutInverse(spec, with_residual_effects(spec), engine)
+    choose("equations", kind, ("V", "spectral"))
+    check_engine(spec, engine)
+    return (_variance if kind == "V" else _spectral)(spec, "taken when the model was fitted")
 
 
 def wide_reason(spec: Specification) -> str | None:

@@ -12,7 +12,7 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.choice import make_equations
-from remlblup.errors import NotPositiveDefiniteError, OptionError
+from remlblup.errors import NotPositiveDefiniteError, OptionError, check_switch
 from remlblup.model.parameters import Parameters
 from remlblup.reml.history import Iteration
 from remlblup.reml.singular_residual import maximize
@@ -138,12 +138,13 @@ def check_starts(fit: Estimates, n: int = 5, seed: int = 0, progress: bool | Non
             raise OptionError(f"{name}={value!r} must be a whole number, {least} or more.")
     if progress is None:
         progress = bool(getattr(sys.stdout, "isatty", lambda: False)())
+    check_switch("progress", progress)
     held = np.array([status == "fixed" for status in fit.status])
     fixed = np.where(held, fit.theta, np.nan)
     if held.all():
         raise OptionError("every parameter is held by fix=: there is nothing to search for.")
     equations = fit._equations
-    if equations.rewritten:
+    if equations.searched is not equations:
         equations = make_equations(fit.specification, equations.engine)
     # Another stream than that of the starts a fit tries by itself.
     draws = drawn_starts(equations, fit.options, fixed, np.random.default_rng([int(seed), 1]))

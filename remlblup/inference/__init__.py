@@ -1,0 +1,1 @@
+"""Tests of fixed effects and marginal means: what the paper says of the estimates."""

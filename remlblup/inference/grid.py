@@ -73,6 +73,11 @@ class Variables:
                         factors[name] = levels_of(frame[name], state.get("categories", ()))
                         spelled[squeeze(factor.expr)] = name
         names = [c for c in read_terms(spec.formula.fixed).columns if c not in factors]
+        for name in [
+            c for c in names if frame[c].dtype.kind == "b"
+        ]:  # yes and no are levels, whatever they are coded by
+            factors[name] = levels_of(frame[name], (False, True))
+        names = [c for c in names if c not in factors]
         names += offset_columns(spec.formula, frame)
         random: dict[str, list[Any]] = {}
         for design in spec.random:

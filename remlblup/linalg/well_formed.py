@@ -11,8 +11,32 @@ import scipy.sparse as sp
 def fault(matrix: Any) -> str:
     """What is wrong with the arrays of a sparse matrix; empty if nothing is.
 
-    Lengths, row pointers that rise from 0, and every index inside the shape, for every format of SciPy.
+    Lengths, row pointers that rise from 0, every index inside the shape, and entries that are numbers, for every format of
+    SciPy.
     """
+    return _places(matrix) or _entries(matrix)
+
+
+def _entries(matrix: Any) -> str:
+    """Of numbers SciPy knows all types but float16; what was put into its arrays by hand it finds out too late, or never."""
+    form = matrix.format
+    try:
+        if form == "lil":
+            values = np.array([v for row in matrix.data for v in row])
+        else:
+            values = np.array(list(matrix.values())) if form == "dok" else np.asarray(matrix.data)
+    except (TypeError, ValueError):
+        return "its entries are not numbers"
+    if values.dtype.kind not in "biufc":
+        return f"its entries are of type {values.dtype}, not numbers"
+    if values.dtype == np.float16:
+        return "its entries are of type float16, which SciPy cannot calculate with"
+    if values.dtype.kind == "c" and matrix.dtype.kind != "c":
+        return f"its entries are complex, and its type is {matrix.dtype}"
+    return ""
+
+
+def _places(matrix: Any) -> str:
     form = matrix.format
     if form in ("csr", "csc", "bsr"):
         return _compressed(matrix, form)

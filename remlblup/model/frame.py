@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from remlblup.errors import DataError, RemlBlupWarning, choose, some, warn
 from remlblup.linalg.magnitude import require_magnitude
@@ -63,7 +64,7 @@ def to_pandas(data: Any) -> pd.DataFrame:
             warn(note, RemlBlupWarning)
     elif isinstance(data, pd.DataFrame):
         frame = data
-    elif isinstance(data, Mapping):
+    elif isinstance(data, Mapping) and not sp.issparse(data):  # a dok is a mapping too
         frame = _constructed(dict(data))
     elif isinstance(data, np.ndarray) and data.dtype.names:
         frame = pd.DataFrame.from_records(data)
@@ -75,15 +76,16 @@ def to_pandas(data: Any) -> pd.DataFrame:
 
 
 def in_memory_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Sparse columns, and numbers with their bytes in another machine's order, as this machine works with them."""
-    others = [c for c, t in frame.dtypes.items()
-              if isinstance(t, pd.SparseDtype) or (isinstance(t, np.dtype) and not t.isnative)]  # fmt: skip
+    """Sparse columns, numbers with their bytes in another machine's order, and floats that pandas has no index of."""
+    others = [c for c, t in frame.dtypes.items() if isinstance(t, pd.SparseDtype)
+              or (isinstance(t, np.dtype) and (not t.isnative or t in (np.float16, np.longdouble)))]  # fmt: skip
     if not others:
         return frame
     frame = frame.copy(deep=False)
     for name in others:
         values = np.asarray(frame[name])
-        frame[name] = values.astype(values.dtype.newbyteorder("="))
+        kind = values.dtype.newbyteorder("=")
+        frame[name] = values.astype(np.float64 if kind in (np.float16, np.longdouble) else kind)
     return frame
 
 
@@ -219,6 +221,7 @@ def without_blanks(frame: pd.DataFrame, columns: Iterable[str], factors: Iterabl
         column = frame[name]
         if not holds_text(column):
             continue
+        check_cells(column)
         codes, levels = pd.factorize(column)
         blank = np.array([isinstance(level, str) and not level.strip() for level in levels], dtype=bool)
         if not blank.any():
@@ -238,8 +241,9 @@ def check_cells(column: pd.Series) -> None:
             " their midpoints."
         )
     if column.dtype.kind == "O" and not isinstance(column.dtype, (pd.CategoricalDtype, pd.StringDtype)):
-        first = next((v for v in column.to_numpy(dtype=object) if v is not None), None)
-        if isinstance(first, (list, tuple, set, dict, np.ndarray, pd.Series)):
+        several = (list, tuple, set, dict, np.ndarray, pd.Series)
+        first = next((v for v in column.to_numpy(dtype=object) if isinstance(v, several)), None)
+        if first is not None:
             raise DataError(
                 f"the cells of the column '{column.name}' hold {type(first).__name__}s, several values each: give them"
                 " columns or rows of their own."

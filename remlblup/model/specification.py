@@ -26,7 +26,7 @@ from remlblup.model.parent_groups import GroupEffects, group_columns, group_effe
 from remlblup.model.random_terms import random_design, spellings, units_design
 from remlblup.model.records import check_names, stacked, usable_records
 from remlblup.model.residual import residual_structure
-from remlblup.model.residual_reading import parse_residual
+from remlblup.model.residual_reading import ResidualTerm, parse_residual
 from remlblup.model.response import check_varies, offset_values
 from remlblup.model.scanner import squeeze, unquoted
 from remlblup.model.shorthand import with_dot
@@ -53,7 +53,7 @@ class Specification:
     weights : (n,) known weights, all 1 without
     records : the data rows behind y (None for a model made from matrices)
     formula : the parsed formula (None for a model made from matrices)
-    residual_text : ``residual=`` as the user wrote it
+    residual_term : ``residual=`` as it was read
     matrices : the entries of ``relationships=`` used as ``matrix=NAME``
     groups : fixed effects of groups of unknown parents
     unknown_parents : what is done with records whose sire or dam is unknown; see `MixedModel`
@@ -68,11 +68,16 @@ class Specification:
     weights: np.ndarray
     records: Records | None = field(default=None, repr=False)
     formula: MixedFormula | None = None
-    residual_text: str = "units"
+    residual_term: ResidualTerm = field(default_factory=lambda: parse_residual("units"))
     matrices: Mapping[str, object] = field(default_factory=dict, repr=False)
     groups: tuple[GroupEffects, ...] = ()
     unknown_parents: str | tuple[str, ...] = "keep"
     offset: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def residual_text(self) -> str:
+        """``residual=`` as the user wrote it."""
+        return self.residual_term.text
 
     @property
     def observed(self) -> np.ndarray:
@@ -112,8 +117,8 @@ class Specification:
         """Covariates of the fixed part that are probably codes of a factor, with their numbers of values."""
         if self.formula is None or self.records is None:
             return {}
-        residual = parse_residual(self.residual_text)
-        return likely_codes(read_terms(self.formula.fixed), self.formula.random, residual, self.records.frame)
+        terms = read_terms(self.formula.fixed)
+        return likely_codes(terms, self.formula.random, self.residual_term, self.records.frame)
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -151,7 +156,7 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
     fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
     groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
     spec = Specification(unquoted(parsed.response), y if offset is None else y - offset, fixed, tuple(random), R, w,
-                         records, parsed, residual_term.text, given.matrices, groups, choice, offset)  # fmt: skip
+                         records, parsed, residual_term, given.matrices, groups, choice, offset)  # fmt: skip
     check_estimable(spec)
     return spec
 

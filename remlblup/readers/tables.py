@@ -140,9 +140,7 @@ def as_text(column: pd.Series) -> pd.Series:
 
 def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame, str]:
     try:
-        separator = guess_separator(path) if sep is None else sep.replace("\\t", "\t")
-        if not separator:
-            raise OptionError("--sep must not be empty.")
+        separator = guess_separator(path) if sep is None else separator_of(sep)
         common = {"sep": separator, "skipinitialspace": True, "encoding": "utf-8-sig"}
         names = pd.read_csv(path, header=None, nrows=1, dtype=str, **common).iloc[0].str.strip()
         _check_names(path, names)
@@ -161,6 +159,33 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
     return frame.rename(columns=lambda c: str(c).strip()), separator
+
+
+def separator_of(sep: str) -> str:
+    r"""A separator that a user names: one character of ASCII, ``\t`` for tabs, or ``\s+`` for blanks.
+
+    Raises
+    ------
+    OptionError
+        If it is none that columns can be set apart by.
+    """
+    if not isinstance(sep, str) or not sep:
+        raise OptionError("--sep must not be empty." if sep == "" else f"--sep must be a text, not {sep!r}.")
+    separator = sep.replace("\\t", "\t")
+    if separator == BLANKS:
+        return separator
+    if len(separator) > 1:  # pandas would take it for a regular expression, and quotes for text
+        blanks = " Blanks after it do no harm." if len(separator.strip()) == 1 else ""
+        raise OptionError(
+            rf"--sep {sep!r} has {len(separator)} characters: the columns are set apart by one (\t for a tab), or by blanks,"
+            rf" '\s+'.{blanks}"
+        )
+    if separator in '"\r\n\0' or not separator.isascii():
+        raise OptionError(
+            rf"--sep {sep!r} cannot set columns apart: give one character of ASCII (\t for a tab) that is no quotation mark"
+            " and no end of a line."
+        )
+    return separator
 
 
 def guess_separator(path: Path) -> str:

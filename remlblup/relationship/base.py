@@ -134,9 +134,24 @@ class RelationshipBase(ABC):
     def multiply(self, V: np.ndarray) -> np.ndarray:
         """K V for V of shape (q,) or (q, m)."""
 
-    @abstractmethod
-    def dense(self) -> np.ndarray:
-        """K as an array of shape (q, q)."""
+    def dense(self, animals: Iterable | None = None) -> np.ndarray:
+        """K, or its part for some levels, as an array.
+
+        Parameters
+        ----------
+        animals : array-like of labels, shape (m,), optional
+            All levels by default.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, m)
+
+        Raises
+        ------
+        RelationshipError
+            For more than 20,000 levels (5000 of a sparse matrix), or a level that it does not have.
+        """
+        return self.among(np.arange(self.size) if animals is None else self.index(animals))
 
     def columns(self, positions: np.ndarray) -> np.ndarray:
         """Columns of K at some positions, shape (q, m)."""
@@ -258,8 +273,13 @@ class IdentityRelationship(RelationshipBase):
     def multiply(self, V: np.ndarray) -> np.ndarray:
         return conformable(V, self.size).copy()
 
-    def dense(self) -> np.ndarray:
-        return np.eye(self.size)
+    def among(self, positions: np.ndarray) -> np.ndarray:
+        return np.asarray(positions[:, None] == positions, dtype=float)
 
     def __repr__(self) -> str:
         return f"IdentityRelationship({self.size:,} levels)"
+
+
+def are_all(positions: np.ndarray, size: int) -> bool:
+    """Whether these are all positions in their order."""
+    return len(positions) == size and bool(np.all(np.diff(positions) == 1))

@@ -6,10 +6,12 @@ column that holds a missing value. All of them are compared through one canonica
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError, some
 
@@ -144,7 +146,7 @@ def integers(values: Iterable) -> tuple[np.ndarray, np.ndarray] | None:
     if array.dtype.kind != "f":
         return None
     missing = np.isnan(array)
-    filled = np.where(missing, 0.0, array)
+    filled = np.where(missing, 0.0, array).astype(np.promote_types(array.dtype, np.float64), copy=False)
     if not ((np.abs(filled) <= _EXACT_FLOAT) & (filled == np.floor(filled))).all():
         return None
     return filled.astype(np.int64), missing
@@ -167,6 +169,8 @@ def as_frame(table: object) -> pd.DataFrame:
 
 def as_items(values: object) -> list:
     """The labels as a list; a single text or number is a list of one."""
+    if sp.issparse(values):
+        raise RelationshipError("Labels must be a list or one column, not a sparse matrix.")
     if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
         return [values]
     if getattr(values, "ndim", 1) == 0:
@@ -174,11 +178,16 @@ def as_items(values: object) -> list:
     return list(values)
 
 
+def once(values: Any) -> Any:
+    """The same, to be gone through more than once: what an iterator yields as a list."""
+    return list(values) if isinstance(values, Iterator) else values
+
+
 def _as_array(values: Iterable) -> np.ndarray:
     """A one-dimensional array that has not lost the type of any label on the way."""
     if isinstance(values, np.ndarray):
         array = values
-    elif hasattr(values, "dtype") and hasattr(values, "to_numpy"):
+    elif hasattr(values, "dtype") and not sp.issparse(values) and hasattr(values, "to_numpy"):
         kind = getattr(values.dtype, "kind", "O")
         plain = isinstance(values.dtype, np.dtype) or kind in "iu"
         if plain and not (kind in "iu" and bool(getattr(values, "hasnans", False))):
@@ -239,6 +248,12 @@ def _clean(value: object) -> object:
         return int(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace").strip()
+    try:
+        hash(value)
+    except TypeError:
+        raise RelationshipError(
+            f"A label is a text or a number, not a {type(value).__name__}: {str(value)[:60]}."
+        ) from None
     return value
 
 

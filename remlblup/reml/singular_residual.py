@@ -74,6 +74,8 @@ def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
 
 def equations_at(equations: Equations, theta: Array) -> tuple[Equations, Equations]:
     """The equations whose tables, and those whose score, serve at θ: the given ones, but where R has no inverse."""
+    if equations.searched is not equations:
+        return equations, equations.searched
     if not has_no_inverse(equations.residual, theta[equations.spec.parameters.of_residual]):
         return equations, equations
     effects = with_residual_effects(equations.spec)

@@ -8,7 +8,6 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.fit.tables.functions import correlation_errors, covariance_matrices
-from remlblup.model.residual_reading import parse_residual
 from remlblup.report.text import WIDTH, Table, exponent
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def variable(fit: Estimates, k: int) -> str:
     spec = fit.specification
     if k < len(spec.random):
         return str(getattr(spec.random[k].spec, "variable", "effect"))
-    return (parse_residual(spec.residual_text).effect or "effect") if spec.records is not None else "effect"
+    return (spec.residual_term.effect or "effect") if spec.records is not None else "effect"
 
 
 def entries(sigma: Array, errors: Array, digits: int, with_errors: bool) -> list[list[str]]:

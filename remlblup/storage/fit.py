@@ -18,7 +18,7 @@ import numpy as np
 
 from remlblup._version import __version__
 from remlblup.equations.base import Equations
-from remlblup.equations.choice import make_equations
+from remlblup.equations.choice import equations_of_kind
 from remlblup.errors import (
     ConvergenceWarning,
     MemoryLimitError,
@@ -135,6 +135,7 @@ def save(
             staging.write(f"{name}.csv", text, "table")
         content = to_dict(fit)
         content["engine_asked"] = fit._equations.engine
+        content["equations"] = fit._equations.kind
         content["history"] = [row_to_dict(row) for row in fit._optimum.iterations]
         content["status"] = list(fit.status)
         content["model"] = save_model(fit.specification, staging, escape)
@@ -174,7 +175,7 @@ def read(path: str | Path, *, verify: bool = True) -> tuple[Optimum, Options]:
             saved.check_tables()
         content = saved.content
         spec = with_dropped(load_model(content["model"], saved), content)
-        equations = make_equations(spec, content.get("engine_asked", content["engine"]))
+        equations = equations_of_kind(spec, content.get("engine_asked", content["engine"]), content.get("equations"))
         optimum, options = restore(equations, content)
         if verify:
             check_agreement(optimum, options, content, folder)

@@ -180,3 +180,36 @@ def test_genotypes_and_groups(tmp_path):
     assert read_relationships({"A": str(ped)}, {}, (), groups=["g1"])["A"].groups.tolist() == ["g1"]
     with pytest.raises(rb.OptionError, match="--groups"):
         read_relationships({}, {}, (), groups=["g1"])
+
+
+# -- separators that a user names --------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sep", ["ab", "::", ", ", r"\s*,\s*", "(", "a|b", "\t\t", ",\n", '""', "[,;]"])
+def test_a_separator_of_several_characters_is_refused(tmp_path, sep):
+    path = tmp_path / "d.csv"
+    path.write_text("y,x\n1,2\n3,4\n")
+    if len(sep) == 1:
+        sep *= 2
+    with pytest.raises(rb.OptionError, match=r"--sep .* has \d characters"):
+        read_table(path, sep)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sep", ["", "\n", "\r", '"', "\0", "½", "é", "\ud800", 1, b",", [","]])
+def test_what_sets_no_columns_apart_is_refused(tmp_path, sep):
+    path = tmp_path / "d.csv"
+    path.write_text("y,x\n1,2\n3,4\n")
+    with pytest.raises(rb.OptionError, match="--sep"):
+        read_table(path, sep)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sep", [*".|^$*+?()[]{}\\'#~;:,/&%@!= _az", "\t", r"\t", r"\s+"])
+def test_a_separator_is_no_regular_expression(tmp_path, sep):
+    """Quoted cells may hold it; one line more, or pandas would not know that the first names the columns."""
+    path, mark = tmp_path / "d.csv", {r"\t": "\t", r"\s+": "  "}.get(sep, sep)
+    path.write_text(f'"y"{mark}"x{mark}1"\n1{mark}2\n3{mark}4\n')
+    expected = pd.DataFrame({"y": [1, 3], f"x{mark}1": [2, 4]})
+    pd.testing.assert_frame_equal(read_table(path, sep), expected, check_dtype=False)

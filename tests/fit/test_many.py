@@ -98,3 +98,15 @@ def test_responses_go_by_their_labels():
     assert fits["trait 1"].loglik == alone["trait 1"].loglik
     with pytest.raises(DataError, match="different labels"):
         rb.fit_many("~ x", d[["line", "x"]], turned.set_axis([f"q{k}" for k in range(60)]))
+
+
+@pytest.mark.parametrize("wrong", [True, 1, "yes", np.ones(2), [None]])
+def test_progress_is_a_function(wrong):
+    d, given = lines()
+    with pytest.raises(rb.OptionError, match=r"progress=.* must be a function"):
+        rb.fit_many("~ x", d, TRAITS, given, progress=wrong)
+    fit = rb.MixedModel(f"`{TRAITS[0]}` ~ x", d).fit()
+    for call in (lambda: fit.check_starts(1, progress=wrong), lambda: rb.cross_validate(fit, 3, progress=wrong)):
+        if wrong is not True:
+            with pytest.raises(rb.OptionError, match=r"progress=.* must be True or False"):
+                call()

@@ -87,6 +87,14 @@ def test_weights_by_name(fit):
     assert list(reference.index) == ["A - B", "C - B"]
 
 
+def test_yes_and_no_are_levels():
+    d = trial().assign(old=lambda f: f["s"] == "o")
+    by_name = rb.MixedModel("y ~ v * s + (1 | g)", d).fit(progress=False).marginal_means("s")
+    by_truth = rb.MixedModel("y ~ v * old + (1 | g)", d).fit(progress=False).marginal_means("old")
+    assert list(by_truth.table.index) == [False, True]
+    np.testing.assert_allclose(by_truth.table, by_name.table, rtol=1e-7)
+
+
 def test_offset_is_in_the_mean():
     d = trial()
     plain = rb.MixedModel("y ~ v + (1 | g)", d).fit(progress=False).marginal_means("v").table

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from oracle import Oracle, Term, dummies
 
 import remlblup as rb
+from inference.definition import Definition
 from inference.test_means import trial
 from remlblup.errors import ConvergenceWarning, DataError, ModelError, OptionError
 
@@ -120,6 +122,39 @@ def test_expected_information_out_of_reach_names_what_is_in_reach(monkeypatch):
     other = rb.MixedModel("y ~ v + (1 | g)", trial(), residual="power(x)").fit(progress=False)
     with pytest.raises(OptionError, match="In reach are information='average' and 'observed'"):
         other.wald_tests(information="expected")
+
+
+def test_groups_of_unknown_parents_are_a_term():
+    """Fixed groups are tested together, whatever is set aside among them."""
+    rng = np.random.default_rng(6)
+    ids = [f"a{k}" for k in range(60)]
+    groups = ["G1", "G2"]
+    sire = [groups[k % 2] if k < 20 else ids[2 * int(rng.integers(0, 10))] for k in range(60)]
+    dam = [groups[(k + k // 2) % 2] if k < 20 else ids[2 * int(rng.integers(0, 10)) + 1] for k in range(60)]
+    pedigree = rb.Pedigree(ids, sire, dam, groups=groups)
+    d = pd.DataFrame({"id": ids * 2, "v": list("xy") * 60, "y": rng.normal(size=120)})
+    fit = rb.MixedModel("y ~ v + (1 | vm(id, A))", d, {"A": pedigree}).fit(progress=False)
+    for kind in ("incremental", "conditional", "marginal"):
+        table = fit.wald_tests(kind)
+        assert list(table.index) == ["v", "groups of unknown parents"] and list(table["num_df"]) == [1, 1]
+        name = fit.fixed_effects.index[-1]
+        assert table["F"].iloc[1] == pytest.approx(fit.fixed_effects.loc[name, "t"] ** 2, rel=1e-8)
+
+
+def test_without_constraints():
+    """A negative component is an estimate like others: the definition holds."""
+    rng = np.random.default_rng(12)
+    g = np.repeat(np.arange(12), 3)
+    e = rng.normal(size=36)
+    d = pd.DataFrame({"g": g, "x": rng.normal(size=36), "y": e - 0.7 * np.repeat(e.reshape(12, 3).mean(axis=1), 3)})
+    fit = rb.MixedModel("y ~ x + (1 | g)", d).fit(constrain=False, progress=False)
+    assert fit.converged and fit.theta[0] < 0.0
+    oracle = Oracle(d["y"].to_numpy(), np.column_stack([np.ones(36), d["x"]]), [Term([dummies(g)], np.eye(12))])
+    for information, matrix in (("average", oracle.average_information), ("expected", oracle.expected_information)):
+        error, df, _, _ = Definition(oracle, fit.theta, np.linalg.inv(matrix(fit.theta))).kenward_roger(np.eye(2))
+        table = fit.fixed_effects_table("kenward-roger", information)
+        np.testing.assert_allclose(table["std_error"], error, rtol=1e-6)
+        np.testing.assert_allclose(table["df"], df, rtol=1e-6)
 
 
 def test_models_made_from_matrices():

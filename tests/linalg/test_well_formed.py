@@ -91,6 +91,49 @@ def test_every_entry_refuses_every_fault(entry, form, how):
         ENTRIES[entry](spoilt(form, how))
 
 
+NO_NUMBERS = {
+    "text": np.array(["x"]),
+    "text of numbers": np.array(["1"]),
+    "bytes": np.array([b"1"]),
+    "objects": np.array(["x"], dtype=object),
+    "nothing": np.array([None]),
+    "dates": np.array(["2020-01-01"], dtype="datetime64[D]"),
+    "times": np.ones(1, dtype="timedelta64[s]"),
+    "no type": np.zeros(1, dtype="V8"),
+    "half": np.ones(1, dtype=np.float16),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "lil", "dia", "dok"])
+def test_every_entry_refuses_entries_that_are_no_numbers(entry, form):
+    """SciPy makes no such matrix; scripts put such arrays into one."""
+    for what, entries in NO_NUMBERS.items():
+        if what == "half" and form in ("dok", "lil"):
+            continue  # a number among others
+        m = well(form)
+        if form == "dok":
+            m._dict[0, 0] = entries[0]
+        elif form == "lil":
+            m.data[0][0] = entries[0]
+        else:
+            m.data = np.resize(entries, m.data.shape)
+        with pytest.raises(rb.RemlBlupError, match=r"is a malformed sparse matrix \(\w+\): its entries are"):
+            ENTRIES[entry](m)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("form", ["lil", "dok"])
+def test_complex_entries_of_a_real_matrix(entry, form):
+    m = well(form)
+    if form == "dok":
+        m._dict[0, 0] = 1j
+    else:
+        m.data[0][0] = 1j
+    with pytest.raises(rb.RemlBlupError, match="its entries are complex, and its type is float64"):
+        ENTRIES[entry](m)
+
+
 @pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "lil", "dia", "dok"])
 def test_a_sound_matrix_of_any_format_passes(form):
     assert fault(well(form)) == ""
@@ -116,3 +159,21 @@ def test_complex_values_are_not_cut_to_their_real_part(entry, sparse):
     m = well().astype(complex) if sparse else well().toarray() + 1j
     with pytest.raises(rb.RemlBlupError):
         ENTRIES[entry](m)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "lil", "dia", "dok"])
+def test_a_sparse_matrix_where_something_else_is_wanted(form):
+    m = well(form)
+    frame = {"y": y, "id": list("abcd")}
+    genotypes = rb.Genotypes.from_matrix(np.arange(16).reshape(4, 4) % 3, ids=list("abcd"))
+    for wrong in (
+        lambda: rb.Relationship(np.eye(SIZE), m),
+        lambda: rb.Pedigree(m, [0] * 4, [0] * 4),
+        lambda: rb.Pedigree(list("abcd"), [0] * 4, [0] * 4, groups=m),
+        lambda: rb.Genotypes.from_matrix(np.ones((4, 2)), ids=m),
+        lambda: rb.genomic_relationship(genotypes, frequencies=m),
+        lambda: rb.MixedModel("y ~ 1", m),
+        lambda: rb.MixedModel("y ~ 1 + (1 | vm(id, K))", frame, {"K": (np.eye(SIZE), m)}),
+    ):
+        with pytest.raises(rb.RemlBlupError):
+            wrong()

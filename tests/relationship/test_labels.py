@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import remlblup as rb
 from remlblup.errors import RelationshipError
 from remlblup.relationship.labels import as_frame, canonical, integers, match, tidy
 
@@ -129,3 +130,66 @@ def test_as_frame_takes_polars_and_refuses_the_rest():
     assert canonical(polars.Series(["a", None])).tolist() == ["a", None]
     with pytest.raises(RelationshipError, match="data frame is needed"):
         as_frame([1, 2])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["float16", ">f2", "float32", "longdouble", "int8", "uint8", ">i4"])
+def test_narrow_and_foreign_numbers_are_the_same_labels(kind):
+    """The largest whole number a float holds cannot be written in a narrower one: NumPy warned of it."""
+    numbers = np.array([3, 0, 107], dtype=kind)
+    assert canonical(numbers).tolist() == ["3", "0", "107"]
+    assert tidy(numbers).tolist() == [3, 0, 107]
+    assert match(numbers, ["107", 3]).tolist() == [2, 0]
+    if numbers.dtype.kind == "f":
+        assert canonical(np.array([np.nan, 1.5, np.inf], dtype=kind)).tolist() == [None, "1.5", "inf"]
+        assert match([1, 2], np.array([np.nan, 2], dtype=kind)).tolist() == [-1, 1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["float16", "<f2", ">f2", "float32", "longdouble", ">f8", "int8", "uint8", "int16"])
+def test_columns_of_any_number_make_the_same_model(kind):
+    """As response, factor, covariate, weight and animal; every value fits each type."""
+    n = np.arange(24)
+    plain = {"y": (n * 7919 % 31) % 13, "x": n % 7, "f": n % 3, "g": n % 6 + 1, "w": 1 + n % 2, "t": n // 6}
+    pedigree = {"ids": np.arange(1, 7), "sires": np.zeros(6), "dams": np.array([0, 0, 0, 1, 1, 2])}
+    found = []
+    for dtype in (np.float64, kind):
+        data = pd.DataFrame({name: values.astype(dtype) for name, values in plain.items()})
+        animals = rb.Pedigree(**{name: values.astype(dtype) for name, values in pedigree.items()})
+        model = rb.MixedModel("y ~ C(f) + x + (1 | vm(g, A)) + (x | t)", data, {"A": animals}, weights="w")
+        solved = model.solve({"vm(g, A)": 1.0, "x | t": np.eye(2), "residual": 2.0})
+        found.append((solved.fixed_effects["estimate"].to_numpy(), solved.random_effects["estimate"].to_numpy()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-10, atol=1e-12)
+
+
+UNHASHABLE = [[1], {"a": 1}, {1}, np.eye(2), pd.Series([1]), (1, [2])]
+
+
+@pytest.mark.parametrize("label", UNHASHABLE, ids=lambda v: type(v).__name__)
+def test_what_holds_several_values_is_no_label(label):
+    labels = np.empty(3, dtype=object)
+    labels[:] = ["a", "b", None]
+    labels[2] = label
+    ids = ["a", "b", "c"]
+    frame = pd.DataFrame({"id": ids, "sire": [0, 0, 0], "dam": [0, 0, 0]})
+    for wrong in (
+        lambda: canonical(labels),
+        lambda: tidy(list(labels)),
+        lambda: rb.Pedigree(labels, [0] * 3, [0] * 3),
+        lambda: rb.Pedigree(ids, labels, [0] * 3),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3, groups=labels),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3, clones=labels),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3, clones={"a": label}),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3, unknown=labels),
+        lambda: rb.Pedigree.from_frame(frame, clones=labels),
+        lambda: rb.Relationship(np.eye(3), labels),
+        lambda: rb.Pedigree(ids, [0] * 3, [0] * 3).subset(labels),
+        lambda: rb.Genotypes.from_matrix(np.ones((3, 3)), ids=labels),
+        lambda: rb.Genotypes.from_matrix(np.ones((3, 3)), ids=ids, markers=labels),
+        lambda: rb.MixedModel("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0], "g": labels}),
+        lambda: rb.MixedModel("y ~ g", {"y": [1.0, 2.0, 4.0], "g": labels}),
+        lambda: rb.MixedModel("y ~ 1", {"y": [1.0, 2.0, 4.0], "g": labels}, residual="diag(g | units)"),
+    ):
+        with pytest.raises(rb.RemlBlupError):
+            wrong()

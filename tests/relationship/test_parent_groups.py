@@ -274,3 +274,36 @@ def test_covariances_that_are_no_numbers(wrong):
     for make, name in ((ped.with_metafounders, "gamma="), (ped.with_random_groups, "variance=")):
         with pytest.raises(PedigreeError, match=rf"{name} holds something that is no number. Give one number, a 2 x 2"):
             make(wrong)
+
+
+WRONG_GROUPS = [1.5, True, 3, object(), 1j, np.nan, int, [None], [["s"]], {}, [], "", range(2), np.array("x"), np.zeros((2, 2)), np.datetime64("2020")]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG_GROUPS, ids=lambda v: repr(v)[:20])
+def test_groups_of_any_other_type_are_refused(wrong):
+    rows = {"id": [1, 2, 3], "sire": ["s", "s", 1], "dam": ["d", "d", 2]}
+    for make in (
+        lambda: Pedigree(*rows.values(), groups=wrong),
+        lambda: Pedigree.from_frame(pd.DataFrame(rows), groups=wrong),
+    ):
+        with pytest.raises(RelationshipError):
+            make()
+
+
+def test_one_group_may_stand_without_a_list():
+    """A text was taken for its letters."""
+    ids, sires, dams = ["a", "b"], ["wild", "wild"], ["wild", "wild"]
+    assert Pedigree(ids, sires, dams, groups="wild").groups.tolist() == ["wild"]
+
+
+def test_iterators_are_gone_through_once():
+    """What checks them first used them up."""
+    rows = [1, 2, 3], ["s", "s", 1], ["d", "d", 2]
+    made = Pedigree(*map(iter, rows), groups=iter(["s", "d"]))
+    assert made.groups.tolist() == ["s", "d"]
+    unknown = Pedigree([1, 2], ["x", "x"], ["q", 1], unknown=iter(["x", "q"]))
+    assert unknown.labels.tolist() == [1, 2] and {"x", "q"} <= unknown.unknown_codes
+    selfed = Pedigree([1, 2], [0, 0], [0, 0], selfing=iter([0, 2]))
+    assert selfed.inbreeding.tolist() == Pedigree([1, 2], [0, 0], [0, 0], selfing=[0, 2]).inbreeding.tolist() != [0, 0]
+    cloned = Pedigree([1, 2], [0, 0], [0, 0], clones=iter([0, 1]))
+    assert cloned.labels.tolist() == [1]

@@ -90,3 +90,14 @@ def test_the_command_says_that_hypothesis_is_missing(tmp_path):
         [sys.executable, "-P", "-c", code, str(tmp_path)], capture_output=True, text=True, env=os.environ, check=False
     )
     assert done.returncode == 2 and "pip install hypothesis" in done.stderr
+
+
+def test_seeds_that_follow_each_other_draw_other_inputs(monkeypatch):
+    """The second batch of a seed was the first of the next."""
+    from remlblup.validation.fuzz import run
+
+    drawn: list[tuple[str, int]] = []
+    monkeypatch.setattr(run, "batch", lambda kind, number, *_: drawn.append((kind, number)))
+    for first in (0, 1, 2):
+        fuzz(["values"], first, inputs=4 * run.BATCH)
+    assert len(set(drawn)) == len(drawn) == 12

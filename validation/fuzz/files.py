@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 from hypothesis import strategies as st
@@ -110,7 +111,7 @@ def genotype_files(draw: Draw) -> str:
         ]
         for j in range(m):
             fixed = [
-                "1",
+                draw(st.sampled_from(["1"] * 6 + ["X", "chr 1"] if wild else ["1", "1", "X"])),
                 str(j + 1),
                 draw(st.sampled_from([f"m{j}", ".", "m0"])),
                 "A",
@@ -121,9 +122,10 @@ def genotype_files(draw: Draw) -> str:
                 "GT",
             ]
             lines.append("\t".join([*fixed, *(draw(alleles if wild else sound) for _ in range(n))]))
-        return f"write('g.vcf', {draw(damaged(chr(10).join(lines) + chr(10)))!r})\n" + tools.format(
-            "rb.Genotypes.from_vcf('g.vcf')"
-        )
+        content, name = draw(damaged("\n".join(lines) + "\n")), draw(st.sampled_from(["g.vcf"] * 3 + ["g.vcf.gz"]))
+        if name.endswith(".gz"):
+            content = gzip.compress(content, mtime=0)[: draw(st.sampled_from([None, None, -1, -9, -30]))]
+        return f"write({name!r}, {content!r})\n" + tools.format(f"rb.Genotypes.from_vcf({name!r})")
     blank = draw(st.sampled_from(["\t", " ", "  "]))
     bim = "\n".join(blank.join(["1", f"m{j}", "0", str(j), "A", "C"]) for j in range(m)) + "\n"
     fam = "\n".join(blank.join([f"f{i}", f"a{i}", "0", "0", "0", "-9"]) for i in range(n)) + "\n"

@@ -17,6 +17,8 @@ from remlblup.validation.fuzz.workers import LIMIT, End, Worker
 
 #: Inputs of a kind between two looks at the clock.
 BATCH = 25
+#: Batches of each kind until a seed comes to those of the next.
+APART = 1_000_000
 
 
 @dataclass
@@ -56,7 +58,7 @@ def fuzz(kinds: Iterable[str], first_seed: int, seconds: float | None = None, in
     """Run inputs of each kind in turn, until the time is up or there were `inputs` of each."""
     kinds, found, started = list(kinds), Found(), time.monotonic()
     deadline = started + seconds if seconds is not None else float("inf")
-    number, done = first_seed, dict.fromkeys(kinds, 0)
+    number, done = first_seed * APART, dict.fromkeys(kinds, 0)
     with Worker(limit) as worker:
         while time.monotonic() < deadline and (inputs is None or min(done.values()) < inputs):
             for kind in kinds:

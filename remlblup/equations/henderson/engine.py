@@ -22,6 +22,8 @@ from remlblup.equations.solution import ScoreMatrices
 class MixedModelEquations(System):
     """The equations as an engine: what the loop and the tables ask of a model."""
 
+    kind = "equations"
+
     def assembled(self, solution: Solution) -> Array:
         """Values of C at a solution, on the pattern of the layout."""
         return self.layout.assemble(

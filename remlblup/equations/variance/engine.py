@@ -89,7 +89,7 @@ class VarianceEquations(Projection):
         with the same P, restricted likelihood and β̂, and (X'V⁻¹X)⁻¹ + D for var(β̂)
     """
 
-    engine = "dense"
+    engine, kind = "dense", "V"
 
     def __init__(self, spec: Specification, reason: str = "asked for", least_pivot: float = DEPENDENT_PIVOT,
                  beside_fixed: bool = False):  # fmt: skip

@@ -189,7 +189,7 @@ class SpectralEquations(Projection):
     basis : the decomposition, where another response has made it already
     """
 
-    engine = "spectral"
+    engine = kind = "spectral"
 
     def __init__(self, spec: Specification, reason: str = "asked for", basis: Basis | None = None):
         super().__init__(spec, spec.random)

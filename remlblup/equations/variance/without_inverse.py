@@ -47,7 +47,7 @@ class WithoutInverse(Projection):
     engine : as asked for
     """
 
-    rewritten = True
+    kind = "V with the residual among the effects"
 
     def __init__(self, spec: Specification, effects: VarianceEquations, engine: str):
         self.effects_of_all, self.engine = effects, engine
@@ -57,6 +57,10 @@ class WithoutInverse(Projection):
     @property
     def n_filled(self) -> int:
         return 0
+
+    @property
+    def searched(self) -> VarianceEquations:
+        return self.effects_of_all
 
     @property
     def memory(self) -> Memory:
@@ -73,8 +77,7 @@ class WithoutInverse(Projection):
         return replace(found, residual=self.times_residual(theta, found.weighted_residual), equations=self)
 
     def score_matrices(self, solution: VarianceSolution, units: list[Array], ml: bool) -> ScoreMatrices:
-        """There is none by an R without an inverse: the score is that of the model by `effects`."""
-        raise NotImplementedError
+        raise TypeError("without an inverse of R there is no score: it is that of `searched`")
 
     def require(self, solution: VarianceSolution) -> None:
         self.effects_of_all.require(solution)

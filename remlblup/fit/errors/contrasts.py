@@ -11,9 +11,9 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.errors import DataError, some
+from remlblup.errors import DataError
 from remlblup.fit.errors.estimable import estimable
-from remlblup.fit.tables.effects import term_index
+from remlblup.fit.tables.effects import effect_index, term_index
 
 _FORM = "contrasts are pairs of levels, [(a, b), …], or weights by name, {'name': {a: 1, b: -1}}"
 
@@ -66,16 +66,6 @@ def all_columns(spec: Any, position: int, i: int, K: Array) -> sp.csr_array:
         if groups.term == position:
             out[:, groups.numbers[i]] = K @ groups.fractions
     return sp.csr_array(out)
-
-
-def effect_index(effects: Sequence[str], effect: str | None, term: str) -> int:
-    """Position of an effect of a term; the only one without a name."""
-    if effect is None and len(effects) == 1:
-        return 0
-    if effect is None or str(effect) not in effects:
-        wrong = "needs effect=" if effect is None else f"has no effect {effect!r}"
-        raise DataError(f"'{term}' {wrong}: it has {some(effects)}.")
-    return list(effects).index(str(effect))
 
 
 def weights(between: Given, design: Any) -> tuple[list[str], Array]:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.errors import VarianceError
+from remlblup.errors import DataError, VarianceError, some
 from remlblup.fit.tables.functions import covariance_matrices, joined
 from remlblup.model.design import FixedDesign, RandomDesign
 from remlblup.model.specification import Specification
@@ -136,3 +136,19 @@ def logdet_crossproduct(fixed: FixedDesign) -> float:
     X = fixed.work
     gram = (X.T @ X).toarray() if sp.issparse(X) else X.T @ X
     return float(np.linalg.slogdet(gram)[1]) - 2.0 * fixed.logdet_transform
+
+
+def effect_index(effects: Sequence[str], effect: str | None, term: str, error: type[Exception] = DataError) -> int:
+    """Position of an effect of a term; the only one without a name.
+
+    Raises
+    ------
+    DataError
+        Or another `error`, if it has several effects and none is named, or none of that name.
+    """
+    if effect is None and len(effects) == 1:
+        return 0
+    if effect is None or str(effect) not in effects:
+        wrong = "has several effects and needs effect=" if effect is None else f"has no effect {effect!r}"
+        raise error(f"'{term}' {wrong}: it has {some(effects)}.")
+    return list(effects).index(str(effect))

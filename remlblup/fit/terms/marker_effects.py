@@ -9,7 +9,7 @@ from remlblup.arrays import Array
 from remlblup.equations.base import CHUNK
 from remlblup.errors import ModelError, OptionError, RelationshipError, choose, some
 from remlblup.fit.solved import Solved
-from remlblup.fit.tables.effects import term_index
+from remlblup.fit.tables.effects import effect_index, term_index
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
 from remlblup.relationship.genomic.codings import coded, coding
@@ -82,7 +82,7 @@ def snp_effects(fit: Solved, term: str, genotypes: Genotypes | pd.DataFrame, met
         )
     k = term_index(fit.specification, term)
     design = fit.specification.random[k]
-    i = _which(design.structure.effects, effect, design.name)
+    i = effect_index(design.structure.effects, effect, design.name, OptionError)
     if isinstance(design.relationship, SingleStep):
         raise RelationshipError(
             f"marker effects of single-step are not available: the relationship of '{design.name}' holds animals that"
@@ -133,15 +133,6 @@ def inverse_times_blup(fit: Solved, k: int) -> Array:
 def _sigma(fit: Solved, k: int) -> Array:
     part = fit.specification.parameters.split(fit.theta)[k]
     return np.asarray(fit.specification.random[k].structure.covariance(part))
-
-
-def _which(effects: tuple[str, ...], effect: str | None, name: str) -> int:
-    if effect is None:
-        if len(effects) > 1:
-            raise OptionError(f"'{name}' has several effects: give effect=, one of {some(effects)}.")
-        return 0
-    choose("effect", effect, effects)
-    return list(effects).index(effect)
 
 
 def _spread(fit: Solved, k: int, i: int) -> Array:

@@ -30,7 +30,7 @@ from remlblup.fit.terms.field_maps import (
 from remlblup.model.frame import numeric_column
 from remlblup.model.grouping import factorize, group_keys
 from remlblup.model.positions import positions
-from remlblup.model.residual_reading import ResidualTerm, parse_residual
+from remlblup.model.residual_reading import ResidualTerm
 from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
@@ -120,7 +120,7 @@ def lines_of(fit: Solved) -> list[Line]:
     spec = fit.specification
     if spec.records is None:
         raise no_positions(fit)
-    term = parse_residual(spec.residual_text)
+    term = spec.residual_term
     return [line_of(fit, term, part, spec.records.frame.iloc[part.records]) for part in residual_parts(fit)]
 
 

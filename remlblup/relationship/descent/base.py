@@ -12,7 +12,7 @@ from scipy.sparse.linalg import splu
 from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, RelationshipError, some
 from remlblup.linalg.memory import Need
-from remlblup.relationship.base import RelationshipBase, check_dense
+from remlblup.relationship.base import RelationshipBase, are_all, check_dense
 from remlblup.relationship.descent import numerator, numerator_matrix
 from remlblup.relationship.descent.genealogy import ancestors, generations
 from remlblup.relationship.given.matrix import MatrixRelationship
@@ -112,30 +112,10 @@ class DescentRelationship(RelationshipBase):
         """K V for V of shape (n,) or (n, m), without forming K."""
         return numerator.multiply(self.sire, self.dam, self.mendelian_variance, V, self.gamma)
 
-    def dense(self, animals: Iterable | None = None) -> np.ndarray:
-        """K, or its part for some animals, as an array.
-
-        Parameters
-        ----------
-        animals : array-like of labels, shape (m,), optional
-            All animals by default.
-
-        Returns
-        -------
-        numpy.ndarray, shape (m, m)
-
-        Raises
-        ------
-        RelationshipError
-            For more than 20,000 animals, or an animal that is not in the pedigree.
-        """
-        wanted = None if animals is None else self.index(animals)
-        check_dense(self.size if wanted is None else wanted.size)
-        return numerator_matrix.matrix(*self._part(wanted))
-
     def among(self, positions: np.ndarray) -> np.ndarray:
         """K among the animals at some positions, as an array of shape (m, m)."""
-        return self.dense(self.labels[positions])
+        check_dense(len(positions))
+        return numerator_matrix.matrix(*self._part(None if are_all(positions, self.size) else positions))
 
     def sparse(self, animals: Iterable | None = None) -> sp.csr_array:
         """K, or its part for some animals, as a sparse matrix: worth it where most animals are unrelated.

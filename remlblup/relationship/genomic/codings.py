@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from remlblup.errors import DataError, choose, some
 from remlblup.linalg.threads import side_by_side
@@ -108,7 +109,7 @@ def resolve_frequencies(genotypes: Genotypes, frequencies: object) -> np.ndarray
     if isinstance(frequencies, str):
         choose("frequencies", frequencies, ("observed", "half"))
         return np.full(len(observed), 0.5) if frequencies == "half" else observed
-    if isinstance(frequencies, Mapping):
+    if isinstance(frequencies, Mapping) and not sp.issparse(frequencies):
         frequencies = pd.Series(dict(frequencies))
     if isinstance(frequencies, pd.Series):
         place = match(frequencies.index, genotypes.markers)

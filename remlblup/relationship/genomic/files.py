@@ -15,6 +15,7 @@ import pandas as pd
 from remlblup.errors import DataError, DependencyError, choose, some
 from remlblup.linalg.threads import n_threads
 from remlblup.relationship.genomic.arrays import ArraySource, unpack_matrix
+from remlblup.relationship.genomic.vcf_lines import declare_chromosomes
 
 Read = tuple[Any, Iterable, Iterable, str]
 
@@ -133,6 +134,7 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
         samples = list(reader.samples)
     except Exception as error:  # cyvcf2 raises plain exceptions too
         raise DataError(f"{path} is not a VCF file that can be read: {error}.") from None
+    declare_chromosomes(reader, path)
     columns, names, chromosomes, positions, several = [], [], [], [], []
     for variant in _records(_in_region(reader, path, region) if region else reader, path):
         place = f"{variant.CHROM}:{variant.POS}"
@@ -159,8 +161,6 @@ def _records(reader: Iterable, path: str | Path) -> Iterator:
     while True:
         try:
             variant = next(variants)
-            if not variant.CHROM.strip():  # the reader would crash over the rest of it
-                raise DataError(f"{path} has a line after {place} that is blank or names no chromosome: remove it.")
             after = f"{variant.CHROM}:{variant.POS}"
             _ = variant.ID, variant.ALT  # text that is none shows here
         except StopIteration:

@@ -13,7 +13,7 @@ from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, check_switch
 from remlblup.linalg.memory import Need, all_within_memory
 from remlblup.linalg.threads import single_threaded
-from remlblup.relationship.base import RelationshipBase, conformable
+from remlblup.relationship.base import RelationshipBase, are_all, conformable
 from remlblup.relationship.given.checks import check_order, clean_labels, clean_matrix
 from remlblup.relationship.given.factorisations import (
     cholesky,
@@ -215,29 +215,11 @@ class MatrixRelationship(RelationshipBase):
         """K among the levels at some positions, as an array of shape (m, m)."""
         if sp.issparse(self._given) and len(positions) <= DENSE_LIMIT < self.size:
             return super().among(positions)
-        whole = self.dense()
-        every = len(positions) == self.size and (np.diff(positions) == 1).all()
-        return whole if every else whole[np.ix_(positions, positions)]
+        whole = self._whole()
+        return whole if are_all(positions, self.size) else whole[np.ix_(positions, positions)]
 
-    def dense(self, animals: Iterable | None = None) -> np.ndarray:
-        """K, or its part for some levels, as an array.
-
-        Parameters
-        ----------
-        animals : array-like of labels, shape (m,), optional
-            All levels by default.
-
-        Returns
-        -------
-        numpy.ndarray, shape (m, m)
-
-        Raises
-        ------
-        RelationshipError
-            For more than 5000 levels of a sparse matrix, or a level that is not in it.
-        """
-        if animals is not None:
-            return self.among(self.index(animals))
+    def _whole(self) -> np.ndarray:
+        """K itself where it is kept, or made of a sparse matrix."""
         if isinstance(self._given, np.ndarray):
             return self._inverse_dense if self.inverse else self._given
         if self.size > DENSE_LIMIT:

@@ -14,7 +14,7 @@ from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.descent import numerator
 from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.descent.genealogy import generations
-from remlblup.relationship.labels import as_frame
+from remlblup.relationship.labels import as_frame, once
 from remlblup.relationship.pedigree.columns import pick_columns
 from remlblup.relationship.pedigree.reading import UNKNOWN, check_codes, check_self, codes_of, loop_error, read_family
 
@@ -70,6 +70,7 @@ class MaternalGrandsirePedigree(RelationshipBase):
         *,
         ignore_inbreeding: bool = False,
     ) -> None:
+        unknown = once(unknown)
         family = read_family(ids, sires, maternal_grandsires, unknown)
         self.unknown_codes = codes_of(unknown)
         check_codes(family)
@@ -145,10 +146,9 @@ class MaternalGrandsirePedigree(RelationshipBase):
         wide[self._with_dams.bulls] = V
         return self._with_dams.multiply(wide)[self._with_dams.bulls]
 
-    def dense(self, animals: Iterable | None = None) -> np.ndarray:
-        """A, or its part for some bulls, shape (m, m); refused for more than 20,000."""
-        chosen = np.arange(self.size) if animals is None else self.index(animals)
-        return self._with_dams.dense(self._with_dams.bulls[chosen])
+    def among(self, positions: np.ndarray) -> np.ndarray:
+        """A among the bulls at some positions, as an array of shape (m, m)."""
+        return self._with_dams.among(self._with_dams.bulls[positions])
 
     def __getattr__(self, name: str):
         if name in _OF_PEDIGREES:

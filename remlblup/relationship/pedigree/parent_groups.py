@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from remlblup.errors import PedigreeError, RelationshipError, some
 from remlblup.relationship.descent import numerator
 from remlblup.relationship.descent.base import DescentRelationship
-from remlblup.relationship.labels import canonical, match, tidy
+from remlblup.relationship.labels import as_items, canonical, match, tidy
 from remlblup.relationship.pedigree.reading import Family
 
 # Columns of Q made at a time: they are dense until they are done.
@@ -41,7 +41,7 @@ def separate_groups(family: Family, groups: Iterable) -> Family:
         If a group is listed twice, is the parent of no animal, or has parents itself, or an animal has a parent
         that is neither known nor a group.
     """
-    labels = tidy(list(groups))
+    labels = tidy(as_items(groups))
     if not len(labels):
         raise PedigreeError("groups= is empty. Name the groups of unknown parents, or leave it out.")
     if len(set(canonical(labels))) < len(labels):

@@ -17,7 +17,7 @@ from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.descent.dominance import dominance_relationship
 from remlblup.relationship.descent.genealogy import generations
 from remlblup.relationship.given.matrix import MatrixRelationship
-from remlblup.relationship.labels import as_frame
+from remlblup.relationship.labels import as_frame, once
 from remlblup.relationship.pedigree.clones import check_rows, heterozygosity, read_clones, read_selfing
 from remlblup.relationship.pedigree.columns import named_column, pick_columns
 from remlblup.relationship.pedigree.maternal_grandsire import MaternalGrandsirePedigree
@@ -128,6 +128,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         selfing: Iterable | None = None,
         clones: Mapping | Iterable | None = None,
     ) -> None:
+        unknown, groups, selfing, clones = map(once, (unknown, groups, selfing, clones))
         family = read_family(ids, sires, dams, unknown)
         self.unknown_codes = codes_of(unknown)
         check_codes(family, groups)

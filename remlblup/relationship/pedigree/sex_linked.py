@@ -76,10 +76,10 @@ class SexLinkedRelationship(RelationshipBase):
         V = conformable(V, self.size)
         return (self._scale * self._doubled.multiply((self._scale * V.T).T).T).T
 
-    def dense(self, animals: Iterable | None = None) -> np.ndarray:
-        """S, or its part for some animals, shape (m, m); refused for more than 20,000."""
-        scale = self._scale if animals is None else self._scale[self.index(animals)]
-        return scale[:, None] * self._doubled.dense(animals) * scale
+    def among(self, positions: np.ndarray) -> np.ndarray:
+        """S among the animals at some positions, as an array of shape (m, m)."""
+        scale = self._scale[positions]
+        return np.asarray(scale[:, None] * self._doubled.among(positions) * scale)
 
     def __repr__(self) -> str:
         return f"SexLinkedRelationship({self.size:,} animals, {int(self.heterogametic.sum()):,} heterogametic)"

@@ -26,7 +26,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, some
-from remlblup.relationship.base import RelationshipBase, check_dense, conformable
+from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.labels import tidy
 from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
 
@@ -139,11 +139,6 @@ class GroupsInA(RelationshipBase):
         r = len(self._gamma)
         of_groups = self._gamma @ (V[:r] + self._mean.T @ V[r:])
         return np.concatenate([of_groups, self._mean @ of_groups + self.single_step.multiply(V[r:])])
-
-    def dense(self) -> np.ndarray:
-        """K as an array; refused for more than 20,000 levels."""
-        check_dense(self.size)
-        return self.among(np.arange(self.size))
 
     def __repr__(self) -> str:
         return f"GroupsInA({len(self.random_groups)} groups, {self.single_step!r})"

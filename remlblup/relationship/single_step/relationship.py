@@ -16,8 +16,6 @@ Groups of unknown parents of the pedigree belong to all of H: u* = Qg + a with a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -330,25 +328,6 @@ class SingleStep(RelationshipBase):
     def genomic(self) -> np.ndarray:
         """G_w, the blended and tuned genomic matrix, rows and columns as `genotyped`, shape (g, g)."""
         return self._Gw
-
-    def dense(self, animals: Iterable | None = None) -> np.ndarray:
-        """H, or its part for some animals, as an array.
-
-        Parameters
-        ----------
-        animals : array-like of labels, shape (m,), optional
-            All animals by default.
-
-        Returns
-        -------
-        numpy.ndarray, shape (m, m)
-
-        Raises
-        ------
-        RelationshipError
-            For more than 20,000 animals, or an animal that is not in the pedigree.
-        """
-        return self.among(np.arange(self.size) if animals is None else self.index(animals))
 
     def compatibility(self, worst: int = 10) -> pd.DataFrame:
         """How well G and A₂₂ agree, before and after blending and tuning.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.linalg.pivoted_cholesky import pivoted_cholesky
 from remlblup.structure.edge.base import SNAP, Edge, Inward
 
 
@@ -40,22 +41,7 @@ class Chart(Edge):
     @classmethod
     def at(cls, sigma: Array, root: Array, snap: float = SNAP) -> Chart:
         """The chart around Σ (t, t) in the metric of FF'; pivots below `snap` are zero."""
-        t = len(root)
-        rest = in_metric(sigma, root)
-        order = np.arange(t)
-        L = np.zeros((t, t))
-        for a in range(t):
-            pivot = a + int(np.argmax(np.diag(rest)[order[a:]]))
-            value = rest[order[pivot], order[pivot]]
-            if value < snap:
-                return cls(root, order, L, a)
-            order[[a, pivot]] = order[[pivot, a]]
-            L[[a, pivot]] = L[[pivot, a]]
-            column = rest[order[a:], order[a]] / np.sqrt(value)
-            L[a:, a] = column
-            rest = rest.copy()
-            rest[np.ix_(order[a:], order[a:])] -= np.outer(column, column)
-        return cls(root, order, L, t)
+        return cls(root, *pivoted_cholesky(in_metric(sigma, root), snap))
 
     def near_face(self, snap: float) -> Chart:
         return Chart.at(self.sigma(), self.root, snap)

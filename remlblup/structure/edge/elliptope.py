@@ -19,6 +19,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
+from remlblup.linalg.pivoted_cholesky import pivoted_cholesky
 from remlblup.structure.edge.base import SNAP, Edge, Inward
 
 
@@ -40,19 +41,7 @@ class Elliptope(Edge):
     @classmethod
     def at(cls, R: Array, snap: float = SNAP) -> Elliptope:
         """The coordinates around R; pivots below `snap` are zero."""
-        t = len(R)
-        rest, order, L = R.copy(), np.arange(t), np.zeros((t, t))
-        rank = t
-        for a in range(t):
-            pivot = a + int(np.argmax(np.diag(rest)[order[a:]]))
-            value = rest[order[pivot], order[pivot]]
-            if value < snap:
-                rank = a
-                break
-            order[[a, pivot]] = order[[pivot, a]]
-            L[[a, pivot]] = L[[pivot, a]]
-            L[a:, a] = rest[order[a:], order[a]] / np.sqrt(value)
-            rest[np.ix_(order[a:], order[a:])] -= np.outer(L[a:, a], L[a:, a])
+        order, L, rank = pivoted_cholesky(R, snap)
         return cls(order, L / np.linalg.norm(L, axis=1)[:, None], rank)
 
     def near_face(self, snap: float) -> Elliptope:

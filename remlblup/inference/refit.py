@@ -26,7 +26,7 @@ def held_values(fit: Estimates) -> Array:
 def equations_of(fit: Estimates) -> Equations:
     """The equations of the model a fit is of, as a search begins with."""
     equations = fit._equations
-    return make_equations(fit.specification, equations.engine) if equations.rewritten else equations
+    return make_equations(fit.specification, equations.engine) if equations.searched is not equations else equations
 
 
 def responded(equations: Equations, spec: Specification, ml: bool) -> Equations:

@@ -10,7 +10,7 @@ import pandas as pd
 from remlblup.inference.methods import InferenceMethods
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
-from remlblup.linalg.threads import exclusive
+from remlblup.linalg.threads import exclusive, owned_property
 
 if TYPE_CHECKING:
     from remlblup.inference.bootstrap import Bootstrap
@@ -138,3 +138,33 @@ class ComponentMethods(InferenceMethods):
 
         paths = profile(self, parameters, points)
         return self._kind_of_profile(paths, self._note, self.specification.parameters.columns)
+
+    @known_arguments
+    @exclusive
+    def heritability(self, term: str, method: str = "components") -> float:
+        """Heritability by one of its definitions; [components.md](components.md) says when they agree.
+
+        Parameters
+        ----------
+        term : a random term of one effect, of genotypes or animals
+        method : {"components", "standard", "cullis", "oakey", "vanraden", "piepho"}
+            Share of the variance of a record (`function` gives that of any components, with a standard error); of means over
+            the harmonic mean of records per level, with plot error alone; by the mean variance of a difference of
+            predictions; by the eigenvalues of the reliability; the mean reliability; by the mean variance of a difference of
+            estimates with the levels as fixed effects (Piepho & Möhring 2007). All but the first two are over the levels
+            with records, whatever the model.
+        """
+        from remlblup.inference.heritability import heritability
+
+        return heritability(self, term, method)
+
+    @owned_property
+    def effective_dimensions(self) -> pd.DataFrame:
+        """Effective dimensions of every term, tr(P Z (Σ ⊗ K) Z'): how many parameters the data make of its effects.
+
+        They add up, with the fixed effects and the residual, to the number of records (Rodríguez-Álvarez et al. 2018).
+        DataFrame by term: effective, effects, share.
+        """
+        from remlblup.inference.heritability import effective_dimensions
+
+        return effective_dimensions(self)

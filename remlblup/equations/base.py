@@ -73,8 +73,7 @@ class Equations(ABC):
         self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
         self.bench = Bench()
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
-        self.beta_ols = self._ordinary_least_squares(spec.y)
-        self.y = np.concatenate([spec.y - spec.fixed.work @ self.beta_ols, np.zeros(self.n_filled)])
+        self._take(spec.y)
 
     @property
     def lock(self) -> Lock:
@@ -104,6 +103,23 @@ class Equations(ABC):
         out = copy.copy(self)
         out.spec, out.random = replace(self.spec, random=own), standing
         return out
+
+    def with_response(self, spec: Specification) -> Self:
+        """The same equations for another response: `spec` differs in y alone. The bench and its factor are shared."""
+        out = copy.copy(self)
+        out.spec = spec
+        for kept in ("scales", *self._of_response):
+            out.__dict__.pop(kept, None)
+        out._take(spec.y)
+        return out
+
+    #: Names of cached properties that depend on y.
+    _of_response: tuple[str, ...] = ()
+
+    def _take(self, y: Array) -> None:
+        """Set down the response, free of its weighted least-squares mean."""
+        self.beta_ols = self._ordinary_least_squares(y)
+        self.y = np.concatenate([y - self.spec.fixed.work @ self.beta_ols, np.zeros(self.n_filled)])
 
     def _incidence(self) -> sp.csr_array:
         """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in."""

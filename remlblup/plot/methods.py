@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remlblup.fit.starts import StartCheck
-from remlblup.inference.methods import InferenceMethods
+from remlblup.inference.component_methods import ComponentMethods
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive
 
@@ -30,7 +30,7 @@ class PlottedStarts(StartCheck):
 
 
 @all_within_memory
-class Plotted(InferenceMethods):
+class Plotted(ComponentMethods):
     """Estimates that draw themselves."""
 
     @property

@@ -33,7 +33,7 @@ class Page(HTMLParser):
         if tag == "img":
             self.sources.append(dict(attrs)["src"])
             assert dict(attrs)["alt"]
-        if tag not in self.undefined:
+        if tag not in self.void:
             self.open.append(tag)
 
     def handle_endtag(self, tag):

@@ -82,6 +82,8 @@ class System(Equations):
         How C is factorised.
     """
 
+    _of_response = ("_base_of_rhs",)
+
     def __init__(self, spec: Specification, engine: str = "auto"):
         super().__init__(spec, tuple(d.in_equations for d in spec.random))
         self.engine = engine

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,7 +21,7 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import needs
-from remlblup.equations.base import CHUNK
+from remlblup.equations.base import CHUNK, Bench
 from remlblup.equations.memory import Memory
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.equations.variance.projection import Projection, regression
@@ -123,6 +123,12 @@ class VarianceEquations(Projection):
                       Need(0.0, 8.0 * n * p * 5.0), tables)  # fmt: skip
 
     # -- one solve ---------------------------------------------------------------------------
+
+    def with_response(self, spec: Specification) -> Self:
+        """At a bench and with a V of its own, which factors and inverts in place."""
+        out = super().with_response(spec)
+        out.bench, out.V, out.factor = Bench(), np.empty_like(self.V), None
+        return out
 
     def solve(self, theta: Array, *, ml: bool = False) -> VarianceSolution:
         self.at = None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.linalg
@@ -224,6 +224,12 @@ class SpectralEquations(Projection):
             Need(0.0, 8.0 * n * p * 5.0),
             needs.of_effects_by_columns(self, CHUNK),
         )
+
+    def with_response(self, spec: Specification) -> Self:
+        out = super().with_response(spec)
+        # With X beside it, as at the first time: the digits of a product may depend on its width.
+        out.rotated_y = out.basis.rotate(np.column_stack([out.X, out.y]))[:, -1]
+        return out
 
     def solve(self, theta: Array, *, ml: bool = False) -> SpectralSolution:
         structure = self.random[0].structure

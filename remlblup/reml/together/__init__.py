@@ -1,0 +1,1 @@
+"""Many responses of one model searched together, as arrays over the responses."""

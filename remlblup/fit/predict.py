@@ -58,7 +58,7 @@ def predict(equations: Equations, solution: Any, beta: Array, new: Any, include:
         variances = equations.prediction_variances(solution, rows) + extra
         out["std_error"] = np.sqrt(np.where(known, variances, np.nan))
     if interval is not None:
-        phi = solution.theta[spec.parameters.slices[-1]]
+        phi = solution.theta[spec.parameters.of_residual]
         added = residual_variances(spec, phi, frame) if interval == "prediction" else 0.0
         out = with_interval(out, added, df, level)
     return out

@@ -193,6 +193,8 @@ def own_names(equations: Equations, searched: Structures, theta: Array, names: t
     moving = np.array([name in names for name in with_names(equations, searched)])
     for k, structure in searched.items():
         place, own = parameters.slices[k], parameters.structures[k]
+        if not moving[place].any():
+            continue
         derivatives = own.derivatives(own.project(structure.covariance(theta[place])))
         changes = structure.derivatives(theta[place])[moving[place]]
         across = np.linalg.lstsq(

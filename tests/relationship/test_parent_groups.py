@@ -249,6 +249,10 @@ def test_errors_name_groups_and_animals():
         two.with_random_groups(0.0)
     with pytest.raises(RelationshipError, match="2 or more: 'g1', 'g2'"):
         two.with_metafounders(2.0)
+    for bad in (np.inf, -np.inf, np.nan, [[1.0, np.inf], [np.inf, 1.0]]):
+        for made in (two.with_random_groups, two.with_metafounders):
+            with pytest.raises(RelationshipError, match="finite numbers"):
+                made(bad)
 
 
 def test_groups_in_a_model():

@@ -71,8 +71,8 @@ class Around:
     def moved(self, step: Array) -> Array:
         """θ at a step in the coordinates of the tangent."""
         theta, space = self.theta.copy(), self.space
-        void = space.void(self.theta)
-        charts = [(k, place) for k, place in space.cones if not void[place].all()]
+        undefined = space.undefined(self.theta)
+        charts = [(k, place) for k, place in space.cones if not undefined[place].all()]
         edges = [space.chart(k, self.theta) for k, _ in charts]
         last = len(step) - sum(int(edge.on_face.sum()) for edge in edges)
         theta += self.optimum.tangent[:, :last] @ step[:last]

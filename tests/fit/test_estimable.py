@@ -176,13 +176,11 @@ def random_layout(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     cells = np.array([(a, b, c) for a in range(4) for b in range(4) for c in range(3)])
     own = cells[rng.random(len(cells)) < 0.25]
-    hot = lambda rows: np.hstack(
-        [
-            np.ones((len(rows), 1)),
-            *[np.eye(4)[rows[:, k]] for k in range(3)],  # noqa: E731
-            np.eye(16)[4 * rows[:, 0] + rows[:, 1]],
-        ]
-    )
+
+    def hot(rows: np.ndarray) -> np.ndarray:
+        third = np.eye(16)[4 * rows[:, 0] + rows[:, 1]]
+        return np.hstack([np.ones((len(rows), 1)), *[np.eye(4)[rows[:, k]] for k in range(3)], third])
+
     return hot(own), hot(cells)
 
 

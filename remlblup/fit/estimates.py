@@ -1,4 +1,5 @@
-"""The estimates of a REML or ML fit: numbers and tables. Their plots, reports and folders are added in `remlblup.result`."""
+"""The estimates of a REML or ML fit: numbers and tables.
+Their plots, reports and folders are added in `remlblup.result`."""
 
 from __future__ import annotations
 
@@ -143,8 +144,14 @@ class Estimates(Solved, StatsmodelsNames):
 
         return self._shown(factor_scores(self, term, rotate))
 
-    def variogram(self, trial: object = None, row: Given | None = None, col: Given | None = None,
-                  x: Given | None = None, by: Given | None = None) -> pd.DataFrame:  # fmt: skip
+    def variogram(
+        self,
+        trial: object = None,
+        row: Given | None = None,
+        col: Given | None = None,
+        x: Given | None = None,
+        by: Given | None = None,
+    ) -> pd.DataFrame:
         """Sample variogram of the residuals by displacement, with the model's: what `plot_variogram` draws."""
         from remlblup.fit.terms.variogram import variogram
 

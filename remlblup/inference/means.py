@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.errors import ModelError, OptionError
+from remlblup.errors import ModelError, OptionError, choose
 from remlblup.fit.errors.estimable import CHOICES, estimable
 from remlblup.fit.errors.prediction_covariance import prediction_covariance
 from remlblup.fit.tables.shown import shown
@@ -35,8 +35,7 @@ LEVEL = 0.95
 def marginal_means(fit: Estimates, factors: Any, by: Any, at: Any, weights: str, df: str, information: str,
                    nonestimable: str) -> MarginalMeans:  # fmt: skip
     """See `InferenceMethods.marginal_means`."""
-    if nonestimable not in CHOICES:
-        raise OptionError(f"nonestimable={nonestimable!r} is not known. Choose one of: {', '.join(CHOICES)}.")
+    choose("nonestimable", nonestimable, CHOICES)
     spec = fit.specification
     require_fixed(spec, "marginal means")
     cells = grid(spec, fit._solution, factors, by, at, weights)
@@ -243,8 +242,8 @@ class MarginalMeans:
         DataFrame by contrast (within the levels of `by`): estimate, std_error, df, t, p_value, lower, upper. Intervals
         are simultaneous with "tukey", "dunnett" and "bonferroni", Bonferroni's with "holm", of each alone otherwise.
         """
-        if adjust is not None and adjust not in (*ADJUSTMENTS, "default"):
-            raise OptionError(f"adjust={adjust!r} is not known. Choose one of: {', '.join(ADJUSTMENTS)}, or None.")
+        if adjust is not None and not (isinstance(adjust, str) and adjust == "default"):
+            choose("adjust", adjust, ADJUSTMENTS)
         frames = []
         for key, place in self._groups():
             labels = self._labels(place)

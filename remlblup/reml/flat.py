@@ -1,8 +1,8 @@
 """Directions the likelihood is flat in.
 
-The average information says where to look: at a maximum it is zero along a direction the likelihood is flat in, but also
-where θ is a poor coordinate of Σ (beside a singular matrix, at a zero variance). So ℓ itself is evaluated on both sides,
-and only what leaves it as it is counts as flat.
+The average information says where to look: at a maximum it is zero along a direction the likelihood is flat in, but
+also where θ is a poor coordinate of Σ (beside a singular matrix, at a zero variance). So ℓ itself is evaluated on both
+sides, and only what leaves it as it is counts as flat.
 """
 
 from __future__ import annotations
@@ -88,8 +88,10 @@ def looked_at(equations: Equations, point: Point, along: Array) -> bool:
     """Whether ℓ is flat along a direction; what can be tried at no step passes for flat."""
     changes = []
     for step in STEPS:
-        sides = [loglik(equations, point, displaced(equations.spec.parameters, point, side * step * along)) - point.loglik
-                 for side in (1.0, -1.0)]  # fmt: skip
+        sides = [
+            loglik(equations, point, displaced(equations.spec.parameters, point, side * step * along)) - point.loglik
+            for side in (1.0, -1.0)
+        ]
         inside = np.abs([change for change in sides if np.isfinite(change)])
         if not len(inside):
             continue

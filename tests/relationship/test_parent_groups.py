@@ -249,6 +249,10 @@ def test_errors_name_groups_and_animals():
         two.with_random_groups(0.0)
     with pytest.raises(RelationshipError, match="2 or more: 'g1', 'g2'"):
         two.with_metafounders(2.0)
+    for bad in (np.inf, -np.inf, np.nan, [[1.0, np.inf], [np.inf, 1.0]]):
+        for made in (two.with_random_groups, two.with_metafounders):
+            with pytest.raises(RelationshipError, match="finite numbers"):
+                made(bad)
 
 
 def test_groups_in_a_model():
@@ -276,7 +280,8 @@ def test_covariances_that_are_no_numbers(wrong):
             make(wrong)
 
 
-WRONG_GROUPS = [1.5, True, 3, object(), 1j, np.nan, int, [None], [["s"]], {}, [], "", range(2), np.array("x"), np.zeros((2, 2)), np.datetime64("2020")]  # fmt: skip
+WRONG_GROUPS = [1.5, True, 3, object(), 1j, np.nan, int, [None], [["s"]], {}, [], "", range(2), np.array("x"),
+                np.zeros((2, 2)), np.datetime64("2020")]  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", WRONG_GROUPS, ids=lambda v: repr(v)[:20])

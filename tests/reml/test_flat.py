@@ -117,3 +117,22 @@ def test_one_residual_variance_of_zero_is_not_said_to_be_all_of_them(algorithm):
     d = d.assign(y=np.where(d["t"] == "b", d.groupby("g")["y"].transform("mean"), d["y"]))
     fit = rb.MixedModel("y ~ t + (1 | g)", d, residual="diag(t | units)").fit(algorithm=algorithm, max_iterations=300)
     assert "every record" not in fit.convergence.reason
+
+
+def test_what_is_flat_may_be_of_another_term_than_those_searched_in_another_structure():
+    """The search of `corgh` is by `us`; here it is a slope beside it that nothing is known of."""
+    rng = np.random.default_rng(26)
+    d = pd.DataFrame(
+        {
+            "y": rng.normal(size=24),
+            "x": np.linspace(1, 3, 24),
+            "g": np.arange(24) % 7,
+            "w": 1.0 + np.arange(24) % 2,
+            "f": np.array(["a", "b", "c"])[np.arange(24) % 3],
+        }
+    )
+    model = rb.MixedModel("y ~ C(g) + us(1 + x | g) + corgh(f | g)", d)
+    fit = model.fit(max_iterations=20)
+    assert not fit.converged
+    assert any(name.startswith("us(1 + x | g)") for name in fit.convergence.unidentified)
+    assert not any("corgh" in name for name in fit.convergence.unidentified)

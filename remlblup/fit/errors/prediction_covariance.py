@@ -28,7 +28,7 @@ def prediction_covariance(equations: Equations, solution: Any, X: Array, Z: sp.c
     z = Z.toarray().T
     k = z.shape[1]
     Gz, f, start = np.zeros_like(z), np.zeros((spec.n, k)), 0
-    for design, theta in zip(spec.random, parts, strict=False):
+    for design, theta in zip(spec.random, parts[: len(spec.random)], strict=True):
         size = design.t * design.q
         own = z[start : start + size].reshape(design.t, design.q, k)
         related = own

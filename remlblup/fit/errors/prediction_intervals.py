@@ -26,7 +26,7 @@ def check_interval(interval: object, level: float, se: bool) -> None:
     """
     if interval is None:
         return
-    if interval not in CHOICES:
+    if not isinstance(interval, str) or interval not in CHOICES:
         raise OptionError(f"interval={interval!r} is not known. Choose one of: {some(CHOICES)}, or None.")
     if not se:
         raise OptionError("an interval needs standard errors: leave out se=False.")

@@ -2,7 +2,8 @@
 
 Before Python 3.12 that lock is one for all instances of a class. A thread that computes a property of one fit while it
 waits for equations that another thread has, and the other way round, would wait for ever, and so would a forked process
-whose parent was just computing. Without a lock two threads may compute the same value; both get the one that came first.
+whose parent was just computing. Without a lock two threads may compute the same value;
+both get the one that came first.
 """
 
 from __future__ import annotations

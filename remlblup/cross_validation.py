@@ -77,7 +77,8 @@ class CrossValidation:
 @single_threaded
 def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] = 10, *, term: str | None = None,
                    groups: Any = None, seed: int = 1, refit: bool = False,
-                   h2: float | Mapping[str, float] | None = None, progress: bool | None = None) -> CrossValidation:  # fmt: skip
+                   h2: float | Mapping[str, float] | None = None,
+                   progress: bool | None = None) -> CrossValidation:  # fmt: skip
     """Predict the records of each fold from all others.
 
     At the variances of the full fit the predictions are exact closed forms, ŷ_h = y_h − P_hh⁻¹(Py)_h, in which the
@@ -112,8 +113,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     CrossValidation
         predictive_ability = cor(observed, predicted), accuracy = predictive_ability / √h² (a term only; Legarra et
         al. 2008, Genetics 180:611), bias = slope of observed on predicted, mse. A record whose fold alone tells of a
-        fixed effect cannot be predicted: NaN, left out, and named in an `EstimabilityWarning`. Correlations over all records left out one by one carry the
-        negative bias of a mean estimated without each.
+        fixed effect cannot be predicted: NaN, left out, and named in an `EstimabilityWarning`. Correlations over all
+        records left out one by one carry the negative bias of a mean estimated without each.
 
     Raises
     ------
@@ -147,8 +148,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
         predicted, converged = _refitted(fit, members, k, progress)
         if failed := [name for name, good in zip(names, converged, strict=True) if not good]:
             warn(
-                f"without fold(s) {some(failed)} of {len(names)} the model has not converged: their predictions are at the"
-                " variances of the last iterate.",
+                f"without fold(s) {some(failed)} of {len(names)} the model has not converged: their predictions are at"
+                " the variances of the last iterate.",
                 ConvergenceWarning,
             )
     else:
@@ -175,7 +176,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
 
 
 def say_unpredicted(spec: Specification, members: list[np.ndarray], predicted: np.ndarray) -> None:
-    """Warn of records without a prediction: their fixed effects are not estimable from the records outside their fold."""
+    """Warn of records without a prediction: their fixed effects are not estimable from the records outside their
+    fold."""
     absent = np.isnan(predicted)
     if not absent.any():
         return
@@ -185,9 +187,9 @@ def say_unpredicted(spec: Specification, members: list[np.ndarray], predicted: n
     why = reasons(null, spec.fixed.names, null.crossed(X[fold[absent[fold]]]))
     warn(
         f"{int(absent.sum()):,} of {spec.n:,} records cannot be predicted from the other folds, which do not determine"
-        f" their fixed effects: row(s) {some(spec.index[absent])}. Without the fold of the first of them {why}, but not in"
-        " it. They are missing (NaN) and left out of the statistics. Keep the records of a fixed level in several folds,"
-        " or make the factor random.",
+        f" their fixed effects: row(s) {some(spec.index[absent])}. Without the fold of the first of them {why}, but not"
+        " in it. They are missing (NaN) and left out of the statistics. Keep the records of a fixed level in several"
+        " folds, or make the factor random.",
         EstimabilityWarning,
     )
 
@@ -200,8 +202,14 @@ def _summarise(table: pd.DataFrame, names: np.ndarray, h2: float) -> tuple[pd.Da
     rows = [_statistics(y[m], predicted[m], h2) for m in members]
     by_fold = pd.DataFrame(rows, index=pd.Index(names, name="fold"))
     pooled = _statistics(y, predicted, h2)
-    summary = pd.DataFrame({"pooled": [pooled[s] for s in STATISTICS], "mean": [by_fold[s].mean() for s in STATISTICS],
-                            "sd": [by_fold[s].std() for s in STATISTICS]}, index=list(STATISTICS))  # fmt: skip
+    summary = pd.DataFrame(
+        {
+            "pooled": [pooled[s] for s in STATISTICS],
+            "mean": [by_fold[s].mean() for s in STATISTICS],
+            "sd": [by_fold[s].std() for s in STATISTICS],
+        },
+        index=list(STATISTICS),
+    )
     return summary, by_fold
 
 
@@ -326,11 +334,19 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
         own = spec.p - spec.n_group_columns  # groups of unknown parents come with their pedigree
         return MixedModel.from_matrices(
             spec.y[train], spec.fixed.matrix[train][:, :own], [d.columns[0][train] for d in spec.random], K,
-            [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names[:own], engine=engine,
+            [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names[:own],
+            engine=engine,
         )  # fmt: skip
     known = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
-    part = from_formula(spec.formula.text, spec.records.original.iloc[train], {**known, **spec.matrices},
-                        spec.residual_text, spec.records.weights, "drop", spec.unknown_parents)  # fmt: skip
+    part = from_formula(
+        spec.formula.text,
+        spec.records.original.iloc[train],
+        {**known, **spec.matrices},
+        spec.residual_text,
+        spec.records.weights,
+        "drop",
+        spec.unknown_parents,
+    )
     return MixedModel._of(part, engine)
 
 
@@ -356,9 +372,10 @@ def _share(h2: float | Mapping[str, float] | None, fit: Solved, k: int | None) -
         return float("nan")
     parts = spec.parameters.split(fit.theta)
     variances = [
-        float(d.structure.covariance(part)[0, 0]) * float((d.columns[0].power(2) @ np.asarray(d.relationship.diagonal)).mean())
+        float(d.structure.covariance(part)[0, 0])
+        * float((d.columns[0].power(2) @ np.asarray(d.relationship.diagonal)).mean())
         for d, part in zip(spec.random, parts[:-1], strict=True)
-    ]  # fmt: skip
+    ]
     total = sum(variances) + float(parts[-1][0] * np.mean(1.0 / spec.weights))
     return variances[k] / total if total > 0.0 else float("nan")
 

@@ -125,7 +125,8 @@ _SAID: ContextVar[tuple[type[RemlBlupWarning], ...]] = ContextVar("said", defaul
 
 @contextmanager
 def said_elsewhere(category: type[RemlBlupWarning]) -> Iterator[None]:
-    """No warnings of this category from within: who asks says the same in its own place, a report or a summary of many."""
+    """No warnings of this category from within: who asks says the same in its own place,
+    a report or a summary of many."""
     token = _SAID.set((*_SAID.get(), category))
     try:
         yield

@@ -13,8 +13,18 @@ from remlblup.errors import OptionError, some
 F = TypeVar("F", bound=Callable[..., Any])
 
 OF_MODEL = ("relationships", "residual", "weights", "missing", "engine", "data", "formula")
-OF_FIT = ("method", "algorithm", "start", "fix", "constrain", "max_iterations", "tolerance", "progress", "starts",
-          "checkpoint")  # fmt: skip
+OF_FIT = (
+    "method",
+    "algorithm",
+    "start",
+    "fix",
+    "constrain",
+    "max_iterations",
+    "tolerance",
+    "progress",
+    "starts",
+    "checkpoint",
+)
 MEANT = {
     ("reml", "REML"): "method='REML' or method='ML' of fit()",
     ("maxiter", "max_iter", "maxit", "niter", "n_iter", "iterations", "maxiterations"): "max_iterations= of fit()",
@@ -58,11 +68,17 @@ def complaint(function: Callable, signature: inspect.Signature, args: tuple, kwa
     names = [n for n, p in signature.parameters.items() if n not in ("self", "cls") and p.kind is not p.VAR_KEYWORD]
     method = len(names) < len(signature.parameters) and next(iter(signature.parameters)) in ("self", "cls")
     if unknown := [k for k in kwargs if k not in names]:
-        return f"{call} takes no argument {some(f'{k}=' for k in unknown)}. {meant(unknown[0], names)}It takes: {', '.join(names)}."
+        return (
+            f"{call} takes no argument {some(f'{k}=' for k in unknown)}. {meant(unknown[0], names)}It takes: "
+            f"{', '.join(names)}."
+        )
     positions = [n for n in names if signature.parameters[n].kind is not inspect.Parameter.KEYWORD_ONLY]
     given = positions[: len(args) - method]
     if len(args) - method > len(positions):
-        return f"{call} has {len(args) - method} unnamed arguments and takes at most {len(positions)}: {', '.join(positions)}."
+        return (
+            f"{call} has {len(args) - method} unnamed arguments and takes at most {len(positions)}: "
+            f"{', '.join(positions)}."
+        )
     if twice := [k for k in kwargs if k in given]:
         return f"{call} is given {some(twice)} twice, by position and by name."
     needed = [n for n in positions if signature.parameters[n].default is inspect.Parameter.empty]

@@ -141,8 +141,9 @@ def test_a_record_that_alone_tells_of_a_fixed_effect(data):
     np.testing.assert_allclose(large["predicted"][own], expected, rtol=1e-9)
     assert np.isnan(large["predicted"][4])
     of_term = rb.cross_validate(solved, folds, term="vm(id, G)").predictions["predicted"]
-    np.testing.assert_allclose(of_term[folds == 1], other.blup("vm(id, G)")["Intercept"].loc[frame["id"][folds == 1]],
-                               rtol=1e-8, atol=1e-10)  # fmt: skip
+    np.testing.assert_allclose(
+        of_term[folds == 1], other.blup("vm(id, G)")["Intercept"].loc[frame["id"][folds == 1]], rtol=1e-8, atol=1e-10
+    )
 
 
 def test_refit_estimates_without_the_fold(data, capsys):

@@ -34,7 +34,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if everything agrees, 1 if any case falls short, 2 if the options cannot be used or what they ask for is not there.
+        0 if everything agrees, 1 if any case falls short, 2 if the options cannot be used or what they ask for is not
+        there.
     """
     options = _parser().parse_args(argv)
     cases, lines = collect(options.only, options.reference)
@@ -87,8 +88,8 @@ def collect(only: str | None = None, reference: str | None = None) -> tuple[list
             raise DataError(f"--reference: there is no folder '{folder}'.")
         else:
             lines.append(
-                f"SKIP reference: no folder '{folder}'. Its data are others' and no part of this package: say where they are"
-                f" with --reference DIR or in the environment variable {reference_cases.VARIABLE}."
+                f"SKIP reference: no folder '{folder}'. Its data are others' and no part of this package: say where"
+                f" they are with --reference DIR or in the environment variable {reference_cases.VARIABLE}."
             )
     return cases, lines
 
@@ -124,8 +125,8 @@ def _matches(name: str, pattern: str) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="remlblup validate",
-        description="Compare remlblup with statsmodels and a dense evaluation (live), with stored answers of other programs, and"
-        " with books.",
+        description="Compare remlblup with statsmodels and a dense evaluation (live), with stored answers of other"
+        " programs, and with books.",
     )
     parser.add_argument("--case", nargs="+", metavar="NAME", help="only these: names, parts of names or shell patterns")
     parser.add_argument("--only", choices=GROUPS, help="only this group of cases")

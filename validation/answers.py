@@ -78,7 +78,8 @@ def component_keys(fit: Fit) -> dict[tuple[str, frozenset[str]], tuple[str, str]
 
 
 def _effects_of(parameter: str) -> frozenset[str]:
-    """The effects of ``var(x)`` or ``cov(x, y)``; an only variance is the intercept's, another parameter stays itself."""
+    """The effects of ``var(x)`` or ``cov(x, y)``; an only variance is the intercept's,
+    another parameter stays itself."""
     if parameter == "variance":
         return frozenset({"Intercept"})
     if not parameter.startswith(("var(", "cov(")):
@@ -160,10 +161,15 @@ def _component_rows(case: str, fit: Fit, answer: Answer) -> list[Comparison]:
     if answer.component_errors is not None:
         theirs = answer.component_errors.dropna()
         rows += [
-            compare_number(case, f"s.e. of {term if several[term] == 1 else f'{term}: {parameter}'}",
-                           table.loc[(term, parameter), "std_error"], value, answer.digits.component_errors)
+            compare_number(
+                case,
+                f"s.e. of {term if several[term] == 1 else f'{term}: {parameter}'}",
+                table.loc[(term, parameter), "std_error"],
+                value,
+                answer.digits.component_errors,
+            )
             for (term, parameter), value in theirs.items()
-        ]  # fmt: skip
+        ]
     return rows
 
 
@@ -178,8 +184,15 @@ def _effect_rows(case: str, fit: Fit, solved: Solved, answer: Answer, where: str
             compare_vector(case, f"fixed effects{where}", table["estimate"], theirs, answer.digits.fixed, scale)
         )
     if answer.fixed_errors is not None:
-        rows.append(compare_vector(case, f"s.e. of fixed effects{where}", table["std_error"],
-                                   answer.fixed_errors.rename(plain), answer.digits.fixed_errors))  # fmt: skip
+        rows.append(
+            compare_vector(
+                case,
+                f"s.e. of fixed effects{where}",
+                table["std_error"],
+                answer.fixed_errors.rename(plain),
+                answer.digits.fixed_errors,
+            )
+        )
     rows += _random_rows(case, fit, solved, answer.effects, "estimate", f"BLUPs{where} of", answer.digits.effects)
     rows += _random_rows(
         case, fit, solved, answer.effect_errors, "std_error", f"√PEV{where} of", answer.digits.effect_errors
@@ -194,8 +207,15 @@ def _rounding_scale(table: pd.DataFrame, theirs: pd.Series) -> float | None:
     return error if largest < 1e-12 * error else None
 
 
-def _random_rows(case: str, fit: Fit, solved: Solved, theirs: Mapping[tuple[str, str], pd.Series],
-                 column: str, what: str, required: float) -> list[Comparison]:  # fmt: skip
+def _random_rows(
+    case: str,
+    fit: Fit,
+    solved: Solved,
+    theirs: Mapping[tuple[str, str], pd.Series],
+    column: str,
+    what: str,
+    required: float,
+) -> list[Comparison]:
     """One line per term and effect: the level that agrees worst."""
     if not theirs:
         return []

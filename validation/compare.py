@@ -80,8 +80,9 @@ def digits_agreed(ours: float, theirs: float, scale: float | None = None) -> flo
     return min(MOST_DIGITS, -float(np.log10(difference / max(abs(ours), abs(theirs), scale or 0.0))))
 
 
-def compare_number(case: str, quantity: str, ours: float, theirs: float, required: float,
-                   scale: float | None = None, note: str = "") -> Comparison:  # fmt: skip
+def compare_number(
+    case: str, quantity: str, ours: float, theirs: float, required: float, scale: float | None = None, note: str = ""
+) -> Comparison:
     """Compare two numbers; see `digits_agreed` for `scale`."""
     digits = digits_agreed(ours, theirs, scale)
     verdict = Verdict.OK if digits >= required else Verdict.FAIL
@@ -90,8 +91,15 @@ def compare_number(case: str, quantity: str, ours: float, theirs: float, require
     )
 
 
-def compare_vector(case: str, quantity: str, ours: pd.Series, theirs: pd.Series, required: float,
-                   scale: float | None = None, note: str = "") -> Comparison:  # fmt: skip
+def compare_vector(
+    case: str,
+    quantity: str,
+    ours: pd.Series,
+    theirs: pd.Series,
+    required: float,
+    scale: float | None = None,
+    note: str = "",
+) -> Comparison:
     """Compare the values at the labels of `theirs`, relative to the largest element; the worst is shown.
 
     Parameters

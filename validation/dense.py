@@ -1,4 +1,5 @@
-"""The (RE)ML likelihood from its definition: V as a dense matrix, by NumPy alone. Slow, and shares no code with the package."""
+"""The (RE)ML likelihood from its definition: V as a dense matrix, by NumPy alone. Slow,
+and shares no code with the package."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class DenseModel:
     covariance: Callable[[Array], Array]
 
     def loglik(self, theta: Array, ml: bool = False) -> float:
-        """ℓ = −½[(n−p) log 2π + log|V| + log|X'V⁻¹X| + y'Py]; ML without log|X'V⁻¹X| and with n. −∞ where V is not positive definite."""
+        """ℓ = −½[(n−p) log 2π + log|V| + log|X'V⁻¹X| + y'Py]; ML without log|X'V⁻¹X| and with n.
+        −∞ where V is not positive definite."""
         parts = self._solved(theta)
         if parts is None:
             return -np.inf

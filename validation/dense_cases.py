@@ -1,4 +1,5 @@
-"""Structures on embedded data against a dense evaluation of the likelihood and another optimiser; β̂ against statsmodels' GLS."""
+"""Structures on embedded data against a dense evaluation of the likelihood and another optimiser;
+β̂ against statsmodels' GLS."""
 
 from __future__ import annotations
 
@@ -23,8 +24,11 @@ DIGITS = Digits(loglik=11.0, components=5.5)
 def cases() -> list[Case]:
     """Every design of `dense_designs.DESIGNS`, by REML and by ML."""
     source = "dense evaluation, BFGS; statsmodels GLS"
-    return [Case(f"{d.name}.dense.{m}", "dense", partial(_compare, d, m), source, d.note)
-            for d in DESIGNS for m in ("REML", "ML")]  # fmt: skip
+    return [
+        Case(f"{d.name}.dense.{m}", "dense", partial(_compare, d, m), source, d.note)
+        for d in DESIGNS
+        for m in ("REML", "ML")
+    ]
 
 
 def _compare(design: DenseDesign, method: str, case: str) -> list[Comparison]:
@@ -49,11 +53,18 @@ def _compare(design: DenseDesign, method: str, case: str) -> list[Comparison]:
     return [
         *compare_answer(case, model, fit, answer),
         compare_number(case, "loglik by the dense evaluation", fit.loglik, dense.loglik(ours, ml), 12.0),
-        compare_vector(case, "score in standard errors", pd.Series(score), pd.Series(np.zeros(len(score))), 5.0, scale=1.0),
+        compare_vector(
+            case, "score in standard errors", pd.Series(score), pd.Series(np.zeros(len(score))), 5.0, scale=1.0
+        ),
         compare_vector(case, "fixed effects (GLS)", fixed["estimate"], pd.Series(gls.params, index=X.columns), 9.0),
-        compare_vector(case, "s.e. of fixed effects (GLS)", fixed["std_error"],
-                       pd.Series(np.sqrt(np.diag(gls.normalized_cov_params)), index=X.columns), 9.0),
-    ]  # fmt: skip
+        compare_vector(
+            case,
+            "s.e. of fixed effects (GLS)",
+            fixed["std_error"],
+            pd.Series(np.sqrt(np.diag(gls.normalized_cov_params)), index=X.columns),
+            9.0,
+        ),
+    ]
 
 
 def _optimum(design: DenseDesign, dense: DenseModel, ml: bool) -> Array:

@@ -120,8 +120,10 @@ def _heritability_rows(case: str, published: Published, fit: Fit) -> list[Compar
         return []
     estimate = fit.function(f"{ANIMAL} / ({' + '.join(published.components)})")
     value, error = published.heritability
-    return [compare_number(case, "h²", estimate.estimate, value, PRINTED.components),
-            compare_number(case, "s.e. of h²", estimate.std_error, error, PRINTED.component_errors)]  # fmt: skip
+    return [
+        compare_number(case, "h²", estimate.estimate, value, PRINTED.components),
+        compare_number(case, "s.e. of h²", estimate.std_error, error, PRINTED.component_errors),
+    ]
 
 
 def _fixed_rows(case: str, published: Published, fit: Fit) -> list[Comparison]:

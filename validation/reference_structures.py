@@ -1,4 +1,5 @@
-"""The stored answers of models with covariance structures: several traits, fields, times, direct and maternal effects."""
+"""The stored answers of models with covariance structures: several traits, fields, times,
+direct and maternal effects."""
 
 from __future__ import annotations
 
@@ -15,8 +16,7 @@ _GROWTH = "us(leg(X, 1) | SUBJECT)"
 def _traits(theirs: str, ours: str, *names: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """``animal:tarsus`` and ``animal:tarsus,back`` in our term over traits."""
     pairs = {f"{a},{b}": (a, b) for i, a in enumerate(names) for b in names[i + 1 :]}
-    return {f"{theirs}:{key}": (ours, of)
-            for key, of in ({n: (n,) for n in names} | pairs).items()}  # fmt: skip
+    return {f"{theirs}:{key}": (ours, of) for key, of in ({n: (n,) for n in names} | pairs).items()}
 
 
 _FIELD = {"rho_row": ("residual", ("correlation(row)",)), "rho_col": ("residual", ("correlation(col)",))}
@@ -66,7 +66,10 @@ STRUCTURED_ANSWERS: tuple[Stored, ...] = (
         where={"direct": _DIRECT, "cov": _BETWEEN, "maternal": _DAM},
         effects=_BOTH,
         digits=Digits(10.0, 5.0, 7.0, 8.0, 8.0, 7.0, 7.0),
-        note="the stored values stop at a score of 1.1e-7, ours at 1e-11: the covariance, near zero, differs in its 6th digit",
+        note=(
+            "the stored values stop at a score of 1.1e-7, ours at 1e-11: the covariance, near zero, "
+            "differs in its 6th digit"
+        ),
     ),
     Stored(
         "gryphon.bwt_maternal_us_pe",
@@ -142,7 +145,10 @@ NLME_ANSWERS: tuple[Stored, ...] = (
         {"Subject": "Subject"},
         residual="diag(Sex | units)",
         levels=SEX,
-        where={"var_Subject": ("Subject", ("Intercept",)), "resid_SexMale": ("residual", ("Male",)),
-               "resid_SexFemale": ("residual", ("Female",))},
+        where={
+            "var_Subject": ("Subject", ("Intercept",)),
+            "resid_SexMale": ("residual", ("Male",)),
+            "resid_SexFemale": ("residual", ("Female",)),
+        },
     ),
-)  # fmt: skip
+)

@@ -50,13 +50,14 @@ def pedigree_of(folder: Path, entry: tuple[str, str, str, str]) -> Pedigree:
 
 
 _BIVARIATE_NOTE = (
-    "asked to 4 digits (the correlation to 3.9): ASReml's stopping rule leaves its figures up to 1.6e-4 (of themselves) off the optimum, where"
-    " our log-likelihood is higher by 7.7e-8; the dense evaluation has our figures to 8 digits"
+    "asked to 4 digits (the correlation to 3.9): ASReml's stopping rule leaves its figures up to 1.6e-4 (of themselves)"
+    " off the optimum, where our log-likelihood is higher by 7.7e-8; the dense evaluation has our figures to 8 digits"
 )
 
 
 def _bivariate(folder: Path, case: str) -> list[Comparison]:
-    """Birth weight and tarsus length, tarsus missing in one fifth of the records: components, ℓ, genetic correlation."""
+    """Birth weight and tarsus length, tarsus missing in one fifth of the records: components, ℓ,
+    genetic correlation."""
     formula = f"c(BWT, TARSUS) ~ trait + {US_GRYPHON}"
     pedigree = pedigree_of(folder, GRYPHON["A"])
     model = MixedModel(formula, read_data(folder / "gryphon.csv"), {"A": pedigree}, residual="us(trait | units)")
@@ -110,11 +111,14 @@ def _maternal_boundary(folder: Path, case: str) -> list[Comparison]:
         compare_number(case, "loglik by the dense evaluation", fit.loglik, dense.loglik(here), 11.0),
         compare_number(case, "smallest eigenvalue of Σ", values[0], 0.0, 12.0, scale=values[1]),
         compare_number(case, "components said to be at the boundary", (status == "boundary").sum(), 3, 16.0),
-        compare_vector(case, "score along singular Σ, σ²m, σ²e", pd.Series(along), pd.Series(np.zeros(4)), 5.5, scale=1.0),
+        compare_vector(
+            case, "score along singular Σ, σ²m, σ²e", pd.Series(along), pd.Series(np.zeros(4)), 5.5, scale=1.0
+        ),
         compare_number(case, "score towards regular Σ, if positive", max(towards, 0.0), 0.0, 16.0),
-        compare_number(case, "loglik above the unconstrained, if so",
-                       max(fit.loglik - stored["logLik"]["value"], 0.0), 0.0, 16.0),
-    ]  # fmt: skip
+        compare_number(
+            case, "loglik above the unconstrained, if so", max(fit.loglik - stored["logLik"]["value"], 0.0), 0.0, 16.0
+        ),
+    ]
 
 
 def _maternal(folder: Path) -> tuple[MixedModel, DenseModel]:
@@ -127,8 +131,11 @@ def _maternal(folder: Path) -> tuple[MixedModel, DenseModel]:
     same = (data["MOTHER"].to_numpy()[:, None] == data["MOTHER"].to_numpy()).astype(float)
     parts = [A[np.ix_(a, a)], A[np.ix_(a, d)] + A[np.ix_(d, a)], A[np.ix_(d, d)], same, np.eye(len(data))]
     X = np.column_stack([np.ones(len(data)), data["SEX"] == "2"]).astype(float)
-    dense = DenseModel(data["BWT"].to_numpy(float), X,
-                       lambda t: sum((v * P for v, P in zip(t, parts, strict=True)), np.zeros_like(same)))  # fmt: skip
+    dense = DenseModel(
+        data["BWT"].to_numpy(float),
+        X,
+        lambda t: sum((v * P for v, P in zip(t, parts, strict=True)), np.zeros_like(same)),
+    )
     model = MixedModel(f"BWT ~ SEX + {MATERNAL} + (1 | MOTHER)", data, {"A": pedigree})
     return model, dense
 

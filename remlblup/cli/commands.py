@@ -193,14 +193,28 @@ def read_model(given: Namespace) -> MixedModel:
     factors = [c.strip() for item in given.factor or () for c in item.split(",") if c.strip()]
     data = make_factors(read_table(given.data, given.sep), factors)
     notes = list(data.attrs.get("notes", ()))
-    relationships = read_relationships(pedigrees, matrices, given.inverse or (), given.hermaphrodites, given.groups,
-                                       named_files("--genotypes", given.genotypes), given.pedigree_columns)  # fmt: skip
+    relationships = read_relationships(
+        pedigrees,
+        matrices,
+        given.inverse or (),
+        given.hermaphrodites,
+        given.groups,
+        named_files("--genotypes", given.genotypes),
+        given.pedigree_columns,
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CodesWarning)
         try:
-            model = MixedModel(given.formula, data, relationships, given.residual, given.weights,
-                               missing=given.missing, engine=given.engine,
-                               unknown_parents=_choice(given.unknown_parents))  # fmt: skip
+            model = MixedModel(
+                given.formula,
+                data,
+                relationships,
+                given.residual,
+                given.weights,
+                missing=given.missing,
+                engine=given.engine,
+                unknown_parents=_choice(given.unknown_parents),
+            )
         except DataError:
             say(notes, given.quiet)
             raise
@@ -254,9 +268,15 @@ def folder_for(out: str | None) -> Path | None:
     return folder
 
 
-def write(result: Fit, folder: str | Path | None, *, title: str | None = None,
-          functions: Mapping[str, Estimate] | None = None, sections: Sequence[Any] = (),
-          escape: bool = True) -> None:  # fmt: skip
+def write(
+    result: Fit,
+    folder: str | Path | None,
+    *,
+    title: str | None = None,
+    functions: Mapping[str, Estimate] | None = None,
+    sections: Sequence[Any] = (),
+    escape: bool = True,
+) -> None:
     """The report in a folder, and where it is."""
     if folder is None:
         return

@@ -75,8 +75,12 @@ def _fit(subparsers: argparse._SubParsersAction) -> None:
     _data(p)
     g = p.add_argument_group("estimation")
     g.add_argument("--method", type=str.upper, choices=("REML", "ML"), default="REML", help="default REML")
-    g.add_argument("--algorithm", choices=("auto", "ai", "em", "px-em"), default="auto",
-                   help="average information, EM, parameter-expanded EM; auto: AI with EM as its rescue")  # fmt: skip
+    g.add_argument(
+        "--algorithm",
+        choices=("auto", "ai", "em", "px-em"),
+        default="auto",
+        help="average information, EM, parameter-expanded EM; auto: AI with EM as its rescue",
+    )
     g.add_argument("--start", nargs="+", action="extend", metavar="TERM=VALUE", help=f"start values, {VALUES}")
     g.add_argument("--fix", nargs="+", action="extend", metavar="TERM=VALUE", help="components held at a value")
     g.add_argument(
@@ -86,11 +90,19 @@ def _fit(subparsers: argparse._SubParsersAction) -> None:
     g.add_argument(
         "--tolerance", type=float, default=1e-8, metavar="T", help="of the scale-free gradient (default 1e-8)"
     )
-    g.add_argument("--checkpoint", metavar="FILE",
-                   help="keep the state of the fit in this file (.npz); the same command goes on from it after a stop")  # fmt: skip
+    g.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="keep the state of the fit in this file (.npz); the same command goes on from it after a stop",
+    )
     g = p.add_argument_group("output")
-    g.add_argument("--function", nargs="+", action="extend", metavar="NAME=EXPR",
-                   help="functions of the components, with s.e.: 'h2=vm(id, A) / (vm(id, A) + residual)'")  # fmt: skip
+    g.add_argument(
+        "--function",
+        nargs="+",
+        action="extend",
+        metavar="NAME=EXPR",
+        help="functions of the components, with s.e.: 'h2=vm(id, A) / (vm(id, A) + residual)'",
+    )
     g.add_argument("--quiet", action="store_true", help="the report alone: no iteration lines, no notes")
     g.add_argument(
         "--out", metavar="DIR", help="folder for report.html, report.txt, fit.json, tables (CSV), plots (PNG)"
@@ -107,8 +119,14 @@ def _blup(subparsers: argparse._SubParsersAction) -> None:
         allow_abbrev=False,
     )
     _data(p)
-    p.add_argument("--variances", nargs="+", action="extend", metavar="TERM=VALUE", required=True,
-                   help=f"every component and the residual, {VALUES}")  # fmt: skip
+    p.add_argument(
+        "--variances",
+        nargs="+",
+        action="extend",
+        metavar="TERM=VALUE",
+        required=True,
+        help=f"every component and the residual, {VALUES}",
+    )
     p.add_argument("--quiet", action="store_true", help="no notes")
     p.add_argument("--out", metavar="DIR", help="folder for fixed_effects.csv, random_effects.csv, fitted.csv")
     _escape(p)
@@ -116,8 +134,11 @@ def _blup(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _escape(p: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    p.add_argument("--no-escape", action="store_true",
-                   help="write text that begins with = + - @ as it is, not behind an apostrophe for spreadsheets")  # fmt: skip
+    p.add_argument(
+        "--no-escape",
+        action="store_true",
+        help="write text that begins with = + - @ as it is, not behind an apostrophe for spreadsheets",
+    )
 
 
 def _data(p: argparse.ArgumentParser) -> None:
@@ -127,16 +148,39 @@ def _data(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("formula", metavar="FORMULA", help='such as "y ~ x + (1 | group) + (1 | vm(animal, A))"')
     g = p.add_argument_group("model")
-    g.add_argument("--pedigree", nargs="+", action="extend", metavar="NAME=FILE",
-                   help="pedigree: columns animal, sire, dam; 0, NA, . or blank for an unknown parent")  # fmt: skip
-    g.add_argument("--pedigree-columns", metavar="ID,SIRE,DAM",
-                   help="names of these columns in the pedigree files, where they are not the usual ones")  # fmt: skip
-    g.add_argument("--relationship", nargs="+", action="extend", metavar="NAME=FILE",
-                   help="relationship matrix: square, its levels named, or columns level, level, value")  # fmt: skip
-    g.add_argument("--genotypes", nargs="+", action="extend", metavar="NAME=FILE",
-                   help="NAME is VanRaden's genomic matrix of PLINK .bed, .vcf, BLUPF90 text or CSV genotypes")  # fmt: skip
-    g.add_argument("--groups", nargs="+", action="extend", metavar="LABEL",
-                   help="these parents in the pedigree are groups of unknown parents")  # fmt: skip
+    g.add_argument(
+        "--pedigree",
+        nargs="+",
+        action="extend",
+        metavar="NAME=FILE",
+        help="pedigree: columns animal, sire, dam; 0, NA, . or blank for an unknown parent",
+    )
+    g.add_argument(
+        "--pedigree-columns",
+        metavar="ID,SIRE,DAM",
+        help="names of these columns in the pedigree files, where they are not the usual ones",
+    )
+    g.add_argument(
+        "--relationship",
+        nargs="+",
+        action="extend",
+        metavar="NAME=FILE",
+        help="relationship matrix: square, its levels named, or columns level, level, value",
+    )
+    g.add_argument(
+        "--genotypes",
+        nargs="+",
+        action="extend",
+        metavar="NAME=FILE",
+        help="NAME is VanRaden's genomic matrix of PLINK .bed, .vcf, BLUPF90 text or CSV genotypes",
+    )
+    g.add_argument(
+        "--groups",
+        nargs="+",
+        action="extend",
+        metavar="LABEL",
+        help="these parents in the pedigree are groups of unknown parents",
+    )
     g.add_argument("--inverse", nargs="+", action="extend", metavar="NAME", help="these matrices are inverses")
     g.add_argument("--hermaphrodites", action="store_true", help="animals of a pedigree can be sire and dam (plants)")
     g.add_argument("--residual", default="units", metavar="STRUCTURE", help="structure of R (default units)")
@@ -147,9 +191,13 @@ def _data(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--missing", choices=("drop", "error"), default="drop", help="rows with missing values (default drop)"
     )
-    g.add_argument("--unknown-parents", default="keep", metavar="keep|drop|error|COLUMN,COLUMN",
-                   help="records with an unknown sire or dam in vm(sire, A): kept, the parent adding nothing (default), "
-                        "dropped or refused; or the columns that hold parents, where their names do not tell")  # fmt: skip
+    g.add_argument(
+        "--unknown-parents",
+        default="keep",
+        metavar="keep|drop|error|COLUMN,COLUMN",
+        help="records with an unknown sire or dam in vm(sire, A): kept, the parent adding nothing (default), "
+        "dropped or refused; or the columns that hold parents, where their names do not tell",
+    )
     g.add_argument(
         "--engine", choices=("auto", "dense", "sparse", "spectral"), default="auto", help="how V is worked with"
     )

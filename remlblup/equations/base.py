@@ -1,7 +1,8 @@
 """What every engine offers to the REML loop and to the tables: V(θ) solved, its score, its information, its errors.
 
 An engine is one way to work with V = ZGZ' + R: Henderson's mixed model equations (`equations.henderson`), V itself
-(`equations.variance`), or V in a basis where it is tridiagonal (`equations.variance.spectral`). All give the same numbers.
+(`equations.variance`), or V in a basis where it is tridiagonal (`equations.variance.spectral`).
+All give the same numbers.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class Equations(ABC):
         return self
 
     def with_structures(self, structures: Mapping[int, Structure]) -> Self:
-        """The same equations with other structures of the same shape, by term: at the same bench, with the same factor."""
+        """The same equations with other structures of the same shape, by term: at the same bench,
+        with the same factor."""
         own, standing = (
             tuple(replace(d, structure=structures.get(k, d.structure)) for k, d in enumerate(random))
             for random in (self.spec.random, self.random)
@@ -164,7 +166,8 @@ class Equations(ABC):
         """log|V| + log|X'V⁻¹X|; of ML log|V|."""
 
     def solve_again(self, theta: Array, ml: bool, found: Any, nudged: Any) -> tuple[Any, Any]:
-        """Solutions at θ, and where the score was taken, of what other structures of the same Σ `found` and `nudged`."""
+        """Solutions at θ, and where the score was taken, of what other structures of the same Σ
+        `found` and `nudged`."""
         solution = self.solve(theta, ml=ml)
         return solution, solution
 
@@ -177,8 +180,8 @@ class Equations(ABC):
     def average_information(self, solution: Any) -> Array:
         """AI (n_parameters, n_parameters), at a solution with nonsingular Λ (that of `score_matrices`).
 
-        AI_ij = ½ f_i'P f_j with the working variates f_i = V̇_i P y: one solve per parameter, no traces (Gilmour, Thompson
-        & Cullis 1995; Johnson & Thompson 1995).
+        AI_ij = ½ f_i'P f_j with the working variates f_i = V̇_i P y: one solve per parameter, no traces (Gilmour,
+        Thompson & Cullis 1995; Johnson & Thompson 1995).
         """
         ai = 0.5 * self.products(solution, *self.working_variates(solution))
         return 0.5 * (ai + ai.T)

@@ -17,7 +17,8 @@ from remlblup.model.specification import Specification
 
 ENGINES = ("auto", "dense", "sparse", "spectral")
 
-# Flops, in units of a cube: V inverted once an iteration, for some twelve; a tridiagonal reduction runs at a quarter of the rate.
+# Flops, in units of a cube: V inverted once an iteration, for some twelve;
+# a tridiagonal reduction runs at a quarter of the rate.
 ITERATIONS, EIGEN = 12.0, 5.0
 
 
@@ -67,7 +68,8 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
 
 
 def equations_of_kind(spec: Specification, engine: str, kind: str | None) -> Equations:
-    """The equations of a fit that was made before, whatever `make_equations` would take; without its kind what that takes."""
+    """The equations of a fit that was made before, whatever `make_equations` would take;
+    without its kind what that takes."""
     from remlblup.equations.variance.without_inverse import WithoutInverse, with_residual_effects
 
     if kind is None:

@@ -17,7 +17,8 @@ WITHIN_REACH = 20_000_000
 """Elements of the columns of C⁻¹ for all fixed effects up to which they are computed for the degrees of freedom."""
 
 ALLOCATOR = 1.1
-"""What the allocator holds beside the arrays: pieces between them that are free and not given back (measured: 2 to 20 %)."""
+"""What the allocator holds beside the arrays: pieces between them that are free and not given back
+(measured: 2 to 20 %)."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ An effect with covariates z and relationship K adds σ² z_j² K_jj to the varia
 
     s = mean of z_j² K_jj / r_j over the records
 
-is what it adds at σ² = 1 relative to what is there, and 1/s the variance that would count as much as all else. A mean of
-1/r, not one over the mean of r: information adds up, and beside records of variance 10⁶ and 1 a term lives on those of
-variance 1. Neither the unit of y nor that of a trait, of a covariate or of K plays a part.
+is what it adds at σ² = 1 relative to what is there, and 1/s the variance that would count as much as all else. A mean
+of 1/r, not one over the mean of r: information adds up, and beside records of variance 10⁶ and 1 a term lives on those
+of variance 1. Neither the unit of y nor that of a trait, of a covariate or of K plays a part.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Scales:
         return cls(variance, residual, precision, signals, squares, squares * precision)
 
     def effects(self, k: int, design: RandomDesign) -> Array:
-        """(t,) variance of each effect of term k that counts as much as all else in its records; one for all if they share it.
+        """(t,) variance of each effect of term k that counts as much as all else in its records;
+        one for all if they share it.
 
         Of effects that share no record, times the variance of their own records relative to that of all.
         """
@@ -115,9 +116,11 @@ def residual_variance(spec: Specification, y: Array) -> float:
     return variance
 
 
-def settled(spec: Specification, y: Array, structure: ResidualStructure, variance: float, squares: Array,
-            residual: Array) -> tuple[Array, Array]:  # fmt: skip
-    """Squares and φ after some rounds of least squares with the variances of φ: a mean of imprecise records is none of precise ones.
+def settled(
+    spec: Specification, y: Array, structure: ResidualStructure, variance: float, squares: Array, residual: Array
+) -> tuple[Array, Array]:
+    """Squares and φ after some rounds of least squares with the variances of φ:
+    a mean of imprecise records is none of precise ones.
 
     Squares over one minus their leverage, whose expectation is the variance: without it a few records that X can
     reproduce would be given ever more weight.

@@ -157,7 +157,8 @@ def inverse_of(matrix: Any, size: int, name: str) -> Any:
         factor = scipy.linalg.cho_factor(dense)
     except np.linalg.LinAlgError:
         raise NotPositiveDefiniteError(
-            f"{name} is not positive definite: add a small value to its diagonal, or remove the effects it makes redundant."
+            f"{name} is not positive definite: add a small value to its diagonal, "
+            "or remove the effects it makes redundant."
         ) from None
     inverse = scipy.linalg.cho_solve(factor, np.eye(size))
     inverse = 0.5 * (inverse + inverse.T)

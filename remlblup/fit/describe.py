@@ -24,7 +24,8 @@ class Description:
     unknown_parents : column → records in which the parent is unknown and adds nothing
     notes : name of a term → what else there is to say of its relationship, its groups of unknown parents
     stats : order and nonzeros of C and of its factor, flops per factorisation, engine and ordering
-    memory : bytes beside the data and the relationships: ``fit``, the most that `fit` takes, and ``all``, with `summary`
+    memory : bytes beside the data and the relationships: ``fit``, the most that `fit` takes, and ``all``,
+        with `summary`
         and `random_effects`
     """
 
@@ -44,8 +45,18 @@ class Description:
         spec = equations.spec
         terms = tuple((d.name, d.t, d.q, d.structure.keyword) for d in spec.random)
         notes = {d.name: d.relationship.note for d in spec.random if d.relationship.note}
-        return cls(spec.n, spec.p, spec.n_random, len(spec.fixed.aliased), terms, spec.residual_text,
-                   equations.stats, equations.memory, spec.records.unknown_parents if spec.records else {}, notes)  # fmt: skip
+        return cls(
+            spec.n,
+            spec.p,
+            spec.n_random,
+            len(spec.fixed.aliased),
+            terms,
+            spec.residual_text,
+            equations.stats,
+            equations.memory,
+            spec.records.unknown_parents if spec.records else {},
+            notes,
+        )
 
     @property
     def memory_text(self) -> str:

@@ -22,8 +22,8 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.equations.base import CHUNK, Equations
 
-# P_hh is R⁻¹_hh (in the engines of V: V⁻¹_hh) less what the model explains: in units of its diagonal an eigenvalue below
-# this is rounding, that is, zero.
+# P_hh is R⁻¹_hh (in the engines of V: V⁻¹_hh) less what the model explains: in units of its diagonal an eigenvalue
+# below this is rounding, that is, zero.
 _ZERO = 1e-12
 
 
@@ -72,8 +72,9 @@ def _together(folds: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
     yield batch
 
 
-def _responses(equations: Equations, solution: Any, held: np.ndarray,
-               rows: sp.csr_array | None) -> tuple[Array, Array, Array]:  # fmt: skip
+def _responses(
+    equations: Equations, solution: Any, held: np.ndarray, rows: sp.csr_array | None
+) -> tuple[Array, Array, Array]:
     """P_hh; the term's effects at the records h for a unit in each of them; the diagonal P_hh is a remainder of."""
     spec = equations.spec
     P, of_term = np.empty((len(held), len(held))), np.zeros((len(held), len(held)))

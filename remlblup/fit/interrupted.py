@@ -57,7 +57,7 @@ def interrupted(search: Search, kind: Callable[[Optimum, Options], Estimates]) -
         else "its checkpoint goes on from there"
     )
     return FitInterrupted(
-        f"the fit was interrupted after {n} iteration{'' if n == 1 else 's'}, at a log-likelihood of {rows[-1].loglik:.6f}."
-        f" The estimates so far are in `fit` of this exception; {way}.",
+        f"the fit was interrupted after {n} iteration{'' if n == 1 else 's'}, at a log-likelihood of"
+        f" {rows[-1].loglik:.6f}. The estimates so far are in `fit` of this exception; {way}.",
         fit,
     )

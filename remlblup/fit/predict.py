@@ -26,9 +26,19 @@ from remlblup.model.wilkinson import model_matrix, required_columns
 from remlblup.relationship.labels import canonical, match
 
 
-def predict(equations: Equations, solution: Any, beta: Array, new: Any, include: Any, new_levels: str, se: bool,
-            nonestimable: str, interval: str | None = None, level: float = 0.95,
-            df: float = np.inf) -> pd.DataFrame:  # fmt: skip
+def predict(
+    equations: Equations,
+    solution: Any,
+    beta: Array,
+    new: Any,
+    include: Any,
+    new_levels: str,
+    se: bool,
+    nonestimable: str,
+    interval: str | None = None,
+    level: float = 0.95,
+    df: float = np.inf,
+) -> pd.DataFrame:
     """See `Solved.predict`; `df` are the degrees of freedom of an interval."""
     check_interval(interval, level, se)
     choose("new_levels", new_levels, ("error", "population"))
@@ -146,8 +156,9 @@ def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:
     values = np.where(known, levels[np.maximum(positions, 0)], np.asarray(new, dtype=object))
     if known.all() and fitted.dtype.kind in "iufb":
         return pd.Series(values.astype(fitted.dtype), index=new.index, name=new.name)
-    return pd.Series([v if k else str(v) for v, k in zip(values, known, strict=True)], index=new.index, name=new.name,
-                     dtype=object)  # fmt: skip
+    return pd.Series(
+        [v if k else str(v) for v, k in zip(values, known, strict=True)], index=new.index, name=new.name, dtype=object
+    )
 
 
 def fixed_rows(spec: Specification, frame: pd.DataFrame | None, columns: Sequence[sp.csr_array]) -> tuple[Any, Any]:
@@ -183,8 +194,9 @@ def group_rows(spec: Specification, columns: Sequence[sp.csr_array]) -> sp.csr_a
     return sp.csr_array(sp.hstack(parts)) if parts else sp.csr_array((columns[0].shape[0] if columns else 0, 0))
 
 
-def random_rows(spec: Specification, solution: Any, frame: pd.DataFrame, included: set[int],
-                new_levels: str) -> tuple[list[sp.csr_array], Array]:  # fmt: skip
+def random_rows(
+    spec: Specification, solution: Any, frame: pd.DataFrame, included: set[int], new_levels: str
+) -> tuple[list[sp.csr_array], Array]:
     """Z columns of each term, and the prior variance that levels not in the model add to a prediction."""
     columns: list[sp.csr_array] = []
     extra = np.zeros(len(frame))

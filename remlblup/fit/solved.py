@@ -164,14 +164,14 @@ class Solved:
     def accuracy(self, term: str) -> pd.DataFrame:
         """Levels × (effect, estimate, pev, reliability, accuracy, inbreeding, records) of one term.
 
-        accuracy = √reliability, the correlation of û and u (0 below zero); inbreeding = K_ll − 1; records: of the level.
+        accuracy = √reliability, the correlation of û and u (0 below zero); inbreeding = K_ll − 1;
+        records: of the level.
         """
         k = tables.term_index(self.specification, term)
         return self._shown(tables.accuracy(self.specification.random[k], self.random_effects))
 
     @exclusive
-    def contrasts(self, term: str, between: Any, effect: str | None = None,
-                  nonestimable: str = "warn") -> pd.DataFrame:  # fmt: skip
+    def contrasts(self, term: str, between: Any, effect: str | None = None, nonestimable: str = "warn") -> pd.DataFrame:
         """Differences between levels of a term, or any weighted sums, with their prediction error variances.
 
         Parameters
@@ -224,9 +224,16 @@ class Solved:
 
     @known_arguments
     @exclusive
-    def predict(self, new: Any = None, include: Any = None, new_levels: str = "error", se: bool = True,
-                nonestimable: str = "warn", interval: str | None = None,
-                level: float = 0.95) -> pd.DataFrame:  # fmt: skip
+    def predict(
+        self,
+        new: Any = None,
+        include: Any = None,
+        new_levels: str = "error",
+        se: bool = True,
+        nonestimable: str = "warn",
+        interval: str | None = None,
+        level: float = 0.95,
+    ) -> pd.DataFrame:
         """Predictions Xβ̂ + Zû for new records, with standard errors.
 
         A record with a level, a cell or a combination of covariates that the data of the fit never had has no
@@ -247,8 +254,8 @@ class Solved:
             Where Xβ is not estimable: NaN with an `EstimabilityWarning`, NaN alone, or a `ModelError`.
         interval : {None, "confidence", "prediction"}
             Columns `lower` and `upper`: of the mean of such records, ± t std_error; or of one more record, the residual
-            variance of which (by its group, covariate and weight) is added. Degrees of freedom are n − p, infinite at known
-            variances.
+            variance of which (by its group, covariate and weight) is added. Degrees of freedom are n − p, infinite at
+            known variances.
         level : float
             Coverage of the interval.
 
@@ -256,6 +263,17 @@ class Solved:
         -------
         DataFrame indexed as `new`, with columns prediction and std_error, and lower and upper of an interval.
         """
-        table = predict(self._equations, self._solution, self.beta, new, include, new_levels, se, nonestimable,
-                        interval, level, self._interval_df)  # fmt: skip
+        table = predict(
+            self._equations,
+            self._solution,
+            self.beta,
+            new,
+            include,
+            new_levels,
+            se,
+            nonestimable,
+            interval,
+            level,
+            self._interval_df,
+        )
         return self._shown(table)

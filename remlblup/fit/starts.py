@@ -107,8 +107,8 @@ class StartCheck:
         if self.best is not None:
             text = (
                 f"The fit is at a local maximum, {self.loglik:.6f}: {counts[HIGHER_END]} of {done} other {starts} ended"
-                f" higher, start {self.best.number} at {self.best.loglik:.6f}, {self.best.loglik - self.loglik:.3g} above."
-                " Fit again with start=check.start."
+                f" higher, start {self.best.number} at {self.best.loglik:.6f}, {self.best.loglik - self.loglik:.3g}"
+                " above. Fit again with start=check.start."
             )
             if self.best.reason:
                 text += f" That search did not converge: {self.best.reason}"

@@ -66,8 +66,8 @@ class StatsmodelsNames:
         value = spec.residual.single_variance(phi)
         if value is None:
             warn(
-                f"residual={spec.residual_text!r} has no single variance, so that `scale` is NaN: see covariance('residual')"
-                " and variance_components.",
+                f"residual={spec.residual_text!r} has no single variance, so that `scale` is NaN: see"
+                " covariance('residual') and variance_components.",
                 EstimabilityWarning,
             )
             return float("nan")
@@ -108,8 +108,10 @@ class StatsmodelsNames:
         table: Any = self.fixed_effects  # type: ignore[attr-defined]
         half = stats.t.ppf(1 - alpha / 2, table["df"]) * table["std_error"]
         components = self.intervals(level=1.0 - alpha)  # type: ignore[attr-defined]
-        ends = [pd.concat([table["estimate"] + sign * half, self._labelled(components[end])])
-                for sign, end in ((-1.0, "lower"), (1.0, "upper"))]  # fmt: skip
+        ends = [
+            pd.concat([table["estimate"] + sign * half, self._labelled(components[end])])
+            for sign, end in ((-1.0, "lower"), (1.0, "upper"))
+        ]
         return self._shown(pd.DataFrame({0: ends[0], 1: ends[1]}))  # type: ignore[attr-defined]
 
     def _components(self, column: str) -> pd.Series:

@@ -1,6 +1,7 @@
 """numba, imported whole or not at all: take it from here.
 
-Ctrl-C within its import would leave some of its modules behind, with which it can never be imported in this process again.
+Ctrl-C within its import would leave some of its modules behind,
+with which it can never be imported in this process again.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ DEPENDENT_PIVOT = 1e-12
 """A pivot this small beside the diagonal of its equation is a zero pivot.
 
 Where C is taken to be positive semidefinite (`sparse.panels`, all of `dense`) that is its diagonal in C, which
-elimination can only lower. Where it is not (`sparse.ldl`) a diagonal may grow before it vanishes: there it is the largest
-magnitude the diagonal has had. (`dense.full` scales an indefinite C and compares the eigenvalues of its pivots with 1.)
+elimination can only lower. Where it is not (`sparse.ldl`) a diagonal may grow before it vanishes: there it is the
+largest magnitude the diagonal has had. (`dense.full` scales an indefinite C and compares the eigenvalues of its pivots
+with 1.)
 """
 
 
@@ -145,6 +146,6 @@ def explain_failure(values: np.ndarray, n: int) -> str:
         )
     return (
         f"The coefficient matrix of order {n} is singular: some of its equations depend on others. "
-        "Drop the dependent columns of the fixed effects, or fix a variance that runs away; variances more than some 15 "
-        "orders of magnitude apart leave no digits either."
+        "Drop the dependent columns of the fixed effects, or fix a variance that runs away; variances more than some "
+        "15 orders of magnitude apart leave no digits either."
     )

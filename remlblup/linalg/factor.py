@@ -22,8 +22,14 @@ SMALLEST_BORDERED = 24
 ENGINES = ("auto", "dense", "sparse")
 
 
-def make_factor(indptr: np.ndarray, indices: np.ndarray, n: int, engine: str = "auto",
-                groups: np.ndarray | None = None, beside: float = 0.0) -> Factor:  # fmt: skip
+def make_factor(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    n: int,
+    engine: str = "auto",
+    groups: np.ndarray | None = None,
+    beside: float = 0.0,
+) -> Factor:
     """Make the factor of a symmetric matrix from its pattern.
 
     Parameters

@@ -70,8 +70,8 @@ def require(needed: float, what: str, advice: str = SMALLER) -> None:
     limit = available()
     if needed > SHARE * limit.free:
         raise MemoryLimitError(
-            f"{what} needs {gigabytes(needed)}; {gigabytes(limit.free)} are free ({limit.name}). {limit.advice}, {advice}"
-            " (REMLBLUP_MEMORY_GB sets another limit.)"
+            f"{what} needs {gigabytes(needed)}; {gigabytes(limit.free)} are free ({limit.name}). {limit.advice},"
+            f" {advice} (REMLBLUP_MEMORY_GB sets another limit.)"
         )
 
 
@@ -91,7 +91,8 @@ def named(doing: str, said: str, predicted: str = "") -> MemoryLimitError:
     said = said.rstrip(".")
     return MemoryLimitError(
         f"{doing} ran out of memory{f': {said[:1].lower()}{said[1:]}' if said else ''}. {predicted}"
-        f"{gigabytes(limit.free)} are free ({limit.name}). {limit.advice}, {SMALLER} describe() says beforehand what a model needs."
+        f"{gigabytes(limit.free)} are free ({limit.name}). {limit.advice}, {SMALLER} describe() says beforehand what a "
+        "model needs."
     )
 
 
@@ -120,7 +121,8 @@ def within_memory(function: F) -> F:
 
 
 def doing_of(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
-    """The call by its name: MixedModel(), MixedModel.fit, load. A method goes by the class of the object it was asked of."""
+    """The call by its name: MixedModel(), MixedModel.fit, load.
+    A method goes by the class of the object it was asked of."""
     owner, _, name = function.__qualname__.rpartition(".")
     if owner and args and hasattr(type(args[0]), name):
         owner = type(args[0]).__name__

@@ -67,8 +67,11 @@ def control_groups() -> Iterator[Limit]:
                 continue
             used = float((folder / usage).read_text())
             cached = _of_table(folder / "memory.stat", inactive)
-            yield Limit(max(float(most) - max(used - cached, 0.0), 0.0), f"control group, {folder / limit}",
-                        "Raise the limit of the container or job")  # fmt: skip
+            yield Limit(
+                max(float(most) - max(used - cached, 0.0), 0.0),
+                f"control group, {folder / limit}",
+                "Raise the limit of the container or job",
+            )
         except (OSError, ValueError):
             continue
 
@@ -76,7 +79,8 @@ def control_groups() -> Iterator[Limit]:
 def _group_folders() -> Iterator[tuple[Path, str, str, str]]:
     """Folders of version 2 and 1, from the group of the process up, with the names of their files.
 
-    Inside a container the path of the group may be one of the host's: its part that exists, and the root, are looked at.
+    Inside a container the path of the group may be one of the host's: its part that exists, and the root,
+    are looked at.
     """
     try:
         lines = (ROOT / "proc/self/cgroup").read_text().splitlines()

@@ -7,7 +7,8 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 
 
 def scaled_solve(H: np.ndarray, rhs: np.ndarray) -> np.ndarray:
-    """H⁻¹ rhs, of shape (n,) or (n, k), after scaling H to a unit diagonal; the shortest least squares solution where H is singular."""
+    """H⁻¹ rhs, of shape (n,) or (n, k), after scaling H to a unit diagonal;
+    the shortest least squares solution where H is singular."""
     if not len(rhs):
         return np.zeros_like(rhs)
     diagonal = H.diagonal()

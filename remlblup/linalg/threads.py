@@ -215,7 +215,8 @@ class Limit:
 
 
 def set_numbers(numbers: list[tuple[Any, int]]) -> None:
-    """Set the threads of libraries. Newer threadpoolctl lets the first thread that does so do it alone, until cleared."""
+    """Set the threads of libraries. Newer threadpoolctl lets the first thread that does so do it alone,
+    until cleared."""
     clear = next((c for each, _ in numbers if (c := getattr(each, "clear_controlling_thread", None))), None)
     if clear is not None:
         clear(force=True)
@@ -358,7 +359,8 @@ class owned_property(cached_property[T]):
 
 
 def _before_fork() -> None:
-    """No thread is compiling at the moment of a fork, or setting BLAS threads: in the child that would stay half done."""
+    """No thread is compiling at the moment of a fork, or setting BLAS threads:
+    in the child that would stay half done."""
     _here.quiet = _everywhere.lock.acquire(timeout=1.0)
     if (compiling := sys.modules.get("numba.core.compiler_lock")) is not None:
         compiling.global_compiler_lock.acquire()

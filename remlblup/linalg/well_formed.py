@@ -1,4 +1,5 @@
-"""Sparse matrices of a user, checked before a compiled kernel reads them: a wrong index there is a crash, or a wrong number."""
+"""Sparse matrices of a user, checked before a compiled kernel reads them: a wrong index there is a crash,
+or a wrong number."""
 
 from __future__ import annotations
 
@@ -11,14 +12,15 @@ import scipy.sparse as sp
 def fault(matrix: Any) -> str:
     """What is wrong with the arrays of a sparse matrix; empty if nothing is.
 
-    Lengths, row pointers that rise from 0, every index inside the shape, and entries that are numbers, for every format of
-    SciPy.
+    Lengths, row pointers that rise from 0, every index inside the shape, and entries that are numbers, for every format
+    of SciPy.
     """
     return _places(matrix) or _entries(matrix)
 
 
 def _entries(matrix: Any) -> str:
-    """Of numbers SciPy knows all types but float16; what was put into its arrays by hand it finds out too late, or never."""
+    """Of numbers SciPy knows all types but float16; what was put into its arrays by hand it finds out too late,
+    or never."""
     form = matrix.format
     try:
         if form == "lil":

@@ -262,8 +262,8 @@ class Reader:
                 if isinstance(self.peek(), Operand) or self.peek() == "(":
                     raise self.lacking()
                 raise FormulaError(
-                    f"in '{self.text.strip()}' the number {token.text} is no term: write I(2*x) for a multiple; 1 and 0 are"
-                    " the intercept and stand alone."
+                    f"in '{self.text.strip()}' the number {token.text} is no term: write I(2*x) for a multiple; 1 and 0"
+                    " are the intercept and stand alone."
                 )
             term = (token.expression,)
             return {key(term): term}, None

@@ -1,4 +1,5 @@
-"""Columns that are probably not what the formula takes them for: dates, numbers read as text, numbers that are codes."""
+"""Columns that are probably not what the formula takes them for: dates, numbers read as text,
+numbers that are codes."""
 
 from __future__ import annotations
 
@@ -78,8 +79,11 @@ def check_numbers_as_text(column: pd.Series, what: str) -> None:
     if not (decimal or blank or share >= NEARLY_ALL):
         return
     name = str(column.name)
-    why = f"because of {some(wrong, 4)} in row(s) {some(column.index[~number], 6)}" if wrong \
-        else "though every cell is a number"  # fmt: skip
+    why = (
+        f"because of {some(wrong, 4)} in row(s) {some(column.index[~number], 6)}"
+        if wrong
+        else "though every cell is a number"
+    )
     text = (
         f"the column '{name}' in {what} is text {why}, and text is a factor, here of {len(labels)} levels. Make it a"
         f" number, with missing values where there is none (pandas.to_numeric(…, errors='coerce')), or write C({name})"
@@ -110,8 +114,9 @@ def whole_covariates(fixed: Terms, frame: pd.DataFrame, most: int | None = None)
     return dict(sorted(found.items()))
 
 
-def likely_codes(fixed: Terms, random: Iterable[RandomTerm | SmoothTerm], residual: ResidualTerm,
-                 frame: pd.DataFrame) -> dict[str, int]:  # fmt: skip
+def likely_codes(
+    fixed: Terms, random: Iterable[RandomTerm | SmoothTerm], residual: ResidualTerm, frame: pd.DataFrame
+) -> dict[str, int]:
     """Those of `whole_covariates` that are levels elsewhere in the model, or are called like a factor."""
     levels = {f for t in random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors}
     # A variance for every time, diag(time | units), goes with a trend over time; units and sections are levels.
@@ -160,7 +165,10 @@ def warn_of_one_effect(terms: Iterable[RandomTerm | SmoothTerm]) -> None:
         if all(g.relationship is None and g.coefficient == 1.0 for g in term.groups):
             labels = [g.label for g in term.groups]
             apart = " + ".join(f"(1 | {label})" for label in labels)
-            text = f"'({term.name})' is one effect of every level, with one variance, whichever of {some(labels)} it stands in"
+            text = (
+                f"'({term.name})' is one effect of every level, with one variance, "
+                f"whichever of {some(labels)} it stands in"
+            )
             warn(f"{text}. Terms of their own are {apart}.", RemlBlupWarning)
 
 
@@ -173,7 +181,10 @@ def warn_of_written_missing(frame: pd.DataFrame, factors: Iterable[str]) -> None
         known = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else pd.unique(column)
         words = [v for v in known if isinstance(v, str) and v.strip() in WRITTEN_MISSING]
         if words and (n := int(column.isin(words).sum())):
-            text = f"the column '{name}' holds {some(words)} in {n:,} rows, taken as a level; read from a file it is missing"
+            text = (
+                f"the column '{name}' holds {some(words)} in {n:,} rows, taken as a level; "
+                "read from a file it is missing"
+            )
             warn(
                 f"{text}. Write missing values where it is none: data[{name!r}].replace({words!r}, None).", CodesWarning
             )

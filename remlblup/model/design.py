@@ -144,8 +144,15 @@ def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
     return FixedDesign(
         tuple(names[k] for k in kept),
         tuple(names[k] for k in rank.aliased),
-        matrix, work, transform, logdet, kept, tuple(names), rank.null, spec,
-    )  # fmt: skip
+        matrix,
+        work,
+        transform,
+        logdet,
+        kept,
+        tuple(names),
+        rank.null,
+        spec,
+    )
 
 
 def centred(X: Any) -> tuple[Any, np.ndarray | None]:
@@ -181,8 +188,8 @@ def fixed_from_formula(fixed: str, frame: pd.DataFrame, extra: tuple[list[str], 
         bad = [n for k, n in enumerate(spec.column_names) if not np.all(np.isfinite(_column(X, k)))]
         rows = np.any([~np.isfinite(_column(X, k).ravel()) for k in range(X.shape[1])], axis=0)
         raise DataError(
-            f"the fixed part has infinite or undefined values in {some(bad)}, row(s) {some(frame.index[rows])}: correct the"
-            " rows or the transform."
+            f"the fixed part has infinite or undefined values in {some(bad)}, row(s) {some(frame.index[rows])}: correct"
+            " the rows or the transform."
         )
     return fixed_design(extended(X, extra[1]), [*spec.column_names, *extra[0]], spec)
 

@@ -111,7 +111,8 @@ class Covariates:
 
 
 def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable[[], Array]]:
-    """The effects of a term, and a function that gives their covariates (n, t) in the records: there may be too many."""
+    """The effects of a term, and a function that gives their covariates (n, t) in the records:
+    there may be too many."""
     if term.by_factor:
         ones = Ones(tuple(g.label for g in term.groups))
         return ones, partial(ones.values, frame)
@@ -165,8 +166,8 @@ def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Calla
         if not np.all(np.isfinite(found)):
             rows = frame.index[~np.all(np.isfinite(found), axis=1)]
             raise DataError(
-                f"the effects of '{term.name}' have infinite or undefined values in row(s) {some(rows)}: correct the rows or"
-                " the transform."
+                f"the effects of '{term.name}' have infinite or undefined values in row(s) {some(rows)}: correct the"
+                " rows or the transform."
             )
         require_columns_in_range(found, list(names), f"the effects of '{term.name}'", DataError)
         check_nonzero(term, names, found)

@@ -24,8 +24,9 @@ OPERATIONS: dict[type, Callable] = {
 }  # fmt: skip
 
 
-def evaluate(expression: Expression, frame: pd.DataFrame, state: MutableMapping[str, Any] | None = None,
-             spec: Any = None) -> Any:  # fmt: skip
+def evaluate(
+    expression: Expression, frame: pd.DataFrame, state: MutableMapping[str, Any] | None = None, spec: Any = None
+) -> Any:
     """Its values: a Series in the rows of `frame`, or formulaic's values of a transform of several columns.
 
     Parameters
@@ -174,12 +175,13 @@ class Evaluation:
                 raise FormulaError(f"'{text}': {option}={count!r} must be a whole number.")
             if option in table.ORDERS and count > table.LARGEST_ORDER:
                 raise FormulaError(
-                    f"'{text}': {option}={count} is above {table.LARGEST_ORDER}, and no data show a polynomial of such an"
-                    " order: use a spline, as spl(x)."
+                    f"'{text}': {option}={count} is above {table.LARGEST_ORDER}, and no data show a polynomial of such"
+                    " an order: use a spline, as spl(x)."
                 )
             if count >= (values := int(data.nunique())) > 1:
                 raise FormulaError(
-                    f"'{text}': {option}={count} asks for more than the {values} different values of the covariate show."
+                    f"'{text}': {option}={count} asks for more than the {values} different values of the covariate "
+                    "show."
                 )
 
     def check_least(self, name: str, given: dict[str, Any]) -> None:
@@ -259,8 +261,8 @@ class Evaluation:
         except Exception as error:
             if "extend beyond" in str(error):
                 raise DataError(
-                    f"'{self.expression.text}': values lie beyond those of the fit. Give lower_bound= and upper_bound= in"
-                    f" the formula, or extrapolation='extend'."
+                    f"'{self.expression.text}': values lie beyond those of the fit. Give lower_bound= and upper_bound="
+                    f" in the formula, or extrapolation='extend'."
                 ) from None
             own = table.registered(name) is not None
             reason = f" ({error})" if own and isinstance(error, ValueError) and "ufunc" not in str(error) else ""
@@ -297,7 +299,7 @@ class Evaluation:
         name = table.PATSY_CONTRASTS.get(written, written)
         if name not in CONTRASTS or len(options) > (name in table.WITH_REFERENCE):
             raise FormulaError(
-                f"'{self.expression.text}': '{self.shown(node)}' takes no such options; those with one, the reference level,"
-                f" are {some(table.WITH_REFERENCE)}."
+                f"'{self.expression.text}': '{self.shown(node)}' takes no such options; those with one, the reference"
+                f" level, are {some(table.WITH_REFERENCE)}."
             )
         return CONTRASTS[name](*options)

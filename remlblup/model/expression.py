@@ -133,7 +133,10 @@ def unreadable(text: str) -> str:
         return f"'{shown}' cannot be read: multiply or add conditions, (a > 1) * (b > 1)."
     if re.search(r"(?<![<>=!,(\s\w])=(?!=)|\w\s*<-", text):
         return f"'{shown}' cannot be read: '=' names an option of a function; compare with '=='."
-    return f"'{shown}' cannot be read: check brackets, commas and operators; names of other characters stand in `backticks`."
+    return (
+        f"'{shown}' cannot be read: check brackets, commas and operators; "
+        "names of other characters stand in `backticks`."
+    )
 
 
 def python(text: str) -> tuple[str, dict[str, str]]:
@@ -237,7 +240,8 @@ class Checker:
         name = function_of(self, node)
         if name is None:
             raise self.refuse(
-                f"'{self.shown(node.func)}' is no function that a formula can call; register it with rb.register_function"
+                f"'{self.shown(node.func)}' is no function that a formula can call; "
+                "register it with rb.register_function"
             )
         if any(isinstance(a, ast.Starred) for a in node.args) or any(k.arg is None for k in node.keywords):
             raise self.refuse("arguments are written out one by one")
@@ -267,8 +271,10 @@ class Checker:
         if not node.args or len(node.args) > 1 + len(options):
             most = f"at most {len(options)} options" if options else "no options"
             raise self.refuse(f"{name}() takes one covariate in front and {most}")
-        given = [*zip(options, node.args[1:], strict=False),
-                 *((self.names.get(k.arg or "", k.arg or ""), k.value) for k in node.keywords)]  # fmt: skip
+        given = [
+            *zip(options, node.args[1:], strict=False),
+            *((self.names.get(k.arg or "", k.arg or ""), k.value) for k in node.keywords),
+        ]
         if unknown := [k for k, _ in given if k not in options]:
             takes = f"it takes {', '.join(options)}" if options else "it takes none"
             raise self.refuse(f"{name}() has no option {some(unknown)}: {takes}")

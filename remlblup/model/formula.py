@@ -58,8 +58,9 @@ def parse_formula(text: str) -> MixedFormula:
     if twice := {n for n in names if names.count(n) > 1}:
         raise FormulaError(f"the random term {some(sorted(twice))} is given more than once: keep one of them.")
     fixed_text = " ".join(fixed).strip().removeprefix("+").strip() or "1"
-    return MixedFormula(text.strip(), response, fixed_text + plane(random), tuple(random), read_responses(response),
-                        tuple(offset))  # fmt: skip
+    return MixedFormula(
+        text.strip(), response, fixed_text + plane(random), tuple(random), read_responses(response), tuple(offset)
+    )
 
 
 def read_offset(piece: str, sign: str, inside: str) -> str:

@@ -77,8 +77,12 @@ def to_pandas(data: Any) -> pd.DataFrame:
 
 def in_memory_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Sparse columns, numbers with their bytes in another machine's order, and floats that pandas has no index of."""
-    others = [c for c, t in frame.dtypes.items() if isinstance(t, pd.SparseDtype)
-              or (isinstance(t, np.dtype) and (not t.isnative or t in (np.float16, np.longdouble)))]  # fmt: skip
+    others = [
+        c
+        for c, t in frame.dtypes.items()
+        if isinstance(t, pd.SparseDtype)
+        or (isinstance(t, np.dtype) and (not t.isnative or t in (np.float16, np.longdouble)))
+    ]
     if not others:
         return frame
     frame = frame.copy(deep=False)
@@ -163,8 +167,15 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str], role: str, what
         raise DataError(f"{role} needs {some(absent)}: not a column of {what}. Columns: {some(own, 20)}.")
 
 
-def complete_records(frame: pd.DataFrame, columns: Iterable[str], missing: str, weights: str | None = None, *,
-                     optional: Iterable[str] = (), responses: Mapping[str, Sequence[str]] | None = None) -> Records:  # fmt: skip
+def complete_records(
+    frame: pd.DataFrame,
+    columns: Iterable[str],
+    missing: str,
+    weights: str | None = None,
+    *,
+    optional: Iterable[str] = (),
+    responses: Mapping[str, Sequence[str]] | None = None,
+) -> Records:
     """Set aside the rows where a needed column is missing, or refuse them (``missing="error"``).
 
     Parameters
@@ -292,15 +303,21 @@ def text_instead(series: pd.Series, what: str) -> str:
     """Which cells of a column are text where numbers must be."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         return (
-            f"the {what} holds text or categories (first value {series.iloc[0]!r}): it must be numeric. Convert it, e.g."
-            " pandas.to_numeric."
+            f"the {what} holds text or categories (first value {series.iloc[0]!r}): it must be numeric. Convert it,"
+            " e.g. pandas.to_numeric."
         )
     cells = series.astype(object)
     wrong = cells[pd.to_numeric(cells, errors="coerce").isna().to_numpy() & cells.notna().to_numpy()]
     if 0 < len(wrong) < len(cells):
         first = f"{some(wrong.map(str).unique(), 4)} in row(s) {some(wrong.index, 6)}"
-        return f"the {what} holds text among its numbers: {first}: it must be numeric. Correct these cells or make them missing."
-    return f"the {what} holds text (first value {cells.iloc[0]!r}): it must be numeric. Convert it, e.g. pandas.to_numeric."
+        return (
+            f"the {what} holds text among its numbers: {first}: it must be numeric. "
+            "Correct these cells or make them missing."
+        )
+    return (
+        f"the {what} holds text (first value {cells.iloc[0]!r}): it must be numeric. Convert it, e.g. "
+        "pandas.to_numeric."
+    )
 
 
 def holds_text(series: pd.Series) -> bool:
@@ -319,8 +336,11 @@ def check_no_dates(series: pd.Series, what: str, factor: str = "") -> None:
     if isinstance(series.dtype, pd.CategoricalDtype | pd.StringDtype):  # a factor, whatever its levels are called
         return
     kind = series.dtype.kind
-    first = next((v for v in series.to_numpy(dtype=object) if v is not None and v is not pd.NaT), None) \
-        if kind == "O" else None  # fmt: skip
+    first = (
+        next((v for v in series.to_numpy(dtype=object) if v is not None and v is not pd.NaT), None)
+        if kind == "O"
+        else None
+    )
     name = f"data[{series.name!r}]"
     meant = f"; or write {factor} where a factor is meant" if factor else ""
     if kind == "m" or isinstance(first, dt.timedelta):

@@ -155,6 +155,6 @@ def unknown_function(name: str, where: str) -> FormulaError:
     if advice := ADVICE.get(name.rpartition(".")[2] if name.startswith(NUMPY_NAMES) else name):
         return FormulaError(f"the function '{name}' in '{where}' is not known: {advice}.")
     return FormulaError(
-        f"the function '{name}' in '{where}' is not known. Formulas call numpy's elementwise functions (log, sqrt, exp, …),"
-        f" {', '.join(n for n in TRANSFORMS if n.isidentifier())}, and what rb.register_function adds."
+        f"the function '{name}' in '{where}' is not known. Formulas call numpy's elementwise functions (log, sqrt,"
+        f" exp, …), {', '.join(n for n in TRANSFORMS if n.isidentifier())}, and what rb.register_function adds."
     )

@@ -52,8 +52,9 @@ def factorize(keys: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     return codes, np.asarray(tidy(levels))
 
 
-def grouped(term: RandomTerm, frame: pd.DataFrame,
-            relationship: RelationshipBase | None) -> tuple[RelationshipBase, list[np.ndarray]]:  # fmt: skip
+def grouped(
+    term: RandomTerm, frame: pd.DataFrame, relationship: RelationshipBase | None
+) -> tuple[RelationshipBase, list[np.ndarray]]:
     """K, and the position of each record's level in it for every factor of the term (−1: unknown parent).
 
     Of a factor that may be unknown (`RandomTerm.may_miss`) a missing value, or a code for an unknown parent (``0``,

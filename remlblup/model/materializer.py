@@ -1,4 +1,5 @@
-"""formulaic's model matrices with the values of the expressions made by us: formulaic codes factors, it evaluates nothing."""
+"""formulaic's model matrices with the values of the expressions made by us: formulaic codes factors,
+it evaluates nothing."""
 
 from __future__ import annotations
 

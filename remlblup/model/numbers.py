@@ -32,10 +32,11 @@ def check_size(structure: Structure, n: int, where: str, variable: str, group: s
             f" estimated. Write fewer: {fewer(variable, group, kind)}."
         )
     require(
-        8.0 * t * (4.0 * t + 3.0 * n), f"'{where}' with {t:,} effects ('{variable}')",
+        8.0 * t * (4.0 * t + 3.0 * n),
+        f"'{where}' with {t:,} effects ('{variable}')",
         f"or round '{variable}' to fewer values; a correlation along a line needs no matrix of all effects as"
         f" residual='ar1({variable} | {group})'.",
-    )  # fmt: skip
+    )
 
 
 def fewer(variable: str, group: str, kind: str) -> str:
@@ -48,7 +49,8 @@ def fewer(variable: str, group: str, kind: str) -> str:
         x, days = "days", f" (data['days'] = (data['{variable}'] - data['{variable}'].min()) / pd.Timedelta(days=1))"
     return (
         f"'(1 + {x} | {group})' or 'us(leg({x}, 2) | {group})' for a line or a curve of each level{days},"
-        f" 'ar1({variable} | {group})' or 'exp({variable} | {group})' for a correlation that falls with the distance, {few}"
+        f" 'ar1({variable} | {group})' or 'exp({variable} | {group})' for a correlation that falls with the distance,"
+        f" {few}"
     )
 
 

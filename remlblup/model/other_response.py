@@ -30,14 +30,15 @@ def read_response(spec: Specification, y: Any) -> Array:
     if labels is not None and not callable(labels) and len(labels) == spec.n and not labels.equals(index):
         if not (labels.is_unique and index.is_unique and labels.isin(index).all()):
             raise DataError(
-                "y= is labelled by other rows than the records of the fit: give it in the order of fit.fitted, or as an array."
+                "y= is labelled by other rows than the records of the fit: give it in the order of fit.fitted, "
+                "or as an array."
             )
         y = y.loc[index]
     values = np.array(numeric_values(np.asarray(y), "response y"), dtype=float)
     if values.shape != (spec.n,):
         raise DataError(
-            f"y= must hold one value for each of the {spec.n:,} records of the fit, in the order of fit.fitted; its shape is"
-            f" {values.shape}."
+            f"y= must hold one value for each of the {spec.n:,} records of the fit, in the order of fit.fitted; its"
+            f" shape is {values.shape}."
         )
     require_magnitude(values, "the response y", DataError)
     return values
@@ -78,7 +79,8 @@ def stacked_records(spec: Specification, observed: Array) -> Records:
     names = {r: response_expression(r, source).bare for r in spec.responses}
     if made := [r for r, bare in names.items() if bare is None]:
         raise ModelError(
-            f"the responses {some(made)} are made from other columns: give the data a column for each, and fit that model."
+            f"the responses {some(made)} are made from other columns: give the data a column for each, "
+            "and fit that model."
         )
     codes, changed = frame[TRAIT].cat.codes.to_numpy(), {}
     for k, response in enumerate(spec.responses):

@@ -188,7 +188,8 @@ class Parameters:
                 smallest = np.linalg.eigvalsh(structure.covariance(part))[0]
                 if smallest < -1e-10 * np.abs(part).max():
                     raise VarianceError(
-                        f"{what}: the matrix of '{term}' is not positive semidefinite (smallest eigenvalue {smallest:g})."
+                        f"{what}: the matrix of '{term}' is not positive semidefinite (smallest eigenvalue "
+                        f"{smallest:g})."
                     )
         self._check_residual(theta[self.of_residual], what)
 

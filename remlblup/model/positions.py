@@ -72,6 +72,6 @@ def without_positions(values: pd.Series, name: str, ranked: bool) -> str:
     if not ranked:
         return f"{text} Distances need a numeric variable (or dates)."
     return (
-        f"{text} Sorted as text 'week10' comes before 'week2': give numeric values, or a pandas Categorical with all its"
-        f" levels in their order, pd.Categorical(data['{name}'], categories=[…], ordered=True)."
+        f"{text} Sorted as text 'week10' comes before 'week2': give numeric values, or a pandas Categorical with all"
+        f" its levels in their order, pd.Categorical(data['{name}'], categories=[…], ordered=True)."
     )

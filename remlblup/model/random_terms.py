@@ -144,7 +144,8 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
 
 
 def spellings(term: RandomTerm) -> list[str]:
-    """Other ways users write a term's name: without its options, by its group alone, its crossed factors in any order."""
+    """Other ways users write a term's name: without its options, by its group alone,
+    its crossed factors in any order."""
     names = [term.name, term.short] if term.short else [term.name]
     out = [text for name in names for text in (name, f"({name})", f"1|{name}", f"(1|{name})")]
     if not term.more:

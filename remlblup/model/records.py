@@ -36,8 +36,9 @@ def check_names(parsed: MixedFormula, residual: ResidualTerm) -> None:
         )
 
 
-def usable_records(parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataFrame, weights: str | None,
-                   missing: str) -> Records:  # fmt: skip
+def usable_records(
+    parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataFrame, weights: str | None, missing: str
+) -> Records:
     """The rows in which every column that must be there is there.
 
     Raises
@@ -115,12 +116,14 @@ def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame) -> tuple[li
     return needed, optional
 
 
-def stacked(parsed: MixedFormula, residual: ResidualTerm,
-            records: Records) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:  # fmt: skip
+def stacked(
+    parsed: MixedFormula, residual: ResidualTerm, records: Records
+) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
     """y, the rows of the model, and the number of the record each row comes from."""
     rows = records.frame
-    named = residual.plus_units or any(UNITS in g.factors for t in parsed.random if isinstance(t, RandomTerm)
-                                       for g in t.groups)  # fmt: skip
+    named = residual.plus_units or any(
+        UNITS in g.factors for t in parsed.random if isinstance(t, RandomTerm) for g in t.groups
+    )
     if parsed.responses:
         rows = with_units(rows[list(records.used)]) if named else rows[list(records.used)]
         return stack({name: response_columns(name, rows) for name in parsed.responses}, rows)

@@ -23,8 +23,9 @@ from remlblup.structure.residual.units import Units
 from remlblup.structure.table import STRUCTURES
 
 
-def residual_structure(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None,
-                       given: Given) -> ResidualStructure:  # fmt: skip
+def residual_structure(
+    term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None, given: Given
+) -> ResidualStructure:
     """R over the rows of `frame`; `record` numbers the units, `weights` are the user's (None without)."""
     if weights is not None and term.keyword not in WEIGHTED:
         raise OptionError(
@@ -46,8 +47,9 @@ def over_levels(term: ResidualTerm) -> bool:
     return term.keyword in STRUCTURES and term.keyword not in ("id", "exp")
 
 
-def _sections(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None,
-              given: Given, line: Levels | None) -> ResidualStructure:  # fmt: skip
+def _sections(
+    term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None, given: Given, line: Levels | None
+) -> ResidualStructure:
     """One structure, with its own parameters, for the records of each level of the section factor."""
     from remlblup.structure.residual.sections import Sections
 
@@ -63,8 +65,9 @@ def _sections(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: A
     return Sections(parts, rows, [str(level) for level in levels])
 
 
-def _structure(term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None,
-               given: Given, line: Levels | None) -> ResidualStructure:  # fmt: skip
+def _structure(
+    term: ResidualTerm, frame: pd.DataFrame, record: Index, weights: Array | None, given: Given, line: Levels | None
+) -> ResidualStructure:
     match term.keyword:
         case "units" | "id":
             return Units(np.ones(len(frame)) if weights is None else weights)
@@ -122,8 +125,9 @@ def _exponential(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd
     return Exponential(x, unit)
 
 
-def _blocks(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index,
-            given: Given, levels: Levels) -> ResidualStructure:  # fmt: skip
+def _blocks(
+    term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: pd.Index, given: Given, levels: Levels
+) -> ResidualStructure:
     """Σ over the levels of the effect within each unit; ``ar1`` in closed form."""
     from remlblup.structure.residual.blocks import Blocks
     from remlblup.structure.residual.exponential import Autoregressive
@@ -174,8 +178,11 @@ def check_repeats(term: ResidualTerm, frame: pd.DataFrame, unit: Index, names: p
             f" Each '{term.effect}' may occur once in a {label}: correct the data, or group by a finer unit."
         )
     if len(np.unique(unit)) == len(unit):
-        advice = " Records in long form need the factor that joins them, as in 'us(trait | animal)'." \
-            if term.unit.factors == (UNITS,) else ""  # fmt: skip
+        advice = (
+            " Records in long form need the factor that joins them, as in 'us(trait | animal)'."
+            if term.unit.factors == (UNITS,)
+            else ""
+        )
         raise ModelError(
             f"no '{term.unit.label}' has two records: covariances between the levels of '{term.effect}' cannot be"
             f" estimated. For a variance of each level write 'diag({term.effect} | units)'.{advice}"

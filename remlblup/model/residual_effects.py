@@ -79,8 +79,9 @@ def residual_designs(residual: ResidualStructure, records: Index, n: int, name: 
     return [_design(name, WholeResidual(residual), np.zeros(len(records), int), whole, records, n, None)]
 
 
-def _design(name: str, structure: Structure, unit: Index, effect: Index, records: Index, n: int,
-            weights: np.ndarray | None) -> RandomDesign:  # fmt: skip
+def _design(
+    name: str, structure: Structure, unit: Index, effect: Index, records: Index, n: int, weights: np.ndarray | None
+) -> RandomDesign:
     """e of a record is the effect of its unit, over √w."""
     q, loads = int(unit.max()) + 1, np.ones(len(records)) if weights is None else 1.0 / np.sqrt(weights)
     columns = []

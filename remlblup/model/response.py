@@ -24,7 +24,8 @@ def response_columns(response: str, frame: pd.DataFrame) -> list[str]:
 
 
 def response_expression(response: str, frame: pd.DataFrame) -> Expression:
-    """A column, or arithmetic on columns, ``log(y)``, ``post - pre``, ``y^2``; the algebra of formulas has no part in it."""
+    """A column, or arithmetic on columns, ``log(y)``, ``post - pre``, ``y^2``;
+    the algebra of formulas has no part in it."""
     name = unquoted(response)
     if name != response.strip() or name in frame.columns:
         return column(name)
@@ -62,8 +63,7 @@ def check_no_trait(frame: pd.DataFrame, response: str) -> None:
         )
 
 
-def stack(responses: Mapping[str, Sequence[str]],
-          rows: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:  # fmt: skip
+def stack(responses: Mapping[str, Sequence[str]], rows: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
     """y, rows and record number of all (record, trait) cells that hold a value: record 1 trait 1, record 1 trait 2, …
 
     The rows have the columns of the record and the factor `trait` with the responses as

@@ -25,8 +25,9 @@ def dots(text: str) -> list[int]:
     return [p for p, ch, _ in scan(text) if ch == "." and not part(p - 1) and not part(p + 1)]
 
 
-def with_dot(formula: str, frame: pd.DataFrame, residual: ResidualTerm, weights: str | None,
-             without: Iterable[str] = ()) -> str:  # fmt: skip
+def with_dot(
+    formula: str, frame: pd.DataFrame, residual: ResidualTerm, weights: str | None, without: Iterable[str] = ()
+) -> str:
     """The formula with the columns in the place of its dot.
 
     Parameters

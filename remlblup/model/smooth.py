@@ -134,8 +134,8 @@ def spline_knots(term: SmoothTerm, frame: pd.DataFrame) -> tuple[float, ...]:
         raise FormulaError(f"'{term.name}': knots must be a whole number, 3 or more, or the knots themselves.")
     if "knots" in dict(term.options) and knots > min(len(distinct), LARGEST_SPLINE):
         raise FormulaError(
-            f"'{term.name}': {knots:,} knots are more than the {len(distinct):,} different values of '{variable}' show, or"
-            f" than {LARGEST_SPLINE:,}: give fewer, or leave out knots=."
+            f"'{term.name}': {knots:,} knots are more than the {len(distinct):,} different values of '{variable}' show,"
+            f" or than {LARGEST_SPLINE:,}: give fewer, or leave out knots=."
         )
     places = distinct if len(distinct) <= knots else np.linspace(distinct[0], distinct[-1], knots)
     return tuple(map(float, places))
@@ -216,8 +216,11 @@ class Surface:
     @staticmethod
     def label(row: Margin, col: Margin, part: tuple) -> str:
         """``f(row):col`` and so on."""
-        words = [f"f({m.variable})" if curved else m.variable for m, curved in zip((row, col), part, strict=True)
-                 if curved is not None]  # fmt: skip
+        words = [
+            f"f({m.variable})" if curved else m.variable
+            for m, curved in zip((row, col), part, strict=True)
+            if curved is not None
+        ]
         return ":".join(words)
 
     def rows(self, frame: pd.DataFrame) -> Array:
@@ -245,6 +248,7 @@ def margin(term: SmoothTerm, k: int, frame: pd.DataFrame) -> Margin:
         )
     if np.prod([float(v) + DEGREE for v in both]) > LARGEST_SURFACE:
         raise FormulaError(
-            f"'{term.name}': knots={some([knots])} make a surface of more than {LARGEST_SURFACE:,} coefficients: give fewer."
+            f"'{term.name}': knots={some([knots])} make a surface of more than {LARGEST_SURFACE:,} coefficients: "
+            "give fewer."
         )
     return Margin(variable, float(x.min()), float(x.max()), int(both[k]))

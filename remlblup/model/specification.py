@@ -123,8 +123,12 @@ class Specification:
     @cached_property
     def parameters(self) -> Parameters:
         names = tuple(d.name for d in self.random)
-        return Parameters(names, tuple(d.structure for d in self.random), self.residual,
-                          aliases_of(names, [_spellings(d) for d in self.random]))  # fmt: skip
+        return Parameters(
+            names,
+            tuple(d.structure for d in self.random),
+            self.residual,
+            aliases_of(names, [_spellings(d) for d in self.random]),
+        )
 
 
 def _spellings(design: RandomDesign) -> list[str]:
@@ -132,8 +136,15 @@ def _spellings(design: RandomDesign) -> list[str]:
     return [design.name] if design.term is None else spellings(design.term)
 
 
-def from_formula(formula: str, data: object, relationships: Mapping[str, object] | None, residual: str,
-                 weights: str | None, missing: str, parents: str | Sequence[str] = "keep") -> Specification:  # fmt: skip
+def from_formula(
+    formula: str,
+    data: object,
+    relationships: Mapping[str, object] | None,
+    residual: str,
+    weights: str | None,
+    missing: str,
+    parents: str | Sequence[str] = "keep",
+) -> Specification:
     """Read the formula, check the data against it, and build every matrix of the model."""
     residual_term, frame = parse_residual(residual), to_pandas(data)
     parsed = parse_formula(with_dot(formula, frame, residual_term, weights))
@@ -155,8 +166,21 @@ def from_formula(formula: str, data: object, relationships: Mapping[str, object]
     names, columns = group_columns(random)
     fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
     groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
-    spec = Specification(unquoted(parsed.response), y if offset is None else y - offset, fixed, tuple(random), R, w,
-                         records, parsed, residual_term, given.matrices, groups, choice, offset)  # fmt: skip
+    spec = Specification(
+        unquoted(parsed.response),
+        y if offset is None else y - offset,
+        fixed,
+        tuple(random),
+        R,
+        w,
+        records,
+        parsed,
+        residual_term,
+        given.matrices,
+        groups,
+        choice,
+        offset,
+    )
     check_estimable(spec)
     return spec
 
@@ -185,8 +209,15 @@ def _check_smallest_weight(w: np.ndarray, rows: Any) -> None:
         )
 
 
-def from_matrices(y: Any, X: Any, Z: Sequence[Any], K: Sequence[Any] | None, names: Sequence[str] | None,
-                  weights: Any, fixed_names: Sequence[str] | None) -> Specification:  # fmt: skip
+def from_matrices(
+    y: Any,
+    X: Any,
+    Z: Sequence[Any],
+    K: Sequence[Any] | None,
+    names: Sequence[str] | None,
+    weights: Any,
+    fixed_names: Sequence[str] | None,
+) -> Specification:
     """The same specification from the matrices themselves; K_k is None for the identity."""
     response = array_of(y, "y", DataError)
     if response.ndim == 2 and 1 in response.shape:
@@ -292,7 +323,10 @@ def most_columns(spec: Specification) -> str:
     if not structure:
         return ""
     term = max(structure, key=lambda part: len(part.columns))
-    return f" Most are of '{term.term}', {len(term.columns):,} columns; levels without an order make a random term, '(1 | g)'."
+    return (
+        f" Most are of '{term.term}', {len(term.columns):,} columns; levels without an order make a random term,"
+        " '(1 | g)'."
+    )
 
 
 def check_estimable(spec: Specification) -> None:

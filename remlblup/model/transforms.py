@@ -33,7 +33,8 @@ def leg(x: Any, order: int = 1, lower: float | None = None, upper: float | None 
             raise DataError(f"leg() maps [{low:g}, {high:g}] to [-1, 1]: give a covariate that varies, lower < upper.")
         if values.min() < low or values.max() > high:
             raise DataError(
-                f"leg(): the data range from {values.min():g} to {values.max():g}, outside lower={low:g}, upper={high:g}."
+                f"leg(): the data range from {values.min():g} to {values.max():g}, outside lower={low:g}, "
+                f"upper={high:g}."
             )
         _state["range"] = (low, high)
     columns = legendre(values, order, *_state["range"])
@@ -48,8 +49,14 @@ def legendre(x: np.ndarray, order: int, lower: float, upper: float) -> np.ndarra
     return P * np.sqrt((2.0 * np.arange(order + 1) + 1.0) / 2.0)
 
 
-def ns(x: Any, df: int | None = None, knots: Any = None, lower_bound: float | None = None,
-       upper_bound: float | None = None, **memory: Any) -> Any:  # fmt: skip
+def ns(
+    x: Any,
+    df: int | None = None,
+    knots: Any = None,
+    lower_bound: float | None = None,
+    upper_bound: float | None = None,
+    **memory: Any,
+) -> Any:
     """A natural cubic spline without the constant, as R's: it spans the same functions, in another basis."""
     return natural_cubic_spline(x, df, knots, lower_bound, upper_bound, constraints="center", **memory)
 

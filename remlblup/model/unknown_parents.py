@@ -1,4 +1,5 @@
-"""Records whose sire or dam is unknown: in a term over a pedigree the unknown parent adds nothing, and the record stays.
+"""Records whose sire or dam is unknown: in a term over a pedigree the unknown parent adds nothing,
+and the record stays.
 
 Which columns hold parents: the factors of a term after its first, columns named like a sire, a dam or a maternal
 grandsire, and those the user lists. The individual itself, ``vm(animal, A)``, must be known.
@@ -22,9 +23,11 @@ CHOICES = ("keep", "drop", "error")
 Choice = str | tuple[str, ...]
 
 
-def settle(parsed: MixedFormula, frame: pd.DataFrame, given: Given,
-           choice: str | Sequence[str]) -> tuple[MixedFormula, pd.DataFrame, Choice]:  # fmt: skip
-    """The formula with its parents marked, the data with codes of unknown parents as missing values, the choice checked.
+def settle(
+    parsed: MixedFormula, frame: pd.DataFrame, given: Given, choice: str | Sequence[str]
+) -> tuple[MixedFormula, pd.DataFrame, Choice]:
+    """The formula with its parents marked, the data with codes of unknown parents as missing values,
+    the choice checked.
 
     Parameters
     ----------
@@ -83,8 +86,8 @@ def _checked(choice: object) -> Choice:
     elif isinstance(choice, Sequence) and all(isinstance(column, str) for column in choice):
         return tuple(choice)
     raise OptionError(
-        f"unknown_parents={choice!r} must be one of {', '.join(map(repr, CHOICES))}, or a list of the columns that hold "
-        "parents."
+        f"unknown_parents={choice!r} must be one of {', '.join(map(repr, CHOICES))}, or a list of the columns that "
+        "hold parents."
     )
 
 

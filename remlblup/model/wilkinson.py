@@ -55,8 +55,8 @@ def check_width(terms: Terms, frame: pd.DataFrame, what: str) -> None:
     counts = ", ".join(f"{e.text} {levels[e]:,}" for e in widest if e in levels)
     name = ":".join(e.text for e in widest)
     raise ModelError(
-        f"{what} has {sum(widths.values()):,} columns, most of them of '{name}' (levels: {counts}): levels of such number"
-        " make a random term, '(1 | a:b)'."
+        f"{what} has {sum(widths.values()):,} columns, most of them of '{name}' (levels: {counts}): levels of such"
+        " number make a random term, '(1 | a:b)'."
     )
 
 
@@ -117,7 +117,8 @@ def check_categories(model_spec: Any, frame: pd.DataFrame) -> None:
         unknown = sorted({str(v) for v in frame[name].unique()} - known)
         if unknown:
             raise DataError(
-                f"'{name}' has levels that were not in the data of the fit: {some(unknown)}. Known: {some(sorted(known))}."
+                f"'{name}' has levels that were not in the data of the fit: {some(unknown)}. Known: "
+                f"{some(sorted(known))}."
             )
 
 

@@ -49,8 +49,15 @@ def plot_convergence(fit: Estimates, ax: Axes | None = None) -> Axes:
     few = len(history) <= LABELLED
     marker = "o" if few else ""
     ax.plot(iteration, gain, color=BLUE, marker=marker, ms=5, lw=1.6, label="log-likelihood still to be gained")
-    ax.plot(iteration, gradient, color=VERMILION, marker="s" if few else "", ms=4.5, lw=1.6,
-            label="gradient (score × standard error)")  # fmt: skip
+    ax.plot(
+        iteration,
+        gradient,
+        color=VERMILION,
+        marker="s" if few else "",
+        ms=4.5,
+        lw=1.6,
+        label="gradient (score × standard error)",
+    )
     tolerance = fit.options.tolerance
     ax.axhline(tolerance, color=GREY, ls="--", lw=1, label=f"tolerance of the gradient, {tolerance:.0e}")
     ax.set_yscale("log")

@@ -145,10 +145,17 @@ def name_arrows(ax: Axes, names: tuple[str, ...], ends: np.ndarray) -> None:
     """Names just beyond the tips of the arrows."""
     for name, (x, y) in zip(names, ends, strict=True):
         ax.annotate(
-            shorten(plain(name), 18), (x, y), (6 * np.sign(x) if abs(x) > abs(y) else 0, 6 * np.sign(y)),
-            textcoords="offset points", fontsize=8.5, color=VERMILION, fontweight="bold",
-            ha="left" if x >= 0 else "right", va="center", bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5},
-        )  # fmt: skip
+            shorten(plain(name), 18),
+            (x, y),
+            (6 * np.sign(x) if abs(x) > abs(y) else 0, 6 * np.sign(y)),
+            textcoords="offset points",
+            fontsize=8.5,
+            color=VERMILION,
+            fontweight="bold",
+            ha="left" if x >= 0 else "right",
+            va="center",
+            bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5},
+        )
 
 
 def name_effects(ax: Axes, names: tuple[str, ...], x: np.ndarray) -> None:
@@ -163,8 +170,17 @@ def name_effects(ax: Axes, names: tuple[str, ...], x: np.ndarray) -> None:
     for k in range(1, len(places)):
         places[k] = max(places[k], places[k - 1] + gap)
     for k, place in zip(order, places, strict=True):
-        ax.text(place, 0.015, shorten(plain(names[k]), 10), rotation=90, fontsize=7.5, color=GREY, ha="center",
-                va="bottom", transform=ax.get_xaxis_transform())  # fmt: skip
+        ax.text(
+            place,
+            0.015,
+            shorten(plain(names[k]), 10),
+            rotation=90,
+            fontsize=7.5,
+            color=GREY,
+            ha="center",
+            va="bottom",
+            transform=ax.get_xaxis_transform(),
+        )
 
 
 def plain(effect: str) -> str:

@@ -34,9 +34,15 @@ NAMES = {
 
 
 def plot_field(
-    fit: Solved, what: str = "all", trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
-    row: Given | None = None, col: Given | None = None, by: Given | None = None,
-) -> Axes | np.ndarray:  # fmt: skip
+    fit: Solved,
+    what: str = "all",
+    trial: object = None,
+    axes: Axes | Iterable[Axes] | None = None,
+    *,
+    row: Given | None = None,
+    col: Given | None = None,
+    by: Given | None = None,
+) -> Axes | np.ndarray:
     """Heat maps over rows and columns, in one colour scale that is symmetric about zero.
 
     The data are drawn as deviations from the mean of the field; the spatial residual is ê of the structure in

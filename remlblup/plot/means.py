@@ -23,7 +23,8 @@ class PlottedMeans(MarginalMeans):
     """Marginal means that draw themselves."""
 
     def plot(self, ax: Axes | None = None, letters: bool = False) -> Axes:
-        """The means with their 95 % intervals, a line of them for each level of `by`; with their letters if asked for."""
+        """The means with their 95 % intervals, a line of them for each level of `by`;
+        with their letters if asked for."""
         return plot_means(self, ax, letters)
 
 

@@ -1,4 +1,5 @@
-"""The plots of a fit as its methods: each draws with a file of its own, which brings matplotlib when it is asked for."""
+"""The plots of a fit as its methods: each draws with a file of its own,
+which brings matplotlib when it is asked for."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from remlblup.fit.terms.field_maps import Given
     from remlblup.plot.means import PlottedMeans
+    from remlblup.plot.profile import PlottedProfile
 
 
 class PlottedStarts(StartCheck):
@@ -39,6 +41,12 @@ class Plotted(ComponentMethods):
 
         return PlottedMeans
 
+    @property
+    def _kind_of_profile(self) -> type[PlottedProfile]:
+        from remlblup.plot.profile import PlottedProfile
+
+        return PlottedProfile
+
     def plot_convergence(self, ax: Axes | None = None) -> Axes:
         """Log-likelihood still to be gained and gradient by iteration."""
         from remlblup.plot.convergence import plot_convergence
@@ -57,16 +65,32 @@ class Plotted(ComponentMethods):
 
         return plot_residuals(self, ax)
 
-    def plot_field(self, what: str = "all", trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
-                   row: Given | None = None, col: Given | None = None, by: Given | None = None) -> Axes | np.ndarray:  # fmt: skip
+    def plot_field(
+        self,
+        what: str = "all",
+        trial: object = None,
+        axes: Axes | Iterable[Axes] | None = None,
+        *,
+        row: Given | None = None,
+        col: Given | None = None,
+        by: Given | None = None,
+    ) -> Axes | np.ndarray:
         """Maps of a field: the data, the spatial residual and the independent one."""
         from remlblup.plot.field import plot_field
 
         return plot_field(self, what, trial, axes, row=row, col=col, by=by)
 
-    def plot_variogram(self, kind: str | None = None, trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
-                       row: Given | None = None, col: Given | None = None, x: Given | None = None,
-                       by: Given | None = None) -> Axes | np.ndarray:  # fmt: skip
+    def plot_variogram(
+        self,
+        kind: str | None = None,
+        trial: object = None,
+        axes: Axes | Iterable[Axes] | None = None,
+        *,
+        row: Given | None = None,
+        col: Given | None = None,
+        x: Given | None = None,
+        by: Given | None = None,
+    ) -> Axes | np.ndarray:
         """Semi-variance of residuals against displacement or lag, with the fitted model's."""
         from remlblup.plot.variogram import plot_variogram
 
@@ -84,8 +108,9 @@ class Plotted(ComponentMethods):
 
         return plot_biplot(self, term, factors, ax)
 
-    def plot_latent_regression(self, term: str, factor: int = 1, levels: Iterable[object] | None = None,
-                               ax: Axes | None = None) -> Axes:  # fmt: skip
+    def plot_latent_regression(
+        self, term: str, factor: int = 1, levels: Iterable[object] | None = None, ax: Axes | None = None
+    ) -> Axes:
         """BLUPs of some levels against the effects' loadings on one factor."""
         from remlblup.plot.factor_analytic import plot_latent_regression
 
@@ -95,8 +120,8 @@ class Plotted(ComponentMethods):
     def check_starts(self, n: int = 5, seed: int = 0, progress: bool | None = None) -> PlottedStarts:
         """Search again from `n` other starts: whether any of them ends higher.
 
-        The starts are drawn over the parameter space (shares of variance, signs and sizes of correlations and loadings);
-        each search is that of the fit, with the same options. Ctrl-C stops it and keeps what is done.
+        The starts are drawn over the parameter space (shares of variance, signs and sizes of correlations and
+        loadings); each search is that of the fit, with the same options. Ctrl-C stops it and keeps what is done.
 
         Parameters
         ----------

@@ -54,8 +54,8 @@ def plot_pedigree(
     choose("inbreeding", inbreeding, ("none", "shade", "write"))
     if not isinstance(ped, PopulationStatistics):
         raise RelationshipError(
-            f"plot_pedigree draws a Pedigree of animals, with sires and dams; it was given {type(ped).__name__}. Make one "
-            "with Pedigree(ids, sires, dams) or Pedigree.from_frame(frame)."
+            f"plot_pedigree draws a Pedigree of animals, with sires and dams; it was given {type(ped).__name__}. Make "
+            "one with Pedigree(ids, sires, dams) or Pedigree.from_frame(frame)."
         )
     part = ped if animals is None else ped.prune(animals)
     if part.size > LIMIT:
@@ -164,8 +164,9 @@ def _draw_animals(ax: Axes, ped: Pedigree, x: np.ndarray, row: np.ndarray, side:
         colours = (1.0 - weight) * colours + weight * np.array(to_rgb(SKY))
     for shape, chosen in (("s", is_sire & ~is_dam), ("o", is_dam & ~is_sire), ("D", is_sire == is_dam)):
         area = (0.72 * side if shape == "D" else side) ** 2
-        ax.scatter(x[chosen], -row[chosen], s=area, marker=shape, c=colours[chosen], edgecolors=INK,
-                   linewidths=0.9, zorder=2)  # fmt: skip
+        ax.scatter(
+            x[chosen], -row[chosen], s=area, marker=shape, c=colours[chosen], edgecolors=INK, linewidths=0.9, zorder=2
+        )
     size = float(np.clip(0.36 * side, 5.0, 9.0))
     for k, label in enumerate(ped.labels):
         text = shorten(label, 10)
@@ -176,6 +177,15 @@ def _draw_animals(ax: Axes, ped: Pedigree, x: np.ndarray, row: np.ndarray, side:
         if inbreeding == "write" and ped.inbreeding[k] > 0:
             below.append(f"{ped.inbreeding[k]:.3g}")
         if below:
-            ax.annotate("\n".join(below), (x[k], -row[k]), (0, -0.62 * side), textcoords="offset points", ha="center",
-                        va="top", fontsize=max(size - 1.0, 5.0), color=INK if not inside else GREY, zorder=3,
-                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8})  # fmt: skip
+            ax.annotate(
+                "\n".join(below),
+                (x[k], -row[k]),
+                (0, -0.62 * side),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=max(size - 1.0, 5.0),
+                color=INK if not inside else GREY,
+                zorder=3,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
+            )

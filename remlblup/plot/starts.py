@@ -24,8 +24,8 @@ LABELS = {
 def plot_starts(check: StartCheck, ax: Axes | None = None) -> Axes:
     """ℓ still missing to the highest end, by iteration, a line per start and a thick one for the fit.
 
-    A search that ends at the highest maximum falls to the rounding error of ℓ, one at a lower maximum stays on the level
-    of what it misses.
+    A search that ends at the highest maximum falls to the rounding error of ℓ, one at a lower maximum stays on the
+    level of what it misses.
 
     Parameters
     ----------

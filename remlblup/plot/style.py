@@ -43,8 +43,9 @@ def axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
     return ax
 
 
-def panels(given: Axes | Iterable[Axes] | None, shape: tuple[int, int], size: tuple[float, float],
-           layout: str = "constrained") -> np.ndarray:  # fmt: skip
+def panels(
+    given: Axes | Iterable[Axes] | None, shape: tuple[int, int], size: tuple[float, float], layout: str = "constrained"
+) -> np.ndarray:
     """The Axes given, or those of a new figure of `shape` (rows, columns) and `size`, flat, in the style of `axes`.
 
     Raises

@@ -22,9 +22,16 @@ KINDS = ("profile", "surface")
 
 
 def plot_variogram(
-    fit: Solved, kind: str | None = None, trial: object = None, axes: Axes | Iterable[Axes] | None = None, *,
-    row: Given | None = None, col: Given | None = None, x: Given | None = None, by: Given | None = None,
-) -> Axes | np.ndarray:  # fmt: skip
+    fit: Solved,
+    kind: str | None = None,
+    trial: object = None,
+    axes: Axes | Iterable[Axes] | None = None,
+    *,
+    row: Given | None = None,
+    col: Given | None = None,
+    x: Given | None = None,
+    by: Given | None = None,
+) -> Axes | np.ndarray:
     """Average ½(ê_i − ê_j)² of pairs of residuals against their displacement, and what the model says of it.
 
     For a field two profiles, along rows and along columns, or the surface over both displacements (Gilmour,

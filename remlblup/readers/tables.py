@@ -47,7 +47,8 @@ def is_path(value: object) -> bool:
 def read_table(path: str | os.PathLike, sep: str | None = None, *, numbers: bool = True) -> pd.DataFrame:
     """A data file as a data frame; columns of numbers become numbers, codes such as 007 stay text.
 
-    CSV or TSV (also .gz, .bz2, .xz), parquet, feather, or the first sheet of an .xlsx. ``attrs["notes"]`` of the frame lists what the user should know about the reading.
+    CSV or TSV (also .gz, .bz2, .xz), parquet, feather, or the first sheet of an .xlsx.
+    ``attrs["notes"]`` of the frame lists what the user should know about the reading.
 
     Raises
     ------
@@ -147,14 +148,16 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
         frame = pd.read_csv(path, na_values=MISSING, **common, **options)
         if not isinstance(frame.index, pd.RangeIndex):
             print(
-                f"note: the rows of {path} have more fields than its first line has names; the first ones are row names.",
+                f"note: the rows of {path} have more fields than its first line has names; "
+                "the first ones are row names.",
                 file=sys.stderr,
             )
     except UnicodeDecodeError:
         raise DataError(f"{path} is not in UTF-8: save it in this encoding (CSV UTF-8).") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, re.error) as error:
         raise DataError(
-            f"{path} cannot be read as a table: {str(error).strip().rstrip('.')}. Read it with pandas and give the frame."
+            f"{path} cannot be read as a table: {str(error).strip().rstrip('.')}. "
+            "Read it with pandas and give the frame."
         ) from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
@@ -177,12 +180,13 @@ def separator_of(sep: str) -> str:
     if len(separator) > 1:  # pandas would take it for a regular expression, and quotes for text
         blanks = " Blanks after it do no harm." if len(separator.strip()) == 1 else ""
         raise OptionError(
-            rf"--sep {sep!r} has {len(separator)} characters: the columns are set apart by one (\t for a tab), or by blanks,"
-            rf" '\s+'.{blanks}"
+            rf"--sep {sep!r} has {len(separator)} characters: the columns are set apart by one (\t for a tab), or by"
+            rf" blanks, '\s+'.{blanks}"
         )
     if separator in '"\r\n\0' or not separator.isascii():
         raise OptionError(
-            rf"--sep {sep!r} cannot set columns apart: give one character of ASCII (\t for a tab) that is no quotation mark"
+            rf"--sep {sep!r} cannot set columns apart: give one character of ASCII (\t for a tab) that is no quotation"
+            r" mark"
             " and no end of a line."
         )
     return separator
@@ -237,9 +241,14 @@ def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
 
 
 def read_relationships(
-    pedigrees: dict[str, str], matrices: dict[str, str], inverses: Iterable[str], hermaphrodites: bool = False,
-    groups: Iterable[str] | None = None, genotypes: dict[str, str] | None = None, columns: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    pedigrees: dict[str, str],
+    matrices: dict[str, str],
+    inverses: Iterable[str],
+    hermaphrodites: bool = False,
+    groups: Iterable[str] | None = None,
+    genotypes: dict[str, str] | None = None,
+    columns: str | None = None,
+) -> dict[str, Any]:
     """NAME → pedigree or relationship.
 
     Raises
@@ -266,8 +275,9 @@ def read_relationships(
     out: dict[str, Any] = {}
     for name, file in pedigrees.items():
         try:
-            out[name] = Pedigree.from_frame(read_table(file, numbers=False), **named, hermaphrodites=hermaphrodites,
-                                             groups=groups)  # fmt: skip
+            out[name] = Pedigree.from_frame(
+                read_table(file, numbers=False), **named, hermaphrodites=hermaphrodites, groups=groups
+            )
         except RelationshipError as error:
             raise type(error)(f"pedigree {name} ({file}): {error}") from None
     for name, file in matrices.items():
@@ -328,8 +338,9 @@ def _holds_pedigree(table: pd.DataFrame) -> bool:
     """As of a data frame; three columns that end in fractions are level, level, value."""
     last = pd.to_numeric(table.iloc[:, -1], errors="coerce") if table.shape[1] == 3 else pd.Series(dtype=float)
     try:
-        return looks_like_pedigree(table.iloc[:, :-1].assign(**{str(table.columns[-1]): last})
-                                   if len(last) and last.notna().all() else table)  # fmt: skip
+        return looks_like_pedigree(
+            table.iloc[:, :-1].assign(**{str(table.columns[-1]): last}) if len(last) and last.notna().all() else table
+        )
     except RelationshipError:
         return False
 

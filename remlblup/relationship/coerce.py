@@ -59,8 +59,8 @@ def _coerce(obj: object) -> RelationshipBase:
         return MatrixRelationship(obj["matrix"], obj.get("labels"), bool(obj.get("inverse", False)))
     if isinstance(obj, LabelledMatrix):
         raise RelationshipError(
-            "this is what group_precision() returns: an inverse, and a singular one, which would be taken for K. Give the "
-            "pedigree itself, whose groups become fixed effects, or its with_random_groups(variance)."
+            "this is what group_precision() returns: an inverse, and a singular one, which would be taken for K. Give "
+            "the pedigree itself, whose groups become fixed effects, or its with_random_groups(variance)."
         )
     if isinstance(obj, tuple):
         if len(obj) != 2:

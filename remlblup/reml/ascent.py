@@ -53,9 +53,21 @@ class Ascent:
         self.secant.learn(model, decrement)
         seconds = space.equations.seconds
         phases, space.equations.seconds = tuple(seconds.items()), dict.fromkeys(seconds, 0.0)
-        row = Iteration(len(self.rows), step, point.loglik, delta, gradient, decrement, change, halvings,
-                        now - self.clock, labels(space, space.boundary(point)), point.theta, phases,
-                        self.seconds_left(gradient, now - self.clock))  # fmt: skip
+        row = Iteration(
+            len(self.rows),
+            step,
+            point.loglik,
+            delta,
+            gradient,
+            decrement,
+            change,
+            halvings,
+            now - self.clock,
+            labels(space, space.boundary(point)),
+            point.theta,
+            phases,
+            self.seconds_left(gradient, now - self.clock),
+        )
         self.clock = now
         self.rows.append(row)
         return row

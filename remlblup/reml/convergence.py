@@ -114,8 +114,9 @@ def say_unconverged(convergence: Convergence) -> None:
         )
 
 
-def criteria(delta: float, change: float, gradient: float, decrement: float, inward: float,
-             tolerance: float) -> tuple[Criterion, ...]:  # fmt: skip
+def criteria(
+    delta: float, change: float, gradient: float, decrement: float, inward: float, tolerance: float
+) -> tuple[Criterion, ...]:
     """The five criteria at an iterate; all values are free of the units of y.
 
     Parameters
@@ -145,8 +146,15 @@ def has_trend(added: str, failed: Sequence[str]) -> str:
     return f"{text} Not met: {', '.join(failed)}." if failed else text
 
 
-def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Sequence[str],
-            by_design: bool = False, names: Sequence[str] = (), trend: str = "") -> str:  # fmt: skip
+def explain(
+    passed: bool,
+    unidentified: Sequence[str],
+    stopped: str,
+    failed: Sequence[str],
+    by_design: bool = False,
+    names: Sequence[str] = (),
+    trend: str = "",
+) -> str:
     """The verdict's reason in words; `names` of what went to zero, where that is not all of R."""
     if trend:
         return has_trend(trend, failed)
@@ -157,8 +165,8 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
             )
         if len(unidentified) == 1:
             return (
-                f"the data say nothing about '{unidentified[0]}': the likelihood is flat in it, as for the covariance of"
-                " two effects that no level has both of. Hold it with fix=, or choose a structure without it."
+                f"the data say nothing about '{unidentified[0]}': the likelihood is flat in it, as for the covariance"
+                " of two effects that no level has both of. Hold it with fix=, or choose a structure without it."
             )
         return (
             "the data cannot tell these components apart: " + listed(unidentified) + "."
@@ -175,8 +183,8 @@ def explain(passed: bool, unidentified: Sequence[str], stopped: str, failed: Seq
         "edge": "a covariance matrix held in part by fix= is at the edge of positive semidefiniteness, where the"
         " remaining elements cannot be maximised reliably. Hold all of it, or none.",
         "rigid": "a correlation of the residual goes to its bound, where R is singular. Errors that move together are a"
-        " random effect: write that part as a random term, such as (1 | subject), choose a simpler residual, or look for"
-        " a trait that is a function of another.",
+        " random effect: write that part as a random term, such as (1 | subject), choose a simpler residual, or look"
+        " for a trait that is a function of another.",
         "residual": "max_iterations was reached where the residual covariance matrix becomes singular. Raise it.",
         "collapse": f"these residual variances go to zero: {listed(names)}."
         if names

@@ -156,8 +156,10 @@ def px_em_update(equations: Equations, now: Score, held: Array, units: list[Arra
         return em_update(equations, now, held, units)
     spec, solution = equations.spec, now.solution
     parts = spec.parameters.split_terms(solution.theta)
-    how = [expandable(d.structure, part, held[place])
-           for d, part, place in zip(equations.random, parts, spec.parameters.of_terms, strict=True)]  # fmt: skip
+    how = [
+        expandable(d.structure, part, held[place])
+        for d, part, place in zip(equations.random, parts, spec.parameters.of_terms, strict=True)
+    ]
     slots, residual = expansion.regressed(solution, now.ml, how)
     new = solution.theta.copy()
     for k, (design, place) in enumerate(zip(equations.random, spec.parameters.of_terms, strict=True)):

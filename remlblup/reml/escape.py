@@ -42,7 +42,8 @@ def with_variances_lifted(surface: Surface, point: Point) -> Point | None:
 
 
 def lifts(surface: Surface, point: Point) -> Iterator[tuple[Array, bool]]:
-    """θ with variances of zero lifted by less and less, and at last not at all, but with the correlations of the others."""
+    """θ with variances of zero lifted by less and less, and at last not at all,
+    but with the correlations of the others."""
     space, parameters = surface.space, surface.equations.spec.parameters
     for k, (structure, place) in enumerate(zip(parameters.structures, parameters.of_terms, strict=True)):
         here, free = point.theta[place], ~space.held[place]

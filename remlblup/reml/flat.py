@@ -1,8 +1,8 @@
 """Directions the likelihood is flat in.
 
-The average information says where to look: at a maximum it is zero along a direction the likelihood is flat in, but also
-where θ is a poor coordinate of Σ (beside a singular matrix, at a zero variance). So ℓ itself is evaluated on both sides,
-and only what leaves it as it is counts as flat.
+The average information says where to look: at a maximum it is zero along a direction the likelihood is flat in, but
+also where θ is a poor coordinate of Σ (beside a singular matrix, at a zero variance). So ℓ itself is evaluated on both
+sides, and only what leaves it as it is counts as flat.
 """
 
 from __future__ import annotations

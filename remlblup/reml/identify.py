@@ -27,9 +27,9 @@ def require_enough(equations: Equations, held: np.ndarray) -> None:
         counts = [(int(np.count_nonzero(~held[s])), t) for s, t in zip(spec.parameters.slices, names, strict=True)]
         each = ", ".join(f"{count:,} of '{term}'" for count, term in counts if count)
         raise ModelError(
-            f"{free:,} variance parameters are to be estimated from {spec.n:,} records ({each}): the data cannot tell them"
-            " apart. Write structures with fewer ('fa(…, k=1)', 'cs', 'ar1' instead of 'us'), or hold some with fix=;"
-            " solve() takes all of them as known."
+            f"{free:,} variance parameters are to be estimated from {spec.n:,} records ({each}): the data cannot tell"
+            " them apart. Write structures with fewer ('fa(…, k=1)', 'cs', 'ar1' instead of 'us'), or hold some with"
+            " fix=; solve() takes all of them as known."
         )
     for name, structure in zip(spec.parameters.terms, spec.parameters.structures, strict=True):
         require(
@@ -58,8 +58,11 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
             left = equations.project_out(z)
             if left @ left <= INSIDE * (z @ z):
                 names = parameters.columns[place]
-                found += [n for n, p in zip(names, design.structure.names, strict=True)
-                          if design.t == 1 or design.structure.effects[i] in p]  # fmt: skip
+                found += [
+                    n
+                    for n, p in zip(names, design.structure.names, strict=True)
+                    if design.t == 1 or design.structure.effects[i] in p
+                ]
         if repeats_residual(equations, k) and not held[parameters.of_residual].all():
             found += [*parameters.columns[place], *parameters.columns[parameters.of_residual]]
     return tuple(dict.fromkeys(found))

@@ -82,7 +82,8 @@ class Journal:
         return None
 
     def distance(self, number: int, kind: str, theta: Array) -> float:
-        """How far from θ a climb begins, at most of any parameter and relative to its size; infinite if of another kind."""
+        """How far from θ a climb begins, at most of any parameter and relative to its size;
+        infinite if of another kind."""
         state = self.states[number]
         if state is None or state.kind != kind or len(state.rows[0].theta) != len(theta):
             return np.inf
@@ -119,7 +120,8 @@ def resumed(surface: Surface, ascent: Ascent, state: State) -> Point:
     value, solution = surface.loglik(last.theta)
     if solution is None or not abs(value - last.loglik) <= AGREES * (surface.equations.spec.n + abs(value)):
         raise CheckpointError(
-            f"it says that the log-likelihood at its variances is {last.loglik:.6f}, and of these data it is {value:.6f}."
+            f"it says that the log-likelihood at its variances is {last.loglik:.6f}, "
+            f"and of these data it is {value:.6f}."
         )
     point = surface.point(last.theta, value, solution)
     before = state.rows[-2].decrement if len(state.rows) > 1 else np.inf

@@ -19,8 +19,15 @@ from remlblup.reml.step import inward_score
 from remlblup.reml.surface import Surface
 
 
-def optimum_at(equations: Equations, options: Options, iterations: tuple[Iteration, ...], loglik: float, held: np.ndarray,
-               boundary: np.ndarray, verdict: Callable[[Space, Point], Convergence]) -> Optimum:  # fmt: skip
+def optimum_at(
+    equations: Equations,
+    options: Options,
+    iterations: tuple[Iteration, ...],
+    loglik: float,
+    held: np.ndarray,
+    boundary: np.ndarray,
+    verdict: Callable[[Space, Point], Convergence],
+) -> Optimum:
     """The end of a search whose history is known: the equations are solved at its last θ, nothing is estimated.
 
     Parameters
@@ -36,19 +43,26 @@ def optimum_at(equations: Equations, options: Options, iterations: tuple[Iterati
     space = Space(searched, held, lower, upper, units, options.constrain)
     point = Surface(searched, space, options.ml).point(theta, loglik, searched.solve(theta, ml=options.ml))
     point = replace(point, solution=solution, charts={})
-    return Optimum(point, solution, verdict(space, point), iterations, boundary, held, space.tangent(theta), equations,
-                   searched)  # fmt: skip
+    return Optimum(
+        point, solution, verdict(space, point), iterations, boundary, held, space.tangent(theta), equations, searched
+    )
 
 
-def interrupted_at(equations: Equations, options: Options, iterations: tuple[Iteration, ...], held: np.ndarray,
-                   trials: tuple[Trial, ...] = ()) -> Optimum:  # fmt: skip
+def interrupted_at(
+    equations: Equations,
+    options: Options,
+    iterations: tuple[Iteration, ...],
+    held: np.ndarray,
+    trials: tuple[Trial, ...] = (),
+) -> Optimum:
     """The last iterate of a search that was interrupted; it is never one that has converged."""
     last = iterations[-1]
 
     def verdict(space: Space, point: Point) -> Convergence:
         inward = inward_score(space, replace(point, charts=space.charts(point.theta)))
-        delta, change = (0.5 * last.decrement, np.sqrt(last.decrement)) if len(iterations) == 1 \
-            else (abs(last.delta), last.change)  # fmt: skip
+        delta, change = (
+            (0.5 * last.decrement, np.sqrt(last.decrement)) if len(iterations) == 1 else (abs(last.delta), last.change)
+        )
         checks = criteria(delta, change, last.gradient, last.decrement, inward, options.tolerance)
         reason = "the search was interrupted here. To go on from these estimates, give start=fit.variances."
         return Convergence(checks, reason, last.boundary, (), len(iterations) - 1, trials=trials, interrupted=True)

@@ -23,8 +23,8 @@ from remlblup.reml.surface import Surface
 LADDERS = {
     "auto": (
         ("AI", 0.0, 0.0, 1.0), ("AI/2", 0.0, 0.0, 0.5), ("AI+EM", 0.3, 0.0, 1.0), ("AI+3EM", 3.0, 0.0, 1.0),
-        ("AI+D/1000", 0.0, 0.001, 1.0), ("AI+D/30", 0.0, 0.03, 1.0), ("AI+D", 0.0, 1.0, 1.0), ("AI/16", 0.0, 0.0, 1 / 16),
-        ("EM", np.inf, 0.0, 1.0), ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0),
+        ("AI+D/1000", 0.0, 0.001, 1.0), ("AI+D/30", 0.0, 0.03, 1.0), ("AI+D", 0.0, 1.0, 1.0),
+        ("AI/16", 0.0, 0.0, 1 / 16), ("EM", np.inf, 0.0, 1.0), ("EM/8", np.inf, 0.0, 1 / 8), ("AI+99D", 0.0, 99.0, 1.0),
     ),
     "ai": tuple((f"AI/{2**k}" if k else "AI", 0.0, 0.0, 0.5**k) for k in range(12)),
     # Without constraints a step may end far outside of where V is positive definite; the expected information sees it.

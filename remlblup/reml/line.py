@@ -4,8 +4,8 @@ With V = σ²(h M + (1 − h) I) in the weights of the records, M = Z(S ⊗ K)Z'
 
     ℓ(h) = −½ [N log y'Py + log|V| + log|X'V⁻¹X|] + a constant,   all at σ² = 1, N = n − p (n for ML),
 
-so that ℓ is a function of one number. In x = log h/(1 − h) it is made of terms log(1 + λeˣ), one an eigenvalue λ: between
-neighbouring points of a grid half a unit apart there is nothing to miss.
+so that ℓ is a function of one number. In x = log h/(1 − h) it is made of terms log(1 + λeˣ), one an eigenvalue λ:
+between neighbouring points of a grid half a unit apart there is nothing to miss.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ Profile = Callable[[Array], Array]
 
 
 def maxima_along(equations: Equations, theta: Array, ml: bool) -> list[Array]:
-    """θ of the maxima along h² that are higher than ℓ at `theta`, the highest first; none where the model has no such line."""
+    """θ of the maxima along h² that are higher than ℓ at `theta`, the highest first;
+    none where the model has no such line."""
     spec = equations.spec
     if len(theta) != 2 or len(spec.random) != 1 or spec.residual.keyword != "units" or theta[0] < 0.0:
         return []
@@ -83,7 +84,8 @@ Line = tuple[Profile, Callable[[float], float], Array, float]
 
 
 def unit(values: Array) -> float:
-    """A unit in which eigenvalues are not too far from 1 for h and 1 − h to hold digits: a power of a million, mostly 1."""
+    """A unit in which eigenvalues are not too far from 1 for h and 1 − h to hold digits: a power of a million,
+    mostly 1."""
     largest = float(values.max(initial=0.0))
     return 10.0 ** (6 * round(np.log10(largest) / 6)) if largest > 0.0 else 1.0
 

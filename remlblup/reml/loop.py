@@ -34,7 +34,8 @@ from remlblup.reml.surface import Surface
 from remlblup.reml.verdict import judged
 
 ROUNDING = 1e-10
-# While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of another.
+# While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of
+# another.
 WORTHWHILE, CREEPING = 1e-4, 0.02
 
 # What ends a loop before its time: told θ, the reason or None.
@@ -44,8 +45,15 @@ Watch = Callable[[Array], str | None]
 class Loop:
     """One maximisation of the (RE)ML likelihood of a model."""
 
-    def __init__(self, equations: Equations, options: Options, start: Array, fixed: Array,
-                 report: Callable[[Iteration], None] | None = None, watch: Watch | None = None):  # fmt: skip
+    def __init__(
+        self,
+        equations: Equations,
+        options: Options,
+        start: Array,
+        fixed: Array,
+        report: Callable[[Iteration], None] | None = None,
+        watch: Watch | None = None,
+    ):
         self.options, self.report, self.watch = options, report, watch
         variance = residual_variance(equations)
         parameters = equations.spec.parameters
@@ -187,5 +195,14 @@ class Loop:
     def ended(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         """Convergence and everything known at the last iterate."""
         space, verdict = self.space, judged(self.ascent, point, checks, stopped, self.confounded)
-        return Optimum(point, point.solution, verdict, tuple(self.ascent.rows), space.boundary(point), space.held,
-                       space.tangent(point.theta), space.equations, space.equations)  # fmt: skip
+        return Optimum(
+            point,
+            point.solution,
+            verdict,
+            tuple(self.ascent.rows),
+            space.boundary(point),
+            space.held,
+            space.tangent(point.theta),
+            space.equations,
+            space.equations,
+        )

@@ -92,8 +92,9 @@ class Newton:
             return cls(point.gradient, information, free, {}, np.arange(n), point.theta)
         slopes = space.slopes(point.theta)
         H = information * np.outer(slopes, slopes) + second_order(space, point)
-        return cls(slopes * point.gradient, H, free & (H.diagonal() > 0), {}, np.arange(n),
-                   space.coordinates(point.theta))  # fmt: skip
+        return cls(
+            slopes * point.gradient, H, free & (H.diagonal() > 0), {}, np.arange(n), space.coordinates(point.theta)
+        )
 
     def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:
         """d with H d = g on the free coordinates; the others move by `shift` (default: not at all)."""
@@ -125,7 +126,8 @@ class Newton:
 def second_order(space: Space, point: Point) -> Array:
     """The curvature that coordinates quadratic in Σ add to −ℓ, kept convex: (n_parameters, n_parameters).
 
-    For Σ_ij = s_i s_j R_ij that is −2 S_ij R_ij, for Σ = ΛΛ' it is −2 S ⊗ I over the loadings, with the score matrix S = ∂ℓ/∂Σ.
+    For Σ_ij = s_i s_j R_ij that is −2 S_ij R_ij, for Σ = ΛΛ' it is −2 S ⊗ I over the loadings,
+    with the score matrix S = ∂ℓ/∂Σ.
     """
     out = np.zeros((len(point.theta),) * 2)
     spec = space.equations.spec
@@ -137,8 +139,9 @@ def second_order(space: Space, point: Point) -> Array:
             bent = -2.0 * point.score.of_sigma[k] * design.structure.covariance(theta)
             out[np.ix_(roots, roots)] = convex(bent, np.sqrt(np.diag(space.units[k])))
         elif design.structure.in_factor:
-            out[place, place] = loading_curvature(design.structure, point.theta[place], point.score.of_factor[k],
-                                                  np.sqrt(np.diag(space.units[k])))  # fmt: skip
+            out[place, place] = loading_curvature(
+                design.structure, point.theta[place], point.score.of_factor[k], np.sqrt(np.diag(space.units[k]))
+            )
         elif (loadings := design.structure.loading_derivatives(point.theta[place])) is not None:
             scale = np.sqrt(np.diag(space.units[k]))
             out[place, place] = bend(loadings, point.score.of_sigma[k] * np.outer(scale, scale), scale)

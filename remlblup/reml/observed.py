@@ -1,7 +1,7 @@
 """The observed information by differences of the score: a last resort, where no expected or average one shows the way.
 
-The average information knows nothing of −½ tr(P V̈) and of the score beside a singular Λ: near a factor that vanishes, or a
-correlation that goes to one with a variance, it can be wrong by orders of magnitude.
+The average information knows nothing of −½ tr(P V̈) and of the score beside a singular Λ: near a factor that vanishes,
+or a correlation that goes to one with a variance, it can be wrong by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ LEAST = 1e-4
 
 
 def observed(surface: Surface, point: Point) -> Newton | None:
-    """The quadratic model with the observed information, made convex; None where it costs too much or θ is no coordinate."""
+    """The quadratic model with the observed information, made convex;
+    None where it costs too much or θ is no coordinate."""
     space = surface.space
     if point.charts or space.equations.spec.n > RECORDS or len(point.theta) > PARAMETERS:
         return None

@@ -1,8 +1,8 @@
 """Searches in another structure than the one asked for: `corgh` in that of `us`, the first guess of `fa` in `us`.
 
-`corgh` is `us` written otherwise. Standard deviations and correlations are poor coordinates of a search: where a variance is zero its correlations are
-void, and ℓ can be stationary there for no better reason. θ = vech(Σ) has no such points. A term whose parameters
-the user holds keeps its own structure.
+`corgh` is `us` written otherwise. Standard deviations and correlations are poor coordinates of a search: where a
+variance is zero its correlations are void, and ℓ can be stationary there for no better reason. θ = vech(Σ) has no such
+points. A term whose parameters the user holds keeps its own structure.
 
 The likelihood of several factors has local maxima, most of them with other specific variances at zero. That of `us`
 has none to speak of: the factors of its Σ after a few rounds are where `fa` starts.
@@ -32,8 +32,14 @@ Structures = dict[int, Structure]
 ROUNDS = 5
 
 
-def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
-             report: Callable[[Iteration], None] | None = None, watch: Watch | None = None) -> Optimum:  # fmt: skip
+def maximize(
+    equations: Equations,
+    options: Options,
+    start: Array,
+    fixed: Array,
+    report: Callable[[Iteration], None] | None = None,
+    watch: Watch | None = None,
+) -> Optimum:
     """Where the (RE)ML likelihood is largest: `Loop.run`, `corgh` terms written as `us`.
 
     Parameters
@@ -66,8 +72,11 @@ def guessed_start(equations: Equations, options: Options, start: Array, fixed: A
     if options.algorithm != "auto" or not options.constrain:
         return start
     parameters = equations.spec.parameters
-    guesses = {k: s.first_guess() for k, s in enumerate(parameters.structures)
-               if np.isnan(start[parameters.slices[k]]).all() and np.isnan(fixed[parameters.slices[k]]).all()}  # fmt: skip
+    guesses = {
+        k: s.first_guess()
+        for k, s in enumerate(parameters.structures)
+        if np.isnan(start[parameters.slices[k]]).all() and np.isnan(fixed[parameters.slices[k]]).all()
+    }
     searched = {k: s for k, s in guesses.items() if s is not None}
     if not searched:
         return start
@@ -154,8 +163,14 @@ def with_names(equations: Equations, searched: Structures) -> tuple[str, ...]:
     return replace(spec, random=random).parameters.columns
 
 
-def returned(equations: Equations, searched: Structures, space: Space, found: Optimum,
-             history: tuple[Iteration, ...], by_design: bool) -> Optimum:  # fmt: skip
+def returned(
+    equations: Equations,
+    searched: Structures,
+    space: Space,
+    found: Optimum,
+    history: tuple[Iteration, ...],
+    by_design: bool,
+) -> Optimum:
     """The optimum in the terms' own structures, its score and information with it."""
     parameters, ml = equations.spec.parameters, found.point.score.ml
     theta = history[-1].theta
@@ -185,7 +200,8 @@ def returned(equations: Equations, searched: Structures, space: Space, found: Op
 
 
 def own_names(equations: Equations, searched: Structures, theta: Array, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The terms' own parameters that move where the ones called `names` of the structures searched in move, from their θ.
+    """The terms' own parameters that move where the ones called `names` of the structures searched in move,
+    from their θ.
 
     A variance moves the correlations as well: it is the covariances that stay.
     """

@@ -1,9 +1,10 @@
 """The way on where R becomes singular: the same likelihood by equations that do not divide by R.
 
-Henderson's equations divide by R. Where a residual variance goes to zero, a residual matrix becomes singular, or, without
-constraints, R would be negative, V can be positive definite all the same, and the maximum lies there like at any other
-boundary. The loop is then taken up at its last iterate with the residual among the random terms and V itself in place
-of the equations (`remlblup.equations.variance.without_inverse`). Where V is singular there too, the likelihood has no maximum.
+Henderson's equations divide by R. Where a residual variance goes to zero, a residual matrix becomes singular, or,
+without constraints, R would be negative, V can be positive definite all the same, and the maximum lies there like at
+any other boundary. The loop is then taken up at its last iterate with the residual among the random terms and V itself
+in place of the equations (`remlblup.equations.variance.without_inverse`). Where V is singular there too,
+the likelihood has no maximum.
 """
 
 from __future__ import annotations
@@ -31,25 +32,32 @@ from remlblup.structure.residual.base import ResidualStructure
 FEW = 1500
 # With more records V takes minutes an iteration.
 MOST = 10_000
-# Shares of R left (`share_left`) at which it does so, at which it does whatever the size, and where a stall is laid to R.
+# Shares of R left (`share_left`) at which it does so, at which it does whatever the size,
+# and where a stall is laid to R.
 NEAR, NEARER, SUSPECT = 1e-3, 1e-6, 0.1
 # With this share left and V singular at none, R is on its way to where the likelihood has no maximum.
 GONE = 1e-6
 # A pivot of V within this factor of what counts as zero is on its way to it.
 EDGE = 100.0
-# A search without constraints that stalls with a pivot of V this small was stopped by the edge: steps are halved this far.
+# A search without constraints that stalls with a pivot of V this small was stopped by the edge:
+# steps are halved this far.
 SHORT_OF_EDGE = 1e-5
 # The reason of a fit without constraints that ends there.
 AT_EDGE = (
-    "without constraints the components went to where V is no longer positive definite, and the likelihood rises towards that"
-    " edge. Keep the constraints (constrain=True), or use a structure with fewer parameters."
+    "without constraints the components went to where V is no longer positive definite, and the likelihood rises"
+    " towards that edge. Keep the constraints (constrain=True), or use a structure with fewer parameters."
 )
 # A residual correlation this close to its bound counts as the share 1 of R, and in proportion.
 CLOSE = 0.01
 
 
-def maximize(equations: Equations, options: Options, start: Array, fixed: Array,
-             report: Callable[[Iteration], None] | None = None) -> Optimum:  # fmt: skip
+def maximize(
+    equations: Equations,
+    options: Options,
+    start: Array,
+    fixed: Array,
+    report: Callable[[Iteration], None] | None = None,
+) -> Optimum:
     """Where the (RE)ML likelihood is largest, with R singular there or not.
 
     Parameters
@@ -178,8 +186,14 @@ class Route:
         verdict = replace(found.convergence, reason=no_maximum(names), unidentified=(), collapsed=True)
         return replace(found, convergence=verdict)
 
-    def followed(self, options: Options, start: Array, fixed: Array, report: Callable[[Iteration], None] | None,
-                 before: tuple[Iteration, ...] = ()) -> Optimum:  # fmt: skip
+    def followed(
+        self,
+        options: Options,
+        start: Array,
+        fixed: Array,
+        report: Callable[[Iteration], None] | None,
+        before: tuple[Iteration, ...] = (),
+    ) -> Optimum:
         """The optimum by the other equations, in the words of the model."""
         effects = self.effects = self.effects or with_residual_effects(self.spec)
         labels = dict(zip(effects.spec.parameters.columns, self.spec.parameters.columns, strict=True))
@@ -238,7 +252,8 @@ def share_left(residual: ResidualStructure, phi: Array, unit: Array) -> float:
 
 
 def towards_face(structure: Structure, theta: Array, unit: Array, near: float, left: float) -> Array:
-    """θ of one matrix of R with the share `left` of what is smaller than `near` of it, and correlations as near to their bounds."""
+    """θ of one matrix of R with the share `left` of what is smaller than `near` of it,
+    and correlations as near to their bounds."""
     if structure.cone and structure.size > 1:
         d = np.sqrt(np.diag(structure.covariance(unit)))
         values, vectors = np.linalg.eigh(structure.covariance(theta) / np.outer(d, d))
@@ -268,8 +283,9 @@ def no_maximum(names: tuple[str, ...]) -> str:
     of = f" of {some(names)}" if len(names) == 1 else f" of a combination of {some(names)}" if names else ""
     also = ", or for a trait that is a function of another." if len(names) > 1 else "."
     return (
-        f"the residual variance{of} goes to zero and V becomes singular with it: the random and fixed effects explain these"
-        f" records exactly, and the likelihood rises without end. Look for a random term with one record per level{also}"
+        f"the residual variance{of} goes to zero and V becomes singular with it: the random and fixed effects explain"
+        " these records exactly, and the likelihood rises without end. Look for a random term with one record per"
+        f" level{also}"
     )
 
 
@@ -277,6 +293,6 @@ def too_large(n: int) -> str:
     """The reason where V is out of reach."""
     return (
         "the residual covariance matrix becomes singular. Equations that do not divide by it hold V whole, and V of"
-        f" {n:,} records is too large for them. Hold the residual variance at a small positive value with fix=, or fit fewer"
-        " records."
+        f" {n:,} records is too large for them. Hold the residual variance at a small positive value with fix=, or fit"
+        " fewer records."
     )

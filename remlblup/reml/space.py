@@ -207,7 +207,8 @@ class Space:
     def tangent(self, theta: Array, on_bound: np.ndarray | None = None) -> Array:
         """(n, k) directions in which θ may move to first order, in coordinates free of the coding of the effects.
 
-        A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on. Held components do not move, nor do those `on_bound` (default: all on a bound).
+        A Σ = LL' of full rank moves along L(E_ij + E_ji)L'; a singular one along the face it lies on.
+        Held components do not move, nor do those `on_bound` (default: all on a bound).
         """
         void = self.undefined(theta)
         still = self.held | void | (self.at_bound(theta) if on_bound is None else on_bound)

@@ -19,10 +19,11 @@ def residual_variance(equations: Equations) -> float:
 
 
 def unit_matrices(equations: Equations, variance: float) -> list[Array]:
-    """Per term (t, t): U = M⁻¹, M the mean products of covariates over the variances of records: each effect explains all of y.
+    """Per term (t, t): U = M⁻¹, M the mean products of covariates over the variances of records:
+    each effect explains all of y.
 
-    For structures without covariances U is diagonal, one over the mean squares. `variance` is that of a record of weight 1
-    that counts as all. Effects that share no record (traits, sites) have the variance of their own records.
+    For structures without covariances U is diagonal, one over the mean squares. `variance` is that of a record of
+    weight 1 that counts as all. Effects that share no record (traits, sites) have the variance of their own records.
     """
     scales = equations.scales
     share = variance / scales.variance
@@ -40,7 +41,8 @@ def unit_matrices(equations: Equations, variance: float) -> list[Array]:
 
 
 def parameter_sizes(equations: Equations, units: list[Array]) -> Array:
-    """(n_parameters,) what counts as one unit of each parameter, given the unit matrix of each term; 1 for correlations."""
+    """(n_parameters,) what counts as one unit of each parameter, given the unit matrix of each term;
+    1 for correlations."""
     parameters = equations.spec.parameters
     out = np.ones(parameters.size)
     for structure, place, unit in zip(parameters.structures, parameters.of_terms, units, strict=True):

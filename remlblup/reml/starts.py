@@ -28,12 +28,13 @@ from remlblup.reml.start import is_valid, parameter_sizes, residual_variance, st
 from remlblup.structure.base import Structure
 from remlblup.structure.residual.base import ResidualStructure
 
-# Other starts of a small model, half of them above `TINY` records, and how many in all once two have ended at different heights.
+# Other starts of a small model, half of them above `TINY` records,
+# and how many in all once two have ended at different heights.
 FEW, MANY, TINY = 9, 23, 100
 # Up to so many records all of these starts, whatever the structures if records are fewer still.
 HANDFUL, DOZEN = 30, 12
-# Pairs of them that then begin beside a singular R, where only random effects make V regular: one if R has one correlation;
-# how far towards it; rounds there.
+# Pairs of them that then begin beside a singular R, where only random effects make V regular: one if R has one
+# correlation; how far towards it; rounds there.
 BESIDE, TOWARDS, ALONG = 2, 0.998, 30
 # Points drawn for a start, of which the one with the highest ℓ is taken.
 DRAWS = 3
@@ -308,7 +309,8 @@ def turning(equations: Equations) -> np.ndarray:
 
 
 def edge_starts(equations: Equations, options: Options, fixed: Array, rng: np.random.Generator) -> Iterator[Array]:
-    """Other starts: the best for correlations of the residual that make R all but singular, and for the opposite ones."""
+    """Other starts: the best for correlations of the residual that make R all but singular,
+    and for the opposite ones."""
     beside = replace(options, max_iterations=ALONG, journal=None)
     free = turning(equations) & np.isnan(fixed)
     for theta in drawn_starts(equations, options, fixed, rng):
@@ -346,7 +348,8 @@ def loglik(equations: Equations, options: Options, theta: Array) -> float:
 
 
 def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rng: np.random.Generator) -> Array:
-    """θ of one structure, around `size` times `base`: variances over some orders of magnitude, correlations of any size.
+    """θ of one structure, around `size` times `base`: variances over some orders of magnitude,
+    correlations of any size.
 
     Most maxima that are missed lie on a boundary: small variances and large correlations are drawn more often.
     """
@@ -358,8 +361,10 @@ def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rn
     uneven = power != 1.0
     usual = np.log(0.5) / np.log(base[bounded][uneven])
     power[uneven] *= (usual / power[uneven]) ** rng.uniform(size=len(usual))
-    low, high = (np.where(power == 1.0, b, np.maximum(b, 0.0) ** power)
-                 for b in (structure.lower[bounded], structure.upper[bounded]))  # fmt: skip
+    low, high = (
+        np.where(power == 1.0, b, np.maximum(b, 0.0) ** power)
+        for b in (structure.lower[bounded], structure.upper[bounded])
+    )
     x = 0.5 * (low + high - 0.98 * (high - low) * np.cos(np.pi * rng.uniform(size=len(low))))
     theta[bounded] = np.where(power == 1.0, x, np.maximum(x, 0.0) ** (1.0 / power))
     rest = ~variances & ~bounded

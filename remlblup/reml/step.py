@@ -33,8 +33,9 @@ VANISHED = 1e-20
 FLOOR = 1e-12
 
 
-def propose(space: Space, point: Point, information: Array, fraction: float, reluctant: np.ndarray,
-            known: Newton | None = None) -> Array:  # fmt: skip
+def propose(
+    space: Space, point: Point, information: Array, fraction: float, reluctant: np.ndarray, known: Newton | None = None
+) -> Array:
     """θ after `fraction` of a Newton step with the given information, inside the parameter space.
 
     `known` is the quadratic model to use at the point's own coordinates, if not that of `information`.
@@ -55,8 +56,9 @@ def propose(space: Space, point: Point, information: Array, fraction: float, rel
         charts = charts | {k: space.chart(k, point.theta) for k in leaving}
 
 
-def bounded_direction(space: Space, point: Point, model: Newton, fraction: float, reluctant: np.ndarray,
-                      given: Array | None = None) -> Array:  # fmt: skip
+def bounded_direction(
+    space: Space, point: Point, model: Newton, fraction: float, reluctant: np.ndarray, given: Array | None = None
+) -> Array:
     """The direction times `fraction`, components that would cross the limit of this step set onto it.
 
     `given` holds the displacement of coordinates that are not free, if not zero.
@@ -141,14 +143,16 @@ def across(space: Space, point: Point, information: Array, reluctant: np.ndarray
         rest[own] = False
         between, inner = model.hessian[np.ix_(own, rest)], model.hessian[np.ix_(rest, rest)]
         solved = scaled_solve(inner, np.column_stack([model.gradient[rest], between.T]))
-        best = here.best(model.gradient[own] - between @ solved[:, 0],
-                         model.hessian[np.ix_(own, own)] - between @ solved[:, 1:])  # fmt: skip
+        best = here.best(
+            model.gradient[own] - between @ solved[:, 0], model.hessian[np.ix_(own, own)] - between @ solved[:, 1:]
+        )
         if best is None:
             continue
         shift = np.zeros(len(rest))
         shift[own] = best - point.theta[place]
-        theta = moved(space, point.theta, model,
-                      bounded_direction(space, point, replace(model, free=rest), 1.0, reluctant, shift))  # fmt: skip
+        theta = moved(
+            space, point.theta, model, bounded_direction(space, point, replace(model, free=rest), 1.0, reluctant, shift)
+        )
         theta[place] = best
         if space.chart(k, theta).signature != here.signature:
             return keep_residual(space, point.theta, theta)

@@ -19,8 +19,9 @@ from remlblup.structure.residual.sections import Sections
 TREND = 1e-2
 
 
-def judged(ascent: Ascent, point: Point, checks: tuple[Criterion, ...], stopped: str,
-           confounded: tuple[str, ...] = ()) -> Convergence:  # fmt: skip
+def judged(
+    ascent: Ascent, point: Point, checks: tuple[Criterion, ...], stopped: str, confounded: tuple[str, ...] = ()
+) -> Convergence:
     """The verdict on a search that stopped at a point; `confounded` components are so by design."""
     space = ascent.space
     unidentified = confounded or labels(space, flat(space, point))
@@ -37,12 +38,14 @@ def judged(ascent: Ascent, point: Point, checks: tuple[Criterion, ...], stopped:
         trend=trend(space.equations.spec, point.theta) if failed or unidentified else "",
         names=() if whole else vanished,
     )
-    return Convergence(checks, reason, labels(space, space.boundary(point)), unidentified, len(ascent.rows) - 1,
-                       collapsed)  # fmt: skip
+    return Convergence(
+        checks, reason, labels(space, space.boundary(point)), unidentified, len(ascent.rows) - 1, collapsed
+    )
 
 
 def trend(spec: Specification, theta: Array) -> str:
-    """What to add to the fixed part where the correlations of a field go to 1, its variance without end; "" if they do not."""
+    """What to add to the fixed part where the correlations of a field go to 1, its variance without end;
+    "" if they do not."""
     residual, phi = spec.residual, theta[spec.parameters.of_residual]
     parts = [(residual, phi)]
     if isinstance(residual, Sections):
@@ -66,7 +69,8 @@ FALLING = 0.1
 def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
     """Labels of the residual variances that went to zero."""
     residual, R = space.equations.spec.parameters.of_residual, space.equations.spec.residual
-    # On the way to the floor ℓ drowns in rounding: a fit that ends there without meeting its criteria has gone far enough.
+    # On the way to the floor ℓ drowns in rounding: a fit that ends there without meeting its criteria has gone far
+    # enough.
     near, least = (1e6, 1e-5) if failed else (1.001, 1e-8)
     mask = np.zeros(len(point.theta), dtype=bool)
     mask[residual] = R.variances & (point.theta <= near * space.lower)[residual]

@@ -111,8 +111,11 @@ def factor_plots(fit: Plotted) -> dict[str, tuple[str, bytes]]:
 
 def regression_plots(fit: Plotted) -> dict[str, tuple[str, bytes]]:
     """The covariance function of each term that names a structure over functions of a covariate."""
-    named = [d.name for d in fit.specification.random
-             if d.term is not None and d.term.named and d.t > 1 and isinstance(d.spec, Covariates)]  # fmt: skip
+    named = [
+        d.name
+        for d in fit.specification.random
+        if d.term is not None and d.term.named and d.t > 1 and isinstance(d.spec, Covariates)
+    ]
     out = {}
     for k, name in enumerate(named):
         try:
@@ -164,8 +167,9 @@ def png(draw: Callable[..., Axes], *arguments: object, height: float = HEIGHT) -
     return rendered(figure)
 
 
-def png_of(draw: Callable[..., object], *arguments: object, shape: tuple[int, int],
-           size: tuple[float, float] | None = None) -> bytes:  # fmt: skip
+def png_of(
+    draw: Callable[..., object], *arguments: object, shape: tuple[int, int], size: tuple[float, float] | None = None
+) -> bytes:
     """What `draw(*arguments, axes=…)` draws on Axes of `shape`; of maps, which come with a `size`, close together."""
     wide = 4.4 * shape[1] if shape[1] > 1 else WIDTH
     figure = new_figure(size or (wide, HEIGHT), "compressed" if size else "constrained")

@@ -29,7 +29,8 @@ from remlblup.storage.transaction import told
 
 FORMAT = 1
 NUMBERS = ("iteration", "loglik", "delta", "gradient", "decrement", "change", "halvings", "seconds", "left")
-# Where iterations take no time, writing them takes at most 1/REST of it: the next is written after this many times as long.
+# Where iterations take no time, writing them takes at most 1/REST of it:
+# the next is written after this many times as long.
 REST = 4.0
 
 
@@ -108,8 +109,8 @@ class Checkpoint:
             if not self.warned:
                 self.warned = True
                 warn(
-                    f"the checkpoint {self.path} could not be written: {told(error)}. The fit goes on, and the file keeps an"
-                    " earlier iteration until it can be written again.",
+                    f"the checkpoint {self.path} could not be written: {told(error)}. The fit goes on, and the file"
+                    " keeps an earlier iteration until it can be written again.",
                     CheckpointWarning,
                 )
         self.written = time.perf_counter()
@@ -179,8 +180,8 @@ def decoded(file: Any, model: Mapping[str, str]) -> list[State]:
         whole = checksum(arrays) == proof
     except Exception as error:  # what a foreign or damaged file leads to cannot be listed
         raise CheckpointError(
-            f"it is not a checkpoint of remlblup, or it is damaged ({type(error).__name__}: {error}). Give another file, or"
-            " delete this one to begin anew."
+            f"it is not a checkpoint of remlblup, or it is damaged ({type(error).__name__}: {error}). Give another"
+            " file, or delete this one to begin anew."
         ) from error
     if not whole:
         raise CheckpointError("it is damaged: its checksum is another one. Delete it to begin anew.")
@@ -192,8 +193,8 @@ def decoded(file: Any, model: Mapping[str, str]) -> list[State]:
     if differs := difference(about["model"], model):
         more = f" and {len(differs) - 6} more" if len(differs) > 6 else ""
         raise CheckpointError(
-            f"it is of another fit. What differs: {'; '.join(differs[:6])}{more}. Give another file, or delete this one to"
-            " begin anew."
+            f"it is of another fit. What differs: {'; '.join(differs[:6])}{more}. Give another file, or delete this one"
+            " to begin anew."
         )
     return [state_of(arrays, k, kind) for k, kind in enumerate(about["climbs"])]
 

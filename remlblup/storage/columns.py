@@ -122,8 +122,11 @@ def frame_to_csv(frame: pd.DataFrame, escape: bool) -> tuple[str, dict[str, dict
     for k, name in enumerate(frame.columns):
         column = frame[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
-            types[name] = {"type": "category", "categories": encode(column.cat.categories),
-                           "ordered": bool(column.cat.ordered)}  # fmt: skip
+            types[name] = {
+                "type": "category",
+                "categories": encode(column.cat.categories),
+                "ordered": bool(column.cat.ordered),
+            }
             out[k] = _names_of_categories(column, types[name])
         else:
             kind = kind_of(column)

@@ -77,7 +77,8 @@ def difference(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
 
 
 def digest(value: Any) -> str:
-    """A hash of everything an object consists of; what it keeps of its own computations (a cached property) is left out."""
+    """A hash of everything an object consists of; what it keeps of its own computations (a cached property)
+    is left out."""
     hashed = hashlib.blake2b(digest_size=16)
     _feed(hashed, value, set())
     return DIGEST + hashed.hexdigest()
@@ -126,7 +127,10 @@ def own_attributes(value: Any) -> dict[str, Any]:
     kinds = type(value).__mro__
     of_class = {name: member for kind in reversed(kinds) for name, member in vars(kind).items()}
     slots = [name for kind in kinds for name in getattr(kind, "__slots__", ()) if hasattr(value, name)]
-    named = {name: part for name, part in getattr(value, "__dict__", {}).items()
-             if not hasattr(type(of_class.get(name)), "__get__")}  # fmt: skip
+    named = {
+        name: part
+        for name, part in getattr(value, "__dict__", {}).items()
+        if not hasattr(type(of_class.get(name)), "__get__")
+    }
     named |= {name: getattr(value, name) for name in slots}
     return {name: named[name] for name in sorted(named)}

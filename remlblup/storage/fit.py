@@ -1,4 +1,5 @@
-"""A fit on disk: a folder of JSON, CSV and arrays that any program can read, and that `remlblup.load` turns into a fit again.
+"""A fit on disk: a folder of JSON, CSV and arrays that any program can read,
+and that `remlblup.load` turns into a fit again.
 
 fit.json holds the model, the estimates and the verdict, and lists every file with its checksum; the tables are CSV
 beside it; data.csv and relationships/ hold what the model was made from, so that a loaded fit predicts like the first.
@@ -205,8 +206,8 @@ def check_agreement(optimum: Optimum, options: Options, content: dict[str, Any],
     found = log_likelihood(optimum.equations, optimum.solution, options.ml)
     if not abs(found - saved) <= AGREES + RELATIVELY * (optimum.equations.spec.n + abs(saved)):
         raise StoreError(
-            f"{folder} holds data, relationships and estimates that are not of one fit: at the saved variances the data have"
-            f" a log-likelihood of {found:.6f}, and {saved:.6f} is saved. Fit the model again."
+            f"{folder} holds data, relationships and estimates that are not of one fit: at the saved variances the data"
+            f" have a log-likelihood of {found:.6f}, and {saved:.6f} is saved. Fit the model again."
         )
     if content["converged"] is not converged:
         raise StoreError(
@@ -256,8 +257,16 @@ def iteration_of(row: dict[str, Any]) -> Iteration:
     """Inverse of `row_to_dict`."""
     numbers = {k: number(row[k]) for k in ("loglik", "delta", "gradient", "decrement", "change", "seconds")}
     counts = {k: int(row[k]) for k in ("iteration", "halvings")}
-    return Iteration(**{**row, **numbers, **counts, "step": str(row["step"]), "boundary": tuple(map(str, row["boundary"])),
-                        "theta": np.array(row["theta"], dtype=np.float64)})  # fmt: skip
+    return Iteration(
+        **{
+            **row,
+            **numbers,
+            **counts,
+            "step": str(row["step"]),
+            "boundary": tuple(map(str, row["boundary"])),
+            "theta": np.array(row["theta"], dtype=np.float64),
+        }
+    )
 
 
 def convergence_of(saved: dict[str, Any]) -> Convergence:
@@ -268,9 +277,14 @@ def convergence_of(saved: dict[str, Any]) -> Convergence:
     )
     boundary, unidentified = (tuple(map(str, saved[k])) for k in ("boundary", "unidentified"))
     return Convergence(
-        checks, str(saved["reason"]), boundary, unidentified, int(saved["iterations"]), bool(saved["collapsed"]),
+        checks,
+        str(saved["reason"]),
+        boundary,
+        unidentified,
+        int(saved["iterations"]),
+        bool(saved["collapsed"]),
         interrupted=bool(saved.get("interrupted", False)),
-    )  # fmt: skip
+    )
 
 
 def number(value: float | None) -> float:

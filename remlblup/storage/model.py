@@ -97,8 +97,13 @@ def save_matrices(spec: Specification, staging: Staging, escape: bool) -> dict[s
     own = spec.p - spec.n_group_columns
     text, shape = triplets_to_csv(spec.fixed.matrix[:, :own])
     staging.write("X.csv", text, "model")
-    return {"formula": None, "X": shape, "names": list(spec.fixed.names[:own]), "aliased": list(spec.fixed.aliased),
-            "terms": terms}  # fmt: skip
+    return {
+        "formula": None,
+        "X": shape,
+        "names": list(spec.fixed.names[:own]),
+        "aliased": list(spec.fixed.aliased),
+        "terms": terms,
+    }
 
 
 def load_matrices(model: dict[str, Any], folder: SavedFolder) -> Specification:

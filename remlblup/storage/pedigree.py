@@ -63,9 +63,15 @@ def pedigree_from_csv(saved: dict[str, Any], content: bytes) -> Pedigree:
         if column is not None:
             column += [value] * len(clones)
     pedigree = Pedigree(
-        ids, *parents, unknown=(), hermaphrodites=saved.get("hermaphrodites", True), groups=groups, selfing=selfing,
-        clones=clones or None, ignore_inbreeding=saved.get("ignore_inbreeding", False),
-    )  # fmt: skip
+        ids,
+        *parents,
+        unknown=(),
+        hermaphrodites=saved.get("hermaphrodites", True),
+        groups=groups,
+        selfing=selfing,
+        clones=clones or None,
+        ignore_inbreeding=saved.get("ignore_inbreeding", False),
+    )
     pedigree.unknown_codes = load_codes(saved)
     return pedigree
 

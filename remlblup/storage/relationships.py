@@ -44,10 +44,16 @@ def save_relationship(relationship: RelationshipBase, staging: Staging, stem: st
     file = f"{RELATIONSHIPS}/{stem}.npz"
     write_arrays(staging, file, matrix)
     labels = relationship.labels
-    return {"type": "inverse" if inverse else "matrix", "kind": label_kind(labels.tolist()), "file": file,
-            "labels": [str(v) for v in labels], "clones": save_clones(relationship),
-            "unknown": save_codes(relationship), "groups": save_groups(relationship, staging, stem),
-            "note": relationship.note}  # fmt: skip
+    return {
+        "type": "inverse" if inverse else "matrix",
+        "kind": label_kind(labels.tolist()),
+        "file": file,
+        "labels": [str(v) for v in labels],
+        "clones": save_clones(relationship),
+        "unknown": save_codes(relationship),
+        "groups": save_groups(relationship, staging, stem),
+        "note": relationship.note,
+    }
 
 
 def save_groups(relationship: RelationshipBase, staging: Staging, stem: str) -> dict[str, Any] | None:

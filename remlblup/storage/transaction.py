@@ -129,8 +129,8 @@ def finish(folder: Path) -> None:
         sync(folder)
     except OSError as error:
         raise StoreError(
-            f"the fit is saved and can be loaded, but {told(error)}, so that its files are still in {saved}. Move what is in"
-            " the way and save again."
+            f"the fit is saved and can be loaded, but {told(error)}, so that its files are still in {saved}. Move what"
+            " is in the way and save again."
         ) from error
 
 
@@ -141,7 +141,8 @@ def place_of(folder: Path, name: str) -> Path:
 
 
 def earlier(folder: Path) -> set[str]:
-    """Files that belong to the fit in the folder: those it lists; of one without a list, those that it can have written."""
+    """Files that belong to the fit in the folder: those it lists; of one without a list,
+    those that it can have written."""
     if not (folder / INDEX).is_file():
         return set()
     content = read_index(folder / INDEX)
@@ -214,7 +215,8 @@ def made(folder: Path | None) -> Iterator[None]:
 
 
 def _remove(folder: Path) -> None:
-    """A folder of ours with all that is in it. (An interrupt in `shutil.rmtree` can come out as a bad file descriptor.)"""
+    """A folder of ours with all that is in it. (An interrupt in `shutil.rmtree` can come out
+    as a bad file descriptor.)"""
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()

@@ -65,8 +65,8 @@ class SavedFolder:
         content = self._bytes(name)
         if self.content.get("format") is not None and not self._is_listed(name, content):
             raise StoreError(
-                f"{self.folder / name} is not as it was saved: its checksum is another one. Restore it, or fit the model"
-                " again."
+                f"{self.folder / name} is not as it was saved: its checksum is another one. Restore it, or fit the"
+                " model again."
             )
         return content
 
@@ -76,8 +76,8 @@ class SavedFolder:
             there = entry["role"] == "table" and place_of(self.folder, name).exists()
             if there and not self._is_listed(name, self._bytes(name)):
                 raise StoreError(
-                    f"{self.folder / name} is not as it was saved, and no longer tells what the fit says. Delete it, or load"
-                    " the fit with verify=False, which does not look at the tables."
+                    f"{self.folder / name} is not as it was saved, and no longer tells what the fit says. Delete it, or"
+                    " load the fit with verify=False, which does not look at the tables."
                 )
 
     def _is_listed(self, name: str, content: bytes) -> bool:

@@ -177,7 +177,8 @@ class Structure(Parametric):
         return self.project(sigma)
 
     def factor(self, theta: Array) -> tuple[Array, Array]:
-        """Λ (t, t) lower triangular and signs (t,) with Σ = Λ diag(signs) Λ'; (t, n_factors) and (n_factors,) at reduced rank.
+        """Λ (t, t) lower triangular and signs (t,) with Σ = Λ diag(signs) Λ';
+        (t, n_factors) and (n_factors,) at reduced rank.
 
         Signs are all +1 for a positive semidefinite Σ, which may be singular: the column of a
         zero pivot is zero. A negative sign (only without constraints) marks a negative pivot.
@@ -185,7 +186,8 @@ class Structure(Parametric):
         return signed_cholesky(self.covariance(theta))
 
     def loading_derivatives(self, theta: Array) -> Array | None:
-        """∂Γ/∂θ (n_parameters, t, k) where Σ = ΓΓ' + a part linear in θ (k = n_factors if `in_factor`); None for others."""
+        """∂Γ/∂θ (n_parameters, t, k) where Σ = ΓΓ' + a part linear in θ (k = n_factors if `in_factor`);
+        None for others."""
         return self.factor_derivatives(theta) if self.in_factor else None
 
     def factor_derivatives(self, theta: Array) -> Array:

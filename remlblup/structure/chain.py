@@ -17,7 +17,8 @@ from remlblup.arrays import Array, Index
 
 
 def chain_multiply(a: Array, v: Array) -> Array:
-    """C v for steps a (n − 1,) and v (n, k): Cv = f + b − v with f_k = v_k + a_{k−1} f_{k−1} and b_k = v_k + a_k b_{k+1}.
+    """C v for steps a (n − 1,) and v (n, k): Cv = f + b − v with f_k = v_k + a_{k−1} f_{k−1} and
+    b_k = v_k + a_k b_{k+1}.
 
     Both recursions are a substitution with the unit bidiagonal matrix that has −a below its diagonal.
     """

@@ -54,7 +54,8 @@ class Parametric(ABC):
 
     @property
     def powers(self) -> Array:
-        """Powers of the parameters that steps are taken in; a correlation per unit of time goes by that of a usual gap."""
+        """Powers of the parameters that steps are taken in; a correlation per unit of time goes by
+        that of a usual gap."""
         return np.where(self.roots, 0.5, 1.0)
 
     @property
@@ -65,4 +66,5 @@ class Parametric(ABC):
     @property
     @abstractmethod
     def several_maxima(self) -> bool:
-        """Whether the likelihood is known to have several maxima now and then for no other reason than this structure."""
+        """Whether the likelihood is known to have several maxima now and then for no other reason
+        than this structure."""

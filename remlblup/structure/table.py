@@ -86,7 +86,8 @@ def register_structure(cls: type[Structure], **options: object) -> type[Structur
     word = getattr(cls, "keyword", None)
     if not isinstance(word, str) or not word.isidentifier() or python.iskeyword(word):
         raise OptionError(
-            f"{cls.__name__}.keyword must be the name to write in a formula, such as keyword = 'matern'; it is {word!r}."
+            f"{cls.__name__}.keyword must be the name to write in a formula, such as keyword = 'matern'; "
+            f"it is {word!r}."
         )
     if word in RESERVED:
         raise OptionError(f"the keyword '{word}' of {cls.__name__} is a word of remlblup's own: choose another one.")

@@ -141,8 +141,16 @@ def test_animal_model_matrix_and_inverse_agree(run, calves, tmp_path):
 def test_gryphon_published_figures(run, reference):
     """ASReml-R 4.2, published with the data."""
     data, pedigree = reference("gryphon.csv"), reference("gryphon.pedigree.csv")
-    code, text, _ = run("fit", data, "BWT ~ SEX + (1 | BYEAR) + (1 | vm(ANIMAL, A))", "--pedigree", f"A={pedigree}",
-                        "--factor", "SEX", "--quiet")  # fmt: skip
+    code, text, _ = run(
+        "fit",
+        data,
+        "BWT ~ SEX + (1 | BYEAR) + (1 | vm(ANIMAL, A))",
+        "--pedigree",
+        f"A={pedigree}",
+        "--factor",
+        "SEX",
+        "--quiet",
+    )
     assert code == 0
     for figure in ("0.8863", "2.7069", "2.3093", "-1113.7719 as ASReml", "SEX[T.2]"):
         assert figure in text
@@ -153,8 +161,18 @@ def test_gryphon_published_figures(run, reference):
 
 def test_blup_of_mrode_3_1(run, calves, tmp_path):
     data, pedigree = calves
-    code, text, _ = run("blup", data, ANIMAL, "--pedigree", pedigree, "--variances", "vm(animal, A)=20", "residual=40",
-                        "--out", tmp_path / "b")  # fmt: skip
+    code, text, _ = run(
+        "blup",
+        data,
+        ANIMAL,
+        "--pedigree",
+        pedigree,
+        "--variances",
+        "vm(animal, A)=20",
+        "residual=40",
+        "--out",
+        tmp_path / "b",
+    )
     assert code == 0
     assert "4.3585" in text and "0.0984" in text
     table = pd.read_csv(tmp_path / "b" / "random_effects.csv").set_index("level")["estimate"]
@@ -264,8 +282,7 @@ def test_unknown_columns_of_a_pedigree_are_asked_for_in_the_options_here(run, ca
         ("id,sire,father", "may hold the sire: 'sire', 'father'. Say which: --pedigree-columns ID,SIRE,DAM."),
     ):
         pedigree.write_text(f"{header}\n4,1,2\n")
-        code, out, err = run("fit", calves[0], "gain ~ sex + (1 | vm(animal, A))",
-                             "--pedigree", f"A={pedigree}")  # fmt: skip
+        code, out, err = run("fit", calves[0], "gain ~ sex + (1 | vm(animal, A))", "--pedigree", f"A={pedigree}")
         assert code == 2 and message in err and out == ""
 
 

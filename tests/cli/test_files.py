@@ -97,8 +97,11 @@ def test_a_file_is_the_matrix_in_it(tmp_path, form, suffix):
     if form == "triplets":
         table = K.rename_axis("i").reset_index().melt("i", var_name="j", value_name="v")
     path = tmp_path / f"K{suffix}"
-    {".csv": lambda: table.to_csv(path, index=False), ".xlsx": lambda: table.to_excel(path, index=False),
-     ".parquet": lambda: table.to_parquet(path)}[suffix]()  # fmt: skip
+    {
+        ".csv": lambda: table.to_csv(path, index=False),
+        ".xlsx": lambda: table.to_excel(path, index=False),
+        ".parquet": lambda: table.to_parquet(path),
+    }[suffix]()
     known = {"vm(animal, A)": 20, "residual": 40}
     expected = rb.MixedModel(FORMULA, data, {"A": K}).solve(known).random_effects.set_index("level")["estimate"]
     solved = rb.MixedModel(FORMULA, data, {"A": path}).solve(known).random_effects.set_index("level")["estimate"]
@@ -158,9 +161,17 @@ def test_files_that_are_not_what_they_should_be(tmp_path, monkeypatch, data, rel
 def test_cells_of_a_spreadsheet(tmp_path):
     """Numbers, text that looks like numbers, dates and stray text are what they are in a CSV."""
     needs("d.xlsx")
-    frame = pd.DataFrame({"n": [1, 2, 3, 4], "x": [0.5, None, 1e300, -2], "code": ["007", "010", "011", "1"],
-                          "text": ["1", "2", "3", "4"], "stray": [1.5, "oops", 2.5, "."],
-                          "day": pd.to_datetime(["2024-01-02"] * 4), "flag": [True, False] * 2})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "n": [1, 2, 3, 4],
+            "x": [0.5, None, 1e300, -2],
+            "code": ["007", "010", "011", "1"],
+            "text": ["1", "2", "3", "4"],
+            "stray": [1.5, "oops", 2.5, "."],
+            "day": pd.to_datetime(["2024-01-02"] * 4),
+            "flag": [True, False] * 2,
+        }
+    )
     path = tmp_path / "d.xlsx"
     with pd.ExcelWriter(path) as book:
         frame.to_excel(book, sheet_name="Data", index=False, startrow=2)
@@ -216,8 +227,20 @@ def test_a_solution_is_not_written_into_the_folder_of_a_fit(tmp_path, capsys):
     ped = write("d.tsv", pedigree(), tmp_path)
     assert main(["fit", data, FORMULA, "--pedigree", f"A={ped}", "--out", str(tmp_path / "out"), "--quiet"]) in (0, 1)
     before = (tmp_path / "out" / "random_effects.csv").read_bytes()
-    code = main(["blup", data, FORMULA, "--pedigree", f"A={ped}", "--variances", "vm(animal, A)=20", "residual=40",
-                 "--out", str(tmp_path / "out")])  # fmt: skip
+    code = main(
+        [
+            "blup",
+            data,
+            FORMULA,
+            "--pedigree",
+            f"A={ped}",
+            "--variances",
+            "vm(animal, A)=20",
+            "residual=40",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
     assert code == 2 and "holds a saved fit" in capsys.readouterr().err
     assert (tmp_path / "out" / "random_effects.csv").read_bytes() == before
 

@@ -138,8 +138,15 @@ def case(name: str) -> Case:
         points, known = [[1.5, 0.3, 1.0], [20.0, 1e-4, 0.5]], {"A": pedigree}
         return _case("y ~ x + (1 | vm(animal, A)) + (1 | dam)", a, Xa, terms, names, points, "w", relationships=known)
     assert name == "vm_us"
-    return _case("y ~ x + (1 + x | vm(animal, A))", a, Xa, [Term([Za, Za * xa[:, None]], A, "us")],
-                 ("1 + x | vm(animal, A)",), [[1.5, -0.4, 0.7, 1.0]], relationships={"A": pedigree})  # fmt: skip
+    return _case(
+        "y ~ x + (1 + x | vm(animal, A))",
+        a,
+        Xa,
+        [Term([Za, Za * xa[:, None]], A, "us")],
+        ("1 + x | vm(animal, A)",),
+        [[1.5, -0.4, 0.7, 1.0]],
+        relationships={"A": pedigree},
+    )
 
 
 POINTS = [(name, k) for name in NAMES for k in range(len(case(name).points))]

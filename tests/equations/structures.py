@@ -288,8 +288,10 @@ def traits() -> tuple[pd.DataFrame, pd.DataFrame]:
     y += rng.normal(0, 0.7, (6, 3))[g] + x[:, None]
     y[rng.uniform(size=y.shape) < 0.25] = np.nan
     wide = pd.DataFrame(y, columns=["a", "b", "c"]).assign(g=g, x=x)
-    long = pd.DataFrame([(i, k, y[i, k], g[i]) for i in range(24) for k in range(3) if np.isfinite(y[i, k])],
-                        columns=["record", "trait", "y", "g"])  # fmt: skip
+    long = pd.DataFrame(
+        [(i, k, y[i, k], g[i]) for i in range(24) for k in range(3) if np.isfinite(y[i, k])],
+        columns=["record", "trait", "y", "g"],
+    )
     return wide, long
 
 
@@ -361,8 +363,9 @@ def _field_case(name: str) -> Case:
     if name == "line":
         d = d[d["col"] == 4].assign(g=lambda f: f["row"] % 3)
         row = d["row"].to_numpy()
-        return _case(d, "ar1(row)", lambda phi: phi[0] * phi[1] ** np.abs(np.subtract.outer(row, row)),
-                     [1.1, 0.4], False)  # fmt: skip
+        return _case(
+            d, "ar1(row)", lambda phi: phi[0] * phi[1] ** np.abs(np.subtract.outer(row, row)), [1.1, 0.4], False
+        )
     row, col = d["row"].to_numpy(), d["col"].to_numpy()
     added = " + units" * units
     if name.startswith("id"):
@@ -380,8 +383,9 @@ def _traits_case() -> Case:
     G = dummies(long["g"])
     part = Part([G * (trait == i)[:, None] for i in range(3)], np.eye(6), lower_triangle(3), 6)
     theta = [0.6, 0.1, 0.5, -0.2, 0.1, 0.7, 1.1, 0.3, 1.8, 0.2, -0.5, 1.4]
-    oracle = GeneralOracle(long["y"].to_numpy(), _fixed(model.specification), [part],
-                           within(record, trait, lower_triangle(3)))  # fmt: skip
+    oracle = GeneralOracle(
+        long["y"].to_numpy(), _fixed(model.specification), [part], within(record, trait, lower_triangle(3))
+    )
     assert np.array_equal(model.specification.y, oracle.y)
     return Case(model, oracle, np.array(theta))
 

@@ -39,7 +39,8 @@ def subject(name: str):
 
 
 def levels(design, term) -> np.ndarray:
-    """The level of the oracle that each level of a design is: by its records, and by its relatives where it has none."""
+    """The level of the oracle that each level of a design is: by its records,
+    and by its relatives where it has none."""
     Z = np.vstack([z.toarray() for z in design.columns]), np.vstack(term.Z)
     apart = np.abs(Z[0][:, :, None] - Z[1][:, None, :]).sum(axis=0)
     known = linear_sum_assignment(apart)[1]

@@ -49,8 +49,13 @@ def problem(seed: int = 1):
     rng = np.random.default_rng(seed)
     n, p, q = 14, 3, 5
     M, S = rng.normal(size=(q, q)), rng.normal(size=(n, n))
-    return (rng.normal(size=n), rng.normal(size=(n, p)), rng.normal(size=(n, q)) * (rng.random((n, q)) < 0.6),
-            M @ M.T + np.eye(q), S @ S.T + n * np.eye(n))  # fmt: skip
+    return (
+        rng.normal(size=n),
+        rng.normal(size=(n, p)),
+        rng.normal(size=(n, q)) * (rng.random((n, q)) < 0.6),
+        M @ M.T + np.eye(q),
+        S @ S.T + n * np.eye(n),
+    )
 
 
 def by_definition(y, X, Z, G, R):

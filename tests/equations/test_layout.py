@@ -136,9 +136,13 @@ def models(draw):
     pattern = random_pattern(rng, n + filled, draw(st.integers(1, 4)))
     every = np.arange(pattern.n)
     pattern = Pattern(
-        pattern.n, np.r_[pattern.rows, every], np.r_[pattern.columns, every], np.r_[pattern.coefficient, 0 * every],
-        np.r_[pattern.value, np.ones(pattern.n)], pattern.n_coefficients,
-    )  # fmt: skip
+        pattern.n,
+        np.r_[pattern.rows, every],
+        np.r_[pattern.columns, every],
+        np.r_[pattern.coefficient, 0 * every],
+        np.r_[pattern.value, np.ones(pattern.n)],
+        pattern.n_coefficients,
+    )
     return rng, W, pattern, tuple(random), p, filled
 
 
@@ -215,8 +219,11 @@ def test_assembly_and_traces_for_any_slots(model):
     # The random block alone.
     block = layout.without_fixed(p)
     np.testing.assert_allclose(symmetric(block, block.assemble(M, slots, signs)), C[p:, p:], atol=1e-12)
-    np.testing.assert_allclose(block.slot_traces(M, values[np.repeat(np.arange(layout.m), np.diff(layout.indptr)) >= p]),
-                               random_traces(layout, M, values, p), atol=1e-12)  # fmt: skip
+    np.testing.assert_allclose(
+        block.slot_traces(M, values[np.repeat(np.arange(layout.m), np.diff(layout.indptr)) >= p]),
+        random_traces(layout, M, values, p),
+        atol=1e-12,
+    )
 
 
 def random_traces(layout, M, values, p: int) -> np.ndarray:

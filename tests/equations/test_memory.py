@@ -30,8 +30,12 @@ print(json.dumps(measured_model(lambda: models.{model}, max_iterations=2)))
 @pytest.mark.parametrize("name", MODELS)
 def test_predicted_memory_is_what_a_process_takes(name):
     pytest.importorskip("remlblup.validation")
-    done = subprocess.run([sys.executable, "-P", "-c", CODE.format(model=MODELS[name])], capture_output=True, text=True,
-                          env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CODE.format(model=MODELS[name])],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     for part in ("fit", "all"):

@@ -235,9 +235,15 @@ def test_from_matrices_is_the_same_model(engine):
     c, theta = case("vm"), case("vm").points[0]
     terms = c.oracle.terms
     model = rb.MixedModel.from_matrices(
-        c.oracle.y, c.oracle.X, [t.Z[0] for t in terms], [terms[0].K, None], ["a", "dam"],
-        weights=c.oracle.weights, fixed_names=["mean", "x"], engine=engine,
-    )  # fmt: skip
+        c.oracle.y,
+        c.oracle.X,
+        [t.Z[0] for t in terms],
+        [terms[0].K, None],
+        ["a", "dam"],
+        weights=c.oracle.weights,
+        fixed_names=["mean", "x"],
+        engine=engine,
+    )
     solved = model.solve({"a": theta[0], "dam": theta[1], "residual": theta[2]})
     assert solved.loglik == pytest.approx(c.oracle.loglik(theta), rel=1e-12)
     np.testing.assert_allclose(solved.blup("a").to_numpy().T, c.oracle.u(0, theta), **CLOSE)

@@ -18,8 +18,14 @@ GENOTYPES, SITES = "ABCD", ("E1", "E2")
 
 def disconnected() -> pd.DataFrame:
     """Genotypes A and B at one site only, C and D at the other."""
-    return pd.DataFrame({"gen": list("AABBCCDD"), "env": ["E1"] * 4 + ["E2"] * 4, "blk": list("xyxyzwzw"),
-                         "y": [1.0, 2, 3, 5, 9, 8, 12, 10]})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "gen": list("AABBCCDD"),
+            "env": ["E1"] * 4 + ["E2"] * 4,
+            "blk": list("xyxyzwzw"),
+            "y": [1.0, 2, 3, 5, 9, 8, 12, 10],
+        }
+    )
 
 
 def one_hot(d: pd.DataFrame, factors: tuple[str, ...], interaction: bool = False) -> np.ndarray:
@@ -132,8 +138,9 @@ def test_a_category_without_records(absent, fixed):
     rng = np.random.default_rng(6)
     sites = ["a", "b", "c"]
     seen = [s for k, s in enumerate(sites) if k != absent]
-    d = pd.DataFrame({"site": np.repeat(seen, 8), "x": rng.normal(size=16), "g": np.tile(list("pqrs"), 4),
-                      "y": rng.normal(size=16)})  # fmt: skip
+    d = pd.DataFrame(
+        {"site": np.repeat(seen, 8), "x": rng.normal(size=16), "g": np.tile(list("pqrs"), 4), "y": rng.normal(size=16)}
+    )
     d["site"] = pd.Categorical(d["site"], categories=sites)
     fit = rb.MixedModel(f"y ~ {fixed} + (1 | g)", d).fit()
     new = pd.DataFrame({"site": pd.Categorical(sites, categories=sites), "x": 0.0, "g": "p"})
@@ -146,8 +153,14 @@ def test_a_category_without_records(absent, fixed):
 @pytest.mark.parametrize("never", ["M", "F"])
 def test_a_trait_never_recorded_for_a_sex(fixed, never):
     rng = np.random.default_rng(7)
-    d = pd.DataFrame({"sex": np.tile(["M", "F"], 30), "sire": np.repeat(np.arange(10), 6),
-                      "weight": rng.normal(30, 3, 60), "fleece": rng.normal(10, 2, 60)})  # fmt: skip
+    d = pd.DataFrame(
+        {
+            "sex": np.tile(["M", "F"], 30),
+            "sire": np.repeat(np.arange(10), 6),
+            "weight": rng.normal(30, 3, 60),
+            "fleece": rng.normal(10, 2, 60),
+        }
+    )
     d.loc[d["sex"] == never, "fleece"] = np.nan
     model = rb.MixedModel(f"c(weight, fleece) ~ {fixed} + diag(trait | sire)", d, residual="us(trait | units)")
     variances = {"diag(trait | sire)": np.diag([1.0, 0.5]), "residual": [[8.0, 1.0], [1.0, 4.0]]}
@@ -163,8 +176,11 @@ def random_layout(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     cells = np.array([(a, b, c) for a in range(4) for b in range(4) for c in range(3)])
     own = cells[rng.random(len(cells)) < 0.25]
-    hot = lambda rows: np.hstack([np.ones((len(rows), 1)), *[np.eye(4)[rows[:, k]] for k in range(3)],  # noqa: E731
-                                  np.eye(16)[4 * rows[:, 0] + rows[:, 1]]])  # fmt: skip
+
+    def hot(rows: np.ndarray) -> np.ndarray:
+        third = np.eye(16)[4 * rows[:, 0] + rows[:, 1]]
+        return np.hstack([np.ones((len(rows), 1)), *[np.eye(4)[rows[:, k]] for k in range(3)], third])
+
     return hot(own), hot(cells)
 
 

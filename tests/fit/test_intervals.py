@@ -45,8 +45,9 @@ def test_variances_by_their_logarithm_and_correlations_by_fishers_z(panel):
     fit = rb.MixedModel("y ~ x", panel, residual="ar1(t | s)").fit()
     table = rows(fit)
     v, r = table.loc["residual: variance"], table.loc["residual: correlation"]
-    np.testing.assert_allclose(np.log([v["lower"], v["upper"]]),
-                               np.log(v["estimate"]) + np.array([-1, 1]) * Z * v["std_error"] / v["estimate"])  # fmt: skip
+    np.testing.assert_allclose(
+        np.log([v["lower"], v["upper"]]), np.log(v["estimate"]) + np.array([-1, 1]) * Z * v["std_error"] / v["estimate"]
+    )
     fisher = np.tanh(np.arctanh(r["estimate"]) + np.array([-1, 1]) * Z * r["std_error"] / (1 - r["estimate"] ** 2))
     np.testing.assert_allclose([r["lower"], r["upper"]], fisher, rtol=1e-10)
     assert table["scale"].tolist() == ["log", "logit"]
@@ -58,18 +59,32 @@ def test_covariances_as_they_are_and_bounds_of_a_structure(panel):
     c = table.loc["1 + x | s: cov(Intercept, x)"]
     assert c["scale"] == "plain" and c["upper"] - c["estimate"] == pytest.approx(Z * c["std_error"])
     cs = rows(rb.MixedModel("y ~ x", panel, residual="cs(t | s)").fit()).loc["residual: correlation"]
-    np.testing.assert_allclose([cs["lower"], cs["upper"]],
-                               logit_interval(cs["estimate"], cs["std_error"], -1 / 3, 1.0), rtol=1e-7)  # fmt: skip
+    np.testing.assert_allclose(
+        [cs["lower"], cs["upper"]], logit_interval(cs["estimate"], cs["std_error"], -1 / 3, 1.0), rtol=1e-7
+    )
 
 
 @pytest.mark.parametrize("method", ["log", "wald"])
-@pytest.mark.parametrize("residual", ["units", "ar1(t | s)", "us(t | s)", "toep(t | s)", "diag(site | units)",
-                                      "ar1(row):ar1(col)", "exp(t | s)", "csh(t | s)", "fa(t | s, k=1)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "residual",
+    [
+        "units",
+        "ar1(t | s)",
+        "us(t | s)",
+        "toep(t | s)",
+        "diag(site | units)",
+        "ar1(row):ar1(col)",
+        "exp(t | s)",
+        "csh(t | s)",
+        "fa(t | s, k=1)",
+    ],
+)
 @pytest.mark.parametrize("level", [0.5, 0.999])
 def test_never_beyond_a_bound(panel, residual, method, level):
     d = panel.head(40) if residual != "us(t | s)" else panel  # few records: wide intervals
-    fit = rb.MixedModel("y ~ 1" + (" + (1 | s)" if residual in ("units", "diag(site | units)") else ""), d,
-                        residual=residual).fit()  # fmt: skip
+    fit = rb.MixedModel(
+        "y ~ 1" + (" + (1 | s)" if residual in ("units", "diag(site | units)") else ""), d, residual=residual
+    ).fit()
     table = fit.intervals(method=method, level=level)
     lower, upper = (fit.specification.parameters.lower, fit.specification.parameters.upper)
     known = table["lower"].notna()
@@ -125,8 +140,14 @@ def test_no_interval_on_a_boundary_and_plain_ones_without_constraints():
     assert table.loc["g", "lower"] == pytest.approx(table.loc["g", "estimate"] - Z * table.loc["g", "std_error"])
 
 
-@pytest.mark.parametrize("options, text", [({"method": "profile"}, "not there yet.*'log', 'wald'"), ({"method": "exact"}, "'exact'"),
-                                           ({"level": 95}, "level=95"), ({"level": True}, "level=True")])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"method": "exact"}, "'exact'"),
+        ({"level": 95}, "level=95"),
+        ({"level": True}, "level=True"),
+    ],
+)
 def test_wrong_options_are_named(panel, options, text):
     fit = rb.MixedModel("y ~ x + (1 | s)", panel).fit()
     with pytest.raises(rb.OptionError, match=text):
@@ -154,8 +175,10 @@ def test_the_scale_of_weighted_records_is_that_of_weight_one(panel):
     assert fit.scale == fit.theta[-1]
 
 
-@pytest.mark.parametrize("residual", ["us(t | s)", "diag(site | units)", "csh(t | s)", "ar1h(t | s)", "power(x)",
-                                      "ar1(t | s) | site", "fa(t | s, k=1)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "residual",
+    ["us(t | s)", "diag(site | units)", "csh(t | s)", "ar1h(t | s)", "power(x)", "ar1(t | s) | site", "fa(t | s, k=1)"],
+)
 def test_no_scale_where_r_has_no_single_variance(panel, residual):
     fit = rb.MixedModel("y ~ x", panel, residual=residual).fit()
     with pytest.warns(rb.EstimabilityWarning, match="no single variance"):

@@ -141,8 +141,11 @@ def test_inverse_times_blup_from_the_equations_and_by_eigenvalues(case, monkeypa
     # As where the equations hold fewer effects than K has levels.
     monkeypatch.setattr(type(fit._equations), "effect_scores", lambda self, solution: np.zeros(self.p + 5))
     whole = type(fit._equations).term_blocks
-    monkeypatch.setattr(type(fit._equations), "term_blocks",
-                        lambda self, v: [np.zeros((1, 5))] if len(v) == self.p + 5 else whole(self, v))  # fmt: skip
+    monkeypatch.setattr(
+        type(fit._equations),
+        "term_blocks",
+        lambda self, v: [np.zeros((1, 5))] if len(v) == self.p + 5 else whole(self, v),
+    )
     np.testing.assert_allclose(inverse_times_blup(fit, 0)[0], expected, rtol=1e-7, atol=1e-9)
 
 

@@ -24,7 +24,8 @@ def records() -> pd.DataFrame:
 
 
 def oracle(d: pd.DataFrame, ped: rb.Pedigree, va: float, ve: float) -> tuple[np.ndarray, np.ndarray]:
-    """û* and its prediction error covariance from the QP-transformed equations, a generalised inverse setting G1 to zero."""
+    """û* and its prediction error covariance from the QP-transformed equations,
+    a generalised inverse setting G1 to zero."""
     precision = ped.group_precision()
     labels = list(precision.labels)
     X = np.column_stack([np.ones(len(d)), d["x"]])

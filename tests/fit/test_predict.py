@@ -169,8 +169,14 @@ def test_new_data_as_a_mapping():
 
 def crossed_factors() -> pd.DataFrame:
     rng = np.random.default_rng(12)
-    d = pd.DataFrame({"gen": np.tile(list("ABCD"), 18), "env": np.repeat(list("pqr"), 24), "yr": np.tile([1, 1, 1, 1, 2, 2, 2, 2], 9),
-                      "x": rng.normal(size=72)})  # fmt: skip
+    d = pd.DataFrame(
+        {
+            "gen": np.tile(list("ABCD"), 18),
+            "env": np.repeat(list("pqr"), 24),
+            "yr": np.tile([1, 1, 1, 1, 2, 2, 2, 2], 9),
+            "x": rng.normal(size=72),
+        }
+    )
     cell = d.groupby(["gen", "env", "yr"]).ngroup().to_numpy()
     return d.assign(
         y=rng.normal(size=72) + rng.normal(size=24)[cell], z=rng.normal(size=72) + rng.normal(size=24)[cell]
@@ -192,8 +198,10 @@ ORDERS = [
 @pytest.mark.parametrize("formula, name, others", ORDERS)
 def test_the_order_of_crossed_factors_does_not_matter_in_a_name(formula, name, others):
     model = rb.MixedModel(formula, crossed_factors())
-    values = {t: 1.0 if s.n_parameters == 1 else np.eye(s.size) for t, s in zip(
-        model.specification.parameters.terms, model.specification.parameters.structures, strict=True)}  # fmt: skip
+    values = {
+        t: 1.0 if s.n_parameters == 1 else np.eye(s.size)
+        for t, s in zip(model.specification.parameters.terms, model.specification.parameters.structures, strict=True)
+    }
     solved = model.solve(values | {"residual": 1.0})
     expected = solved.predict(include=[name])
     assert not expected["prediction"].equals(solved.predict(include=[])["prediction"])

@@ -22,8 +22,11 @@ def families(scale: float = 1.0, effect: float = 1.5) -> pd.DataFrame:
 
 def df_of(formula: str, d: pd.DataFrame, **options) -> pd.Series:
     residual, engine = options.pop("residual", "units"), options.pop("engine", "auto")
-    return rb.MixedModel(formula, d, options.pop("relationships", None), residual, engine=engine).fit(
-        **options).fixed_effects["df"]  # fmt: skip
+    return (
+        rb.MixedModel(formula, d, options.pop("relationships", None), residual, engine=engine)
+        .fit(**options)
+        .fixed_effects["df"]
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])

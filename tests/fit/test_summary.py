@@ -225,7 +225,13 @@ def test_lines_stay_within_100_characters(t):
 
 def test_long_terms_stand_above_their_parameters():
     header = ("term", "parameter", "estimate", "status")
-    table = Table("T", header, (("long term", "a", "1.0", "free"), ("", "bc", "2.0", "free"), ("r", "d", "3.0", "fixed")), 2, ("status",))  # fmt: skip
+    table = Table(
+        "T",
+        header,
+        (("long term", "a", "1.0", "free"), ("", "bc", "2.0", "free"), ("r", "d", "3.0", "fixed")),
+        2,
+        ("status",),
+    )
     shown = under_headings(table)
     assert shown.text().splitlines()[2:] == [
         "  parameter  estimate  status",

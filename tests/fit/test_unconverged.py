@@ -58,10 +58,15 @@ def test_components_that_cannot_be_told_apart(data):
 
 
 ASKED = {
-    "fixed_effects": lambda f: f.fixed_effects, "variance_components": lambda f: f.variance_components,
-    "pvalues": lambda f: f.pvalues, "params": lambda f: f.params, "bse": lambda f: f.bse,
-    "tvalues": lambda f: f.tvalues, "conf_int": lambda f: f.conf_int(), "intervals": lambda f: f.intervals(),
-}  # fmt: skip
+    "fixed_effects": lambda f: f.fixed_effects,
+    "variance_components": lambda f: f.variance_components,
+    "pvalues": lambda f: f.pvalues,
+    "params": lambda f: f.params,
+    "bse": lambda f: f.bse,
+    "tvalues": lambda f: f.tvalues,
+    "conf_int": lambda f: f.conf_int(),
+    "intervals": lambda f: f.intervals(),
+}
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -73,9 +78,20 @@ def test_estimates_and_p_values_are_not_given_without_a_word(stopped, name):
 
 @pytest.mark.filterwarnings("ignore::remlblup.errors.ConvergenceWarning")
 def test_every_table_is_headed_by_the_verdict(stopped, model):
-    tables = [stopped.fixed_effects, stopped.variance_components, stopped.random_effects, stopped.blup("g"),
-              stopped.covariance("g"), stopped.correlation("g"), stopped.accuracy("g"), stopped.predict(), stopped.intervals(),
-              stopped.contrasts("g", [(1, 2)]), stopped.conf_int(), stopped.function("g / (g + residual)")]  # fmt: skip
+    tables = [
+        stopped.fixed_effects,
+        stopped.variance_components,
+        stopped.random_effects,
+        stopped.blup("g"),
+        stopped.covariance("g"),
+        stopped.correlation("g"),
+        stopped.accuracy("g"),
+        stopped.predict(),
+        stopped.intervals(),
+        stopped.contrasts("g", [(1, 2)]),
+        stopped.conf_int(),
+        stopped.function("g / (g + residual)"),
+    ]
     for table in tables:
         assert str(table).startswith(WORDS)
     part = stopped.fixed_effects.loc[:, ["estimate", "p_value"]].round(3)
@@ -128,8 +144,21 @@ def test_cross_validation_names_the_folds(model, stopped):
 
 def test_the_command_line_has_one_voice(data, tmp_path):
     data.to_csv(tmp_path / "d.csv", index=False)
-    command = [sys.executable, "-m", "remlblup.cli", "fit", str(tmp_path / "d.csv"), "y ~ x + (1 | g)", "--max-iterations", "1",
-               "--function", "h2=g/(g+residual)", "--out", str(tmp_path / "out"), "--quiet"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "remlblup.cli",
+        "fit",
+        str(tmp_path / "d.csv"),
+        "y ~ x + (1 | g)",
+        "--max-iterations",
+        "1",
+        "--function",
+        "h2=g/(g+residual)",
+        "--out",
+        str(tmp_path / "out"),
+        "--quiet",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stdout.count("NOT CONVERGED") == 2  # title and verdict
     assert "Warning" not in done.stderr
@@ -140,8 +169,17 @@ def test_no_column_is_hidden_at_80_characters(data, model):
     fit = model.fit()
     result = rb.cross_validate(fit, "fold", term="g")
     with pd.option_context("display.width", 80, "display.max_columns", 0):
-        for table in (fit.fixed_effects, fit.random_effects, fit.history, fit.accuracy("g"), fit.intervals(), result.summary,
-                      result.folds, result.predictions, rb.fit_many("~ x + (1 | g)", data, ["y", "z"]).table):  # fmt: skip
+        for table in (
+            fit.fixed_effects,
+            fit.random_effects,
+            fit.history,
+            fit.accuracy("g"),
+            fit.intervals(),
+            result.summary,
+            result.folds,
+            result.predictions,
+            rb.fit_many("~ x + (1 | g)", data, ["y", "z"]).table,
+        ):
             text = repr(table)
             assert all(str(column) in text for column in table.columns) and "  ...  " not in text
             assert max(map(len, text.splitlines())) <= 82

@@ -54,7 +54,8 @@ GROUPS = {
     "v2, the parent has more": (
         {"proc/self/cgroup": "0::/user/job\n", f"{V2}/user/job/memory.max": GB, f"{V2}/user/job/memory.current": 0,
          f"{V2}/user/memory.max": 8 * GB, f"{V2}/user/memory.current": GB}, GB),
-    "v2, in a container": ({"proc/self/cgroup": "0::/\n", f"{V2}/memory.max": 2 * GB, f"{V2}/memory.current": 0}, 2 * GB),
+    "v2, in a container": ({"proc/self/cgroup": "0::/\n", f"{V2}/memory.max": 2 * GB, f"{V2}/memory.current": 0},
+                           2 * GB),
     "v2, path of the host": (
         {"proc/self/cgroup": "0::/docker/abc\n", f"{V2}/memory.max": 2 * GB, f"{V2}/memory.current": 0}, 2 * GB),
     "hybrid": (
@@ -160,8 +161,10 @@ def fitted():
 
 ENTRIES = {
     "MixedModel": ("remlblup.mixed_model.from_formula", lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame())),
-    "fit": ("remlblup.equations.henderson.engine.MixedModelEquations.solve", lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).fit()),
-    "equations": ("remlblup.equations.henderson.system.build_layout", lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).fit()),
+    "fit": ("remlblup.equations.henderson.engine.MixedModelEquations.solve",
+            lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).fit()),
+    "equations": ("remlblup.equations.henderson.system.build_layout",
+                  lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).fit()),
     "solve": ("remlblup.mixed_model.equations_at",
               lambda fit: rb.MixedModel("y ~ x + (1 | g)", frame()).solve({"g": 1.0, "residual": 1.0})),
     "summary": ("remlblup.report.summary.components_table", lambda fit: str(fit.summary())),
@@ -225,8 +228,13 @@ for call in (model.fit, lambda: np.ones((10_000, 10_000)), lambda: rb.MixedModel
 def test_a_process_under_a_real_limit():
     """Equations of order 6,000 take 0.6 GB as a dense matrix with its inverse; small models go on."""
     environment = {k: v for k, v in os.environ.items() if k != "REMLBLUP_MEMORY_GB"}
-    done = subprocess.run([sys.executable, "-P", "-c", UNDER_LIMIT], capture_output=True, text=True, timeout=120,
-                          env={**environment, "OPENBLAS_NUM_THREADS": "1", "REMLBLUP_THREADS": "1"})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", UNDER_LIMIT],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**environment, "OPENBLAS_NUM_THREADS": "1", "REMLBLUP_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     refused, numpy_itself, small = done.stdout.splitlines()
     assert refused.startswith("MemoryLimitError")

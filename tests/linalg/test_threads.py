@@ -212,7 +212,8 @@ def test_memory_is_bounded_before_the_pattern_of_the_factor_is_known(name):
 
 
 def test_a_clique_is_refused_where_only_workspaces_exceed_the_memory(monkeypatch):
-    """Panels of L and of the inverse would fit, with a fifth to spare; not what the products and the entries of C take."""
+    """Panels of L and of the inverse would fit, with a fifth to spare;
+    not what the products and the entries of C take."""
     C = np.ones((300, 300))
     panels_only = 2 * 8 * 300**2
     assert factor_of(C).stats.memory > 1.4 * panels_only

@@ -51,8 +51,9 @@ CODES = {
     "a factor elsewhere": ("y ~ days + C(days):x + (1 | g)", {}, ["days"]),
 }
 NO_CODES = (
-    "y ~ days + (1 | g)", "y ~ days + (days | g)", "y ~ C(herd) + (1 | g)", "y ~ factor(herd) + (1 | herd)", "y ~ flag + (1 | g)",
-    "y ~ x + (1 | herd)", "y ~ s + (1 | g)", "y ~ herd + I(herd^2) + (1 | g)", "y ~ 1 + (1 | g)", "y ~ offset(herd) + (1 | g)",
+    "y ~ days + (1 | g)", "y ~ days + (days | g)", "y ~ C(herd) + (1 | g)", "y ~ factor(herd) + (1 | herd)",
+    "y ~ flag + (1 | g)", "y ~ x + (1 | herd)", "y ~ s + (1 | g)", "y ~ herd + I(herd^2) + (1 | g)", "y ~ 1 + (1 | g)",
+    "y ~ offset(herd) + (1 | g)",
 )  # fmt: skip
 
 
@@ -150,8 +151,17 @@ def test_a_covariate_with_text_is_no_factor(kind, formula):
     assert "C(z)" in str(raised.value)
 
 
-@pytest.mark.parametrize("formula", ["y ~ log(z) + (1 | g)", "y ~ poly(z, 2) + (1 | g)", "z ~ (1 | g)", "y ~ spl(z) + (1 | g)",
-                                     "y ~ x + offset(z) + (1 | g)", "z - x ~ (1 | g)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ log(z) + (1 | g)",
+        "y ~ poly(z, 2) + (1 | g)",
+        "z ~ (1 | g)",
+        "y ~ spl(z) + (1 | g)",
+        "y ~ x + offset(z) + (1 | g)",
+        "z - x ~ (1 | g)",
+    ],
+)
 @pytest.mark.parametrize("kind", ["one cell", "mixed objects", "all text"])
 def test_text_where_numbers_must_be_is_named(kind, formula):
     with pytest.raises(rb.DataError, match=r"'z'.*holds text") as raised:
@@ -187,8 +197,18 @@ DATES = {
 }
 
 
-@pytest.mark.parametrize("formula", ["y ~ z + (1 | g)", "y ~ (z | g)", "y ~ log(z) + (1 | g)", "z ~ (1 | g)", "y ~ spl(z)",
-                                     "y ~ z:x + (1 | g)", "y ~ offset(z) + (1 | g)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ z + (1 | g)",
+        "y ~ (z | g)",
+        "y ~ log(z) + (1 | g)",
+        "z ~ (1 | g)",
+        "y ~ spl(z)",
+        "y ~ z:x + (1 | g)",
+        "y ~ offset(z) + (1 | g)",
+    ],
+)
 @pytest.mark.parametrize("kind", DATES)
 def test_dates_are_no_covariates(kind, formula):
     with pytest.raises(rb.DataError, match=r"'z'.* holds (dates|lengths of time|times of the day)"):

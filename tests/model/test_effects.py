@@ -147,9 +147,14 @@ def test_users_may_leave_the_options_out_of_a_name():
 def test_legendre_polynomials_in_closed_form():
     x = np.linspace(3, 11, 9)
     z = (x - 7) / 4
-    expected = np.column_stack([
-        np.full(9, np.sqrt(0.5)), np.sqrt(1.5) * z, np.sqrt(2.5) * (3 * z**2 - 1) / 2, np.sqrt(3.5) * (5 * z**3 - 3 * z) / 2
-    ])  # fmt: skip
+    expected = np.column_stack(
+        [
+            np.full(9, np.sqrt(0.5)),
+            np.sqrt(1.5) * z,
+            np.sqrt(2.5) * (3 * z**2 - 1) / 2,
+            np.sqrt(3.5) * (5 * z**3 - 3 * z) / 2,
+        ]
+    )
     np.testing.assert_allclose(legendre(x, 3, 3, 11), expected, atol=1e-14)
 
 

@@ -161,12 +161,16 @@ def arithmetic() -> st.SearchStrategy[tuple[str, str]]:
     leaf = st.sampled_from(
         [("a", "a"), ("b", "b"), ("`a`", "a"), ("2", "two"), ("0.5", "(two/4)"), ("3.25", "(two*1.625)")]
     )
-    return st.recursive(leaf, lambda inner: st.one_of(
-        st.builds(pair("({} {} {})"), inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner),
-        st.builds(pair("({} {} {})", "(1.0*({} {} {}))"), inner, st.sampled_from(["<", ">=", "==", "!="]), inner),
-        st.builds(pair("{}({})"), st.sampled_from(["abs", "np.sign", "sqrt", "np.log1p", "-", "+"]), inner),
-        st.builds(pair("({})^{}", "({})**{}"), inner, st.sampled_from(["2", "-1", "0.5"])),
-    ), max_leaves=12)  # fmt: skip
+    return st.recursive(
+        leaf,
+        lambda inner: st.one_of(
+            st.builds(pair("({} {} {})"), inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner),
+            st.builds(pair("({} {} {})", "(1.0*({} {} {}))"), inner, st.sampled_from(["<", ">=", "==", "!="]), inner),
+            st.builds(pair("{}({})"), st.sampled_from(["abs", "np.sign", "sqrt", "np.log1p", "-", "+"]), inner),
+            st.builds(pair("({})^{}", "({})**{}"), inner, st.sampled_from(["2", "-1", "0.5"])),
+        ),
+        max_leaves=12,
+    )
 
 
 @given(arithmetic())
@@ -185,9 +189,10 @@ def test_arithmetic_is_that_of_python(texts):
 # -- terms: against formulaic's own reading --------------------------------------------------
 
 ALGEBRA = (
-    "1;0;-1;a;a+b;a*b;a*b*c;a:b;a/b;a/b/c;a/(b+c);(a+b)/c;(a+b)^2;(a+b+c)**2;(a+b+c)^3;a*b-a:b;a*b-a;0+a;a-1;a+0;b %in% a;"
-    "a+b %in% a;(a+b)*(c+d);a*(b+c)-a:c;log(a)*b;C(a)+b:C(a);-1+a:b;`my x`*b;(a+b)^2-b;a:(b+c);(a*b):c;a+(b+c);a-a;(a+b)-a;"
-    "a/b*c;a*b/c;poly(a, 2):b;1+a;a+1;0+a:b+c;(a*b*c)^2;a+b-1-b;a+b+a;I(a + b);{a + b};np.log(a);a.b*c"
+    "1;0;-1;a;a+b;a*b;a*b*c;a:b;a/b;a/b/c;a/(b+c);(a+b)/c;(a+b)^2;(a+b+c)**2;(a+b+c)^3;a*b-a:b;a*b-a;0+a;a-1;a+0;"
+    "b %in% a;a+b %in% a;(a+b)*(c+d);a*(b+c)-a:c;log(a)*b;C(a)+b:C(a);-1+a:b;`my x`*b;(a+b)^2-b;a:(b+c);(a*b):c;"
+    "a+(b+c);a-a;(a+b)-a;a/b*c;a*b/c;poly(a, 2):b;1+a;a+1;0+a:b+c;(a*b*c)^2;a+b-1-b;a+b+a;I(a + b);{a + b};np.log(a);"
+    "a.b*c"
 )
 
 
@@ -201,13 +206,14 @@ def test_terms_are_those_of_wilkinson(text):
 # -- text is never code ----------------------------------------------------------------------
 
 ATTACKS = (
-    "np.f2py.os.system('touch {0}')", "x.to_csv('{0}')", "np.save('{0}', x)", "np.savetxt('{0}', x)", "I(open('{0}', 'w'))",
-    "open('{0}', 'w')", "numpy.f2py.os.system('touch {0}')", "np.lib.npyio.os.system('touch {0}')",
-    "I(np.f2py.os.system('touch {0}'))", "log(np.f2py.os.system('touch {0}'))", "{{np.f2py.os.system('touch {0}')}}",
-    "(np.f2py.os.system('touch {0}'))(x)", "(np.f2py.os.system)('touch {0}')", "x[np.f2py.os.system('touch {0}')]",
-    "__import__('os').system('touch {0}')", "I(__import__('os').system('touch {0}'))", "eval('open(\"{0}\", \"w\")')",
-    "exec('open(\"{0}\", \"w\")')", "getattr(x, 'to_csv')('{0}')", "x.pipe(lambda d: d.to_csv('{0}'))",
-    "I((lambda q: q.to_csv('{0}'))(x))", "I([open('{0}', 'w') for i in [1]])", "I({{open('{0}', 'w') for i in [1]}})",
+    "np.f2py.os.system('touch {0}')", "x.to_csv('{0}')", "np.save('{0}', x)", "np.savetxt('{0}', x)",
+    "I(open('{0}', 'w'))", "open('{0}', 'w')", "numpy.f2py.os.system('touch {0}')",
+    "np.lib.npyio.os.system('touch {0}')", "I(np.f2py.os.system('touch {0}'))", "log(np.f2py.os.system('touch {0}'))",
+    "{{np.f2py.os.system('touch {0}')}}", "(np.f2py.os.system('touch {0}'))(x)", "(np.f2py.os.system)('touch {0}')",
+    "x[np.f2py.os.system('touch {0}')]", "__import__('os').system('touch {0}')",
+    "I(__import__('os').system('touch {0}'))", "eval('open(\"{0}\", \"w\")')", "exec('open(\"{0}\", \"w\")')",
+    "getattr(x, 'to_csv')('{0}')", "x.pipe(lambda d: d.to_csv('{0}'))", "I((lambda q: q.to_csv('{0}'))(x))",
+    "I([open('{0}', 'w') for i in [1]])", "I({{open('{0}', 'w') for i in [1]}})",
     "I(sum(open('{0}', 'w') for i in [1]))", "I((q := open('{0}', 'w')))", "I(f'{{open(\"{0}\", \"w\")}}')",
     "I('{{0.__class__}}'.format(x))", "I('%s' % open('{0}', 'w'))", "x.__class__.__mro__", "I(x.__class__.__base__)",
     "I(().__class__.__bases__[0].__subclasses__())", "I(x if open('{0}', 'w') else x)", "I(x and open('{0}', 'w'))",
@@ -277,7 +283,8 @@ def test_text_is_never_code_by_other_entries(attack, tmp_path, saved, capsys):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_text_is_never_code_as_a_name(attack, tmp_path, saved, capsys, monkeypatch):
-    """Where the name of a term, a function, a relationship or a folder of a fit is asked for, text is no code either."""
+    """Where the name of a term, a function, a relationship or a folder of a fit is asked for,
+    text is no code either."""
     monkeypatch.chdir(tmp_path)
     target = tmp_path / "touched"
     text = attack.format(target)
@@ -316,11 +323,18 @@ def test_text_is_never_code_as_a_name(attack, tmp_path, saved, capsys, monkeypat
     data = str(folder / "data.csv")
     plain = [data, "y ~ x + (1 | g)", "--quiet"]
     lines = [
-        ["fit", data, f"{text} ~ x + (1 | g)"], ["fit", *plain, f"--residual={text}"], ["fit", *plain, f"--weights={text}"],
-        ["fit", *plain, f"--function={text}"], ["fit", *plain, f"--function=h={text}"], ["fit", *plain, f"--start={text}=1"],
-        ["fit", *plain, f"--fix=residual={text}"], ["fit", *plain, f"--factor={text}"], ["fit", text, "y ~ x + (1 | g)"],
-        ["fit", *plain, f"--relationship=K={text}"], ["blup", *plain, f"--variances={text}=1"],
-    ]  # fmt: skip
+        ["fit", data, f"{text} ~ x + (1 | g)"],
+        ["fit", *plain, f"--residual={text}"],
+        ["fit", *plain, f"--weights={text}"],
+        ["fit", *plain, f"--function={text}"],
+        ["fit", *plain, f"--function=h={text}"],
+        ["fit", *plain, f"--start={text}=1"],
+        ["fit", *plain, f"--fix=residual={text}"],
+        ["fit", *plain, f"--factor={text}"],
+        ["fit", text, "y ~ x + (1 | g)"],
+        ["fit", *plain, f"--relationship=K={text}"],
+        ["blup", *plain, f"--variances={text}=1"],
+    ]
     for arguments in lines[
         ATTACKS.index(attack) % 4 :: 4
     ]:  # every option with every fourth attack: a command takes its time
@@ -343,9 +357,10 @@ def test_nothing_is_evaluated_while_a_formula_is_read():
             read_terms(f"a + {text}")
 
 
-@pytest.mark.parametrize("text", ["9**9**9**9", "I(9**9**9**9)", "I(x*10**400)", "I(" + "-" * 3000 + "x)", "I(" + "(" * 300 + "x" + ")" * 301,
-                                  "*".join(f"I(x+{i})" for i in range(40)), "(x+g+f)^99", "(" * 250 + "x" + ")" * 250, "bs(x, df=10**9)",
-                                  "bs(x, df=1000000000)", "poly(x, 999999999)", "leg(x, 50)", "spl(x, knots=100000)",
+@pytest.mark.parametrize("text", ["9**9**9**9", "I(9**9**9**9)", "I(x*10**400)", "I(" + "-" * 3000 + "x)",
+                                  "I(" + "(" * 300 + "x" + ")" * 301, "*".join(f"I(x+{i})" for i in range(40)),
+                                  "(x+g+f)^99", "(" * 250 + "x" + ")" * 250, "bs(x, df=10**9)", "bs(x, df=1000000000)",
+                                  "poly(x, 999999999)", "leg(x, 50)", "spl(x, knots=100000)",
                                   "pspline(x, g, knots=(100000, 100000))", "I(x\0)", "\0", "I(" + "1" * 5000 + "*x)",
                                   "x" * 6000 + "(x)"])  # fmt: skip
 def test_what_would_take_for_ever_is_refused_at_once(text):

@@ -48,11 +48,12 @@ FRAMES = {
     "mapping": lambda c: MappingProxyType(c),
     "rows": lambda c: pd.DataFrame(c).to_dict("records"),
     "records": lambda c: pd.DataFrame(c).to_records(index=False),
-    "structured": lambda c: np.array(list(zip(*c.values(), strict=True)),
-                                     dtype=[("y", "f8"), ("x", "i8"), ("g", "i8"), ("f", "U1")]),
+    "structured": lambda c: np.array(
+        list(zip(*c.values(), strict=True)), dtype=[("y", "f8"), ("x", "i8"), ("g", "i8"), ("f", "U1")]
+    ),
     "pandas": pd.DataFrame,
     "nullable": lambda c: pd.DataFrame(c).convert_dtypes(),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", FRAMES)
@@ -73,19 +74,24 @@ def arrow_nulls(c):
 ARROW = {
     "polars": of_polars,
     "polars, text a category": lambda c: of_polars(c).with_columns(
-        pytest.importorskip("polars").col("f").cast(pytest.importorskip("polars").Categorical)),
+        pytest.importorskip("polars").col("f").cast(pytest.importorskip("polars").Categorical)
+    ),
     "polars, decimals": lambda c: of_polars(c).with_columns(
-        pytest.importorskip("polars").col("x").cast(pytest.importorskip("polars").Decimal(10, 2))),
+        pytest.importorskip("polars").col("x").cast(pytest.importorskip("polars").Decimal(10, 2))
+    ),
     "pyarrow": lambda c: pytest.importorskip("pyarrow").table(c),
     "pyarrow, nulls": arrow_nulls,
     "pyarrow, encoded": lambda c: pytest.importorskip("pyarrow").table(
-        {**c, "f": pytest.importorskip("pyarrow").array(c["f"]).dictionary_encode()}),
+        {**c, "f": pytest.importorskip("pyarrow").array(c["f"]).dictionary_encode()}
+    ),
     "batch": lambda c: pytest.importorskip("pyarrow").RecordBatch.from_pydict(c),
-    "pandas of pyarrow": lambda c: pytest.importorskip("pyarrow") and pd.DataFrame(c).convert_dtypes(
-        dtype_backend="pyarrow"),
-    "pandas of encoded": lambda c: pd.DataFrame(c).assign(f=pd.arrays.ArrowExtensionArray(
-        pytest.importorskip("pyarrow").array(c["f"]).dictionary_encode())),
-}  # fmt: skip
+    "pandas of pyarrow": lambda c: (
+        pytest.importorskip("pyarrow") and pd.DataFrame(c).convert_dtypes(dtype_backend="pyarrow")
+    ),
+    "pandas of encoded": lambda c: pd.DataFrame(c).assign(
+        f=pd.arrays.ArrowExtensionArray(pytest.importorskip("pyarrow").array(c["f"]).dictionary_encode())
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", ARROW)
@@ -166,8 +172,8 @@ def test_what_is_neither_number_nor_label_is_refused_by_name(change, message):
 
 
 @pytest.mark.parametrize(
-    "data", [None, 3, [1, 2], pd.Series([1.0, 2.0]), np.zeros((3, 2)), (r for r in [{"y": 1}]), {"y": [1, 2], "x": [1]}, {"y": 1},
-             [{"y": 1}, 2], pd.DataFrame({"y": [1.0]}).groupby("y")]
+    "data", [None, 3, [1, 2], pd.Series([1.0, 2.0]), np.zeros((3, 2)), (r for r in [{"y": 1}]), {"y": [1, 2], "x": [1]},
+             {"y": 1}, [{"y": 1}, 2], pd.DataFrame({"y": [1.0]}).groupby("y")]
 )  # fmt: skip
 def test_what_is_no_frame_is_refused(data):
     with pytest.raises(rb.DataError, match="data="):

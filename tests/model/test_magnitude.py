@@ -1,4 +1,5 @@
-"""Numbers too large or too small to be squared are named as such, by every entry and engine; in between units do not matter."""
+"""Numbers too large or too small to be squared are named as such, by every entry and engine;
+in between units do not matter."""
 
 from __future__ import annotations
 
@@ -21,8 +22,14 @@ LABELS = list(range(LEVELS))
 K = 0.3 + 0.7 * np.eye(LEVELS)
 
 
-def model(engine: str = "auto", formula: str = "y ~ x + (1 | vm(g, K))", k: float = 1.0, weights=None, residual="units",
-          **scales: float) -> rb.MixedModel:  # fmt: skip
+def model(
+    engine: str = "auto",
+    formula: str = "y ~ x + (1 | vm(g, K))",
+    k: float = 1.0,
+    weights=None,
+    residual="units",
+    **scales: float,
+) -> rb.MixedModel:
     """A model with some columns, and K, times a number."""
     data = DATA.assign(**{name: DATA[name] * scale for name, scale in scales.items()})
     return rb.MixedModel(formula, data, {"K": (K * k, LABELS)}, residual, weights, engine=engine)
@@ -112,8 +119,12 @@ def test_nor_those_of_one_over_several_effects_or_of_an_inverse(formula, inverse
 
 def test_a_singular_relationship_of_any_units():
     M = rng.normal(size=(LEVELS, 3))
-    fits = [rb.MixedModel("y ~ x + us(1 + x | vm(g, K))", DATA, {"K": (c * M @ M.T, LABELS)}, engine="sparse").fit(progress=False)
-            for c in (1.0, 1e20)]  # fmt: skip
+    fits = [
+        rb.MixedModel("y ~ x + us(1 + x | vm(g, K))", DATA, {"K": (c * M @ M.T, LABELS)}, engine="sparse").fit(
+            progress=False
+        )
+        for c in (1.0, 1e20)
+    ]
     assert fits[0].loglik == pytest.approx(fits[1].loglik, abs=1e-6)
 
 

@@ -11,8 +11,9 @@ import pytest
 
 import remlblup as rb
 
-NAMES = ("a.b", "my col", "1st", "a-b", "a:b", "x|y", "été", "class", "np", "log", "C", "lambda", "100%", "kg (dry)", "x/y",
-         "a+b", "a~b", "{x}", "[x]", "a,b", "it's", '"q"', "True", "np.e", "_", "ﬁx", "x^2", ".", "μ=1")  # fmt: skip
+NAMES = ("a.b", "my col", "1st", "a-b", "a:b", "x|y", "été", "class", "np", "log", "C", "lambda", "100%", "kg (dry)",
+         "x/y", "a+b", "a~b", "{x}", "[x]", "a,b", "it's", '"q"', "True", "np.e", "_", "ﬁx", "x^2", ".",
+         "μ=1")  # fmt: skip
 # Where a name stands: formula and arguments, with {} for the name; the plain column that has it.
 PLACES = {
     "fixed": ("y ~ {} + f + (1 | g)", {}, "x"),

@@ -1,4 +1,5 @@
-"""What a newcomer writes and does not mean is said: factors added behind a bar, a factor of one level, "NA" as text, df= too small."""
+"""What a newcomer writes and does not mean is said: factors added behind a bar, a factor of one level, "NA" as text,
+df= too small."""
 
 from __future__ import annotations
 

@@ -14,10 +14,17 @@ def visits(n: int = 120) -> pd.DataFrame:
     """A record at each of n times of its own, of 24 subjects; the times as numbers, dates, text and categories."""
     rng = np.random.default_rng(2)
     t = rng.permutation(n)
-    return pd.DataFrame({
-        "y": rng.normal(size=n), "s": np.arange(n) % 24, "t": t, "x": t / 7, "f": [f"k{k}" for k in t],
-        "date": pd.Timestamp("2024-01-01") + pd.to_timedelta(t, unit="D"), "c": pd.Categorical(t),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "y": rng.normal(size=n),
+            "s": np.arange(n) % 24,
+            "t": t,
+            "x": t / 7,
+            "f": [f"k{k}" for k in t],
+            "date": pd.Timestamp("2024-01-01") + pd.to_timedelta(t, unit="D"),
+            "c": pd.Categorical(t),
+        }
+    )
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,10 @@ def test_messages_name_the_argument():
 def test_columns_and_pairs_label_the_parameters():
     parameters = case("us2").model.specification.parameters
     assert parameters.pairs == (
-        (TERM, "var(Intercept)"), (TERM, "cov(Intercept, x)"), (TERM, "var(x)"), ("residual", "variance"),
-    )  # fmt: skip
+        (TERM, "var(Intercept)"),
+        (TERM, "cov(Intercept, x)"),
+        (TERM, "var(x)"),
+        ("residual", "variance"),
+    )
     assert parameters.columns[-1] == "residual"
     assert parameters.columns[0] == f"{TERM}: var(Intercept)"

@@ -1,4 +1,5 @@
-"""Where times lie: numbers, dates and ordered categories at their lags, in every structure along a line; text nowhere."""
+"""Where times lie: numbers, dates and ordered categories at their lags, in every structure along a line;
+text nowhere."""
 
 from __future__ import annotations
 
@@ -42,8 +43,12 @@ def correlation(d: pd.DataFrame, x: np.ndarray, r: float) -> np.ndarray:
 
 
 def maximum(d: pd.DataFrame, x: np.ndarray) -> float:
-    found = minimize(lambda p: -dense(d, p[0] * correlation(d, x, p[1])), [1.0, 0.8], method="Nelder-Mead",
-                     options={"xatol": 1e-8, "fatol": 1e-10})  # fmt: skip
+    found = minimize(
+        lambda p: -dense(d, p[0] * correlation(d, x, p[1])),
+        [1.0, 0.8],
+        method="Nelder-Mead",
+        options={"xatol": 1e-8, "fatol": 1e-10},
+    )
     return -found.fun
 
 
@@ -105,8 +110,18 @@ def test_times_in_any_form_are_at_their_lags_in_a_term(told, engine, tmp_path):
     assert solved.covariance("ar1(t | g)").iloc[0, 2] == pytest.approx(1.3 * 0.7**3)
 
 
-@pytest.mark.parametrize("times", [[1, 2, 4], [8, 10, 12, 14], [0, 1, 2, 5, 9], [3, 6, 10, 15], [0.5, 1.0, 2.5, 4.0],
-                                   [1.0, 2.5, 4.1], [0, 30, 61, 91, 183]])  # fmt: skip
+@pytest.mark.parametrize(
+    "times",
+    [
+        [1, 2, 4],
+        [8, 10, 12, 14],
+        [0, 1, 2, 5, 9],
+        [3, 6, 10, 15],
+        [0.5, 1.0, 2.5, 4.0],
+        [1.0, 2.5, 4.1],
+        [0, 30, 61, 91, 183],
+    ],
+)
 @pytest.mark.parametrize("place", ["residual", "term"])
 def test_a_positive_autoregression_is_exponential(times, place):
     """`exp` knows the distances by another route; only the unit of the correlation differs."""
@@ -157,8 +172,12 @@ def test_a_negative_correlation_at_gaps():
     assert fit.converged
     r = fit.theta[1]
     assert r < -0.5
-    best = minimize(lambda p: -dense(d, p[0] * correlation(d, d["t"].to_numpy(float), p[1])), [1.0, -0.5], method="Nelder-Mead",
-                    options={"xatol": 1e-8, "fatol": 1e-10})  # fmt: skip
+    best = minimize(
+        lambda p: -dense(d, p[0] * correlation(d, d["t"].to_numpy(float), p[1])),
+        [1.0, -0.5],
+        method="Nelder-Mead",
+        options={"xatol": 1e-8, "fatol": 1e-10},
+    )
     assert fit.loglik == pytest.approx(-best.fun, abs=1e-7)
 
 

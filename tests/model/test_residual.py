@@ -22,10 +22,15 @@ def frame() -> pd.DataFrame:
     n = len(d)
     plots = rng.permutation(20)[:n]
     return d.assign(
-        y=rng.normal(size=n), x=rng.uniform(1, 3, n), site=np.where(d.index % 3 == 0, "s2", "s1"),
-        row=plots // 5 + 3, col=plots % 5 + 1, w=rng.uniform(1, 2, n), trial=np.where(d.index < 7, "t1", "t2"),
+        y=rng.normal(size=n),
+        x=rng.uniform(1, 3, n),
+        site=np.where(d.index % 3 == 0, "s2", "s1"),
+        row=plots // 5 + 3,
+        col=plots % 5 + 1,
+        w=rng.uniform(1, 2, n),
+        trial=np.where(d.index < 7, "t1", "t2"),
         index=[f"r{k}" for k in range(n)],
-    ).set_index("index")  # fmt: skip
+    ).set_index("index")
 
 
 def specification(residual: str, data=None, formula="y ~ 1", **options):
@@ -127,8 +132,14 @@ def test_a_field_of_one_dimension():
 def test_a_field_for_each_trial():
     d = frame().assign(row=lambda d: np.arange(14) % 7 // 3, col=lambda d: np.arange(14) % 7 % 3)
     spec = specification("ar1(row):ar1(col) | trial", d)
-    values = {"t1: variance": 2.0, "t1: correlation(row)": 0.5, "t1: correlation(col)": 0.2,
-              "t2: variance": 3.0, "t2: correlation(row)": -0.4, "t2: correlation(col)": 0.1}  # fmt: skip
+    values = {
+        "t1: variance": 2.0,
+        "t1: correlation(row)": 0.5,
+        "t1: correlation(col)": 0.2,
+        "t2: variance": 3.0,
+        "t2: correlation(row)": -0.4,
+        "t2: correlation(col)": 0.1,
+    }
     first = (d["trial"] == "t1").to_numpy()
     R1 = 2 * 0.5 ** distance(d["row"]) * 0.2 ** distance(d["col"])
     R2 = 3 * (-0.4) ** distance(d["row"]) * 0.1 ** distance(d["col"])
@@ -281,13 +292,28 @@ def doubled(**columns) -> pd.DataFrame:
     [
         ("us(time | nobody)", None, DataError, "residual= needs 'nobody'"),
         ("ar1(row):ar1(bed)", None, DataError, "residual= needs 'bed'"),
-        ("us(time | subject)", doubled(time=1, subject=1), DataError, r"subject has more than one.*'time': [abcd] at [\d.]+"),
+        (
+            "us(time | subject)",
+            doubled(time=1, subject=1),
+            DataError,
+            r"subject has more than one.*'time': [abcd] at [\d.]+",
+        ),
         ("exp(time | subject)", doubled(time=1, subject=1), DataError, "subject has more than one"),
-        ("ar1(row):ar1(col)", doubled(row=1, col=1), DataError, r"rows 'r0', 'r1' share the cell row \d, col \d.*trial"),
+        (
+            "ar1(row):ar1(col)",
+            doubled(row=1, col=1),
+            DataError,
+            r"rows 'r0', 'r1' share the cell row \d, col \d.*trial",
+        ),
         ("us(time | units)", None, ModelError, r"no 'units' has two records.*diag\(time \| units\)"),
         ("us(one | subject)", frame().assign(one=1), ModelError, "'one' has one level only"),
         ("ar1(one):ar1(col)", frame().drop_duplicates("col").assign(one=1), ModelError, "'one' has one position"),
-        ("power(x)", frame().assign(x=lambda d: d["x"].where(d.index != "r4", 0.0)), DataError, "'x' is zero or less.*'r4'"),
+        (
+            "power(x)",
+            frame().assign(x=lambda d: d["x"].where(d.index != "r4", 0.0)),
+            DataError,
+            "'x' is zero or less.*'r4'",
+        ),
         ("power(site)", None, DataError, "'site' holds text"),
         ("exp(site | subject)", None, DataError, "'site' holds text"),
         ("rr(time | subject, k=2)", None, OptionError, "singular.*'fa'"),
@@ -295,7 +321,7 @@ def doubled(**columns) -> pd.DataFrame:
         ("ar1(row):ar1(col) | trial", doubled(row=1, col=1), DataError, "trial 't1': the rows 'r0', 'r1'"),
         ("ar1(row):ar1(col) + units", frame().assign(units=1), DataError, "column 'units'.*rename"),
     ],
-)  # fmt: skip
+)
 def test_records_that_do_not_fit(text, data, error, message):
     with pytest.raises(error, match=message) as raised:
         specification(text, data)

@@ -154,8 +154,10 @@ def test_the_whole_surface_is_that_of_the_tensor_product():
     spec = rb.MixedModel("y ~ 1 + pspline(row, col, knots=(4, 3))", d).specification
     W = np.hstack([spec.fixed.matrix, *[t.columns[0].toarray() for t in spec.random]])
     assert W.shape[1] == 7 * 6
-    basis = [BSpline.design_matrix(d[v].to_numpy(), d[v].max() / k * np.arange(-3, k + 4), 3).toarray()
-             for v, k in (("row", 4), ("col", 3))]  # fmt: skip
+    basis = [
+        BSpline.design_matrix(d[v].to_numpy(), d[v].max() / k * np.arange(-3, k + 4), 3).toarray()
+        for v, k in (("row", 4), ("col", 3))
+    ]
     tensor = np.einsum("ni,nj->nij", *basis).reshape(120, -1)
     assert np.linalg.matrix_rank(W) == np.linalg.matrix_rank(np.hstack([W, tensor])) == 42
 

@@ -1,4 +1,5 @@
-"""Models of every engine whose fits are broken off, run side by side, or run in other processes; exceptions at any moment."""
+"""Models of every engine whose fits are broken off, run side by side, or run in other processes;
+exceptions at any moment."""
 
 from __future__ import annotations
 

@@ -63,8 +63,14 @@ def test_a_child_forked_while_other_threads_fit(kind):
         try:
             for number in range(4):
                 time.sleep(0.003 * number)
-                assert in_child(lambda: same(tables(model.fit(**options)), expected) and same(tables(fit), expected)
-                                and blas_threads() == before and not threads._everywhere.holders)  # fmt: skip
+                assert in_child(
+                    lambda: (
+                        same(tables(model.fit(**options)), expected)
+                        and same(tables(fit), expected)
+                        and blas_threads() == before
+                        and not threads._everywhere.holders
+                    )
+                )
         finally:
             ended.set()
             for other in others:
@@ -79,8 +85,14 @@ def test_a_child_forked_within_a_kernel_keeps_what_its_own_thread_holds():
     @threads.single_threaded
     def kernel():
         with lock.now:
-            return in_child(lambda: len(threads._everywhere.holders) == 1 and set(blas_threads()) == {1}
-                            and lock.now._is_owned() and threads.side_by_side(abs, [(-1,), (-2,)]) == [1, 2])  # fmt: skip
+            return in_child(
+                lambda: (
+                    len(threads._everywhere.holders) == 1
+                    and set(blas_threads()) == {1}
+                    and lock.now._is_owned()
+                    and threads.side_by_side(abs, [(-1,), (-2,)]) == [1, 2]
+                )
+            )
 
     with threadpool_limits(2, user_api="blas"):
         assert kernel()

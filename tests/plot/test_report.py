@@ -54,9 +54,18 @@ def folder(sleep, tmp_path_factory):
 
 def test_every_file_is_there(folder):
     names = {p.name for p in folder.iterdir()}
-    assert {"report.txt", "report.html", "fit.json", "variance_components.csv", "fixed_effects.csv",
-            "random_effects.csv", "convergence.png", "residuals.png", "random_effects_1.png",
-            "random_effects_2.png"} <= names  # fmt: skip
+    assert {
+        "report.txt",
+        "report.html",
+        "fit.json",
+        "variance_components.csv",
+        "fixed_effects.csv",
+        "random_effects.csv",
+        "convergence.png",
+        "residuals.png",
+        "random_effects_1.png",
+        "random_effects_2.png",
+    } <= names
     for name in names:
         if name.endswith(".png"):
             assert (folder / name).read_bytes().startswith(PNG)

@@ -86,8 +86,10 @@ def test_fourier_pairs_of_any_grid():
             assert sums[r, c] == pytest.approx(squares, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("residual", ["us(age | Subject)", "ar1h(age | Subject)", "ar1(age | Subject)",
-                                      "exp(age | Subject)", "toep(age | Subject)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "residual",
+    ["us(age | Subject)", "ar1h(age | Subject)", "ar1(age | Subject)", "exp(age | Subject)", "toep(age | Subject)"],
+)
 def test_times_within_subjects(orthodont, residual):
     data = orthodont.sample(len(orthodont), random_state=1).iloc[:95]  # shuffled, some missing
     fit = rb.MixedModel("distance ~ age * Sex", data, residual=residual).fit()

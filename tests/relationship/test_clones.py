@@ -43,9 +43,12 @@ def test_selfing_is_a_chain_of_selfed_plants(parents, selfing):
 def test_lines_by_hand():
     # A founder selfed 3 times: F = 7/8. An F4 line of two such founders: F⁰ = 0, F = 1 − 1/8.
     ped = Pedigree(
-        ["p", "q", "f1", "line", "dh"], [None, None, "p", "p", "p"], [None, None, "q", "q", "q"],
-        selfing=[3, 3, 0, 3, np.inf], hermaphrodites=True,
-    )  # fmt: skip
+        ["p", "q", "f1", "line", "dh"],
+        [None, None, "p", "p", "p"],
+        [None, None, "q", "q", "q"],
+        selfing=[3, 3, 0, 3, np.inf],
+        hermaphrodites=True,
+    )
     np.testing.assert_allclose(ped.inbreeding, [7 / 8, 7 / 8, 0, 7 / 8, 1])
     # Between p and q: d = 1 + F − ¼(a_pp + a_qq) − ½ a_pq.
     np.testing.assert_allclose(ped.mendelian_variance, [15 / 8, 15 / 8, 1 / 16, 15 / 16, 17 / 16])

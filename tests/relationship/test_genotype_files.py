@@ -194,8 +194,11 @@ def test_a_bed_that_does_not_fit_its_other_files(bed):
     assert len(whole) == 3 + 11 * 2
     for content, size in ((whole[:-4], 21), (whole + b"\0", 26)):
         bed.write_bytes(content)
-        with pytest.raises(rb.DataError, match=rf"set\.bed has {size} bytes; with 7 individuals in set\.fam and 11"
-                           r" markers in set\.bim it would have 25"):  # fmt: skip
+        with pytest.raises(
+            rb.DataError,
+            match=rf"set\.bed has {size} bytes; with 7 individuals in set\.fam and 11"
+            r" markers in set\.bim it would have 25",
+        ):
             rb.Genotypes.from_bed(bed)
     bed.write_bytes(whole[:2] + b"\0" + whole[3:])
     with pytest.raises(rb.DataError, match=r"individual by individual.*--make-bed"):

@@ -44,8 +44,12 @@ def test_statistics_against_numpy():
     np.testing.assert_allclose(g.allele_frequencies, np.nanmean(values, axis=0) / 2, rtol=1e-14)
     np.testing.assert_allclose(g.call_rate_individuals, 1 - np.isnan(values).mean(axis=1), rtol=1e-14)
     np.testing.assert_allclose(g.heterozygosity, np.nanmean(np.where(np.isnan(values), NA, values == 1), axis=1))
-    pd.testing.assert_frame_equal(g.to_frame(), pd.DataFrame(values.astype(np.float32), range(60), range(1, 91)),
-                                  check_index_type=False, check_column_type=False)  # fmt: skip
+    pd.testing.assert_frame_equal(
+        g.to_frame(),
+        pd.DataFrame(values.astype(np.float32), range(60), range(1, 91)),
+        check_index_type=False,
+        check_column_type=False,
+    )
 
 
 def test_every_way_to_give_a_matrix(small):

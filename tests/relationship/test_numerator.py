@@ -14,8 +14,8 @@ from remlblup.relationship.pedigree.pedigree import Pedigree
 
 def test_importing_does_not_load_numba():
     code = (
-        "import sys; from remlblup.relationship.pedigree.pedigree import Pedigree; p = Pedigree([1, 2], [0, 1], [0, 0]);"
-        "p.precision; p.logdet; p.multiply(p.diagonal); print('numba' in sys.modules)"
+        "import sys; from remlblup.relationship.pedigree.pedigree import Pedigree; p = Pedigree([1, 2], [0, 1], [0, "
+        "0]);p.precision; p.logdet; p.multiply(p.diagonal); print('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 

@@ -280,7 +280,8 @@ def test_covariances_that_are_no_numbers(wrong):
             make(wrong)
 
 
-WRONG_GROUPS = [1.5, True, 3, object(), 1j, np.nan, int, [None], [["s"]], {}, [], "", range(2), np.array("x"), np.zeros((2, 2)), np.datetime64("2020")]  # fmt: skip
+WRONG_GROUPS = [1.5, True, 3, object(), 1j, np.nan, int, [None], [["s"]], {}, [], "", range(2), np.array("x"),
+                np.zeros((2, 2)), np.datetime64("2020")]  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", WRONG_GROUPS, ids=lambda v: repr(v)[:20])

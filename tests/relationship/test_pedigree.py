@@ -253,8 +253,10 @@ def test_attributes_cannot_be_changed_by_accident():
 def test_order_of_rows_does_not_matter(parents, random):
     sire, dam = parents
     names = [f"x{k}" for k in range(len(sire))]
-    rows = [(names[i], names[s] if s >= 0 else None, names[d] if d >= 0 else 0) for i, (s, d) in
-            enumerate(zip(sire, dam, strict=True))]  # fmt: skip
+    rows = [
+        (names[i], names[s] if s >= 0 else None, names[d] if d >= 0 else 0)
+        for i, (s, d) in enumerate(zip(sire, dam, strict=True))
+    ]
     straight = Pedigree(*zip(*rows, strict=True))
     random.shuffle(rows)
     shuffled = Pedigree(*zip(*rows, strict=True))

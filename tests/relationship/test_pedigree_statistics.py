@@ -10,9 +10,7 @@ from remlblup.relationship.pedigree.pedigree import Pedigree
 from remlblup.relationship.pedigree.statistics import founder_shares
 
 # Brother x sister in every generation: F = 0, 0, 1/4, 3/8, 1/2 (Falconer & Mackay, table 5.1).
-FULL_SIBS = Pedigree(
-    list("abcdefghij"), [None, None, *"aacceegg"], [None, None, *"bbddffhh"]
-)  # fmt: skip
+FULL_SIBS = Pedigree(list("abcdefghij"), [None, None, *"aacceegg"], [None, None, *"bbddffhh"])
 
 
 def test_statistics():

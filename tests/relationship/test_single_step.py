@@ -290,8 +290,14 @@ def test_wrong_input_is_named():
         SingleStep(pedigree, G)
     with pytest.raises(RelationshipError, match="SingleStep needs a Pedigree"):
         SingleStep(pd.DataFrame(), (G, ["a5", "a6", "a7"]))
-    for wrong in ({"tau": 0.0}, {"omega": -1.0}, {"alpha": 0.0, "beta": 0.0}, {"alpha": np.nan}, {"tune": 7},
-                  {"missing": "skip"}):  # fmt: skip
+    for wrong in (
+        {"tau": 0.0},
+        {"omega": -1.0},
+        {"alpha": 0.0, "beta": 0.0},
+        {"alpha": np.nan},
+        {"tune": 7},
+        {"missing": "skip"},
+    ):
         with pytest.raises(OptionError):
             SingleStep(pedigree, (G, ["a5", "a6", "a7"]), **wrong)
 
@@ -341,7 +347,8 @@ def test_what_is_made_again_when_asked_for_is_what_was_there(monkeypatch):
 
 
 def test_matrices_of_the_genotyped_are_not_held_twice(monkeypatch):
-    """Beside G as given: G in its order, A22 and the inverse of G; in the end G blended and half of the inverse of H."""
+    """Beside G as given: G in its order, A22 and the inverse of G;
+    in the end G blended and half of the inverse of H."""
     import tracemalloc
 
     monkeypatch.setattr(single_step, "_KEPT", 0)

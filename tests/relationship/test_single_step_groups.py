@@ -82,7 +82,8 @@ def plain(report: object) -> str:
 
 
 def test_a_bull_a_cow_and_their_calf_by_hand():
-    """Q = I and (½, ½), A⁻¹Q = I over the parents and 0; the genotyped calf adds e = 1/1.25 − 1 = −0.2 to its diagonal."""
+    """Q = I and (½, ½), A⁻¹Q = I over the parents and 0; the genotyped calf adds e = 1/1.25 − 1 = −0.2 to its
+    diagonal."""
     A = rb.Pedigree(["bull", "cow", "calf"], ["G1", "G2", "bull"], ["G1", "G2", "cow"], groups=["G1", "G2"])
     H = rb.SingleStep(A, (np.array([[1.25]]), ["calf"]), **PLAIN)
     animals = [[1.5, 0.5, -1], [0.5, 1.5, -1], [-1, -1, 1.8]]

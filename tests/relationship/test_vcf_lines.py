@@ -1,4 +1,5 @@
-"""Lines of a VCF that htslib reports nothing of, or cannot survive, are refused with their number; sound ones are read."""
+"""Lines of a VCF that htslib reports nothing of, or cannot survive, are refused with their number;
+sound ones are read."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Small structured panels and the highest likelihood a dense multi-start search finds for each.
 
 V and its derivatives are those of `tests.oracle`; the covariances are written out here from parameters with simple
-bounds (standard deviations, partial autocorrelations, factors), which reach every matrix of the structure, singular ones
-included. SciPy's bounded quasi-Newton search does the rest.
+bounds (standard deviations, partial autocorrelations, factors), which reach every matrix of the structure, singular
+ones included. SciPy's bounded quasi-Newton search does the rest.
 """
 
 from __future__ import annotations
@@ -147,8 +147,14 @@ class Panel:
         rng, best = np.random.default_rng(seed), -np.inf
         for _ in range(starts):
             x0 = np.array([first(rng, b) for b in limits])
-            found = minimize(minus, x0, jac=True, method="L-BFGS-B", bounds=limits,
-                             options={"maxiter": 400, "ftol": 1e-14, "gtol": 1e-8})  # fmt: skip
+            found = minimize(
+                minus,
+                x0,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=limits,
+                options={"maxiter": 400, "ftol": 1e-14, "gtol": 1e-8},
+            )
             best = max(best, -found.fun)
         # of X as the package counts log|X'V⁻¹X|: of the columns as given
         return best - (len(y) - (0 if self.ml else X.shape[1])) * np.log(size)

@@ -1,4 +1,5 @@
-"""Optima with a singular correlation matrix: reached, labelled, and no higher likelihood elsewhere on a dense search."""
+"""Optima with a singular correlation matrix: reached, labelled,
+and no higher likelihood elsewhere on a dense search."""
 
 from __future__ import annotations
 
@@ -137,8 +138,12 @@ def test_corgh_ends_where_us_does(truth, seed):
     assert fit.converged and us.converged
     assert fit.loglik == pytest.approx(us.loglik, abs=1e-7)
     np.testing.assert_allclose(fit.covariance("corgh(site | g)"), us.covariance("us(site | g)"), atol=2e-4)
-    assert fit.loglik == pytest.approx(rb.MixedModel("y ~ site + corgh(site | g)", d).loglik(
-        {"corgh(site | g)": fit.covariance("corgh(site | g)").to_numpy(), "residual": fit.theta[-1]}), abs=1e-6)  # fmt: skip
+    assert fit.loglik == pytest.approx(
+        rb.MixedModel("y ~ site + corgh(site | g)", d).loglik(
+            {"corgh(site | g)": fit.covariance("corgh(site | g)").to_numpy(), "residual": fit.theta[-1]}
+        ),
+        abs=1e-6,
+    )
     assert bool(fit.convergence.boundary) == bool(us.convergence.boundary)
     history = fit.history
     np.testing.assert_array_equal(history.iloc[-1, -len(fit.theta) :].to_numpy(float), fit.theta)

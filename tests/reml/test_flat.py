@@ -122,10 +122,15 @@ def test_one_residual_variance_of_zero_is_not_said_to_be_all_of_them(algorithm):
 def test_what_is_flat_may_be_of_another_term_than_those_searched_in_another_structure():
     """The search of `corgh` is by `us`; here it is a slope beside it that nothing is known of."""
     rng = np.random.default_rng(26)
-    d = pd.DataFrame({
-        "y": rng.normal(size=24), "x": np.linspace(1, 3, 24), "g": np.arange(24) % 7, "w": 1.0 + np.arange(24) % 2,
-        "f": np.array(["a", "b", "c"])[np.arange(24) % 3],
-    })  # fmt: skip
+    d = pd.DataFrame(
+        {
+            "y": rng.normal(size=24),
+            "x": np.linspace(1, 3, 24),
+            "g": np.arange(24) % 7,
+            "w": 1.0 + np.arange(24) % 2,
+            "f": np.array(["a", "b", "c"])[np.arange(24) % 3],
+        }
+    )
     model = rb.MixedModel("y ~ C(g) + us(1 + x | g) + corgh(f | g)", d)
     fit = model.fit(max_iterations=20)
     assert not fit.converged

@@ -39,15 +39,21 @@ def test_every_member_of_an_ensemble_ends_at_one_maximum(keyword, truth, seed):
 def corners(t: int) -> dict[str, np.ndarray]:
     """Correlation matrices of rank 1 and 2."""
     lag = np.abs(np.subtract.outer(np.arange(t), np.arange(t)))
-    return {"all one": np.ones((t, t)), "alternating": (-1.0) ** lag, "slow wave": np.cos(0.18 * lag),
-            "fast wave": np.cos(2.0 * lag), "two waves": 0.3 + 0.7 * np.cos(0.5 * lag)}  # fmt: skip
+    return {
+        "all one": np.ones((t, t)),
+        "alternating": (-1.0) ** lag,
+        "slow wave": np.cos(0.18 * lag),
+        "fast wave": np.cos(2.0 * lag),
+        "two waves": 0.3 + 0.7 * np.cos(0.5 * lag),
+    }
 
 
 @pytest.mark.parametrize("corner", corners(4))
 @pytest.mark.parametrize("keyword", ["toep", "corg", "corgh", "us"])
 @pytest.mark.parametrize(("truth", "seed"), [("near", 1), ("one", 0), ("wave", 0)])
 def test_a_start_beside_a_corner_ends_no_lower(truth, seed, keyword, corner):
-    """A corner of the set of correlation matrices, where its faces meet, may be near and yet not be where ℓ is largest."""
+    """A corner of the set of correlation matrices, where its faces meet,
+    may be near and yet not be where ℓ is largest."""
     d = plots(truth, seed)
     t = d["site"].nunique()
     model = rb.MixedModel(f"y ~ site + {keyword}(site | g)", d)

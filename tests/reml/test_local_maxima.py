@@ -1,4 +1,5 @@
-"""Points where the score is zero and ℓ is not largest: empty columns of loadings, void correlations, other maxima of fa."""
+"""Points where the score is zero and ℓ is not largest: empty columns of loadings, void correlations,
+other maxima of fa."""
 
 from __future__ import annotations
 

@@ -197,8 +197,10 @@ def test_correlation_of_one(seed, slope, correlation, method):
 
 
 def test_these_seeds_do_reach_the_edge():
-    edges = [abs(boundary_model(s, sl, c)[0].fit().correlation("g").iloc[0, 1]) > 1 - 1e-6
-             for s, sl, c in [(1, 0.4, 1.0), (2, 0.4, -1.0), (5, 0.5, 1.0)]]  # fmt: skip
+    edges = [
+        abs(boundary_model(s, sl, c)[0].fit().correlation("g").iloc[0, 1]) > 1 - 1e-6
+        for s, sl, c in [(1, 0.4, 1.0), (2, 0.4, -1.0), (5, 0.5, 1.0)]
+    ]
     assert any(edges)
 
 
@@ -295,9 +297,11 @@ def test_unconstrained_components_may_be_negative(method, within):
     assert free.convergence.boundary == ()
     assert free.loglik > kept.loglik + 0.1
     best = scipy.optimize.minimize(
-        lambda t: -oracle.loglik(t, ml) if np.isfinite(oracle.loglik(t, ml)) else 1e10, [-0.1, 2.0],
-        method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000},
-    )  # fmt: skip
+        lambda t: -oracle.loglik(t, ml) if np.isfinite(oracle.loglik(t, ml)) else 1e10,
+        [-0.1, 2.0],
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000},
+    )
     assert free.loglik == pytest.approx(-best.fun, abs=1e-9)
     np.testing.assert_allclose(free.theta, best.x, rtol=1e-5)
     np.testing.assert_allclose(oracle.score(free.theta, ml), 0, atol=1e-5)

@@ -22,15 +22,25 @@ def term(keyword: str, group: str) -> str:
 
 
 def records(seed: int, n: int = 60, q: int = 8, t: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Three times within eight related groups, residuals of sd 1 and 30, slopes, weights over six orders of magnitude."""
+    """Three times within eight related groups, residuals of sd 1 and 30, slopes,
+    weights over six orders of magnitude."""
     rng = np.random.default_rng(seed)
     g, e, f, x = rng.integers(0, q, n), rng.integers(0, t, n), rng.integers(0, 2, n), rng.normal(size=n)
     u, b = rng.normal(0, 0.8, (q, t)), rng.normal(0, 0.5, q)
     y = u[g, e] + b[g] * x + rng.normal(size=n) * np.where(f == 0, 1.0, 30.0)
     labels = [f"g{i}" for i in range(q)]
     K = 0.5 * np.eye(q) + 0.5 * (np.arange(q)[:, None] // 2 == np.arange(q) // 2)
-    d = pd.DataFrame({"y": y, "g": [labels[i] for i in g], "t": [f"t{i}" for i in e], "time": e + 1.0,
-                      "f": [f"f{i}" for i in f], "x": x, "w": 10.0 ** rng.integers(-3, 4, n)})  # fmt: skip
+    d = pd.DataFrame(
+        {
+            "y": y,
+            "g": [labels[i] for i in g],
+            "t": [f"t{i}" for i in e],
+            "time": e + 1.0,
+            "f": [f"f{i}" for i in f],
+            "x": x,
+            "w": 10.0 ** rng.integers(-3, 4, n),
+        }
+    )
     return d, pd.DataFrame(K, index=labels, columns=labels)
 
 
@@ -71,7 +81,8 @@ def test_the_highest_point_of_a_dense_search_beside_a_ratio_of_ten_thousand(keyw
 
 @pytest.mark.parametrize("fixed", ["1", "f", "x"])
 def test_start_values_of_precise_records_are_not_those_of_the_others(fixed):
-    """A mean of imprecise records is none of the precise ones: their squares about it would be a million times too large."""
+    """A mean of imprecise records is none of the precise ones:
+    their squares about it would be a million times too large."""
     rng = np.random.default_rng(3)
     f, g, x = rng.integers(0, 2, 60), rng.integers(0, 10, 60), rng.normal(size=60)
     y = 5.0 + rng.normal(size=60) * np.where(f == 0, 1e4, 1.0)
@@ -202,7 +213,8 @@ def test_the_other_sign_of_a_correlation_is_tried_where_the_variance_between_is_
 
 @pytest.mark.parametrize(("ratio", "number"), [(10.0, 1), (100.0, 1)])
 def test_two_factors_of_which_one_vanishes_end_where_one_does(ratio, number):
-    """Beside a column of loadings near zero the average information is out by orders of magnitude: differences of the score are not."""
+    """Beside a column of loadings near zero the average information is out by orders of magnitude:
+    differences of the score are not."""
     problem = scale_problem("rr", ratio, number)
     assert "k=2" in problem.formula
     two = problem.model().fit(problem.method)

@@ -158,8 +158,9 @@ def test_v_need_be_regular_only_beside_the_fixed_effects(engine):
 def test_a_term_written_in_its_factor_beside_a_singular_r(engine):
     data, K = simulated(2, 20, 0.9, 0)
     terms = "c(a, b) ~ trait + {}(trait | vm(id, K){})"
-    fit = rb.MixedModel(terms.format("rr", ", k=1"), data, {"K": labelled(K)}, residual="us(trait | units)",
-                        engine=engine).fit()  # fmt: skip
+    fit = rb.MixedModel(
+        terms.format("rr", ", k=1"), data, {"K": labelled(K)}, residual="us(trait | units)", engine=engine
+    ).fit()
     assert fit.converged, fit.convergence
     full = rb.MixedModel(terms.format("us", ""), data, {"K": labelled(K)}, residual="us(trait | units)").fit()
     assert fit.loglik <= full.loglik + 1e-9
@@ -171,8 +172,9 @@ def test_a_trait_that_is_a_function_of_another_is_named():
     rng = np.random.default_rng(0)
     a = np.linalg.cholesky(K) @ rng.normal(size=30) + rng.normal(size=30)
     data = animals(K, a=a, b=2.0 * a + 1.0)
-    fit = rb.MixedModel("c(a, b) ~ trait + us(trait | vm(id, K))", data, {"K": labelled(K)},
-                        residual="us(trait | units)").fit()  # fmt: skip
+    fit = rb.MixedModel(
+        "c(a, b) ~ trait + us(trait | vm(id, K))", data, {"K": labelled(K)}, residual="us(trait | units)"
+    ).fit()
     assert not fit.converged
     assert "combination of 'a', 'b'" in fit.convergence.reason
     assert "function of another" in fit.convergence.reason
@@ -214,8 +216,13 @@ B = [-0.5, -2.4, 1.1, 1.2, -0.6, -0.5, -0.8, -0.5, -0.6, -1.1, 0.2, 0.4]
 def test_a_residual_matrix_becomes_singular(engine, scales):
     K = families(6, 2)
     data = animals(K, a=np.array(A) * scales[0], b=np.array(B) * scales[1])
-    fit = rb.MixedModel("c(a, b) ~ 0 + trait + us(trait | vm(id, K))", data, {"K": labelled(K)},
-                        residual="us(trait | units)", engine=engine).fit()  # fmt: skip
+    fit = rb.MixedModel(
+        "c(a, b) ~ 0 + trait + us(trait | vm(id, K))",
+        data,
+        {"K": labelled(K)},
+        residual="us(trait | units)",
+        engine=engine,
+    ).fit()
     assert fit.converged, fit.convergence
     d = np.diag(1.0 / np.array(scales))
     R = d @ fit.covariance("residual").to_numpy() @ d
@@ -240,8 +247,12 @@ def simulated(t: int, n: int, heritability: float, seed: int) -> tuple[pd.DataFr
 @pytest.mark.parametrize(("t", "seed"), [(2, 0), (2, 1), (2, 2), (2, 3), (3, 0)])
 def test_several_traits_reach_the_dense_maximum(t, seed):
     data, K = simulated(t, 20, 0.9, seed)
-    fit = rb.MixedModel(f"c({', '.join('abc'[:t])}) ~ trait + us(trait | vm(id, K))", data, {"K": labelled(K)},
-                        residual="us(trait | units)").fit()  # fmt: skip
+    fit = rb.MixedModel(
+        f"c({', '.join('abc'[:t])}) ~ trait + us(trait | vm(id, K))",
+        data,
+        {"K": labelled(K)},
+        residual="us(trait | units)",
+    ).fit()
     assert fit.converged, fit.convergence
     Y = data[list("abc")[:t]].to_numpy()
     n, size = len(Y), t * (t + 1) // 2
@@ -276,8 +287,9 @@ def test_one_of_several_variances_is_zero(engine, seed, zeros):
     env = np.arange(n) % 3
     y = np.linalg.cholesky(K) @ rng.normal(size=n) + np.array([0.0, 1.0, 0.4])[env] * rng.normal(size=n)
     data = animals(K, y=y, env=np.array(list("ABC"))[env])
-    fit = rb.MixedModel("y ~ env + (1 | vm(id, K))", data, {"K": labelled(K)}, residual="diag(env | units)",
-                        engine=engine).fit()  # fmt: skip
+    fit = rb.MixedModel(
+        "y ~ env + (1 | vm(id, K))", data, {"K": labelled(K)}, residual="diag(env | units)", engine=engine
+    ).fit()
     assert fit.converged, fit.convergence
     zero = fit.theta[1:] == 0.0
     assert zero.sum() == zeros
@@ -294,8 +306,18 @@ def test_one_of_several_variances_is_zero(engine, seed, zeros):
     assert fit.variance_components["std_error"].to_numpy()[free] == pytest.approx(errors, rel=1e-6)
 
 
-WITHIN = ["ar1(t | s)", "exp(t | s)", "cs(t | s)", "toep(t | s)", "us(t | s)", "ar1h(t | s)", "csh(t | s)",
-          "corgh(t | s)", "diag(t | units)", "units"]  # fmt: skip
+WITHIN = [
+    "ar1(t | s)",
+    "exp(t | s)",
+    "cs(t | s)",
+    "toep(t | s)",
+    "us(t | s)",
+    "ar1h(t | s)",
+    "csh(t | s)",
+    "corgh(t | s)",
+    "diag(t | units)",
+    "units",
+]
 
 
 @pytest.mark.parametrize("residual", WITHIN)
@@ -342,9 +364,10 @@ def test_a_field_of_perfect_correlation_beside_independent_errors():
 
     best = scipy.optimize.minimize(
         lambda x: -loglik([np.exp(x[0]), np.exp(x[1]), np.tanh(x[2]), -1.0]),
-        [np.log(units), np.log(variance), np.arctanh(along)], method="Nelder-Mead",
+        [np.log(units), np.log(variance), np.arctanh(along)],
+        method="Nelder-Mead",
         options={"xatol": 1e-8, "fatol": 1e-10, "maxiter": 2000},
-    )  # fmt: skip
+    )
     assert fit.loglik == pytest.approx(-best.fun, abs=1e-6)
     assert loglik([units, variance, along, -0.999]) < fit.loglik
 
@@ -445,8 +468,10 @@ def test_starts_do_not_depend_on_the_unit_of_a_position():
     s = np.repeat(np.arange(10), 4)
     x = np.tile([0.0, 30.0, 60.0, 90.0], 10) + rng.integers(0, 9, 40)
     y = rng.normal(size=10)[s] + rng.normal(size=40)
-    fits = [rb.MixedModel("y ~ 1", pd.DataFrame({"y": y, "s": s, "x": k * x}), residual="exp(x | s)").fit()
-            for k in (1.0, 3.0, 100.0)]  # fmt: skip
+    fits = [
+        rb.MixedModel("y ~ 1", pd.DataFrame({"y": y, "s": s, "x": k * x}), residual="exp(x | s)").fit()
+        for k in (1.0, 3.0, 100.0)
+    ]
     assert all(f.converged for f in fits)
     assert [f.loglik for f in fits] == pytest.approx([-63.948741] * 3, abs=1e-6)
 

@@ -1,4 +1,5 @@
-"""The highest of several maxima: along h² with one relationship, from several starts in small structured models, `check_starts`."""
+"""The highest of several maxima: along h² with one relationship, from several starts in small structured models,
+`check_starts`."""
 
 from __future__ import annotations
 

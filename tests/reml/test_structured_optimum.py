@@ -1,4 +1,5 @@
-"""Where fits of every structure end, against a generic optimiser on the oracle's likelihood; fix=, bounds, invariances."""
+"""Where fits of every structure end, against a generic optimiser on the oracle's likelihood; fix=, bounds,
+invariances."""
 
 from __future__ import annotations
 
@@ -48,8 +49,11 @@ def best(c: Case, starts, ml: bool, free=None, most: int = 80) -> float:
 
         limits = [b for b, m in zip(bounds, moving, strict=True) if m]
         options = {"maxiter": most, "ftol": 1e-13, "gtol": 1e-6}
-        found.append(scipy.optimize.minimize(negative, start[moving], jac=True, method="L-BFGS-B", bounds=limits,
-                                             options=options).fun)  # fmt: skip
+        found.append(
+            scipy.optimize.minimize(
+                negative, start[moving], jac=True, method="L-BFGS-B", bounds=limits, options=options
+            ).fun
+        )
     return -min(found)
 
 

@@ -32,8 +32,12 @@ def test_criteria_of_a_converged_fit():
     table = sleep().fit().convergence.table
     assert list(table.columns) == ["criterion", "value", "limit", "passed", "meaning"]
     assert list(table["criterion"]) == [
-        "log-likelihood change", "parameter change", "gradient", "Newton decrement", "boundary score",
-    ]  # fmt: skip
+        "log-likelihood change",
+        "parameter change",
+        "gradient",
+        "Newton decrement",
+        "boundary score",
+    ]
     assert (table["value"] <= table["limit"]).all()
     assert table["passed"].all()
 
@@ -203,8 +207,11 @@ def test_history_columns_and_contents():
     documented = ["iteration", "step", "loglik", "delta", "gradient", "halvings", "seconds"]
     assert [c for c in h.columns if c in documented] == documented
     assert list(h.columns[-4:]) == [
-        f"{term}: var(Intercept)", f"{term}: cov(Intercept, Days)", f"{term}: var(Days)", "residual",
-    ]  # fmt: skip
+        f"{term}: var(Intercept)",
+        f"{term}: cov(Intercept, Days)",
+        f"{term}: var(Days)",
+        "residual",
+    ]
     assert h["iteration"].tolist() == list(range(fit.convergence.iterations + 1))
     np.testing.assert_allclose(h["delta"][1:], np.diff(h["loglik"]), atol=1e-12)
     assert np.isnan(h["delta"][0])
@@ -303,8 +310,8 @@ def test_a_huge_mean_does_not_move_the_estimates():
 @pytest.mark.parametrize("engine", ["auto", "sparse"])
 @pytest.mark.parametrize("seed", [8, 9])
 def test_variances_below_zero_that_end_where_v_is_singular_among_the_fixed_effects(seed, engine):
-    """V = σ²I + σ²g ZZ' + σ²h WW' of a balanced table is singular first in the direction of the intercept, which ℓ_R of error
-    contrasts does not see: ℓ_R is finite there, and rises beyond."""
+    """V = σ²I + σ²g ZZ' + σ²h WW' of a balanced table is singular first in the direction of the intercept, which ℓ_R of
+    error contrasts does not see: ℓ_R is finite there, and rises beyond."""
     rng = np.random.default_rng(seed)
     d = pd.DataFrame({"x": rng.normal(size=24), "g": np.repeat(list("abcdef"), 4), "h": np.tile(list("stuv"), 6)})
     d["f"] = rng.choice(list("pqr"), 24)

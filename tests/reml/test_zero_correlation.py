@@ -1,4 +1,5 @@
-"""Correlations r^distance that the data put at zero: ℓ has a slope there in r to the smallest distance, in no other power."""
+"""Correlations r^distance that the data put at zero: ℓ has a slope there in r to the smallest distance,
+in no other power."""
 
 from __future__ import annotations
 

@@ -102,8 +102,11 @@ def stopped(monkeypatch, model, path, iteration: int, **options) -> None:
 # -- the same digits ---------------------------------------------------------------------------
 
 WAYS = {
-    **{f"{engine} {algorithm}": (lambda e=engine: animals(e), {"algorithm": algorithm, "max_iterations": 12})
-       for engine in ENGINES for algorithm in ("auto", "em")},
+    **{
+        f"{engine} {algorithm}": (lambda e=engine: animals(e), {"algorithm": algorithm, "max_iterations": 12})
+        for engine in ENGINES
+        for algorithm in ("auto", "em")
+    },
     "ai": (lambda: animals("sparse"), {"algorithm": "ai"}),
     "px-em": (lambda: animals("sparse"), {"algorithm": "px-em", "max_iterations": 12}),
     "ML": (lambda: animals(), {"method": "ML"}),
@@ -117,7 +120,7 @@ WAYS = {
     "residual parameters": (lambda: panel("(1 | g)", n=8, residual="ar1(t | g)"), {}),
     "to V": (without_residual, {}),
     "to V, unconstrained": (without_residual, {"constrain": False}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("way", WAYS)

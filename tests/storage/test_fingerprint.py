@@ -175,5 +175,9 @@ def test_differences_in_words():
     there = {"method": "REML", "response": "#2", "start": "a = 1.0", "other": "#3"}
     assert difference(there, there) == []
     assert difference(there, here) == [
-        "method (REML there, ML here)", "response", "start (a = 1.0 there, none here)", "term", "other",
-    ]  # fmt: skip
+        "method (REML there, ML here)",
+        "response",
+        "start (a = 1.0 there, none here)",
+        "term",
+        "other",
+    ]

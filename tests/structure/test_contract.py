@@ -17,7 +17,8 @@ SIZES = [1, 2, 3, 4, 6]
 POSITIONS = np.array([0.0, 1.0, 1.4, 4.0, 4.5, 7.0])
 
 KNOWN = np.array([[2.0, 0.8, 0.1, 0.3, 0.2, 0.4], [0.8, 1.5, -0.3, 0.2, 0.1, 0.3], [0.1, -0.3, 0.9, 0.2, 0.4, 0.1],
-                  [0.3, 0.2, 0.2, 1.1, 0.3, 0.2], [0.2, 0.1, 0.4, 0.3, 1.3, 0.2], [0.4, 0.3, 0.1, 0.2, 0.2, 0.8]])  # fmt: skip
+                  [0.3, 0.2, 0.2, 1.1, 0.3, 0.2], [0.2, 0.1, 0.4, 0.3, 1.3, 0.2],
+                  [0.4, 0.3, 0.1, 0.2, 0.2, 0.8]])  # fmt: skip
 
 # Values of the options to try; every other structure takes none.
 OPTIONS = {
@@ -95,8 +96,14 @@ def corners(s: Structure) -> list[np.ndarray]:
     lowest = np.where(np.isfinite(s.lower), s.lower, 0.0)
     boxed, unbounded = np.isfinite(s.upper), np.isinf(s.lower)
     changes = [(np.arange(len(theta)) == i, bound) for i in range(len(theta)) for bound in (lowest, s.upper)]
-    changes += [(boxed, lowest), (boxed, s.upper), (~boxed, lowest), (unbounded, lowest), (~unbounded, lowest),
-                (boxed | True, lowest)]  # fmt: skip
+    changes += [
+        (boxed, lowest),
+        (boxed, s.upper),
+        (~boxed, lowest),
+        (unbounded, lowest),
+        (~unbounded, lowest),
+        (boxed | True, lowest),
+    ]
     out = []
     for where, bound in changes:
         corner = np.where(where, bound, theta)

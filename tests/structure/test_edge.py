@@ -44,12 +44,18 @@ def parameters_of(edge: Edge) -> np.ndarray:
 
 
 EDGES = {
-    **{f"corg {t} {r}": Elliptope.at(unit_rows(t, r, t + 10 * r)) for t, r in ((2, 1), (2, 2), (3, 1), (3, 2), (3, 3), (5, 1), (5, 3), (5, 5))},
-    **{f"toep {t} {r}": PartialAutocorrelations(spectrum(t, r, t + 10 * r)) for t, r in ((2, 1), (3, 2), (4, 2), (5, 3), (5, 4))},
+    **{
+        f"corg {t} {r}": Elliptope.at(unit_rows(t, r, t + 10 * r))
+        for t, r in ((2, 1), (2, 2), (3, 1), (3, 2), (3, 3), (5, 1), (5, 3), (5, 5))
+    },
+    **{
+        f"toep {t} {r}": PartialAutocorrelations(spectrum(t, r, t + 10 * r))
+        for t, r in ((2, 1), (3, 2), (4, 2), (5, 3), (5, 4))
+    },
     "toep inside": PartialAutocorrelations(np.array([0.5, -0.1, -0.2])),
     "toep one": PartialAutocorrelations(np.ones(3)),
     "toep alternating": PartialAutocorrelations(np.array([-1.0, 1.0, -1.0])),
-}  # fmt: skip
+}
 every = pytest.mark.parametrize("name", EDGES)
 
 
@@ -156,8 +162,13 @@ def test_curvature_is_what_the_bend_of_a_step_adds(kind, seed):
     h = 1e-3
     face = np.flatnonzero(edge.on_face)
     E = np.eye(len(edge.x))
-    values = [[sum(a * b * float(score @ edge.moved(h * (a * E[i] + b * E[j]))) for a in (1, -1) for b in (1, -1))
-               for j in face] for i in face]  # fmt: skip
+    values = [
+        [
+            sum(a * b * float(score @ edge.moved(h * (a * E[i] + b * E[j]))) for a in (1, -1) for b in (1, -1))
+            for j in face
+        ]
+        for i in face
+    ]
     np.testing.assert_allclose(edge.curvature(S)[np.ix_(face, face)], -np.array(values) / (4 * h * h), atol=1e-4)
 
 

@@ -95,8 +95,14 @@ def table(monkeypatch):
     STRUCTURES.update(before)
 
 
-CONTRACT = [f for name, f in vars(contract).items() if name.startswith("test_") and "options" in inspect.signature(f).parameters
-            and "linear" not in name and "negative" not in name]  # fmt: skip
+CONTRACT = [
+    f
+    for name, f in vars(contract).items()
+    if name.startswith("test_")
+    and "options" in inspect.signature(f).parameters
+    and "linear" not in name
+    and "negative" not in name
+]
 
 
 @pytest.mark.parametrize("cls", [OrnsteinUhlenbeck, Matern32])

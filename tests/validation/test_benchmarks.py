@@ -173,7 +173,12 @@ def test_formulas():
     assert not model.pedigree
     assert find_case("animals1m").model.formula == "y ~ sex + cg + (1 | vm(id, A))"
     assert components(model, [[[4.0, 1.0], [1.0, 2.0]], [[3.0]]], 5.0) == {
-        "g": 4.0, "g.x": 2.0, "g.cov": 1.0, "h": 3.0, "residual": 5.0}  # fmt: skip
+        "g": 4.0,
+        "g.x": 2.0,
+        "g.cov": 1.0,
+        "h": 3.0,
+        "residual": 5.0,
+    }
 
 
 def test_every_program_says_what_it_can(monkeypatch, tmp_path):
@@ -311,8 +316,14 @@ def outcome_of(peer, runs, **answer):
     return Outcome("tiny", peer, runs, 0.1, 100.0, {"method": "REML", "converged": True, **answer})
 
 
-OURS = outcome_of("remlblup", [9.0, 1.0, 3.0, 2.0], loglik=-10.0, loglik_ml=-8.0, estimates={"g": 2.0, "g.cov": 0.0},
-                  estimates_ml={"g": 1.0})  # fmt: skip
+OURS = outcome_of(
+    "remlblup",
+    [9.0, 1.0, 3.0, 2.0],
+    loglik=-10.0,
+    loglik_ml=-8.0,
+    estimates={"g": 2.0, "g.cov": 0.0},
+    estimates_ml={"g": 1.0},
+)
 
 
 def test_ratios_are_of_medians_without_the_first_run():

@@ -85,7 +85,10 @@ def test_the_command_says_that_hypothesis_is_missing(tmp_path):
     (tmp_path / "hypothesis.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'hypothesis'\", name='hypothesis')"
     )
-    code = "import sys; sys.path.insert(0, sys.argv.pop()); from remlblup.validation.fuzz.__main__ import main; sys.exit(main([]))"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop()); from remlblup.validation.fuzz.__main__ import main; "
+        "sys.exit(main([]))"
+    )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, str(tmp_path)], capture_output=True, text=True, env=os.environ, check=False
     )

@@ -1,4 +1,5 @@
-"""The simulated families: true Σ and A as defined, fits of every family that name its parameters, verdicts that are caught when false."""
+"""The simulated families: true Σ and A as defined, fits of every family that name its parameters,
+verdicts that are caught when false."""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ from remlblup.validation.simulations.truth import effects_of_levels, family_tree
 
 FAMILIES = {f.name: f for f in families()}
 # The cheapest family of every structure; the command runs all of them.
-ONE_EACH = [min((f.name for f in families() if f.structure == s), key=len) for s in dict.fromkeys(f.structure for f in families())]  # fmt: skip
+ONE_EACH = [
+    min((f.name for f in families() if f.structure == s), key=len)
+    for s in dict.fromkeys(f.structure for f in families())
+]
 
 
 def test_five_families_for_each_structure():
@@ -125,8 +129,12 @@ def made(k, estimate, error, **options):
 
 def test_summary_by_hand():
     family = Family("id", "none", "y ~ 1", lambda rng: pd.DataFrame(), {"residual": {"variance": 2.0}})
-    several = [made(0, 1.0, 0.6), made(1, 2.0, 0.1, boundary=True), made(2, 6.0, np.nan, complaints=("no",)),
-               Replicate(3, reason="because", recovered=True)]  # fmt: skip
+    several = [
+        made(0, 1.0, 0.6),
+        made(1, 2.0, 0.1, boundary=True),
+        made(2, 6.0, np.nan, complaints=("no",)),
+        Replicate(3, reason="because", recovered=True),
+    ]
     summary = summarize(family, several)
     (row,) = summary.rows
     assert (row.mean, row.count, row.intervals, row.coverage) == (3.0, 3, 2, 1.0)

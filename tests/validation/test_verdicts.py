@@ -1,4 +1,5 @@
-"""The dense search of `validation.verdicts`: against closed forms, published fits, hand-made maxima; and its judgement of reasons."""
+"""The dense search of `validation.verdicts`: against closed forms, published fits, hand-made maxima;
+and its judgement of reasons."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def one_way(rng, between, groups=6, size=4):
 @pytest.mark.parametrize("between", [2.0, 0.0])
 @pytest.mark.parametrize("constrain", [True, False])
 def test_balanced_one_way(between, constrain):
-    """σ̂²e and σ̂²e + kσ̂²a are mean squares; on the boundary both are the total one (Searle, Casella & McCulloch 1992)."""
+    """σ̂²e and σ̂²e + kσ̂²a are mean squares; on the boundary both are the total one (Searle,
+    Casella & McCulloch 1992)."""
     y, a, e, m, k = one_way(np.random.default_rng(3), between)
     n, free = m * k, (a / (m - 1), e / (m * (k - 1)))
     if constrain and free[0] < free[1]:
@@ -99,7 +101,8 @@ def test_sleepstudy_as_lme4_prints_it():
 
 
 def test_machines_as_nlme_prints_them():
-    """logLik −104.1555 of lme(score ~ Machine, random = ~ Machine - 1 | Worker) (Pinheiro & Bates 2000, section 1.3)."""
+    """logLik −104.1555 of lme(score ~ Machine, random = ~ Machine - 1 | Worker) (Pinheiro & Bates 2000,
+    section 1.3)."""
     d = datasets.load("machines")
     machine, worker = pd.factorize(d["Machine"], sort=True)[0], pd.factorize(d["Worker"])[0]
     term = Part("Worker", make("us", [5.0] * 3), products(incidence(machine, 3), same(worker)))
@@ -291,7 +294,8 @@ def test_error_contrasts_give_the_likelihood_of_the_definition():
 
 @pytest.mark.parametrize("first", range(0, 48, 4))
 def test_no_verdict_is_false(first):
-    """Random models: no fit certified below the best of the dense search, none that misses it, no engine apart, no untrue reason."""
+    """Random models: no fit certified below the best of the dense search, none that misses it, no engine apart,
+    no untrue reason."""
     rows = [judge(problem(1, k), generator(1, k, 1), 8) for k in range(first, first + 4)]
     assert not [row.line() for row in rows if row.faulty or row.category == MISSED]
 

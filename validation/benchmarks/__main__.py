@@ -68,7 +68,8 @@ def _print_machine(peers: Sequence[str], settings: Settings) -> None:
     compiled = "compiled anew" if settings.cold else "compiled or read from numba's cache"
     print(f"first: the first run in a new process (remlblup's functions {compiled}); seconds: the runs after")
     print(
-        f"ratio: seconds / seconds of {REFERENCE}; above 1, {REFERENCE} is faster (on a row of cholmod: within the target)"
+        f"ratio: seconds / seconds of {REFERENCE}; above 1, {REFERENCE} is faster (on a row of cholmod: "
+        "within the target)"
     )
     print(f"time limit: {settings.time_limit:g} s for a program and case\n")
 
@@ -105,8 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--case", nargs="+", metavar="NAME", help="only these cases")
     parser.add_argument("--peer", nargs="+", metavar="NAME", help="only these programs beside remlblup")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="timed runs after the first (default 3)")
-    parser.add_argument("--time-limit", type=float, default=600.0, metavar="SECONDS",
-                        help="for one program on one case, import and data included (default 600)")  # fmt: skip
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="for one program on one case, import and data included (default 600)",
+    )
     parser.add_argument("--cold", action="store_true", help="let remlblup compile its functions in every process")
     parser.add_argument("--list", action="store_true", help="list cases and programs, and stop")
     parser.add_argument("--out", metavar="FILE.csv", help="write the table, with the estimates, to a CSV file")

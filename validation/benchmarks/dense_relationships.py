@@ -79,8 +79,10 @@ def main() -> None:
         factor, inverse, eigen = lapack(n)
         row = {"potrf": factor, "potri": inverse, "syevd": eigen}
         for name, components, engine, (data, given) in (
-            ("dense, 1", 1, "dense", one), ("spectral, 1", 1, "spectral", one), ("dense, 3", 3, "dense", three),
-        ):  # fmt: skip
+            ("dense, 1", 1, "dense", one),
+            ("spectral, 1", 1, "spectral", one),
+            ("dense, 3", 3, "dense", three),
+        ):
             whole, iteration, count, loglik = fit(n, components, engine, data, given)
             row |= {name: whole, f"{name}: iteration": iteration, f"{name}: iterations": count, f"{name}: logL": loglik}
         rows.append(row)

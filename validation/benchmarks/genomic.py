@@ -46,11 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     rate = 2e-9 * options.order**3 / min(dgemm)
     own = 1e-9 * n * (n + 1) * m / min(ours)
     print(
-        f"dgemm {rate:.1f} GF/s with {n_threads()} threads; vanraden1 in {options.dtype} {own:.1f} GF/s in {min(ours):.1f} s"
+        f"dgemm {rate:.1f} GF/s with {n_threads()} threads; vanraden1 in {options.dtype} {own:.1f} GF/s in "
+        f"{min(ours):.1f} s"
     )
     print(f"ratio {own / rate:.2f} of dgemm (2n²m: {2e-9 * n * n * m / min(ours) / rate:.2f})")
-    print(f"peak memory {peak / 1024:.0f} MiB, before {base / 1024:.0f}; K {n * n * 8 / 2**20:.0f}, "
-          f"genotypes as float64 would be {n * m * 8 / 2**20:.0f}")  # fmt: skip
+    print(
+        f"peak memory {peak / 1024:.0f} MiB, before {base / 1024:.0f}; K {n * n * 8 / 2**20:.0f}, "
+        f"genotypes as float64 would be {n * m * 8 / 2**20:.0f}"
+    )
     return 0 if own >= 0.5 * rate else 1
 
 

@@ -1,9 +1,9 @@
 """Single-step data: genotypes dropped down the pedigree of `simulate.few_sires`, and a genomic matrix of some animals.
 
-Chromosomes are one Morgan long; a gamete has Poisson(1) crossovers, uniform along it. Founder haplotypes are drawn locus
-by locus (no linkage disequilibrium but that of the pedigree), with allele frequencies between 0.05 and 0.95. Breeding
-values are sums over a twentieth of the loci with normal effects, so that G says more about them than A does. G is
-VanRaden's (2008) first, at the frequencies of the genotyped: of another base than A, as in practice.
+Chromosomes are one Morgan long; a gamete has Poisson(1) crossovers, uniform along it. Founder haplotypes are drawn
+locus by locus (no linkage disequilibrium but that of the pedigree), with allele frequencies between 0.05 and 0.95.
+Breeding values are sums over a twentieth of the loci with normal effects, so that G says more about them than A does. G
+is VanRaden's (2008) first, at the frequencies of the genotyped: of another base than A, as in practice.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from remlblup.validation.benchmarks.simulate import COHORTS, breed, records
 LOCI, CHROMOSOMES, CAUSAL = 20_000, 30, 0.05
 
 
-def genotyped_animals(n: int = 100_000, genotyped: int = 5_000, share: float = 0.002, *, loci: int = LOCI,
-                      seed: int = 11) -> Data:  # fmt: skip
+def genotyped_animals(
+    n: int = 100_000, genotyped: int = 5_000, share: float = 0.002, *, loci: int = LOCI, seed: int = 11
+) -> Data:
     """An animal model of n animals with `genotyped` of them genotyped: sires of the last cohorts, and young animals.
 
     Parameters
@@ -41,8 +42,9 @@ def genotyped_animals(n: int = 100_000, genotyped: int = 5_000, share: float = 0
     return Data(frame, pedigree, (G, chosen + 1))
 
 
-def _drop(rng: np.random.Generator, cohort: np.ndarray, sire: np.ndarray, dam: np.ndarray, chosen: np.ndarray,
-          loci: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def _drop(
+    rng: np.random.Generator, cohort: np.ndarray, sire: np.ndarray, dam: np.ndarray, chosen: np.ndarray, loci: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Breeding values of all animals, and G of the chosen ones, a chromosome at a time."""
     n = len(cohort)
     founders = int((cohort == 0).sum())
@@ -70,7 +72,8 @@ def _drop(rng: np.random.Generator, cohort: np.ndarray, sire: np.ndarray, dam: n
 
 @njit(cache=True)
 def _inherit(haplotypes, sire, dam, founders, places, first):
-    """Fill the haplotypes of all animals but the founders: those of a parent, changed over at the places of crossover."""
+    """Fill the haplotypes of all animals but the founders: those of a parent,
+    changed over at the places of crossover."""
     n, _, size = haplotypes.shape
     for i in range(founders, n):
         for side in range(2):

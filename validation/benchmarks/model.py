@@ -74,7 +74,8 @@ class Model:
 
 @dataclass
 class Data:
-    """Records, the pedigree of an animal model (``id, sire, dam``, 0 unknown), genomic relationships and their labels."""
+    """Records, the pedigree of an animal model (``id, sire, dam``, 0 unknown),
+    genomic relationships and their labels."""
 
     frame: pd.DataFrame
     pedigree: pd.DataFrame | None = None

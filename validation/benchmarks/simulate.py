@@ -44,8 +44,15 @@ def random_mating(n: int, *, seed: int = 2) -> Data:
     return _animals(rng, n, None)
 
 
-def _animals(rng: np.random.Generator, n: int, n_sires: int | None, *, additive: float = 36.0, residual: float = 64.0,
-             recorded: float = 0.95) -> Data:  # fmt: skip
+def _animals(
+    rng: np.random.Generator,
+    n: int,
+    n_sires: int | None,
+    *,
+    additive: float = 36.0,
+    residual: float = 64.0,
+    recorded: float = 0.95,
+) -> Data:
     """Pedigree and records; `n_sires` per cohort, None for every male of age."""
     if n < 10 * COHORTS:
         raise ValueError(f"n = {n}: at least {10 * COHORTS} animals are needed.")
@@ -54,8 +61,16 @@ def _animals(rng: np.random.Generator, n: int, n_sires: int | None, *, additive:
     return Data(*records(rng, cohort, male, sire, dam, u, residual, recorded))
 
 
-def records(rng: np.random.Generator, cohort: np.ndarray, male: np.ndarray, sire: np.ndarray, dam: np.ndarray,
-            u: np.ndarray, residual: float, recorded: float) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+def records(
+    rng: np.random.Generator,
+    cohort: np.ndarray,
+    male: np.ndarray,
+    sire: np.ndarray,
+    dam: np.ndarray,
+    u: np.ndarray,
+    residual: float,
+    recorded: float,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Records of a share of the animals, and the pedigree as a table."""
     n = len(u)
     herd = rng.integers(GROUPS // COHORTS, size=n)

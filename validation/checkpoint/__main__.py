@@ -23,7 +23,8 @@ def main() -> int:
         _, tally = killed_while_fitting(Path(name), given.kills, given.seed)
     ends = ", ".join(map(str, tally.finished))
     print(
-        f"{len(tally.rows)} kills of a fit of {given.animals:,} animals; fits that ended, after so many kills each: {ends}"
+        f"{len(tally.rows)} kills of a fit of {given.animals:,} animals; fits that ended, after so many kills each: "
+        f"{ends}"
     )
     for line in tally.wrong:
         print(line)

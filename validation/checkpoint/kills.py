@@ -25,9 +25,10 @@ model = rb.MixedModel(formula, f"{folder}/data.csv", {"A": f"{folder}/pedigree.c
 print("ready", flush=True)
 fit = model.fit(checkpoint=checkpoint or None, progress=False)
 history = fit.history
+numbers = history.drop(columns=["step", "boundary", "seconds"])
 print(json.dumps({
     "theta": [v.hex() for v in fit.theta.tolist()], "loglik": fit.loglik.hex(), "verdict": str(fit.convergence),
-    "history": [v.hex() for v in history.drop(columns=["step", "boundary", "seconds"]).to_numpy(float).ravel().tolist()],
+    "history": [v.hex() for v in numbers.to_numpy(float).ravel().tolist()],
     "steps": list(history["step"]), "iterations": len(history) - 1, "seconds": float(history["seconds"].sum()),
 }), flush=True)
 """

@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     parser = argparse.ArgumentParser(
         prog="python -m remlblup.validation.fuzz",
-        description="Random inputs: each must end in a right answer or an error of ours. Failures are printed as scripts.",
+        description=(
+            "Random inputs: each must end in a right answer or an error of ours. Failures are printed as scripts."
+        ),
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="for how long (30, unless --inputs is given)")
     parser.add_argument("--inputs", type=int, metavar="N", help="so many of each kind")
@@ -34,8 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-shrink", action="store_true", help="print failures as they are found, not made smaller")
     given = parser.parse_args(argv)
     minutes = 30.0 if given.minutes is None and given.inputs is None else given.minutes
-    found = fuzz(given.kinds, given.seed, None if minutes is None else 60.0 * minutes, given.inputs, limit=given.limit,
-                 shrink=not given.no_shrink, show=True)  # fmt: skip
+    found = fuzz(
+        given.kinds,
+        given.seed,
+        None if minutes is None else 60.0 * minutes,
+        given.inputs,
+        limit=given.limit,
+        shrink=not given.no_shrink,
+        show=True,
+    )
     print(found.table())
     return 1 if found.failures else 0
 

@@ -10,12 +10,13 @@ Draw = Any
 
 NUMBERS = st.one_of(st.integers(-9, 9).map(float), st.floats(-100.0, 100.0).map(lambda v: round(v, 3)))
 WILD = st.sampled_from([1e160, -1e200, 1e-160, 1e300, 5e-324, 1e50, 1e-50, float("inf"), float("nan"), 2.0**53, 1e16])
-TEXT = st.sampled_from(["", "  ", "NA", "nan", "None", "1,5", "1e3 ", "1,234.5", "x", "0", "-", ".", "1_000", "½", "٣", "=1+1", "TRUE",
-                        "a b", "a:b", "a,b", "(a)", "`a`", "é", "\ufeff", "a\nb", "\0", "'", '"', "\\", "9" * 30])  # fmt: skip
+TEXT = st.sampled_from(["", "  ", "NA", "nan", "None", "1,5", "1e3 ", "1,234.5", "x", "0", "-", ".", "1_000", "½", "٣",
+                        "=1+1", "TRUE", "a b", "a:b", "a,b", "(a)", "`a`", "é", "\ufeff", "a\nb", "\0", "'", '"', "\\",
+                        "9" * 30])  # fmt: skip
 ODD = st.one_of(NUMBERS, WILD, TEXT, st.none(), st.booleans())
-NULLABLE = ["Int64", "Float64", "boolean", "string", "category", "object", "float32", "int8", "Sparse[float]", "string[pyarrow]",
-            "int64[pyarrow]", "double[pyarrow]", "bool[pyarrow]", "datetime64[ns]", "datetime64[ns, UTC]", "timedelta64[ns]",
-            "complex128", "UInt8", "float16", "period[D]"]  # fmt: skip
+NULLABLE = ["Int64", "Float64", "boolean", "string", "category", "object", "float32", "int8", "Sparse[float]",
+            "string[pyarrow]", "int64[pyarrow]", "double[pyarrow]", "bool[pyarrow]", "datetime64[ns]",
+            "datetime64[ns, UTC]", "timedelta64[ns]", "complex128", "UInt8", "float16", "period[D]"]  # fmt: skip
 
 
 def shown(values: object) -> str:
@@ -109,9 +110,15 @@ def odd(draw: Draw, n: int) -> str:
 def frame(draw: Draw, n: int, wild: bool = True, response: str | None = None) -> str:
     """A frame with y, x, z, w, g, h, f, t; of a wild one some columns are odd, doubled, or named oddly."""
     columns = {
-        "y": response or draw(numbers(n)), "x": draw(numbers(n)), "z": draw(numbers(n)), "w": f"list(1.0 + np.arange({n}) % 3)",
-        "g": draw(labels(n)), "h": draw(labels(n)), "f": draw(labels(n, 3)), "t": f"[i % 4 for i in range({n})]",
-    }  # fmt: skip
+        "y": response or draw(numbers(n)),
+        "x": draw(numbers(n)),
+        "z": draw(numbers(n)),
+        "w": f"list(1.0 + np.arange({n}) % 3)",
+        "g": draw(labels(n)),
+        "h": draw(labels(n)),
+        "f": draw(labels(n, 3)),
+        "t": f"[i % 4 for i in range({n})]",
+    }
     if wild:
         for name in draw(st.lists(st.sampled_from(list(columns)), max_size=2)):
             columns[name] = draw(odd(n))
@@ -119,10 +126,12 @@ def frame(draw: Draw, n: int, wild: bool = True, response: str | None = None) ->
     text = f"pd.DataFrame({{{body}}})"
     if wild:
         text += draw(st.sampled_from([""] * 14 + [
-            ".rename(columns={'x': 3, 'z': 1.5})", ".rename(columns={'x': ('a', 'b')})", ".rename(columns={'z': 'x'})", ".iloc[::-1]",
-            ".set_index('g', drop=False)", ".set_index(['g', 'h'], drop=False)", ".iloc[:0]", ".iloc[:1]", ".iloc[:2]", ".to_dict('list')",
-            ".to_dict('records')", ".to_records()", ".convert_dtypes()", ".convert_dtypes(dtype_backend='pyarrow')", ".T.T",
-            ".astype(object)", ".astype('category')", ".astype(str)", ".rename(columns={'x': ''})", ".rename(columns={'x': 'x y'})",
-            ".set_axis(pd.Index([0] * {n}), axis=0)".replace("{n}", str(n)), ".to_numpy()", ".rename(columns={'x': None})",
+            ".rename(columns={'x': 3, 'z': 1.5})", ".rename(columns={'x': ('a', 'b')})", ".rename(columns={'z': 'x'})",
+            ".iloc[::-1]", ".set_index('g', drop=False)", ".set_index(['g', 'h'], drop=False)", ".iloc[:0]",
+            ".iloc[:1]", ".iloc[:2]", ".to_dict('list')", ".to_dict('records')", ".to_records()", ".convert_dtypes()",
+            ".convert_dtypes(dtype_backend='pyarrow')", ".T.T", ".astype(object)", ".astype('category')",
+            ".astype(str)", ".rename(columns={'x': ''})", ".rename(columns={'x': 'x y'})",
+            ".set_axis(pd.Index([0] * {n}), axis=0)".replace("{n}", str(n)), ".to_numpy()",
+            ".rename(columns={'x': None})",
         ]))  # fmt: skip
     return text

@@ -191,15 +191,19 @@ def pedigree_files(draw: Draw) -> str:
     name = draw(st.sampled_from(["p.csv", "p.txt", "p.ped", "p"]))
     return (
         f"write({name!r}, {content!r})\n"
-        "d = pd.DataFrame({'id': ['g%d' % (k % 5) for k in range(20)], 'y': np.random.default_rng(2).normal(size=20).round(2)})\n"
-        f"checked(rb.MixedModel('y ~ 1 + (1 | vm(id, A))', d, {{'A': {name!r}}}).fit(progress=False, max_iterations=20, starts=1))\n"
+        "d = pd.DataFrame({'id': ['g%d' % (k % 5) for k in range(20)], 'y': "
+        "np.random.default_rng(2).normal(size=20).round(2)})\nchecked(rb.MixedModel('y ~ 1 + (1 | vm(id, A))', d, "
+        f"{{'A': {name!r}}}).fit(progress=False, max_iterations=20, starts=1))\n"
     )
 
 
 @st.composite
 def clicks(draw: Draw) -> str:
     """Command lines."""
-    files = f"write('d.csv', {draw(table_text())!r})\nwrite('p.csv', {draw(pedigree_text())!r})\nwrite('K.csv', {draw(matrix_text())!r})\n"
+    files = (
+        f"write('d.csv', {draw(table_text())!r})\nwrite('p.csv', {draw(pedigree_text())!r})\n"
+        f"write('K.csv', {draw(matrix_text())!r})\n"
+    )
     command = draw(st.sampled_from(["fit", "fit", "fit", "blup", "blup"]))
     formula = draw(
         st.one_of(
@@ -224,10 +228,12 @@ def clicks(draw: Draw) -> str:
         ]
     )
     free = {
-        "--pedigree": ["A=p.csv", "A=", "A", "=p.csv", "A=nothing"], "--relationship": ["K=K.csv", "K=d.csv", "K"], "--inverse": ["K", "Z"],
-        "--residual": formulas.RESIDUALS, "--weights": ["x", "y", "g", ""], "--factor": ["x", "g,x", "q", ","], "--missing": ["drop", "error", "x"],
-        "--engine": ["dense", "sparse", "spectral", "x"], "--sep": [",", ";", "", "\\t", "ab"], "--unknown-parents": ["keep", "drop", "error", "g", ""],
-        "--genotypes": ["A=d.csv", "A=K.csv"], "--groups": ["g1", "0"], "--pedigree-columns": ["id,sire,dam", "id", ",,", "a,b,c"],
+        "--pedigree": ["A=p.csv", "A=", "A", "=p.csv", "A=nothing"], "--relationship": ["K=K.csv", "K=d.csv", "K"],
+        "--inverse": ["K", "Z"], "--residual": formulas.RESIDUALS, "--weights": ["x", "y", "g", ""],
+        "--factor": ["x", "g,x", "q", ","], "--missing": ["drop", "error", "x"],
+        "--engine": ["dense", "sparse", "spectral", "x"], "--sep": [",", ";", "", "\\t", "ab"],
+        "--unknown-parents": ["keep", "drop", "error", "g", ""], "--genotypes": ["A=d.csv", "A=K.csv"],
+        "--groups": ["g1", "0"], "--pedigree-columns": ["id,sire,dam", "id", ",,", "a,b,c"],
     }  # fmt: skip
     for option in draw(st.lists(st.sampled_from(list(free)), max_size=3, unique=True)):
         arguments += [option, draw(st.sampled_from(free[option]))]

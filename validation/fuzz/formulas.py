@@ -10,22 +10,28 @@ Draw = Any
 
 COVARIATES = ["x", "z", "t"]
 FACTORS = ["g", "h", "f"]
-CALLS = ["log(x)", "I(x^2)", "poly(x, 2)", "bs(x, df=4)", "ns(x, df=3)", "center(x)", "scale(z)", "leg(x, 2)", "C(t)", "C(f, Sum)", "exp(z)",
-         "sqrt(x)", "x:z", "f:x", "f*x", "C(f)", "C(g)", "np.log1p(x)", "{x + z}", "where(x > 1, x, z)", "I(x > 0)", "x/z", "offset(z)",
-         "factor(t)", "cr(x, df=4)", "cc(z, df=3)", "bs(x, df=2)", "poly(z, 40)", "C(f, contr.treatment('g9'))", "(x + z)^2", "x %in% f",
-         "standardize(x)", "I(1/x)", "leg(z, 0)", "scale(t)", "x - x", "0", "-1", "1"]  # fmt: skip
-RANDOM = ["(1 | g)", "(1 | h)", "(1 | g) + (1 | h)", "(1 + x | g)", "(x || g)", "(0 + x | g)", "(1 | g/h)", "(1 | g:h)", "diag(f | g)", "us(f | g)",
-          "us(1 + x | g)", "cs(f | g)", "csh(f | g)", "ar1(t | g)", "ar1h(t | g)", "exp(x | g)", "toep(t | g)", "corg(f | g)", "corgh(f | g)",
-          "fa(f | g, k=1)", "rr(f | g, k=1)", "us(leg(x, 1) | g)", "spl(x)", "spl(z)", "pspline(x, z)", "(1 | g + h)", "(1 | units)", "(f | g)",
-          "(1 | vm(g, K))", "us(1 + x | vm(g, K))", "diag(f | vm(g, K))", "(1 | vm(g, K) + vm(h, K))", "us(vm(g, K) + vm(h, K))", "known(f | g, matrix=S)",
-          "(1 | f)", "(1 | t)", "(poly(x, 2) | g)", "(bs(x, df=4) | g)", "(x + z || g)", "fa(t | g, k=2)", "rr(t | g, k=2)", "diag(t | h)"]  # fmt: skip
-RESIDUALS = ["units"] * 12 + ["diag(f | units)", "ar1(t | g)", "us(t | g)", "exp(x | g)", "cs(f | g)", "power(x)", "power(w)", "ar1(t):ar1(h)",
-                              "ar1(t):ar1(x) + units", "units | f", "toep(t | g)", "corgh(f | g)", "csh(t | g)", "fa(t | g, k=1)", "ar1h(t | g)",
-                              "exp(t | g) | f", "diag(g | units)", "us(f | units)", "known(f | g, matrix=S)", "nothing", ""]  # fmt: skip
-TOKENS = [*"yxzgfhtw", "y", "g", "x", "|", "||", "~", "+", "-", "*", ":", "/", "^", "(", ")", "[", "]", "{", "}", ",", "1", "0", "2", "0.5", "1e3", "=",
-          "'a'", '"', "`x`", "`", ".", "..", "vm(g, K)", "log", "poly", "bs", "C", "I", "us", "diag", "fa", "ar1", "leg", "spl", "units", "trait", "c(",
-          "k=2", "%in%", "<", "==", "!", "&", "@", "#", ";", "\\", "\n", " ", "None", "lambda", "x.T", "__class__", "f'", "ｘ", "é", "²", "π", "−", "‘a’",
-          "np.log", "np.", "offset(", "where(", "True", "nan", "inf", "!=", "**", "//", "->", ":=", "9" * 40, "a" * 300, "\0", "\ufeff"]  # fmt: skip
+CALLS = ["log(x)", "I(x^2)", "poly(x, 2)", "bs(x, df=4)", "ns(x, df=3)", "center(x)", "scale(z)", "leg(x, 2)", "C(t)",
+         "C(f, Sum)", "exp(z)", "sqrt(x)", "x:z", "f:x", "f*x", "C(f)", "C(g)", "np.log1p(x)", "{x + z}",
+         "where(x > 1, x, z)", "I(x > 0)", "x/z", "offset(z)", "factor(t)", "cr(x, df=4)", "cc(z, df=3)", "bs(x, df=2)",
+         "poly(z, 40)", "C(f, contr.treatment('g9'))", "(x + z)^2", "x %in% f", "standardize(x)", "I(1/x)", "leg(z, 0)",
+         "scale(t)", "x - x", "0", "-1", "1"]  # fmt: skip
+RANDOM = ["(1 | g)", "(1 | h)", "(1 | g) + (1 | h)", "(1 + x | g)", "(x || g)", "(0 + x | g)", "(1 | g/h)", "(1 | g:h)",
+          "diag(f | g)", "us(f | g)", "us(1 + x | g)", "cs(f | g)", "csh(f | g)", "ar1(t | g)", "ar1h(t | g)",
+          "exp(x | g)", "toep(t | g)", "corg(f | g)", "corgh(f | g)", "fa(f | g, k=1)", "rr(f | g, k=1)",
+          "us(leg(x, 1) | g)", "spl(x)", "spl(z)", "pspline(x, z)", "(1 | g + h)", "(1 | units)", "(f | g)",
+          "(1 | vm(g, K))", "us(1 + x | vm(g, K))", "diag(f | vm(g, K))", "(1 | vm(g, K) + vm(h, K))",
+          "us(vm(g, K) + vm(h, K))", "known(f | g, matrix=S)", "(1 | f)", "(1 | t)", "(poly(x, 2) | g)",
+          "(bs(x, df=4) | g)", "(x + z || g)", "fa(t | g, k=2)", "rr(t | g, k=2)", "diag(t | h)"]  # fmt: skip
+RESIDUALS = ["units"] * 12 + ["diag(f | units)", "ar1(t | g)", "us(t | g)", "exp(x | g)", "cs(f | g)", "power(x)",
+                              "power(w)", "ar1(t):ar1(h)", "ar1(t):ar1(x) + units", "units | f", "toep(t | g)",
+                              "corgh(f | g)", "csh(t | g)", "fa(t | g, k=1)", "ar1h(t | g)", "exp(t | g) | f",
+                              "diag(g | units)", "us(f | units)", "known(f | g, matrix=S)", "nothing", ""]  # fmt: skip
+TOKENS = [*"yxzgfhtw", "y", "g", "x", "|", "||", "~", "+", "-", "*", ":", "/", "^", "(", ")", "[", "]", "{", "}", ",",
+          "1", "0", "2", "0.5", "1e3", "=", "'a'", '"', "`x`", "`", ".", "..", "vm(g, K)", "log", "poly", "bs", "C",
+          "I", "us", "diag", "fa", "ar1", "leg", "spl", "units", "trait", "c(", "k=2", "%in%", "<", "==", "!", "&", "@",
+          "#", ";", "\\", "\n", " ", "None", "lambda", "x.T", "__class__", "f'", "ｘ", "é", "²", "π", "−", "‘a’",
+          "np.log", "np.", "offset(", "where(", "True", "nan", "inf", "!=", "**", "//", "->", ":=", "9" * 40, "a" * 300,
+          "\0", "\ufeff"]  # fmt: skip
 
 
 @st.composite

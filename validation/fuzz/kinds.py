@@ -17,11 +17,16 @@ Script = st.SearchStrategy[str]
 LEVELS = "['g%d' % i for i in range(9)] + ['only']"
 GIVEN = (
     f"L = {LEVELS}\n"
-    "rels = {'K': (0.5 + 0.5 * np.eye(10), L), 'S': pd.DataFrame(0.3 + np.eye(3), ['g0', 'g1', 'g2'], ['g0', 'g1', 'g2'])}\n"
+    "rels = {'K': (0.5 + 0.5 * np.eye(10), L), 'S': pd.DataFrame(0.3 + np.eye(3), ['g0', 'g1', 'g2'], ['g0', 'g1', "
+    "'g2'])}\n"
 )
-TAME = "np.random.default_rng({seed}).normal(size={n}).round(3) + np.random.default_rng({seed} + 1).normal(size=7)[np.arange({n}) % 7].round(2)"
-JUNK = ["None", "np.nan", "np.inf", "-1", "0", "1e300", "1e-300", "''", "'x'", "[]", "{}", "()", "True", "np.ones(3)", "object()", "b'g'", "1j",
-        "np.int64(3)", "'\\0'", "pd.NA", "'g'", "3", "0.5", "lambda v: v", "pd.DataFrame()", "[['g']]", "10**30", "'all'"]  # fmt: skip
+TAME = (
+    "np.random.default_rng({seed}).normal(size={n}).round(3) + np.random.default_rng({seed} + "
+    "1).normal(size=7)[np.arange({n}) % 7].round(2)"
+)
+JUNK = ["None", "np.nan", "np.inf", "-1", "0", "1e300", "1e-300", "''", "'x'", "[]", "{}", "()", "True", "np.ones(3)",
+        "object()", "b'g'", "1j", "np.int64(3)", "'\\0'", "pd.NA", "'g'", "3", "0.5", "lambda v: v", "pd.DataFrame()",
+        "[['g']]", "10**30", "'all'"]  # fmt: skip
 junk = st.sampled_from(JUNK)
 
 
@@ -49,28 +54,32 @@ def formula_texts(draw: Draw) -> str:
     n = 24
     where = draw(st.sampled_from(["formula"] * 6 + ["residual", "residual", "weights", "many", "response"]))
     text = draw(st.one_of(formulas.jumbled(), formulas.formula()))
+    residual = st.one_of(st.just(text), st.sampled_from(formulas.RESIDUALS))
     call = {
         "formula": f"rb.MixedModel({text!r}, d, rels, {draw(st.sampled_from(formulas.RESIDUALS))!r})",
-        "residual": f"rb.MixedModel('y ~ x + (1 | g)', d, rels, {draw(st.one_of(st.just(text), st.sampled_from(formulas.RESIDUALS)))!r})",
+        "residual": f"rb.MixedModel('y ~ x + (1 | g)', d, rels, {draw(residual)!r})",
         "weights": f"rb.MixedModel('y ~ x + (1 | g)', d, rels, weights={text!r})",
         "response": f"rb.MixedModel({text.partition('~')[0] + ' ~ x + (1 | g)'!r}, d, rels)",
         "many": f"rb.fit_many({'~' + text.partition('~')[2]!r}, d, ['y', {text.partition('~')[0]!r}], rels)",
     }[where]
     then = "str(m)" if where == "many" else "checked(m.fit(max_iterations=20, starts=1, progress=False))"
     data = (
-        f"d = pd.DataFrame({{'y': {tame(draw(st.integers(0, 50)), n)}, 'x': np.linspace(1, 3, {n}).round(2), 'z': np.arange({n}) % 5 + 0.5,"
-        f" 'w': 1.0 + np.arange({n}) % 2, 'g': ['g%d' % (i % 7) for i in range({n})], 'h': ['g%d' % (i // 4) for i in range({n})],"
-        f" 'f': ['g%d' % (i % 3) for i in range({n})], 't': np.arange({n}) // 6}})"
+        f"d = pd.DataFrame({{'y': {tame(draw(st.integers(0, 50)), n)}, 'x': np.linspace(1, 3, {n}).round(2), 'z':"
+        f" np.arange({n}) % 5 + 0.5, 'w': 1.0 + np.arange({n}) % 2, 'g': ['g%d' % (i % 7) for i in range({n})], 'h':"
+        f" ['g%d' % (i // 4) for i in range({n})], 'f': ['g%d' % (i % 3) for i in range({n})], 't':"
+        f" np.arange({n}) // 6}})"
     )
     return f"{GIVEN}{data}\nm = {call}\n{then}\ncanary()\n"
 
 
 @st.composite
 def models(draw: Draw) -> str:
-    """Models that should fit: checked against the dense evaluation, other orders, names, units, engines, and a saved copy."""
+    """Models that should fit: checked against the dense evaluation, other orders, names, units, engines,
+    and a saved copy."""
     n, seed = draw(st.sampled_from([12, 20, 30, 40])), draw(st.integers(0, 10_000))
-    random = draw(st.sampled_from(["(1 | g)", "(1 | g) + (1 | h)", "(1 + x | g)", "diag(f | g)", "us(f | g)", "(x || g)", "cs(f | g)", "(1 | vm(g, K))",
-                                   "ar1(t | g)", "(1 | g:f)", "spl(x)", "us(1 + x | vm(g, K))", "(0 + x | g)", "csh(f | g)", "(1 | g/f)"]))  # fmt: skip
+    random = draw(st.sampled_from(["(1 | g)", "(1 | g) + (1 | h)", "(1 + x | g)", "diag(f | g)", "us(f | g)",
+                                   "(x || g)", "cs(f | g)", "(1 | vm(g, K))", "ar1(t | g)", "(1 | g:f)", "spl(x)",
+                                   "us(1 + x | vm(g, K))", "(0 + x | g)", "csh(f | g)", "(1 | g/f)"]))  # fmt: skip
     residual = draw(st.sampled_from(["units"] * 5 + ["diag(f | units)", "ar1(t | h)", "exp(x | h)"]))
     formula = f"y ~ {draw(st.sampled_from(['1', 'x', 'x + f', 'f', 'x*f', '0 + f', 'poly(x, 2)']))} + {random}"
     scale = draw(st.sampled_from([1.0, 1.0, 1.0, 1e-6, 1e6, 1e12]))
@@ -81,12 +90,12 @@ def models(draw: Draw) -> str:
     return (
         f"{GIVEN}rng = np.random.default_rng({seed})\nn = {n}\n"
         "d = pd.DataFrame({'x': rng.normal(size=n).round(2), 'w': rng.integers(1, 4, n), 't': np.arange(n) % 4})\n"
-        f"d['g'], d['h'] = ['g%d' % k for k in rng.integers(0, {draw(st.integers(3, 8))}, n)], ['h%d' % (k // 4) for k in range(n)]\n"
-        "d['f'] = ['f%d' % (k % 3) for k in range(n)]\n"
-        f"d['y'] = {scale} * (d['x'] + {draw(st.sampled_from([0.0, 0.5, 2.0]))} * rng.normal(size=10)[d['g'].str[1:].astype(int)] + rng.normal(size=n))\n"
-        f"given = {{{text}}}\n"
-        f"fit = checked(rb.MixedModel({formula!r}, d, **given).fit({method!r}, constrain={constrain}, max_iterations=60, starts=1, progress=False), d)\n"
-        f"invariant(fit, {formula!r}, d, 'g', given)\n"
+        f"d['g'], d['h'] = ['g%d' % k for k in rng.integers(0, {draw(st.integers(3, 8))}, n)], ['h%d' % (k // 4) for k "
+        "in range(n)]\nd['f'] = ['f%d' % (k % 3) for k in range(n)]\n"
+        f"d['y'] = {scale} * (d['x'] + {draw(st.sampled_from([0.0, 0.5, 2.0]))} * "
+        f"rng.normal(size=10)[d['g'].str[1:].astype(int)] + rng.normal(size=n))\ngiven = {{{text}}}\n"
+        f"fit = checked(rb.MixedModel({formula!r}, d, **given).fit({method!r}, constrain={constrain}, "
+        f"max_iterations=60, starts=1, progress=False), d)\ninvariant(fit, {formula!r}, d, 'g', given)\n"
         + ("saved_and_loaded(fit)\n" if draw(st.integers(0, 3)) == 0 else "")
     )
 
@@ -114,10 +123,13 @@ def pedigrees(draw: Draw) -> str:
         "rb.Pedigree.from_frame(pd.DataFrame({{'id': {}, 'sire': {}, 'dam': {}}}))", "rb.Pedigree({}, {}, {}[:-1])",
         "rb.Pedigree.from_frame(pd.DataFrame({{'animal': {}, 'father': {}, 'mother': {}}}).astype('string'))",
         "rb.Pedigree(pd.Categorical({}), np.array({}, dtype=object), pd.Series({}))"]))  # fmt: skip
-    after = draw(st.sampled_from(["", "", "p.inbreeding", "p.subset(p.labels[:2])", "p.dominance()", "str(p)", "p.statistics()",
-                                  f"p.subset({draw(junk)})", f"p.dense({draw(junk)})"]))  # fmt: skip
-    fit = "d = pd.DataFrame({'id': np.tile(p.labels, 3), 'y': np.random.default_rng(1).normal(size=3 * len(p)).round(2)})\n" \
-        "checked(rb.MixedModel('y ~ 1 + (1 | vm(id, A))', d, {'A': p}).fit(progress=False, max_iterations=20), d)\n"  # fmt: skip
+    after = draw(st.sampled_from(["", "", "p.inbreeding", "p.subset(p.labels[:2])", "p.dominance()", "str(p)",
+                                  "p.statistics()", f"p.subset({draw(junk)})", f"p.dense({draw(junk)})"]))  # fmt: skip
+    fit = (
+        "d = pd.DataFrame({'id': np.tile(p.labels, 3), 'y': np.random.default_rng(1).normal(size=3 * "
+        "len(p)).round(2)})\n"
+        "checked(rb.MixedModel('y ~ 1 + (1 | vm(id, A))', d, {'A': p}).fit(progress=False, max_iterations=20), d)\n"
+    )
     return f"p = {make.format(*columns)}\nnumerator(p)\n{after}\n" + (fit if draw(st.integers(0, 3)) == 0 else "")
 
 
@@ -128,17 +140,22 @@ def matrices(draw: Draw) -> str:
     cells = st.one_of(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, WILD) if draw(st.booleans()) else NUMBERS
 
     def dense(rows: int, columns: int) -> str:
-        return f"np.array({shown([draw(st.lists(cells, min_size=columns, max_size=columns)) for _ in range(rows)])}).reshape({rows}, {columns})"
+        values = [draw(st.lists(cells, min_size=columns, max_size=columns)) for _ in range(rows)]
+        return f"np.array({shown(values)}).reshape({rows}, {columns})"
 
     kind = draw(st.sampled_from(["csr", "csc", "coo", "bsr", "dia", "lil", "dok"]))
     as_sparse = f"sp.{kind}_{draw(st.sampled_from(['array', 'matrix']))}"
     spoil = draw(st.sampled_from([""] * 4 + [
-        "m.indices[0] = 99", "m.indices[0] = -2", "m.indptr[1] = 77", "m.indptr = m.indptr[:-1]", "m.indices = m.indices.astype('int64')",
-        "m.data = m.data[:-1]", "m.data = m.data.astype(object)", "m.data = m.data.astype(complex)", "m.data[0] = np.nan", "m.data = m.data.astype('float16')",
-        "m.indices = m.indices[::-1].copy()", "m.indices[:] = 0", "m.coords = (m.coords[0] + 5, m.coords[1])", "m.row[0] = -1", "m.rows[0] = [0, 99]",
-        "m.offsets = np.array([50])", "m.offsets = m.offsets.astype(float)", "m.indptr = m.indptr.astype('int64')", "m._shape = (2, 2)", "m.data = m.data * 1e300",
-        "m.indptr = m.indptr[::-1].copy()", "m.indptr[-1] = 10**9", "m.data = m.data[:, :-1]", "m.indptr = m.indptr.astype(float)", "m._shape = (1000, 1000)",
-        "dict.__setitem__(m, (50, 50), 1.0)", "m._dict[(50, 50)] = 1.0", "m._dict[(-1, 0)] = 1.0", "m.data = m.data.astype('U3')", "m.data = m.data.astype(bool)"]))  # fmt: skip
+        "m.indices[0] = 99", "m.indices[0] = -2", "m.indptr[1] = 77", "m.indptr = m.indptr[:-1]",
+        "m.indices = m.indices.astype('int64')", "m.data = m.data[:-1]", "m.data = m.data.astype(object)",
+        "m.data = m.data.astype(complex)", "m.data[0] = np.nan", "m.data = m.data.astype('float16')",
+        "m.indices = m.indices[::-1].copy()", "m.indices[:] = 0", "m.coords = (m.coords[0] + 5, m.coords[1])",
+        "m.row[0] = -1", "m.rows[0] = [0, 99]", "m.offsets = np.array([50])", "m.offsets = m.offsets.astype(float)",
+        "m.indptr = m.indptr.astype('int64')", "m._shape = (2, 2)", "m.data = m.data * 1e300",
+        "m.indptr = m.indptr[::-1].copy()", "m.indptr[-1] = 10**9", "m.data = m.data[:, :-1]",
+        "m.indptr = m.indptr.astype(float)", "m._shape = (1000, 1000)", "dict.__setitem__(m, (50, 50), 1.0)",
+        "m._dict[(50, 50)] = 1.0", "m._dict[(-1, 0)] = 1.0", "m.data = m.data.astype('U3')",
+        "m.data = m.data.astype(bool)"]))  # fmt: skip
     guard = f"try:\n    {spoil or 'pass'}\nexcept (AttributeError, IndexError, ValueError, TypeError):\n    pass\n"
     entry = draw(
         st.sampled_from(
@@ -180,13 +197,16 @@ def matrices(draw: Draw) -> str:
         "G": "rb.henderson(y, X, Z, m, 1.0)",
         "R": "rb.henderson(y, X, Z, 1.0, m)",
         "genotypes": f"rb.genomic_relationship(rb.Genotypes.from_matrix(m, ids={ids})).dense()",
-        "known": "rb.MixedModel('y ~ known(t | g, matrix=K)', {'y': np.arange(4.0 * q), 't': list(range(q)) * 4, 'g': np.repeat(list('abcd'), q)}, {'K': m})",
+        "known": "rb.MixedModel('y ~ known(t | g, matrix=K)', {'y': np.arange(4.0 * q), 't': list(range(q)) * 4, "
+        "'g': np.repeat(list('abcd'), q)}, {'K': m})",
         "pair": f"rb.SingleStep(rb.Pedigree({ids}, [0] * m.shape[0], [0] * m.shape[0]), (m, {ids})).precision",
-        "dict": f"rb.MixedModel('y ~ 1 + (1 | vm(id, K))', {{'y': np.arange(2.0 * q), 'id': ({ids}) * 2}}, {{'K': {{'matrix': m, 'labels': {ids}}}}})",
+        "dict": f"rb.MixedModel('y ~ 1 + (1 | vm(id, K))', {{'y': np.arange(2.0 * q), 'id': ({ids}) * 2}}, "
+        f"{{'K': {{'matrix': m, 'labels': {ids}}}}})",
         "plain": "same_solution(rb.henderson(y, X, Z, 2.0, 1.0), y, X, Z, 2.0, 1.0)",
         "weights": f"rb.MixedModel.from_matrices(y, X, [Z], weights={draw(st.one_of(junk, numbers(n)))})",
-        "step": f"rb.MixedModel.from_matrices({draw(st.one_of(junk, numbers(n)))}, {draw(st.one_of(junk, st.just('X')))}, {draw(st.one_of(junk, st.just('[Z]')))}, K={draw(junk)})",
-    }[entry]  # fmt: skip
+        "step": f"rb.MixedModel.from_matrices({draw(st.one_of(junk, numbers(n)))}, "
+        f"{draw(st.one_of(junk, st.just('X')))}, {draw(st.one_of(junk, st.just('[Z]')))}, K={draw(junk)})",
+    }[entry]
     return f"{head}{call}\n"
 
 
@@ -224,7 +244,10 @@ def options(draw: Draw) -> str:
             "'a'",
         ]
     )
-    mapping = f"{{{draw(st.sampled_from(['g', 'residual', 'h', 'x', '', 'us(1+x|g)', '(1 + x | g)', 'units']))!r}: {draw(number)}, 'residual': {draw(number)}}}"
+    mapping = (
+        f"{{{draw(st.sampled_from(['g', 'residual', 'h', 'x', '', 'us(1+x|g)', '(1 + x | g)', 'units']))!r}: "
+        f"{draw(number)}, 'residual': {draw(number)}}}"
+    )
     name = draw(
         st.sampled_from(
             [
@@ -241,35 +264,58 @@ def options(draw: Draw) -> str:
             ]
         )
     )
-    good = {"method": "'ML'", "algorithm": draw(st.sampled_from(["'ai'", "'em'", "'px-em'"])), "constrain": "False", "starts": "2", "start": mapping,
-            "fix": mapping, "max_iterations": "3", "tolerance": "1e-3", "progress": "True", "nothing": "1"}[name]  # fmt: skip
+    good = {
+        "method": "'ML'",
+        "algorithm": draw(st.sampled_from(["'ai'", "'em'", "'px-em'"])),
+        "constrain": "False",
+        "starts": "2",
+        "start": mapping,
+        "fix": mapping,
+        "max_iterations": "3",
+        "tolerance": "1e-3",
+        "progress": "True",
+        "nothing": "1",
+    }[name]
     keyword = f"{name}={draw(st.sampled_from([good, good, value]))}"
     limit = "" if name == "max_iterations" else ", max_iterations=25"
     fit = f"m = rb.MixedModel({formula!r}, d)\nfit = m.fit(starts=1, progress=False{limit})\n"
-    what = draw(st.sampled_from(["fit", "fit", "fit", "solve", "predict", "predict", "include", "new", "function", "function", "intervals", "contrasts",
-                                 "cross", "folds", "blup", "save", "variogram", "starts", "many", "describe", "plot"]))  # fmt: skip
+    what = draw(st.sampled_from(["fit", "fit", "fit", "solve", "predict", "predict", "include", "new", "function",
+                                 "function", "intervals", "contrasts", "cross", "folds", "blup", "save", "variogram",
+                                 "starts", "many", "describe", "plot"]))  # fmt: skip
     extra = {"starts": "", "progress": ""}.get(name, ", starts=1, progress=False")
     new = draw(frame(draw(st.integers(0, 4))))
+    of_term = ["blup", "accuracy", "covariance", "correlation", "loadings", "covariance_function", "correlation_errors"]
+    plots = ["plot_convergence", "plot_residuals", "plot_random_effects", "plot_variogram"]
     call = {
         "fit": f"checked(rb.MixedModel({formula!r}, d).fit({keyword}{extra}{limit}), d)",
-        "solve": f"s = rb.MixedModel({formula!r}, d).{draw(st.sampled_from(['solve', 'loglik']))}({draw(st.sampled_from([mapping, value]))})\nstr(s)",
+        "solve": f"s = rb.MixedModel({formula!r}, d).{draw(st.sampled_from(['solve', 'loglik']))}"
+        f"({draw(st.sampled_from([mapping, value]))})\nstr(s)",
         "predict": f"{fit}fit.predict({draw(st.sampled_from(['d', 'd.iloc[:3]', 'None', 'd.iloc[:0]', value]))}, "
-                   f"{draw(st.sampled_from(['include', 'new_levels', 'se', 'interval', 'nonestimable']))}={draw(st.sampled_from([value, 'True', repr('population')]))})",
-        "include": f"{fit}fit.predict(d, include=[{draw(st.one_of(formulas.jumbled(), st.sampled_from(['g', 'h', '(1 | g)', 'x'])))!r}])",
+        f"{draw(st.sampled_from(['include', 'new_levels', 'se', 'interval', 'nonestimable']))}="
+        f"{draw(st.sampled_from([value, 'True', repr('population')]))})",
+        "include": f"{fit}fit.predict(d, include="
+        f"[{draw(st.one_of(formulas.jumbled(), st.sampled_from(['g', 'h', '(1 | g)', 'x'])))!r}])",
         "new": f"{fit}fit.predict({new}, new_levels='population')",
         "function": f"{fit}str(fit.function({draw(formulas.function())!r}))",
-        "intervals": f"{fit}fit.intervals({draw(st.sampled_from(['method', 'level', 'functions']))}={draw(st.sampled_from([value, repr('wald'), '0.9']))})",
+        "intervals": f"{fit}fit.intervals({draw(st.sampled_from(['method', 'level', 'functions']))}="
+        f"{draw(st.sampled_from([value, repr('wald'), '0.9']))})",
         "contrasts": f"{fit}fit.contrasts({draw(st.sampled_from([repr('g'), value]))}, {value})",
         "cross": f"{fit}str(rb.cross_validate(fit, {draw(st.sampled_from(['3', repr('loo'), '2', value]))}))",
-        "folds": f"{fit}str(rb.cross_validate(fit, 3, {draw(st.sampled_from(['term', 'groups', 'seed', 'refit', 'h2']))}={value}))",
-        "blup": f"{fit}fit.{draw(st.sampled_from(['blup', 'accuracy', 'covariance', 'correlation', 'loadings', 'covariance_function', 'correlation_errors']))}({draw(st.sampled_from([repr('g'), value]))})",
-        "save": f"{fit}rb.load(fit.save({draw(st.sampled_from(['s', 'a/b', 's.csv', '.', 'é', 's s', '-s', '']))!r}))\nfit.save({value})",
-        "variogram": f"{fit}fit.variogram({draw(st.sampled_from(['', 'row=' + repr('t') + ', col=' + repr('z'), value]))})",
-        "starts": f"{fit}str(fit.check_starts({draw(st.sampled_from(['n=1', 'seed=2, n=1', 'n=' + value, 'seed=' + value + ', n=1']))}))",
-        "many": f"str(rb.fit_many('~ x + (1 | g)', d, {draw(st.sampled_from([repr(['y', 'z']), repr('y'), value]))}, {draw(st.sampled_from(['', 'max_iterations=5', 'relationships=' + value]))}))",
-        "describe": f"str(rb.MixedModel({formula!r}, d, engine={draw(st.sampled_from([repr('dense'), repr('sparse'), repr('spectral'), value]))}).describe())",
-        "plot": f"{fit}import matplotlib.pyplot as plt\nfit.{draw(st.sampled_from(['plot_convergence', 'plot_residuals', 'plot_random_effects', 'plot_variogram']))}()\nplt.close('all')",
-    }[what]  # fmt: skip
+        "folds": f"{fit}str(rb.cross_validate(fit, 3, "
+        f"{draw(st.sampled_from(['term', 'groups', 'seed', 'refit', 'h2']))}={value}))",
+        "blup": f"{fit}fit.{draw(st.sampled_from(of_term))}({draw(st.sampled_from([repr('g'), value]))})",
+        "save": f"{fit}rb.load(fit.save({draw(st.sampled_from(['s', 'a/b', 's.csv', '.', 'é', 's s', '-s', '']))!r}))\n"
+        f"fit.save({value})",
+        "variogram": f"{fit}fit.variogram("
+        f"{draw(st.sampled_from(['', 'row=' + repr('t') + ', col=' + repr('z'), value]))})",
+        "starts": f"{fit}str(fit.check_starts("
+        f"{draw(st.sampled_from(['n=1', 'seed=2, n=1', 'n=' + value, 'seed=' + value + ', n=1']))}))",
+        "many": f"str(rb.fit_many('~ x + (1 | g)', d, {draw(st.sampled_from([repr(['y', 'z']), repr('y'), value]))}, "
+        f"{draw(st.sampled_from(['', 'max_iterations=5', 'relationships=' + value]))}))",
+        "describe": f"str(rb.MixedModel({formula!r}, d, engine="
+        f"{draw(st.sampled_from([repr('dense'), repr('sparse'), repr('spectral'), value]))}).describe())",
+        "plot": f"{fit}import matplotlib.pyplot as plt\nfit.{draw(st.sampled_from(plots))}()\nplt.close('all')",
+    }[what]
     return f"{data}\n{call}\n"
 
 
@@ -280,6 +326,16 @@ def folders(draw: Draw) -> str:
 
 
 KINDS: dict[str, Script] = {
-    "frames": frames(), "formulas": formula_texts(), "models": models(), "pedigrees": pedigrees(), "matrices": matrices(), "options": options(), "values": values(),
-    "tables": tables(), "genotypes": genotype_files(), "pedigree files": pedigree_files(), "commands": clicks(), "folders": folders(),
-}  # fmt: skip
+    "frames": frames(),
+    "formulas": formula_texts(),
+    "models": models(),
+    "pedigrees": pedigrees(),
+    "matrices": matrices(),
+    "options": options(),
+    "values": values(),
+    "tables": tables(),
+    "genotypes": genotype_files(),
+    "pedigree files": pedigree_files(),
+    "commands": clicks(),
+    "folders": folders(),
+}

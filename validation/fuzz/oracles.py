@@ -31,7 +31,7 @@ __all__ = [
     "same_solution",
     "saved_and_loaded",
     "write",
-]  # fmt: skip
+]
 
 # Largest n of the dense evaluation, and the condition of V up to which it is an oracle.
 DENSE, CONDITION = 200, 1e9
@@ -91,7 +91,8 @@ def tables(fit: Any) -> None:
 
 
 def dense_loglik(fit: Any) -> float | None:
-    """ℓ at the estimates from V itself, by definition; None where that is too large, or V too ill-conditioned to say."""
+    """ℓ at the estimates from V itself, by definition; None where that is too large,
+    or V too ill-conditioned to say."""
     spec = fit.specification
     if spec.n > DENSE or spec.residual.n_filled:
         return None

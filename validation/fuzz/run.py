@@ -23,7 +23,8 @@ APART = 1_000_000
 
 @dataclass
 class Found:
-    """What came of the inputs: how many of each kind ended how, and a script for every failure of a cause of its own."""
+    """What came of the inputs: how many of each kind ended how,
+    and a script for every failure of a cause of its own."""
 
     ends: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: dict[str, tuple[str, End]] = field(default_factory=dict)
@@ -53,8 +54,17 @@ def script_of(script: str, end: End) -> str:
     return f"{note}\nimport warnings\nwarnings.simplefilter('error', RuntimeWarning)\n{PRELUDE}{script}"
 
 
-def fuzz(kinds: Iterable[str], first_seed: int, seconds: float | None = None, inputs: int | None = None, *,
-         limit: float = LIMIT, shrink: bool = True, derandomize: bool = False, show: bool = False) -> Found:  # fmt: skip
+def fuzz(
+    kinds: Iterable[str],
+    first_seed: int,
+    seconds: float | None = None,
+    inputs: int | None = None,
+    *,
+    limit: float = LIMIT,
+    shrink: bool = True,
+    derandomize: bool = False,
+    show: bool = False,
+) -> Found:
     """Run inputs of each kind in turn, until the time is up or there were `inputs` of each."""
     kinds, found, started = list(kinds), Found(), time.monotonic()
     deadline = started + seconds if seconds is not None else float("inf")
@@ -70,8 +80,17 @@ def fuzz(kinds: Iterable[str], first_seed: int, seconds: float | None = None, in
     return found
 
 
-def batch(kind: str, number: int, size: int, worker: Worker, found: Found, deadline: float, shrink: bool,
-          derandomize: bool, show: bool) -> None:  # fmt: skip
+def batch(
+    kind: str,
+    number: int,
+    size: int,
+    worker: Worker,
+    found: Found,
+    deadline: float,
+    shrink: bool,
+    derandomize: bool,
+    show: bool,
+) -> None:
     """Inputs of one kind and seed. A failure of a new cause ends it, shrunk; known causes are counted."""
     last: dict[str, tuple[str, End]] = {}
     cause: list[str] = []

@@ -34,7 +34,8 @@ def main() -> None:
 
 
 def ended(script: str, namespace: dict[str, Any]) -> dict[str, str]:
-    """How a script ends: ``how`` is ok, refused, failed, or void where the script itself is wrong before it calls remlblup.
+    """How a script ends: ``how`` is ok, refused, failed, or void where the script itself is wrong before it calls
+    remlblup.
 
     ``what`` says it, ``where`` is the last place in remlblup.
     """

@@ -78,8 +78,9 @@ class Worker:
             self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
             command = [sys.executable, "-P", "-c", "from remlblup.validation.fuzz.worker import main; main()"]
             environment = {"MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "100", **os.environ}
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                            text=True, env=environment)  # fmt: skip
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment
+            )
             if self._line(START) != "ready\n":
                 self.errors.seek(0)
                 raise RuntimeError(f"a worker did not start: {self.errors.read()[-2000:]}")

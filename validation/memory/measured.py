@@ -70,8 +70,15 @@ def measured_model(make: Callable[[], Any], **options: Any) -> dict[str, Any]:
         assert len(fit.random_effects)
         of_all = status("VmHWM") - before
     memory = model.describe().memory
-    return {"fit": of_fit, "all": of_all, "predicted_fit": memory.fit, "predicted_all": memory.all,
-            "iterations": len(fit.history), "converged": fit.converged, "engine": fit._equations.stats.engine}  # fmt: skip
+    return {
+        "fit": of_fit,
+        "all": of_all,
+        "predicted_fit": memory.fit,
+        "predicted_all": memory.all,
+        "iterations": len(fit.history),
+        "converged": fit.converged,
+        "engine": fit._equations.stats.engine,
+    }
 
 
 def measured_apart(name: str) -> dict[str, Any]:

@@ -139,8 +139,10 @@ class Trials:
                 for other in others:
                     other.start()
             time.sleep(0.3 * self.seconds * number)
-            how = forked(lambda: same(tables(self.model.fit()), self.expected) and same(tables(self.older), self.expected),
-                         PATIENCE * self.seconds)  # fmt: skip
+            how = forked(
+                lambda: same(tables(self.model.fit()), self.expected) and same(tables(self.older), self.expected),
+                PATIENCE * self.seconds,
+            )
             ended[how] += 1
             if how != "same":
                 yield f"fork {number}: {how}"
@@ -159,17 +161,31 @@ class Trials:
             self.flock.pedigree.to_csv(folder / "pedigree.csv", index=False)
             for number, delay in enumerate(1.0 + 2.0 * delays * self.seconds):
                 out = folder / str(number)
-                command = [sys.executable, "-P", "-m", "remlblup.cli", "fit", str(folder / "data.csv"), FORMULA,
-                           "--pedigree", f"A={folder / 'pedigree.csv'}", "--out", str(out)]  # fmt: skip
+                command = [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "remlblup.cli",
+                    "fit",
+                    str(folder / "data.csv"),
+                    FORMULA,
+                    "--pedigree",
+                    f"A={folder / 'pedigree.csv'}",
+                    "--out",
+                    str(out),
+                ]
                 running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
                 time.sleep(delay)
                 running.send_signal(signal.SIGINT)
                 last = running.communicate()[1].strip().splitlines()[-1:]
-                # Python ends by the signal itself, 130 to a shell, where Ctrl-C came while it ran text as code (an import).
+                # Python ends by the signal itself, 130 to a shell,
+                # where Ctrl-C came while it ran text as code (an import).
                 code = 130 if running.returncode == -signal.SIGINT else running.returncode
                 ended[str(code)] += 1
                 if code == 130 and (out.exists() or last != ["remlblup: interrupted"]):
-                    yield f"command stopped after {delay:.2f} s: {last}, folder {'left' if out.exists() else 'not made'}"
+                    yield (
+                        f"command stopped after {delay:.2f} s: {last}, folder {'left' if out.exists() else 'not made'}"
+                    )
                 elif code not in (0, 130):
                     yield f"command stopped after {delay:.2f} s: exit code {code}, {last}"
         shown("exit codes of commands", ended)

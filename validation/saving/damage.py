@@ -131,8 +131,20 @@ def exchanged(path: Path, twin: Path, rng: np.random.Generator) -> None:
 
 
 def json_of_another_shape(path: Path, twin: Path, rng: np.random.Generator) -> None:
-    shapes = ["[]", "null", "3", '"text"', "{}", '{"model": []}', '{"model": {}}', "[" * 5000, '{"format": 2}', '{"a": NaN}',
-              '{"format": 99, "model": {}}', '{"format": 2, "model": {}, "files": [], "checksum": "x"}']  # fmt: skip
+    shapes = [
+        "[]",
+        "null",
+        "3",
+        '"text"',
+        "{}",
+        '{"model": []}',
+        '{"model": {}}',
+        "[" * 5000,
+        '{"format": 2}',
+        '{"a": NaN}',
+        '{"format": 99, "model": {}}',
+        '{"format": 2, "model": {}, "files": [], "checksum": "x"}',
+    ]
     path.write_text(shapes[rng.integers(len(shapes))], encoding="utf-8")
 
 

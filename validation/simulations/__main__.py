@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     false = sum(len(s.false) for s in summaries)
     total = sum(len(s.replicates) for s in summaries)
     print(
-        f"{total} fits of {len(summaries)} families, {sum(len(s.converged) for s in summaries)} converged, {false} false verdicts."
+        f"{total} fits of {len(summaries)} families, {sum(len(s.converged) for s in summaries)} converged, "
+        f"{false} false verdicts."
     )
     return 1 if false else 0
 
@@ -52,14 +53,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--family", nargs="+", metavar="PATTERN", help="only families of these names")
     parser.add_argument("--replicates", type=int, default=200, metavar="N", help="data sets of each family (200)")
     parser.add_argument("--first", type=int, default=0, metavar="K", help="number of the first replicate (0)")
-    parser.add_argument("--thorough", type=int, default=4, metavar="N",
-                        help="every N-th replicate is also restarted from a random point and its slopes are taken (4)")  # fmt: skip
+    parser.add_argument(
+        "--thorough",
+        type=int,
+        default=4,
+        metavar="N",
+        help="every N-th replicate is also restarted from a random point and its slopes are taken (4)",
+    )
     parser.add_argument(
         "--seconds", type=float, metavar="S", help="go on to the next family after this much processor time"
     )
     parser.add_argument("--out", metavar="FILE.csv", help="write the table to a CSV file")
-    parser.add_argument("--edge", action="store_true",
-                        help="the families on the edge of the parameter space: convergence and verdicts")  # fmt: skip
+    parser.add_argument(
+        "--edge", action="store_true", help="the families on the edge of the parameter space: convergence and verdicts"
+    )
     parser.add_argument("--list", action="store_true", help="list the families and stop")
     return parser
 

@@ -44,8 +44,14 @@ def edge(structure: str, kind: str) -> Family:
         g, s = np.repeat(np.arange(_LEVELS), 2 * t), np.tile(np.repeat(np.arange(t), 2), _LEVELS)
         return plots(rng, effects_of_levels(rng, covariance, _LEVELS), g, s)
 
-    return Family(structure, f"edge_{kind}", f"y ~ site + {term}", draw, {term: p, "residual": {"variance": 1.0}},
-                  matrices=(Matrix(term, effects, define),) if option else ())  # fmt: skip
+    return Family(
+        structure,
+        f"edge_{kind}",
+        f"y ~ site + {term}",
+        draw,
+        {term: p, "residual": {"variance": 1.0}},
+        matrices=(Matrix(term, effects, define),) if option else (),
+    )
 
 
 def drawn(covariance: Array, kind: str) -> Array:

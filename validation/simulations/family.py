@@ -1,4 +1,5 @@
-"""What a simulated family is: how a data set is drawn, the model to fit, the truth, and the quantities that are judged."""
+"""What a simulated family is: how a data set is drawn, the model to fit, the truth,
+and the quantities that are judged."""
 
 from __future__ import annotations
 

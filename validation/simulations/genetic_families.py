@@ -36,9 +36,19 @@ def _sites(structure: str) -> tuple[str, ...]:
     return _SITES[: 4 if structure in _FOUR else 3]
 
 
-def _family(structure: str, design: str, fixed: str, effect: str, group: str, effects: tuple[str, ...],
-            draw: Callable[[Array, np.random.Generator], pd.DataFrame], scale: float, r: float,
-            rest: dict[str, dict[str, float]], **options: Any) -> Family:  # fmt: skip
+def _family(
+    structure: str,
+    design: str,
+    fixed: str,
+    effect: str,
+    group: str,
+    effects: tuple[str, ...],
+    draw: Callable[[Array, np.random.Generator], pd.DataFrame],
+    scale: float,
+    r: float,
+    rest: dict[str, dict[str, float]],
+    **options: Any,
+) -> Family:
     """The family of a structure over `effects` within `group`; `draw` makes the data from Σ."""
     term = f"{structure}({effect} | {group}{_OPTIONS.get(structure, '')})"
     p = parameters(structure, effects, scale, r)
@@ -101,8 +111,19 @@ def sites_pedigree(structure: str) -> Family:
         g, s = np.repeat(np.arange(first, len(ids)), t), np.tile(np.arange(t), len(ids) - first)
         return plots(rng, effects_of_levels(rng, covariance, root), g, s, ids)
 
-    return _family(structure, "sites_pedigree", "y ~ site", "site", "vm(variety, A)", _sites(structure), draw, 1.2, 0.6,
-                   _ERROR, relationships={"A": pedigree})  # fmt: skip
+    return _family(
+        structure,
+        "sites_pedigree",
+        "y ~ site",
+        "site",
+        "vm(variety, A)",
+        _sites(structure),
+        draw,
+        1.2,
+        0.6,
+        _ERROR,
+        relationships={"A": pedigree},
+    )
 
 
 _R3 = np.array([[1.0, 0.4, 0.2], [0.4, 1.5, -0.3], [0.2, -0.3, 0.8]])
@@ -118,8 +139,19 @@ def traits(structure: str) -> Family:
         return _missing(rng, y, 1 / 6).assign(group=[f"g{k:02d}" for k in g])
 
     rest = {"residual": _named(_R3)}
-    return _family(structure, "traits", "c(y1, y2, y3) ~ trait", "trait", "group", _TRAITS, draw, 1.0, 0.4, rest,
-                   residual="us(trait | units)")  # fmt: skip
+    return _family(
+        structure,
+        "traits",
+        "c(y1, y2, y3) ~ trait",
+        "trait",
+        "group",
+        _TRAITS,
+        draw,
+        1.0,
+        0.4,
+        rest,
+        residual="us(trait | units)",
+    )
 
 
 def traits_pedigree(structure: str) -> Family:
@@ -133,8 +165,20 @@ def traits_pedigree(structure: str) -> Family:
         return _missing(rng, y, 0.1).assign(animal=ids[first:])
 
     rest = {"residual": {f"var({a})": float(_R3[i, i]) for i, a in enumerate(_TRAITS)}}
-    return _family(structure, "traits_pedigree", "c(y1, y2, y3) ~ trait", "trait", "vm(animal, A)", _TRAITS, draw, 1.5, 0.5,
-                   rest, residual="diag(trait | units)", relationships={"A": pedigree})  # fmt: skip
+    return _family(
+        structure,
+        "traits_pedigree",
+        "c(y1, y2, y3) ~ trait",
+        "trait",
+        "vm(animal, A)",
+        _TRAITS,
+        draw,
+        1.5,
+        0.5,
+        rest,
+        residual="diag(trait | units)",
+        relationships={"A": pedigree},
+    )
 
 
 def _missing(rng: np.random.Generator, y: Array, share: float) -> pd.DataFrame:

@@ -130,8 +130,13 @@ def elsewhere(truth: Values, rng: np.random.Generator) -> Values:
         out[term] = {}
         for name, value in parameters.items():
             kind = name.rsplit(": ", 1)[-1].split("(")[0].split(" ")[0]
-            factor = {"cov": scale * shrink, "correlation": shrink, "cor": shrink, "power": shrink,
-                      "loading": np.sqrt(scale)}.get(kind, scale)  # fmt: skip
+            factor = {
+                "cov": scale * shrink,
+                "correlation": shrink,
+                "cor": shrink,
+                "power": shrink,
+                "loading": np.sqrt(scale),
+            }.get(kind, scale)
             out[term][name] = value * float(factor)
     return out
 

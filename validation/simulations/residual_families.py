@@ -1,4 +1,5 @@
-"""Families for the structures of R: traits with missing records, times within subjects, fields, groups, a power of a covariate."""
+"""Families for the structures of R: traits with missing records, times within subjects, fields, groups,
+a power of a covariate."""
 
 from __future__ import annotations
 
@@ -68,8 +69,11 @@ def _several(design: str, t: int, n: int, share: float, groups: int = 0, pedigre
 
 
 def _lower(names: tuple[str, ...], R: Array) -> dict[str, float]:
-    return {f"var({names[i]})" if i == j else f"cov({names[j]}, {names[i]})": float(R[i, j])
-            for i in range(len(R)) for j in range(i + 1)}  # fmt: skip
+    return {
+        f"var({names[i]})" if i == j else f"cov({names[j]}, {names[i]})": float(R[i, j])
+        for i in range(len(R))
+        for j in range(i + 1)
+    }
 
 
 # -- times within subjects ---------------------------------------------------------------------
@@ -130,7 +134,8 @@ def _repeated(structure: str, design: str, draw: Draw, p: dict[str, float], resi
 
 
 def fields() -> tuple[Family, ...]:
-    """ar1(row):ar1(col): whole and with a sixth of the plots empty, varieties fixed or random, one correlated direction."""
+    """ar1(row):ar1(col): whole and with a sixth of the plots empty, varieties fixed or random,
+    one correlated direction."""
     return (
         _field("field", "plain", (14, 15), (0.6, 0.4)),
         _field("field", "strong", (10, 20), (0.8, 0.3)),
@@ -151,8 +156,15 @@ def fields_and_units() -> tuple[Family, ...]:
     )
 
 
-def _field(structure: str, design: str, shape: tuple[int, int], r: tuple[float, float], units: float = 0.0,
-           varieties: float = 0.0, empty: float = 0.0) -> Family:  # fmt: skip
+def _field(
+    structure: str,
+    design: str,
+    shape: tuple[int, int],
+    r: tuple[float, float],
+    units: float = 0.0,
+    varieties: float = 0.0,
+    empty: float = 0.0,
+) -> Family:
     roots = [np.linalg.cholesky(scipy.linalg.toeplitz(c ** np.arange(m))) for m, c in zip(shape, r, strict=True)]
 
     def draw(rng: np.random.Generator) -> pd.DataFrame:

@@ -61,8 +61,10 @@ class Summary:
         n, fits = len(self.replicates), self.converged
         edge = sum(r.boundary for r in fits)
         ms = 1e3 * float(np.mean([r.seconds for r in self.replicates]))
-        return (f"{self.family.name}: {n} replicates, converged {len(fits) / n:.1%}, at the boundary"
-                f" {edge / max(len(fits), 1):.1%}, false verdicts {len(self.false)} ({ms:.0f} ms a fit)")  # fmt: skip
+        return (
+            f"{self.family.name}: {n} replicates, converged {len(fits) / n:.1%}, at the boundary"
+            f" {edge / max(len(fits), 1):.1%}, false verdicts {len(self.false)} ({ms:.0f} ms a fit)"
+        )
 
 
 def summarize(family: Family, replicates: Sequence[Replicate]) -> Summary:
@@ -79,8 +81,17 @@ def _row(name: str, truth: float, fits: Sequence[Replicate]) -> Row:
     sd = float(x.std(ddof=1)) if len(x) > 1 else np.nan
     bias = (x.mean() - truth) / (sd / np.sqrt(len(x))) if sd > 0 else np.nan
     held = np.abs(x[known] - truth) <= _WIDTH * e[known]
-    return Row(name, truth, float(x.mean()), float(bias), sd, float(e[known].mean()) if known.any() else np.nan,
-               float(held.mean()) if known.any() else np.nan, len(x), int(known.sum()))  # fmt: skip
+    return Row(
+        name,
+        truth,
+        float(x.mean()),
+        float(bias),
+        sd,
+        float(e[known].mean()) if known.any() else np.nan,
+        float(held.mean()) if known.any() else np.nan,
+        len(x),
+        int(known.sum()),
+    )
 
 
 def lines(summary: Summary) -> list[str]:
@@ -88,8 +99,10 @@ def lines(summary: Summary) -> list[str]:
     out = [summary.headline()]
     out.append(f"  {_HEAD[0]:<48}" + "".join(f"{h:>11}" for h in _HEAD[1:]))
     for r in summary.rows:
-        out.append(f"  {r.quantity[:48]:<48}{r.truth:>11.4g}{r.mean:>11.4g}{r.bias:>11.2f}{r.sd:>11.3g}{r.error:>11.3g}"
-                   f"{r.coverage:>11.1%}{r.intervals:>11d}")  # fmt: skip
+        out.append(
+            f"  {r.quantity[:48]:<48}{r.truth:>11.4g}{r.mean:>11.4g}{r.bias:>11.2f}{r.sd:>11.3g}{r.error:>11.3g}"
+            f"{r.coverage:>11.1%}{r.intervals:>11d}"
+        )
     for replicate in summary.replicates:
         if replicate.reason:
             again = {True: "; converges from the truth", False: "; nor from the truth", None: ""}[replicate.recovered]
@@ -106,5 +119,18 @@ def write_csv(path: str | Path, summaries: Iterable[Summary]) -> None:
         for s in summaries:
             shares = [len(s.replicates), len(s.converged), sum(r.boundary for r in s.converged), len(s.false)]
             for r in s.rows:
-                writer.writerow([s.family.structure, s.family.name, r.quantity, r.truth, r.mean, r.bias, r.sd, r.error,
-                                 r.coverage, r.intervals, *shares])  # fmt: skip
+                writer.writerow(
+                    [
+                        s.family.structure,
+                        s.family.name,
+                        r.quantity,
+                        r.truth,
+                        r.mean,
+                        r.bias,
+                        r.sd,
+                        r.error,
+                        r.coverage,
+                        r.intervals,
+                        *shares,
+                    ]
+                )

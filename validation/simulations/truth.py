@@ -42,8 +42,12 @@ def sigma(structure: str, effects: Sequence[str], p: Mapping[str, float]) -> Arr
         case "known":
             return p["scale"] * CORRELATIONS[:t, :t]
         case "corg" | "corgh":
-            R = np.array([[1.0 if a == b else p.get(f"cor({a}, {b})", p.get(f"cor({b}, {a})", np.nan)) for b in effects]
-                          for a in effects])  # fmt: skip
+            R = np.array(
+                [
+                    [1.0 if a == b else p.get(f"cor({a}, {b})", p.get(f"cor({b}, {a})", np.nan)) for b in effects]
+                    for a in effects
+                ]
+            )
         case "fa" | "rr":
             k = sum(f"loading {j + 1}({effects[-1]})" in p for j in range(t))
             gamma = np.array([[p.get(f"loading {j + 1}({e})", 0.0) for j in range(k)] for e in effects])

@@ -34,7 +34,8 @@ def blocks(rng: np.random.Generator) -> pd.DataFrame:
 
 
 def split_plot(rng: np.random.Generator) -> pd.DataFrame:
-    """Five blocks, three whole-plot treatments on whole plots of three, a fifth lost: `t` varies between whole plots."""
+    """Five blocks, three whole-plot treatments on whole plots of three, a fifth lost:
+    `t` varies between whole plots."""
     d = pd.DataFrame([(b, t, s) for b in range(5) for t in range(3) for s in range(3)], columns=["b", "t", "s"])
     d = d[rng.uniform(size=len(d)) > 0.2].reset_index(drop=True)
     whole = rng.normal(0.0, 1.0, (5, 3))[d["b"], d["t"]]

@@ -1,7 +1,8 @@
 """Random small models beside a dense search for the maximum: is every verdict true?
 
-``python -m remlblup.validation.verdicts --models 400`` draws models of every structure, with boundaries, confounding and
-units of 1e±8, and compares each fit with the highest of many local maxima of the likelihood written out by definition.
+``python -m remlblup.validation.verdicts --models 400`` draws models of every structure, with boundaries, confounding
+and units of 1e±8, and compares each fit with the highest of many local maxima of the likelihood written out by
+definition.
 """
 
 from __future__ import annotations

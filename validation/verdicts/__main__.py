@@ -54,7 +54,9 @@ def _show(row: Row, everything: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m remlblup.validation.verdicts",
-        description="Random small models against a dense search of the likelihood: is every verdict, and every reason, true?",
+        description=(
+            "Random small models against a dense search of the likelihood: is every verdict, and every reason, true?"
+        ),
     )
     parser.add_argument("--models", type=int, default=400, metavar="N", help="number of models (400)")
     parser.add_argument("--first", type=int, default=0, metavar="K", help="number of the first (0)")

@@ -30,12 +30,21 @@ def family_problem(h2: float, n: int, replicate: int, engines: tuple[str, ...] =
     record, trait = np.repeat(np.arange(n), 2), np.tile([0, 1], n)
     W = incidence(trait, 2)
     units = y.std(axis=0)
-    parts = [Part("us(trait | vm(animal, K))", make("us", units), products(W, K[np.ix_(record, record)])),
-             Part("residual", make("us", units), products(W, same(record)))]  # fmt: skip
+    parts = [
+        Part("us(trait | vm(animal, K))", make("us", units), products(W, K[np.ix_(record, record)])),
+        Part("residual", make("us", units), products(W, same(record))),
+    ]
     oracle = Oracle(y.ravel(), np.column_stack([np.ones(2 * n), W[:, 1]]), parts)
     data = pd.DataFrame({"animal": names("n", range(n)), "a": y[:, 0], "b": y[:, 1]})
-    return Problem(f"h2 {h2} n {n} set {replicate}", "c(a, b) ~ trait + us(trait | vm(animal, K))", data, oracle,
-                   "us(trait | units)", {"K": frame(K, names("n", range(n)))}, engines=engines)  # fmt: skip
+    return Problem(
+        f"h2 {h2} n {n} set {replicate}",
+        "c(a, b) ~ trait + us(trait | vm(animal, K))",
+        data,
+        oracle,
+        "us(trait | units)",
+        {"K": frame(K, names("n", range(n)))},
+        engines=engines,
+    )
 
 
 def family_problems(replicates: int = REPLICATES) -> Iterator[Problem]:

@@ -23,8 +23,8 @@ BEATEN = 1e-6
 AGREED = 1e-8
 
 RIGHT, BELOW, SPIKE, MISSED, NONE, UNTRUE, WRONG, REFUSED, BROKEN, DIFFER = (
-    "right", "certified below", "certified, though ℓ has no bound", "not converged though the maximum is there", "not converged, truly none",
-    "untrue reason", "wrong log-likelihood", "refused", "error", "engines differ",
+    "right", "certified below", "certified, though ℓ has no bound", "not converged though the maximum is there",
+    "not converged, truly none", "untrue reason", "wrong log-likelihood", "refused", "error", "engines differ",
 )  # fmt: skip
 #: What must not occur.
 FAULTS = (BELOW, UNTRUE, WRONG, BROKEN, DIFFER)
@@ -65,8 +65,10 @@ class Row:
 
     def line(self) -> str:
         gap = self.best - self.ours
-        return (f"{self.label:<32} {self.category:<26.26} {self.ours:>14.6f} {gap:>+11.2e}  {self.formula} [{self.residual}]"
-                f"{self.options}{'  ' + self.note if self.note else ''}")  # fmt: skip
+        return (
+            f"{self.label:<32} {self.category:<26.26} {self.ours:>14.6f} {gap:>+11.2e}  {self.formula} "
+            f"[{self.residual}]{self.options}{'  ' + self.note if self.note else ''}"
+        )
 
 
 def judge(problem: Problem, rng: np.random.Generator, starts: int = 24) -> Row:
@@ -76,8 +78,13 @@ def judge(problem: Problem, rng: np.random.Generator, starts: int = 24) -> Row:
 
 
 def _judge(problem: Problem, rng: np.random.Generator, starts: int) -> Row:
-    options = "".join([f" {problem.method}" * (problem.method == "ML"), " constrain=False" * (not problem.constrain),
-                       " weights" * (problem.weights is not None)])  # fmt: skip
+    options = "".join(
+        [
+            f" {problem.method}" * (problem.method == "ML"),
+            " constrain=False" * (not problem.constrain),
+            " weights" * (problem.weights is not None),
+        ]
+    )
     about = problem.label, problem.formula, problem.residual
     clock = time.process_time()
     try:
@@ -86,8 +93,12 @@ def _judge(problem: Problem, rng: np.random.Generator, starts: int) -> Row:
         return Row(*about, REFUSED, reason=f"{type(error).__name__}: {error}", options=options)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        return Row(*about, BROKEN, reason=f"{type(error).__name__}: {error} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})",
-                   options=options)  # fmt: skip
+        return Row(
+            *about,
+            BROKEN,
+            reason=f"{type(error).__name__}: {error} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})",
+            options=options,
+        )
     fit = fits[0]
     spent = time.process_time() - clock
     theta = np.asarray(fit.theta, float)
@@ -100,15 +111,28 @@ def _judge(problem: Problem, rng: np.random.Generator, starts: int) -> Row:
         )
     seconds = spent, time.process_time() - clock - spent
     category, note = classify(problem, oracle, fits, at_ours, peak)
-    return Row(*about, category, fit.loglik, peak.loglik, fit.converged, fit.convergence.reason, note, options, seconds, theta,
-               peak.theta)  # fmt: skip
+    return Row(
+        *about,
+        category,
+        fit.loglik,
+        peak.loglik,
+        fit.converged,
+        fit.convergence.reason,
+        note,
+        options,
+        seconds,
+        theta,
+        peak.theta,
+    )
 
 
 def _fits(problem: Problem) -> list[Fit]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [problem.model(engine).fit(problem.method, constrain=problem.constrain, progress=False)
-                for engine in problem.engines]  # fmt: skip
+        return [
+            problem.model(engine).fit(problem.method, constrain=problem.constrain, progress=False)
+            for engine in problem.engines
+        ]
 
 
 def _ours(oracle: Oracle, fits: Sequence[Fit]) -> list[Array]:

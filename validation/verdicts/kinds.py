@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from remlblup.validation.dense import Array
 from remlblup.validation.verdicts import shapes
 from remlblup.validation.verdicts.oracle import Part
+from remlblup.validation.verdicts.parts import (
+    covariate,
+    group_term,
+    independent,
+    make_id,
+    unit_of,
+)
 from remlblup.validation.verdicts.problems import (
-    OF_NAMES,
-    OF_TIMES,
     Draft,
     Kind,
     build,
@@ -27,127 +31,7 @@ from remlblup.validation.verdicts.problems import (
     scale,
     true_matrix,
 )
-
-#: Structures within subjects of a residual.
-OF_RESIDUALS = ("us", "diag", "cs", "csh", "corh", "ar1", "ar1h", "toep", "corg", "corgh", "fa", "known", "exp", "id")
-
-
-def _grid(rng: np.random.Generator, q: int, t: int, most: int = 1) -> tuple[Array, Array]:
-    """Levels and effects of an incomplete two-way layout with 1 … `most` records a cell; every one of both is seen."""
-    g, e = (a.ravel() for a in np.indices((q, t)))
-    times = rng.integers(1, most + 1)
-    g, e = np.repeat(g, times), np.repeat(e, times)
-    if rng.random() < 0.5:
-        keep = rng.random(len(g)) > 0.25
-        if len(set(g[keep])) == q and len(set(e[keep])) == t and keep.sum() > t + 3:
-            g, e = g[keep], e[keep]
-    return g, e
-
-
-def _unit(y: Array, X: Array) -> float:
-    """The standard deviation left by least squares."""
-    r = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
-    return float(np.sqrt(np.mean(r**2))) or 1.0
-
-
-def _positions(rng: np.random.Generator, t: int) -> Array:
-    return np.sort(rng.choice(np.arange(1, 3 * t), t, replace=False)).astype(float)
-
-
-def _covariate(rng: np.random.Generator, n: int) -> Array:
-    return np.round(rng.normal(size=n), 2) * float(10.0 ** int(rng.choice([0, 0, 0, 5, -5])))
-
-
-def structured_term(rng: np.random.Generator) -> Draft:
-    """``S(t | g)``, at times over a relationship or beside a crossed or nested term; residual of one variance or one each."""
-    keyword = str(choose(rng, (*OF_NAMES, *OF_TIMES)))
-    t, q = int(rng.integers(3 if keyword == "fa" else 2, 5)), int(rng.integers(4, 9))
-    g, e = _grid(rng, q, t, int(rng.integers(1, 3)))
-    n, at = len(g), _positions(rng, t) if keyword == "exp" else np.arange(1.0, t + 1.0)
-    vm = rng.random() < 0.35
-    K = related(rng, q)[1] if vm else np.eye(q)
-    kernel = K[np.ix_(g, g)]
-    W = incidence(e, t)
-    c = scale(rng)
-    signal = drawn(rng, np.tensordot(true_matrix(rng, t), products(W, kernel), 2))
-    y = rounded(rng, 10.0 + signal + float(choose(rng, (0.2, 1.0, 2.0))) * rng.normal(size=n)) * c
-    rows = pd.DataFrame({"y": y, "g": names("g", g), "t": [f"t{k}" for k in e], "time": at[e], "x": _covariate(rng, n),
-                         "b": names("b", rng.integers(0, 3, n))})  # fmt: skip
-    fixed = str(choose(rng, ("1", "t", "1 + x")))
-    unit = _unit(y, np.ones((n, 1)))
-    constrain = not (keyword in ("id", "diag", "us", "known") and rng.random() < 0.3)
-    shape, option, S = build(keyword, np.full(t, unit), rng, at, constrain)
-    front = "time" if keyword in OF_TIMES else "t"
-    terms = [Part(f"{keyword}({front} | {'vm(g, K)' if vm else 'g'}{option})", shape, products(W, kernel))]
-    if rng.random() < 0.25:
-        terms.append(_group(rows["b"], "b", unit, constrain))
-    residual, text = _independent(rng, rows, "t", unit, constrain)
-    given: dict[str, object] = {"K": frame(K, names("g", range(q)))} if vm else {}
-    if S is not None:
-        given["S"] = S
-    return Draft(fixed, rows, y, terms, text, residual, relationships=given, constrain=constrain,
-                 engines=("auto", "sparse") if vm else ("auto",))  # fmt: skip
-
-
-def _group(values: pd.Series, name: str, unit: float, constrain: bool = True) -> Part:
-    """(1 | g)."""
-    kernel = same(pd.factorize(values)[0])
-    return Part(f"(1 | {name})", make_id(unit, constrain), products(np.ones((len(values), 1)), kernel))
-
-
-def make_id(unit: float, constrain: bool = True) -> shapes.Shape:
-    return shapes.make("id", [unit], constrain=constrain)
-
-
-def _independent(rng: np.random.Generator, rows: pd.DataFrame, by: str, unit: float,
-                 constrain: bool = True, weights: Array | None = None) -> tuple[Part, str]:  # fmt: skip
-    """Independent residuals of one variance, or at times of one for each level of a factor."""
-    w = np.ones(len(rows)) if weights is None else weights
-    if rng.random() < 0.7:
-        return Part("residual", shapes.records(unit, w, constrain)), "units"
-    levels = sorted(set(rows[by]))
-    W = incidence([levels.index(v) for v in rows[by]], len(levels)) / np.sqrt(w)[:, None]
-    shape = shapes.make("diag", np.full(len(levels), unit), constrain=constrain)
-    return Part("residual", shape, products(W, np.eye(len(rows)))), f"diag({by} | units)"
-
-
-def structured_residual(rng: np.random.Generator) -> Draft:
-    """``residual="S(t | g)"``, at times beside a random term that competes with it."""
-    keyword = str(choose(rng, OF_RESIDUALS))
-    t, q = int(rng.integers(3 if keyword == "fa" else 2, 5)), int(rng.integers(4, 11))
-    g, e = _grid(rng, q, t)
-    n, at = len(g), _positions(rng, t) if keyword == "exp" else np.arange(1.0, t + 1.0)
-    W, block = incidence(e, t), same(g)
-    truth = true_matrix(rng, t) + float(choose(rng, (0.0, 0.1, 1.0))) * np.eye(t)
-    c = scale(rng)
-    y = 5.0 + drawn(rng, np.tensordot(truth, products(W, block), 2)) + 1e-3 * rng.normal(size=n)
-    if rng.random() < 0.4:
-        y = y + 0.5 * rng.normal(size=n)
-    y = rounded(rng, y) * c
-    rows = pd.DataFrame({"y": y, "g": names("g", g), "time": at[e], "t": [f"t{k}" for k in e],
-                         "b": names("b", rng.integers(0, 4, n)), "x": _covariate(rng, n)})  # fmt: skip
-    unit = _unit(y, np.ones((n, 1)))
-    if keyword == "exp":
-        gaps = np.diff(np.sort(at))
-        shape = shapes.by_distance(unit, np.abs(np.subtract.outer(at[e], at[e])), block, float(np.median(gaps)))
-        part, option, S = Part("residual", shape), "", None
-    elif keyword in ("diag", "id"):
-        shape, option, S = build(keyword, np.full(t, unit), rng)
-        part = Part("residual", shape, products(W, np.eye(n)))
-    else:
-        while True:
-            shape, option, S = build(keyword, np.full(t, unit), rng, at)
-            if keyword != "fa" or "k=1" in option or t > 3:
-                break
-        part = Part("residual", shape, products(W, block))
-    terms = []
-    if rng.random() < 0.4:
-        terms.append(_group(rows["b"], "b", unit))
-    elif rng.random() < 0.3:
-        terms.append(_group(rows["g"], "g", unit))
-    fixed = str(choose(rng, ("1", "t", "1 + x")))
-    text = "units" if keyword == "id" else f"{keyword}(time | {'units' if keyword == 'diag' else 'g'}{option})"
-    return Draft(fixed, rows, y, terms, text, part, relationships={} if S is None else {"S": S})
+from remlblup.validation.verdicts.structured import heterogeneous, structured_residual, structured_term
 
 
 def animals(rng: np.random.Generator) -> Draft:
@@ -168,22 +52,40 @@ def animals(rng: np.random.Generator) -> Draft:
         + float(choose(rng, (0.0, 1.0))) * b
     )
     y = rounded(rng, y) * c
-    rows = pd.DataFrame({"y": y, "a": names("a", a), "b": names("b", b), "x": _covariate(rng, n),
-                         "sex": [str(choose(rng, "fm")) for _ in range(n)], "w": rng.integers(1, 9, n).astype(float)})  # fmt: skip
-    unit = _unit(y, np.ones((n, 1)))
+    rows = pd.DataFrame(
+        {
+            "y": y,
+            "a": names("a", a),
+            "b": names("b", b),
+            "x": covariate(rng, n),
+            "sex": [str(choose(rng, "fm")) for _ in range(n)],
+            "w": rng.integers(1, 9, n).astype(float),
+        }
+    )
+    unit = unit_of(y, np.ones((n, 1)))
     constrain = rng.random() < 0.7
     terms = [Part("(1 | vm(a, K))", make_id(unit, constrain), products(np.ones((n, 1)), kernel))]
     second = rng.random()
     if second < 0.2:
-        terms.append(_group(rows["b"], "b", unit, constrain))
+        terms.append(group_term(rows["b"], "b", unit, constrain))
     elif second < 0.35 and repeats:
-        terms.append(_group(rows["a"], "a", unit, constrain))
+        terms.append(group_term(rows["a"], "a", unit, constrain))
     weighted = rng.random() < 0.3
     w = rows["w"].to_numpy() if weighted else None
-    residual, text = _independent(rng, rows, "sex", unit, constrain, w)
+    residual, text = independent(rng, rows, "sex", unit, constrain, w)
     engines = ("auto", "sparse", "dense") + (("spectral",) if len(terms) == 1 and text == "units" else ())
-    return Draft(str(choose(rng, ("1", "sex", "1 + x"))), rows, y, terms, text, residual, weights="w" if weighted else None,
-                 relationships={"K": frame(K, names("a", range(q)))}, engines=engines, constrain=constrain)  # fmt: skip
+    return Draft(
+        str(choose(rng, ("1", "sex", "1 + x"))),
+        rows,
+        y,
+        terms,
+        text,
+        residual,
+        weights="w" if weighted else None,
+        relationships={"K": frame(K, names("a", range(q)))},
+        engines=engines,
+        constrain=constrain,
+    )
 
 
 def traits(rng: np.random.Generator) -> Draft:
@@ -204,8 +106,12 @@ def traits(rng: np.random.Generator) -> Draft:
     of_trait = 10.0 ** rng.integers(-6, 7, t) if wide else np.full(t, scale(rng))
     h = float(choose(rng, (0.0, 0.3, 0.6, 0.9)))
     truth_R = true_matrix(rng, t) + 0.05 * np.eye(t)
-    y = 1.0 + e + np.sqrt(h) * drawn(rng, np.tensordot(true_matrix(rng, t) + 0.1 * np.eye(t), products(W, kernel), 2)) \
-        + np.sqrt(1.0 - h) * drawn(rng, np.tensordot(truth_R, products(W, same(record)), 2))  # fmt: skip
+    y = (
+        1.0
+        + e
+        + np.sqrt(h) * drawn(rng, np.tensordot(true_matrix(rng, t) + 0.1 * np.eye(t), products(W, kernel), 2))
+        + np.sqrt(1.0 - h) * drawn(rng, np.tensordot(truth_R, products(W, same(record)), 2))
+    )
     y = rounded(rng, y) * of_trait[e]
     letters = "abc"[:t]
     wide_form = pd.DataFrame({"animal": names("n", range(q))})
@@ -214,15 +120,25 @@ def traits(rng: np.random.Generator) -> Draft:
         column[record[e == k]] = y[e == k]
         wide_form[letter] = column
     rows = pd.DataFrame({"trait": pd.Categorical([letters[k] for k in e], categories=list(letters))})
-    units = np.array([_unit(y[e == k], np.ones(((e == k).sum(), 1))) for k in range(t)])
+    units = np.array([unit_of(y[e == k], np.ones(((e == k).sum(), 1))) for k in range(t)])
     constrain = not (keyword == inside == "us" and rng.random() < 0.2)
     shape, option, _ = build(keyword, units, rng, constrain=constrain)
     residual_shape, residual_option, _ = build(inside, units, rng, constrain=constrain)
     term = Part(f"{keyword}(trait | vm(animal, K){option})", shape, products(W, kernel))
     residual = Part("residual", residual_shape, products(W, same(record)))
-    return Draft("0 + trait" if wide else "trait", rows, y, [term], f"{inside}(trait | units{residual_option})", residual,
-                 data=wide_form, response=f"c({', '.join(letters)})", constrain=constrain,
-                 relationships={"K": frame(K, names("n", range(q)))}, engines=("auto", "sparse"))  # fmt: skip
+    return Draft(
+        "0 + trait" if wide else "trait",
+        rows,
+        y,
+        [term],
+        f"{inside}(trait | units{residual_option})",
+        residual,
+        data=wide_form,
+        response=f"c({', '.join(letters)})",
+        constrain=constrain,
+        relationships={"K": frame(K, names("n", range(q)))},
+        engines=("auto", "sparse"),
+    )
 
 
 def slopes(rng: np.random.Generator) -> Draft:
@@ -237,18 +153,19 @@ def slopes(rng: np.random.Generator) -> Draft:
     c = scale(rng)
     y = rounded(rng, drawn(rng, np.tensordot(truth, products(standard, same(g)), 2)) + rng.normal(size=n)) * c
     rows = pd.DataFrame({"y": y, "g": names("g", g), "x": x, "b": names("b", rng.integers(0, 3, n))})
-    unit = _unit(y, np.ones((n, 1)))
+    unit = unit_of(y, np.ones((n, 1)))
     units = np.array([unit, unit / spread])
     keyword = str(choose(rng, ("us", "us", "diag", "csh", "corgh", "rr")))
     constrain = not (keyword in ("us", "diag") and rng.random() < 0.3)
     shape, option, _ = build(keyword, units, rng, constrain=constrain)
     term = Part(f"{keyword}(1 + x | g{option})", shape, products(W, same(g)))
-    residual, text = _independent(rng, rows, "b", unit, constrain)
+    residual, text = independent(rng, rows, "b", unit, constrain)
     return Draft(str(choose(rng, ("1", "1 + x"))), rows, y, [term], text, residual, constrain=constrain)
 
 
 def fields(rng: np.random.Generator) -> Draft:
-    """``ar1(row):ar1(col)`` over a small field with or without empty plots, an independent part, varieties, two trials."""
+    """``ar1(row):ar1(col)`` over a small field with or without empty plots, an independent part, varieties,
+    two trials."""
     m, k = int(rng.integers(3, 7)), int(rng.integers(3, 7))
     row, col = (z.ravel() for z in np.indices((m, k)))
     if rng.random() < 0.4:
@@ -265,7 +182,7 @@ def fields(rng: np.random.Generator) -> Draft:
     rows = pd.DataFrame(
         {"y": y, "row": row + 1, "col": col + 1, "v": names("v", v), "trial": np.where(col < k / 2, "A", "B")}
     )
-    unit = _unit(y, np.ones((n, 1)))
+    unit = unit_of(y, np.ones((n, 1)))
     one = rng.random() < 0.25
     if one and len(set(row[col == col[0]])) == (col == col[0]).sum() > 2:
         text, distances = "id(row):ar1(col)", [between[1]]
@@ -274,12 +191,18 @@ def fields(rng: np.random.Generator) -> Draft:
         shape = shapes.Shape("field", base.size, base.parameters, lambda p: kernel * base.matrix(p), base.kinds)
     else:
         text, shape = "ar1(row):ar1(col)", shapes.field(unit, between)
-    terms = [_group(rows["v"], "v", unit)] if rng.random() < 0.4 else []
+    terms = [group_term(rows["v"], "v", unit)] if rng.random() < 0.4 else []
     if rng.random() < 0.4:
         text += " + units"
         terms.append(Part("units", make_id(unit), products(np.ones((n, 1)), np.eye(n))))
-    return Draft(str(choose(rng, ("1", "1", "v" if not terms or terms[0].name == "units" else "1"))), rows, y, terms, text,
-                 Part("residual", shape))  # fmt: skip
+    return Draft(
+        str(choose(rng, ("1", "1", "v" if not terms or terms[0].name == "units" else "1"))),
+        rows,
+        y,
+        terms,
+        text,
+        Part("residual", shape),
+    )
 
 
 def crossed(rng: np.random.Generator) -> Draft:
@@ -292,59 +215,35 @@ def crossed(rng: np.random.Generator) -> Draft:
     sizes = [float(choose(rng, (0.0, 0.3, 1.0, 30.0))) for _ in range(3)]
     y = 4.0 + sizes[0] * rng.normal(size=p)[a] + sizes[1] * rng.normal(size=q)[b] + rng.normal(size=n)
     y = rounded(rng, y + sizes[2] * rng.normal(size=p * q)[a * q + b]) * c
-    unit = _unit(y, np.ones((n, 1)))
-    rows = pd.DataFrame({"y": y, "a": names("a", a), "b": names("b", b), "twin": names("z", (a * 7) % 11), "x": _covariate(rng, n),
-                         "record": names("r", range(n)), "ab": names("c", a * q + b), "w": rng.integers(1, 5, n).astype(float)})  # fmt: skip
+    unit = unit_of(y, np.ones((n, 1)))
+    rows = pd.DataFrame(
+        {
+            "y": y,
+            "a": names("a", a),
+            "b": names("b", b),
+            "twin": names("z", (a * 7) % 11),
+            "x": covariate(rng, n),
+            "record": names("r", range(n)),
+            "ab": names("c", a * q + b),
+            "w": rng.integers(1, 5, n).astype(float),
+        }
+    )
     constrain = rng.random() < 0.65
     kind = str(choose(rng, ("cross", "nested", "interaction", "twins", "fixed too", "record", "one")))
-    groups = {"cross": ["a", "b"], "nested": ["a", "a:b"], "interaction": ["a", "b", "a:b"], "twins": ["a", "twin"],
-              "fixed too": ["a", "b"], "record": ["a", "record"], "one": ["a"]}[kind]  # fmt: skip
-    terms = [_group(rows["ab" if g == "a:b" else g], g, unit, constrain) for g in groups]
+    groups = {
+        "cross": ["a", "b"],
+        "nested": ["a", "a:b"],
+        "interaction": ["a", "b", "a:b"],
+        "twins": ["a", "twin"],
+        "fixed too": ["a", "b"],
+        "record": ["a", "record"],
+        "one": ["a"],
+    }[kind]
+    terms = [group_term(rows["ab" if g == "a:b" else g], g, unit, constrain) for g in groups]
     weighted = rng.random() < 0.3
-    residual, text = _independent(rng, rows, "b", unit, constrain, rows["w"].to_numpy() if weighted else None)
+    residual, text = independent(rng, rows, "b", unit, constrain, rows["w"].to_numpy() if weighted else None)
     fixed = "a" if kind == "fixed too" else str(choose(rng, ("1", "1 + x")))
     return Draft(fixed, rows, y, terms, text, residual, weights="w" if weighted else None, constrain=constrain)
-
-
-def heterogeneous(rng: np.random.Generator) -> Draft:
-    """``power(x)`` and one structure per section."""
-    n = int(rng.integers(14, 40))
-    q = int(rng.integers(3, 7))
-    g = rng.integers(0, q, n)
-    z = np.round(rng.uniform(0.2, 6.0, n), 1)
-    c = scale(rng)
-    y = (
-        rounded(
-            rng,
-            3.0
-            + float(choose(rng, (0.0, 1.0))) * rng.normal(size=q)[g]
-            + z ** float(choose(rng, (0.0, 0.5, 1.0))) * rng.normal(size=n),
-        )
-        * c
-    )
-    order = np.argsort(g, kind="stable")
-    time = np.empty(n)
-    time[order] = np.concatenate([np.arange(k) for k in np.bincount(g, minlength=q)])
-    rows = pd.DataFrame({"y": y, "g": names("g", g), "z": z, "time": time, "trial": np.where(g < q / 2, "A", "B"),
-                         "b": names("b", rng.integers(0, 4, n))})  # fmt: skip
-    unit = _unit(y, np.ones((n, 1)))
-    terms = [_group(rows["b"], "b", unit)] if rng.random() < 0.5 else []
-    inside = [rows["trial"].to_numpy() == s for s in "AB"]
-    pairs = [max(np.bincount(g[at])) > 1 for at in inside]
-    if rng.random() < 0.5 or not all(pairs):
-        return Draft("1", rows, y, terms, "power(z)", Part("residual", shapes.power(unit, z, np.ones(n))))
-    keyword = str(choose(rng, ("exp", "ar1")))
-    parts, places = [], [np.flatnonzero(at) for at in inside]
-    for at in places:
-        distance = np.abs(np.subtract.outer(time[at], time[at]))
-        if keyword == "exp":
-            parts.append(shapes.by_distance(unit, distance, same(g[at]), 1.0))
-        else:
-            base, block = shapes.field(unit, [distance]), same(g[at])
-            parts.append(
-                shapes.Shape("ar1", 2, base.parameters, lambda p, base=base, block=block: block * base.matrix(p), "vr")
-            )
-    return Draft("1", rows, y, terms, f"{keyword}(time | g) | trial", Part("residual", shapes.beside(parts, places)))
 
 
 def maternal(rng: np.random.Generator) -> Draft:
@@ -357,18 +256,27 @@ def maternal(rng: np.random.Generator) -> Draft:
     P = np.einsum("aiq,qr,bjr->abij", Z, K, Z)
     c = scale(rng)
     y = rounded(rng, drawn(rng, np.tensordot(true_matrix(rng, 2), P, 2)) + rng.normal(size=n)) * c
-    rows = pd.DataFrame({"y": y, "animal": names("n", animal), "dam": names("n", dam), "x": _covariate(rng, n)})
-    unit = _unit(y, np.ones((n, 1)))
+    rows = pd.DataFrame({"y": y, "animal": names("n", animal), "dam": names("n", dam), "x": covariate(rng, n)})
+    unit = unit_of(y, np.ones((n, 1)))
     constrain = rng.random() < 0.8
     keyword = str(choose(rng, ("us", "us", "diag", "corgh")))
     constrain = constrain or keyword == "corgh"
     shape, option, _ = build(keyword, np.full(2, unit), rng, constrain=constrain)
     term = Part(f"{keyword}(vm(animal, K) + vm(dam, K){option})", shape, P)
-    return Draft(str(choose(rng, ("1", "1 + x"))), rows, y, [term], "units",
-                 Part("residual", shapes.records(unit, np.ones(n), constrain)),
-                 relationships={"K": frame(K, names("n", range(q)))}, engines=("auto", "sparse"), constrain=constrain)  # fmt: skip
+    return Draft(
+        str(choose(rng, ("1", "1 + x"))),
+        rows,
+        y,
+        [term],
+        "units",
+        Part("residual", shapes.records(unit, np.ones(n), constrain)),
+        relationships={"K": frame(K, names("n", range(q)))},
+        engines=("auto", "sparse"),
+        constrain=constrain,
+    )
 
 
 #: In the order of the number of a problem, the larger kinds more often.
-KINDS: tuple[Kind, ...] = (structured_term, structured_residual, animals, traits, structured_term, structured_residual, crossed,
-                           slopes, fields, traits, structured_term, heterogeneous, animals, maternal, structured_residual, crossed)  # fmt: skip
+KINDS: tuple[Kind, ...] = (structured_term, structured_residual, animals, traits, structured_term, structured_residual,
+                           crossed, slopes, fields, traits, structured_term, heterogeneous, animals, maternal,
+                           structured_residual, crossed)  # fmt: skip

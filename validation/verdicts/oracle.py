@@ -1,4 +1,5 @@
-"""The largest (RE)ML likelihood of a small model: V as a dense matrix by definition, searched from many starts by SciPy.
+"""The largest (RE)ML likelihood of a small model: V as a dense matrix by definition,
+searched from many starts by SciPy.
 
 V = Σ_k Z_k (Σ_k ⊗ K_k) Z_k' + R need be positive definite; R alone may be singular. With S = ½(P y y'P − P) (for ML
 the trace part with V⁻¹), dℓ = tr(S dV), and dΣ/dx is taken by differences of the small matrices Σ(x).
@@ -17,7 +18,8 @@ from remlblup.validation.dense import Array
 from remlblup.validation.verdicts.shapes import Shape
 
 LOG_2PI = float(np.log(2.0 * np.pi))
-#: Structures in standard deviations |x|, where ℓ has kinks that a smooth search may stop beside (as it may at the edge of indefinite Σ).
+#: Structures in standard deviations |x|, where ℓ has kinks that a smooth search may stop beside (as it may at the edge
+#: of indefinite Σ).
 KINKED = ("csh", "corh", "ar1h")
 #: Value of −ℓ where V is not positive definite.
 OUTSIDE = 1e10
@@ -193,8 +195,11 @@ class Oracle:
         −½[log|K'VK| + (K'y)'(K'VK)⁻¹K'y] and a constant. ML has the same quadratic form and log|V|. Where variances may
         be negative V itself has to be positive definite besides.
         """
-        M = _total([s if P is None else np.tensordot(s, P, 2) for s, P in zip(sigmas, self.projected, strict=True)], self.K,
-                   [P is None for P in self.projected])  # fmt: skip
+        M = _total(
+            [s if P is None else np.tensordot(s, P, 2) for s, P in zip(sigmas, self.projected, strict=True)],
+            self.K,
+            [P is None for P in self.projected],
+        )
         half = _inverse_root(M)
         if half is None:
             return None
@@ -241,8 +246,13 @@ class Oracle:
             if best >= OUTSIDE:
                 break
             with np.errstate(all="ignore"):
-                found = scipy.optimize.minimize(self.value_and_slope, x, jac=True, method="L-BFGS-B",
-                                                options={"maxiter": most, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20})  # fmt: skip
+                found = scipy.optimize.minimize(
+                    self.value_and_slope,
+                    x,
+                    jac=True,
+                    method="L-BFGS-B",
+                    options={"maxiter": most, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20},
+                )
             gain = best - found.fun
             if gain > 0.0:
                 x, best = found.x, float(found.fun)
@@ -253,9 +263,17 @@ class Oracle:
     def polish(self, x: Array, value: float) -> tuple[float, Array]:
         """Nelder–Mead about x, for maxima where ℓ has a kink."""
         with np.errstate(all="ignore"):
-            found = scipy.optimize.minimize(self.minus, x, method="Nelder-Mead",
-                                            options={"maxfev": 60 * len(x), "xatol": 1e-9, "fatol": 1e-12,
-                                                     "initial_simplex": x + 1e-3 * np.vstack([np.zeros(len(x)), np.eye(len(x))])})  # fmt: skip
+            found = scipy.optimize.minimize(
+                self.minus,
+                x,
+                method="Nelder-Mead",
+                options={
+                    "maxfev": 60 * len(x),
+                    "xatol": 1e-9,
+                    "fatol": 1e-12,
+                    "initial_simplex": x + 1e-3 * np.vstack([np.zeros(len(x)), np.eye(len(x))]),
+                },
+            )
         return (-float(found.fun), found.x) if -found.fun > value else (value, x)
 
     def starts(self, rng: np.random.Generator, count: int) -> Iterable[Array]:
@@ -269,7 +287,8 @@ class Oracle:
         return np.concatenate([p.shape.start(rng, max(s, 1e-4)) for p, s in zip(self.parts, shares, strict=True)])
 
     def maximum(self, rng: np.random.Generator, count: int, also: Iterable[Array] = ()) -> Peak:
-        """The highest of the local maxima above those given and `count` random starts (of single-peaked models a third).
+        """The highest of the local maxima above those given and `count` random starts (of single-peaked models a
+        third).
 
         A few rounds from every start show which are worth going on with.
         """
@@ -328,8 +347,13 @@ def _inverse(shape: Shape, sigma: Array, size: Array) -> Array:
     scale, at = np.outer(size, size), np.tril_indices(len(size))
     rng, best = np.random.default_rng(0), None
     for _ in range(4):
-        found = scipy.optimize.least_squares(lambda x: ((shape.matrix(shape.parameters(x)) - sigma) / scale)[at],
-                                             shape.start(rng, 1.0), xtol=1e-12, ftol=1e-12, gtol=1e-12)  # fmt: skip
+        found = scipy.optimize.least_squares(
+            lambda x: ((shape.matrix(shape.parameters(x)) - sigma) / scale)[at],
+            shape.start(rng, 1.0),
+            xtol=1e-12,
+            ftol=1e-12,
+            gtol=1e-12,
+        )
         if best is None or found.cost < best.cost:
             best = found
         if best.cost < 1e-16:

@@ -87,8 +87,18 @@ def finished(draft: Draft, label: str, method: str) -> Problem:
     text = draft.text or " + ".join([draft.fixed, *(p.name for p in draft.terms if p.name != "units")])
     data = draft.rows.assign(y=draft.y) if draft.data is None else draft.data
     oracle = Oracle(draft.y, fixed_columns(draft.fixed, draft.rows), [*draft.terms, draft.residual], method == "ML")
-    return Problem(label, f"{draft.response} ~ {text}", data, oracle, draft.residual_text, draft.relationships,
-                   draft.weights, method, draft.constrain, draft.engines)  # fmt: skip
+    return Problem(
+        label,
+        f"{draft.response} ~ {text}",
+        data,
+        oracle,
+        draft.residual_text,
+        draft.relationships,
+        draft.weights,
+        method,
+        draft.constrain,
+        draft.engines,
+    )
 
 
 def fixed_columns(fixed: str, rows: pd.DataFrame) -> Array:
@@ -188,8 +198,9 @@ def frame(K: Array, labels: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(K, index=list(labels), columns=list(labels))
 
 
-def build(keyword: str, units: Array, rng: np.random.Generator, positions: Array | None = None,
-          constrain: bool = True) -> tuple[Shape, str, Array | None]:  # fmt: skip
+def build(
+    keyword: str, units: Array, rng: np.random.Generator, positions: Array | None = None, constrain: bool = True
+) -> tuple[Shape, str, Array | None]:
     """The shape of a keyword, its option in the formula, and the matrix of ``known``."""
     t, k, S = len(units), 1, None
     option = ""

@@ -101,8 +101,9 @@ def along(
         full[free] = part
         return _value(oracle, theta, which, size, full)
 
-    found = scipy.optimize.minimize(minus, z[free], method="Nelder-Mead",
-                                    options={"maxfev": 150 * len(free), "xatol": 1e-8, "fatol": 1e-9})  # fmt: skip
+    found = scipy.optimize.minimize(
+        minus, z[free], method="Nelder-Mead", options={"maxfev": 150 * len(free), "xatol": 1e-8, "fatol": 1e-9}
+    )
     out = z.copy()
     out[free] = found.x
     return -float(found.fun), out

@@ -1,8 +1,8 @@
 """Random terms beside residual variances orders of magnitude apart: what is little beside one is much beside the other.
 
-``python -m remlblup.validation.verdicts --scales``: every structure over three times within groups, residual ``diag(f | units)``
-with a ratio of 10 to 10,000 between the standard deviations of the two levels of f. Most terms compete with the precise records
-alone, and their variance is nothing beside that of all records.
+``python -m remlblup.validation.verdicts --scales``: every structure over three times within groups, residual ``diag(f |
+units)`` with a ratio of 10 to 10,000 between the standard deviations of the two levels of f. Most terms compete with
+the precise records alone, and their variance is nothing beside that of all records.
 """
 
 from __future__ import annotations

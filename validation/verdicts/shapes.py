@@ -1,4 +1,5 @@
-"""Covariance structures from their textbook definitions, in coordinates that reach every matrix of them, singular ones too.
+"""Covariance structures from their textbook definitions, in coordinates that reach every matrix of them,
+singular ones too.
 
 A `Shape` is a map x → θ → Σ: θ in the order of `variance_components`, x free of bounds and of size one. Standard
 deviations are |x| times a unit, correlations sin x, matrices LL' with any L: zero variances, correlations of ±1 and
@@ -27,7 +28,8 @@ class Shape:
     size : number of coordinates x
     parameters : x → θ, onto the closed parameter space
     matrix : θ → Σ
-    kinds : (size,) "v" standard deviations and loadings, "r" correlations, "w" variances and "c" covariances without bounds
+    kinds : (size,) "v" standard deviations and loadings, "r" correlations,
+    "w" variances and "c" covariances without bounds
     """
 
     keyword: str
@@ -43,8 +45,14 @@ class Shape:
         return np.array([of[kind][i] for i, kind in enumerate(self.kinds)])
 
 
-def make(keyword: str, units: Sequence[float], positions: Sequence[float] | None = None, k: int = 1,
-         matrix: Array | None = None, constrain: bool = True) -> Shape:  # fmt: skip
+def make(
+    keyword: str,
+    units: Sequence[float],
+    positions: Sequence[float] | None = None,
+    k: int = 1,
+    matrix: Array | None = None,
+    constrain: bool = True,
+) -> Shape:
     """The shape of a keyword over effects of which `units` are typical standard deviations.
 
     Parameters
@@ -65,9 +73,13 @@ def make(keyword: str, units: Sequence[float], positions: Sequence[float] | None
     if keyword in ("fa", "rr"):
         return _factors(keyword, u, k)
     if keyword == "corg":
-        return Shape("corg", 1 + len(np.tril_indices(t)[0]),
-                     lambda x: np.r_[(one * x[0]) ** 2, spherical(x[1:], t)[np.tril_indices(t, -1)]],
-                     lambda p: p[0] * _with_unit_diagonal(p[1:], t), "v" + "r" * len(np.tril_indices(t)[0]))  # fmt: skip
+        return Shape(
+            "corg",
+            1 + len(np.tril_indices(t)[0]),
+            lambda x: np.r_[(one * x[0]) ** 2, spherical(x[1:], t)[np.tril_indices(t, -1)]],
+            lambda p: p[0] * _with_unit_diagonal(p[1:], t),
+            "v" + "r" * len(np.tril_indices(t)[0]),
+        )
     variances = u if keyword in ("diag", "csh", "corh", "ar1h") else np.array([one])
     n = len(variances)
     correlations, count = _correlations(keyword, t, positions)
@@ -187,7 +199,8 @@ def symmetric_of(t: int) -> Map:
 
 
 def spherical(x: Array, t: int) -> Array:
-    """The correlation matrix LL' with the rows of the lower triangle x brought to length one (Pinheiro & Bates 1996)."""
+    """The correlation matrix LL' with the rows of the lower triangle x brought to length one (Pinheiro & Bates
+    1996)."""
     L = np.zeros((t, t))
     L[np.tril_indices(t)] = x
     L /= np.maximum(np.linalg.norm(L, axis=1, keepdims=True), 1e-300)
@@ -202,7 +215,8 @@ def _with_unit_diagonal(r: Array, t: int) -> Array:
 
 
 def autocorrelations(partial: Array) -> Array:
-    """Correlations at lags 1, 2, … from partial ones (Durbin 1960): every positive semidefinite Toeplitz matrix has some."""
+    """Correlations at lags 1, 2, … from partial ones (Durbin 1960):
+    every positive semidefinite Toeplitz matrix has some."""
     rho: list[float] = []
     ahead = np.zeros(0)  # coefficients of the best linear predictor from the lags before
     rest = 1.0
@@ -218,15 +232,25 @@ def autocorrelations(partial: Array) -> Array:
 
 def by_distance(unit: float, distance: Array, related: Array, gap: float) -> Shape:
     """``exp(x | subject)``: v r^|x_i − x_j| within a subject, r ≥ 0 the correlation at distance one."""
-    return Shape("exp", 2, lambda x: np.array([(unit * x[0]) ** 2, (0.5 * (1.0 + np.sin(x[1]))) ** (1.0 / gap)]),
-                 lambda p: p[0] * related * p[1] ** distance, "vr")  # fmt: skip
+    return Shape(
+        "exp",
+        2,
+        lambda x: np.array([(unit * x[0]) ** 2, (0.5 * (1.0 + np.sin(x[1]))) ** (1.0 / gap)]),
+        lambda p: p[0] * related * p[1] ** distance,
+        "vr",
+    )
 
 
 def power(unit: float, covariate: Array, weights: Array) -> Shape:
     """``power(x)``: v |x|^2δ / w."""
     log = np.log(np.abs(covariate))
-    return Shape("power", 2, lambda x: np.array([(unit * x[0]) ** 2, x[1]]),
-                 lambda p: np.diag(p[0] * np.exp(np.clip(2.0 * p[1] * log, -300.0, 300.0)) / weights), "vr")  # fmt: skip
+    return Shape(
+        "power",
+        2,
+        lambda x: np.array([(unit * x[0]) ** 2, x[1]]),
+        lambda p: np.diag(p[0] * np.exp(np.clip(2.0 * p[1] * log, -300.0, 300.0)) / weights),
+        "vr",
+    )
 
 
 def field(unit: float, distances: Sequence[Array]) -> Shape:
@@ -238,15 +262,25 @@ def field(unit: float, distances: Sequence[Array]) -> Shape:
             out = out * r**d
         return out
 
-    return Shape("field", 1 + len(distances), lambda x: np.r_[(unit * x[0]) ** 2, np.sin(x[1:])], matrix,
-                 "v" + "r" * len(distances))  # fmt: skip
+    return Shape(
+        "field",
+        1 + len(distances),
+        lambda x: np.r_[(unit * x[0]) ** 2, np.sin(x[1:])],
+        matrix,
+        "v" + "r" * len(distances),
+    )
 
 
 def records(unit: float, weights: Array, constrain: bool = True) -> Shape:
     """``units``: v diag(1/w)."""
     inverse = np.diag(1.0 / weights)
-    return Shape("units", 1, (lambda x: (unit * x) ** 2) if constrain else (lambda x: unit**2 * x),
-                 lambda p: p[0] * inverse, "v" if constrain else "w")  # fmt: skip
+    return Shape(
+        "units",
+        1,
+        (lambda x: (unit * x) ** 2) if constrain else (lambda x: unit**2 * x),
+        lambda p: p[0] * inverse,
+        "v" if constrain else "w",
+    )
 
 
 def beside(shapes: Sequence[Shape], rows: Sequence[Array]) -> Shape:
@@ -262,6 +296,10 @@ def beside(shapes: Sequence[Shape], rows: Sequence[Array]) -> Shape:
             out[np.ix_(at, at)] = shape.matrix(part)
         return out
 
-    return Shape("sections", int(ends[-1]),
-                 lambda x: np.concatenate([s.parameters(x[a:b]) for s, a, b in zip(shapes, ends[:-1], ends[1:], strict=True)]),
-                 matrix, "".join(s.kinds for s in shapes))  # fmt: skip
+    return Shape(
+        "sections",
+        int(ends[-1]),
+        lambda x: np.concatenate([s.parameters(x[a:b]) for s, a, b in zip(shapes, ends[:-1], ends[1:], strict=True)]),
+        matrix,
+        "".join(s.kinds for s in shapes),
+    )

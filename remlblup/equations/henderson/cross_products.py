@@ -62,10 +62,14 @@ def cross_products(W: sp.csr_array, pattern: Pattern) -> CrossProducts:
 def one_product(W: sp.csr_array, rows: np.ndarray, columns: np.ndarray, value: Array) -> sp.csc_array:
     """Lower triangle of W'DW in sorted CSC, for the entries of the lower triangle of one D."""
     diagonal = rows == columns
-    left, right = (W, W) if len(rows) == W.shape[0] and np.all(diagonal) and np.all(rows == np.arange(len(rows))) \
-        else (W[rows], W[columns])  # fmt: skip
-    scaled = sp.csr_array((right.data * np.repeat(value, np.diff(right.indptr)), right.indices, right.indptr),
-                          shape=right.shape)  # fmt: skip
+    left, right = (
+        (W, W)
+        if len(rows) == W.shape[0] and np.all(diagonal) and np.all(rows == np.arange(len(rows)))
+        else (W[rows], W[columns])
+    )
+    scaled = sp.csr_array(
+        (right.data * np.repeat(value, np.diff(right.indptr)), right.indices, right.indptr), shape=right.shape
+    )
     if np.all(diagonal):
         product = left.T @ scaled
     else:
@@ -97,8 +101,9 @@ def listed(W: sp.csr_array, pattern: Pattern) -> list[tuple[Array, Array, Array]
     length = np.diff(W.indptr)
     many_left, many_right = length[pattern.rows], length[pattern.columns]
     entry = np.repeat(np.arange(len(pattern.rows)), many_left * many_right)
-    within = np.arange(len(entry)) - np.repeat(np.cumsum(many_left * many_right) - many_left * many_right,
-                                               many_left * many_right)  # fmt: skip
+    within = np.arange(len(entry)) - np.repeat(
+        np.cumsum(many_left * many_right) - many_left * many_right, many_left * many_right
+    )
     left = W.indptr[pattern.rows[entry]] + within // many_right[entry]
     right = W.indptr[pattern.columns[entry]] + within % many_right[entry]
     i, j = W.indices[left].astype(np.int64), W.indices[right].astype(np.int64)

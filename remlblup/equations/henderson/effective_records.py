@@ -17,7 +17,8 @@ from remlblup.structure.residual.pattern import Pattern
 
 
 def effective_records(spec: Specification, theta: Array, k: int) -> Array:
-    """(q,) σ²_e z'Mz for the column z of each level of the scalar term k, M = V⁻¹ − V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹ without the term.
+    """(q,) σ²_e z'Mz for the column z of each level of the scalar term k,
+    M = V⁻¹ − V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹ without the term.
 
     With R = σ²_e W⁻¹ it is z'Wz − l'C⁻¹l/σ²_e, l = z'W[X Z_others], C the equations of the others: their pattern is
     widened by the columns that one level meets. The residuals must be independent with one variance.

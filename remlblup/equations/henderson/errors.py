@@ -106,8 +106,7 @@ def fixed_covariance(equations: System, solution: Solution) -> Array:
     return 0.5 * (out + out.T)
 
 
-def fixed_responses(equations: System,
-                    solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array]]:  # fmt: skip
+def fixed_responses(equations: System, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array]]:
     """Columns of var(β̂), of H, of RH = W C⁻¹[:, β] and of −C^{bβ}: K Z'H = −Λ⁻ᵀ D C^{bβ}."""
     T, phi = equations.spec.fixed.transform, solution.theta[equations.spec.parameters.of_residual]
     for chunk, columns in fixed_columns(equations, solution):

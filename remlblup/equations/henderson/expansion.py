@@ -31,10 +31,12 @@ class SlotExpansion:
         others = np.setdiff1d(np.arange(len(solution.slots)), targets)
         normal = columns.T @ weighted + T[np.ix_(targets, targets)]
         rhs = weighted.T @ (solution.residual + fitted) - T[np.ix_(targets, others)] @ solution.slots[others]
-        directions = np.array([
-            *(np.eye(len(solution.slots))[s] for s in targets if how[of_term[s]] == "free"),
-            *(np.where(np.array(of_term) == k, solution.slots, 0.0) for k, e in enumerate(how) if e == "scaled"),
-        ]).reshape(-1, len(solution.slots))[:, targets]  # fmt: skip
+        directions = np.array(
+            [
+                *(np.eye(len(solution.slots))[s] for s in targets if how[of_term[s]] == "free"),
+                *(np.where(np.array(of_term) == k, solution.slots, 0.0) for k, e in enumerate(how) if e == "scaled"),
+            ]
+        ).reshape(-1, len(solution.slots))[:, targets]
         slots = solution.slots.copy()
         best = np.linalg.lstsq(directions @ normal @ directions.T, directions @ rhs, rcond=None)[0]
         slots[targets] = directions.T @ best

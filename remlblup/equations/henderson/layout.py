@@ -138,12 +138,18 @@ class Layout:
         place = np.cumsum(keep) - 1
         in_c = keep[self.c_at]
         return replace(
-            self, m=self.m - p, indices=self.indices[keep] - p, twice=self.twice[keep],
+            self,
+            m=self.m - p,
+            indices=self.indices[keep] - p,
+            twice=self.twice[keep],
             indptr=np.concatenate([[0], np.cumsum(np.diff(self.indptr)[p:])]),
-            c_at=place[self.c_at[in_c]], m_at=self.m_at[in_c], pair=self.pair[in_c],
-            precision=self.precision[keep], level_at=place[self.level_at],
+            c_at=place[self.c_at[in_c]],
+            m_at=self.m_at[in_c],
+            pair=self.pair[in_c],
+            precision=self.precision[keep],
+            level_at=place[self.level_at],
             groups=None if self.groups is None else self.groups[p:] - p,
-        )  # fmt: skip
+        )
 
 
 def slots_of(random: Sequence[RandomDesign], n_filled: int = 0) -> tuple[Slot, ...]:
@@ -190,9 +196,21 @@ def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_fil
     indices = np.remainder(found, m, out=found).astype(np.int32 if m < 2**31 else np.int64)
     twice = np.full(len(indices), 2, np.int8)
     twice[indptr[:-1]] = 1  # the diagonal comes first in its column
-    return Layout(m, offsets, slots, np.array(list(pair_of), np.int64).reshape(-1, 2), indptr, indices, c_at,
-                  m_at.astype(np.int32 if len(M.rows) < 2**31 else np.int64), pair, precision, twice,
-                  level_at, level_groups(p, random, n_filled))  # fmt: skip
+    return Layout(
+        m,
+        offsets,
+        slots,
+        np.array(list(pair_of), np.int64).reshape(-1, 2),
+        indptr,
+        indices,
+        c_at,
+        m_at.astype(np.int32 if len(M.rows) < 2**31 else np.int64),
+        pair,
+        precision,
+        twice,
+        level_at,
+        level_groups(p, random, n_filled),
+    )
 
 
 def distinct(keys: Sequence[np.ndarray]) -> np.ndarray:
@@ -272,8 +290,9 @@ def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, 
         yield i, j, at
 
 
-def precision_entries(random: Sequence[RandomDesign], inverses: Sequence[sp.csc_array | None], offsets: np.ndarray,
-                      m: int) -> Iterator[tuple[Array, Array]]:  # fmt: skip
+def precision_entries(
+    random: Sequence[RandomDesign], inverses: Sequence[sp.csc_array | None], offsets: np.ndarray, m: int
+) -> Iterator[tuple[Array, Array]]:
     """Keys in C and values of the lower triangle of I ⊗ K⁻¹, a factor of a term at a time."""
     block = 1
     for design, lower in zip(random, inverses, strict=True):
@@ -288,7 +307,8 @@ def precision_entries(random: Sequence[RandomDesign], inverses: Sequence[sp.csc_
 
 
 def level_keys(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> np.ndarray:
-    """Keys of the entries that join the factors of one level (for PEV): term by term, the second of factor a with b < a."""
+    """Keys of the entries that join the factors of one level (for PEV):
+    term by term, the second of factor a with b < a."""
     keys = [np.zeros(0, np.int64)]
     block = 1
     for design in random:

@@ -38,8 +38,10 @@ def score_matrices(equations: System, solution: Solution, units: list[Array], ml
             quadratic = r_blocks[slot.term][slot.i] @ b_blocks[slot.term][slot.a]
             of_factor[slot.term][slot.i, slot.a] = quadratic - weighted[position]
     written = [design.structure.in_factor for design in equations.random]
-    of_sigma = tuple(None if own else score_matrix(slopes, *factor)
-                     for own, slopes, factor in zip(written, of_factor, solution.factors, strict=True))  # fmt: skip
+    of_sigma = tuple(
+        None if own else score_matrix(slopes, *factor)
+        for own, slopes, factor in zip(written, of_factor, solution.factors, strict=True)
+    )
     kept = tuple(slopes if own else None for own, slopes in zip(written, of_factor, strict=True))
     return ScoreMatrices(solution, of_sigma, kept, moments)
 

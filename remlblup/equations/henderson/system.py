@@ -90,9 +90,13 @@ class System(Equations):
         self.cross_products: CrossProducts = cross_products(sp.csr_array(self.W), spec.residual.pattern)
         self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled)
         self.factor: Factor = make_factor(
-            self.layout.indptr, self.layout.indices, self.layout.m, engine, self.layout.groups,
+            self.layout.indptr,
+            self.layout.indices,
+            self.layout.m,
+            engine,
+            self.layout.groups,
             self._memory(FactorStats(self.layout.m, 0, 0, 0.0, "", "", "")).ahead,
-        )  # fmt: skip
+        )
         self.stats = self.factor.stats
         self.of_factors = term_slices(spec.p, [d.structure.n_factors * d.q for d in self.random])
         # Where each slot lies in 1, Λ_1 row by row, Λ_2 …; the levels behind each sign.
@@ -182,8 +186,19 @@ class System(Equations):
         residual = self.y - self.W @ effects
         weighted = self.residual.precision(phi, residual)
         quadratic = float(residual @ weighted) + self._penalty(b, factors)
-        self.at = Solution(theta, factors, slots, rho, b, effects, residual, weighted, self.factor.logdet,
-                           logdet_random if ml else None, quadratic)  # fmt: skip
+        self.at = Solution(
+            theta,
+            factors,
+            slots,
+            rho,
+            b,
+            effects,
+            residual,
+            weighted,
+            self.factor.logdet,
+            logdet_random if ml else None,
+            quadratic,
+        )
         return self.at
 
     def solve_again(self, theta: Array, ml: bool, found: Solution, nudged: Solution) -> tuple[Solution, Solution]:
@@ -289,8 +304,11 @@ class System(Equations):
             if inverse is not None:
                 T = layout.slot_traces(self.cross_products.values(solution.rho), inverse)
                 # A single ρ multiplies the whole of T'W'R⁻¹WT.
-                of_residual = np.array([solution.slots @ T @ solution.slots]) / solution.rho \
-                    if len(solution.rho) == 1 else self.residual_traces(solution, solution.slots, ml=ml)  # fmt: skip
+                of_residual = (
+                    np.array([solution.slots @ T @ solution.slots]) / solution.rho
+                    if len(solution.rho) == 1
+                    else self.residual_traces(solution, solution.slots, ml=ml)
+                )
             solution.kept["traces", ml] = T, of_residual
         return solution.kept["traces", ml]
 

@@ -91,8 +91,13 @@ class VarianceEquations(Projection):
 
     engine, kind = "dense", "V"
 
-    def __init__(self, spec: Specification, reason: str = "asked for", least_pivot: float = DEPENDENT_PIVOT,
-                 beside_fixed: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        spec: Specification,
+        reason: str = "asked for",
+        least_pivot: float = DEPENDENT_PIVOT,
+        beside_fixed: bool = False,
+    ):
         n = spec.n
         super().__init__(spec, spec.random)
         dense = sum(spread_bytes(d) for d in spec.random)
@@ -119,8 +124,12 @@ class VarianceEquations(Projection):
         tables = needs.of_effects_by_columns(self, CHUNK)
         points = needs.of_points(self)
         V = Need.of(8.0 * n * (n + 3.0 * p), 0.0)
-        return Memory(built.then(V), Need.of(points.kept, max(of_tiles, points.peak - points.kept)),
-                      Need(0.0, 8.0 * n * p * 5.0), tables)  # fmt: skip
+        return Memory(
+            built.then(V),
+            Need.of(points.kept, max(of_tiles, points.peak - points.kept)),
+            Need(0.0, 8.0 * n * p * 5.0),
+            tables,
+        )
 
     # -- one solve ---------------------------------------------------------------------------
 
@@ -187,8 +196,20 @@ class VarianceEquations(Projection):
         weighted = solved[:, p] - solved[:, :p] @ beta
         residual = self.times_residual(theta, weighted)
         self._spent("solve", started)
-        return VarianceSolution(theta, ml, beta, solved[:, :p], covariance, added, residual, weighted, logdet,
-                                logdet_fixed, float(left @ weighted), self)  # fmt: skip
+        return VarianceSolution(
+            theta,
+            ml,
+            beta,
+            solved[:, :p],
+            covariance,
+            added,
+            residual,
+            weighted,
+            logdet,
+            logdet_fixed,
+            float(left @ weighted),
+            self,
+        )
 
     def require(self, solution: VarianceSolution) -> None:
         """Make sure the factor on hand is the one of this solution, inverted or not as it was before.

@@ -1,8 +1,8 @@
 """The expected (Fisher) information of all variance parameters, from V itself: for a few hundred records.
 
-F_ij = ½ tr(P V̇_i P V̇_j), with V⁻¹ in place of P for ML (Searle, Casella & McCulloch 1992, section 6.3). Unlike the average
-information it knows how near V is to being singular: along the eigenvector of an eigenvalue λ of V it is 1/(2λ²),
-whatever y is.
+F_ij = ½ tr(P V̇_i P V̇_j), with V⁻¹ in place of P for ML (Searle, Casella & McCulloch 1992, section 6.3). Unlike the
+average information it knows how near V is to being singular: along the eigenvector of an eigenvalue λ of V it is
+1/(2λ²), whatever y is.
 """
 
 from __future__ import annotations

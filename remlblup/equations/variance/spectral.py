@@ -89,7 +89,8 @@ class Basis:
         if values[0] < -NEGATIVE * largest:
             raise RelationshipError(
                 f"the relationship of '{design.name}' is not positive semidefinite: among the records its smallest "
-                f"eigenvalue is {values[0]:.4g}, its largest {largest:.4g}. Bend it: Relationship(K, labels, bend=0.001)."
+                f"eigenvalue is {values[0]:.4g}, its largest {largest:.4g}. Bend it: "
+                "Relationship(K, labels, bend=0.001)."
             )
         reflectors = np.asfortranarray(reduced[1:, :-1])
         small = values <= max(n * np.finfo(float).eps * largest, -10.0 * float(values[0]))
@@ -213,7 +214,8 @@ class SpectralEquations(Projection):
 
     @property
     def memory(self) -> Memory:
-        """M and its reduction, of which the reflectors stay; then columns of P for the errors of some levels at a time."""
+        """M and its reduction, of which the reflectors stay;
+        then columns of P for the errors of some levels at a time."""
         n, p = float(self.spec.n), float(self.p)
         spread = sum(spread_bytes(d) for d in self.random)
         reduced = Need(8.0 * n * n, spread + 16.0 * n * n)
@@ -246,8 +248,20 @@ class SpectralEquations(Projection):
         scaled = solved[:, -1] - solved[:, :-1] @ beta
         self._spent("solve", started)
         logdet = float(np.sum(np.log(spectrum))) - self.log_weights
-        self.at = SpectralSolution(theta, ml, spectrum, pivots, beta, solved[:, :-1], covariance, scaled, logdet,
-                                   logdet_fixed, float(left @ scaled), self)  # fmt: skip
+        self.at = SpectralSolution(
+            theta,
+            ml,
+            spectrum,
+            pivots,
+            beta,
+            solved[:, :-1],
+            covariance,
+            scaled,
+            logdet,
+            logdet_fixed,
+            float(left @ scaled),
+            self,
+        )
         return self.at
 
     def _pivots(self, genetic: float, residual: float) -> tuple[Array, Array]:

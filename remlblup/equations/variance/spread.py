@@ -99,7 +99,8 @@ def one_level(design: RandomDesign) -> tuple[np.ndarray | None, Array]:
 
 
 def spread_bytes(design: RandomDesign) -> float:
-    """Bytes that a term's `Spread` takes for its relationship among the levels with records; none where it reads K itself."""
+    """Bytes that a term's `Spread` takes for its relationship among the levels with records;
+    none where it reads K itself."""
     if design.is_identity:
         return 0.0
     given = getattr(design.relationship, "given", None)

@@ -25,13 +25,14 @@ def approximate_table(spec: Specification, theta: Array, term: str) -> pd.DataFr
     pedigree = design.relationship
     if not isinstance(pedigree, Pedigree) or design.t != 1 or spec.residual.keyword != "units":
         raise ModelError(
-            f"approximate reliabilities are for one effect over a pedigree beside independent residuals; '{design.name}' "
-            "is not that. Take the exact ones from fit.random_effects or model.solve(...).random_effects."
+            "approximate reliabilities are for one effect over a pedigree beside independent residuals; "
+            f"'{design.name}' is not that. Take the exact ones from fit.random_effects or "
+            "model.solve(...).random_effects."
         )
     if pedigree.groups is not None:
         warnings.warn(
-            f"approximate reliabilities of '{design.name}' are those of the animals' own parts: the errors of their groups "
-            f"of unknown parents ({some(pedigree.groups)}) are not in them.",
+            f"approximate reliabilities of '{design.name}' are those of the animals' own parts: the errors of their "
+            f"groups of unknown parents ({some(pedigree.groups)}) are not in them.",
             UserWarning,
             stacklevel=4,
         )

@@ -20,8 +20,15 @@ _FORM = "contrasts are pairs of levels, [(a, b), …], or weights by name, {'nam
 Given = Sequence[tuple[Any, Any]] | Mapping[str, Mapping[Any, float]]
 
 
-def contrasts(equations: Equations, solution: Any, effects: list[Array], term: str, between: Given,
-              effect: str | None = None, nonestimable: str = "warn") -> pd.DataFrame:  # fmt: skip
+def contrasts(
+    equations: Equations,
+    solution: Any,
+    effects: list[Array],
+    term: str,
+    between: Given,
+    effect: str | None = None,
+    nonestimable: str = "warn",
+) -> pd.DataFrame:
     """See `Solved.contrasts`: k'û, var(k'û − k'u) and 1 − PEV/var(k'u), var(k'u) = σ²_ii k'Kk.
 
     `effects` are û of each term over the levels of its relationship, (t, q).

@@ -144,9 +144,9 @@ class Around:
         linear = all(s.linear for s in structures) and bool(spec.residual.signed.all())
         if not linear or any(self.space.chart(k, self.theta).singular for k, _ in self.space.cones):
             raise OptionError(
-                f"information='expected' is out of reach for {spec.n:,} records with a covariance matrix that is not linear"
-                f" in its parameters or singular (at most {RECORDS:,} records). In reach are information='average' and"
-                " 'observed'."
+                f"information='expected' is out of reach for {spec.n:,} records with a covariance matrix that is not"
+                f" linear in its parameters or singular (at most {RECORDS:,} records). In reach are"
+                " information='average' and 'observed'."
             )
         average = 0.5 * (self.optimum.point.information + self.optimum.point.information.T)
         return 2.0 * self.curved.T @ average @ self.curved - self.observed

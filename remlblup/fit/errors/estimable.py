@@ -45,8 +45,8 @@ def estimable(fixed: FixedDesign, rows: Any, labels: pd.Index, what: str, nonest
     count = int((~known).sum())
     text = (
         f"{count:,} of {len(known):,} {what}s cannot be estimated from these data: row(s) {some(labels[~known])}."
-        f" In the records of the fit {reasons(fixed.null, fixed.columns, crossed)}, but not here: their coefficients are"
-        " not known apart."
+        f" In the records of the fit {reasons(fixed.null, fixed.columns, crossed)}, but not here: their coefficients"
+        " are not known apart."
     )
     if nonestimable == "error":
         raise ModelError(text)

@@ -6,8 +6,8 @@ With H = V⁻¹X(X'V⁻¹X)⁻¹, Φ = var(β̂) = (X'V⁻¹X)⁻¹ and any dire
     Φ(Q − P Φ P)Φ = (V̇H)' P (V̇H)        Q = X'V⁻¹V̇V⁻¹V̇V⁻¹X, P = −X'V⁻¹V̇V⁻¹X of Kenward & Roger (1997)
     ΦRΦ = H'V̈H                           V̈ the second derivative along d.
 
-The directions are those in which θ̂ has one standard error and no correlation, W = var(θ̂) = DD', so that every double sum
-over W is a single one over the columns of D, and V̇H has p columns for each. Nothing is larger than X.
+The directions are those in which θ̂ has one standard error and no correlation, W = var(θ̂) = DD', so that every double
+sum over W is a single one over the columns of D, and V̇H has p columns for each. Nothing is larger than X.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from remlblup.equations.base import Equations
 from remlblup.reml.optimum import Optimum
 from remlblup.reml.start import residual_variance, unit_matrices
 
-# An eigenvalue of the scaled information below this (and below this share of the largest) is none, and so is information
-# below this about a direction that changes the variance of y by as much as there is.
+# An eigenvalue of the scaled information below this (and below this share of the largest) is none, and so is
+# information below this about a direction that changes the variance of y by as much as there is.
 FLAT = 1e-10
 # A score, in standard errors, below which it holds nothing on a bound.
 PRESSED = 1e-5

@@ -20,13 +20,19 @@ METHODS = ("log", "wald")
 SCALES = {(False, False): "plain", (True, False): "log", (True, True): "logit"}
 
 
-def intervals(components: pd.DataFrame, parameters: Parameters, theta: Array, covariance: Array, method: str, level: float,
-              functions: Sequence[str], constrain: bool) -> pd.DataFrame:  # fmt: skip
+def intervals(
+    components: pd.DataFrame,
+    parameters: Parameters,
+    theta: Array,
+    covariance: Array,
+    method: str,
+    level: float,
+    functions: Sequence[str],
+    constrain: bool,
+) -> pd.DataFrame:
     """See `Fit.intervals`; from the table of components, θ̂ and its covariance."""
     from scipy import stats
 
-    if isinstance(method, str) and method in ("profile", "bootstrap"):
-        raise OptionError(f"method={method!r} is not there yet. Choose one of: 'log', 'wald'.")
     choose("method", method, METHODS)
     if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
         raise OptionError(f"level={level!r} must be a number between 0 and 1.")
@@ -70,6 +76,8 @@ def scaled(estimate: Array, error: Array, z: float, low: Array, high: Array) -> 
         grown = [up * np.exp(s * step) for s in (-1.0, 1.0)]
         # x = (θ − low)/(high − θ) turned back is θ = (low + high x)/(1 + x)
         between = [low + (high - low) / (1.0 + down / up * np.exp(-s * step)) for s in (-1.0, 1.0)]
-        ends = [np.where(below, b, np.where(above, low + g, estimate + s * z * error))
-                for b, g, s in zip(between, grown, (-1.0, 1.0), strict=True)]  # fmt: skip
+        ends = [
+            np.where(below, b, np.where(above, low + g, estimate + s * z * error))
+            for b, g, s in zip(between, grown, (-1.0, 1.0), strict=True)
+        ]
     return ends[0], ends[1]

@@ -41,8 +41,9 @@ def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, d
     return table
 
 
-def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
-                   covariances: Sequence[Array]) -> pd.DataFrame:  # fmt: skip
+def random_effects(
+    equations: Equations, solution: Any, blocks: Sequence[Array], covariances: Sequence[Array]
+) -> pd.DataFrame:
     """One row per term, effect and level."""
     frames = []
     parts = equations.spec.parameters.split_terms(solution.theta)

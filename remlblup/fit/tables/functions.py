@@ -24,8 +24,8 @@ _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
 class Estimate:
     """A function of the variance components and its standard error; unpacks as (estimate, std_error).
 
-    `scale` is where an interval for it is taken: "logit" for a share, "log" for a positive quantity, "plain"; `note` what a
-    reader must know.
+    `scale` is where an interval for it is taken: "logit" for a share, "log" for a positive quantity, "plain"; `note`
+    what a reader must know.
     """
 
     expression: str
@@ -99,7 +99,8 @@ def why_no_value(value: complex) -> str:
 
 
 def natural_scale(node: ast.expr, positive: set[str]) -> str:
-    """The scale of an interval, given the variables that are variances: "logit" of a / (a + b + …), "log", or "plain"."""
+    """The scale of an interval, given the variables that are variances: "logit" of a / (a + b + …),
+    "log", or "plain"."""
     match node:
         case _ if not is_positive(node, positive):
             return "plain"
@@ -135,7 +136,8 @@ def terms_of(node: ast.expr) -> list[str]:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A parameter or an element of a covariance matrix: its value at θ, ∂/∂θ (n_parameters,), whether it is a variance."""
+    """A parameter or an element of a covariance matrix: its value at θ, ∂/∂θ (n_parameters,),
+    whether it is a variance."""
 
     value: float
     gradient: Array
@@ -235,7 +237,8 @@ def parameter(parameters: Parameters, i: int, theta: Array) -> Quantity:
 def covariance_matrices(
     parameters: Parameters, k: int, theta: Array
 ) -> list[tuple[str, tuple[str, ...], Array, Array]]:
-    """(label, effects, Σ (t, t), ∂Σ/∂θ_k (n_parameters of the term, t, t)) of term k; for R, of each of its matrices."""
+    """(label, effects, Σ (t, t), ∂Σ/∂θ_k (n_parameters of the term, t, t)) of term k;
+    for R, of each of its matrices."""
     part = theta[parameters.slices[k]]
     if k < len(parameters.terms):
         structure = parameters.structures[k]

@@ -118,8 +118,9 @@ def residual_parts(fit: Solved) -> list[Part]:
     return [Part(label, part, phi[own], place[: len(place) - part.n_filled]) for label, part, own, place in parts]
 
 
-def field_maps(fit: Solved, row: Given | None = None, col: Given | None = None, by: Given | None = None,
-               trial: object = None) -> list[FieldMap]:  # fmt: skip
+def field_maps(
+    fit: Solved, row: Given | None = None, col: Given | None = None, by: Given | None = None, trial: object = None
+) -> list[FieldMap]:
     """The fields of the model, or those that the columns given make; one of them if `trial` names it.
 
     Raises
@@ -163,14 +164,13 @@ def field_map(fit: Solved, part: Part) -> FieldMap:
     frame = fit.specification.records
     assert frame is not None
     rows = frame.frame.iloc[part.records]
-    ticks = [
-        line_names(rows[n], place, m) for n, place, m in zip(field.labels, positions, field.extent, strict=True)
-    ]  # fmt: skip
+    ticks = [line_names(rows[n], place, m) for n, place, m in zip(field.labels, positions, field.extent, strict=True)]
     if len(positions) == 1:
         positions, ticks = [*positions, np.zeros(len(part.records), np.int64)], [*ticks, [""]]
     names = (*field.labels, "")
-    return FieldMap(part.label, (names[0], names[1]), (ticks[0], ticks[1]), part.records,
-                    positions[0], positions[1], part)  # fmt: skip
+    return FieldMap(
+        part.label, (names[0], names[1]), (ticks[0], ticks[1]), part.records, positions[0], positions[1], part
+    )
 
 
 def maps_given(fit: Solved, row: Given, col: Given, by: Given | None) -> list[FieldMap]:

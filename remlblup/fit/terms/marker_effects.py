@@ -27,9 +27,19 @@ _COLUMNS = 256
 
 @within_memory
 @single_threaded
-def snp_effects(fit: Solved, term: str, genotypes: Genotypes | pd.DataFrame, method: str = "vanraden1", frequencies: object = None, *,
-                share: float | None = None, p_values: bool = False, effect: str | None = None,
-                block: int | None = None, progress: bool | Progress | None = None) -> pd.DataFrame:  # fmt: skip
+def snp_effects(
+    fit: Solved,
+    term: str,
+    genotypes: Genotypes | pd.DataFrame,
+    method: str = "vanraden1",
+    frequencies: object = None,
+    *,
+    share: float | None = None,
+    p_values: bool = False,
+    effect: str | None = None,
+    block: int | None = None,
+    progress: bool | Progress | None = None,
+) -> pd.DataFrame:
     """Marker effects α̂ = share/k · Z' K⁻¹û, with û from a model whose relationship K is made of the markers.
 
     With K = ZZ'/k they are the BLUPs of the SNP-BLUP model u = Zα, α ~ N(0, I σ²/k) (Strandén & Garrick 2009,
@@ -92,7 +102,8 @@ def snp_effects(fit: Solved, term: str, genotypes: Genotypes | pd.DataFrame, met
     absent = match(genotypes.ids, design.relationship.labels) < 0
     if absent.any():
         raise RelationshipError(
-            f"{int(absent.sum())} levels of '{design.name}' have no genotypes: {some(design.relationship.labels[absent])}."
+            f"{int(absent.sum())} levels of '{design.name}' have no genotypes: "
+            f"{some(design.relationship.labels[absent])}."
         )
     code = coding(genotypes, method, frequencies)
     factor = (1.0 if share is None else float(share)) / code.divisor
@@ -159,18 +170,18 @@ def _recovered(blup: Array, value: Array, exact: bool, name: str) -> float:
     largest = float(np.max(np.abs(blup), initial=0.0))
     if exact and float(np.max(np.abs(value - blup))) > _AGREE * largest:
         raise ModelError(
-            f"these genotypes do not make up the relationship of '{name}': the markers' effects do not add up to û. Give"
-            " the method and frequencies that K was made with; if K was blended or tuned, say which share of it the"
-            " markers are, share=0.95 for 0.95 G + 0.05 A22."
+            f"these genotypes do not make up the relationship of '{name}': the markers' effects do not add up to û."
+            " Give the method and frequencies that K was made with; if K was blended or tuned, say which share of it"
+            " the markers are, share=0.95 for 0.95 G + 0.05 A22."
         )
     if largest == 0.0 or np.ptp(blup) == 0.0:
         return float("nan")
     squared = float(np.corrcoef(value, blup)[0, 1] ** 2) if np.ptp(value) > 0.0 else 0.0
     if not squared >= _RECOVERED:
         raise ModelError(
-            f"these markers account for too little of '{name}': the squared correlation of the sum of their effects with"
-            f" û is {squared:.3f}, below {_RECOVERED:g}. Are these the genotypes, method and frequencies that K was made"
-            " with, and does share= say how much of K they make up?"
+            f"these markers account for too little of '{name}': the squared correlation of the sum of their effects"
+            f" with û is {squared:.3f}, below {_RECOVERED:g}. Are these the genotypes, method and frequencies that K"
+            " was made with, and does share= say how much of K they make up?"
         )
     return squared
 

@@ -50,8 +50,14 @@ Covariance = Callable[[Index, Index], Array]
 # -- the parts of a fit ----------------------------------------------------------------------
 
 
-def variogram(fit: Solved, trial: object = None, row: Given | None = None, col: Given | None = None,
-              x: Given | None = None, by: Given | None = None) -> pd.DataFrame:  # fmt: skip
+def variogram(
+    fit: Solved,
+    trial: object = None,
+    row: Given | None = None,
+    col: Given | None = None,
+    x: Given | None = None,
+    by: Given | None = None,
+) -> pd.DataFrame:
     """The sample variogram of a fit's residuals, with the model's.
 
     Parameters
@@ -129,8 +135,9 @@ def line_of(fit: Solved, term: ResidualTerm, part: Part, frame: pd.DataFrame) ->
     structure, phi, n = part.structure, part.phi, len(part.records)
     if isinstance(structure, Field):
         x = np.argsort(structure.place)[:n].astype(float)
-        return Line(part.label, structure.labels[0], x, np.zeros(n, np.int64), part.records,
-                    power(phi, x), np.full(n, phi[0]))  # fmt: skip
+        return Line(
+            part.label, structure.labels[0], x, np.zeros(n, np.int64), part.records, power(phi, x), np.full(n, phi[0])
+        )
     if not isinstance(structure, Exponential | Blocks):
         raise no_positions(fit)
     try:
@@ -141,8 +148,15 @@ def line_of(fit: Solved, term: ResidualTerm, part: Part, frame: pd.DataFrame) ->
     if isinstance(structure, Exponential):
         return Line(part.label, term.effect, x, group, part.records, power(phi, structure.x), np.full(n, phi[0]))
     sigma, effect = structure.structure.covariance(phi), structure.effect
-    return Line(part.label, term.effect, x, group, part.records,
-                lambda i, j: sigma[effect[i], effect[j]], np.diag(sigma)[effect])  # fmt: skip
+    return Line(
+        part.label,
+        term.effect,
+        x,
+        group,
+        part.records,
+        lambda i, j: sigma[effect[i], effect[j]],
+        np.diag(sigma)[effect],
+    )
 
 
 def power(phi: Array, x: Array) -> Covariance:
@@ -157,9 +171,15 @@ def line_given(fit: Solved, x: Given, by: Given | None) -> Line:
     group = np.zeros(fit.n_obs, np.int64) if by is None else factorize(column(fit, by, "by"))[0]
     place, variance = numeric_column(frame, str(values.name), "position x="), independent_variance(fit)
     unknown = variance is None
-    return Line("", str(values.name), place, group, np.arange(fit.n_obs),
-                None if unknown else lambda i, j: np.zeros(len(i)),
-                np.full(fit.n_obs, np.nan) if variance is None else variance)  # fmt: skip
+    return Line(
+        "",
+        str(values.name),
+        place,
+        group,
+        np.arange(fit.n_obs),
+        None if unknown else lambda i, j: np.zeros(len(i)),
+        np.full(fit.n_obs, np.nan) if variance is None else variance,
+    )
 
 
 def independent_variance(fit: Solved) -> Array | None:
@@ -200,8 +220,15 @@ def field_variogram(fit: Solved, maps: Sequence[FieldMap]) -> pd.DataFrame:
             model[at] = np.nan
     row, col = np.nonzero(enough(pairs))
     n = pairs[row, col]
-    return pd.DataFrame({"row": row, "col": col, "pairs": n.astype(np.int64),
-                         "semivariance": total[row, col] / n, "model": model[row, col] / n})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "row": row,
+            "col": col,
+            "pairs": n.astype(np.int64),
+            "semivariance": total[row, col] / n,
+            "model": model[row, col] / n,
+        }
+    )
 
 
 def field_semivariance(part: Part) -> Array:
@@ -209,8 +236,10 @@ def field_semivariance(part: Part) -> Array:
     field = part.structure
     assert isinstance(field, Field)
     shape = iter(part.phi[1:])
-    falls = [next(shape) ** np.arange(m) if kind == "ar1" else np.eye(1, m)[0]
-             for kind, m in zip(field.kinds, field.extent, strict=True)]  # fmt: skip
+    falls = [
+        next(shape) ** np.arange(m) if kind == "ar1" else np.eye(1, m)[0]
+        for kind, m in zip(field.kinds, field.extent, strict=True)
+    ]
     return part.phi[0] * (1.0 - np.outer(falls[0], falls[1] if len(falls) > 1 else np.ones(1)))
 
 
@@ -267,8 +296,14 @@ def lines_variogram(fit: Solved, lines: Sequence[Line]) -> pd.DataFrame:
             sums += [np.bincount(place, values, sums.shape[1]) for values in columns]
     kept = enough(sums[0])
     n = sums[0][kept]
-    table = pd.DataFrame({"lag": sums[1][kept] / n, "pairs": n.astype(np.int64),
-                          "semivariance": sums[2][kept] / n, "model": sums[3][kept] / n})  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "lag": sums[1][kept] / n,
+            "pairs": n.astype(np.int64),
+            "semivariance": sums[2][kept] / n,
+            "model": sums[3][kept] / n,
+        }
+    )
     table.attrs["name"] = lines[0].name
     return table
 

@@ -83,12 +83,16 @@ class BorderedFactor:
         self.n_negative = 0
         inner = self.q * self.t
         self.stats = FactorStats(
-            n=n, nnz_matrix=len(indices), nnz_factor=(self.r * (self.r + 1)) // 2 + inner * (self.r + self.t),
-            flops=self.r**3 / 3 + inner * (self.r + self.t) ** 2, engine="dense", ordering="levels, then the border",
+            n=n,
+            nnz_matrix=len(indices),
+            nnz_factor=(self.r * (self.r + 1)) // 2 + inner * (self.r + self.t),
+            flops=self.r**3 / 3 + inner * (self.r + self.t) ** 2,
+            engine="dense",
+            ordering="levels, then the border",
             ordering_reason=f"{self.q} blocks of {self.t} do not touch each other; a border of {self.r} joins them",
             memory=24.0 * len(self._values) + 16.0 * len(indices),
             kept=16.0 * len(self._values) + 8.0 * len(indices),
-        )  # fmt: skip
+        )
 
     def _places_of(self, rows: np.ndarray, columns: np.ndarray, n: int) -> np.ndarray:
         """(nnz,) where each entry lies in `_parts`: in the lower triangles of A and of the blocks of D, or in B."""
@@ -105,8 +109,11 @@ class BorderedFactor:
     def _parts(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A (r, r) column by column as LAPACK has it, B (q·t, r) and D (q, t, t) as views."""
         r, inner = self.r, self.q * self.t
-        return (values[: r * r].reshape(r, r).T, values[r * r : r * r + inner * r].reshape(inner, r),
-                values[r * r + inner * r :].reshape(self.q, self.t, self.t))  # fmt: skip
+        return (
+            values[: r * r].reshape(r, r).T,
+            values[r * r : r * r + inner * r].reshape(inner, r),
+            values[r * r + inner * r :].reshape(self.q, self.t, self.t),
+        )
 
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C; by `DenseFactor` if it is not positive definite."""

@@ -43,8 +43,9 @@ class SparseFactor:
         Bytes needed beside the factor, see `make_factor`.
     """
 
-    def __init__(self, indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None,
-                 beside: float = 0.0) -> None:  # fmt: skip
+    def __init__(
+        self, indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None, beside: float = 0.0
+    ) -> None:
         self.n = n
         self._symbolic = analyse(indptr, indices, n, groups, beside)
         self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr, np.int32), beside)

@@ -111,7 +111,8 @@ def store_columns(front, height, width, out):
 
 @njit(cache=True, nogil=True)
 def invert_front(panel, height, width, front, dependent, product):
-    """The columns of a panel in its inverse front (an address), by blocks from the last; the rows below are there already.
+    """The columns of a panel in its inverse front (an address), by blocks from the last;
+    the rows below are there already.
 
     With K the columns of a block, R all rows after it, and Y = L_RK L_KK⁻¹:
 
@@ -133,8 +134,14 @@ def scale_rows(panel, height, start, stop, row, last_row, product):
         for i in range(row, last_row):
             product[j * rest + i - stop] = panel[(start + j) * height + i]
     if size > NARROW:
-        solve_right_lower(last_row - row, size, panel.ctypes.data + 8 * (start * height + start), height,
-                          product.ctypes.data + 8 * (row - stop), rest)  # fmt: skip
+        solve_right_lower(
+            last_row - row,
+            size,
+            panel.ctypes.data + 8 * (start * height + start),
+            height,
+            product.ctypes.data + 8 * (row - stop),
+            rest,
+        )
         return
     for j in range(size - 1, -1, -1):
         own = product[j * rest + row - stop : j * rest + last_row - stop]

@@ -21,8 +21,19 @@ ROWS = 256
 """Rows of a tile."""
 
 
-def factorize(s: int, sn: Supernodes, plan: Plan, pending: np.ndarray, panels: np.ndarray, reference: np.ndarray,
-              dependent: np.ndarray, tolerance: float, opened: np.ndarray, arena: np.ndarray, work: np.ndarray) -> int:  # fmt: skip
+def factorize(
+    s: int,
+    sn: Supernodes,
+    plan: Plan,
+    pending: np.ndarray,
+    panels: np.ndarray,
+    reference: np.ndarray,
+    dependent: np.ndarray,
+    tolerance: float,
+    opened: np.ndarray,
+    arena: np.ndarray,
+    work: np.ndarray,
+) -> int:
     """One supernode of the top, as in `multifrontal.factorize`."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
     panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
@@ -40,8 +51,18 @@ def factorize(s: int, sn: Supernodes, plan: Plan, pending: np.ndarray, panels: n
     return -1
 
 
-def selected_inverse(s: int, sn: Supernodes, plan: Plan, pending: np.ndarray, panels: np.ndarray, dependent: np.ndarray,
-                     inverse: np.ndarray, arena: np.ndarray, block: np.ndarray, product: np.ndarray) -> None:  # fmt: skip
+def selected_inverse(
+    s: int,
+    sn: Supernodes,
+    plan: Plan,
+    pending: np.ndarray,
+    panels: np.ndarray,
+    dependent: np.ndarray,
+    inverse: np.ndarray,
+    arena: np.ndarray,
+    block: np.ndarray,
+    product: np.ndarray,
+) -> None:
     """One supernode of the top, as in `inverse_multifrontal.selected_inverse`."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
     front = inverse_multifrontal.inverse_front(s, -1, sn, plan, pending, inverse, arena, block)
@@ -56,8 +77,15 @@ def over_tiles(run: Callable[[int, int], None], start: int, stop: int, size: int
     side_by_side(run, [(left, min(left + size, stop)) for left in range(start, stop, size)])
 
 
-def factorize_panel(panel: np.ndarray, height: int, width: int, reference: np.ndarray, dependent: np.ndarray,
-                    column: int, tolerance: float) -> int:  # fmt: skip
+def factorize_panel(
+    panel: np.ndarray,
+    height: int,
+    width: int,
+    reference: np.ndarray,
+    dependent: np.ndarray,
+    column: int,
+    tolerance: float,
+) -> int:
     """As `panels.factorize_panel`."""
     for start in range(0, width, TILE):
         stop = min(start + TILE, width)
@@ -78,12 +106,17 @@ def factorize_panel(panel: np.ndarray, height: int, width: int, reference: np.nd
 
 def form_update_matrix(panel: np.ndarray, height: int, width: int, update: int, keep: float) -> None:
     """As `multifrontal.form_update_matrix`."""
-    over_tiles(lambda left, right: form_update_columns(panel, height, width, update, keep, left, right),
-               0, height - width, TILE)  # fmt: skip
+    over_tiles(
+        lambda left, right: form_update_columns(panel, height, width, update, keep, left, right),
+        0,
+        height - width,
+        TILE,
+    )
 
 
-def invert_front(panel: np.ndarray, height: int, width: int, front: int, dependent: np.ndarray,
-                 product: np.ndarray) -> None:  # fmt: skip
+def invert_front(
+    panel: np.ndarray, height: int, width: int, front: int, dependent: np.ndarray, product: np.ndarray
+) -> None:
     """As `inverse_multifrontal.invert_front`."""
     for start in range((width - 1) // LARGE_BLOCK * LARGE_BLOCK, -1, -LARGE_BLOCK):
         stop = min(start + LARGE_BLOCK, width)

@@ -50,8 +50,12 @@ class Ordering:
     reason: str
 
 
-def choose_ordering(graph: sp.csr_array, flops_of: Callable[[np.ndarray], float], groups: np.ndarray | None = None,
-                    block: np.ndarray | None = None) -> Ordering:  # fmt: skip
+def choose_ordering(
+    graph: sp.csr_array,
+    flops_of: Callable[[np.ndarray], float],
+    groups: np.ndarray | None = None,
+    block: np.ndarray | None = None,
+) -> Ordering:
     """Choose a fill-reducing order of elimination.
 
     Parameters
@@ -141,7 +145,8 @@ def expand(nodes: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def split_last(graph: sp.csr_array, in_block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes to order, and those that simply go last: a dense block, then nodes with very many neighbours (the intercept)."""
+    """Nodes to order, and those that simply go last: a dense block,
+    then nodes with very many neighbours (the intercept)."""
     degree = np.diff(graph.indptr)
     dense = degree > max(16.0, DENSE_ROW * np.sqrt(graph.shape[0]))
     last = np.flatnonzero(dense & ~in_block)

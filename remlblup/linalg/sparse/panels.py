@@ -47,8 +47,9 @@ def factorize_tile(panel, height, first, last, last_row, reference, dependent, c
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         plain = stop - start < NARROW or last_row - stop < NARROW
-        failed = factorize_block(panel, height, start, stop, last_row if plain else stop, reference, dependent, column,
-                                 tolerance)  # fmt: skip
+        failed = factorize_block(
+            panel, height, start, stop, last_row if plain else stop, reference, dependent, column, tolerance
+        )
         if failed >= 0:
             return failed
         if not plain:

@@ -18,7 +18,8 @@ from remlblup.linalg.compiler import njit
 from remlblup.linalg.sparse.supernodes import Supernodes, stack_places, with_parents
 
 SMALLEST_SHARE, LARGEST_SHARES = 0.004, (0.08, 0.25)
-"""Shares of the work, large fronts apart, that a subtree may have; the second largest share is tried after the first."""
+"""Shares of the work, large fronts apart, that a subtree may have;
+the second largest share is tried after the first."""
 
 WORTH_CUTTING, WORTH_SHARE = 2e8, 0.3
 """A matrix of less work, or whose subtrees hold less than this share of it, is not cut."""

@@ -53,8 +53,16 @@ class SupernodalFactor:
         np.abs(self.panels[self.diagonal], out=self.reference)
         self.dependent.fill(False)
         self._opened.fill(False)
-        state = (self.supernodes, self.schedule.plan, self._pending, self.panels, self.reference, self.dependent,
-                 DEPENDENT_PIVOT, self._opened)  # fmt: skip
+        state = (
+            self.supernodes,
+            self.schedule.plan,
+            self._pending,
+            self.panels,
+            self.reference,
+            self.dependent,
+            DEPENDENT_PIVOT,
+            self._opened,
+        )
 
         def subtree(task: Task) -> int:
             return multifrontal.factorize(task.start, task.stop, False, *state, *map(np.empty, task.for_factor))
@@ -77,8 +85,16 @@ class SupernodalFactor:
     @property
     def kept(self) -> float:
         """Bytes of L and of where its entries stand, taken or not."""
-        arrays = [*self.supernodes, *self.schedule.plan, self.permutation, self.places, self.diagonal, self.reference,
-                  self.dependent, self._opened]  # fmt: skip
+        arrays = [
+            *self.supernodes,
+            *self.schedule.plan,
+            self.permutation,
+            self.places,
+            self.diagonal,
+            self.reference,
+            self.dependent,
+            self._opened,
+        ]
         return float(sum(array.nbytes for array in arrays)) + 8.0 * float(
             self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1]
         )

@@ -73,8 +73,9 @@ class Symbolic:
         return places_in_factor(place_of[indices], place_of[columns_of(indptr)], self.indptr, self.rows)
 
 
-def analyse(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None,
-            beside: float = 0.0) -> Symbolic:  # fmt: skip
+def analyse(
+    indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None, beside: float = 0.0
+) -> Symbolic:
     """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L.
 
     `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor.
@@ -98,8 +99,9 @@ def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic
     return analyse_in_order(indptr, indices, Ordering(np.arange(n), "natural", "as given"), graph)
 
 
-def analyse_in_order(indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph,
-                     beside: float = 0.0) -> Symbolic:  # fmt: skip
+def analyse_in_order(
+    indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph, beside: float = 0.0
+) -> Symbolic:
     """Pattern of L for a given order of elimination."""
     upper = permuted_upper(graph, ordering.permutation)
     parent = elimination_tree(*upper)

@@ -79,13 +79,15 @@ def check_markers(columns: Iterable) -> None:
     ]
     if found and len(found) < len(columns):
         raise DataError(
-            f"the columns {some(found)} do not look like markers, and every column of a table of genotypes is one. Make the "
-            "individuals the index (or the first column) and drop the others; or name the markers, markers=[...]."
+            f"the columns {some(found)} do not look like markers, and every column of a table of genotypes is one. "
+            "Make the individuals the index (or the first column) and drop the others; or name the markers, "
+            "markers=[...]."
         )
 
 
-def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
-                  missing: object) -> tuple[np.ndarray, Iterable, Iterable]:  # fmt: skip
+def unpack_matrix(
+    M: object, ids: Iterable | None, markers: Iterable | None, missing: object
+) -> tuple[np.ndarray, Iterable, Iterable]:
     """Values as int8 or float32, ids and markers, of a numpy array, a sparse matrix or a data frame."""
     if hasattr(M, "get_column") and hasattr(M, "columns"):  # polars
         polars: Any = M
@@ -99,9 +101,11 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
     elif isinstance(M, pd.DataFrame):
         if ids is None and not isinstance(M.index, pd.RangeIndex):
             ids = M.index
-        if ids is None and len(M.columns) and (
-            str(M.columns[0]).lower() == "id" or not pd.api.types.is_numeric_dtype(M.iloc[:, 0])
-        ):  # fmt: skip
+        if (
+            ids is None
+            and len(M.columns)
+            and (str(M.columns[0]).lower() == "id" or not pd.api.types.is_numeric_dtype(M.iloc[:, 0]))
+        ):
             ids, M = M.iloc[:, 0], M.iloc[:, 1:]
         if markers is None:
             markers = M.columns
@@ -116,7 +120,8 @@ def unpack_matrix(M: object, ids: Iterable | None, markers: Iterable | None,
         raise DataError(f"genotypes must be a matrix of individuals x markers, not an array of shape {values.shape}.")
     if ids is None:
         raise DataError(
-            "this matrix does not say whose genotypes they are: give ids=, or a data frame with the individuals as index."
+            "this matrix does not say whose genotypes they are: give ids=, "
+            "or a data frame with the individuals as index."
         )
     ids = as_items(ids)
     markers = np.arange(1, values.shape[1] + 1) if markers is None else as_items(markers)

@@ -106,8 +106,8 @@ def _check_bed(file: Path, n: int, m: int) -> None:
     found, expected = file.stat().st_size, 3 + m * -(-n // 4)
     if found != expected:
         raise DataError(
-            f"{file} has {found:,} bytes; with {n:,} individuals in {file.with_suffix('.fam').name} and {m:,} markers in"
-            f" {file.with_suffix('.bim').name} it would have {expected:,}. Either it was cut off when copied, or the"
+            f"{file} has {found:,} bytes; with {n:,} individuals in {file.with_suffix('.fam').name} and {m:,} markers"
+            f" in {file.with_suffix('.bim').name} it would have {expected:,}. Either it was cut off when copied, or the"
             " three files are not of one set: get all three again from one run of PLINK."
         )
 
@@ -147,7 +147,8 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
         positions.append(variant.POS)
     if several and multiallelic == "error":
         raise DataError(
-            f"{len(several)} variants have more than two alleles: {some(several)}. Split them, or say multiallelic='skip'."
+            f"{len(several)} variants have more than two alleles: {some(several)}. Split them, "
+            "or say multiallelic='skip'."
         )
     if not columns:
         raise DataError(f"{path} holds no variant with two alleles" + (f" in {region}." if region else "."))
@@ -169,8 +170,8 @@ def _records(reader: Iterable, path: str | Path) -> Iterator:
             raise
         except Exception:  # cyvcf2 raises plain exceptions, which do not say more
             raise DataError(
-                f"{path} cannot be read after {place}: is the next line whole? A genotype is like 0/1, 1|0 or ./., and every "
-                "line has one for each sample."
+                f"{path} cannot be read after {place}: is the next line whole? A genotype is like 0/1, 1|0 or ./., and "
+                "every line has one for each sample."
             ) from None
         place = after
         yield variant
@@ -244,7 +245,8 @@ def _cells(line: str, mark: str) -> list[str]:
 
 
 def _require_header(file: Path, header: list[str], missing: object) -> None:
-    """Raise `DataError` if the first line is genotypes: names of markers are not all 0, 1, 2, NA or codes of missing."""
+    """Raise `DataError` if the first line is genotypes: names of markers are not all
+    0, 1, 2, NA or codes of missing."""
     if header[0].lower() in ("", "id") and len(set(header)) == len(header):
         return  # markers numbered 1, 2
     codes = {str(code) for code in np.atleast_1d(np.asarray([] if missing is None else missing, dtype=object))}
@@ -274,9 +276,9 @@ def _check_rows(file: Path, mark: str, width: int) -> None:
                 wrong.append(f"line {number} (individual {_cells(line, mark)[0]}) has {found:,}")
     if wrong:
         raise DataError(
-            f"{len(wrong)} rows of {file} have other numbers of cells than its header, {width:,}: {'; '.join(wrong[:5])}."
-            " Every row needs an id and a cell for each marker (empty or NA if missing), the header a name for each"
-            " column, that of the ids as well."
+            f"{len(wrong)} rows of {file} have other numbers of cells than its header, {width:,}:"
+            f" {'; '.join(wrong[:5])}. Every row needs an id and a cell for each marker (empty or NA if missing), the"
+            " header a name for each column, that of the ids as well."
         )
 
 
@@ -297,8 +299,8 @@ def _blupf90_rows(file: Path) -> tuple[list[str], np.ndarray]:
                 )
             if rows and len(text) != len(rows[0]):
                 raise DataError(
-                    f"{file}, line {number} (individual {words[0].decode(errors='replace')}) has {len(text):,} genotypes;"
-                    f" the lines before have {len(rows[0]):,}."
+                    f"{file}, line {number} (individual {words[0].decode(errors='replace')}) has {len(text):,}"
+                    f" genotypes; the lines before have {len(rows[0]):,}."
                 )
             ids.append(words[0].decode(errors="replace"))
             rows.append(np.frombuffer(text, dtype=np.uint8))

@@ -50,8 +50,9 @@ class Genotypes:
     # -- readers ---------------------------------------------------------------------------------
 
     @classmethod
-    def from_matrix(cls, M: object, ids: Iterable | None = None, markers: Iterable | None = None, *,
-                    missing: object = None) -> Genotypes:  # fmt: skip
+    def from_matrix(
+        cls, M: object, ids: Iterable | None = None, markers: Iterable | None = None, *, missing: object = None
+    ) -> Genotypes:
         """Genotypes from a matrix of individuals × markers.
 
         Parameters
@@ -97,8 +98,9 @@ class Genotypes:
         return cls(*read_bed(path, ids, counted))
 
     @classmethod
-    def from_vcf(cls, path: str | Path, *, field: str = "GT", multiallelic: str = "error",
-                 region: str | None = None) -> Genotypes:  # fmt: skip
+    def from_vcf(
+        cls, path: str | Path, *, field: str = "GT", multiallelic: str = "error", region: str | None = None
+    ) -> Genotypes:
         """Genotypes of a VCF or BCF file (compressed or not), held as int8; the first ALT allele is counted.
 
         Parameters
@@ -271,9 +273,15 @@ class Genotypes:
 
         return pd.Series(exact_p_values(self._by_marker[0][:, :3]), index=self.markers, name="hwe_p_value")
 
-    def filter(self, *, maf: float | None = 0.01, call_rate_markers: float | None = 0.9,
-               call_rate_individuals: float | None = 0.9, hwe: float | None = None,
-               monomorphic: bool = True) -> Genotypes:  # fmt: skip
+    def filter(
+        self,
+        *,
+        maf: float | None = 0.01,
+        call_rate_markers: float | None = 0.9,
+        call_rate_individuals: float | None = 0.9,
+        hwe: float | None = None,
+        monomorphic: bool = True,
+    ) -> Genotypes:
         """Without the individuals and markers that fall short; `filter_report` says how many, and why.
 
         Individuals go first, by their call rate over all markers; then markers, judged on the individuals left.

@@ -24,9 +24,15 @@ _ELEMENTS = 32_000_000
 
 
 @within_memory
-def genomic_relationship(genotypes: Genotypes | pd.DataFrame, method: str = "vanraden1", frequencies: object = None, *,
-                         block: int | None = None, dtype: str = "float64",
-                         progress: bool | Progress | None = None) -> MatrixRelationship:  # fmt: skip
+def genomic_relationship(
+    genotypes: Genotypes | pd.DataFrame,
+    method: str = "vanraden1",
+    frequencies: object = None,
+    *,
+    block: int | None = None,
+    dtype: str = "float64",
+    progress: bool | Progress | None = None,
+) -> MatrixRelationship:
     """`genomic_matrix` as a `Relationship`, ready for ``relationships={"G": …}``."""
     genotypes = as_genotypes(genotypes)
     G = genomic_matrix(genotypes, method, frequencies, block=block, dtype=dtype, progress=progress)
@@ -39,9 +45,15 @@ def _as_relationship(G: np.ndarray, labels: Iterable) -> MatrixRelationship:
 
 @within_memory
 @single_threaded
-def genomic_matrix(genotypes: Genotypes | pd.DataFrame, method: str = "vanraden1", frequencies: object = None, *,
-                   block: int | None = None, dtype: str = "float64",
-                   progress: bool | Progress | None = None) -> pd.DataFrame:  # fmt: skip
+def genomic_matrix(
+    genotypes: Genotypes | pd.DataFrame,
+    method: str = "vanraden1",
+    frequencies: object = None,
+    *,
+    block: int | None = None,
+    dtype: str = "float64",
+    progress: bool | Progress | None = None,
+) -> pd.DataFrame:
     """A genomic relationship matrix, labelled by the individuals.
 
     Parameters

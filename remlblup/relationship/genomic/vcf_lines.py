@@ -1,7 +1,7 @@
 """The lines of a VCF looked at before htslib parses them: what it cannot survive, or would leave out without a word.
 
-Of a line whose chromosome the header does not declare htslib reports no error at all, and cyvcf2 hands out a record that
-was never filled: to ask it for anything ends the interpreter. So every chromosome is declared first.
+Of a line whose chromosome the header does not declare htslib reports no error at all, and cyvcf2 hands out a record
+that was never filled: to ask it for anything ends the interpreter. So every chromosome is declared first.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def _require_last_block(file: Path) -> None:
         opened.seek(max(file.stat().st_size - len(_LAST_BLOCK), 0))
         if opened.read() != _LAST_BLOCK:
             raise DataError(
-                f"{file} ends without the empty block that bgzip writes last: it was cut off, or not written to its end,"
-                " and variants may be lacking. Get it again, or, if you know it to be whole, write it anew: gunzip, bgzip."
+                f"{file} ends without the empty block that bgzip writes last: it was cut off, or not written to its"
+                " end, and variants may be lacking. Get it again, or, if you know it to be whole, write it anew:"
+                " gunzip, bgzip."
             )
 
 
@@ -78,14 +79,15 @@ def _fault(line: bytes, name: bytes) -> str:
         )
     if not _NAME.fullmatch(name):
         return (
-            f"begins with {_shown(name)}: a variant begins with the name of its chromosome, without blanks and quotes, and"
-            " a tab."
+            f"begins with {_shown(name)}: a variant begins with the name of its chromosome, without blanks and quotes,"
+            " and a tab."
         )
     return ""
 
 
 def _lines_from_names(file: Path, packed: bool) -> Iterator[tuple[int, bytes]]:
-    """The line #CHROM and all after it, with their numbers; none of a BCF, which cannot name what it does not declare."""
+    """The line #CHROM and all after it, with their numbers; none of a BCF,
+    which cannot name what it does not declare."""
     try:
         with gzip.open(file) if packed else file.open("rb") as opened:
             header = True

@@ -28,8 +28,8 @@ def check_order(frame: pd.DataFrame, labels: Iterable) -> None:
             first = next(k for k, (a, b) in enumerate(zip(own, wanted, strict=False)) if a != b)
             raise RelationshipError(
                 f"The {where} of the data frame names the same levels as labels= in another order: row {first} "
-                f"(counting from 0) is {own[first]!r} in the one and {wanted[first]!r} in the other. Leave labels= out, or "
-                "give frame.to_numpy() if the frame's names are wrong."
+                f"(counting from 0) is {own[first]!r} in the one and {wanted[first]!r} in the other. Leave "
+                "labels= out, or give frame.to_numpy() if the frame's names are wrong."
             )
 
 

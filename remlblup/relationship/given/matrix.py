@@ -56,9 +56,10 @@ class MatrixRelationship(RelationshipBase):
     Raises
     ------
     RelationshipError
-        If a data frame names the levels in another order than `labels`, the matrix is not square, holds values that are not finite, is not symmetric or is indefinite (with its
-        smallest eigenvalue and the levels behind it), or the labels are missing, repeated or of another
-        number. Matrices of more than 2000 levels are tested for definiteness at first use.
+        If a data frame names the levels in another order than `labels`, the matrix is not square, holds values that are
+        not finite, is not symmetric or is indefinite (with its smallest eigenvalue and the levels behind it), or the
+        labels are missing, repeated or of another number. Matrices of more than 2000 levels are tested for definiteness
+        at first use.
     """
 
     @single_threaded
@@ -152,8 +153,8 @@ class MatrixRelationship(RelationshipBase):
         """
         if self.is_singular and self.rank < self.size:
             raise RelationshipError(
-                f"The relationship matrix has rank {self.rank} of {self.size}: it has no inverse. Models use it through "
-                "`root`; for the inverse itself bend it (bend=0.001) or blend it first."
+                f"The relationship matrix has rank {self.rank} of {self.size}: it has no inverse. Models use it "
+                "through `root`; for the inverse itself bend it (bend=0.001) or blend it first."
             )
         return self._given_sparse if self.inverse else self._inverse_sparse
 

@@ -50,8 +50,8 @@ class Spectrum:
             pair = " and ".join(repr(str(labels[k])) for k in sorted(weights))
             raise RelationshipError(
                 f"The relationship matrix is not positive semidefinite: {int((values < -NEGATIVE * largest).sum())} of "
-                f"its {len(values)} eigenvalues are negative, the smallest {values[0]:.4g} (the largest {largest:.4g}); "
-                f"levels {pair} weigh most in it. {_CURES}"
+                f"its {len(values)} eigenvalues are negative, the smallest {values[0]:.4g} (the largest "
+                f"{largest:.4g}); levels {pair} weigh most in it. {_CURES}"
             )
         kept = values > max(rounding(matrix), 10.0 * max(-float(values[0]), 0.0))
         return cls(values[kept], vectors[:, kept])

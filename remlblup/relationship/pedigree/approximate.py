@@ -24,8 +24,14 @@ from remlblup.errors import OptionError
 ROUNDS = 3
 
 
-def approximate_reliabilities(sire: np.ndarray, dam: np.ndarray, mendelian: np.ndarray, diagonal: np.ndarray,
-                              information: np.ndarray, ratio: float) -> np.ndarray:  # fmt: skip
+def approximate_reliabilities(
+    sire: np.ndarray,
+    dam: np.ndarray,
+    mendelian: np.ndarray,
+    diagonal: np.ndarray,
+    information: np.ndarray,
+    ratio: float,
+) -> np.ndarray:
     """Approximate reliabilities, (n,).
 
     Parameters
@@ -61,8 +67,15 @@ def generations_of(sire: np.ndarray, dam: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(generation[order])) + 1)
 
 
-def gather(sire: np.ndarray, dam: np.ndarray, mendelian: np.ndarray, diagonal: np.ndarray, own: np.ndarray,
-           reliability: np.ndarray, by_generation: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def gather(
+    sire: np.ndarray,
+    dam: np.ndarray,
+    mendelian: np.ndarray,
+    diagonal: np.ndarray,
+    own: np.ndarray,
+    reliability: np.ndarray,
+    by_generation: list[np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
     """Precision of each animal from its records and progeny, (n,), and what it passed to its sire and dam, (2, n)."""
     gathered, passed = own.copy(), np.zeros((2, len(own)))
     for animals in reversed(by_generation):
@@ -79,8 +92,15 @@ def gather(sire: np.ndarray, dam: np.ndarray, mendelian: np.ndarray, diagonal: n
     return gathered, passed
 
 
-def hand_down(sire: np.ndarray, dam: np.ndarray, mendelian: np.ndarray, diagonal: np.ndarray, gathered: np.ndarray,
-              passed: np.ndarray, by_generation: list[np.ndarray]) -> np.ndarray:  # fmt: skip
+def hand_down(
+    sire: np.ndarray,
+    dam: np.ndarray,
+    mendelian: np.ndarray,
+    diagonal: np.ndarray,
+    gathered: np.ndarray,
+    passed: np.ndarray,
+    by_generation: list[np.ndarray],
+) -> np.ndarray:
     """Reliabilities from the parents', free of what the animal itself told them, and its own information."""
     precision = np.zeros(len(gathered))  # of a given everything
     for animals in by_generation:

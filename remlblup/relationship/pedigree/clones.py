@@ -88,8 +88,8 @@ def read_clones(family: Family, clones: Mapping | Iterable) -> Family:
     Raises
     ------
     PedigreeError
-        If a ramet or the ortet of a mapping is not in the pedigree, ramets and ortets run in a circle, or members of a clone have
-        different parents or selfing.
+        If a ramet or the ortet of a mapping is not in the pedigree, ramets and ortets run in a circle, or members of a
+        clone have different parents or selfing.
     """
     ramet, ortet_labels = _pairs(family, clones)
     if not ramet.size:
@@ -114,9 +114,13 @@ def read_clones(family: Family, clones: Mapping | Iterable) -> Family:
         selfing = np.maximum(_agreed(family, root, known, "number of selfings"), 0.0)
     gone = np.flatnonzero(root != np.arange(n))
     merged = replace(
-        family, sire=sire.astype(np.int32), dam=dam.astype(np.int32), selfing=selfing,
-        ramets=family.labels[gone], ortets=root[gone],
-    )  # fmt: skip
+        family,
+        sire=sire.astype(np.int32),
+        dam=dam.astype(np.int32),
+        selfing=selfing,
+        ramets=family.labels[gone],
+        ortets=root[gone],
+    )
     return merged.take(np.flatnonzero(root == np.arange(n)))
 
 
@@ -150,9 +154,13 @@ def _with_ortets(family: Family, labels: np.ndarray) -> tuple[Family, np.ndarray
         unknown = np.full(new.size, -1, dtype=np.int32)
         selfing = None if family.selfing is None else np.append(family.selfing, np.zeros(new.size))
         family = replace(
-            family, labels=np.append(family.labels.astype(object), new), sire=np.append(family.sire, unknown),
-            dam=np.append(family.dam, unknown), row=np.append(family.row, unknown), selfing=selfing,
-        )  # fmt: skip
+            family,
+            labels=np.append(family.labels.astype(object), new),
+            sire=np.append(family.sire, unknown),
+            dam=np.append(family.dam, unknown),
+            row=np.append(family.row, unknown),
+            selfing=selfing,
+        )
         found = match(family.labels, labels)
     return family, found
 

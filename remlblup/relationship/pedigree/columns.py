@@ -10,7 +10,8 @@ import pandas as pd
 
 from remlblup.errors import PedigreeError, some
 
-#: Names of the columns by role, without case, accents, blanks and punctuation; "id", "no" and their like may go with them.
+#: Names of the columns by role, without case, accents, blanks and punctuation;
+#: "id", "no" and their like may go with them.
 NAMES = {
     "id": "animal anim ani bird calf kid lamb piglet foal pup chick ind indiv individual progeny offspring self ego",
     "sire": "sire father dad papa pai padre pere vater far maleparent pollenparent",
@@ -92,8 +93,8 @@ def _unknown_columns(columns: list, roles: list[str], lacking: list[str]) -> str
         )
     return (
         f"Cannot tell which columns of the pedigree hold {' and '.join(lacking)}: its columns are "
-        f"{some(columns, 20)}. Name three different ones: {ask}.{bulls} (Names such as id or animal, sire or father, dam "
-        "or mother are known, in any case and order; the order of columns says nothing.)"
+        f"{some(columns, 20)}. Name three different ones: {ask}.{bulls} (Names such as id or animal, sire or father, "
+        "dam or mother are known, in any case and order; the order of columns says nothing.)"
     )
 
 

@@ -20,9 +20,9 @@ from remlblup.relationship.pedigree.reading import UNKNOWN, check_codes, check_s
 
 #: What a `Pedigree` has and this has not.
 _OF_PEDIGREES = frozenset(
-    ["completeness", "dam", "dominance", "effective_size", "founders", "generation", "group_fractions", "group_precision",
-     "inbreeding_table", "inverse_subset", "prune", "sex_linked", "sparse", "statistics", "subset", "with_metafounders",
-     "with_random_groups"]
+    ["completeness", "dam", "dominance", "effective_size", "founders", "generation", "group_fractions",
+     "group_precision", "inbreeding_table", "inverse_subset", "prune", "sex_linked", "sparse", "statistics", "subset",
+     "with_metafounders", "with_random_groups"]
 )  # fmt: skip
 
 

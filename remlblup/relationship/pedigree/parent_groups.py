@@ -125,15 +125,16 @@ def group_matrix(gamma: object, groups: np.ndarray, name: str) -> np.ndarray:
         matrix = np.asarray(gamma, dtype=float)
     except (TypeError, ValueError):
         raise PedigreeError(
-            f"{name} holds something that is no number. Give one number, a {g} x {g} array in the order of the groups, or a "
-            f"data frame with the groups {some(groups)} as index and columns."
+            f"{name} holds something that is no number. Give one number, a {g} x {g} array in the order of the groups, "
+            f"or a data frame with the groups {some(groups)} as index and columns."
         ) from None
     if not np.isfinite(matrix).all():
         raise RelationshipError(f"{name} must hold finite numbers, none of them missing.")
     matrix = matrix * np.eye(g) if matrix.ndim == 0 else matrix
     if matrix.shape != (g, g):
         raise RelationshipError(
-            f"{name} must have a row and a column for each of the {g} groups {some(groups)}; its shape is {matrix.shape}."
+            f"{name} must have a row and a column for each of the {g} groups {some(groups)}; "
+            f"its shape is {matrix.shape}."
         )
     if not np.allclose(matrix, matrix.T, rtol=1e-8, atol=0):
         raise RelationshipError(f"{name} must be symmetric.")

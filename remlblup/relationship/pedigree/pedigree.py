@@ -376,8 +376,9 @@ class Pedigree(PopulationStatistics, DescentRelationship):
 
     def _tell_of_groups(self, kind: str) -> None:
         if self.groups is not None:
-            warnings.warn(f"groups of unknown parents ({some(self.groups)}) have no part in the {kind} relationship: they are "
-                          "means of additive effects, and enter a model with the pedigree.", stacklevel=3)  # fmt: skip
+            text = f"groups of unknown parents ({some(self.groups)}) have no part in the {kind} relationship:"
+            end = " they are means of additive effects, and enter a model with the pedigree."
+            warnings.warn(text + end, stacklevel=3)
 
     def _require_groups(self) -> None:
         if self.groups is None:

@@ -168,8 +168,8 @@ def check_codes(family: Family, groups: Iterable | None = None) -> None:
             continue
         name = some([label])
         message = (
-            f"{name} is a parent in {offspring[k]:,} of {rows:,} rows and has no row of its own: it looks like a code for "
-            f"an unknown parent. Declare it, unknown=[{name}]; if it is an animal, give it a row."
+            f"{name} is a parent in {offspring[k]:,} of {rows:,} rows and has no row of its own: it looks like a code "
+            f"for an unknown parent. Declare it, unknown=[{name}]; if it is an animal, give it a row."
         )
         if sires[k] and dams[k]:
             raise PedigreeError(message)

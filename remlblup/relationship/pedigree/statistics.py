@@ -136,8 +136,8 @@ def statistics(pedigree, by: object | None) -> pd.Series | pd.DataFrame:
         group = _groups_of(pedigree, by)
         if group.shape != (pedigree.size,):
             raise OptionError(
-                f'by= takes "generation", or one value for each of the {pedigree.size:,} animals, in the order of `labels` or '
-                "as a Series by label."
+                f'by= takes "generation", or one value for each of the {pedigree.size:,} animals, '
+                "in the order of `labels` or as a Series by label."
             )
         table = pd.DataFrame({"F": F, "inbred": F > 0, "depth": depth, "sire": sire, "dam": dam}).groupby(group)
         return pd.DataFrame(
@@ -184,8 +184,8 @@ def _groups_of(pedigree, by: object) -> np.ndarray:
     at = match(series.index, pedigree.labels)
     if (at < 0).any():
         raise OptionError(
-            f"by= has no value for {(at < 0).sum():,} animals: {some(pedigree.labels[at < 0])}. The index of a Series names "
-            "the animals; give by.to_numpy() for values in the order of `labels`."
+            f"by= has no value for {(at < 0).sum():,} animals: {some(pedigree.labels[at < 0])}. The index of a Series "
+            "names the animals; give by.to_numpy() for values in the order of `labels`."
         )
     return series.to_numpy()[at]
 

@@ -71,8 +71,8 @@ def read_matrix(G: object) -> tuple[np.ndarray, np.ndarray]:
         matrix, labels = G
     else:
         raise RelationshipError(
-            f"cannot take a genomic matrix from {type(G).__name__}. Give a data frame with the animals as its index and "
-            "columns, a pair (matrix, labels), or a Relationship."
+            f"cannot take a genomic matrix from {type(G).__name__}. Give a data frame with the animals as its index "
+            "and columns, a pair (matrix, labels), or a Relationship."
         )
     if getattr(matrix, "shape", None) == (0, 0):
         return np.zeros((0, 0)), clean_labels(labels, 0)
@@ -129,10 +129,13 @@ def combined(Gw_inverse: np.ndarray, A22_inverse: np.ndarray, tau: float, omega:
 
 def both_inverted(A22: np.ndarray, Gw: np.ndarray) -> list[tuple[np.ndarray, float]]:
     """Inverses of A₂₂ and G_w, in their places, and log-determinants, side by side."""
-    return side_by_side(inverted, [
-        (A22, *A22_SINGULAR),
-        (Gw, *G_SINGULAR),
-    ])  # fmt: skip
+    return side_by_side(
+        inverted,
+        [
+            (A22, *A22_SINGULAR),
+            (Gw, *G_SINGULAR),
+        ],
+    )
 
 
 def likeness(matrix: np.ndarray, A22: np.ndarray) -> list[float]:
@@ -206,8 +209,10 @@ def _refuse_clones(pedigree: RelationshipBase, genotyped: np.ndarray, found: np.
     inside = np.flatnonzero(found >= 0)
     repeated = inside[pd.Series(found[inside]).duplicated(keep=False).to_numpy()]
     if repeated.size:
-        clones = [f"{some(genotyped[repeated[found[repeated] == k]])} (of {pedigree.labels[k]})"
-                  for k in np.unique(found[repeated])]  # fmt: skip
+        clones = [
+            f"{some(genotyped[repeated[found[repeated] == k]])} (of {pedigree.labels[k]})"
+            for k in np.unique(found[repeated])
+        ]
         raise RelationshipError(
             f"members of one clone are genotyped more than once: {'; '.join(clones[:5])}. They are one animal in the"
             " pedigree: keep the genotypes of one member of each clone."

@@ -91,12 +91,14 @@ class GroupsInA(RelationshipBase):
                 f"give the groups {named} the prior precision {values[0]:.4g}/σ², a negative one: they belong to no "
                 "distribution and have no likelihood"
                 if values[0] < -least
-                else f"give a combination of the groups {named} no prior precision (the genotyped animals do not tell them "
-                "apart) and the rest of them one: they cannot be told into fixed and random groups. Merge these groups"
+                else f"give a combination of the groups {named} no prior precision (the genotyped animals do not tell "
+                "them apart) and the rest of them one: they cannot be told into fixed and random groups. "
+                "Merge these groups"
             )
             raise RelationshipError(
-                f"The equations with groups in A alone {wrong}. Or keep the groups in all of H, as SingleStep(pedigree, G) has "
-                'them, or use metafounders. (group_precision("A") is the matrix, for equations of your own.)'
+                f"The equations with groups in A alone {wrong}. Or keep the groups in all of H, "
+                "as SingleStep(pedigree, G) has them, "
+                'or use metafounders. (group_precision("A") is the matrix, for equations of your own.)'
             )
         return (vectors / values) @ vectors.T, -float(np.log(values).sum())
 

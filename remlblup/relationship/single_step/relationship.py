@@ -187,7 +187,8 @@ class SingleStep(RelationshipBase):
 
     @cached_property
     def lower_precision(self) -> sp.csc_array:
-        """Lower triangle of H⁻¹, shape (n, n): A⁻¹ and one dense block over the genotyped animals, then held here alone."""
+        """Lower triangle of H⁻¹, shape (n, n): A⁻¹ and one dense block over the genotyped animals,
+        then held here alone."""
         dense = lower_block(self._block, self.positions, self.size)
         result = sp.csc_array(self.pedigree.lower_precision + dense)
         result.sort_indices()
@@ -252,8 +253,8 @@ class SingleStep(RelationshipBase):
     def _require_groups(self) -> None:
         if self.groups is None:
             raise RelationshipError(
-                "The pedigree of this single-step relationship has no groups of unknown parents as fixed effects: write "
-                "groups in place of unknown sires and dams and name them, Pedigree(..., groups=[...])."
+                "The pedigree of this single-step relationship has no groups of unknown parents as fixed effects: "
+                "write groups in place of unknown sires and dams and name them, Pedigree(..., groups=[...])."
             )
 
     @property
@@ -262,7 +263,8 @@ class SingleStep(RelationshipBase):
         return float(self.pedigree.logdet - self._log_a22 + self._log_h22)
 
     def multiply(self, V: np.ndarray) -> np.ndarray:
-        """H V for V of shape (n,) or (n, m), without forming H: products with A and with the blocks of the genotyped."""
+        """H V for V of shape (n,) or (n, m), without forming H:
+        products with A and with the blocks of the genotyped."""
         V = conformable(V, self.size)
         product = self.pedigree.multiply(V)
         if len(self.positions) == 0:

@@ -4,8 +4,8 @@ With M = UdU', e = U'c and γ = σ²_u/σ²_e,
 
     q(γ) = s − γ Σ e_i²/(1 + γd_i),   ℓ(γ) = −½ [N log q/N + Σ log(1 + γδ_i)] + a constant,
 
-δ = d, of ML the eigenvalues of Z'WZ (Kang et al. 2008, Genetics 178:1709; Zhou & Stephens 2012, Nature Genetics 44:821).
-ℓ is looked at along all of x = log γ first (`reml.line`): no maximum is missed for a nearer one.
+δ = d, of ML the eigenvalues of Z'WZ (Kang et al. 2008, Genetics 178:1709; Zhou & Stephens 2012, Nature Genetics
+44:821). ℓ is looked at along all of x = log γ first (`reml.line`): no maximum is missed for a nearer one.
 """
 
 from __future__ import annotations

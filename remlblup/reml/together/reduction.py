@@ -1,11 +1,12 @@
 """What the likelihood of many responses needs of a model with independent residuals, computed once.
 
-With V = σ²(W⁻¹ + ZΓZ'), Γ = Σ/σ² over independent effects (Z multiplied by the root of K), N the weighted projection that
-takes off X, and
+With V = σ²(W⁻¹ + ZΓZ'), Γ = Σ/σ² over independent effects (Z multiplied by the root of K), N the weighted projection
+that takes off X, and
 
     M = Z'NZ,   c = Z'Ny,   s = y'Ny,   E = I + Λ'MΛ  for Γ = ΛΛ',
 
-the restricted likelihood depends on the records through M, c and s alone (Patterson & Thompson 1971, Biometrika 58:545):
+the restricted likelihood depends on the records through M, c and s alone (Patterson & Thompson 1971,
+Biometrika 58:545):
 
     log|V| + log|X'V⁻¹X| = (n − p) log σ² + log|E| − Σ log w + log|X'WX|,   σ² y'Py = s − c'ΛE⁻¹Λ'c.
 
@@ -25,8 +26,8 @@ from remlblup.model.specification import Specification
 from remlblup.relationship.roots import root_times, root_width
 from remlblup.structure.base import Structure
 
-# Order of M up to which all is done with dense matrices: with several variances, where each response has an E of its own
-# at every step; with one, where a single eigendecomposition serves all.
+# Order of M up to which all is done with dense matrices: with several variances, where each response has an E of its
+# own at every step; with one, where a single eigendecomposition serves all.
 SEVERAL, ONE = 120, 5000
 # Elements of the dense Z.
 ELEMENTS = 4e7
@@ -79,8 +80,18 @@ class Reduction:
             logdet = float(np.sum(np.log(np.abs(np.diag(triangle))))) - spec.fixed.logdet_transform
             constant -= 2.0 * logdet
         widths = tuple(root_width(d.relationship) for d in spec.random)
-        return cls(spec, ml, left, left.T @ left, Z.T @ Z if ml else np.zeros((0, 0)), basis, solved, solved @ Z,
-                   constant, widths)  # fmt: skip
+        return cls(
+            spec,
+            ml,
+            left,
+            left.T @ left,
+            Z.T @ Z if ml else np.zeros((0, 0)),
+            basis,
+            solved,
+            solved @ Z,
+            constant,
+            widths,
+        )
 
     @property
     def freedom(self) -> int:
@@ -111,8 +122,6 @@ def independent(design: RandomDesign) -> Array:
 
 def reducible(spec: Specification, held: np.ndarray, constrain: bool) -> str | None:
     """Why responses cannot be searched together; None if they can."""
-    if not spec.random:
-        return "there is no random term"
     if spec.residual.keyword != "units":
         return f"the residual is '{spec.residual_text}'"
     if held.any() or not constrain:

@@ -5,8 +5,8 @@ With A = Z'PZ and r = Z'Py at σ² = 1, q = y'Py there, G_i = ∂Γ/∂γ_i ⊗ 
     ∂ℓ/∂γ_i = −½ [tr(A G_i) − N r'G_i r/q],
     −∂²ℓ/∂γ_i∂γ_j = ½ [2N r'G_i A G_j r/q − tr(A G_i A G_j) − N (r'G_i r)(r'G_j r)/q²]
 
-(of ML the traces are those of Z'V⁻¹Z). Steps are taken in Λ, Γ = ΛΛ' (Bates et al. 2015, J Stat Softw 67(1)): ℓ is smooth
-there up to and across a singular Γ, where a column of Λ is zero and its slope as well.
+(of ML the traces are those of Z'V⁻¹Z). Steps are taken in Λ, Γ = ΛΛ' (Bates et al. 2015, J Stat Softw 67(1)): ℓ is
+smooth there up to and across a singular Γ, where a column of Λ is zero and its slope as well.
 """
 
 from __future__ import annotations
@@ -65,10 +65,13 @@ class Several:
         self.Q = int(ends[-1])
         # What one unit of an effect is: as much as σ².
         n = float(spec.n)
-        self.size = np.array([
-            np.sqrt(n / max(np.trace(reduction.M[p, p][i * w : (i + 1) * w, i * w : (i + 1) * w]), 1e-300))
-            for p, (t, w) in zip(self.places, self.terms, strict=True) for i in range(t)
-        ])  # fmt: skip
+        self.size = np.array(
+            [
+                np.sqrt(n / max(np.trace(reduction.M[p, p][i * w : (i + 1) * w, i * w : (i + 1) * w]), 1e-300))
+                for p, (t, w) in zip(self.places, self.terms, strict=True)
+                for i in range(t)
+            ]
+        )
         self.scale = np.array([self.size[self.offsets[k] + i] for k, i, _ in self.slots])
         self.start = self._start(start)
 
@@ -280,8 +283,9 @@ class Several:
             blocks.append(rk)
         return S, blocks
 
-    def curvature(self, factors: list[Array], A: Array, traced: Array, r: Array, q: Array, S: Array,
-                  blocks: list[Array]) -> tuple[Array, Array]:  # fmt: skip
+    def curvature(
+        self, factors: list[Array], A: Array, traced: Array, r: Array, q: Array, S: Array, blocks: list[Array]
+    ) -> tuple[Array, Array]:
         """Gradient (B, m) and negative Hessian (B, m, m) by the entries of Λ, σ² at its best."""
         B, m, N = len(r), len(self.slots), self.reduction.freedom
         # V_m = (Γ̇_m ⊗ I) r, Γ̇_m = e_i λ_a' + λ_a e_i' with λ_a column a of Λ.

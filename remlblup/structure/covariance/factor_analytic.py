@@ -21,7 +21,8 @@ from remlblup.structure.covariance.unstructured import Unstructured
 COMMON = 0.6
 # Other starts tried to find ψ of a matrix that is not yet reproduced.
 STARTS = 12
-# Effects up to which a few rounds of `us` are worth their cost, and the least share of a variance in a start made of them.
+# Effects up to which a few rounds of `us` are worth their cost,
+# and the least share of a variance in a start made of them.
 MOST_GUESSED, LEAST_SPECIFIC = 12, 0.02
 
 

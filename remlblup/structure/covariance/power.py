@@ -93,12 +93,14 @@ class Exponential(Autoregressive):
             )
         super().__init__(effects, np.asarray(positions, dtype=float), positions)
         if self.places.shape != (self.size,) or len(np.unique(self.places[np.isfinite(self.places)])) < self.size:
-            raise ModelError(f"'{self.keyword}' needs one finite position for each of its {self.size} effects, no two"
-                             f" the same; they are {np.asarray(positions).tolist()}.")  # fmt: skip
+            raise ModelError(
+                f"'{self.keyword}' needs one finite position for each of its {self.size} effects, no two"
+                f" the same; they are {np.asarray(positions).tolist()}."
+            )
         if not 1e-2 <= self._gap <= 1e6:
             raise ModelError(
-                f"'{self.keyword}': neighbouring positions are {self._gap:g} apart on average, so that the correlation at"
-                " distance one is 0 or 1 to the accuracy of the computer: give the variable in another unit."
+                f"'{self.keyword}': neighbouring positions are {self._gap:g} apart on average, so that the correlation"
+                " at distance one is 0 or 1 to the accuracy of the computer: give the variable in another unit."
             )
 
     @property

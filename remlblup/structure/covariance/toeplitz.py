@@ -3,8 +3,8 @@
 The correlations must exist together: `feasible` is the positive semidefiniteness of R
 (Pinheiro & Bates 2000, section 5.3: the general stationary correlation of evenly spaced times).
 Where effects are left out, R has a correlation for each distance that occurs; the R of the effects must exist, and
-nothing is asked of what lies between. With all distances different that is `corg`, and has its coordinates near the edge;
-with some alike there are none.
+nothing is asked of what lies between. With all distances different that is `corg`, and has its coordinates near the
+edge; with some alike there are none.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ class Edge(ABC):
         """The best direction off the face, given the score matrix S (t, t)."""
 
     def near_face(self, snap: float) -> Edge:
-        """The coordinates around the singular matrix of which this one is within `snap`; themselves if there is none."""
+        """The coordinates around the singular matrix of which this one is within `snap`;
+        themselves if there is none."""
         return self
 
     def best(self, gradient: Array, information: Array) -> Array | None:

@@ -3,7 +3,8 @@
 Where a step in Σ itself would leave the cone of positive semidefinite matrices, the step is taken
 in L instead: every L gives a valid Σ, and a singular Σ is a point with zero columns. With the
 score matrix S = ∂ℓ/∂Σ, the gradient in L is 2 S L, and the curvature of −ℓ gains −2 S ⊗ I. Its
-positive part (from the negative part of S, which keeps it convex) is what makes Newton steps converge where Σ becomes singular (a correlation of ±1, a zero variance).
+positive part (from the negative part of S, which keeps it convex) is what makes Newton steps converge where Σ becomes
+singular (a correlation of ±1, a zero variance).
 """
 
 from __future__ import annotations

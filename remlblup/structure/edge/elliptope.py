@@ -1,8 +1,9 @@
-"""Coordinates of a correlation matrix near the edge of the set of all of them (the elliptope): R = LL', rows of length 1.
+"""Coordinates of a correlation matrix near the edge of the set of all of them (the elliptope):
+R = LL', rows of length 1.
 
 L is lower triangular under pivoting, so that a singular R has zero columns at the end. Row i moves on the unit sphere
-of its first i + 1 elements: l_i ← (l_i + B_i d)/|l_i + B_i d| with B_i an orthonormal basis of its tangent. With the score
-matrix S = ∂ℓ/∂R and μ_i = −(SR)_ii, which takes the diagonal of R out of it,
+of its first i + 1 elements: l_i ← (l_i + B_i d)/|l_i + B_i d| with B_i an orthonormal basis of its tangent. With the
+score matrix S = ∂ℓ/∂R and μ_i = −(SR)_ii, which takes the diagonal of R out of it,
 
     gradient 2 B_i'(SL)_i,    curvature of −ℓ beyond the information: −2 (S + diag μ)_ij B_i'B_j.
 
@@ -135,8 +136,15 @@ class Elliptope(Edge):
         change = np.outer(u, u) - 0.5 * (u[:, None] ** 2 + u**2) * R
 
         def towards(amount: float) -> Array:
-            return self._correlations(np.column_stack([self.L[:, : self.rank], np.sqrt(amount) * u[self.order],
-                                                       np.zeros((len(u), len(u) - self.rank - 1))]))  # fmt: skip
+            return self._correlations(
+                np.column_stack(
+                    [
+                        self.L[:, : self.rank],
+                        np.sqrt(amount) * u[self.order],
+                        np.zeros((len(u), len(u) - self.rank - 1)),
+                    ]
+                )
+            )
 
         return Inward(float(values[-1]), change[np.tril_indices(len(u), -1)], towards)
 

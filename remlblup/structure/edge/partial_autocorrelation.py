@@ -79,7 +79,8 @@ def steepest(S: Array) -> Array:
 
 
 def highest_quadratic(rho: Array, g: Array, H: Array) -> Array | None:
-    """The point of the hull with the largest g'd − ½ d'Hd, d its distance from `rho`; None if H says nothing of some lag.
+    """The point of the hull with the largest g'd − ½ d'Hd, d its distance from `rho`;
+    None if H says nothing of some lag.
 
     With H = LL' that is the point nearest to ρ + H⁻¹g in the norm |L'd|: a problem of nonnegative least squares in the
     weights of points of the curve, to which the best one for the present slope is added until none is better
@@ -154,8 +155,10 @@ class PartialAutocorrelations(Edge):
         bend = np.empty((n, n))
         for j in range(n):
             ahead, behind = (self.x + side * REAL * np.eye(n)[j] for side in (1.0, -1.0))
-            bend[j] = sum(side * (-np.sin(x) * (g @ self._slopes(np.cos(x)))) / (2.0 * REAL)
-                          for side, x in ((1.0, ahead), (-1.0, behind)))  # fmt: skip
+            bend[j] = sum(
+                side * (-np.sin(x) * (g @ self._slopes(np.cos(x)))) / (2.0 * REAL)
+                for side, x in ((1.0, ahead), (-1.0, behind))
+            )
         bend = np.where(np.outer(self.on_face, self.on_face), -0.5 * (bend + bend.T), 0.0)
         values, vectors = np.linalg.eigh(bend)
         return np.asarray((vectors * np.abs(values)) @ vectors.T)

@@ -174,7 +174,8 @@ class Blocks(ResidualStructure):
         return self.structure.start(np.diag(scale**2))
 
     def maximize(self, phi: Array, moments: Array) -> Array:
-        """`us` with all effects on all units: Σ = M/n_units; else a scoring step, or for `us` one of EM if that fails."""
+        """`us` with all effects on all units: Σ = M/n_units; else a scoring step,
+        or for `us` one of EM if that fails."""
         structure = self.structure
         exact = structure.cone and structure.linear
         if exact and len(self.stacks) == 1 and self.pattern.n_coefficients == structure.n_parameters:

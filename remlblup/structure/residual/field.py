@@ -102,10 +102,13 @@ class Field(Scaled):
 
     def shape_jacobian(self, r: Array) -> Array:
         axes = self._axes(r)
-        return np.array([
-            self._product([axis_slopes(c) if i == j else axis_coefficients(c) for j, (_, c) in enumerate(axes)])
-            for i, (_, own) in enumerate(axes) if own is not None
-        ]).reshape(len(r), self.pattern.n_coefficients)  # fmt: skip
+        return np.array(
+            [
+                self._product([axis_slopes(c) if i == j else axis_coefficients(c) for j, (_, c) in enumerate(axes)])
+                for i, (_, own) in enumerate(axes)
+                if own is not None
+            ]
+        ).reshape(len(r), self.pattern.n_coefficients)
 
     def _repeats(self, r: Array) -> list[tuple[int, float, float]]:
         """Of each "ar1" dimension: the number of neighbours in the grid, and its correlation and 1 − r²."""

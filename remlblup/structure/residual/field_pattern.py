@@ -49,6 +49,4 @@ def grid_pattern(axes: list[AxisEntries], place: Index) -> Pattern:
         n_coefficients *= axis.n_coefficients
     lower = rows >= columns
     a, b = place[rows[lower]], place[columns[lower]]
-    return Pattern(
-        len(place), np.maximum(a, b), np.minimum(a, b), coefficient[lower], np.ones(len(a)), n_coefficients
-    )  # fmt: skip
+    return Pattern(len(place), np.maximum(a, b), np.minimum(a, b), coefficient[lower], np.ones(len(a)), n_coefficients)

@@ -41,8 +41,11 @@ class Pattern:
     @cached_property
     def is_diagonal(self) -> bool:
         """Whether R⁻¹ is diagonal, with one entry per record in their order."""
-        return len(self.rows) == self.n and bool(np.all(self.rows == self.columns)) \
-            and bool(np.all(self.rows == np.arange(self.n)))  # fmt: skip
+        return (
+            len(self.rows) == self.n
+            and bool(np.all(self.rows == self.columns))
+            and bool(np.all(self.rows == np.arange(self.n)))
+        )
 
     @cached_property
     def _twice(self) -> Array:

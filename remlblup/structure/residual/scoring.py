@@ -40,7 +40,8 @@ def ascend(
     moments: Array,
     fallback: Callable[[Array, Array], Array] | None = None,
 ) -> Array:
-    """φ after a scoring step that raises the expected log-likelihood: the full step, else `fallback`, else a shorter one."""
+    """φ after a scoring step that raises the expected log-likelihood: the full step, else `fallback`,
+    else a shorter one."""
     here = expected_loglik(structure, phi, moments)
     step = scoring_step(structure, phi, moments)
     if expected_loglik(structure, phi + step, moments) >= here:

@@ -60,7 +60,8 @@ class Stack:
         return M
 
     def entries(self, first: int) -> tuple[Index, Index, Index, Index]:
-        """Records i and j, place (i, j) and coefficient of every entry of the lower triangles; coefficients from `first`."""
+        """Records i and j, place (i, j) and coefficient of every entry of the lower triangles;
+        coefficients from `first`."""
         i, j = self.triangle
         k = first + self.member[:, None] * len(i) + np.arange(len(i))
         return self.records[:, i].ravel(), self.records[:, j].ravel(), np.tile(i == j, len(self.records)), k.ravel()
@@ -94,7 +95,8 @@ def stack_units(unit: Index, effect: Index, n_effects: int, capacity: int) -> li
 
 
 def _keys(effects: Index, n_effects: int) -> Index:
-    """One integer for each row, equal where the rows (U, c) are equal: digits in base t, renumbered before they overflow."""
+    """One integer for each row, equal where the rows (U, c) are equal: digits in base t,
+    renumbered before they overflow."""
     key, bound = effects[:, 0], n_effects
     for digit in effects.T[1:]:
         if bound > 2**62 // n_effects:

@@ -98,8 +98,14 @@ def save_matrix(fit: Any, path: str) -> None:
 
     equations, solution = fit._equations, fit._solution
     layout = equations.layout
-    np.savez(path, indptr=layout.indptr, indices=layout.indices, values=equations.assembled(solution),
-             iterations=int(fit.history["iteration"].max()), logdet=solution.logdet)  # fmt: skip
+    np.savez(
+        path,
+        indptr=layout.indptr,
+        indices=layout.indices,
+        values=equations.assembled(solution),
+        iterations=int(fit.history["iteration"].max()),
+        logdet=solution.logdet,
+    )
 
 
 WHOLE, FIT = Whole(), FitOnly()

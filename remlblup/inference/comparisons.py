@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Real
@@ -101,7 +101,7 @@ def weights_of(contrasts: Mapping[Any, Any], levels: Sequence[Any]) -> Array:
         raise DataError("no contrast was given.")
     out = np.zeros((len(contrasts), len(levels)))
     for row, (name, weights) in zip(out, contrasts.items(), strict=True):
-        pairs = weights.items() if isinstance(weights, Mapping) else None
+        pairs: Iterable[tuple[Any, Any]] | None = weights.items() if isinstance(weights, Mapping) else None
         if pairs is None:
             if isinstance(weights, (str, bytes)) or not np.iterable(weights) or len(list(weights)) != len(levels):
                 raise DataError(f"'{name}' needs a weight for each of {some(levels, 20)}, or a mapping of them.")
@@ -185,9 +185,11 @@ def over_df(quantile: Callable[[float], float], df: Array) -> Array:
         return np.array([quantile(1.0 / x) if x else quantile(np.inf) for x in inverse])[place]
     low, high = inverse[0], inverse[-1]
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
-    fitted = np.polynomial.chebyshev.chebinterpolate(
-        lambda v: np.array([quantile(1.0 / (middle + half * u)) for u in np.atleast_1d(v)]), NODES - 1
-    )
+
+    def values(v: Any) -> Any:
+        return np.array([quantile(1.0 / (middle + half * u)) for u in np.atleast_1d(v)])
+
+    fitted: Any = np.polynomial.chebyshev.chebinterpolate(values, NODES - 1)
     return np.polynomial.chebyshev.chebval((inverse - middle) / half, fitted)[place]
 
 

@@ -77,7 +77,7 @@ def triangle(X: Any) -> Array:
     if not X.shape[1]:
         return np.zeros((0, 0))
     if X.shape[0] * X.shape[1] <= DENSE:
-        return np.linalg.qr(X.toarray() if sp.issparse(X) else np.asarray(X, float), mode="r")
+        return np.asarray(np.linalg.qr(X.toarray() if sp.issparse(X) else np.asarray(X, float), mode="r"))
     gram = np.asarray((X.T @ X).toarray() if sp.issparse(X) else X.T @ X)
     scale = 1.0 / np.sqrt(np.diag(gram))
     return scipy.linalg.cholesky(gram * np.outer(scale, scale)) / scale
@@ -86,7 +86,7 @@ def triangle(X: Any) -> Array:
 def last_rows(R: Array, order: np.ndarray, columns: np.ndarray) -> Array:
     """Rows of what `columns` add to those before them in this order, over the columns in theirs, (r, p)."""
     if not np.array_equal(order, np.arange(len(order))):
-        R = np.linalg.qr(R[:, order], mode="r")
+        R = np.asarray(np.linalg.qr(R[:, order], mode="r"))
     place = np.empty(len(order), dtype=int)
     place[order] = np.arange(len(order))
     own = R[place[columns]] / np.diag(R)[place[columns], None]

@@ -40,7 +40,7 @@ def marginal_means(fit: Estimates, factors: Any, by: Any, at: Any, weights: str,
     require_fixed(spec, "marginal means")
     cells = grid(spec, fit._solution, factors, by, at, weights)
     tests = tests_of(fit, df, information, "marginal means")
-    empty = np.isnan(cells.X).any(axis=1)
+    empty = np.asarray(np.isnan(cells.X).any(axis=1))
     judged = np.where(np.isnan(cells.X), 0.0, cells.X)
     if empty.any() and nonestimable == "error":
         raise ModelError(f"means of cells without records cannot be weighted by cells: {list(cells.index[empty])}.")

@@ -3,7 +3,7 @@ Their plots, reports and folders are added in `remlblup.result`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,6 @@ from remlblup.fit.statsmodels_names import StatsmodelsNames
 from remlblup.fit.tables import effects as tables
 from remlblup.fit.tables.functions import Estimate, correlation_errors, evaluate
 from remlblup.fit.tables.shown import shown
-from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import owned_property
 from remlblup.reml.convergence import Convergence, say_unconverged
@@ -101,35 +100,6 @@ class Estimates(Solved, StatsmodelsNames):
     def _variance_components(self) -> pd.DataFrame:
         spec = self.specification
         return self._shown(tables.variance_components(spec, self.theta, self.variance_covariance, self.status))
-
-    @known_arguments
-    def intervals(self, method: str = "log", level: float = 0.95, functions: Sequence[str] = ()) -> pd.DataFrame:
-        """Intervals of the variance parameters, and of functions of them, never beyond a bound.
-
-        Parameters
-        ----------
-        method : {"log", "wald"}
-            Estimate ± z standard errors of log θ for a variance, of Fisher's z for a correlation, of θ itself for a
-            covariance or loading; or of θ throughout, cut at its bounds.
-        level : float
-            Coverage.
-        functions : sequence of str, optional
-            Expressions as of `function`: shares of a sum of variances are taken on the logit scale, other positive
-            quantities on that of the logarithm, the rest as they are.
-
-        Returns
-        -------
-        DataFrame: term, parameter, estimate, std_error, lower, upper, scale, status. NaN on a boundary and where the
-        estimate has no standard error. What a component adds is tested by a likelihood ratio, not by its interval.
-        """
-        from remlblup.fit.errors.intervals import intervals
-
-        constrain = self.options.constrain
-        parameters = self.specification.parameters
-        components, covariance = self.variance_components, self.variance_covariance
-        return self._shown(
-            intervals(components, parameters, self.theta, covariance, method, level, functions, constrain)
-        )
 
     def function(self, expression: str) -> Estimate:
         """A function of the components with its delta-method standard error.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
@@ -9,10 +10,11 @@ import pandas as pd
 from remlblup.inference.methods import InferenceMethods
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
-from remlblup.linalg.threads import exclusive
+from remlblup.linalg.threads import exclusive, owned_property
 
 if TYPE_CHECKING:
     from remlblup.inference.bootstrap import Bootstrap
+    from remlblup.inference.profile import Profile
 
 
 @all_within_memory
@@ -80,3 +82,89 @@ class ComponentMethods(InferenceMethods):
         from remlblup.inference.bootstrap import bootstrap
 
         return bootstrap(self, n, seed, statistic, workers, progress)
+
+    @known_arguments
+    @exclusive
+    def intervals(self, method: str = "log", level: float = 0.95, functions: Sequence[str] = (), n: int = 1000,
+                  seed: int = 0) -> pd.DataFrame:  # fmt: skip
+        """Intervals of the variance parameters, and of functions of them, never beyond a bound.
+
+        Parameters
+        ----------
+        method : {"log", "wald", "profile", "bootstrap"}
+            Estimate ± z standard errors of log θ for a variance, of Fisher's z for a correlation, of θ itself for a
+            covariance or loading; or of θ throughout, cut at its bounds; where the profile likelihood has fallen by z²/2
+            (`profile`); quantiles of `n` replicates (`bootstrap`).
+        level : float
+            Coverage.
+        functions : sequence of str, optional
+            Expressions as of `function`: by "log" shares of a sum of variances are taken on the logit scale, other positive
+            quantities on that of the logarithm, the rest as they are.
+        n, seed : of the bootstrap
+
+        Returns
+        -------
+        DataFrame: term, parameter, estimate, std_error, lower, upper, scale, status. By standard errors NaN on a boundary
+        and where the estimate has none; an end of a profile may be a bound of the parameter space. What a component adds is
+        tested by a likelihood ratio (`rb.likelihood_ratio`), not by its interval.
+        """
+        from remlblup.inference.intervals import intervals_of
+
+        return self._shown(intervals_of(self, method, level, functions, n, seed))
+
+    @property
+    def _kind_of_profile(self) -> type[Profile]:
+        """The class of profiles: one that draws itself, where there are plots."""
+        from remlblup.inference.profile import Profile
+
+        return Profile
+
+    @known_arguments
+    @exclusive
+    def profile(self, parameters: str | Sequence[str] | None = None, points: int = 6) -> Profile:
+        """Profile likelihood of components, and of functions of them: ζ, the signed root of the deviance.
+
+        Parameters
+        ----------
+        parameters : labels of components (as the columns of `history`), or expressions as of `function`, such as
+            "a / (a + residual)" or a correlation "t[x, y] / sqrt(t[x] * t[y])"; all components by default
+        points : about how many on each side of the estimate, out to the limits of 99 %
+
+        Returns
+        -------
+        Profile : ``table``, ``intervals(level)``, ``plot()``
+        """
+        from remlblup.inference.profile import profile
+
+        paths = profile(self, parameters, points)
+        return self._kind_of_profile(paths, self._note, self.specification.parameters.columns)
+
+    @known_arguments
+    @exclusive
+    def heritability(self, term: str, method: str = "components") -> float:
+        """Heritability by one of its definitions; [components.md](components.md) says when they agree.
+
+        Parameters
+        ----------
+        term : a random term of one effect, of genotypes or animals
+        method : {"components", "standard", "cullis", "oakey", "vanraden", "piepho"}
+            Share of the variance of a record (`function` gives that of any components, with a standard error); of means over
+            the harmonic mean of records per level, with plot error alone; by the mean variance of a difference of
+            predictions; by the eigenvalues of the reliability; the mean reliability; by the mean variance of a difference of
+            estimates with the levels as fixed effects (Piepho & Möhring 2007). All but the first two are over the levels
+            with records, whatever the model.
+        """
+        from remlblup.inference.heritability import heritability
+
+        return heritability(self, term, method)
+
+    @owned_property
+    def effective_dimensions(self) -> pd.DataFrame:
+        """Effective dimensions of every term, tr(P Z (Σ ⊗ K) Z'): how many parameters the data make of its effects.
+
+        They add up, with the fixed effects and the residual, to the number of records (Rodríguez-Álvarez et al. 2018).
+        DataFrame by term: effective, effects, share.
+        """
+        from remlblup.inference.heritability import effective_dimensions
+
+        return effective_dimensions(self)

@@ -31,7 +31,7 @@ def equations_of(fit: Estimates) -> Equations:
 
 def responded(equations: Equations, spec: Specification, ml: bool) -> Equations:
     """The equations for another response; what both share is made before."""
-    if ml:
+    if ml and spec.random:
         _ = getattr(equations, "random_system", None)
     return equations.with_response(spec)
 

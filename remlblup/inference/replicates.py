@@ -32,6 +32,7 @@ from remlblup.model.specification import Specification
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.starts import Search, is_small, is_tied
+from remlblup.reml.together.fixed import FixedOnly
 from remlblup.reml.together.one import OneRatio
 from remlblup.reml.together.reduction import Reduction, is_one, reducible
 from remlblup.reml.together.several import Several
@@ -121,8 +122,10 @@ class Replicates:
         return reducible(self.spec, ~np.isnan(self.held), self.options.constrain)
 
     @cached_property
-    def together(self) -> OneRatio | Several:
+    def together(self) -> FixedOnly | OneRatio | Several:
         reduction = Reduction.of(self.spec, self.options.ml)
+        if not self.spec.random:
+            return FixedOnly(reduction)
         return OneRatio(reduction) if is_one(self.spec) else Several(reduction, self.theta)
 
     # -- a batch -----------------------------------------------------------------------------

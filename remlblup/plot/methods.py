@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from remlblup.fit.terms.field_maps import Given
     from remlblup.plot.means import PlottedMeans
+    from remlblup.plot.profile import PlottedProfile
 
 
 class PlottedStarts(StartCheck):
@@ -39,6 +40,12 @@ class Plotted(ComponentMethods):
         from remlblup.plot.means import PlottedMeans
 
         return PlottedMeans
+
+    @property
+    def _kind_of_profile(self) -> type[PlottedProfile]:
+        from remlblup.plot.profile import PlottedProfile
+
+        return PlottedProfile
 
     def plot_convergence(self, ax: Axes | None = None) -> Axes:
         """Log-likelihood still to be gained and gradient by iteration."""

@@ -143,7 +143,6 @@ def test_no_interval_on_a_boundary_and_plain_ones_without_constraints():
 @pytest.mark.parametrize(
     "options, text",
     [
-        ({"method": "profile"}, "not there yet.*'log', 'wald'"),
         ({"method": "exact"}, "'exact'"),
         ({"level": 95}, "level=95"),
         ({"level": True}, "level=True"),

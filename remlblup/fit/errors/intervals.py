@@ -33,8 +33,6 @@ def intervals(
     """See `Fit.intervals`; from the table of components, θ̂ and its covariance."""
     from scipy import stats
 
-    if isinstance(method, str) and method in ("profile", "bootstrap"):
-        raise OptionError(f"method={method!r} is not there yet. Choose one of: 'log', 'wald'.")
     choose("method", method, METHODS)
     if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
         raise OptionError(f"level={level!r} must be a number between 0 and 1.")

@@ -122,8 +122,6 @@ def independent(design: RandomDesign) -> Array:
 
 def reducible(spec: Specification, held: np.ndarray, constrain: bool) -> str | None:
     """Why responses cannot be searched together; None if they can."""
-    if not spec.random:
-        return "there is no random term"
     if spec.residual.keyword != "units":
         return f"the residual is '{spec.residual_text}'"
     if held.any() or not constrain:

@@ -1,0 +1,246 @@
+"""Whether one model is a special case of another, found by its matrices: what the larger one adds, term by term."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from remlblup.arrays import Array
+from remlblup.errors import DataError, ModelError, RemlBlupError
+from remlblup.fit.estimates import Estimates
+from remlblup.model.design import RandomDesign
+from remlblup.model.specification import Specification
+from remlblup.relationship.base import RelationshipBase
+from remlblup.structure.base import Structure
+from remlblup.structure.residual.base import ResidualStructure
+
+# Numbers that agree to this are the same.
+SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a term of the larger model has beyond the smaller one.
+
+    Attributes
+    ----------
+    name : of the term, "residual" for R
+    before, after : its effects in the smaller and in the larger model
+    parameters : how many it adds
+    structure : its structure in the larger model; None of R
+    """
+
+    name: str
+    before: int
+    after: int
+    parameters: int
+    structure: Structure | None
+
+
+@dataclass(frozen=True)
+class Nesting:
+    """What a larger model adds.
+
+    Attributes
+    ----------
+    fixed : columns of X
+    terms : random terms with more parameters
+    theta : (n_parameters,) of the larger model where it is the smaller one, at the estimates of that
+    """
+
+    fixed: int
+    terms: tuple[Added, ...]
+    theta: Array
+
+    @property
+    def parameters(self) -> int:
+        """Variance parameters added."""
+        return sum(t.parameters for t in self.terms)
+
+
+def require_comparable(smaller: Estimates, larger: Estimates) -> None:
+    """Raise an error that names why two fits cannot be compared by their likelihoods."""
+    for fit, which in ((smaller, "first"), (larger, "second")):
+        if not isinstance(fit, Estimates):
+            raise ModelError(f"a fit is needed, as MixedModel(…).fit() returns it, not {type(fit).__name__}.")
+        if not fit.converged:
+            raise ModelError(
+                f"the {which} fit has not converged: its log-likelihood is that of no maximum. {fit.convergence}"
+            )
+    a, b = smaller.specification, larger.specification
+    if a.n != b.n:
+        raise DataError(
+            f"the fits are of {a.n:,} and {b.n:,} records: a row with a missing value in one of them? Fit both to the same rows."
+        )
+    if not np.allclose(a.observed, b.observed, rtol=SAME, atol=0.0):
+        if np.allclose(np.sort(a.observed), np.sort(b.observed), rtol=SAME, atol=0.0):
+            raise DataError("the fits have the same records in another order: fit both to the same data frame.")
+        raise DataError("the fits have other responses: likelihoods of the same data can be compared only.")
+    if not np.allclose(a.weights, b.weights, rtol=SAME, atol=0.0):
+        raise DataError("the fits have other weights.")
+    if smaller.method != larger.method:
+        raise ModelError(
+            f"one fit is by {smaller.method} and one by {larger.method}: their log-likelihoods are of two kinds."
+        )
+
+
+def nesting(smaller: Estimates, larger: Estimates) -> Nesting:
+    """What the larger model adds to the smaller one.
+
+    Raises
+    ------
+    ModelError
+        If it is no special case, with the term that has no counterpart; REML fits whose fixed parts differ.
+    """
+    a, b = smaller.specification, larger.specification
+    fixed = columns_added(a, b)
+    offsets = [np.zeros(a.n) if s.offset is None else s.offset for s in (a, b)]
+    if not np.allclose(*offsets, rtol=SAME, atol=SAME):
+        raise ModelError("the models have other offsets: neither is a special case of the other.")
+    if smaller.method == "REML" and fixed:
+        raise ModelError(
+            "the fixed parts differ, and REML likelihoods of other fixed parts are of other data (Xβ is projected out): fit both"
+            ' by method="ML".'
+        )
+    theta = np.zeros(b.parameters.size)
+    parts = a.parameters.split(smaller.theta)
+    left = list(range(len(a.random)))
+    terms = []
+    for design, place in zip(b.random, b.parameters.of_terms, strict=True):
+        sigma, own, before = np.zeros((design.t, design.t)), 0, 0
+        for k in list(left):
+            where = embedded(a.random[k], design)
+            if where is None:
+                continue
+            left.remove(k)
+            sigma[np.ix_(where, where)] += a.random[k].structure.covariance(parts[k])
+            own, before = own + a.random[k].structure.n_parameters, before + a.random[k].t
+        theta[place] = restated(design.structure, sigma, design.name)
+        more = design.structure.n_parameters - own
+        if before == 0 or more or before != design.t:
+            terms.append(Added(design.name, before, design.t, more, design.structure))
+    if left:
+        raise ModelError(
+            f"the models are not nested: '{a.random[left[0]].name}' of the first is not in the second. The smaller model comes"
+            " first."
+        )
+    phi, more = residual_restated(a, b, parts[-1])
+    theta[b.parameters.of_residual] = phi
+    if more:
+        terms.append(Added("residual", 1, 1, more, None))
+    if any(t.parameters < 0 for t in terms):
+        raise ModelError(
+            "the models are not nested: the second has fewer parameters in a term. The smaller model comes first."
+        )
+    if not fixed and not terms:
+        raise ModelError("both fits are of the same model: there is nothing to test.")
+    return Nesting(fixed, tuple(terms), theta)
+
+
+def columns_added(a: Specification, b: Specification) -> int:
+    """How many columns X of b has beyond X of a, which must lie within it."""
+    if a.p == b.p and a.fixed.matrix.shape == b.fixed.matrix.shape:
+        apart = a.fixed.matrix - b.fixed.matrix
+        largest = abs(apart).max() if a.p else 0.0
+        if largest == 0.0:
+            return 0
+    X = sp.csc_array(b.fixed.work) if sp.issparse(b.fixed.work) else np.asarray(b.fixed.work)
+    columns = a.fixed.matrix.toarray() if sp.issparse(a.fixed.matrix) else np.asarray(a.fixed.matrix)
+    if sp.issparse(X):
+        gram = sp.csc_matrix(X.T @ X)
+        fitted = X @ np.asarray(sp.linalg.spsolve(gram, X.T @ columns)).reshape(b.p, -1)
+    else:
+        fitted = X @ np.linalg.lstsq(X, columns, rcond=None)[0] if b.p else np.zeros_like(columns)
+    size = np.linalg.norm(columns, axis=0)
+    outside = np.linalg.norm(columns - fitted, axis=0) > 1e-7 * size
+    if outside.any():
+        name = a.fixed.names[int(np.flatnonzero(outside)[0])]
+        raise ModelError(
+            f"the models are not nested: '{name}' of the fixed part of the first is not in that of the second."
+        )
+    return b.p - a.p
+
+
+def embedded(small: RandomDesign, large: RandomDesign) -> list[int] | None:
+    """Which effects of the larger term those of the smaller are; None where one of them is none of it."""
+    if small.q != large.q or not same_relationship(small.relationship, large.relationship):
+        return None
+    out = []
+    for Z in small.columns:
+        found = next((i for i, other in enumerate(large.columns) if i not in out and same_columns(Z, other)), None)
+        if found is None:
+            return None
+        out.append(found)
+    return out
+
+
+def same_columns(a: sp.csr_array, b: sp.csr_array) -> bool:
+    return a.shape == b.shape and a.nnz == b.nnz and abs(a - b).max() <= SAME * max(abs(a).max(), 1e-300)
+
+
+def same_relationship(a: RelationshipBase, b: RelationshipBase) -> bool:
+    """Whether two relationships are the same K over the same levels."""
+    if a is b:
+        return True
+    if a.size != b.size or [str(x) for x in a.labels] != [str(x) for x in b.labels]:
+        return False
+    probe = np.random.default_rng(0).standard_normal((a.size, 2))
+    return bool(np.allclose(a.multiply(probe), b.multiply(probe), rtol=SAME, atol=SAME))
+
+
+def restated(structure: Structure, sigma: Array, name: str) -> Array:
+    """θ of the larger structure at a Σ of the smaller one."""
+    try:
+        theta = structure.project(sigma) if sigma.any() else zeros(structure)
+        there = structure.covariance(theta)
+    except (RemlBlupError, np.linalg.LinAlgError):
+        there = None
+    size = max(float(np.abs(sigma).max(initial=0.0)), 1e-300)
+    if there is None or not np.allclose(there, sigma, atol=1e-6 * size, rtol=0.0):
+        raise ModelError(
+            f"the models are not nested: the covariance matrix of the first is not one of '{structure.keyword}' in '{name}'."
+        )
+    return theta
+
+
+def zeros(structure: Structure) -> Array:
+    """θ of Σ = 0."""
+    start = structure.project(np.eye(structure.size))
+    free = structure.variances if not structure.cone else np.ones(structure.n_parameters, dtype=bool)
+    return np.where(free | ~np.isfinite(structure.upper), 0.0, start)
+
+
+def residual_restated(a: Specification, b: Specification, phi: Array) -> tuple[Array, int]:
+    """φ of the larger R where it is the smaller one, and the number of parameters it adds."""
+    small, large = a.residual, b.residual
+    more = large.n_parameters - small.n_parameters
+    candidates = [phi] if more == 0 else []
+    candidates += list(guesses(small, large, phi))
+    n = a.n
+    probe = np.zeros((max(small.size, large.size), 3))
+    probe[:n] = np.random.default_rng(0).standard_normal((n, 3))
+    expected = small.multiply(phi, probe[: small.size])[:n]
+    for candidate in candidates:
+        found = large.multiply(candidate, probe[: large.size])[:n]
+        if np.allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max()):
+            return candidate, more
+    raise ModelError(
+        f"the models are not nested: residual='{a.residual_text}' is no special case of residual='{b.residual_text}'."
+    )
+
+
+def guesses(small: ResidualStructure, large: ResidualStructure, phi: Array) -> list[Array]:
+    """φ of the larger R that could be the smaller: by name, one variance for all, and no correlations."""
+    named = dict(zip(small.names, phi, strict=True))
+    out = []
+    variance = small.single_variance(phi)
+    for fill in (0.0, 1.0):
+        candidate = np.array([named.get(name, np.nan) for name in large.names])
+        rest = np.isnan(candidate)
+        candidate[rest] = np.where(large.variances[rest], variance if variance is not None else phi[0], fill)
+        out.append(candidate)
+        if variance is not None:
+            out.append(np.where(large.variances, variance, fill))
+    return out

@@ -1,0 +1,188 @@
+"""Likelihood ratios: statistics by lme4, nulls in closed form, the exact one by the F distribution, and what is refused."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import remlblup as rb
+from remlblup.datasets import load as dataset
+from remlblup.inference.nested import nesting
+from remlblup.inference.null_distribution import exact_draws, of_variances
+
+
+@cache
+def fitted(name: str, formula: str, method: str = "REML", residual: str = "units"):
+    return rb.MixedModel(formula, dataset(name), residual=residual).fit(method)
+
+
+def sleep(random: str = "", method: str = "REML", fixed: str = "Days"):
+    return fitted("sleepstudy", f"Reaction ~ {fixed}{' + ' + random if random else ''}", method)
+
+
+def test_one_variance_in_large_and_in_finite_samples():
+    """Dyestuff: RLRsim 3.1.8 has 6.369 and .0046 of 100,000 draws; in a balanced layout LR rises with F, so p is that of F."""
+    small, large = fitted("dyestuff", "Yield ~ 1"), fitted("dyestuff", "Yield ~ 1 + (1 | Batch)")
+    mixture = rb.likelihood_ratio(small, large)
+    assert mixture.statistic == pytest.approx(6.369, abs=5e-4) and mixture.df == 1
+    assert mixture.weights == {0: 0.5, 1: 0.5} and "0.5 χ²(0) + 0.5 χ²(1)" in str(mixture)
+    assert mixture.p_value == pytest.approx(0.5 * stats.chi2.sf(mixture.statistic, 1))
+    assert rb.likelihood_ratio(small, large, "chi2").p_value == pytest.approx(2 * mixture.p_value)
+    exact = rb.likelihood_ratio(small, large, "simulate", seed=1)
+    F = (large.theta[1] + 5 * large.theta[0]) / large.theta[1]
+    p = stats.f.sf(F, 5, 24)
+    error = np.sqrt(p / len(exact.draws))
+    assert "exact for finite samples" in exact.null and exact.p_value == pytest.approx(p, abs=4 * error)
+    assert exact.p_value == pytest.approx(0.0046, abs=4 * np.sqrt(2) * error)
+
+
+@pytest.mark.parametrize("ml", [False, True], ids=["REML", "ML"])
+def test_the_exact_null_is_that_of_replicates(ml):
+    """An unbalanced layout: quantiles of the exact draws beside statistics of 2,000 replicates that were fitted."""
+    rng = np.random.default_rng(1)
+    d = pd.DataFrame({"g": np.repeat(np.arange(6), [1, 2, 3, 4, 6, 9]), "x": rng.standard_normal(25)})
+    d["y"] = rng.standard_normal(25)
+    method = "ML" if ml else "REML"
+    small = rb.MixedModel("y ~ 1" if ml else "y ~ x", d).fit(method)
+    large = rb.MixedModel("y ~ x + (1 | g)", d).fit(method)
+    exact = rb.likelihood_ratio(small, large, "simulate", seed=2, n=40_000).draws
+    from remlblup.inference.likelihood_ratio import refitted
+
+    drawn = refitted(small, large, 3, 2000, None)
+    assert len(drawn) == 2000
+    for q in (0.5, 0.8, 0.95) if not ml else (0.2, 0.5, 0.8, 0.95):
+        share = np.mean(drawn <= np.quantile(exact, q) + 1e-9)
+        assert share == pytest.approx(max(q, np.mean(exact <= 1e-9)), abs=4 * np.sqrt(q * (1 - q) / 2000) + 0.003)
+    assert np.mean(drawn < 1e-9) == pytest.approx(np.mean(exact < 1e-9), abs=0.05)
+
+
+def test_a_matrix_that_grows():
+    """sleepstudy, a slope beside the intercept: lme4's REML deviances 1786.465 and 1743.628 (Bates et al. 2015)."""
+    test = rb.likelihood_ratio(sleep("(1 | Subject)"), sleep("(1 + Days | Subject)"))
+    assert test.statistic == pytest.approx(1786.465 - 1743.628, abs=2e-3)
+    assert test.weights == {1: 0.5, 2: 0.5} and test.df == 2
+    assert test.p_value == pytest.approx(0.5 * (stats.chi2.sf(test.statistic, 1) + stats.chi2.sf(test.statistic, 2)))
+
+
+def test_a_covariance_is_free():
+    test = rb.likelihood_ratio(sleep("(1 + Days || Subject)"), sleep("(1 + Days | Subject)"))
+    assert test.weights == {1: 1.0} and test.df == 1
+    separate = rb.likelihood_ratio(sleep("(1 | Subject) + (0 + Days | Subject)"), sleep("(1 + Days | Subject)"))
+    assert separate.statistic == pytest.approx(test.statistic, abs=1e-6)
+
+
+def test_a_fixed_effect_by_ml():
+    """lme4: anova of the ML fits, χ² 23.537 on 1 df, p = 1.23e-06 (Bates et al. 2015, section 5)."""
+    test = rb.likelihood_ratio(sleep("(1 + Days | Subject)", "ML", "1"), sleep("(1 + Days | Subject)", "ML"))
+    assert test.statistic == pytest.approx(23.537, abs=1e-3) and test.p_value == pytest.approx(1.226e-06, rel=1e-3)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_weights_of_several_variances(m):
+    """By drawing: how many coordinates stay positive where a normal vector is projected onto the orthant in its metric."""
+    from scipy.optimize import nnls
+
+    rng = np.random.default_rng(m)
+    A = rng.standard_normal((m, m + 2))
+    V = A @ A.T
+    root = np.linalg.cholesky(np.linalg.inv(V)).T  # (z − b)'V⁻¹(z − b) = |root z − root b|²
+    draws = np.linalg.cholesky(V) @ rng.standard_normal((m, 20_000))
+    positive = [np.count_nonzero(nnls(root, root @ z)[0] > 0) for z in draws.T]
+    share = np.bincount(positive, minlength=m + 1) / 20_000
+    weights = of_variances(V).weights
+    np.testing.assert_allclose([weights[k] for k in range(m + 1)], share, atol=0.015)
+    assert sum(weights.values()) == pytest.approx(1.0)
+
+
+def test_two_variances_at_once():
+    test = rb.likelihood_ratio(fitted("pastes", "strength ~ 1"), fitted("pastes", "strength ~ 1 + (1 | batch/cask)"))
+    assert (
+        test.weights[1] == 0.5
+        and sum(test.weights.values()) == pytest.approx(1.0)
+        and "expected information" in test.null
+    )
+
+
+def test_drawn_where_no_weights_are_known():
+    small, large = sleep(), sleep("(1 + Days | Subject)")
+    with pytest.raises(rb.ModelError, match='null="simulate"'):
+        rb.likelihood_ratio(small, large)
+    test = rb.likelihood_ratio(small, large, "simulate", n=60, seed=4)
+    assert test.p_value == pytest.approx(1 / 61) and "60 replicates" in test.null
+    again = rb.likelihood_ratio(small, large, "simulate", n=60, seed=4)
+    np.testing.assert_array_equal(test.draws, again.draws)
+
+
+def test_a_residual_structure_is_free():
+    small = fitted("orthodont", "distance ~ age", "REML")
+    large = fitted("orthodont", "distance ~ age", "REML", "ar1(age | Subject)")
+    assert rb.likelihood_ratio(small, large).weights == {1: 1.0}
+    known = nesting(small, large)
+    assert rb.MixedModel("distance ~ age", dataset("orthodont"), residual="ar1(age | Subject)").loglik(
+        large.specification.parameters.to_mapping(known.theta)) == pytest.approx(small.loglik)  # fmt: skip
+
+
+def test_compare():
+    fits = [sleep(), sleep("(1 | Subject)"), sleep("(1 + Days || Subject)"), sleep("(1 + Days | Subject)")]
+    table = rb.compare(*fits)
+    assert list(table["parameters"]) == [3, 4, 5, 6] and list(table["variance"]) == [1, 2, 3, 4]
+    np.testing.assert_allclose(table["aic"], [-2 * f.loglik + 2 * f.n_parameters for f in fits])
+    np.testing.assert_allclose(table["statistic"][1:], 2 * np.diff(table["loglik"]))
+    assert table["test"].iloc[0] == "" and set(table["verdict"]) == {"converged"} and "BIC" in table.note
+    other = rb.compare(sleep("(1 | Subject)"), sleep("(1 | Subject)", fixed="1"))
+    assert "fixed parts differ" in other.note and other["test"].iloc[1].startswith("none: the fixed parts differ")
+
+
+def machines(rows=slice(None), **options):
+    return rb.MixedModel("score ~ Machine + (1 | Worker)", dataset("machines").iloc[rows]).fit(**options)
+
+
+def refused():
+    whole = machines()
+    with pytest.warns(rb.ConvergenceWarning):
+        bad = machines(max_iterations=1)
+    yield "not converged", bad, whole, rb.ModelError, "first fit has not converged"
+    yield "rows", machines(slice(0, 50)), whole, rb.DataError, "50 and 54 records"
+    yield "order", machines(slice(None, None, -1)), whole, rb.DataError, "another order"
+    yield "method", machines(method="ML"), whole, rb.ModelError, "by ML and one by REML"
+    yield "twice the same", whole, machines(), rb.ModelError, "same model"
+    other = rb.MixedModel("score ~ 1 + (1 | Worker)", dataset("machines")).fit()
+    yield "REML and X", other, whole, rb.ModelError, "the fixed parts differ"
+    by_ml = rb.MixedModel("score ~ 1 + (1 | Worker)", dataset("machines")).fit("ML")
+    yield "X the other way", machines(method="ML"), by_ml, rb.ModelError, "'Machine"
+    wide = rb.MixedModel("score ~ Machine + (1 | Worker:Machine)", dataset("machines")).fit()
+    yield "another term", whole, wide, rb.ModelError, "'Worker' of the first is not in the second"
+    yield "the larger first", rb.MixedModel("score ~ Machine + (1 | Worker/Machine)", dataset("machines")).fit(), whole, rb.ModelError, \
+        "smaller model comes first"  # fmt: skip
+    changed = dataset("machines").assign(score=lambda d: d["score"] + 1)
+    yield "response", rb.MixedModel("score ~ Machine", changed).fit(), whole, rb.DataError, "other responses"
+    yield "no fit", "text", whole, rb.ModelError, "not str"
+
+
+def test_what_cannot_be_compared():
+    for _, small, large, error, said in refused():
+        with pytest.raises(error, match=said):
+            rb.likelihood_ratio(small, large)
+
+
+def test_nested_by_the_dense_definition():
+    """Where the larger model is the smaller one, its likelihood is that of the smaller."""
+    for small, large in (
+        ("(1 | Subject)", "(1 + Days | Subject)"),
+        ("(1 + Days || Subject)", "(1 + Days | Subject)"),
+        ("(1 | Subject) + (0 + Days | Subject)", "(1 + Days | Subject)"),
+        ("", "(1 + Days | Subject)"),
+    ):
+        a, b = sleep(small), sleep(large)
+        at = b.specification.parameters.to_mapping(nesting(a, b).theta)
+        assert rb.MixedModel(b.formula, dataset("sleepstudy")).loglik(at) == pytest.approx(a.loglik, rel=1e-9)
+
+
+def test_draws_do_not_depend_on_the_unit_of_k():
+    mu = np.array([1.0, 2.0, 5.0])
+    one, two = (exact_draws(mu * s, mu * s, 20, 20, 0, 2000, 1) for s in (1.0, 1e6))
+    np.testing.assert_allclose(one, two)

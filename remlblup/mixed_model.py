@@ -81,13 +81,23 @@ class MixedModel:
 
     @known_arguments
     @single_threaded
-    def __init__(self, formula: str, data: Any, relationships: Mapping[str, Any] | None = None, residual: str = "units",
-                 weights: str | None = None, *, missing: str = "drop", engine: str = "auto",
-                 unknown_parents: str | Sequence[str] = "keep"):  # fmt: skip
+    def __init__(
+        self,
+        formula: str,
+        data: Any,
+        relationships: Mapping[str, Any] | None = None,
+        residual: str = "units",
+        weights: str | None = None,
+        *,
+        missing: str = "drop",
+        engine: str = "auto",
+        unknown_parents: str | Sequence[str] = "keep",
+    ):
         choose("engine", engine, ENGINES)
         self.engine, self._lock = engine, Lock()
-        self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing,
-                                                         unknown_parents)  # fmt: skip
+        self.specification: Specification = from_formula(
+            formula, data, relationships, residual, weights, missing, unknown_parents
+        )
         warn_of_codes(self.specification.codes)
         if (parsed := self.specification.formula) is not None:
             warn_of_traits(parsed, self.specification.residual_term)
@@ -98,9 +108,18 @@ class MixedModel:
     @classmethod
     @known_arguments
     @single_threaded
-    def from_matrices(cls, y: Any, X: Any, Z: Sequence[Any] = (), K: Sequence[Any] | None = None,
-                      names: Sequence[str] | None = None, *, weights: Any = None,
-                      fixed_names: Sequence[str] | None = None, engine: str = "auto") -> MixedModel:  # fmt: skip
+    def from_matrices(
+        cls,
+        y: Any,
+        X: Any,
+        Z: Sequence[Any] = (),
+        K: Sequence[Any] | None = None,
+        names: Sequence[str] | None = None,
+        *,
+        weights: Any = None,
+        fixed_names: Sequence[str] | None = None,
+        engine: str = "auto",
+    ) -> MixedModel:
         """The same model from the matrices themselves.
 
         Parameters
@@ -131,10 +150,19 @@ class MixedModel:
     @known_arguments
     @interruptible
     @single_threaded
-    def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,
-            fix: Mapping[str, Any] | None = None, constrain: bool = True, max_iterations: int | None = None,
-            tolerance: float = 1e-8, progress: bool | None = None, starts: int | str = "auto",
-            checkpoint: str | PathLike[str] | None = None) -> Fit:  # fmt: skip
+    def fit(
+        self,
+        method: str = "REML",
+        algorithm: str = "auto",
+        start: Mapping[str, Any] | None = None,
+        fix: Mapping[str, Any] | None = None,
+        constrain: bool = True,
+        max_iterations: int | None = None,
+        tolerance: float = 1e-8,
+        progress: bool | None = None,
+        starts: int | str = "auto",
+        checkpoint: str | PathLike[str] | None = None,
+    ) -> Fit:
         """Estimate the variance components, and with them β̂ and û.
 
         Parameters
@@ -225,8 +253,9 @@ class MixedModel:
             except KeyboardInterrupt as stop:
                 raise interrupted(search, Fit) from stop
 
-    def _journal(self, checkpoint: Any, options: Options, given: Array, fixed: Array,
-                 starts: object) -> AbstractContextManager[Journal | None]:  # fmt: skip
+    def _journal(
+        self, checkpoint: Any, options: Options, given: Array, fixed: Array, starts: object
+    ) -> AbstractContextManager[Journal | None]:
         """The journal of a fit in the file `checkpoint`; None without."""
         if checkpoint is None:
             return nullcontext()

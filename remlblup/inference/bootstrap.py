@@ -116,12 +116,17 @@ class Bootstrap:
             middle, z = self.original - self.bias, float(stats.norm.ppf(0.5 + level / 2.0))
             low, high = middle - z * self.std_error, middle + z * self.std_error
         return shown(
-            pd.DataFrame({
-                "estimate": self.original, "bias": self.bias, "std_error": self.std_error,
-                "lower": np.maximum(low, self.lower), "upper": np.minimum(high, self.upper),
-            }),
+            pd.DataFrame(
+                {
+                    "estimate": self.original,
+                    "bias": self.bias,
+                    "std_error": self.std_error,
+                    "lower": np.maximum(low, self.lower),
+                    "upper": np.minimum(high, self.upper),
+                }
+            ),
             "" if self.done == self.n == self.n_converged else self.note,
-        )  # fmt: skip
+        )
 
     def __str__(self) -> str:
         return f"Parametric bootstrap, {self.note}\n\n{self.intervals().to_string()}"

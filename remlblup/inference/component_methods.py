@@ -56,8 +56,14 @@ class ComponentMethods(InferenceMethods):
 
     @known_arguments
     @exclusive
-    def bootstrap(self, n: int = 1000, seed: int = 0, statistic: Any = None, workers: int | None = None,
-                  progress: bool | None = None) -> Bootstrap:  # fmt: skip
+    def bootstrap(
+        self,
+        n: int = 1000,
+        seed: int = 0,
+        statistic: Any = None,
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> Bootstrap:
         """Draw records from the fitted model and fit them, `n` times.
 
         The searches begin at the estimates of this fit, and where that does not converge at the start of a new one. A model
@@ -85,8 +91,9 @@ class ComponentMethods(InferenceMethods):
 
     @known_arguments
     @exclusive
-    def intervals(self, method: str = "log", level: float = 0.95, functions: Sequence[str] = (), n: int = 1000,
-                  seed: int = 0) -> pd.DataFrame:  # fmt: skip
+    def intervals(
+        self, method: str = "log", level: float = 0.95, functions: Sequence[str] = (), n: int = 1000, seed: int = 0
+    ) -> pd.DataFrame:
         """Intervals of the variance parameters, and of functions of them, never beyond a bound.
 
         Parameters

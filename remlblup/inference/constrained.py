@@ -203,8 +203,15 @@ class Constrained:
 
         free = self.free
         bounds = list(zip(self.lower[free] / self.scale[free], self.upper[free] / self.scale[free], strict=True))
-        found = minimize(objective, z, jac=True, method="SLSQP", bounds=bounds, options={"ftol": 1e-11, "maxiter": 150},
-                         constraints=[{"type": "eq", "fun": constraint, "jac": slopes}])  # fmt: skip
+        found = minimize(
+            objective,
+            z,
+            jac=True,
+            method="SLSQP",
+            bounds=bounds,
+            options={"ftol": 1e-11, "maxiter": 150},
+            constraints=[{"type": "eq", "fun": constraint, "jac": slopes}],
+        )
         z = self.inside(found.x)
         return z, float(objective(z)[0]), abs(float(constraint(z)))
 

@@ -209,8 +209,15 @@ def at_values(variables: Variables, at: Mapping[str, Any] | None) -> dict[str, l
 class _Maker:
     """Makes the rows of one grid."""
 
-    def __init__(self, spec: Specification, solution: Any, variables: Variables, targets: list[str],
-                 at: dict[str, list[float]], weights: str):  # fmt: skip
+    def __init__(
+        self,
+        spec: Specification,
+        solution: Any,
+        variables: Variables,
+        targets: list[str],
+        at: dict[str, list[float]],
+        weights: str,
+    ):
         self.spec, self.solution, self.variables, self.targets, self.weights = (
             spec,
             solution,
@@ -252,8 +259,11 @@ class _Maker:
             if term.name == GROUPS:
                 continue
             made = of_term.get(term.name if term.name != INTERCEPT else "1")
-            columns = [] if made is None else [c for f in made.factors if f.eval_method.value != "literal"
-                                               for c in expression_of(f).columns]  # fmt: skip
+            columns = (
+                []
+                if made is None
+                else [c for f in made.factors if f.eval_method.value != "literal" for c in expression_of(f).columns]
+            )
             pieces.setdefault(self._others(columns), ([], []))[0].append(term.all_columns)
         for position in self.included:
             design = spec.random[position]
@@ -277,8 +287,17 @@ class _Maker:
         left_out = tuple(d.name for k, d in enumerate(spec.random) if k not in self.included)
         averaged = tuple(f for f in self.variables.factors if f not in self.targets and self._in_fixed(f))
         shown_at = {c: v[0] for c, v in self.at.items() if c not in self.targets and self._in_fixed(c)}
-        return Grid(self._index(), by, X, joined, offset, tuple(spec.random[k].name for k in self.included), averaged,
-                    left_out, shown_at)  # fmt: skip
+        return Grid(
+            self._index(),
+            by,
+            X,
+            joined,
+            offset,
+            tuple(spec.random[k].name for k in self.included),
+            averaged,
+            left_out,
+            shown_at,
+        )
 
     def _in_fixed(self, name: str) -> bool:
         assert self.spec.formula is not None

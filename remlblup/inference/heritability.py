@@ -155,8 +155,11 @@ def effective_dimensions(fit: Estimates) -> pd.DataFrame:
     for k, (design, part, r) in enumerate(zip(spec.random, parts, scores, strict=True)):
         sigma, S, of_factor = design.structure.covariance(part), found.of_sigma[k], found.of_factor[k]
         quadratic = float(np.sum(sigma * (r @ equations.relate(k, solution, r, solved[k]).T)))
-        slope = float(np.sum(S * sigma)) if S is not None \
-            else 0.5 * float(np.sum(of_factor * design.structure.factor(part)[0]))  # fmt: skip
+        slope = (
+            float(np.sum(S * sigma))
+            if S is not None
+            else 0.5 * float(np.sum(of_factor * design.structure.factor(part)[0]))
+        )
         rows.append((design.name, quadratic - 2.0 * slope, design.t * design.q))
     left = spec.n - sum(row[1] for row in rows)
     table = pd.DataFrame([*rows, ("residual", left, spec.n)], columns=["term", "effective", "effects"]).set_index(

@@ -65,8 +65,14 @@ class LikelihoodRatio:
 @within_memory
 @known_arguments
 @single_threaded
-def likelihood_ratio(smaller: Estimates, larger: Estimates, null: str = "mixture", seed: int = 0,
-                     n: int | None = None, workers: int | None = None) -> LikelihoodRatio:  # fmt: skip
+def likelihood_ratio(
+    smaller: Estimates,
+    larger: Estimates,
+    null: str = "mixture",
+    seed: int = 0,
+    n: int | None = None,
+    workers: int | None = None,
+) -> LikelihoodRatio:
     """Test what a larger model adds to a smaller one.
 
     Parameters
@@ -221,8 +227,9 @@ def covariance_at(added: Nesting, larger: Estimates) -> tuple[Array, str]:
 # -- drawn ---------------------------------------------------------------------------------------
 
 
-def simulated(smaller: Estimates, larger: Estimates, added: Nesting, seed: int, n: int | None,
-              workers: int | None) -> tuple[Array, str]:  # fmt: skip
+def simulated(
+    smaller: Estimates, larger: Estimates, added: Nesting, seed: int, n: int | None, workers: int | None
+) -> tuple[Array, str]:
     """The statistic under the smaller model: draws, and what they are in words."""
     spec, held = larger.specification, ~np.isnan(held_values(larger))
     if not smaller.specification.random and is_one(spec) and reducible(spec, held, larger.options.constrain) is None:

@@ -30,8 +30,9 @@ class InferenceMethods(Estimates):
 
     @known_arguments
     @exclusive
-    def wald_tests(self, kind: str = "conditional", df: str = "satterthwaite",
-                   information: str = "average") -> pd.DataFrame:  # fmt: skip
+    def wald_tests(
+        self, kind: str = "conditional", df: str = "satterthwaite", information: str = "average"
+    ) -> pd.DataFrame:
         """F tests of the terms of the fixed formula.
 
         Parameters
@@ -95,9 +96,16 @@ class InferenceMethods(Estimates):
 
     @known_arguments
     @exclusive
-    def marginal_means(self, factors: str | Sequence[str], by: str | Sequence[str] | None = None,
-                       at: Mapping[str, Any] | None = None, weights: str = "equal", df: str = "satterthwaite",
-                       information: str = "average", nonestimable: str = "warn") -> MarginalMeans:  # fmt: skip
+    def marginal_means(
+        self,
+        factors: str | Sequence[str],
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None,
+        weights: str = "equal",
+        df: str = "satterthwaite",
+        information: str = "average",
+        nonestimable: str = "warn",
+    ) -> MarginalMeans:
         """Adjusted means (estimated marginal means, predicted means) of the levels of factors.
 
         Parameters

@@ -63,8 +63,10 @@ def of_variances(covariance: Array) -> Mixture:
         return Mixture({0: 0.5 - both, 1: 0.5, 2: both})
     angle = np.arccos
     three = 0.5 - np.sum([angle(R[0, 1]), angle(R[0, 2]), angle(R[1, 2])]) / (4.0 * np.pi)
-    partial = [(R[i, j] - R[i, k] * R[j, k]) / np.sqrt((1 - R[i, k] ** 2) * (1 - R[j, k] ** 2))
-               for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0))]  # fmt: skip
+    partial = [
+        (R[i, j] - R[i, k] * R[j, k]) / np.sqrt((1 - R[i, k] ** 2) * (1 - R[j, k] ** 2))
+        for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0))
+    ]
     two = 0.75 - np.sum(angle(np.clip(partial, -1.0, 1.0))) / (4.0 * np.pi)
     return Mixture({0: 0.5 - two, 1: 0.5 - three, 2: two, 3: three})
 

@@ -172,8 +172,9 @@ class Path:
                 if np.min(np.abs(known - target)) < 0.5 * CUTOFF / points or abs(known[-1]) < abs(target):
                     continue
                 k = int(np.searchsorted(np.abs(known), abs(target)))
-                self.at(self.next(places[k - 1], places[k], float(target), places[k].value, places[:k]),
-                        places[k - 1].theta)  # fmt: skip
+                self.at(
+                    self.next(places[k - 1], places[k], float(target), places[k].value, places[:k]), places[k - 1].theta
+                )
 
 
 class Profile:

@@ -74,8 +74,13 @@ def fixed_terms(spec: Specification) -> list[FixedTerm]:
     return out
 
 
-def _term(name: str, all_columns: np.ndarray, place: np.ndarray, factors: frozenset[str] = frozenset(),
-          covariates: frozenset[str] | None = None) -> FixedTerm:  # fmt: skip
+def _term(
+    name: str,
+    all_columns: np.ndarray,
+    place: np.ndarray,
+    factors: frozenset[str] = frozenset(),
+    covariates: frozenset[str] | None = None,
+) -> FixedTerm:
     columns = place[all_columns]
     own = frozenset([name]) if covariates is None else covariates
     return FixedTerm(name, columns[columns >= 0], all_columns, factors, own)

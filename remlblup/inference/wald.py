@@ -181,8 +181,9 @@ def linear_test(fit: Estimates, L: Any, rhs: Any, df: str, information: str) -> 
     values = right_hand_side(rhs, len(rows))
     table = estimates(tests, rows, pd.Index(labels, name="contrast"), values)
     joint = tests.joint(rows, values)
-    series = pd.Series({"F": joint.F, "num_df": joint.num_df, "den_df": joint.den_df, "p_value": joint.p_value},
-                       name="joint")  # fmt: skip
+    series = pd.Series(
+        {"F": joint.F, "num_df": joint.num_df, "den_df": joint.den_df, "p_value": joint.p_value}, name="joint"
+    )
     note = "\n".join(filter(None, [fit._note, tests.said]))
     return LinearTest(shown(table, note), series, pd.DataFrame(rows, index=labels, columns=list(names)))
 

@@ -123,7 +123,8 @@ def test_a_residual_structure_is_free():
     assert rb.likelihood_ratio(small, large).weights == {1: 1.0}
     known = nesting(small, large)
     assert rb.MixedModel("distance ~ age", dataset("orthodont"), residual="ar1(age | Subject)").loglik(
-        large.specification.parameters.to_mapping(known.theta)) == pytest.approx(small.loglik)  # fmt: skip
+        large.specification.parameters.to_mapping(known.theta)
+    ) == pytest.approx(small.loglik)
 
 
 def test_compare():
@@ -156,8 +157,13 @@ def refused():
     yield "X the other way", machines(method="ML"), by_ml, rb.ModelError, "'Machine"
     wide = rb.MixedModel("score ~ Machine + (1 | Worker:Machine)", dataset("machines")).fit()
     yield "another term", whole, wide, rb.ModelError, "'Worker' of the first is not in the second"
-    yield "the larger first", rb.MixedModel("score ~ Machine + (1 | Worker/Machine)", dataset("machines")).fit(), whole, rb.ModelError, \
-        "smaller model comes first"  # fmt: skip
+    yield (
+        "the larger first",
+        rb.MixedModel("score ~ Machine + (1 | Worker/Machine)", dataset("machines")).fit(),
+        whole,
+        rb.ModelError,
+        "smaller model comes first",
+    )
     changed = dataset("machines").assign(score=lambda d: d["score"] + 1)
     yield "response", rb.MixedModel("score ~ Machine", changed).fit(), whole, rb.DataError, "other responses"
     yield "no fit", "text", whole, rb.ModelError, "not str"

@@ -17,8 +17,12 @@ import pytest
 import remlblup as rb
 from remlblup.datasets import load as dataset
 
-FILES = {"oats_balanced": "oats", "penicillin_fixed": "penicillin", "sleep_unbalanced": "sleepstudy",
-         "machines_unbalanced": "machines"}  # fmt: skip
+FILES = {
+    "oats_balanced": "oats",
+    "penicillin_fixed": "penicillin",
+    "sleep_unbalanced": "sleepstudy",
+    "machines_unbalanced": "machines",
+}
 FOUR = 1e-4
 EACH = pytest.mark.parametrize("name", FILES)
 
@@ -99,8 +103,9 @@ def test_means_and_their_differences(answered):
                 found = means.contrasts("pairwise", adjust=adjust)
                 names = ["estimate", "SE", "df", "t.ratio"]
                 size = np.maximum(np.abs(pairs[names]), [[*(pairs["SE"] * 1e-3)[:1], 0, 0, 1e-3]])
-                np.testing.assert_array_less(np.abs(found[["estimate", "std_error", "df", "t"]].to_numpy() - pairs[names])
-                                             / size, FOUR)  # fmt: skip
+                np.testing.assert_array_less(
+                    np.abs(found[["estimate", "std_error", "df", "t"]].to_numpy() - pairs[names]) / size, FOUR
+                )
                 np.testing.assert_allclose(found["p_value"], pairs["p.value"], rtol=1e-3, atol=1e-9)
 
 

@@ -79,7 +79,10 @@ class Fits(Mapping[str, Fit]):
 
     def __repr__(self) -> str:
         good = sum(fit.converged for fit in self._fits.values())
-        return f"<remlblup fits: {len(self) + len(self.errors)} responses, {good} converged, {len(self.errors)} not fitted>"
+        return (
+            f"<remlblup fits: {len(self) + len(self.errors)} responses, {good} converged, "
+            f"{len(self.errors)} not fitted>"
+        )
 
 
 @within_memory
@@ -184,8 +187,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     if failed := [name for name, fit in fits.items() if not fit.converged]:
         first = fits[failed[0]].convergence
         warn(
-            f"{len(failed)} of {len(names)} responses have not converged: {some(failed)}. Their estimates are those of the"
-            f" last iterate. '{failed[0]}': {first}",
+            f"{len(failed)} of {len(names)} responses have not converged: {some(failed)}. Their estimates are those of"
+            f" the last iterate. '{failed[0]}': {first}",
             ConvergenceWarning,
         )
     warn_of_codes(codes)

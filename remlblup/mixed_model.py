@@ -61,8 +61,8 @@ class MixedModel:
         What to do with rows where a used column is missing.
     unknown_parents : {"keep", "drop", "error"} or sequence of str
         Of a record whose sire or dam is missing, or a code that the pedigree reads as unknown, in ``vm(sire, A)``: keep
-        it, the unknown parent adding nothing, drop it, or refuse it. Columns hold parents if their name is known for one
-        (sire, father, dam, mother, mgs, …) or they are not the first in their term; a list names them instead.
+        it, the unknown parent adding nothing, drop it, or refuse it. Columns hold parents if their name is known for
+        one (sire, father, dam, mother, mgs, …) or they are not the first in their term; a list names them instead.
     engine : {"auto", "dense", "sparse", "spectral"}
         How V is worked with: Henderson's equations (sparse, or dense where small), V itself ("dense", where a
         relationship is dense), or V made tridiagonal once ("spectral", one relationship and independent residuals).
@@ -182,16 +182,16 @@ class MixedModel:
         progress : bool, optional
             Print a line per iteration, and before a long fit its sizes; by default only on a terminal.
         starts : int or "auto"
-            From how many points to search; the highest end is taken. "auto": from one, and where the likelihood can have
-            several maxima and that is cheap from others too (one variance beside the residual's: along all of h²; up to
-            200 records under `ar1`, `toep`, `csh`, `fa` and the like: ten, above 100 records five, and 24 once they end at
-            different heights).
+            From how many points to search; the highest end is taken. "auto": from one, and where the likelihood can
+            have several maxima and that is cheap from others too (one variance beside the residual's: along all of h²;
+            up to 200 records under `ar1`, `toep`, `csh`, `fa` and the like: ten, above 100 records five, and 24 once
+            they end at different heights).
             Values of `start` for all parameters are one start.
         checkpoint : str or Path, optional
-            A file (.npz) for the state of the fit, written anew after every iteration. If it holds the state of an earlier
-            run of the same fit, which was stopped or killed, the fit goes on from there, on the same way to the last
-            digit. `max_iterations` (of all runs together) and `progress` may be others. The file stays when the fit is
-            done; with it the same fit is at its end at once.
+            A file (.npz) for the state of the fit, written anew after every iteration. If it holds the state of an
+            earlier run of the same fit, which was stopped or killed, the fit goes on from there, on the same way to the
+            last digit. `max_iterations` (of all runs together) and `progress` may be others. The file stays when the
+            fit is done; with it the same fit is at its end at once.
 
         Returns
         -------

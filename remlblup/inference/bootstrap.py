@@ -233,8 +233,8 @@ def in_processes(replicates: Replicates, parts: list[range], n: int, seed: int, 
         sent = pickle.dumps(replicates)
     except Exception as error:  # pickle raises whatever an object raises
         raise OptionError(
-            f"workers={workers}: this cannot be sent to another process ({error}). A statistic= must be a function defined at"
-            " the top of a module; or use workers=1."
+            f"workers={workers}: this cannot be sent to another process ({error}). A statistic= must be a function"
+            " defined at the top of a module; or use workers=1."
         ) from None
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(parts)), context, receive, (sent,))

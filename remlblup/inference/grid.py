@@ -1,7 +1,8 @@
-"""The rows (x, z) of marginal means: a cell for each combination of levels, averaged over the factors that are not named.
+"""The rows (x, z) of marginal means: a cell for each combination of levels,
+averaged over the factors that are not named.
 
-A column of X belongs to one term, and its average over other factors hangs on the term's own alone: each term is averaged
-over a grid of its own, so that many factors do not multiply.
+A column of X belongs to one term, and its average over other factors hangs on the term's own alone: each term is
+averaged over a grid of its own, so that many factors do not multiply.
 """
 
 from __future__ import annotations
@@ -193,8 +194,8 @@ def at_values(variables: Variables, at: Mapping[str, Any] | None) -> dict[str, l
         (name,) = variables.named([given], "at=")
         if name in variables.factors or name in variables.random:
             raise DataError(
-                f"at=: '{name}' is a factor, not a covariate: put it among the factors or in by=, and take the rows of its"
-                " levels from the table."
+                f"at=: '{name}' is a factor, not a covariate: put it among the factors or in by=, and take the rows of"
+                " its levels from the table."
             )
         try:
             numbers = np.atleast_1d(np.asarray(value, dtype=float)).ravel()
@@ -321,8 +322,8 @@ class _Maker:
         k, c = len(self.cells), len(combos)
         if k * c * len(self.spec.fixed.columns) > MOST:
             raise ModelError(
-                f"{k:,} means averaged over {c:,} combinations of {some(others)} are too many: name fewer factors, or make"
-                " one of them random."
+                f"{k:,} means averaged over {c:,} combinations of {some(others)} are too many: name fewer factors, or"
+                " make one of them random."
             )
         names = [*self.targets, *others]
         cells = [(*cell, *combo) for cell in self.cells for combo in combos]

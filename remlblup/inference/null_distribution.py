@@ -1,9 +1,9 @@
 """Distributions of the likelihood-ratio statistic where the smaller model lies on a boundary of the larger one.
 
-A mixture Σ_j w_j χ²_j. Of one variance at zero w = (½, ½) (Self & Liang 1987, JASA 82:605, case 5); of a covariance matrix
-that grows from k to k + 1 effects ½ χ²_k + ½ χ²_{k+1} (Stram & Lee 1994, Biometrics 50:1171, case 3); of several variances at
-zero at once the weights are probabilities that a normal vector, correlated as the estimates are, falls nearest to a face of
-the orthant (Self & Liang 1987, case 9; Kudô 1963), which for two and three are angles.
+A mixture Σ_j w_j χ²_j. Of one variance at zero w = (½, ½) (Self & Liang 1987, JASA 82:605, case 5); of a covariance
+matrix that grows from k to k + 1 effects ½ χ²_k + ½ χ²_{k+1} (Stram & Lee 1994, Biometrics 50:1171, case 3); of several
+variances at zero at once the weights are probabilities that a normal vector, correlated as the estimates are, falls
+nearest to a face of the orthant (Self & Liang 1987, case 9; Kudô 1963), which for two and three are angles.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """lmerTest, pbkrtest and emmeans on unbalanced data, by their own information; published figures of balanced data.
 
-Digits required: 4 of estimates, errors, F and df, lme4's optimum being good to about six; p values have the relative error of
-F and df times their own slope, so 3.
+Digits required: 4 of estimates, errors, F and df, lme4's optimum being good to about six; p values have the relative
+error of F and df times their own slope, so 3.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ def test_split_plot(df, information):
 
 
 def test_errors_of_differences_in_the_split_plot():
-    """√(2·177.083/18) between nitrogen levels: the mean square of plots within whole plots; √(2·601.331/24) of varieties."""
+    """√(2·177.083/18) between nitrogen levels: the mean square of plots within whole plots;
+    √(2·601.331/24) of varieties."""
     nitro = split_plot().marginal_means("nitro", df="kenward-roger").sed.to_numpy()
     np.testing.assert_allclose(nitro[np.triu_indices(4, 1)], np.sqrt(2 * 177.0833 / 18), rtol=1e-5)
     variety = split_plot().marginal_means("Variety", df="kenward-roger")

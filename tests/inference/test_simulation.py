@@ -1,4 +1,5 @@
-"""Simulated records have the covariance of the model; refits are the fits of a new model; replicates are those of one process."""
+"""Simulated records have the covariance of the model; refits are the fits of a new model;
+replicates are those of one process."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def case(name: str):
 
 @EACH_CASE
 def test_records_have_the_covariance_of_the_model(name):
-    """y* is linear in what is drawn: its matrix B has BB' = V, by the dense definition of every structure and relationship."""
+    """y* is linear in what is drawn: its matrix B has BB' = V,
+    by the dense definition of every structure and relationship."""
     spec, oracle, theta = case(name)
     beta = np.arange(1.0, spec.p + 1.0)
     simulator = Simulator(spec, beta, theta)

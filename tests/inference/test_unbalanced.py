@@ -1,4 +1,5 @@
-"""Oats with rows left out, a cell without records, a covariate: against lmerTest, pbkrtest and emmeans (`oats_answers.json`)."""
+"""Oats with rows left out, a cell without records, a covariate: against lmerTest,
+pbkrtest and emmeans (`oats_answers.json`)."""
 
 from __future__ import annotations
 

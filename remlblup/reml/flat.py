@@ -26,6 +26,8 @@ from remlblup.structure.residual.base import ResidualStructure
 SUSPECT = 1e-8
 # Steps relative to the size of the parameters, and the change of ℓ below which it does not change.
 STEPS, UNCHANGED = (0.3, 0.04, 0.01), 1e-6
+# Halvings of these steps where none can be taken.
+SHORTER = 6
 # Over a step a quarter as long ℓ falls to 1/256 on a ridge that curves in θ, to 1/64 or more where it is not flat.
 QUARTIC = 100.0
 # Information below this, in the size of a parameter, is none.
@@ -88,22 +90,23 @@ def step_sizes(point: Point, units: Array) -> Array:
 
 
 def looked_at(equations: Equations, point: Point, along: Array) -> bool:
-    """Whether ℓ is flat along a direction; what can be tried at no step passes for flat."""
-    changes = []
-    for step in STEPS:
-        sides = [
-            loglik(equations, point, displaced(equations.spec.parameters, point, side * step * along)) - point.loglik
-            for side in (1.0, -1.0)
-        ]
-        inside = np.abs([change for change in sides if np.isfinite(change)])
-        if not len(inside):
-            continue
-        changes.append(np.max(inside))
-        if changes[-1] <= UNCHANGED and step == STEPS[0]:
-            return True
-    if len(changes) < 2:
-        return not changes or bool(changes[0] <= UNCHANGED)
+    """Whether ℓ is flat along a direction; beside an edge steps are as short as they must be to be taken at all."""
+    for shorter in 0.5 ** np.arange(SHORTER):
+        changes = [change_at(equations, point, shorter * step * along) for step in STEPS]
+        if np.isfinite(changes[0]):
+            break
+    else:
+        return False  # nothing can be said of it
+    if changes[0] <= UNCHANGED * shorter**2:
+        return True
     return bool(changes[-1] <= 10.0 * UNCHANGED and changes[-1] * QUARTIC <= changes[-2])
+
+
+def change_at(equations: Equations, point: Point, step: Array) -> float:
+    """|ℓ − ℓ̂| at a step, the larger of both sides of those that can be taken; infinite where none can."""
+    sides = np.array([loglik(equations, point, displaced(equations.spec.parameters, point, side * step))
+                      for side in (1.0, -1.0)]) - point.loglik  # fmt: skip
+    return float(np.max(np.abs(sides[np.isfinite(sides)]), initial=0.0)) if np.isfinite(sides).any() else np.inf
 
 
 def displaced(parameters: Parameters, point: Point, change: Array) -> Array:

@@ -36,7 +36,7 @@ from remlblup.reml.verdict import judged
 ROUNDING = 1e-10
 # While a step promises more than WORTHWHILE, one that gains less than this share of it is taken only for want of
 # another.
-WORTHWHILE, CREEPING = 1e-4, 1e-3
+WORTHWHILE, CREEPING = 1e-4, 0.02
 
 # What ends a loop before its time: told θ, the reason or None.
 Watch = Callable[[Array], str | None]

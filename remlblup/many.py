@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ from remlblup.fit.tables.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded
-from remlblup.mixed_model import MixedModel
+from remlblup.mixed_model import METHODS, MixedModel
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_written_missing
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
@@ -37,24 +39,35 @@ from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
 from remlblup.model.shorthand import with_dot
 from remlblup.model.specification import from_formula
+from remlblup.reml.together.choice import search_of
+from remlblup.reml.together.outcome import Outcome
+from remlblup.reml.together.reduction import is_one, reducible
 from remlblup.result import Fit
+
+# Responses with the same records from which on they are searched together.
+TOGETHER = 20
 
 
 class Fits(Mapping[str, Fit]):
     """The fits of `fit_many`, by response; ``fits["y1"]`` is a `Fit`.
+
+    A response that was searched together with others has its row in `table`; its `Fit` is made when it is asked for.
 
     Attributes
     ----------
     errors : response → what kept it from being fitted
     """
 
-    def __init__(self, fits: Mapping[str, Fit], errors: Mapping[str, str]):
+    def __init__(self, fits: Mapping[str, Fit | Later], errors: Mapping[str, str]):
         self._fits, self.errors = dict(fits), dict(errors)
 
     def __getitem__(self, response: str) -> Fit:
         if response in self.errors:
             raise DataError(f"'{response}' was not fitted: {self.errors[response]}")
-        return self._fits[response]
+        found = self._fits[response]
+        if isinstance(found, Later):
+            found = self._fits[response] = found.make()
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fits)
@@ -67,6 +80,9 @@ class Fits(Mapping[str, Fit]):
         """A row per response: converged, records, loglik, each component with its standard error, and any error."""
         rows = {}
         for name, fit in self._fits.items():
+            if isinstance(fit, Later):
+                rows[name] = fit.row
+                continue
             row: dict[str, Any] = {"converged": fit.converged, "records": fit.n_obs, "loglik": fit.loglik}
             with said_elsewhere(ConvergenceWarning):
                 components = fit.variance_components
@@ -85,6 +101,19 @@ class Fits(Mapping[str, Fit]):
         )
 
 
+@dataclass(frozen=True)
+class Later:
+    """A response whose search is done: its row of the table, and how its fit is made."""
+
+    row: dict[str, Any]
+    make: Callable[[], Fit]
+
+    @property
+    def converged(self) -> bool:
+        """Only responses that have converged are left like this."""
+        return True
+
+
 @within_memory
 @known_arguments
 def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFrame,
@@ -95,7 +124,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     """Fit one model to each of many responses.
 
     With one relationship and independent residuals the spectral reduction is made once for all responses with the
-    same records (Kang et al. 2008; Zhou & Stephens 2012), and every response then costs O(n) an iteration.
+    same records (Kang et al. 2008; Zhou & Stephens 2012), and every response then costs O(n) an iteration. Twenty responses
+    or more with the same records and one variance are searched together, as arrays over the responses.
 
     Parameters
     ----------
@@ -161,19 +191,28 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     formula = f"{written[names[0]]} ~ {split_top(formula, '~')[1]}"
     right = split_top(with_dot(formula, frame, parse_residual(residual), weights, columns), "~")[1]
     given = {name: relationship_of(name, value) for name, value in Given(relationships).entries.items()}
-    fits: dict[str, Fit] = {}
+    fits: dict[str, Fit | Later] = {}
     errors: dict[str, str] = {}
     shared = Shared(engine, len(names))
     codes: dict[str, int] = {}
+
+    def model(name: str) -> MixedModel:
+        made = model_of(f"{written[name]} ~ {right}", frame, given, residual, weights, missing, engine, unknown_parents)
+        shared.give(made)
+        return made
+
+    together: dict[str, Later] = {}
+    if progress is None and engine in ("auto", "spectral"):
+        together = searched_together(names, frame, model, options)
     for name in names:
+        if name in together:
+            fits[name] = together[name]
+            continue
         try:
-            model = model_of(
-                f"{written[name]} ~ {right}", frame, given, residual, weights, missing, engine, unknown_parents
-            )
-            codes |= model.specification.codes
-            shared.give(model)
+            own = model(name)
+            codes |= own.specification.codes
             with said_elsewhere(ConvergenceWarning):
-                fits[name] = model.fit(progress=False, **options)
+                fits[name] = fit = own.fit(progress=False, **options)
         except KeyboardInterrupt as stop:
             text = f"response '{name}', after {len(fits)} of {len(names)} fits (in `fits` of this exception)"
             raise FitInterrupted.within(stop, text, Fits(fits, errors)) from stop
@@ -182,21 +221,94 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             continue
         except RemlBlupError as error:
             raise type(error)(f"response '{name}': {error}") from None
-        if callable(progress):
-            progress(name, fits[name])
+        if progress is not None:
+            progress(name, fit)
+    made = Fits(fits, errors)
     if failed := [name for name, fit in fits.items() if not fit.converged]:
-        first = fits[failed[0]].convergence
+        first = made[failed[0]].convergence
         warn(
             f"{len(failed)} of {len(names)} responses have not converged: {some(failed)}. Their estimates are those of"
             f" the last iterate. '{failed[0]}': {first}",
             ConvergenceWarning,
         )
     warn_of_codes(codes)
-    for fit in list(fits.values())[:1]:
-        spec = fit.specification
+    if fits:
+        spec = made[next(iter(fits))].specification
+        codes |= spec.codes
         warn_of_one_effect(spec.formula.random if spec.formula else ())
         warn_of_written_missing(frame, spec.records.used if spec.records else ())
-    return Fits(fits, errors)
+    return made
+
+
+@single_threaded
+def searched_together(names: Sequence[str], frame: pd.DataFrame, model: Callable[[str], MixedModel],
+                      options: Mapping[str, Any]) -> dict[str, Later]:  # fmt: skip
+    """The responses with the same records as many others, if the model has one variance: those that converged.
+
+    What is left is fitted one by one, and what is wrong with it told there.
+    """
+    if set(options) - {"method", "tolerance"} or len(names) < TOGETHER or not frame.index.is_unique:
+        return {}
+    plain = [name for name in names if name in frame.columns and frame[name].dtype.kind in "fiu"]
+    if len(plain) < TOGETHER:
+        return {}
+    values = frame[plain].to_numpy(dtype=float)
+    usable = [
+        k for k in range(len(plain)) if np.isfinite(v := values[:, k][~np.isnan(values[:, k])]).all() and np.ptp(v)
+    ]
+    groups: dict[bytes, list[int]] = {}
+    for k in usable:
+        groups.setdefault(np.packbits(np.isnan(values[:, k])).tobytes(), []).append(k)
+    out: dict[str, Later] = {}
+    for group in groups.values():
+        if len(group) < TOGETHER:
+            continue
+        try:
+            out |= group_together([plain[k] for k in group], values[:, group], frame.index, model, options)
+        except RemlBlupError:
+            continue  # said where the first of them is fitted by itself
+    return out
+
+
+def group_together(names: Sequence[str], values: Any, index: pd.Index, model: Callable[[str], MixedModel],
+                   options: Mapping[str, Any]) -> dict[str, Later]:  # fmt: skip
+    """The same for responses with the same missing values."""
+    spec = model(names[0]).specification
+    method, tolerance = options.get("method", "REML"), options.get("tolerance", 1e-8)
+    free = np.zeros(spec.parameters.size, dtype=bool)
+    if method not in METHODS or not isinstance(tolerance, float) or not 0.0 < tolerance < 1.0:
+        return {}
+    if spec.responses or (spec.random and not is_one(spec)) or reducible(spec, free, True) is not None:
+        return {}
+    Y = values[index.get_indexer(spec.index)]
+    Y = Y if spec.offset is None else Y - spec.offset[:, None]
+    out = search_of(spec, method == "ML", np.zeros(0)).maximize(Y, tolerance, information=True)
+    errors = standard_errors(out)
+    labels = spec.parameters.columns
+    found = {}
+    for k in map(int, np.flatnonzero(out.converged)):
+        row: dict[str, Any] = {"converged": True, "records": spec.n, "loglik": float(out.loglik[k])}
+        for label, value, error in zip(labels, out.theta[k], errors[k], strict=True):
+            row[label], row[f"se {label}"] = float(value), float(error)
+        name = names[k]
+        found[name] = Later(row, partial(made_later, model, name, dict(options)))
+    return found
+
+
+def standard_errors(out: Outcome) -> Any:
+    """(B, n_parameters) by the average information; none on a boundary, where the rest is free of it."""
+    assert out.information is not None
+    diagonal = out.information.diagonal(axis1=1, axis2=2)
+    errors = np.where(out.boundary, np.nan, 1.0 / np.sqrt(diagonal))
+    inside = np.flatnonzero(out.converged & ~out.boundary.any(axis=1))
+    inverse = np.linalg.inv(out.information[inside])
+    errors[inside] = np.sqrt(inverse.diagonal(axis1=1, axis2=2))
+    return errors
+
+
+def made_later(model: Callable[[str], MixedModel], name: str, options: dict[str, Any]) -> Fit:
+    """The fit of a response by itself."""
+    return model(name).fit(progress=False, **options)
 
 
 @single_threaded

@@ -19,6 +19,7 @@ from remlblup.fit.tables.functions import evaluate
 from remlblup.fit.tables.shown import shown
 from remlblup.inference.replicates import Batch, Replicates, flat, own_statistic
 from remlblup.inference.simulate import batches, whole_number
+from remlblup.linalg.threads import n_threads, set_threads
 
 KINDS = ("percentile", "basic", "normal")
 VERDICT = ["converged", "iterations", "reason"]
@@ -236,8 +237,8 @@ def in_processes(replicates: Replicates, parts: list[range], n: int, seed: int, 
             f"workers={workers}: this cannot be sent to another process ({error}). A statistic= must be a function"
             " defined at the top of a module; or use workers=1."
         ) from None
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(parts)), context, receive, (sent,))
+    context, workers = multiprocessing.get_context("spawn"), min(workers, len(parts))
+    pool = ProcessPoolExecutor(workers, context, receive, (sent, max(1, n_threads() // workers)))
     try:
         pending = [pool.submit(work, part, seed, n) for part in parts]
         for future in as_completed(pending):
@@ -249,11 +250,12 @@ def in_processes(replicates: Replicates, parts: list[range], n: int, seed: int, 
 _received: list[Replicates] = []
 
 
-def receive(sent: bytes) -> None:
-    """What a process begins with. Ctrl-C is for the one that started it."""
+def receive(sent: bytes, threads: int) -> None:
+    """What a process begins with: its share of the threads. Ctrl-C is for the one that started it."""
     import pickle
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    set_threads(threads)
     _received[:] = [pickle.loads(sent)]
 
 

@@ -33,9 +33,10 @@ from remlblup.model.specification import Specification
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.starts import Search, is_small, is_tied
+from remlblup.reml.together.choice import search_of
 from remlblup.reml.together.fixed import FixedOnly
 from remlblup.reml.together.one import OneRatio
-from remlblup.reml.together.reduction import Reduction, is_one, reducible
+from remlblup.reml.together.reduction import is_one, reducible
 from remlblup.reml.together.several import Several
 
 CONVERGED = "all criteria met."
@@ -124,10 +125,7 @@ class Replicates:
 
     @cached_property
     def together(self) -> FixedOnly | OneRatio | Several:
-        reduction = Reduction.of(self.spec, self.options.ml)
-        if not self.spec.random:
-            return FixedOnly(reduction)
-        return OneRatio(reduction) if is_one(self.spec) else Several(reduction, self.theta)
+        return search_of(self.spec, self.options.ml, self.theta)
 
     # -- a batch -----------------------------------------------------------------------------
 

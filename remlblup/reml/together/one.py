@@ -14,11 +14,13 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.reml.line import APART, BEYOND
-from remlblup.reml.together.outcome import Outcome, limits
+from remlblup.reml.together.outcome import Outcome, joined, limits
 from remlblup.reml.together.reduction import Reduction
 
 # Newton steps at most.
 ROUNDS = 60
+# Elements of an array over responses and eigenvalues: what fits into a cache.
+ELEMENTS = 200_000
 
 
 class OneRatio:
@@ -42,7 +44,11 @@ class OneRatio:
         self.grid = np.exp(np.arange(x.min() - BEYOND, x.max() + BEYOND + APART, APART))
 
     def maximize(self, Y: Array, tolerance: float, information: bool = False) -> Outcome:
-        """The maxima of the responses Y (n, B), offsets taken off."""
+        """The maxima of the responses Y (n, B), offsets taken off; some at a time."""
+        step = max(16, ELEMENTS // max(len(self.d), 1))
+        return joined([self._maximize(Y[:, k : k + step], tolerance, information) for k in range(0, Y.shape[1], step)])
+
+    def _maximize(self, Y: Array, tolerance: float, information: bool) -> Outcome:
         reduction, d = self.reduction, self.d
         c, s, beta_ols = reduction.responses(Y)
         squares = (c @ self.vectors) ** 2

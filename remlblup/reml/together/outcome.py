@@ -49,3 +49,9 @@ class Outcome:
 def limits(tolerance: float) -> Array:
     """(5,) the limits of the criteria."""
     return np.array([c.limit for c in criteria(0.0, 0.0, 0.0, 0.0, 0.0, tolerance)])
+
+
+def joined(parts: Sequence[Outcome]) -> Outcome:
+    """The outcomes of some responses after those of others."""
+    columns = [[getattr(part, name) for part in parts] for name in Outcome.__dataclass_fields__]
+    return Outcome(*(None if values[0] is None else np.concatenate(values) for values in columns))  # type: ignore[arg-type]

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from remlblup.arrays import Array
-from remlblup.reml.together.outcome import Outcome, limits
+from remlblup.linalg.threads import side_by_side
+from remlblup.reml.together.outcome import Outcome, joined, limits
 from remlblup.reml.together.reduction import Reduction
 
 # Newton steps at most, and halvings of one.
@@ -26,7 +27,7 @@ ROUNDS, HALVINGS = 60, 25
 # A pivot of Γ below this share of what counts as one, that ℓ does not rise from, is zero.
 ZERO = 1e-9
 # Responses at once: so many elements of a stack of matrices.
-ELEMENTS = 4_000_000
+ELEMENTS = 300_000
 
 
 @dataclass
@@ -95,10 +96,8 @@ class Several:
     def maximize(self, Y: Array, tolerance: float, information: bool = False) -> Outcome:
         """The maxima of the responses Y (n, B), offsets taken off."""
         step = max(8, ELEMENTS // max(self.Q**2, 1))
-        parts = [self._maximize(Y[:, k : k + step], tolerance) for k in range(0, Y.shape[1], step)]
-        columns = zip(*(vars(p).values() for p in parts), strict=True)
-        joined = [None if values[0] is None else np.concatenate(values) for values in columns]
-        return Outcome(*joined)  # type: ignore[arg-type]
+        parts = [(Y[:, k : k + step], tolerance) for k in range(0, Y.shape[1], step)]
+        return joined(side_by_side(self._maximize, parts))
 
     def _maximize(self, Y: Array, tolerance: float) -> Outcome:
         reduction = self.reduction

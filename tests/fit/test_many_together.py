@@ -1,0 +1,82 @@
+"""Many responses searched as arrays: each as the fit of its own, what is wrong with one left to that fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import remlblup as rb
+from remlblup.many import Later
+
+
+def lines(relationship: bool = True):
+    rng = np.random.default_rng(4)
+    markers = rng.integers(0, 3, (60, 300)) - 1.0
+    G = markers @ markers.T / 300 + 0.05 * np.eye(60)
+    names = [f"l{k}" for k in range(60)]
+    d = pd.DataFrame({"line": np.repeat(names, 2), "x": rng.standard_normal(120)}, index=[f"r{k}" for k in range(120)])
+    u = np.linalg.cholesky(G) @ rng.standard_normal((60, 40)) * np.linspace(0.0, 1.5, 40)
+    Y = pd.DataFrame(
+        np.repeat(u, 2, axis=0) + rng.standard_normal((120, 40)), columns=[f"y{k}" for k in range(40)], index=d.index
+    )
+    return d, Y, {"G": rb.Relationship(G, names)}
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("formula", ["~ x + (1 | vm(line, G))", "~ x + (1 | line)", "~ x"])
+def test_each_is_its_own_fit(method, formula):
+    d, Y, given = lines()
+    given = given if "G" in formula else {}
+    fits = rb.fit_many(formula, d, Y, given, method=method)
+    assert (
+        all(isinstance(fit, Later) for fit in fits._fits.values())
+        or sum(isinstance(f, Later) for f in fits._fits.values()) > 38
+    )
+    table = fits.table
+    own = {name: rb.MixedModel(f"y {formula}", d.assign(y=Y[name]), given).fit(method) for name in list(Y.columns)[::5]}
+    for name, fit in own.items():
+        row = table.loc[name]
+        assert row["converged"] and row["records"] == 120 and row["loglik"] == pytest.approx(fit.loglik, abs=1e-7)
+        components = fit.variance_components
+        found = np.array([row[label] for label in fit.specification.parameters.columns])
+        errors = np.array([row[f"se {label}"] for label in fit.specification.parameters.columns])
+        np.testing.assert_allclose(found, components["estimate"], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(errors, components["std_error"], rtol=1e-5)  # missing where the fit's are
+        assert fits[name].loglik == pytest.approx(fit.loglik, abs=1e-8) and fits[name].specification.response == name
+        assert list(fits[name].fixed_effects.index) == list(fit.fixed_effects.index)
+
+
+def test_missing_values_make_groups_and_faults_are_told():
+    d, Y, given = lines()
+    Y = Y.copy()
+    Y.iloc[[3, 50], 20:] = np.nan
+    Y["y1"], Y["y2"] = 1.0, np.inf
+    Y.iloc[7, 5] = np.nan
+    fits = rb.fit_many("~ x + (1 | vm(line, G))", d, Y, given)
+    assert set(fits.errors) == {"y1", "y2"} and "constant" in fits.errors["y1"]
+    table = fits.table
+    assert list(table["records"].dropna().unique()) == [120.0, 119.0, 118.0]
+    assert isinstance(fits._fits["y25"], Later) and not isinstance(fits._fits["y5"], Later)
+    kept = Y["y25"].notna()
+    own = rb.MixedModel("y ~ x + (1 | vm(line, G))", d[kept].assign(y=Y["y25"][kept]), given).fit()
+    assert table.loc["y25", "loglik"] == pytest.approx(own.loglik, abs=1e-7)
+
+
+def test_options_of_a_search_are_kept():
+    d, Y, given = lines()
+    single = rb.fit_many("~ x + (1 | vm(line, G))", d, Y, given, algorithm="ai")
+    assert not any(isinstance(fit, Later) for fit in single._fits.values())
+    seen = []
+    rb.fit_many(
+        "~ x + (1 | vm(line, G))",
+        d,
+        Y.iloc[:, :25],
+        given,
+        progress=lambda name, fit: seen.append((name, fit.converged)),
+    )
+    assert len(seen) == 25
+    together = rb.fit_many("~ x + (1 | vm(line, G))", d, Y, given)
+    np.testing.assert_allclose(single.table["loglik"], together.table["loglik"], atol=1e-7)
+    with pytest.raises(rb.OptionError):
+        rb.fit_many("~ x + (1 | vm(line, G))", d, Y, given, method="exact")

@@ -1,0 +1,77 @@
+"""Seconds of replicates and of many responses: the bootstrap of a small and of a large model, `fit_many` with one genomic matrix.
+
+    python -m remlblup.validation.benchmarks.replicates [--workers 2] [--quick]
+
+Runs three cases and prints a line for each; REMLBLUP_REFERENCE names the folder with flock20k, which is left out without.
+Set OPENBLAS_NUM_THREADS=1. lme4's `bootMer` on the first case, one process (lme4 1.1.31, R 4.2.2):
+
+    Rscript -e 'library(lme4); m <- lmer(Reaction ~ Days + (Days | Subject), sleepstudy);
+                print(system.time(bootMer(m, function(f) c(fixef(f), getME(f, "theta")), nsim = 10000, seed = 1)))'
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import remlblup as rb
+
+
+def sleepstudy(n: int, workers: int) -> str:
+    """Refits of a random regression with a 2 × 2 matrix."""
+    fit = rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", rb.datasets.load("sleepstudy")).fit(progress=False)
+    fit.bootstrap(10, progress=False)
+    started = time.perf_counter()
+    out = fit.bootstrap(n, seed=1, workers=workers, progress=False)
+    return f"sleepstudy, {n:,} refits, {workers} process(es): {time.perf_counter() - started:.1f} s; {out.note}"
+
+
+def flock(n: int, workers: int) -> str:
+    """Refits of an animal model of 20,000 animals."""
+    folder = Path(os.environ.get("REMLBLUP_REFERENCE", ""))
+    if not (folder / "flock20k.csv").exists():
+        return "flock20k: REMLBLUP_REFERENCE does not hold it"
+    data, pedigree = pd.read_csv(folder / "flock20k.csv"), str(folder / "flock20k.pedigree.csv")
+    fit = rb.MixedModel("y ~ sex + cg + (1 | vm(id, A))", data, {"A": pedigree}).fit(progress=False)
+    started = time.perf_counter()
+    out = fit.bootstrap(n, seed=1, workers=workers, progress=False)
+    return f"flock20k, {n:,} refits, {workers} process(es): {time.perf_counter() - started:.1f} s; {out.note}"
+
+
+def many(responses: int, lines: int = 400) -> str:
+    """Responses of lines with one genomic matrix."""
+    rng = np.random.default_rng(1)
+    markers = rng.binomial(2, 0.3, (lines, 1000)).astype(float)
+    centred = markers - markers.mean(axis=0)
+    G = centred @ centred.T / 1000 + 0.01 * np.eye(lines)
+    names, h2 = [f"l{k}" for k in range(lines)], rng.uniform(0.0, 0.8, responses)
+    u = np.linalg.cholesky(G) @ rng.standard_normal((lines, responses))
+    Y = u * np.sqrt(h2) + rng.standard_normal((lines, responses)) * np.sqrt(1.0 - h2)
+    table = pd.DataFrame(Y, columns=[f"y{k}" for k in range(responses)])
+    data, given = pd.DataFrame({"line": names}), {"G": rb.Relationship(G, names)}
+    started = time.perf_counter()
+    fits = rb.fit_many("~ 1 + (1 | vm(line, G))", data, table, given)
+    found = fits.table
+    seconds = time.perf_counter() - started
+    return f"fit_many, {responses:,} responses of {lines} lines: {seconds:.1f} s; {int(found['converged'].sum()):,} converged"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="a twentieth of everything")
+    given = parser.parse_args()
+    share = 20 if given.quick else 1
+    print(many(10_000 // share), flush=True)
+    print(sleepstudy(10_000 // share, 1), flush=True)
+    print(sleepstudy(10_000 // share, given.workers), flush=True)
+    print(flock(200 // share, given.workers), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -124,8 +124,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     """Fit one model to each of many responses.
 
     With one relationship and independent residuals the spectral reduction is made once for all responses with the
-    same records (Kang et al. 2008; Zhou & Stephens 2012), and every response then costs O(n) an iteration. Twenty responses
-    or more with the same records and one variance are searched together, as arrays over the responses.
+    same records (Kang et al. 2008; Zhou & Stephens 2012), and every response then costs O(n) an iteration. Twenty
+    responses or more with the same records and one variance are searched together, as arrays over the responses.
 
     Parameters
     ----------

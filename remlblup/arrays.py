@@ -9,3 +9,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.integer[Any]]
+
+
+def sums(places: Index, values: Array, size: int) -> Array:
+    """(size,) sums of the values that lie at each place."""
+    return np.asarray(np.bincount(places, values, size), dtype=np.float64)

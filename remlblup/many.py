@@ -95,7 +95,10 @@ class Fits(Mapping[str, Fit]):
 
     def __repr__(self) -> str:
         good = sum(fit.converged for fit in self._fits.values())
-        return f"<remlblup fits: {len(self) + len(self.errors)} responses, {good} converged, {len(self.errors)} not fitted>"
+        return (
+            f"<remlblup fits: {len(self) + len(self.errors)} responses, {good} converged, "
+            f"{len(self.errors)} not fitted>"
+        )
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     """Fit one model to each of many responses.
 
     With one relationship and independent residuals the spectral reduction is made once for all responses with the
-    same records (Kang et al. 2008; Zhou & Stephens 2012), and every response then costs O(n) an iteration. Twenty responses
-    or more with the same records and one variance are searched together, as arrays over the responses.
+    same records (Kang et al. 2008; Zhou & Stephens 2012), and every response then costs O(n) an iteration. Twenty
+    responses or more with the same records and one variance are searched together, as arrays over the responses.
 
     Parameters
     ----------
@@ -224,8 +227,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     if failed := [name for name, fit in fits.items() if not fit.converged]:
         first = made[failed[0]].convergence
         warn(
-            f"{len(failed)} of {len(names)} responses have not converged: {some(failed)}. Their estimates are those of the"
-            f" last iterate. '{failed[0]}': {first}",
+            f"{len(failed)} of {len(names)} responses have not converged: {some(failed)}. Their estimates are those of"
+            f" the last iterate. '{failed[0]}': {first}",
             ConvergenceWarning,
         )
     warn_of_codes(codes)

@@ -61,8 +61,8 @@ class MixedModel:
         What to do with rows where a used column is missing.
     unknown_parents : {"keep", "drop", "error"} or sequence of str
         Of a record whose sire or dam is missing, or a code that the pedigree reads as unknown, in ``vm(sire, A)``: keep
-        it, the unknown parent adding nothing, drop it, or refuse it. Columns hold parents if their name is known for one
-        (sire, father, dam, mother, mgs, …) or they are not the first in their term; a list names them instead.
+        it, the unknown parent adding nothing, drop it, or refuse it. Columns hold parents if their name is known for
+        one (sire, father, dam, mother, mgs, …) or they are not the first in their term; a list names them instead.
     engine : {"auto", "dense", "sparse", "spectral"}
         How V is worked with: Henderson's equations (sparse, or dense where small), V itself ("dense", where a
         relationship is dense), or V made tridiagonal once ("spectral", one relationship and independent residuals).
@@ -81,13 +81,23 @@ class MixedModel:
 
     @known_arguments
     @single_threaded
-    def __init__(self, formula: str, data: Any, relationships: Mapping[str, Any] | None = None, residual: str = "units",
-                 weights: str | None = None, *, missing: str = "drop", engine: str = "auto",
-                 unknown_parents: str | Sequence[str] = "keep"):  # fmt: skip
+    def __init__(
+        self,
+        formula: str,
+        data: Any,
+        relationships: Mapping[str, Any] | None = None,
+        residual: str = "units",
+        weights: str | None = None,
+        *,
+        missing: str = "drop",
+        engine: str = "auto",
+        unknown_parents: str | Sequence[str] = "keep",
+    ):
         choose("engine", engine, ENGINES)
         self.engine, self._lock = engine, Lock()
-        self.specification: Specification = from_formula(formula, data, relationships, residual, weights, missing,
-                                                         unknown_parents)  # fmt: skip
+        self.specification: Specification = from_formula(
+            formula, data, relationships, residual, weights, missing, unknown_parents
+        )
         warn_of_codes(self.specification.codes)
         if (parsed := self.specification.formula) is not None:
             warn_of_traits(parsed, self.specification.residual_term)
@@ -98,9 +108,18 @@ class MixedModel:
     @classmethod
     @known_arguments
     @single_threaded
-    def from_matrices(cls, y: Any, X: Any, Z: Sequence[Any] = (), K: Sequence[Any] | None = None,
-                      names: Sequence[str] | None = None, *, weights: Any = None,
-                      fixed_names: Sequence[str] | None = None, engine: str = "auto") -> MixedModel:  # fmt: skip
+    def from_matrices(
+        cls,
+        y: Any,
+        X: Any,
+        Z: Sequence[Any] = (),
+        K: Sequence[Any] | None = None,
+        names: Sequence[str] | None = None,
+        *,
+        weights: Any = None,
+        fixed_names: Sequence[str] | None = None,
+        engine: str = "auto",
+    ) -> MixedModel:
         """The same model from the matrices themselves.
 
         Parameters
@@ -131,10 +150,19 @@ class MixedModel:
     @known_arguments
     @interruptible
     @single_threaded
-    def fit(self, method: str = "REML", algorithm: str = "auto", start: Mapping[str, Any] | None = None,
-            fix: Mapping[str, Any] | None = None, constrain: bool = True, max_iterations: int | None = None,
-            tolerance: float = 1e-8, progress: bool | None = None, starts: int | str = "auto",
-            checkpoint: str | PathLike[str] | None = None) -> Fit:  # fmt: skip
+    def fit(
+        self,
+        method: str = "REML",
+        algorithm: str = "auto",
+        start: Mapping[str, Any] | None = None,
+        fix: Mapping[str, Any] | None = None,
+        constrain: bool = True,
+        max_iterations: int | None = None,
+        tolerance: float = 1e-8,
+        progress: bool | None = None,
+        starts: int | str = "auto",
+        checkpoint: str | PathLike[str] | None = None,
+    ) -> Fit:
         """Estimate the variance components, and with them β̂ and û.
 
         Parameters
@@ -154,16 +182,16 @@ class MixedModel:
         progress : bool, optional
             Print a line per iteration, and before a long fit its sizes; by default only on a terminal.
         starts : int or "auto"
-            From how many points to search; the highest end is taken. "auto": from one, and where the likelihood can have
-            several maxima and that is cheap from others too (one variance beside the residual's: along all of h²; up to
-            200 records under `ar1`, `toep`, `csh`, `fa` and the like: ten, above 100 records five, and 24 once they end at
-            different heights).
+            From how many points to search; the highest end is taken. "auto": from one, and where the likelihood can
+            have several maxima and that is cheap from others too (one variance beside the residual's: along all of h²;
+            up to 200 records under `ar1`, `toep`, `csh`, `fa` and the like: ten, above 100 records five, and 24 once
+            they end at different heights).
             Values of `start` for all parameters are one start.
         checkpoint : str or Path, optional
-            A file (.npz) for the state of the fit, written anew after every iteration. If it holds the state of an earlier
-            run of the same fit, which was stopped or killed, the fit goes on from there, on the same way to the last
-            digit. `max_iterations` (of all runs together) and `progress` may be others. The file stays when the fit is
-            done; with it the same fit is at its end at once.
+            A file (.npz) for the state of the fit, written anew after every iteration. If it holds the state of an
+            earlier run of the same fit, which was stopped or killed, the fit goes on from there, on the same way to the
+            last digit. `max_iterations` (of all runs together) and `progress` may be others. The file stays when the
+            fit is done; with it the same fit is at its end at once.
 
         Returns
         -------
@@ -225,8 +253,9 @@ class MixedModel:
             except KeyboardInterrupt as stop:
                 raise interrupted(search, Fit) from stop
 
-    def _journal(self, checkpoint: Any, options: Options, given: Array, fixed: Array,
-                 starts: object) -> AbstractContextManager[Journal | None]:  # fmt: skip
+    def _journal(
+        self, checkpoint: Any, options: Options, given: Array, fixed: Array, starts: object
+    ) -> AbstractContextManager[Journal | None]:
         """The journal of a fit in the file `checkpoint`; None without."""
         if checkpoint is None:
             return nullcontext()

@@ -1,4 +1,4 @@
-"""What `MixedModel.fit` returns, and what `load` reads back: estimates with their plots, their summary and their folder.
+"""What `MixedModel.fit` returns and `load` reads back: estimates with their plots, their summary and their folder.
 
 The one place where these meet; none of them knows the others.
 """

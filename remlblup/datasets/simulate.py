@@ -146,7 +146,17 @@ def simulate_flock(
     return Flock(data, pd.DataFrame({"id": ids, "sire": sire + 1, "dam": dam + 1}), truth)
 
 
-def _check(n_animals, n_years, n_groups, h2, maternal, phenotypic_sd, group_sd, recorded, unknown_sires):
+def _check(
+    n_animals: int,
+    n_years: int,
+    n_groups: int,
+    h2: float,
+    maternal: float,
+    phenotypic_sd: float,
+    group_sd: float,
+    recorded: float,
+    unknown_sires: float,
+) -> None:
     rules = (
         ("n_animals", n_animals, n_animals >= 50, "at least 50"),
         ("n_years", n_years, n_years >= 1, "at least 1"),

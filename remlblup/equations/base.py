@@ -11,7 +11,7 @@ import copy
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -199,7 +199,7 @@ class Equations(ABC):
     def products(self, solution: Any, variates: Array, weighted: Array) -> Array:
         """F'PF of variates F (n, k), with R⁻¹F."""
 
-    def factor_blocks(self, b: Array) -> list[Array | None]:
+    def factor_blocks(self, b: Array | None) -> Sequence[Array | None]:
         """The random part of b over the factors, per term; None in an engine without."""
         return [None] * len(self.random)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, sums
 from remlblup.errors import DataError, ModelError
 from remlblup.structure.residual.base import ResidualStructure
 
@@ -174,7 +174,7 @@ def spread(design: RandomDesign, i: int) -> Array:
     """(n,) z_j² K_jj of effect i."""
     Z, sizes = design.columns[i], design.relationship.sizes
     each = Z.data**2 * (sizes if np.ndim(sizes) == 0 else np.asarray(sizes)[Z.indices])
-    return np.bincount(np.repeat(np.arange(Z.shape[0]), np.diff(Z.indptr)), each, Z.shape[0])
+    return sums(np.repeat(np.arange(Z.shape[0]), np.diff(Z.indptr)), each, Z.shape[0])
 
 
 def disjoint(design: RandomDesign) -> bool:

@@ -155,7 +155,8 @@ def conformed(fitted: pd.Series, new: pd.Series, grouping: bool) -> pd.Series:
         return numeric
     values = np.where(known, levels[np.maximum(positions, 0)], np.asarray(new, dtype=object))
     if known.all() and fitted.dtype.kind in "iufb":
-        return pd.Series(values.astype(fitted.dtype), index=new.index, name=new.name)
+        dtype: Any = fitted.dtype
+        return pd.Series(values.astype(dtype), index=new.index, name=new.name)
     return pd.Series(
         [v if k else str(v) for v, k in zip(values, known, strict=True)], index=new.index, name=new.name, dtype=object
     )

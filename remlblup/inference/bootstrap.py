@@ -117,12 +117,17 @@ class Bootstrap:
             middle, z = self.original - self.bias, float(stats.norm.ppf(0.5 + level / 2.0))
             low, high = middle - z * self.std_error, middle + z * self.std_error
         return shown(
-            pd.DataFrame({
-                "estimate": self.original, "bias": self.bias, "std_error": self.std_error,
-                "lower": np.maximum(low, self.lower), "upper": np.minimum(high, self.upper),
-            }),
+            pd.DataFrame(
+                {
+                    "estimate": self.original,
+                    "bias": self.bias,
+                    "std_error": self.std_error,
+                    "lower": np.maximum(low, self.lower),
+                    "upper": np.minimum(high, self.upper),
+                }
+            ),
             "" if self.done == self.n == self.n_converged else self.note,
-        )  # fmt: skip
+        )
 
     def __str__(self) -> str:
         return f"Parametric bootstrap, {self.note}\n\n{self.intervals().to_string()}"
@@ -229,8 +234,8 @@ def in_processes(replicates: Replicates, parts: list[range], n: int, seed: int, 
         sent = pickle.dumps(replicates)
     except Exception as error:  # pickle raises whatever an object raises
         raise OptionError(
-            f"workers={workers}: this cannot be sent to another process ({error}). A statistic= must be a function defined at"
-            " the top of a module; or use workers=1."
+            f"workers={workers}: this cannot be sent to another process ({error}). A statistic= must be a function"
+            " defined at the top of a module; or use workers=1."
         ) from None
     context, workers = multiprocessing.get_context("spawn"), min(workers, len(parts))
     pool = ProcessPoolExecutor(workers, context, receive, (sent, max(1, n_threads() // workers)))

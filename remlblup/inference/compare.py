@@ -80,10 +80,18 @@ def row(fit: Estimates, above: Estimates | None, null: str, seed: int) -> dict[s
     """The row of a fit."""
     fixed = fit.specification.p
     out: dict[str, Any] = {
-        "fixed": fixed, "variance": fit.n_parameters - fixed, "parameters": fit.n_parameters, "loglik": fit.loglik,
-        "aic": fit.aic, "bic": fit.bic, "verdict": fit.convergence.status,
-        "statistic": np.nan, "df": np.nan, "p_value": np.nan, "test": "",
-    }  # fmt: skip
+        "fixed": fixed,
+        "variance": fit.n_parameters - fixed,
+        "parameters": fit.n_parameters,
+        "loglik": fit.loglik,
+        "aic": fit.aic,
+        "bic": fit.bic,
+        "verdict": fit.convergence.status,
+        "statistic": np.nan,
+        "df": np.nan,
+        "p_value": np.nan,
+        "test": "",
+    }
     if above is None:
         return out
     smaller, larger = sorted((above, fit), key=lambda f: f.n_parameters)

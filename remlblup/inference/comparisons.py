@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Real
@@ -63,8 +63,12 @@ def family(method: Any, levels: Sequence[Any], reference: Any) -> Family:
         return Family("weights", [str(n) for n in method], weights_of(method, levels), None)
     if method == "pairwise":
         pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
-        return Family(method, [f"{texts[i]} - {texts[j]}" for i, j in pairs], eye[[i for i, _ in pairs]]
-                      - eye[[j for _, j in pairs]], "tukey")  # fmt: skip
+        return Family(
+            method,
+            [f"{texts[i]} - {texts[j]}" for i, j in pairs],
+            eye[[i for i, _ in pairs]] - eye[[j for _, j in pairs]],
+            "tukey",
+        )
     if method == "reference":
         r = 0 if reference is None else position(reference, levels)
         others = [i for i in range(k) if i != r]
@@ -101,7 +105,7 @@ def weights_of(contrasts: Mapping[Any, Any], levels: Sequence[Any]) -> Array:
         raise DataError("no contrast was given.")
     out = np.zeros((len(contrasts), len(levels)))
     for row, (name, weights) in zip(out, contrasts.items(), strict=True):
-        pairs = weights.items() if isinstance(weights, Mapping) else None
+        pairs: Iterable[tuple[Any, Any]] | None = weights.items() if isinstance(weights, Mapping) else None
         if pairs is None:
             if isinstance(weights, (str, bytes)) or not np.iterable(weights) or len(list(weights)) != len(levels):
                 raise DataError(f"'{name}' needs a weight for each of {some(levels, 20)}, or a mapping of them.")
@@ -127,8 +131,10 @@ def polynomials(levels: Sequence[Any]) -> Array:
         for b in basis:
             share = sum((p * q for p, q in zip(v, b, strict=True)), Fraction(0)) / sum(q * q for q in b)
             v = [p - share * q for p, q in zip(v, b, strict=True)]
-        scale = Fraction(math.lcm(*(p.denominator for p in v)), math.gcd(*(p.numerator * math.lcm(*(q.denominator for q in v))
-                                                                           // p.denominator for p in v)))  # fmt: skip
+        scale = Fraction(
+            math.lcm(*(p.denominator for p in v)),
+            math.gcd(*(p.numerator * math.lcm(*(q.denominator for q in v)) // p.denominator for p in v)),
+        )
         basis.append([p * scale for p in v])
     out = []
     for b in basis[1:]:
@@ -140,8 +146,9 @@ def polynomials(levels: Sequence[Any]) -> Array:
 # -- adjustment ----------------------------------------------------------------------------------
 
 
-def adjusted(own: Family, t: Array, df: Array, covariance: Array | None, adjust: str | None, means: int,
-             level: float) -> tuple[Array, Array]:  # fmt: skip
+def adjusted(
+    own: Family, t: Array, df: Array, covariance: Array | None, adjust: str | None, means: int, level: float
+) -> tuple[Array, Array]:
     """P values of the t (r,), and how many standard errors the intervals reach.
 
     Parameters
@@ -185,9 +192,11 @@ def over_df(quantile: Callable[[float], float], df: Array) -> Array:
         return np.array([quantile(1.0 / x) if x else quantile(np.inf) for x in inverse])[place]
     low, high = inverse[0], inverse[-1]
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
-    fitted = np.polynomial.chebyshev.chebinterpolate(
-        lambda v: np.array([quantile(1.0 / (middle + half * u)) for u in np.atleast_1d(v)]), NODES - 1
-    )
+
+    def values(v: Any) -> Any:
+        return np.array([quantile(1.0 / (middle + half * u)) for u in np.atleast_1d(v)])
+
+    fitted: Any = np.polynomial.chebyshev.chebinterpolate(values, NODES - 1)
     return np.polynomial.chebyshev.chebval((inverse - middle) / half, fitted)[place]
 
 
@@ -206,9 +215,14 @@ def coverage(size: float, R: Array, df: float) -> float:
         return float(1.0 - 2.0 * stats.t.sf(size, df))
     # Correlations of 1, of contrasts given twice, leave the matrix singular.
     out = stats.multivariate_t.cdf(
-        np.full(r, size), shape=R, df=df, allow_singular=True, maxpts=POINTS * r, lower_limit=np.full(r, -size),
+        np.full(r, size),
+        shape=R,
+        df=df,
+        allow_singular=True,
+        maxpts=POINTS * r,
+        lower_limit=np.full(r, -size),
         random_state=SEED,
-    )  # fmt: skip
+    )
     return float(np.clip(out, 0.0, 1.0))
 
 

@@ -42,7 +42,8 @@ class ComponentMethods(InferenceMethods):
     @known_arguments
     @exclusive
     def refit(self, y: Any) -> Self:
-        """The same model for another response, with the same options: the fit that a new model would have, to the last digit.
+        """The same model for another response, with the same options: the fit that a new model would have,
+        to the last digit.
 
         Matrices, the order of elimination, reductions and their memory serve again.
 
@@ -56,13 +57,19 @@ class ComponentMethods(InferenceMethods):
 
     @known_arguments
     @exclusive
-    def bootstrap(self, n: int = 1000, seed: int = 0, statistic: Any = None, workers: int | None = None,
-                  progress: bool | None = None) -> Bootstrap:  # fmt: skip
+    def bootstrap(
+        self,
+        n: int = 1000,
+        seed: int = 0,
+        statistic: Any = None,
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> Bootstrap:
         """Draw records from the fitted model and fit them, `n` times.
 
-        The searches begin at the estimates of this fit, and where that does not converge at the start of a new one. A model
-        of independent residuals with one variance, or with a few and up to 120 random effects, is fitted to a batch of
-        replicates at once.
+        The searches begin at the estimates of this fit, and where that does not converge at the start of a new one. A
+        model of independent residuals with one variance, or with a few and up to 120 random effects, is fitted to a
+        batch of replicates at once.
 
         Parameters
         ----------
@@ -76,8 +83,9 @@ class ComponentMethods(InferenceMethods):
 
         Returns
         -------
-        Bootstrap : ``estimates``, ``intervals()``, ``bias``, ``std_error``. Replicates that did not converge are counted at
-            their last iterate. After a Ctrl-C it holds those that were done.
+        Bootstrap : ``estimates``, ``intervals()``, ``bias``, ``std_error``.
+            Replicates that did not converge are counted at their last iterate.
+            After a Ctrl-C it holds those that were done.
         """
         from remlblup.inference.bootstrap import bootstrap
 
@@ -85,28 +93,29 @@ class ComponentMethods(InferenceMethods):
 
     @known_arguments
     @exclusive
-    def intervals(self, method: str = "log", level: float = 0.95, functions: Sequence[str] = (), n: int = 1000,
-                  seed: int = 0) -> pd.DataFrame:  # fmt: skip
+    def intervals(
+        self, method: str = "log", level: float = 0.95, functions: Sequence[str] = (), n: int = 1000, seed: int = 0
+    ) -> pd.DataFrame:
         """Intervals of the variance parameters, and of functions of them, never beyond a bound.
 
         Parameters
         ----------
         method : {"log", "wald", "profile", "bootstrap"}
             Estimate ± z standard errors of log θ for a variance, of Fisher's z for a correlation, of θ itself for a
-            covariance or loading; or of θ throughout, cut at its bounds; where the profile likelihood has fallen by z²/2
-            (`profile`); quantiles of `n` replicates (`bootstrap`).
+            covariance or loading; or of θ throughout, cut at its bounds; where the profile likelihood has fallen by
+            z²/2 (`profile`); quantiles of `n` replicates (`bootstrap`).
         level : float
             Coverage.
         functions : sequence of str, optional
-            Expressions as of `function`: by "log" shares of a sum of variances are taken on the logit scale, other positive
-            quantities on that of the logarithm, the rest as they are.
+            Expressions as of `function`: by "log" shares of a sum of variances are taken on the logit scale, other
+            positive quantities on that of the logarithm, the rest as they are.
         n, seed : of the bootstrap
 
         Returns
         -------
-        DataFrame: term, parameter, estimate, std_error, lower, upper, scale, status. By standard errors NaN on a boundary
-        and where the estimate has none; an end of a profile may be a bound of the parameter space. What a component adds is
-        tested by a likelihood ratio (`rb.likelihood_ratio`), not by its interval.
+        DataFrame: term, parameter, estimate, std_error, lower, upper, scale, status. By standard errors NaN on a
+        boundary and where the estimate has none; an end of a profile may be a bound of the parameter space. What a
+        component adds is tested by a likelihood ratio (`rb.likelihood_ratio`), not by its interval.
         """
         from remlblup.inference.intervals import intervals_of
 
@@ -148,11 +157,11 @@ class ComponentMethods(InferenceMethods):
         ----------
         term : a random term of one effect, of genotypes or animals
         method : {"components", "standard", "cullis", "oakey", "vanraden", "piepho"}
-            Share of the variance of a record (`function` gives that of any components, with a standard error); of means over
-            the harmonic mean of records per level, with plot error alone; by the mean variance of a difference of
-            predictions; by the eigenvalues of the reliability; the mean reliability; by the mean variance of a difference of
-            estimates with the levels as fixed effects (Piepho & Möhring 2007). All but the first two are over the levels
-            with records, whatever the model.
+            Share of the variance of a record (`function` gives that of any components, with a standard error); of means
+            over the harmonic mean of records per level, with plot error alone; by the mean variance of a difference of
+            predictions; by the eigenvalues of the reliability; the mean reliability; by the mean variance of a
+            difference of estimates with the levels as fixed effects (Piepho & Möhring 2007). All but the first two are
+            over the levels with records, whatever the model.
         """
         from remlblup.inference.heritability import heritability
 

@@ -1,7 +1,7 @@
 """The likelihood at its best where a function of θ has a given value, by sequential quadratic programming.
 
-Coordinates x in which all of the parameter space can be walked over: θ itself within its bounds, and of a free covariance
-matrix the entries of Λ, Σ = ΛΛ', where singular matrices are ordinary points. Slopes are those of the score.
+Coordinates x in which all of the parameter space can be walked over: θ itself within its bounds, and of a free
+covariance matrix the entries of Λ, Σ = ΛΛ', where singular matrices are ordinary points. Slopes are those of the score.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from remlblup.reml.score import score
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.surface import Surface
 
-# A covariance matrix of less than this share of its unit in some direction is lifted so far to start from: Λ has no slope
-# at zero.
+# A covariance matrix of less than this share of its unit in some direction is lifted so far to start from: Λ has no
+# slope at zero.
 LIFTED = 1e-3
 # −ℓ, above that of the fit, where V is not positive definite.
 NOWHERE = 1e4
@@ -203,8 +203,15 @@ class Constrained:
 
         free = self.free
         bounds = list(zip(self.lower[free] / self.scale[free], self.upper[free] / self.scale[free], strict=True))
-        found = minimize(objective, z, jac=True, method="SLSQP", bounds=bounds, options={"ftol": 1e-11, "maxiter": 150},
-                         constraints=[{"type": "eq", "fun": constraint, "jac": slopes}])  # fmt: skip
+        found = minimize(
+            objective,
+            z,
+            jac=True,
+            method="SLSQP",
+            bounds=bounds,
+            options={"ftol": 1e-11, "maxiter": 150},
+            constraints=[{"type": "eq", "fun": constraint, "jac": slopes}],
+        )
         z = self.inside(found.x)
         return z, float(objective(z)[0]), abs(float(constraint(z)))
 

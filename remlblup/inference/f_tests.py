@@ -4,9 +4,9 @@ One row l with variance v = l'Φl that changes by ġ_c = l'∂_cΦl along each d
 
     df = 2v² / Σ_c ġ_c²                                                           (Giesbrecht & Burns 1985)
 
-Several rows: F = (1/q) Σ_m t_m² over the eigenvectors of LΦL', whose df ν_m give E = Σ ν_m/(ν_m − 2) and 2E/(E − q) (Fai &
-Cornelius 1996, J. Stat. Comput. Simul. 54:363). Kenward & Roger (1997, Biometrics 53:983) scale F with Φ_A in place of Φ,
-for which they need, with M = LΦL' and G_c = L∂_cΦL', A₁ = Σ_c tr(M⁻¹G_c)² and A₂ = Σ_c tr(M⁻¹G_cM⁻¹G_c).
+Several rows: F = (1/q) Σ_m t_m² over the eigenvectors of LΦL', whose df ν_m give E = Σ ν_m/(ν_m − 2) and 2E/(E − q)
+(Fai & Cornelius 1996, J. Stat. Comput. Simul. 54:363). Kenward & Roger (1997, Biometrics 53:983) scale F with Φ_A in
+place of Φ, for which they need, with M = LΦL' and G_c = L∂_cΦL', A₁ = Σ_c tr(M⁻¹G_c)² and A₂ = Σ_c tr(M⁻¹G_cM⁻¹G_c).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The rows (x, z) of marginal means: a cell for each combination of levels, averaged over the factors that are not named.
+"""The rows (x, z) of marginal means: a cell for each combination of levels,
+averaged over the factors that are not named.
 
-A column of X belongs to one term, and its average over other factors hangs on the term's own alone: each term is averaged
-over a grid of its own, so that many factors do not multiply.
+A column of X belongs to one term, and its average over other factors hangs on the term's own alone: each term is
+averaged over a grid of its own, so that many factors do not multiply.
 """
 
 from __future__ import annotations
@@ -193,8 +194,8 @@ def at_values(variables: Variables, at: Mapping[str, Any] | None) -> dict[str, l
         (name,) = variables.named([given], "at=")
         if name in variables.factors or name in variables.random:
             raise DataError(
-                f"at=: '{name}' is a factor, not a covariate: put it among the factors or in by=, and take the rows of its"
-                " levels from the table."
+                f"at=: '{name}' is a factor, not a covariate: put it among the factors or in by=, and take the rows of"
+                " its levels from the table."
             )
         try:
             numbers = np.atleast_1d(np.asarray(value, dtype=float)).ravel()
@@ -209,8 +210,15 @@ def at_values(variables: Variables, at: Mapping[str, Any] | None) -> dict[str, l
 class _Maker:
     """Makes the rows of one grid."""
 
-    def __init__(self, spec: Specification, solution: Any, variables: Variables, targets: list[str],
-                 at: dict[str, list[float]], weights: str):  # fmt: skip
+    def __init__(
+        self,
+        spec: Specification,
+        solution: Any,
+        variables: Variables,
+        targets: list[str],
+        at: dict[str, list[float]],
+        weights: str,
+    ):
         self.spec, self.solution, self.variables, self.targets, self.weights = (
             spec,
             solution,
@@ -252,8 +260,11 @@ class _Maker:
             if term.name == GROUPS:
                 continue
             made = of_term.get(term.name if term.name != INTERCEPT else "1")
-            columns = [] if made is None else [c for f in made.factors if f.eval_method.value != "literal"
-                                               for c in expression_of(f).columns]  # fmt: skip
+            columns = (
+                []
+                if made is None
+                else [c for f in made.factors if f.eval_method.value != "literal" for c in expression_of(f).columns]
+            )
             pieces.setdefault(self._others(columns), ([], []))[0].append(term.all_columns)
         for position in self.included:
             design = spec.random[position]
@@ -277,8 +288,17 @@ class _Maker:
         left_out = tuple(d.name for k, d in enumerate(spec.random) if k not in self.included)
         averaged = tuple(f for f in self.variables.factors if f not in self.targets and self._in_fixed(f))
         shown_at = {c: v[0] for c, v in self.at.items() if c not in self.targets and self._in_fixed(c)}
-        return Grid(self._index(), by, X, joined, offset, tuple(spec.random[k].name for k in self.included), averaged,
-                    left_out, shown_at)  # fmt: skip
+        return Grid(
+            self._index(),
+            by,
+            X,
+            joined,
+            offset,
+            tuple(spec.random[k].name for k in self.included),
+            averaged,
+            left_out,
+            shown_at,
+        )
 
     def _in_fixed(self, name: str) -> bool:
         assert self.spec.formula is not None
@@ -302,8 +322,8 @@ class _Maker:
         k, c = len(self.cells), len(combos)
         if k * c * len(self.spec.fixed.columns) > MOST:
             raise ModelError(
-                f"{k:,} means averaged over {c:,} combinations of {some(others)} are too many: name fewer factors, or make"
-                " one of them random."
+                f"{k:,} means averaged over {c:,} combinations of {some(others)} are too many: name fewer factors, or"
+                " make one of them random."
             )
         names = [*self.targets, *others]
         cells = [(*cell, *combo) for cell in self.cells for combo in combos]

@@ -6,15 +6,17 @@ With G = σ²_g K over the m levels that have records, B = Z'PZ, and C = var(û 
     standard     σ²_g / (σ²_g + σ²_e/r̄), r̄ the harmonic mean of records per level
     piepho       d̄ / (d̄ + v̄_BLUE): Piepho & Möhring 2007, Genetics 177:1881, eq. 19
     cullis       1 − v̄_BLUP / d̄: Cullis, Smith & Coombes 2006, JABES 11:381
-    oakey        Σλ / (m − number of λ that are zero), λ the eigenvalues of I − G⁻¹C = BG: Oakey et al. 2006, TAG 113:809
+    oakey        Σλ / (m − number of λ that are zero), λ the eigenvalues of I − G⁻¹C = BG: Oakey et al. 2006,
+                 TAG 113:809
     vanraden     mean of the reliabilities 1 − C_ii/G_ii
 
-d̄, v̄_BLUE, v̄_BLUP are mean variances of a difference of two levels: before the data, of their estimates as fixed effects, and
-of their predictions. With unrelated levels d̄ = 2σ²_g.
+d̄, v̄_BLUE, v̄_BLUP are mean variances of a difference of two levels: before the data, of their estimates as fixed
+effects, and of their predictions. With unrelated levels d̄ = 2σ²_g.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,8 +44,8 @@ def heritability(fit: Estimates, term: str, method: str) -> float:
     design = spec.random[k]
     if design.t != 1:
         raise ModelError(
-            f"'{design.name}' has {design.t} effects, each with a heritability of its own: write the ratio of components,"
-            " fit.function(…), or a term of one effect."
+            f"'{design.name}' has {design.t} effects, each with a heritability of its own: write the ratio of"
+            " components, fit.function(…), or a term of one effect."
         )
     place = spec.parameters.slices[k]
     sigma2 = float(design.structure.covariance(fit.theta[place])[0, 0])
@@ -131,8 +133,8 @@ def blue_difference(A: Array, name: str) -> float:
     lost = vectors[:, ~kept]
     if np.any(np.abs(lost - lost.mean(axis=0)) > 1e-6):
         raise ModelError(
-            f"as fixed effects not all levels of '{name}' can be compared (they are confounded with other fixed effects, or lie in"
-            " parts without a connection): method='piepho' has no value. Take 'cullis'."
+            f"as fixed effects not all levels of '{name}' can be compared (they are confounded with other fixed"
+            " effects, or lie in parts without a connection): method='piepho' has no value. Take 'cullis'."
         )
     return mean_difference((vectors[:, kept] / values[kept]) @ vectors[:, kept].T)
 
@@ -141,7 +143,8 @@ def blue_difference(A: Array, name: str) -> float:
 
 
 def effective_dimensions(fit: Estimates) -> pd.DataFrame:
-    """See `Fit.effective_dimensions`: tr(P Z (Σ ⊗ K) Z') of every term, from the slopes S = −½[tr(PZKZ') − r'Kr] of ℓ."""
+    """See `Fit.effective_dimensions`: tr(P Z (Σ ⊗ K) Z') of every term,
+    from the slopes S = −½[tr(PZKZ') − r'Kr] of ℓ."""
     equations, spec = fit._equations, fit.specification
     if equations.searched is not equations:
         raise ModelError("R is singular at the estimates: dimensions are not divided among terms and residual there.")
@@ -149,14 +152,17 @@ def effective_dimensions(fit: Estimates) -> pd.DataFrame:
     found = equations.score_matrices(equations.solve(fit.theta), units, False)
     solution = found.solution
     scores = equations.term_blocks(equations.effect_scores(solution))
-    solved: list[Any] = equations.factor_blocks(solution.b) if solution.b is not None else [None] * len(scores)
+    solved: Sequence[Any] = equations.factor_blocks(solution.b) if solution.b is not None else [None] * len(scores)
     rows = [("fixed effects", float(spec.p), spec.p + len(fit.aliased))]
     parts = spec.parameters.split_terms(solution.theta)
     for k, (design, part, r) in enumerate(zip(spec.random, parts, scores, strict=True)):
         sigma, S, of_factor = design.structure.covariance(part), found.of_sigma[k], found.of_factor[k]
         quadratic = float(np.sum(sigma * (r @ equations.relate(k, solution, r, solved[k]).T)))
-        slope = float(np.sum(S * sigma)) if S is not None \
-            else 0.5 * float(np.sum(of_factor * design.structure.factor(part)[0]))  # fmt: skip
+        if S is not None:
+            slope = float(np.sum(S * sigma))
+        else:
+            assert of_factor is not None
+            slope = 0.5 * float(np.sum(of_factor * design.structure.factor(part)[0]))
         rows.append((design.name, quadratic - 2.0 * slope, design.t * design.q))
     left = spec.n - sum(row[1] for row in rows)
     table = pd.DataFrame([*rows, ("residual", left, spec.n)], columns=["term", "effective", "effects"]).set_index(

@@ -1,10 +1,10 @@
 """What each term's test is a test of: rows L with Lβ = 0, incremental, conditional or marginal (type I, II, III).
 
-Incremental: with X'X = R'R, R upper triangular, row j of R over R_jj is what column j adds to those before it. Conditional:
-the same with the term's columns, and behind them those of terms that contain it, moved last: of a term that no other contains
-its coefficients. Marginal: in the model with a
-column for every level, the functions that can be estimated and are orthogonal to those of the terms that contain it (Goodnight
-1980; SAS's type III): whatever the coding, the hypothesis is that of unweighted means of the cells.
+Incremental: with X'X = R'R, R upper triangular, row j of R over R_jj is what column j adds to those before it.
+Conditional: the same with the term's columns, and behind them those of terms that contain it, moved last: of a term
+that no other contains its coefficients. Marginal: in the model with a column for every level, the functions that can
+be estimated and are orthogonal to those of the terms that contain it (Goodnight 1980; SAS's type III): whatever the
+coding, the hypothesis is that of unweighted means of the cells.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def hypotheses(spec: Specification, terms: list[FixedTerm], kind: str) -> list[H
             containing = [t for t in terms if term.contained_in(t)]
             before = [t for t in terms if t is not term and t not in containing]
             moved = np.concatenate([term.columns, *(t.columns for t in containing)])
-            # Without terms behind it the coefficients themselves; of several rows Fai & Cornelius' df hang on which they are.
+            # Without terms behind it the coefficients themselves;
+            # of several rows Fai & Cornelius' df hang on which they are.
             own = len(tested) > 1 and not containing
             L = (
                 np.eye(spec.p)[term.columns]
@@ -77,7 +78,7 @@ def triangle(X: Any) -> Array:
     if not X.shape[1]:
         return np.zeros((0, 0))
     if X.shape[0] * X.shape[1] <= DENSE:
-        return np.linalg.qr(X.toarray() if sp.issparse(X) else np.asarray(X, float), mode="r")
+        return np.asarray(np.linalg.qr(X.toarray() if sp.issparse(X) else np.asarray(X, float), mode="r"))
     gram = np.asarray((X.T @ X).toarray() if sp.issparse(X) else X.T @ X)
     scale = 1.0 / np.sqrt(np.diag(gram))
     return scipy.linalg.cholesky(gram * np.outer(scale, scale)) / scale
@@ -86,7 +87,7 @@ def triangle(X: Any) -> Array:
 def last_rows(R: Array, order: np.ndarray, columns: np.ndarray) -> Array:
     """Rows of what `columns` add to those before them in this order, over the columns in theirs, (r, p)."""
     if not np.array_equal(order, np.arange(len(order))):
-        R = np.linalg.qr(R[:, order], mode="r")
+        R = np.asarray(np.linalg.qr(R[:, order], mode="r"))
     place = np.empty(len(order), dtype=int)
     place[order] = np.arange(len(order))
     own = R[place[columns]] / np.diag(R)[place[columns], None]

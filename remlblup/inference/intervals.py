@@ -25,8 +25,16 @@ def intervals_of(
     check_level(level)
     functions, own = listed("functions=", functions), method in ("log", "wald")
     components, parameters = fit.variance_components, fit.specification.parameters
-    table = intervals(components, parameters, fit.theta, fit.variance_covariance, method if own else "wald", level,
-                      functions, fit.options.constrain)  # fmt: skip
+    table = intervals(
+        components,
+        parameters,
+        fit.theta,
+        fit.variance_covariance,
+        method if own else "wald",
+        level,
+        functions,
+        fit.options.constrain,
+    )
     if own:
         return table
     free = np.array([s != "fixed" for s in fit.status])

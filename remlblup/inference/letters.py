@@ -1,7 +1,7 @@
 """Compact letter display: means that share a letter do not differ.
 
-Insert and absorb (Piepho 2004, J. Comput. Graph. Stat. 13:456): one column of all means to begin with; a pair that differs
-splits every column that holds both; columns within others go.
+Insert and absorb (Piepho 2004, J. Comput. Graph. Stat. 13:456): one column of all means to begin with; a pair that
+differs splits every column that holds both; columns within others go.
 """
 
 from __future__ import annotations

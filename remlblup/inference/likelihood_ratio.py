@@ -55,7 +55,10 @@ class LikelihoodRatio:
     table: pd.DataFrame
 
     def __str__(self) -> str:
-        head = f"Likelihood ratio {self.statistic:.4f} on {self.df} parameter{'s' if self.df > 1 else ''}, p = {self.p_value:.4g}"
+        head = (
+            f"Likelihood ratio {self.statistic:.4f} on {self.df} parameter{'s' if self.df > 1 else ''}, "
+            f"p = {self.p_value:.4g}"
+        )
         return f"{head}\nNull: {self.null}\n\n{self.table.to_string()}"
 
     def __repr__(self) -> str:
@@ -65,8 +68,14 @@ class LikelihoodRatio:
 @within_memory
 @known_arguments
 @single_threaded
-def likelihood_ratio(smaller: Estimates, larger: Estimates, null: str = "mixture", seed: int = 0,
-                     n: int | None = None, workers: int | None = None) -> LikelihoodRatio:  # fmt: skip
+def likelihood_ratio(
+    smaller: Estimates,
+    larger: Estimates,
+    null: str = "mixture",
+    seed: int = 0,
+    n: int | None = None,
+    workers: int | None = None,
+) -> LikelihoodRatio:
     """Test what a larger model adds to a smaller one.
 
     Parameters
@@ -74,8 +83,8 @@ def likelihood_ratio(smaller: Estimates, larger: Estimates, null: str = "mixture
     smaller, larger : fits of nested models to the same records, by the same method; by REML with the same fixed part
     null : {"mixture", "chi2", "simulate"}
         "mixture": that of large samples with its weights, where variances are on their bound under the smaller model:
-        ½ χ²(0) + ½ χ²(1) of one variance, ½ χ²(k) + ½ χ²(k+1) where a free covariance matrix of k effects gets one more,
-        two or three variances with the weights that their information gives; χ² where nothing is on a bound.
+        ½ χ²(0) + ½ χ²(1) of one variance, ½ χ²(k) + ½ χ²(k+1) where a free covariance matrix of k effects gets one
+        more, two or three variances with the weights that their information gives; χ² where nothing is on a bound.
         "chi2": χ² with as many degrees of freedom as parameters, too cautious for variances.
         "simulate": of one variance beside independent residuals the exact distribution of finite samples (Crainiceanu &
         Ruppert 2004), of any other models by drawing from the smaller and fitting both.
@@ -90,8 +99,8 @@ def likelihood_ratio(smaller: Estimates, larger: Estimates, null: str = "mixture
     Raises
     ------
     ModelError, DataError
-        For fits that did not converge, of other records or methods, REML fits with other fixed parts, models that are not
-        nested; where the mixture has no known weights, with what to do.
+        For fits that did not converge, of other records or methods, REML fits with other fixed parts, models that are
+        not nested; where the mixture has no known weights, with what to do.
     """
     choose("null", null, NULLS)
     seed = whole_number("seed", seed, 0)
@@ -121,8 +130,8 @@ def gain(smaller: Estimates, larger: Estimates) -> float:
     statistic = 2.0 * (larger.loglik - smaller.loglik)
     if statistic < -1e-6 * (1.0 + abs(smaller.loglik)):
         raise ModelError(
-            f"the larger model has a log-likelihood of {larger.loglik:.6f}, below the {smaller.loglik:.6f} of the smaller one, which"
-            " it holds: its search has ended at a lower maximum. Fit it again with starts=10."
+            f"the larger model has a log-likelihood of {larger.loglik:.6f}, below the {smaller.loglik:.6f} of the"
+            " smaller one, which it holds: its search has ended at a lower maximum. Fit it again with starts=10."
         )
     return max(statistic, 0.0)
 
@@ -168,8 +177,8 @@ def mixture_of(added: Nesting, larger: Estimates) -> tuple[Mixture, str]:
 
 def unknown(why: str) -> ModelError:
     return ModelError(
-        f'{why}: the weights of the mixture are not known in closed form. Draw the distribution, null="simulate", or add what is'
-        " tested one by one."
+        f'{why}: the weights of the mixture are not known in closed form. Draw the distribution, null="simulate", '
+        "or add what is tested one by one."
     )
 
 
@@ -208,29 +217,31 @@ def covariance_at(added: Nesting, larger: Estimates) -> tuple[Array, str]:
     spec, ml = larger.specification, larger.options.ml
     if spec.n <= RECORDS and not spec.residual.n_filled:
         try:
-            return np.linalg.pinv(ExpectedInformation(spec, ml).at(added.theta), hermitian=True), "expected"
+            expected = np.linalg.pinv(ExpectedInformation(spec, ml).at(added.theta), hermitian=True)
+            return np.asarray(expected, np.float64), "expected"
         except (NotPositiveDefiniteError, ModelError):
             pass
     surface = Loop(equations_of(larger), larger.options, added.theta, held_values(larger)).surface
     point = surface.at(added.theta)
     if point is None:
         raise unknown("V of the smaller model is not positive definite")
-    return np.linalg.pinv(point.information, hermitian=True), "average"
+    return np.asarray(np.linalg.pinv(point.information, hermitian=True), np.float64), "average"
 
 
 # -- drawn ---------------------------------------------------------------------------------------
 
 
-def simulated(smaller: Estimates, larger: Estimates, added: Nesting, seed: int, n: int | None,
-              workers: int | None) -> tuple[Array, str]:  # fmt: skip
+def simulated(
+    smaller: Estimates, larger: Estimates, added: Nesting, seed: int, n: int | None, workers: int | None
+) -> tuple[Array, str]:
     """The statistic under the smaller model: draws, and what they are in words."""
     spec, held = larger.specification, ~np.isnan(held_values(larger))
     if not smaller.specification.random and is_one(spec) and reducible(spec, held, larger.options.constrain) is None:
         draws = DRAWS if n is None else whole_number("n", n, 1)
         ml = larger.options.ml
         reduction = Reduction.of(spec, ml)
-        values = positive(np.linalg.eigvalsh(reduction.M))
-        whole = positive(np.linalg.eigvalsh(reduction.whole)) if ml else values
+        values = positive(np.asarray(np.linalg.eigvalsh(reduction.M), np.float64))
+        whole = positive(np.asarray(np.linalg.eigvalsh(reduction.whole), np.float64)) if ml else values
         freedom = spec.n - spec.p
         found = exact_draws(values, whole, freedom, reduction.freedom, added.fixed, draws, seed)
         return found, f"exact for finite samples (Crainiceanu & Ruppert 2004), {draws:,} draws"

@@ -32,15 +32,16 @@ MOST, MOST_CONTRASTS = 3000, 100_000
 LEVEL = 0.95
 
 
-def marginal_means(fit: Estimates, factors: Any, by: Any, at: Any, weights: str, df: str, information: str,
-                   nonestimable: str) -> MarginalMeans:  # fmt: skip
+def marginal_means(
+    fit: Estimates, factors: Any, by: Any, at: Any, weights: str, df: str, information: str, nonestimable: str
+) -> MarginalMeans:
     """See `InferenceMethods.marginal_means`."""
     choose("nonestimable", nonestimable, CHOICES)
     spec = fit.specification
     require_fixed(spec, "marginal means")
     cells = grid(spec, fit._solution, factors, by, at, weights)
     tests = tests_of(fit, df, information, "marginal means")
-    empty = np.isnan(cells.X).any(axis=1)
+    empty = np.asarray(np.isnan(cells.X).any(axis=1))
     judged = np.where(np.isnan(cells.X), 0.0, cells.X)
     if empty.any() and nonestimable == "error":
         raise ModelError(f"means of cells without records cannot be weighted by cells: {list(cells.index[empty])}.")
@@ -108,8 +109,13 @@ class MarginalMeans:
             {"mean": mean, "std_error": error, "df": df, "lower": mean - half, "upper": mean + half},
             index=self._grid.index,
         )
-        table.attrs.update(df_method=self._df_method, weights=self._weights, averaged_over=list(self._grid.averaged),
-                           at=dict(self._grid.at), random_included=list(self._grid.included))  # fmt: skip
+        table.attrs.update(
+            df_method=self._df_method,
+            weights=self._weights,
+            averaged_over=list(self._grid.averaged),
+            at=dict(self._grid.at),
+            random_included=list(self._grid.included),
+        )
         return shown(table, self._note)
 
     @property
@@ -130,8 +136,11 @@ class MarginalMeans:
         grid = self._grid
         lines = [self._fit._note, self._tests.said]
         if grid.averaged:
-            how = {"equal": "each level alike", "proportional": "by their numbers of records",
-                   "cells": "by their numbers of records in each cell"}[self._weights]  # fmt: skip
+            how = {
+                "equal": "each level alike",
+                "proportional": "by their numbers of records",
+                "cells": "by their numbers of records in each cell",
+            }[self._weights]
             lines.append(f"Averaged over {', '.join(grid.averaged)}, {how}.")
         if grid.at:
             lines.append("At " + ", ".join(f"{name} = {value:.6g}" for name, value in grid.at.items()) + ".")
@@ -278,10 +287,17 @@ class MarginalMeans:
         with np.errstate(invalid="ignore"):
             half = half * error
         return pd.DataFrame(
-            {"estimate": estimate, "std_error": error, "df": df, "t": t, "p_value": p_value,
-             "lower": estimate - half, "upper": estimate + half},
+            {
+                "estimate": estimate,
+                "std_error": error,
+                "df": df,
+                "t": t,
+                "p_value": p_value,
+                "lower": estimate - half,
+                "upper": estimate + half,
+            },
             index=pd.Index(own.names, name="contrast"),
-        )  # fmt: skip
+        )
 
     @exclusive
     def letters(self, alpha: float = 0.05, adjust: str | None = "tukey") -> pd.DataFrame:

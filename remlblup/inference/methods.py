@@ -30,16 +30,17 @@ class InferenceMethods(Estimates):
 
     @known_arguments
     @exclusive
-    def wald_tests(self, kind: str = "conditional", df: str = "satterthwaite",
-                   information: str = "average") -> pd.DataFrame:  # fmt: skip
+    def wald_tests(
+        self, kind: str = "conditional", df: str = "satterthwaite", information: str = "average"
+    ) -> pd.DataFrame:
         """F tests of the terms of the fixed formula.
 
         Parameters
         ----------
         kind : {"conditional", "incremental", "marginal"}
-            Each term adjusted for all others but those that contain it (type II; what that is stands above the table and
-            in ``attrs["conditioned_on"]``), for those before it (type I), or for all others, over unweighted means of the
-            cells (type III).
+            Each term adjusted for all others but those that contain it (type II; what that is stands above the table
+            and in ``attrs["conditioned_on"]``), for those before it (type I), or for all others, over unweighted means
+            of the cells (type III).
         df : {"satterthwaite", "kenward-roger", "residual"}
             How denominator degrees of freedom are found; "kenward-roger" also adjusts the covariance and scales F.
         information : {"average", "observed", "expected"}
@@ -95,9 +96,16 @@ class InferenceMethods(Estimates):
 
     @known_arguments
     @exclusive
-    def marginal_means(self, factors: str | Sequence[str], by: str | Sequence[str] | None = None,
-                       at: Mapping[str, Any] | None = None, weights: str = "equal", df: str = "satterthwaite",
-                       information: str = "average", nonestimable: str = "warn") -> MarginalMeans:  # fmt: skip
+    def marginal_means(
+        self,
+        factors: str | Sequence[str],
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None,
+        weights: str = "equal",
+        df: str = "satterthwaite",
+        information: str = "average",
+        nonestimable: str = "warn",
+    ) -> MarginalMeans:
         """Adjusted means (estimated marginal means, predicted means) of the levels of factors.
 
         Parameters
@@ -109,12 +117,12 @@ class InferenceMethods(Estimates):
         at : mapping of a covariate to a value or several
             Covariates are at their means otherwise.
         weights : {"equal", "proportional", "cells"}
-            How the levels of the other factors are averaged: each alike; by how many records they have in all; by how many
-            they have in each cell of the means.
+            How the levels of the other factors are averaged: each alike; by how many records they have in all; by how
+            many they have in each cell of the means.
         df, information : as for `wald_tests`
         nonestimable : {"warn", "nan", "error"}
-            Means that the data cannot estimate are missing, with an `EstimabilityWarning` that names them, or without; or
-            they are a `ModelError`.
+            Means that the data cannot estimate are missing, with an `EstimabilityWarning` that names them, or without;
+            or they are a `ModelError`.
 
         Returns
         -------

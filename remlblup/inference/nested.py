@@ -72,7 +72,8 @@ def require_comparable(smaller: Estimates, larger: Estimates) -> None:
     a, b = smaller.specification, larger.specification
     if a.n != b.n:
         raise DataError(
-            f"the fits are of {a.n:,} and {b.n:,} records: a row with a missing value in one of them? Fit both to the same rows."
+            f"the fits are of {a.n:,} and {b.n:,} records: a row with a missing value in one of them? Fit both to the "
+            "same rows."
         )
     if not np.allclose(a.observed, b.observed, rtol=SAME, atol=0.0):
         if np.allclose(np.sort(a.observed), np.sort(b.observed), rtol=SAME, atol=0.0):
@@ -96,12 +97,13 @@ def nesting(smaller: Estimates, larger: Estimates) -> Nesting:
     """
     a, b = smaller.specification, larger.specification
     fixed = columns_added(a, b)
-    offsets = [np.zeros(a.n) if s.offset is None else s.offset for s in (a, b)]
-    if not np.allclose(*offsets, rtol=SAME, atol=SAME):
+    one, other = (np.zeros(a.n) if s.offset is None else s.offset for s in (a, b))
+    if not np.allclose(one, other, rtol=SAME, atol=SAME):
         raise ModelError("the models have other offsets: neither is a special case of the other.")
     if smaller.method == "REML" and fixed:
         raise ModelError(
-            "the fixed parts differ, and REML likelihoods of other fixed parts are of other data (Xβ is projected out): fit both"
+            "the fixed parts differ, and REML likelihoods of other fixed parts are of other data (Xβ is projected "
+            "out): fit both"
             ' by method="ML".'
         )
     theta = np.zeros(b.parameters.size)
@@ -123,8 +125,8 @@ def nesting(smaller: Estimates, larger: Estimates) -> Nesting:
             terms.append(Added(design.name, before, design.t, more, design.structure))
     if left:
         raise ModelError(
-            f"the models are not nested: '{a.random[left[0]].name}' of the first is not in the second. The smaller model comes"
-            " first."
+            f"the models are not nested: '{a.random[left[0]].name}' of the first is not in the second. The smaller"
+            " model comes first."
         )
     phi, more = residual_restated(a, b, parts[-1])
     theta[b.parameters.of_residual] = phi
@@ -200,7 +202,8 @@ def restated(structure: Structure, sigma: Array, name: str) -> Array:
     size = max(float(np.abs(sigma).max(initial=0.0)), 1e-300)
     if there is None or not np.allclose(there, sigma, atol=1e-6 * size, rtol=0.0):
         raise ModelError(
-            f"the models are not nested: the covariance matrix of the first is not one of '{structure.keyword}' in '{name}'."
+            f"the models are not nested: the covariance matrix of the first is not one of '{structure.keyword}' in "
+            f"'{name}'."
         )
     return theta
 

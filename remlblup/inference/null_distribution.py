@@ -1,9 +1,9 @@
 """Distributions of the likelihood-ratio statistic where the smaller model lies on a boundary of the larger one.
 
-A mixture Σ_j w_j χ²_j. Of one variance at zero w = (½, ½) (Self & Liang 1987, JASA 82:605, case 5); of a covariance matrix
-that grows from k to k + 1 effects ½ χ²_k + ½ χ²_{k+1} (Stram & Lee 1994, Biometrics 50:1171, case 3); of several variances at
-zero at once the weights are probabilities that a normal vector, correlated as the estimates are, falls nearest to a face of
-the orthant (Self & Liang 1987, case 9; Kudô 1963), which for two and three are angles.
+A mixture Σ_j w_j χ²_j. Of one variance at zero w = (½, ½) (Self & Liang 1987, JASA 82:605, case 5); of a covariance
+matrix that grows from k to k + 1 effects ½ χ²_k + ½ χ²_{k+1} (Stram & Lee 1994, Biometrics 50:1171, case 3); of several
+variances at zero at once the weights are probabilities that a normal vector, correlated as the estimates are, falls
+nearest to a face of the orthant (Self & Liang 1987, case 9; Kudô 1963), which for two and three are angles.
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ def of_variances(covariance: Array) -> Mixture:
         return Mixture({0: 0.5 - both, 1: 0.5, 2: both})
     angle = np.arccos
     three = 0.5 - np.sum([angle(R[0, 1]), angle(R[0, 2]), angle(R[1, 2])]) / (4.0 * np.pi)
-    partial = [(R[i, j] - R[i, k] * R[j, k]) / np.sqrt((1 - R[i, k] ** 2) * (1 - R[j, k] ** 2))
-               for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0))]  # fmt: skip
+    partial = [
+        (R[i, j] - R[i, k] * R[j, k]) / np.sqrt((1 - R[i, k] ** 2) * (1 - R[j, k] ** 2))
+        for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0))
+    ]
     two = 0.75 - np.sum(angle(np.clip(partial, -1.0, 1.0))) / (4.0 * np.pi)
     return Mixture({0: 0.5 - two, 1: 0.5 - three, 2: two, 3: three})
 

@@ -2,8 +2,8 @@
 
     ζ(v) = sign(v − v̂) √(2 [ℓ̂ − max{ℓ(θ): g(θ) = v}])
 
-is about standard normal (signed root of the deviance; Bates et al. 2015, J Stat Softw 67(1), section 5.1); an interval is
-where |ζ| does not exceed the normal quantile. It never leaves the parameter space: where ζ at a bound is nearer than
+is about standard normal (signed root of the deviance; Bates et al. 2015, J Stat Softw 67(1), section 5.1); an interval
+is where |ζ| does not exceed the normal quantile. It never leaves the parameter space: where ζ at a bound is nearer than
 that, the bound is its end.
 """
 
@@ -136,8 +136,8 @@ class Path:
                 wall = value
         near = inside[-1]
         raise ModelError(
-            f"the profile of '{self.function.name}' did not reach {zeta:.3g}: its last point is {near.value:.6g}, where ζ is"
-            f" {near.zeta:.4g}."
+            f"the profile of '{self.function.name}' did not reach {zeta:.3g}: its last point is {near.value:.6g}, where"
+            f" ζ is {near.zeta:.4g}."
         )
 
     def next(self, near: Place, beyond: Place | None, zeta: float, limit: float, inside: Sequence[Place]) -> float:
@@ -172,8 +172,9 @@ class Path:
                 if np.min(np.abs(known - target)) < 0.5 * CUTOFF / points or abs(known[-1]) < abs(target):
                     continue
                 k = int(np.searchsorted(np.abs(known), abs(target)))
-                self.at(self.next(places[k - 1], places[k], float(target), places[k].value, places[:k]),
-                        places[k - 1].theta)  # fmt: skip
+                self.at(
+                    self.next(places[k - 1], places[k], float(target), places[k].value, places[:k]), places[k - 1].theta
+                )
 
 
 class Profile:
@@ -221,8 +222,8 @@ def say_higher(paths: Sequence[Path]) -> None:
         if path.higher is not None:
             warn(
                 f"the profile of '{path.function.name}' has found a log-likelihood of {path.higher.loglik:.6f} at"
-                f" {path.higher.value:.6g}, above {path.top:.6f} of the fit: that was not the highest maximum. Fit again with"
-                " starts=10.",
+                f" {path.higher.value:.6g}, above {path.top:.6f} of the fit: that was not the highest maximum. Fit"
+                " again with starts=10.",
                 RemlBlupWarning,
             )
 

@@ -1,4 +1,5 @@
-"""Replicates of a fitted model drawn and fitted, a batch at a time: together where the model allows, else one by one."""
+"""Replicates of a fitted model drawn and fitted, a batch at a time: together where the model allows,
+else one by one."""
 
 from __future__ import annotations
 

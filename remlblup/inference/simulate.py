@@ -1,8 +1,8 @@
 """Records drawn from a fitted model: y* = Xβ̂ + Zu* + e*, u* ~ N(0, Σ̂ ⊗ K) and e* ~ N(0, R̂) drawn anew.
 
 Effects by Σ = ΛΛ' and a root of K (`relationship.roots`): by descent of a pedigree, so that a million animals cost no
-more than their list. Residuals by R of the records, or by a Cholesky factor of R⁻¹, with the cells that a field fills in
-drawn as well and left out.
+more than their list. Residuals by R of the records, or by a Cholesky factor of R⁻¹, with the cells that a field fills
+in drawn as well and left out.
 
 Replicate k has the k-th child of the seed: the same numbers, however many are drawn and by whatever process.
 """
@@ -126,8 +126,8 @@ def covariance_root(sigma: Array, name: str) -> Array:
     values, vectors = np.linalg.eigh(sigma)
     if values[0] < -1e-9 * max(abs(float(values[-1])), np.finfo(float).tiny):
         raise VarianceError(
-            f"the covariance matrix of '{name}' is not positive semidefinite: there are no such effects to draw. Fit with"
-            " constrain=True."
+            f"the covariance matrix of '{name}' is not positive semidefinite: there are no such effects to draw. Fit"
+            " with constrain=True."
         )
     # The symmetric root: it does not depend on the signs of eigenvectors.
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)

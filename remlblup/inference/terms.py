@@ -1,7 +1,7 @@
 """The terms of the fixed formula: which columns of X are theirs, what they are made of, which contain which.
 
-A term is contained in another that has the same covariates and all of its factors, and more of them (as SAS and lmerTest
-have it): A in A:B, x in A:x, but x not in x:z, nor A in A:x.
+A term is contained in another that has the same covariates and all of its factors, and more of them (as SAS and
+lmerTest have it): A in A:B, x in A:x, but x not in x:z, nor A in A:x.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class FixedTerm:
 
 
 def fixed_terms(spec: Specification) -> list[FixedTerm]:
-    """All terms in the order of their columns, the intercept with them; of a model made from matrices every column is one."""
+    """All terms in the order of their columns, the intercept with them;
+    of a model made from matrices every column is one."""
     fixed = spec.fixed
     place = np.full(len(fixed.columns), -1)
     place[fixed.kept] = np.arange(fixed.p)
@@ -74,8 +75,13 @@ def fixed_terms(spec: Specification) -> list[FixedTerm]:
     return out
 
 
-def _term(name: str, all_columns: np.ndarray, place: np.ndarray, factors: frozenset[str] = frozenset(),
-          covariates: frozenset[str] | None = None) -> FixedTerm:  # fmt: skip
+def _term(
+    name: str,
+    all_columns: np.ndarray,
+    place: np.ndarray,
+    factors: frozenset[str] = frozenset(),
+    covariates: frozenset[str] | None = None,
+) -> FixedTerm:
     columns = place[all_columns]
     own = frozenset([name]) if covariates is None else covariates
     return FixedTerm(name, columns[columns >= 0], all_columns, factors, own)

@@ -181,8 +181,9 @@ def linear_test(fit: Estimates, L: Any, rhs: Any, df: str, information: str) -> 
     values = right_hand_side(rhs, len(rows))
     table = estimates(tests, rows, pd.Index(labels, name="contrast"), values)
     joint = tests.joint(rows, values)
-    series = pd.Series({"F": joint.F, "num_df": joint.num_df, "den_df": joint.den_df, "p_value": joint.p_value},
-                       name="joint")  # fmt: skip
+    series = pd.Series(
+        {"F": joint.F, "num_df": joint.num_df, "den_df": joint.den_df, "p_value": joint.p_value}, name="joint"
+    )
     note = "\n".join(filter(None, [fit._note, tests.said]))
     return LinearTest(shown(table, note), series, pd.DataFrame(rows, index=labels, columns=list(names)))
 
@@ -212,7 +213,8 @@ def contrast_rows(L: Any, names: tuple[str, ...], aliased: tuple[str, ...]) -> t
     if out.ndim != 2 or out.shape[1] != len(names) or not len(out):
         shown_names = some(names, 12)
         raise DataError(
-            f"L has shape {out.shape}, but there are {len(names)} coefficients: give it a column for each of {shown_names}."
+            f"L has shape {out.shape}, but there are {len(names)} coefficients: "
+            f"give it a column for each of {shown_names}."
         )
     if not np.all(np.isfinite(out)):
         raise DataError("L has missing or infinite values.")
@@ -233,7 +235,8 @@ def _rows_of_weights(rows: Mapping[Any, Any], names: tuple[str, ...], aliased: t
         for name, weight in weights.items():
             if name in aliased:
                 raise ModelError(
-                    f"'{name}' was set aside because it depends on other columns of the fixed part: it cannot be estimated."
+                    f"'{name}' was set aside because it depends on other columns of the fixed part: "
+                    "it cannot be estimated."
                 )
             if name not in names:
                 raise DataError(f"'{name}' is not a coefficient. There are {some(names, 20)}.")

@@ -139,7 +139,7 @@ def all_within_memory(owner: C) -> C:
             continue
         if isinstance(value, cached_property):
             value.function = within_memory(value.function)
-        elif isinstance(value, property):
+        elif isinstance(value, property) and value.fget is not None:
             setattr(owner, name, property(within_memory(value.fget), value.fset, value.fdel, value.__doc__))
         elif isinstance(value, (classmethod, staticmethod)):
             setattr(owner, name, type(value)(within_memory(value.__func__)))

@@ -88,6 +88,7 @@ def _group_folders() -> Iterator[tuple[Path, str, str, str]]:
         return
     for line in lines:
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        mounts: tuple[Path, ...]
         if not controllers:
             mounts = ROOT / "sys/fs/cgroup", ROOT / "sys/fs/cgroup/unified"
             files = "memory.max", "memory.current", "inactive_file"

@@ -68,8 +68,9 @@ class Evaluation:
         match node:
             case ast.Name():
                 return plain(self.frame[self.expression.name(node)])
-            case ast.Constant(value=value):
-                return np.float64(value)
+            case ast.Constant():
+                number: Any = node.value
+                return np.float64(number)
             case ast.UnaryOp(op=op, operand=operand):
                 return -self.numeric(operand) if isinstance(op, ast.USub) else self.numeric(operand)
             case ast.BinOp(left=left, op=op, right=right):
@@ -209,9 +210,11 @@ class Evaluation:
         if levels is not None and not isinstance(levels, list):
             raise FormulaError(f"'{text}': levels= is a list, as in levels=['a', 'b'].")
         known = own if levels is None else levels
-        weights = list(coding.values()) if isinstance(coding, dict) else coding if isinstance(coding, list) else None
+        weights: Any = (
+            list(coding.values()) if isinstance(coding, dict) else coding if isinstance(coding, list) else None
+        )
         lengths = (
-            {np.size(w) for w in weights} if isinstance(coding, dict) else {np.shape(coding)[0]} if weights else set()
+            {np.size(w) for w in weights} if isinstance(coding, dict) else {np.shape(weights)[0]} if weights else set()
         )
         if isinstance(coding, (str, int, float)) or (
             weights is not None and (lengths != {len(known)} or np.ndim(weights) < 2)

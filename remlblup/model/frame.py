@@ -123,7 +123,7 @@ def _of_other(data: Any) -> pd.DataFrame:
     import narwhals as nw
 
     try:
-        table = nw.from_native(_of_arrow_stream(data), eager_only=True)  # type: ignore[call-overload]
+        table = nw.from_native(_of_arrow_stream(data), eager_only=True)
     except (TypeError, ValueError):
         if hasattr(data, "collect") and hasattr(data, "collect_schema"):
             raise DataError("data= has not been computed yet: give data.collect().") from None
@@ -363,7 +363,8 @@ def plain(series: pd.Series) -> pd.Series:
     """The column in a type of numpy's: nullable, sparse and Arrow columns, and objects that are all numbers."""
     dtype = series.dtype
     if isinstance(dtype, pd.SparseDtype):
-        return series.sparse.to_dense()
+        held: Any = series.sparse
+        return held.to_dense()
     if isinstance(dtype, pd.CategoricalDtype) or (isinstance(dtype, np.dtype) and dtype.kind != "O"):
         return series
     if isinstance(dtype, pd.StringDtype):
@@ -376,6 +377,6 @@ def plain(series: pd.Series) -> pd.Series:
             return series
         kind = bool if truth and len(known) == len(values) > 0 else object
         return pd.Series(values.astype(kind), index=series.index, name=series.name)
-    whole = len(known) == len(values) and all(isinstance(v, numbers.Integral) and abs(v) < 2**63 for v in known)
+    whole = len(known) == len(values) and all(isinstance(v, numbers.Integral) and abs(int(v)) < 2**63 for v in known)
     array = np.array([float("nan") if pd.isna(v) else v for v in values], dtype=np.int64 if whole else np.float64)
     return pd.Series(array, index=series.index, name=series.name)

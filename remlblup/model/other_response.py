@@ -65,7 +65,7 @@ def with_response(spec: Specification, observed: Array, records: bool = True) ->
         # What was log(y) is a column of that name.
         formula = parse_formula(f"{quoted(name)} ~ {split_top(formula.text, '~')[1]}")
     used = held.used if name in held.used else (*held.used, name)
-    frames = {"frame": held.frame.assign(**{name: observed})}
+    frames: dict[str, Any] = {"frame": held.frame.assign(**{name: observed})}
     if held.source is not None:
         frames["source"] = held.source.assign(**{name: observed})
     return replace(out, formula=formula, records=replace(held, used=used, **frames))
@@ -82,9 +82,12 @@ def stacked_records(spec: Specification, observed: Array) -> Records:
             f"the responses {some(made)} are made from other columns: give the data a column for each, "
             "and fit that model."
         )
-    codes, changed = frame[TRAIT].cat.codes.to_numpy(), {}
+    codes = frame[TRAIT].cat.codes.to_numpy()
+    changed: dict[str, Any] = {}
     for k, response in enumerate(spec.responses):
-        column = source[names[response]].to_numpy(dtype=float, copy=True)
+        bare = names[response]
+        assert bare is not None
+        column = source[bare].to_numpy(dtype=float, copy=True)
         column[~np.isnan(column)] = observed[codes == k]
-        changed[names[response]] = column
+        changed[bare] = column
     return replace(held, source=source.assign(**changed))

@@ -6,6 +6,8 @@ ordered categorical are 0, 1, 2, …, those without records included.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -39,12 +41,14 @@ def positions(column: pd.Series, name: str, ranked: bool) -> Array:
         return positions(levels.iloc[used], name, ranked)[np.searchsorted(used, codes)]
     match column.dtype.kind:
         case "M":
-            values = (column - pd.Timestamp(0, tz=getattr(column.dtype, "tz", None))) / DAY
+            since: Any = column - pd.Timestamp(0, tz=getattr(column.dtype, "tz", None))
+            values = since / DAY
         case "m":
-            values = column / DAY
+            lengths: Any = column
+            values = lengths / DAY
         case _:
             values = pd.to_numeric(column, errors="coerce")
-    x = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    x: Array = values.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isnan(x).any():
         raise DataError(without_positions(column[np.isnan(x)], name, ranked))
     if np.isinf(x).any():

@@ -55,7 +55,9 @@ def settle(
         named = column in kept if kept is not None else _named_like_a_parent(column)
         if position == 0 and not named:
             continue
-        terms[number] = _marked(terms[number], position, choice != "drop")
+        term = terms[number]
+        assert isinstance(term, RandomTerm)
+        terms[number] = _marked(term, position, choice != "drop")
         relationship = given.relationship(str(group.relationship), terms[number].name)
         unknown[column] = unknown_parents(frame[column], relationship)
     if choice == "error":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,7 +71,8 @@ def plot_pedigree(
     else:
         ax = axes(ax)
     _draw_matings(ax, part, x, row)
-    width = 72.0 * ax.figure.get_size_inches()[0] * ax.get_position().width
+    figure: Any = ax.figure
+    width = 72.0 * figure.get_size_inches()[0] * ax.get_position().width
     side = float(np.clip(0.55 * width / (x.max() - x.min() + 1.6), 8.0, 26.0))  # of a symbol, in points
     _draw_animals(ax, part, x, row, side, inbreeding)
     ax.set_axis_off()
@@ -142,7 +143,12 @@ def _draw_matings(ax: Axes, ped: Pedigree, x: np.ndarray, row: np.ndarray) -> No
     ordered = sorted(families.items(), key=lambda item: (item[0][0], float(np.mean(x[item[1]]))))
     for (level, sire, dam), children in ordered:
         k = count[level] = count.get(level, -1) + 1
-        style = {"color": _COLOURS[k % len(_COLOURS)], "lw": 1.1, "zorder": 1, "solid_capstyle": "round"}
+        style: dict[str, Any] = {
+            "color": _COLOURS[k % len(_COLOURS)],
+            "lw": 1.1,
+            "zorder": 1,
+            "solid_capstyle": "round",
+        }
         parents = list(dict.fromkeys(p for p in (sire, dam) if p >= 0))
         middle, bar = float(np.mean(x[children])), -level + 0.34 + 0.05 * (k % 3)
         top = bar + 0.14

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,7 +56,8 @@ def plot_starts(check: StartCheck, ax: Axes | None = None) -> Axes:
         ax.plot(len(left) - 1, left[-1], marker="o", ms=4, color=COLOURS[c.ended], zorder=4)
     ax.set_yscale("log")
     ax.minorticks_off()
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    locator: Any = ax.xaxis.get_major_locator()
+    locator.set_params(integer=True)
     ax.set_xlabel("iteration")
     ax.set_ylabel("log-likelihood below the highest end")
     ax.legend(frameon=False, fontsize=9, labelcolor=INK)

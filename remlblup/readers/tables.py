@@ -142,7 +142,7 @@ def as_text(column: pd.Series) -> pd.Series:
 def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame, str]:
     try:
         separator = guess_separator(path) if sep is None else separator_of(sep)
-        common = {"sep": separator, "skipinitialspace": True, "encoding": "utf-8-sig"}
+        common: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "encoding": "utf-8-sig"}
         names = pd.read_csv(path, header=None, nrows=1, dtype=str, **common).iloc[0].str.strip()
         _check_names(path, names)
         frame = pd.read_csv(path, na_values=MISSING, **common, **options)
@@ -271,7 +271,7 @@ def read_relationships(
         raise OptionError(f"--inverse names {some(unknown)}, which --relationship does not give.")
     if columns and not pedigrees:
         raise OptionError("--pedigree-columns names columns of a pedigree, and --pedigree gives none.")
-    named = _roles(columns)
+    named: dict[str, Any] = _roles(columns)
     out: dict[str, Any] = {}
     for name, file in pedigrees.items():
         try:

@@ -42,14 +42,21 @@ class RelationshipBase(ABC):
     group_fraction_matrix: sp.csr_array | None = None
     #: What its `note` was when it was saved, of a relationship read back.
     described: str = ""
-    #: True if `precision` has few entries per row; False if it is a dense matrix in sparse clothing.
-    is_sparse: bool = True
 
-    #: The size of the diagonal of K, a power of ten.
-    scale: float = 1.0
+    @property
+    def is_sparse(self) -> bool:
+        """True if `precision` has few entries per row; False if it is a dense matrix in sparse clothing."""
+        return True
 
-    #: L (q, rank) with K = LL' where K is singular or nearly so; None where `precision` serves.
-    root: np.ndarray | None = None
+    @property
+    def scale(self) -> float:
+        """The size of the diagonal of K, a power of ten."""
+        return 1.0
+
+    @property
+    def root(self) -> np.ndarray | None:
+        """L (q, rank) with K = LL' where K is singular or nearly so; None where `precision` serves."""
+        return None
 
     @property
     def note(self) -> str:

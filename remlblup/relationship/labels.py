@@ -35,9 +35,10 @@ def canonical(values: Iterable) -> np.ndarray:
     numpy.ndarray of object, shape (n,)
         `str`, or `None` for None, NaN, `pandas.NA` and NaT.
     """
-    codes, categories = _categories(values)
-    if codes is not None:
-        return np.append(canonical(categories), None)[codes]
+    coded = _categories(values)
+    if coded is not None:
+        codes, categories = coded
+        return with_missing(canonical(categories))[codes]
     array = _as_array(values)
     if array.dtype.kind in "iu":
         return _object(list(map(str, array.tolist())))
@@ -64,10 +65,11 @@ def tidy(values: Iterable) -> np.ndarray:
     numpy.ndarray, shape (n,)
         int64 where every label is a whole number, otherwise object (text stripped, missing as `None`).
     """
-    codes, categories = _categories(values)
-    if codes is not None:
+    coded = _categories(values)
+    if coded is not None:
+        codes, categories = coded
         shown = tidy(categories)
-        return shown[codes] if (codes >= 0).all() else np.append(shown.astype(object), None)[codes]
+        return shown[codes] if (codes >= 0).all() else with_missing(shown)[codes]
     array = _as_array(values)
     found = integers(array)
     if found is not None:
@@ -110,7 +112,7 @@ def match(labels: Iterable, wanted: Iterable) -> np.ndarray:
         index, sought, missing = pd.Index(left[0]), right[0], right[1]
     else:
         index, sought = pd.Index(canonical(labels), dtype=object), canonical(wanted)
-        missing = np.equal(sought, None).astype(bool)
+        missing = absent(sought)
     if not index.is_unique:
         raise RelationshipError(
             f"These labels occur more than once: {some(index[index.duplicated()].unique())}. "
@@ -136,7 +138,7 @@ def integers(values: Iterable) -> tuple[np.ndarray, np.ndarray] | None:
     (numpy.ndarray of int64, numpy.ndarray of bool) or None
         Both of shape (n,); the integer under a missing label is 0.
     """
-    if _categories(values)[0] is not None:
+    if _categories(values) is not None:
         return None
     array = _as_array(values)
     if array.dtype.kind == "i":
@@ -209,7 +211,19 @@ def _as_array(values: Iterable) -> np.ndarray:
     return array.reshape(-1)
 
 
-def _try_numpy(values: Iterable) -> np.ndarray:
+def with_missing(labels: np.ndarray) -> np.ndarray:
+    """The labels, and None where −1 looks."""
+    end: Any = None
+    return np.append(labels.astype(object), end)
+
+
+def absent(keys: np.ndarray) -> np.ndarray:
+    """Where a canonical label is None."""
+    nothing: Any = None
+    return np.equal(keys, nothing).astype(bool)
+
+
+def _try_numpy(values: Any) -> np.ndarray:
     """Numbers as numbers; a nullable column with gaps falls back to objects."""
     try:
         return np.asarray(values.to_numpy())
@@ -217,10 +231,10 @@ def _try_numpy(values: Iterable) -> np.ndarray:
         return np.asarray(values, dtype=object)
 
 
-def _categories(values: Iterable) -> tuple[np.ndarray, pd.Index] | tuple[None, None]:
-    """Codes (−1 for missing) and categories of a pandas categorical, else (None, None)."""
+def _categories(values: Any) -> tuple[np.ndarray, pd.Index] | None:
+    """Codes (−1 for missing) and categories of a pandas categorical, else None."""
     if not isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
-        return None, None
+        return None
     held = values.cat if isinstance(values, pd.Series) else values
     return np.asarray(held.codes, dtype=np.intp), held.categories
 

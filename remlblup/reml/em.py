@@ -63,7 +63,7 @@ def within_bounds(structure: Structure | ResidualStructure, theta: Array) -> Arr
     return np.clip(theta, structure.lower, structure.upper)
 
 
-def em_update(equations: Equations, now: Score, held: Array, units: list[Array]) -> Array:
+def em_update(equations: Equations, now: Score, held: np.ndarray, units: list[Array]) -> Array:
     """θ after one EM round; `held` parameters keep their value."""
     spec, theta = equations.spec, now.solution.theta
     new = theta.copy()
@@ -89,7 +89,7 @@ def em_update(equations: Equations, now: Score, held: Array, units: list[Array])
     return new
 
 
-def scored(design: RandomDesign, theta: Array, S: Array, held: Array, unit: Array) -> Array:
+def scored(design: RandomDesign, theta: Array, S: Array, held: np.ndarray, unit: Array) -> Array:
     """θ of one term after scoring steps in what is not `held`, none of which lowers the complete-data likelihood.
 
     With M = Σ + (2/q) Σ S Σ = E[U'K⁻¹U | y]/q that likelihood is −½ q [log|Σ(θ)| + tr(Σ(θ)⁻¹ M)]; a singular Σ, which
@@ -133,7 +133,7 @@ def scored(design: RandomDesign, theta: Array, S: Array, held: Array, unit: Arra
     return theta
 
 
-def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: Array) -> Array:
+def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: np.ndarray) -> Array:
     """The M step of R, half-way back to φ where a scoring step overshoots."""
     free = ~held
     if free.all():
@@ -149,7 +149,7 @@ def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: Arr
     return new
 
 
-def px_em_update(equations: Equations, now: Score, held: Array, units: list[Array]) -> Array:
+def px_em_update(equations: Equations, now: Score, held: np.ndarray, units: list[Array]) -> Array:
     """θ after one PX-EM round; of a term in part `held` the EM round."""
     expansion = equations.expansion
     if expansion is None:
@@ -178,7 +178,7 @@ def px_em_update(equations: Equations, now: Score, held: Array, units: list[Arra
     return new
 
 
-def expandable(structure: Structure, theta: Array, held: Array) -> str:
+def expandable(structure: Structure, theta: Array, held: np.ndarray) -> str:
     """What PX-EM expands a term by: every slot of Λ ("free"), one factor for all ("scaled"), or nothing ("")."""
     if structure.in_factor:
         return "free"

@@ -8,6 +8,7 @@ sides, and only what leaves it as it is counts as flat.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from remlblup.model.parameters import Parameters
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.point import Point
 from remlblup.reml.space import TINY
+from remlblup.structure.base import Structure
+from remlblup.structure.residual.base import ResidualStructure
 
 # Eigenvalues of the information, scaled to a unit diagonal, at which ℓ is looked at.
 SUSPECT = 1e-8
@@ -113,7 +116,8 @@ def displaced(parameters: Parameters, point: Point, change: Array) -> Array:
         place, charted = parameters.slices[k], parameters.structures[k].charted
         assert charted is not None
         own = slice(place.start + charted.start, place.start + charted.stop)
-        theta[own] = chart.moved(np.linalg.lstsq(chart.jacobian(), change[own], rcond=1e-10)[0])
+        step: Any = np.linalg.lstsq(chart.jacobian(), change[own], rcond=1e-10)[0]
+        theta[own] = chart.moved(step)
     return theta
 
 
@@ -124,7 +128,8 @@ def loglik(equations: Equations, point: Point, theta: Array) -> float:
     if np.any(kept & ((theta < parameters.lower) | (theta > parameters.upper))):
         return -np.inf
     parts = parameters.split(theta)
-    if not all(s.feasible(part) for s, part in zip((*parameters.structures, parameters.residual), parts, strict=True)):
+    structures: tuple[Structure | ResidualStructure, ...] = (*parameters.structures, parameters.residual)
+    if not all(s.feasible(part) for s, part in zip(structures, parts, strict=True)):
         return -np.inf
     try:
         return log_likelihood(equations, equations.solve(theta, ml=point.score.ml), point.score.ml)

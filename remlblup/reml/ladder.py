@@ -75,7 +75,8 @@ class Ladder:
 
     def proposals(self, point: Point) -> Iterator[tuple[str, Array]]:
         space, reluctant = self.surface.space, self.ascent.reluctant
-        complete = expected = None
+        complete: Array | None = None
+        expected: Array | None = None
         for name, weight, damping, fraction in self.rungs:
             if weight < 0.0:
                 expected = self.expected(point.theta) if expected is None else expected
@@ -86,6 +87,7 @@ class Ladder:
                 complete = complete_information(self.surface.equations, point.theta, space.units, point.information)
             information = point.information
             if weight:
+                assert complete is not None
                 information = complete if np.isinf(weight) else information + weight * complete
             if damping:  # Levenberg: where a direction has next to no information
                 information = information + damping * np.diag(np.diag(information))

@@ -172,7 +172,7 @@ def spectrum(B: Array, y: Array, rounding: float) -> tuple[Array, Array]:
 def square_root(K: Array) -> Array:
     """B with K = BB'."""
     try:
-        return np.linalg.cholesky(K)
+        return np.asarray(np.linalg.cholesky(K), np.float64)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(K)
-        return vectors * np.sqrt(np.maximum(values, 0.0))
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)), np.float64)

@@ -47,6 +47,7 @@ def score(equations: Equations, solution: Any, units: list[Array], ml: bool = Fa
         if G is not None:
             derivatives, S = structure.factor_derivatives(theta), G
         else:
+            assert S is not None
             derivatives = structure.derivatives(theta)
         gradient[place] = derivatives.reshape(len(derivatives), -1) @ S.ravel()
     gradient[residual] = spec.residual.score(phi, of.moments)

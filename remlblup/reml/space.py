@@ -53,12 +53,12 @@ class Space:
     @cached_property
     def roots(self) -> list[Array]:
         """Cholesky factors of the unit matrices."""
-        return [np.linalg.cholesky(u) for u in self.units]
+        return [np.asarray(np.linalg.cholesky(u), np.float64) for u in self.units]
 
     @cached_property
     def inverse_roots(self) -> list[Array]:
         """Inverses of `roots`."""
-        return [np.linalg.inv(root) for root in self.roots]
+        return [np.asarray(np.linalg.inv(root), np.float64) for root in self.roots]
 
     @cached_property
     def sizes(self) -> Array:
@@ -125,7 +125,7 @@ class Space:
         residual, start = parameters.residual, parameters.of_residual.start
         ceiling = np.isfinite(residual.upper)
         kinds = residual.variances, ceiling, ceiling & (residual.lower < 0.0)
-        return tuple(start + np.flatnonzero(kind) for kind in kinds)  # type: ignore[return-value]
+        return tuple(start + np.flatnonzero(kind) for kind in kinds)
 
     @cached_property
     def singular_residual(self) -> tuple[Array, Array]:

@@ -98,7 +98,7 @@ def start_values(equations: Equations, variance: float, given: Array, held: np.n
         if design.structure.cone and not held[place].any():
             sigma = design.structure.covariance(theta[place])
             # From a singular start no step could tell which way to leave the boundary.
-            if np.linalg.eigvalsh(in_metric(sigma, np.linalg.cholesky(unit)))[0] < 1e-6:
+            if np.linalg.eigvalsh(in_metric(sigma, np.asarray(np.linalg.cholesky(unit), np.float64)))[0] < 1e-6:
                 theta[place] = design.structure.project(sigma + 1e-2 * unit)
     return theta
 
@@ -106,7 +106,8 @@ def start_values(equations: Equations, variance: float, given: Array, held: np.n
 def make_room(equations: Equations, theta: Array, free: np.ndarray) -> None:
     """Where given values leave no valid matrix with the free ones: larger free variances, smaller other free values."""
     parameters = equations.spec.parameters
-    for structure, place in zip((*parameters.structures, parameters.residual), parameters.slices, strict=True):
+    structures: tuple[Structure | ResidualStructure, ...] = (*parameters.structures, parameters.residual)
+    for structure, place in zip(structures, parameters.slices, strict=True):
         if free[place].all():
             continue
         variance = free[place] & structure.variances

@@ -97,7 +97,7 @@ class Search:
                 some = MANY if (several and n <= HANDFUL) or n <= DOZEN else FEW if several and n <= TINY else FEW // 2
                 self.attempts(some, MANY)
                 if n <= HANDFUL and equations.spec.random:
-                    pairs = min(BESIDE, np.count_nonzero(free & turning(equations)))
+                    pairs = min(BESIDE, int(np.count_nonzero(free & turning(equations))))
                     beside = edge_starts(equations, options, self.fixed, np.random.default_rng(1))
                     for theta in islice(beside, 2 * pairs):
                         self.attempt(theta)
@@ -199,8 +199,9 @@ class Search:
         """The rows of the climb that ended highest, behind those that are there."""
         taken = renumbered(number, rows, len(self.rows))
         self.rows, self.winner, self.climbing = [*self.rows, *taken], None, None
-        for row in taken if self.report is not None else ():
-            self.report(row)
+        if self.report is not None:
+            for row in taken:
+                self.report(row)
 
     def ended(self, several: tuple[str, ...]) -> Optimum:
         """The best, the history of how it was found, and in its verdict what was tried.
@@ -258,7 +259,7 @@ def is_tied(equations: Equations, free: np.ndarray) -> bool:
     """
     spec = equations.spec
     *terms, residual = (int(np.sum(free[place])) for place in spec.parameters.slices)
-    return spec.n <= TINY and bool(terms) and (np.count_nonzero(terms) > 1 or residual > 1)
+    return spec.n <= TINY and bool(terms) and (int(np.count_nonzero(terms)) > 1 or residual > 1)
 
 
 def is_small(equations: Equations) -> bool:
@@ -285,7 +286,7 @@ def drawn_starts(equations: Equations, options: Options, fixed: Array, rng: np.r
     """Starts all over the parameter space, each the likeliest of a few draws."""
     parameters = equations.spec.parameters
     base = first_values(equations, fixed)
-    structures = (*parameters.structures, parameters.residual)
+    structures: tuple[Structure | ResidualStructure, ...] = (*parameters.structures, parameters.residual)
 
     def draw() -> Array:
         shares = 10.0 ** (-4.0 * rng.uniform(size=len(structures)) ** 2)

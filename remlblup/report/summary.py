@@ -257,7 +257,7 @@ def is_units(design: RandomDesign) -> bool:
     return design.term is not None and design.term.group.factors == (UNITS,) and design.t == 1
 
 
-def records(fit: Estimates) -> str:
+def records(fit: Solved) -> str:
     """Number of records, of several responses their values and rows; what was set aside."""
     spec = fit.specification
     if spec.records is None or not spec.responses:
@@ -267,7 +267,7 @@ def records(fit: Estimates) -> str:
     return text + (f", missing: {missing}" if missing else "") + dropped(fit)
 
 
-def dropped(fit: Estimates) -> str:
+def dropped(fit: Solved) -> str:
     """Rows set aside for missing values."""
     records = fit.specification.records
     if records is None or not records.n_dropped:

@@ -135,7 +135,7 @@ def encoded(states: Sequence[State], model: Mapping[str, str]) -> bytes:
         "model": dict(model),
         "climbs": [s.kind for s in states],
     }
-    arrays = {"about": as_bytes(about)}
+    arrays: dict[str, Any] = {"about": as_bytes(about)}
     for k, state in enumerate(states):
         rows = state.rows
         arrays[f"{k}.numbers"] = np.array([[getattr(row, name) for name in NUMBERS] for row in rows], dtype=np.float64)

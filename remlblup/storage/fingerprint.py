@@ -119,7 +119,7 @@ def _feed_array(hashed: Any, value: np.ndarray, seen: set[int]) -> None:
     if value.dtype.hasobject:
         _feed(hashed, "\0".join(map(str, value.ravel().tolist())), seen)
     else:
-        hashed.update(memoryview(np.ascontiguousarray(value)).cast("B") if value.size else b"")
+        hashed.update(np.ascontiguousarray(value).data.cast("B") if value.size else b"")
 
 
 def own_attributes(value: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,8 @@ from remlblup.storage.columns import UNSAFE, read_text
 
 def pedigree_to_csv(pedigree: Pedigree, escape: bool) -> tuple[str, dict[str, Any]]:
     """A row per animal, and what the rows do not say."""
-    spell, coded = str, any(UNSAFE.search(str(v)) for v in pedigree.labels)
-    if coded:
-        spell = json.dumps
+    coded = any(UNSAFE.search(str(v)) for v in pedigree.labels)
+    spell: Callable[[Any], str] = json.dumps if coded else str
     text = np.append(np.array([spell(v) for v in pedigree.labels.tolist()], dtype=object), "")
     columns = {"id": text[:-1], "sire": text[pedigree.sire], "dam": text[pedigree.dam]}
     if pedigree.groups is not None:
@@ -41,7 +41,7 @@ def pedigree_to_csv(pedigree: Pedigree, escape: bool) -> tuple[str, dict[str, An
     }
 
 
-def pedigree_from_csv(saved: dict[str, Any], content: bytes) -> Pedigree:
+def pedigree_from_csv(saved: Mapping[str, Any], content: bytes) -> Pedigree:
     """Inverse of `pedigree_to_csv`; folders of earlier versions lack some options."""
     convert: Any = json.loads if saved.get("coded") else int if saved["kind"] == "int" else str
     table = read_text(content)
@@ -51,20 +51,22 @@ def pedigree_from_csv(saved: dict[str, Any], content: bytes) -> Pedigree:
     names = ["id", "sire", "dam", *(["sire_group", "dam_group"] if groups is not None else [])]
     names = saved.get("columns") or [*names, *(["selfing"] if table.shape[1] > len(names) else [])]
     table = table.set_axis(names, axis=1)
-    ids, *parents = [[None if v == "" else convert(v) for v in table[c]] for c in ("id", "sire", "dam")]
+    ids, sires, dams = [[None if v == "" else convert(v) for v in table[c]] for c in ("id", "sire", "dam")]
     if groups is not None:
-        for column, side in zip(parents, ("sire_group", "dam_group"), strict=True):
+        for column, side in zip((sires, dams), ("sire_group", "dam_group"), strict=True):
             column[:] = [group if p is None else p for p, group in zip(column, table[side], strict=True)]
     selfing = [float(k) for k in table["selfing"]] if "selfing" in table else None
     # Ramets share the row of their ortet in the file; they get rows back to be merged again.
     clones = load_clones(saved)
     ids += list(clones)
-    for column, value in ((parents[0], None), (parents[1], None), (selfing, 0.0)):
-        if column is not None:
-            column += [value] * len(clones)
+    sires += [None] * len(clones)
+    dams += [None] * len(clones)
+    if selfing is not None:
+        selfing += [0.0] * len(clones)
     pedigree = Pedigree(
         ids,
-        *parents,
+        sires,
+        dams,
         unknown=(),
         hermaphrodites=saved.get("hermaphrodites", True),
         groups=groups,
@@ -82,7 +84,7 @@ def save_codes(relationship: RelationshipBase) -> list[str] | None:
     return None if codes is None else sorted(codes)
 
 
-def load_codes(saved: dict[str, Any]) -> frozenset[str] | None:
+def load_codes(saved: Mapping[str, Any]) -> frozenset[str] | None:
     """Inverse of `save_codes`, with the blank that stands for a missing value in the saved data."""
     codes = saved.get("unknown", UNKNOWN if saved["type"] == "pedigree" else None)
     return None if codes is None else frozenset([*codes, ""])
@@ -95,7 +97,7 @@ def save_clones(relationship: RelationshipBase) -> dict[str, Any]:
     return {"kind": label_kind(ramets), "ortet_of": {str(r): str(o) for r, o in zip(ramets, ortets, strict=True)}}
 
 
-def load_clones(saved: dict[str, Any]) -> dict[Any, str]:
+def load_clones(saved: Mapping[str, Any]) -> dict[Any, str]:
     """Inverse of `save_clones`, as a mapping ramet → ortet."""
     clones = saved.get("clones")
     if not clones:

@@ -1,6 +1,7 @@
 """Tests of fixed effects by their definitions, on n × n matrices: no code is shared with the package.
 
-`oracle` is one of `tests/oracle.py`: V(θ), its derivatives by a complex step. Second derivatives are differences of those.
+`oracle` is one of `tests/oracle.py`: V(θ), its derivatives by a complex step.
+Second derivatives are differences of those.
 """
 
 from __future__ import annotations

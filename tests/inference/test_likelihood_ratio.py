@@ -1,4 +1,5 @@
-"""Likelihood ratios: statistics by lme4, nulls in closed form, the exact one by the F distribution, and what is refused."""
+"""Likelihood ratios: statistics by lme4, nulls in closed form, the exact one by the F distribution,
+and what is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def sleep(random: str = "", method: str = "REML", fixed: str = "Days"):
 
 
 def test_one_variance_in_large_and_in_finite_samples():
-    """Dyestuff: RLRsim 3.1.8 has 6.369 and .0046 of 100,000 draws; in a balanced layout LR rises with F, so p is that of F."""
+    """Dyestuff: RLRsim 3.1.8 has 6.369 and .0046 of 100,000 draws; in a balanced layout LR rises with F,
+    so p is that of F."""
     small, large = fitted("dyestuff", "Yield ~ 1"), fitted("dyestuff", "Yield ~ 1 + (1 | Batch)")
     mixture = rb.likelihood_ratio(small, large)
     assert mixture.statistic == pytest.approx(6.369, abs=5e-4) and mixture.df == 1
@@ -83,7 +85,8 @@ def test_a_fixed_effect_by_ml():
 
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_weights_of_several_variances(m):
-    """By drawing: how many coordinates stay positive where a normal vector is projected onto the orthant in its metric."""
+    """By drawing: how many coordinates stay positive where a normal vector is projected onto the orthant in its
+    metric."""
     from scipy.optimize import nnls
 
     rng = np.random.default_rng(m)
@@ -123,7 +126,8 @@ def test_a_residual_structure_is_free():
     assert rb.likelihood_ratio(small, large).weights == {1: 1.0}
     known = nesting(small, large)
     assert rb.MixedModel("distance ~ age", dataset("orthodont"), residual="ar1(age | Subject)").loglik(
-        large.specification.parameters.to_mapping(known.theta)) == pytest.approx(small.loglik)  # fmt: skip
+        large.specification.parameters.to_mapping(known.theta)
+    ) == pytest.approx(small.loglik)
 
 
 def test_compare():
@@ -156,8 +160,13 @@ def refused():
     yield "X the other way", machines(method="ML"), by_ml, rb.ModelError, "'Machine"
     wide = rb.MixedModel("score ~ Machine + (1 | Worker:Machine)", dataset("machines")).fit()
     yield "another term", whole, wide, rb.ModelError, "'Worker' of the first is not in the second"
-    yield "the larger first", rb.MixedModel("score ~ Machine + (1 | Worker/Machine)", dataset("machines")).fit(), whole, rb.ModelError, \
-        "smaller model comes first"  # fmt: skip
+    yield (
+        "the larger first",
+        rb.MixedModel("score ~ Machine + (1 | Worker/Machine)", dataset("machines")).fit(),
+        whole,
+        rb.ModelError,
+        "smaller model comes first",
+    )
     changed = dataset("machines").assign(score=lambda d: d["score"] + 1)
     yield "response", rb.MixedModel("score ~ Machine", changed).fit(), whole, rb.DataError, "other responses"
     yield "no fit", "text", whole, rb.ModelError, "not str"

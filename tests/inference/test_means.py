@@ -25,8 +25,15 @@ from remlblup.inference.studentized_range import by_quadrature
 def trial() -> pd.DataFrame:
     rng = np.random.default_rng(4)
     n = 90
-    d = pd.DataFrame({"v": rng.choice(list("ABC"), n), "s": rng.choice(["n", "o"], n, p=[0.7, 0.3]),
-                      "g": rng.integers(0, 10, n), "x": rng.normal(3, 1, n), "w": rng.uniform(0.5, 2, n)})  # fmt: skip
+    d = pd.DataFrame(
+        {
+            "v": rng.choice(list("ABC"), n),
+            "s": rng.choice(["n", "o"], n, p=[0.7, 0.3]),
+            "g": rng.integers(0, 10, n),
+            "x": rng.normal(3, 1, n),
+            "w": rng.uniform(0.5, 2, n),
+        }
+    )
     d["y"] = d["v"].map({"A": 1, "B": 2, "C": 4}) + 0.5 * d["x"] + rng.normal(0, 1, 10)[d["g"]] + rng.normal(0, 1, n)
     return d
 
@@ -38,8 +45,15 @@ def fit() -> rb.Fit:
 
 def row_of(fit: rb.Fit, v: str, s: str, x: float) -> np.ndarray:
     """A row of X written out: treatment coding."""
-    values = {"Intercept": 1.0, "v[T.B]": v == "B", "v[T.C]": v == "C", "s[T.o]": s == "o", "log(x + 9)": np.log(x + 9),
-              "v[T.B]:s[T.o]": (v == "B") * (s == "o"), "v[T.C]:s[T.o]": (v == "C") * (s == "o")}  # fmt: skip
+    values = {
+        "Intercept": 1.0,
+        "v[T.B]": v == "B",
+        "v[T.C]": v == "C",
+        "s[T.o]": s == "o",
+        "log(x + 9)": np.log(x + 9),
+        "v[T.B]:s[T.o]": (v == "B") * (s == "o"),
+        "v[T.C]:s[T.o]": (v == "C") * (s == "o"),
+    }
     return np.array([float(values[name]) for name in fit.fixed_effects.index])
 
 
@@ -48,8 +62,11 @@ def test_means_are_weighted_rows(fit, weights):
     d = trial()
     means = fit.marginal_means("v", weights=weights, df="kenward-roger")
     for v in "ABC":
-        counts = {"equal": {"n": 1, "o": 1}, "proportional": d["s"].value_counts(),
-                  "cells": d[d["v"] == v]["s"].value_counts()}[weights]  # fmt: skip
+        counts = {
+            "equal": {"n": 1, "o": 1},
+            "proportional": d["s"].value_counts(),
+            "cells": d[d["v"] == v]["s"].value_counts(),
+        }[weights]
         share = {s: counts[s] / sum(counts[s] for s in "no") for s in "no"}
         L = sum(share[s] * row_of(fit, v, s, d["x"].mean()) for s in "no")
         test = fit.test(L[None], df="kenward-roger").table.iloc[0]
@@ -64,8 +81,9 @@ def test_covariates_at_values(fit):
     several = fit.marginal_means("v", at={"x": [2, 4.5]}).table
     assert several.index.names == ["v", "x"]
     np.testing.assert_allclose(several.xs(2.0, level="x"), one, rtol=1e-12)
-    np.testing.assert_allclose(several.loc[("B", 4.5), "mean"], np.mean(
-        [row_of(fit, "B", s, 4.5) @ fit.beta for s in "no"]), rtol=1e-12)  # fmt: skip
+    np.testing.assert_allclose(
+        several.loc[("B", 4.5), "mean"], np.mean([row_of(fit, "B", s, 4.5) @ fit.beta for s in "no"]), rtol=1e-12
+    )
     by = fit.marginal_means("v", at={"x": [2, 4.5]}).contrasts("sequential")
     assert by.index.names == ["x", "contrast"] and len(by) == 4
 
@@ -115,8 +133,9 @@ def test_prediction_covariance(name, make):
     equations = make(spec)
     solution, joint = equations.solve(theta), c.oracle.joint_error(theta)
     rows = np.random.default_rng(0).normal(size=(4, len(joint)))
-    found = prediction_covariance(equations, solution, rows[:, : spec.p], sp.csr_array(rows[:, spec.p :]),
-                                  equations.fixed_covariance(solution))  # fmt: skip
+    found = prediction_covariance(
+        equations, solution, rows[:, : spec.p], sp.csr_array(rows[:, spec.p :]), equations.fixed_covariance(solution)
+    )
     np.testing.assert_allclose(found, rows @ joint @ rows.T, rtol=1e-8, atol=1e-10)
 
 
@@ -133,15 +152,17 @@ def test_a_random_factor_makes_blups():
     assert difference["estimate"] == pytest.approx(first - second, rel=1e-9)
     assert "prediction errors" in repr(means) and means.table.attrs["random_included"] == ["1 + Days | Subject"]
     population = fit.marginal_means("Days", at={"Days": [0, 3]}).table
-    np.testing.assert_allclose(population["mean"], fit.predict(pd.DataFrame({"Days": [0, 3]}), include=[])["prediction"],
-                               rtol=1e-10)  # fmt: skip
+    np.testing.assert_allclose(
+        population["mean"], fit.predict(pd.DataFrame({"Days": [0, 3]}), include=[])["prediction"], rtol=1e-10
+    )
 
 
 def test_animals_without_records_have_means():
     c = models.case("vm")
     spec = c.model.specification
     fit = rb.MixedModel("y ~ x + (1 | vm(animal, A))", spec.records.frame, {"A": spec.random[0].relationship}).fit(
-        progress=False)  # fmt: skip
+        progress=False
+    )
     table = fit.marginal_means("vm(animal, A)").table
     u = fit.random_effects.set_index("level")["estimate"]
     assert len(table) == 36
@@ -212,7 +233,8 @@ def test_many_means():
     for row in (0, 700, 1769):
         t, df = table[["t", "df"]].iloc[row]
         assert table["p_value"].iloc[row] == pytest.approx(
-            stats.studentized_range.sf(np.sqrt(2) * abs(t), 60, df), abs=1e-9)  # fmt: skip
+            stats.studentized_range.sf(np.sqrt(2) * abs(t), 60, df), abs=1e-9
+        )
         reach = stats.studentized_range.ppf(0.95, 60, df) / np.sqrt(2) * table["std_error"].iloc[row]
         assert table["upper"].iloc[row] - table["estimate"].iloc[row] == pytest.approx(reach, rel=1e-6)
 
@@ -257,8 +279,17 @@ def test_intervals_of_predictions(fit):
     np.testing.assert_allclose(known["upper"] - known["prediction"], 1.959964 * known["std_error"], rtol=1e-6)
 
 
-@pytest.mark.parametrize("residual, weights", [("units", "w"), ("diag(s | units)", None), ("diag(s | units)", "w"),
-                                               ("power(x)", None), ("us(s | g2)", None), ("power(x) | s", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    "residual, weights",
+    [
+        ("units", "w"),
+        ("diag(s | units)", None),
+        ("diag(s | units)", "w"),
+        ("power(x)", None),
+        ("us(s | g2)", None),
+        ("power(x) | s", None),
+    ],
+)
 def test_residual_variance_of_new_records(residual, weights):
     """Records like those of the fit have the residual variances of the fit."""
     d = trial()

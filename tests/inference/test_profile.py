@@ -33,8 +33,11 @@ def roots(table) -> np.ndarray:
 def test_sleepstudy_as_lme4():
     """lme4 1.1.31, confint(method="profile"), standard deviations; it interpolates, to about 5 digits."""
     found = fitted("sleepstudy", SLOPES).intervals("profile", functions=[CORRELATION]).set_index("parameter")
-    np.testing.assert_allclose(roots(found.loc[["var(Intercept)", "var(Days)", "variance"]]),
-                               [[14.38148, 37.71602], [3.801165, 8.753367], [22.89827, 28.85800]], rtol=3e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        roots(found.loc[["var(Intercept)", "var(Days)", "variance"]]),
+        [[14.38148, 37.71602], [3.801165, 8.753367], [22.89827, 28.85800]],
+        rtol=3e-5,
+    )
     np.testing.assert_allclose(found.loc[CORRELATION, ["lower", "upper"]].astype(float), [-0.48150, 0.68499], atol=1e-4)
     assert set(found["scale"]) == {"profile"}
 
@@ -149,8 +152,9 @@ def test_heritability_through_its_bounds():
             options={"xatol": 1e-8, "fatol": 1e-10},
         )
         assert row.loglik == pytest.approx(-best.fun, abs=1e-6)
-        assert row.zeta == pytest.approx(np.sign(h - profile.intervals().loc[h2, "estimate"]) * np.sqrt(2 * max(fit.loglik + best.fun, 0)),
-                                         abs=1e-3)  # fmt: skip
+        assert row.zeta == pytest.approx(
+            np.sign(h - profile.intervals().loc[h2, "estimate"]) * np.sqrt(2 * max(fit.loglik + best.fun, 0)), abs=1e-3
+        )
     low, high = profile.intervals()[["lower", "upper"]].iloc[0]
     assert 0.0 <= low < fit.function(h2).estimate < high <= 1.0
 
@@ -173,7 +177,8 @@ def test_a_correlation_of_the_residual():
     z2 = stats.chi2.ppf(0.9, 1)
     for end in (found["lower"], found["upper"]):  # the search of a fit with the correlation held
         held = rb.MixedModel("distance ~ age + Sex", dataset("orthodont"), residual="ar1(age | Subject)").fit(
-            fix={"residual": {"correlation": end}})  # fmt: skip
+            fix={"residual": {"correlation": end}}
+        )
         assert 2 * (fit.loglik - held.loglik) == pytest.approx(z2, abs=1e-4)
 
 

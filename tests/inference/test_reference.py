@@ -1,7 +1,7 @@
 """lmerTest, pbkrtest and emmeans on unbalanced data, by their own information; published figures of balanced data.
 
-Digits required: 4 of estimates, errors, F and df, lme4's optimum being good to about six; p values have the relative error of
-F and df times their own slope, so 3.
+Digits required: 4 of estimates, errors, F and df, lme4's optimum being good to about six; p values have the relative
+error of F and df times their own slope, so 3.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ import pytest
 import remlblup as rb
 from remlblup.datasets import load as dataset
 
-FILES = {"oats_balanced": "oats", "penicillin_fixed": "penicillin", "sleep_unbalanced": "sleepstudy",
-         "machines_unbalanced": "machines"}  # fmt: skip
+FILES = {
+    "oats_balanced": "oats",
+    "penicillin_fixed": "penicillin",
+    "sleep_unbalanced": "sleepstudy",
+    "machines_unbalanced": "machines",
+}
 FOUR = 1e-4
 EACH = pytest.mark.parametrize("name", FILES)
 
@@ -99,8 +103,9 @@ def test_means_and_their_differences(answered):
                 found = means.contrasts("pairwise", adjust=adjust)
                 names = ["estimate", "SE", "df", "t.ratio"]
                 size = np.maximum(np.abs(pairs[names]), [[*(pairs["SE"] * 1e-3)[:1], 0, 0, 1e-3]])
-                np.testing.assert_array_less(np.abs(found[["estimate", "std_error", "df", "t"]].to_numpy() - pairs[names])
-                                             / size, FOUR)  # fmt: skip
+                np.testing.assert_array_less(
+                    np.abs(found[["estimate", "std_error", "df", "t"]].to_numpy() - pairs[names]) / size, FOUR
+                )
                 np.testing.assert_allclose(found["p_value"], pairs["p.value"], rtol=1e-3, atol=1e-9)
 
 
@@ -128,7 +133,8 @@ def test_split_plot(df, information):
 
 
 def test_errors_of_differences_in_the_split_plot():
-    """√(2·177.083/18) between nitrogen levels: the mean square of plots within whole plots; √(2·601.331/24) of varieties."""
+    """√(2·177.083/18) between nitrogen levels: the mean square of plots within whole plots;
+    √(2·601.331/24) of varieties."""
     nitro = split_plot().marginal_means("nitro", df="kenward-roger").sed.to_numpy()
     np.testing.assert_allclose(nitro[np.triu_indices(4, 1)], np.sqrt(2 * 177.0833 / 18), rtol=1e-5)
     variety = split_plot().marginal_means("Variety", df="kenward-roger")

@@ -1,4 +1,5 @@
-"""Simulated records have the covariance of the model; refits are the fits of a new model; replicates are those of one process."""
+"""Simulated records have the covariance of the model; refits are the fits of a new model;
+replicates are those of one process."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def case(name: str):
 
 @EACH_CASE
 def test_records_have_the_covariance_of_the_model(name):
-    """y* is linear in what is drawn: its matrix B has BB' = V, by the dense definition of every structure and relationship."""
+    """y* is linear in what is drawn: its matrix B has BB' = V,
+    by the dense definition of every structure and relationship."""
     spec, oracle, theta = case(name)
     beta = np.arange(1.0, spec.p + 1.0)
     simulator = Simulator(spec, beta, theta)
@@ -139,12 +141,15 @@ def test_a_refit_of_several_traits(tmp_path):
     assert rb.load(again.save(tmp_path / "two")).loglik == pytest.approx(own.loglik, rel=1e-12)
 
 
-@pytest.mark.parametrize("y, said", [
-    (np.ones(5), "one value for each of the 30 records"),
-    (np.r_[np.nan, np.arange(29.0)], "not a number"),
-    (np.ones(30), "constant"),
-    (pd.Series(np.arange(30.0), index=[f"r{k}" for k in range(30)]), "labelled by other rows"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "y, said",
+    [
+        (np.ones(5), "one value for each of the 30 records"),
+        (np.r_[np.nan, np.arange(29.0)], "not a number"),
+        (np.ones(30), "constant"),
+        (pd.Series(np.arange(30.0), index=[f"r{k}" for k in range(30)]), "labelled by other rows"),
+    ],
+)
 def test_a_response_that_cannot_be_one(y, said):
     fit = rb.MixedModel("Yield ~ 1 + (1 | Batch)", dataset("dyestuff")).fit()
     with pytest.raises(rb.DataError, match=said):
@@ -264,13 +269,16 @@ def test_an_interrupt_gives_what_is_done():
     assert found.stdout.split() == ["512", "1500", "True"]
 
 
-@pytest.mark.parametrize("options, said", [
-    ({"n": 1}, "n=1 must be a whole number, 2 or more"),
-    ({"n": 5, "workers": 0}, "workers=0"),
-    ({"n": 5, "seed": -1}, "seed=-1"),
-    ({"n": 5, "statistic": [3]}, "must be a function of a fit"),
-    ({"n": 600, "workers": 2, "statistic": lambda f: f.loglik}, "cannot be sent to another process"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"n": 1}, "n=1 must be a whole number, 2 or more"),
+        ({"n": 5, "workers": 0}, "workers=0"),
+        ({"n": 5, "seed": -1}, "seed=-1"),
+        ({"n": 5, "statistic": [3]}, "must be a function of a fit"),
+        ({"n": 600, "workers": 2, "statistic": lambda f: f.loglik}, "cannot be sent to another process"),
+    ],
+)
 def test_wrong_options(options, said):
     with pytest.raises(rb.OptionError, match=said):
         fitted("one variance").bootstrap(**options)

@@ -1,4 +1,5 @@
-"""Oats with rows left out, a cell without records, a covariate: against lmerTest, pbkrtest and emmeans (`oats_answers.json`)."""
+"""Oats with rows left out, a cell without records, a covariate: against lmerTest,
+pbkrtest and emmeans (`oats_answers.json`)."""
 
 from __future__ import annotations
 
@@ -28,8 +29,9 @@ def fitted(name: str) -> rb.Fit:
 
 
 def means_of(name: str, entry: dict, **options):
-    return fitted(name).marginal_means(entry["factor"], by=entry["by"], df="kenward-roger", information="expected",
-                                       nonestimable="nan", **options)  # fmt: skip
+    return fitted(name).marginal_means(
+        entry["factor"], by=entry["by"], df="kenward-roger", information="expected", nonestimable="nan", **options
+    )
 
 
 @EACH
@@ -52,8 +54,9 @@ def test_means(name, weights):
         expected = pd.DataFrame(entry[weights], columns=[*names, "mean", "std_error", "df"]).set_index(names)
         assert list(table.index.names) == names and len(table) == len(expected)
         # Missing where theirs is: the cell without records is in the mean.
-        np.testing.assert_allclose(table.loc[expected.index].to_numpy()[:, :3].astype(float),
-                                   expected.to_numpy(float), rtol=SIX)  # fmt: skip
+        np.testing.assert_allclose(
+            table.loc[expected.index].to_numpy()[:, :3].astype(float), expected.to_numpy(float), rtol=SIX
+        )
 
 
 @EACH
@@ -99,8 +102,10 @@ def test_marginal_tests_do_not_depend_on_the_coding(name, coding):
 def test_what_a_test_is_conditioned_on_is_said():
     table = fitted("unb").wald_tests()
     assert table.attrs["conditioned_on"] == {
-        "nf": ["Intercept", "variety"], "variety": ["Intercept", "nf"], "nf:variety": ["Intercept", "nf", "variety"],
-    }  # fmt: skip
+        "nf": ["Intercept", "variety"],
+        "variety": ["Intercept", "nf"],
+        "nf:variety": ["Intercept", "nf", "variety"],
+    }
     assert table.attrs["not_adjusted_for"] == {"nf": ["nf:variety"], "variety": ["nf:variety"]}
     assert "nf: given Intercept, variety; not nf:variety" in repr(table)
     assert "Satterthwaite, average information" in repr(table)

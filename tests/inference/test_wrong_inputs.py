@@ -58,7 +58,7 @@ def fit() -> rb.Fit:
         (lambda f: f.predict(interval="confidence", se=False), OptionError, "se=False"),
         (lambda f: f.predict(interval="confidence", level=95), OptionError, "level=95"),
     ],
-)  # fmt: skip
+)
 def test_named_errors(fit, call, error, text):
     with pytest.raises(error, match=text):
         call(fit)
@@ -178,8 +178,11 @@ def test_tests_of_a_saved_fit(fit, tmp_path):
     fit.save(tmp_path / "fit")
     loaded = rb.load(tmp_path / "fit")
     for information in ("average", "observed", "expected"):
-        np.testing.assert_allclose(loaded.wald_tests(df="kenward-roger", information=information).to_numpy(float),
-                                   fit.wald_tests(df="kenward-roger", information=information).to_numpy(float), rtol=1e-6)  # fmt: skip
+        np.testing.assert_allclose(
+            loaded.wald_tests(df="kenward-roger", information=information).to_numpy(float),
+            fit.wald_tests(df="kenward-roger", information=information).to_numpy(float),
+            rtol=1e-6,
+        )
 
 
 def test_a_table_of_weights_and_names(fit):
@@ -195,5 +198,6 @@ def test_a_table_of_weights_and_names(fit):
     single = fit.test({"v[T.B]": 1, "v[T.C]": -1}, rhs=0.5)
     row = single.table.iloc[0]
     assert row["t"] == pytest.approx((row["estimate"] - 0.5) / row["std_error"]) and single.joint["F"] == pytest.approx(
-        row["t"] ** 2)  # fmt: skip
+        row["t"] ** 2
+    )
     assert single.table.index[0] == "v[T.B] -v[T.C]"

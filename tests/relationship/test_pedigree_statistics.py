@@ -16,10 +16,20 @@ FULL_SIBS = Pedigree(list("abcdefghij"), [None, None, *"aacceegg"], [None, None,
 def test_statistics():
     table = Pedigree(**MRODE).statistics()
     expected = {
-        "animals": 6, "founders": 2, "one_parent_known": 1, "sires": 3, "dams": 2, "without_offspring": 1,
-        "full_sib_families": 3, "generations": 3, "inbred": 2, "inbred_share": 1 / 3, "mean_inbreeding": 1 / 24,
-        "mean_inbreeding_of_inbred": 0.125, "maximum_inbreeding": 0.125,
-    }  # fmt: skip
+        "animals": 6,
+        "founders": 2,
+        "one_parent_known": 1,
+        "sires": 3,
+        "dams": 2,
+        "without_offspring": 1,
+        "full_sib_families": 3,
+        "generations": 3,
+        "inbred": 2,
+        "inbred_share": 1 / 3,
+        "mean_inbreeding": 1 / 24,
+        "mean_inbreeding_of_inbred": 0.125,
+        "maximum_inbreeding": 0.125,
+    }
     for name, value in expected.items():
         assert table[name] == pytest.approx(value), name
     # t = 0, 0, 1, ½, 1 + (1 + ½)/2, 1 + (1¾ + 0)/2

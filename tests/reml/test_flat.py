@@ -71,9 +71,16 @@ def test_the_names_are_those_of_what_the_residual_cannot_be_told_from(keyword, k
         assert rb.MixedModel(f"y ~ t + {term}", d).loglik(mapping) == pytest.approx(fit.loglik, abs=1e-6)
 
 
-FORMS = {"toep": ("toep(t | g)", None), "ar1h": ("ar1h(t | g)", None), "csh": ("csh(t | g)", None),
-         "fa": ("fa(t | g, k=1)", None), "residual toep": ("", "toep(t | g)"), "residual ar1h": ("", "ar1h(t | g)"),
-         "residual us": ("", "us(t | g)"), "residual diag": ("(1 | g)", "diag(t | units)")}  # fmt: skip
+FORMS = {
+    "toep": ("toep(t | g)", None),
+    "ar1h": ("ar1h(t | g)", None),
+    "csh": ("csh(t | g)", None),
+    "fa": ("fa(t | g, k=1)", None),
+    "residual toep": ("", "toep(t | g)"),
+    "residual ar1h": ("", "ar1h(t | g)"),
+    "residual us": ("", "us(t | g)"),
+    "residual diag": ("(1 | g)", "diag(t | units)"),
+}
 
 
 @pytest.mark.parametrize("kind", ["noisy", "alike", "waves"])

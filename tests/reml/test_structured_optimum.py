@@ -94,10 +94,24 @@ def test_the_optimum_of_a_generic_optimiser(name):
 # -- singular truths -------------------------------------------------------------------------------
 
 ONE = np.outer([1.0, 0.8, 0.6, 1.2], [1.0, 0.8, 0.6, 1.2])
-TRUTHS = {"correlation of one": ONE, "equal": np.ones((4, 4)), "a zero variance": np.diag([1.0, 0.0, 1.5, 0.7]),
-          "nothing": np.zeros((4, 4))}  # fmt: skip
-SHAPES = {"us": "us({})", "cs": "cs({})", "csh": "csh({})", "ar1": "ar1({})", "ar1h": "ar1h({})", "fa": "fa({}, k=1)",
-          "rr": "rr({}, k=1)", "rr2": "rr({}, k=2)", "corg": "corg({})", "toep": "toep({})"}  # fmt: skip
+TRUTHS = {
+    "correlation of one": ONE,
+    "equal": np.ones((4, 4)),
+    "a zero variance": np.diag([1.0, 0.0, 1.5, 0.7]),
+    "nothing": np.zeros((4, 4)),
+}
+SHAPES = {
+    "us": "us({})",
+    "cs": "cs({})",
+    "csh": "csh({})",
+    "ar1": "ar1({})",
+    "ar1h": "ar1h({})",
+    "fa": "fa({}, k=1)",
+    "rr": "rr({}, k=1)",
+    "rr2": "rr({}, k=2)",
+    "corg": "corg({})",
+    "toep": "toep({})",
+}
 SINGULAR_TRUTHS = [
     (keyword, truth)
     for keyword in SHAPES

@@ -1,9 +1,10 @@
-"""Seconds of replicates and of many responses: the bootstrap of a small and of a large model, `fit_many` with one genomic matrix.
+"""Seconds of replicates and of many responses: the bootstrap of a small and of a large model,
+`fit_many` with one genomic matrix.
 
     python -m remlblup.validation.benchmarks.replicates [--workers 2] [--quick]
 
-Runs three cases and prints a line for each; REMLBLUP_REFERENCE names the folder with flock20k, which is left out without.
-Set OPENBLAS_NUM_THREADS=1. lme4's `bootMer` on the first case, one process (lme4 1.1.31, R 4.2.2):
+Runs three cases and prints a line for each; REMLBLUP_REFERENCE names the folder with flock20k, which is left out
+without. Set OPENBLAS_NUM_THREADS=1. lme4's `bootMer` on the first case, one process (lme4 1.1.31, R 4.2.2):
 
     Rscript -e 'library(lme4); m <- lmer(Reaction ~ Days + (Days | Subject), sleepstudy);
                 print(system.time(bootMer(m, function(f) c(fixef(f), getME(f, "theta")), nsim = 10000, seed = 1)))'
@@ -58,7 +59,10 @@ def many(responses: int, lines: int = 400) -> str:
     fits = rb.fit_many("~ 1 + (1 | vm(line, G))", data, table, given)
     found = fits.table
     seconds = time.perf_counter() - started
-    return f"fit_many, {responses:,} responses of {lines} lines: {seconds:.1f} s; {int(found['converged'].sum()):,} converged"
+    return (
+        f"fit_many, {responses:,} responses of {lines} lines: {seconds:.1f} s; "
+        f"{int(found['converged'].sum()):,} converged"
+    )
 
 
 def main() -> None:

@@ -13,9 +13,24 @@ from remlblup.validation.benchmarks.runner import Left
 WIDTHS = (17, 14, 28, 9, 9, 8, 8, 18)
 TITLES = ("case", "program", "seconds: median [min-max]", "ratio", "first", "import", "peak MB", "logL")
 FIELDS = (
-    "case", "program", "median_s", "min_s", "max_s", "runs", "ratio", "first_s", "import_s", "peak_mb", "loglik",
-    "method", "loglik_ml", "iterations", "converged", "estimates", "note",
-)  # fmt: skip
+    "case",
+    "program",
+    "median_s",
+    "min_s",
+    "max_s",
+    "runs",
+    "ratio",
+    "first_s",
+    "import_s",
+    "peak_mb",
+    "loglik",
+    "method",
+    "loglik_ml",
+    "iterations",
+    "converged",
+    "estimates",
+    "note",
+)
 
 
 def header() -> str:

@@ -23,9 +23,17 @@ BEATEN = 1e-6
 AGREED = 1e-8
 
 RIGHT, BELOW, SPIKE, MISSED, NONE, UNTRUE, WRONG, REFUSED, BROKEN, DIFFER = (
-    "right", "certified below", "certified, though ℓ has no bound", "not converged though the maximum is there",
-    "not converged, truly none", "untrue reason", "wrong log-likelihood", "refused", "error", "engines differ",
-)  # fmt: skip
+    "right",
+    "certified below",
+    "certified, though ℓ has no bound",
+    "not converged though the maximum is there",
+    "not converged, truly none",
+    "untrue reason",
+    "wrong log-likelihood",
+    "refused",
+    "error",
+    "engines differ",
+)
 #: What must not occur.
 FAULTS = (BELOW, UNTRUE, WRONG, BROKEN, DIFFER)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 from remlblup.equations.henderson.cross_products import CrossProducts
 from remlblup.linalg.memory import Need, require
@@ -94,7 +94,7 @@ class Layout:
 
     def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
         """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""
-        values = np.bincount(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
+        values = sums(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
         values += self._precision(signs)
         return values
 
@@ -129,7 +129,7 @@ class Layout:
     def cross_product_weights(self, slots: Array, inverse: Array, nnz: int) -> Array:
         """∂log|C|/∂M for the `nnz` elements of M, at any slots λ."""
         weights = self.twice[self.c_at] * inverse[self.c_at]
-        return np.bincount(self.m_at, weights * self.coefficients(slots)[self.pair], nnz)
+        return sums(self.m_at, weights * self.coefficients(slots)[self.pair], nnz)
 
     def without_fixed(self, p: int) -> Layout:
         """The layout of the random block alone (Z-part of C), for the ML log-determinant."""
@@ -176,7 +176,7 @@ def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_fil
     slots = slots_of(random, n_filled)
     m = int(offsets[-1])
     check_products(M, slots, sources)
-    pair_of = {}
+    pair_of: dict[tuple[int, int], int] = {}
     parts = []
     for s, s2, rows, columns, m_at in slot_products(M, slots, sources, offsets):
         number = pair_of.setdefault((min(s, s2), max(s, s2)), len(pair_of))

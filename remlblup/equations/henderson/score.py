@@ -13,6 +13,8 @@ At a singular Λ the slots do not determine S, so the score is taken at a *nudge
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from remlblup.arrays import Array
@@ -87,12 +89,12 @@ def nudged_factor(sigma: Array, unit: Array) -> Array:
     The small pivots are set in the factor, not added to Σ: there they would drown in rounding where
     effects are highly correlated (a slope on a covariate far from its origin).
     """
-    chart = Chart.at(sigma, np.linalg.cholesky(unit))
+    chart = Chart.at(sigma, np.asarray(np.linalg.cholesky(unit), np.float64))
     L = chart.L.copy()
     empty = np.arange(chart.rank, len(L))
     L[empty, empty] = np.sqrt(NUDGE)
     rows = np.empty_like(L)
     rows[chart.order] = L
-    upper = np.linalg.qr((chart.root @ rows).T, mode="r")
+    upper: Any = np.linalg.qr((chart.root @ rows).T, mode="r")
     signs = np.sign(np.diag(upper))
     return (upper * np.where(signs == 0.0, 1.0, signs)[:, None]).T

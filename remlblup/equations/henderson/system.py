@@ -242,15 +242,17 @@ class System(Equations):
                 parts.append((matrix @ part.reshape(matrix.shape[1], -1)).reshape(-1, *v.shape[1:]))
         return np.concatenate([*parts, v[end:]])
 
-    def factor_blocks(self, b: Array) -> list[Array]:
+    def factor_blocks(self, b: Array | None) -> list[Array]:
         """The random part of b, over the factors of C, as one (n_factors, q) array per term."""
+        assert b is not None
         return [b[of].reshape(d.structure.n_factors, -1) for d, of in zip(self.random, self.of_factors, strict=True)]
 
-    def relate(self, k: int, solution: Solution, r: Array, b: Array) -> Array:
+    def relate(self, k: int, solution: Solution, r: Array, b: Array | None) -> Array:
         """(I ⊗ K) r of term k for r (t, q·c), given b (n_factors, q·c) with D b = (Λ' ⊗ K) r.
 
         Where Λ is the Cholesky factor of Σ that is Λ⁻ᵀ D b (Λ must then be nonsingular), and K itself is not needed.
         """
+        assert b is not None
         design = self.random[k]
         factor, signs = solution.factors[k]
         signed = signs[:, None] * b

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 from remlblup.equations import needs
 from remlblup.equations.base import CHUNK, Bench
@@ -67,7 +67,7 @@ class VarianceSolution:
     logdet: float
     logdet_fixed: float
     quadratic: float
-    equations: VarianceEquations = field(repr=False)
+    equations: Projection = field(repr=False)
     b: None = None
     inverted: bool = False
     kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -270,7 +270,7 @@ class VarianceEquations(Projection):
         pattern, n = self.residual.pattern, self.spec.n
         if pattern.is_diagonal:
             R = self.residual.multiply(phi, np.ones(n))
-            return np.bincount(pattern.coefficient, pattern.value * (R - R * R * diagonal), pattern.n_coefficients)
+            return sums(pattern.coefficient, pattern.value * (R - R * R * diagonal), pattern.n_coefficients)
         # RPR at the entries of the pattern, a tile of columns at a time.
         order = np.argsort(pattern.columns, kind="stable")
         columns = pattern.columns[order]
@@ -286,7 +286,7 @@ class VarianceEquations(Projection):
             left = R - self.residual.multiply(phi, PR)
             entries[here] = left[pattern.rows[here], pattern.columns[here] - block.start]
         weights = pattern.value * np.where(pattern.rows == pattern.columns, 1.0, 2.0) * entries
-        return np.bincount(pattern.coefficient, weights, pattern.n_coefficients)
+        return sums(pattern.coefficient, weights, pattern.n_coefficients)
 
     def solve_columns(self, solution: VarianceSolution, columns: Array) -> Array:
         self.require(solution)

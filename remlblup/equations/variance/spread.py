@@ -105,6 +105,6 @@ def spread_bytes(design: RandomDesign) -> float:
         return 0.0
     given = getattr(design.relationship, "given", None)
     used = float(np.unique(np.concatenate([Z.indices for Z in design.columns])).size) if design.q else 0.0
-    if isinstance(given, np.ndarray) and used == design.q and not design.relationship.inverse:
+    if isinstance(given, np.ndarray) and used == design.q and not getattr(design.relationship, "inverse", False):
         return 0.0
     return 8.0 * used**2

@@ -7,6 +7,7 @@ coordinates are those of the face and ℓ bends with it.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class Around:
         lower, upper = bounds(parameters, constrain, np.zeros(parameters.residual.n_parameters))
         self.space = Space(self.equations, optimum.held, lower, upper, units, constrain)
         # The coordinates of the tangent that make up each direction.
-        self.steps = np.linalg.lstsq(optimum.tangent, self.curved, rcond=None)[0]
+        self.steps: Any = np.linalg.lstsq(optimum.tangent, self.curved, rcond=None)[0]
 
     def moved(self, step: Array) -> Array:
         """θ at a step in the coordinates of the tangent."""

@@ -66,7 +66,9 @@ class FixedErrors:
         for _, own, h, rh, columns in equations.fixed_responses(self.solution):
             blocks = zip(equations.term_blocks(equations.Wt @ h), equations.factor_blocks(columns), strict=True)
             of_terms = [equations.relate(k, self.solution, r, b) for k, (r, b) in enumerate(blocks)]
-            Phi.append(own), H.append(h), RH.append(rh)
+            Phi.append(own)
+            H.append(h)
+            RH.append(rh)
             shapes = [(d.t, d.q, own.shape[1]) for d in equations.random]
             related.append([u.reshape(shape) for u, shape in zip(of_terms, shapes, strict=True)])
         joined = [np.concatenate(parts, axis=2) for parts in zip(*related, strict=True)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ class Estimate:
     scale: str = "plain"
     note: str = ""
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[float]:
         return iter((self.estimate, self.std_error))
 
     def __float__(self) -> float:
@@ -114,8 +115,9 @@ def natural_scale(node: ast.expr, positive: set[str]) -> str:
 def is_positive(node: ast.expr, positive: set[str]) -> bool:
     """Whether an expression cannot be negative, whatever its variables are."""
     match node:
-        case ast.Constant(value=number):
-            return number >= 0
+        case ast.Constant():
+            number: Any = node.value
+            return bool(number >= 0)
         case ast.Name(id=name):
             return name in positive
         case ast.BinOp(left=left, op=ast.Add() | ast.Mult() | ast.Div(), right=right):

@@ -28,7 +28,7 @@ class Shown(pd.DataFrame):
         return f"{self.note}\n{text}" if self.note else text
 
     def _repr_html_(self) -> str | None:
-        text = super()._repr_html_()  # type: ignore[operator]
+        text = super()._repr_html_()  # type: ignore[misc]
         return f"<p><b>{html.escape(self.note)}</b></p>\n{text}" if self.note and text else text
 
 

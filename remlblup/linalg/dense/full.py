@@ -125,6 +125,7 @@ class DenseFactor:
         check_ready(self._ready)
         if self._pivots is None:
             return dpotrs(self._factor, B, lower=1)[0]
+        assert self._scale is not None
         B = np.asarray(B, dtype=np.float64)
         scale = self._scale if B.ndim == 1 else self._scale[:, None]
         return scale * dsytrs(self._factor, self._pivots, scale * B, lower=1)[0].reshape(B.shape)
@@ -139,6 +140,7 @@ class DenseFactor:
                 self._selected = self._flat_inverse[self._positions]
             else:
                 dsytri(self._inverse, self._pivots, lower=1, overwrite_a=1)
+                assert self._scale is not None
                 scale = self._scale[self._rows] * self._scale[self._columns]
                 self._selected = scale * self._flat_inverse[self._positions]
         return self._selected

@@ -126,7 +126,7 @@ def fill_reducing_order(basis: sp.csc_array) -> np.ndarray:
     return analyse(lower.indptr, lower.indices, lower.shape[0]).ordering.permutation
 
 
-def gram_factor(basis: np.ndarray | sp.csc_array, excluded: np.ndarray, smallest: float):
+def gram_factor(basis: np.ndarray | sp.csc_array, excluded: np.ndarray, smallest: float) -> DenseGram | SparseGram:
     """Factorise ``basis' basis`` in the order of the columns, which have length one or are excluded."""
     gram = basis.T @ basis
     if sp.issparse(gram):

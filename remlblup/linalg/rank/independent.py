@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -213,7 +214,7 @@ def project_out(
     noise : ndarray, shape (k,)
         Lengths that roundoff alone can leave: the sum of the terms that cancel, times some roundoff.
     """
-    residuals = basis[:, columns]
+    residuals: Any = basis[:, columns]
     residuals = residuals.toarray() if sp.issparse(residuals) else residuals.copy()
     lengths = np.ones(len(columns))
     combinations = np.zeros((basis.shape[1], len(columns)))

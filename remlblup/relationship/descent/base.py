@@ -163,6 +163,7 @@ class DescentRelationship(RelationshipBase):
         result = MatrixRelationship(self.dense(animals), self.labels[self.index(animals)])
         result.unknown_codes, result.groups = self.unknown_codes, self.groups
         if self.groups is not None:
+            assert self.group_fraction_matrix is not None
             result.group_fraction_matrix = self.group_fraction_matrix[self.index(animals)]
         return result
 

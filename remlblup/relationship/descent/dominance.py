@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -88,7 +90,21 @@ def general(sire: np.ndarray, dam: np.ndarray) -> np.ndarray:
     return kernels.seventh_identity(np.asarray(sire, dtype=np.int64), np.asarray(dam, dtype=np.int64), kinship)
 
 
-def dominance_relationship(pedigree, method: str) -> MatrixRelationship:
+class OfPedigree(Protocol):
+    """What is asked of a pedigree here."""
+
+    labels: np.ndarray
+    sire: np.ndarray
+    dam: np.ndarray
+    unknown_codes: frozenset[str] | None
+
+    @property
+    def inbreeding(self) -> np.ndarray: ...
+    @property
+    def _true_variance(self) -> np.ndarray: ...
+
+
+def dominance_relationship(pedigree: OfPedigree, method: str) -> MatrixRelationship:
     """D of a pedigree as a relationship."""
     if method == "general":
         D = general(pedigree.sire, pedigree.dam)

@@ -10,6 +10,11 @@ import itertools
 import numpy as np
 
 
+def parents_first(sire: np.ndarray, dam: np.ndarray) -> bool:
+    """Whether every animal stands behind its parents."""
+    return bool((np.maximum(sire, dam) < np.arange(len(sire))).all())
+
+
 def generations(sire: np.ndarray, dam: np.ndarray) -> np.ndarray:
     """Generation of every animal: 0 for founders, else one more than its younger parent.
 

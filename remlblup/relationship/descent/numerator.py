@@ -277,7 +277,13 @@ def tabular(
 
 
 @interrupted_as_such
-def _by_columns(sire, dam, left, gamma, variance) -> np.ndarray:
+def _by_columns(
+    sire: np.ndarray,
+    dam: np.ndarray,
+    left: np.ndarray | None,
+    gamma: np.ndarray | None,
+    variance: np.ndarray | None,
+) -> np.ndarray:
     """Lay out the work for the compiled kernel: parents in a table of their own, offspring by pivot parent."""
     from remlblup.relationship.descent import numerator_kernels as kernels
 

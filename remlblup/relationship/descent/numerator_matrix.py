@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from remlblup.linalg.threads import n_threads, side_by_side
@@ -50,7 +52,9 @@ def matrix(
     return symmetrise(result)
 
 
-def column_blocks(sire, dam, variance, wanted, gamma=None):
+def column_blocks(
+    sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, wanted: np.ndarray, gamma: np.ndarray | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
     """Rows `wanted` of the columns `wanted` of A, some at a time: (first column, array of shape (m, b)).
 
     Only ancestors of the wanted animals matter, and few columns at a time stay in cache.
@@ -59,14 +63,14 @@ def column_blocks(sire, dam, variance, wanted, gamma=None):
     members = ancestors(sire, dam, np.concatenate([np.arange(g), wanted]))
     number = np.full(n + 1, -1, dtype=np.int32)
     number[members] = np.arange(members.size, dtype=np.int32)
-    parents = [number[np.asarray(parent)[members]] for parent in (sire, dam)]
+    sires, dams = (number[np.asarray(parent)[members]] for parent in (sire, dam))
     own, variance = number[wanted].astype(np.int64), np.ascontiguousarray(variance[members])
 
     def columns(first: int) -> np.ndarray:
         stop = min(first + _COLUMNS, wanted.size)
         unit = np.zeros((members.size, stop - first))
         unit[own[first:stop], np.arange(stop - first)] = 1.0
-        return numerator.multiply(*parents, variance, unit, gamma)[own]
+        return numerator.multiply(sires, dams, variance, unit, gamma)[own]
 
     starts = np.arange(0, wanted.size, _COLUMNS).tolist()
     for batch in range(0, len(starts), n_threads()):

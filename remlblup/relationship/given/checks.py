@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ def check_order(frame: pd.DataFrame, labels: Iterable) -> None:
             )
 
 
-def clean_matrix(matrix: object) -> np.ndarray | sp.csc_array:
+def clean_matrix(matrix: Any) -> np.ndarray | sp.csc_array:
     """The matrix as float64, square, finite and exactly symmetric."""
     require_well_formed(matrix, "The relationship matrix", RelationshipError)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from remlblup.relationship.given.spectrum import not_positive_definite, rounding
 
@@ -61,7 +61,7 @@ def invert_blocks(matrix: sp.csc_array, inverse: bool, limit: int) -> tuple[sp.c
     return sp.csc_array(sp.coo_array(entries, shape=(n, n))), logdet, float(squares.min() / squares.max())
 
 
-def sparse_factor(matrix: sp.csc_array, inverse: bool):
+def sparse_factor(matrix: sp.csc_array, inverse: bool) -> SuperLU:
     """SuperLU with diagonal pivots: a symmetric LDL' in all but name, whose pivots show definiteness."""
     dense = matrix.toarray() if matrix.shape[0] <= 1000 else None
     options = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
@@ -76,7 +76,7 @@ def sparse_factor(matrix: sp.csc_array, inverse: bool):
     return lu
 
 
-def diagonal_of_inverse(lu: object, n: int) -> np.ndarray:
+def diagonal_of_inverse(lu: SuperLU, n: int) -> np.ndarray:
     """Diagonal of the inverse by solving for the unit vectors, a block at a time."""
     diagonal = np.empty(n)
     for first in range(0, n, _BLOCK):

@@ -9,7 +9,7 @@ from remlblup.errors import RelationshipError, some
 from remlblup.relationship.labels import canonical, match
 
 
-def labelled_matrix(frame: pd.DataFrame, inverse: bool) -> tuple[np.ndarray, np.ndarray, bool]:
+def labelled_matrix(frame: pd.DataFrame, inverse: bool) -> tuple[np.ndarray, pd.Index, bool]:
     """Values, labels and inverse flag of a data frame that holds a square matrix and its levels' names.
 
     Labels come from the index if the columns name the same levels (the columns are put in its order) or only

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 import scipy.sparse as sp
+from scipy.sparse.linalg import SuperLU
 
 from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, check_switch
@@ -128,7 +129,7 @@ class MatrixRelationship(RelationshipBase):
             ratio = 0.0
         if ratio > NEARLY_SINGULAR or (self.size > DENSE_LIMIT and not dense):
             return None
-        return Spectrum.of(self._given if dense else self._given.toarray(), self.labels)
+        return Spectrum.of(self._given if isinstance(self._given, np.ndarray) else self._given.toarray(), self.labels)
 
     @property
     def _smallest_pivot(self) -> float:
@@ -160,7 +161,7 @@ class MatrixRelationship(RelationshipBase):
 
     @property
     def need(self) -> Need:
-        if sp.issparse(self._given):
+        if not isinstance(self._given, np.ndarray):
             return Need.of(24.0 * self._given.nnz, 24.0 * self._given.nnz)
         # Its Cholesky factor and its inverse, and that as a sparse matrix; the first is there if it has been tested.
         made = self.size <= TESTED_AT_ONCE
@@ -264,7 +265,7 @@ class MatrixRelationship(RelationshipBase):
     @cached_property
     @single_threaded
     def _inverse_dense(self) -> np.ndarray:
-        if sp.issparse(self._given):
+        if not isinstance(self._given, np.ndarray):
             if self.size > DENSE_LIMIT:
                 raise RelationshipError(
                     f"This sparse matrix of {self.size:,} levels has a connected part larger than "
@@ -281,7 +282,7 @@ class MatrixRelationship(RelationshipBase):
         return float(np.log(self._lu.U.diagonal()).sum())
 
     @cached_property
-    def _lu(self):
+    def _lu(self) -> SuperLU:
         return sparse_factor(self._given, self.inverse)
 
     @cached_property

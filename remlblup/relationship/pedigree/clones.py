@@ -129,8 +129,10 @@ def _pairs(family: Family, clones: Mapping | Iterable) -> tuple[np.ndarray, np.n
     if isinstance(clones, Mapping):
         ramet, labels = match(family.labels, list(clones)), tidy(list(clones.values()))
         if (ramet < 0).any():
-            absent = [label for label, k in zip(clones, ramet, strict=True) if k < 0]
-            raise PedigreeError(f"These ramets in clones= are not in the pedigree: {some(absent)}. Add a row for each.")
+            lacking = [label for label, k in zip(clones, ramet, strict=True) if k < 0]
+            raise PedigreeError(
+                f"These ramets in clones= are not in the pedigree: {some(lacking)}. Add a row for each."
+            )
         absent = labels[match(family.labels, labels) < 0]
         if absent.size:
             raise PedigreeError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -63,7 +64,7 @@ def pick_columns(frame: pd.DataFrame, named: dict[str, object]) -> list[pd.Serie
         if column is not None:
             named_column(frame, column, role)
     given = [column for column in named.values() if column is not None]
-    chosen: dict[str, object] = {}
+    chosen: dict[str, Any] = {}
     lacking: list[str] = []
     for role, column in named.items():
         found = [column] if column is not None else candidates([c for c in columns if c not in given], role)
@@ -98,7 +99,7 @@ def _unknown_columns(columns: list, roles: list[str], lacking: list[str]) -> str
     )
 
 
-def named_column(frame: pd.DataFrame, column: object, role: str) -> pd.Series:
+def named_column(frame: pd.DataFrame, column: Any, role: str) -> pd.Series:
     """The column of a data frame the user has named, or a `PedigreeError`."""
     try:
         known = column in frame.columns

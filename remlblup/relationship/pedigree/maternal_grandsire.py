@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -95,8 +96,8 @@ class MaternalGrandsirePedigree(RelationshipBase):
         ignore_inbreeding: bool = False,
     ) -> MaternalGrandsirePedigree:
         """From three columns of a data frame, recognised by their names if not given, as in `Pedigree.from_frame`."""
-        columns = pick_columns(as_frame(df), {"id": id, "sire": sire, "mgs": mgs})
-        return cls(*columns, unknown=unknown, ignore_inbreeding=ignore_inbreeding)
+        ids, sires, grandsires = pick_columns(as_frame(df), {"id": id, "sire": sire, "mgs": mgs})
+        return cls(ids, sires, grandsires, unknown=unknown, ignore_inbreeding=ignore_inbreeding)
 
     @property
     def inbreeding(self) -> np.ndarray:
@@ -150,7 +151,7 @@ class MaternalGrandsirePedigree(RelationshipBase):
         """A among the bulls at some positions, as an array of shape (m, m)."""
         return self._with_dams.among(self._with_dams.bulls[positions])
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> NoReturn:
         if name in _OF_PEDIGREES:
             raise NotForBulls(
                 f"A MaternalGrandsirePedigree has no {name}: it is the relationship of bulls, for vm(sire, K) in sire "

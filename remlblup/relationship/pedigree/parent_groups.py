@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,31 @@ from remlblup.relationship.pedigree.reading import Family
 
 # Columns of Q made at a time: they are dense until they are done.
 _BLOCK = 16
+
+
+class Grouped(Protocol):
+    """What is asked of a pedigree with groups of unknown parents here."""
+
+    labels: np.ndarray
+    sire: np.ndarray
+    dam: np.ndarray
+    groups: np.ndarray | None
+    sire_group: np.ndarray | None
+    dam_group: np.ndarray | None
+    left: np.ndarray | None
+    ramets: np.ndarray
+    ortets: np.ndarray
+    unknown_codes: frozenset[str] | None
+    ignore_inbreeding: bool
+
+    @property
+    def inbreeding(self) -> np.ndarray: ...
+    @property
+    def mendelian_variance(self) -> np.ndarray: ...
+    @property
+    def diagonal(self) -> np.ndarray: ...
+    @property
+    def group_fraction_matrix(self) -> sp.csr_array: ...
 
 
 class LabelledMatrix(NamedTuple):
@@ -91,7 +116,7 @@ def group_fractions(sire: np.ndarray, dam: np.ndarray, direct: sp.csr_array) -> 
     return sp.csr_array(sp.hstack(blocks))
 
 
-def qp_precision(sire, dam, variance, direct: sp.csr_array) -> sp.csc_array:
+def qp_precision(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, direct: sp.csr_array) -> sp.csc_array:
     """[Q'A⁻¹Q, −Q'A⁻¹; −A⁻¹Q, A⁻¹] over groups, then animals, by the rules of Westell, Quaas & Van Vleck (1988).
 
     Animal i adds 1/d_i (1, −½, −½)(1, −½, −½)' to itself and its parents or their groups. Shape (g + n, g + n), of
@@ -173,9 +198,9 @@ class RandomGroups(DescentRelationship):
         Groups, then animals.
     """
 
-    def __init__(self, pedigree, gamma: np.ndarray) -> None:
+    def __init__(self, pedigree: Grouped, gamma: np.ndarray) -> None:
         self.labels, self.sire, self.dam = with_groups_first(pedigree)
-        self.gamma = gamma
+        self.gamma: np.ndarray = gamma
         self._pedigree, self.unknown_codes = pedigree, pedigree.unknown_codes
         self.ramets, self.ortets = pedigree.ramets, pedigree.ortets + len(gamma)
         self.ignore_inbreeding = pedigree.ignore_inbreeding
@@ -220,9 +245,9 @@ class Metafounders(DescentRelationship):
         Relative to the pools; γ − 1 for metafounders.
     """
 
-    def __init__(self, pedigree, gamma: np.ndarray) -> None:
+    def __init__(self, pedigree: Grouped, gamma: np.ndarray) -> None:
         self.labels, self.sire, self.dam = with_groups_first(pedigree)
-        self.gamma = gamma
+        self.gamma: np.ndarray = gamma
         self.ramets, self.ortets = pedigree.ramets, pedigree.ortets + len(gamma)
         self.left = None if pedigree.left is None else np.append(np.ones(len(gamma)), pedigree.left)
         self.unknown_codes = pedigree.unknown_codes
@@ -231,8 +256,9 @@ class Metafounders(DescentRelationship):
         return f"Metafounders({len(self.gamma)} metafounders, {self.size - len(self.gamma):,} animals)"
 
 
-def with_groups_first(pedigree) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def with_groups_first(pedigree: Grouped) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels, sires and dams with the groups as rows of their own in front."""
+    assert pedigree.groups is not None and pedigree.sire_group is not None and pedigree.dam_group is not None
     g = len(pedigree.groups)
     unknown = np.full(g, -1, dtype=np.int32)
     sire = np.where(pedigree.sire >= 0, pedigree.sire + g, pedigree.sire_group).astype(np.int32)

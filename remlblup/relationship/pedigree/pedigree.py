@@ -15,9 +15,9 @@ from remlblup.errors import PedigreeError, choose, some
 from remlblup.linalg.memory import all_within_memory
 from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.descent.dominance import dominance_relationship
-from remlblup.relationship.descent.genealogy import generations
+from remlblup.relationship.descent.genealogy import generations, parents_first
 from remlblup.relationship.given.matrix import MatrixRelationship
-from remlblup.relationship.labels import as_frame, once
+from remlblup.relationship.labels import as_frame, once, with_missing
 from remlblup.relationship.pedigree.clones import check_rows, heterozygosity, read_clones, read_selfing
 from remlblup.relationship.pedigree.columns import named_column, pick_columns
 from remlblup.relationship.pedigree.maternal_grandsire import MaternalGrandsirePedigree
@@ -156,7 +156,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         self.n_added = int((family.row < 0).sum())
         order = np.concatenate([np.flatnonzero(family.row < 0), np.flatnonzero(family.row >= 0)])
         sorted_ = family.take(order)
-        if not _parents_first(sorted_.sire, sorted_.dam):
+        if not parents_first(sorted_.sire, sorted_.dam):
             generation = generations(sorted_.sire, sorted_.dam)
             if (generation < 0).any():
                 raise loop_error(family, np.sort(order[generation < 0]))
@@ -167,7 +167,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         self.groups, self.sire_group, self.dam_group = sorted_.groups, sorted_.sire_group, sorted_.dam_group
         self.selfing = sorted_.selfing
         self.left = None if sorted_.selfing is None else heterozygosity(sorted_.selfing)
-        if sorted_.ramets is not None:
+        if sorted_.ramets is not None and sorted_.ortets is not None:
             self.ramets, self.ortets = sorted_.ramets, sorted_.ortets
         for array in (self.labels, self.order, self.sire, self.dam):
             array.flags.writeable = False
@@ -211,9 +211,11 @@ class Pedigree(PopulationStatistics, DescentRelationship):
                 f"{str(df)!r} is the name of a file: read it first, Pedigree.from_frame(pd.read_csv({str(df)!r}))."
             )
         frame = as_frame(df)
-        columns = pick_columns(frame, {"id": id, "sire": sire, "dam": dam})
+        ids, sires, dams = pick_columns(frame, {"id": id, "sire": sire, "dam": dam})
         return cls(
-            *columns,
+            ids,
+            sires,
+            dams,
             unknown=unknown,
             hermaphrodites=hermaphrodites,
             ignore_inbreeding=ignore_inbreeding,
@@ -242,7 +244,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
 
     def inbreeding_table(self) -> pd.DataFrame:
         """One row per animal: ``id, sire, dam, generation, inbreeding``, parents before offspring."""
-        labels = np.append(self.labels.astype(object), None)
+        labels = with_missing(self.labels)
         return pd.DataFrame(
             {
                 "id": self.labels,
@@ -337,7 +339,9 @@ class Pedigree(PopulationStatistics, DescentRelationship):
     def group_fractions(self) -> pd.DataFrame:
         """Shares of the groups of unknown parents, a row per animal and a column per group."""
         Q = self.group_fraction_matrix.toarray()
-        return pd.DataFrame(Q, index=pd.Index(self.labels, name="id"), columns=pd.Index(self.groups, name="group"))
+        return pd.DataFrame(
+            Q, index=pd.Index(self.labels, name="id"), columns=pd.Index(self._require_groups(), name="group")
+        )
 
     def group_precision(self) -> LabelledMatrix:
         """QP-transformed A⁻¹ over groups, then animals: ``matrix`` (sparse, singular) and ``labels``."""
@@ -354,8 +358,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         variance : float, array of shape (g, g) or labelled DataFrame
             Γ, the (co)variances of group effects in units of σ²a; a number stands for as many independent groups.
         """
-        self._require_groups()
-        return RandomGroups(self, group_matrix(variance, self.groups, "variance="))
+        return RandomGroups(self, group_matrix(variance, self._require_groups(), "variance="))
 
     def with_metafounders(self, gamma: float | np.ndarray | pd.DataFrame) -> Metafounders:
         """A^Γ, in which the groups are metafounders with relationships `gamma`. See `Metafounders`.
@@ -364,36 +367,32 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         ----------
         gamma : float, array of shape (g, g) in the order of `groups`, or labelled DataFrame
         """
-        self._require_groups()
+        groups = self._require_groups()
         if self.ignore_inbreeding:
             raise PedigreeError("With metafounders inbreeding cannot be ignored: leave ignore_inbreeding=True out.")
-        return Metafounders(self, metafounder_matrix(gamma, self.groups))
+        return Metafounders(self, metafounder_matrix(gamma, groups))
 
     @cached_property
     def _group_incidence(self) -> sp.csr_array:
-        self._require_groups()
-        return group_incidence(self.sire_group, self.dam_group, len(self.groups))
+        groups = self._require_groups()
+        assert self.sire_group is not None and self.dam_group is not None
+        return group_incidence(self.sire_group, self.dam_group, len(groups))
 
     def _tell_of_groups(self, kind: str) -> None:
         if self.groups is not None:
-            text = f"groups of unknown parents ({some(self.groups)}) have no part in the {kind} relationship:"
-            end = " they are means of additive effects, and enter a model with the pedigree."
-            warnings.warn(text + end, stacklevel=3)
+            text = f"groups of unknown parents ({some(self.groups)}) have no part in the {kind} relationship: they are"
+            warnings.warn(f"{text} means of additive effects, and enter a model with the pedigree.", stacklevel=3)
 
-    def _require_groups(self) -> None:
+    def _require_groups(self) -> np.ndarray:
         if self.groups is None:
             raise PedigreeError(
                 "This pedigree has no groups of unknown parents. Write groups in place of unknown sires and dams and "
                 "name them: Pedigree(..., groups=[...])."
             )
+        return self.groups
 
     def __repr__(self) -> str:
-        last = int(self.generation.max())
         return (
-            f"Pedigree({self.size:,} animals, {len(self.founders):,} founders, {last} generations"
+            f"Pedigree({self.size:,} animals, {len(self.founders):,} founders, {int(self.generation.max())} generations"
             f"{f', {self.n_added:,} parents added' if self.n_added else ''})"
         )
-
-
-def _parents_first(sire: np.ndarray, dam: np.ndarray) -> bool:
-    return bool((np.maximum(sire, dam) < np.arange(len(sire))).all())

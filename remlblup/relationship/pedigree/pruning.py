@@ -28,7 +28,7 @@ def pruned(family: Family, animals: np.ndarray, generations: int | None, drop_un
         kept = _without_uninformative(family, kept, animals)
     rows = np.flatnonzero(kept)
     short = replace(family.take(rows), repeats=0)
-    if family.groups is not None:
+    if short.sire_group is not None and short.dam_group is not None:
         cut = (short.sire < 0) & (short.sire_group < 0) | (short.dam < 0) & (short.dam_group < 0)
         if cut.any():
             raise PedigreeError(

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,11 +64,11 @@ class Family:
         """The animals `kept` (numbers, in the order wanted), parents that are left out becoming unknown."""
         place = np.full(len(self.labels) + 1, -1, dtype=np.int32)
         place[kept] = np.arange(len(kept), dtype=np.int32)
-        short = {}
+        short: dict[str, Any] = {}
         for name in ("labels", "row", "sire_group", "dam_group", "selfing"):
             values = getattr(self, name)
             short[name] = None if values is None else values[kept]
-        if self.ramets is not None:
+        if self.ramets is not None and self.ortets is not None:
             held = place[self.ortets] >= 0
             short["ramets"], short["ortets"] = self.ramets[held], place[self.ortets[held]]
         return replace(self, sire=place[self.sire[kept]], dam=place[self.dam[kept]], **short)
@@ -81,13 +82,13 @@ def read_family(ids: Iterable, sires: Iterable, dams: Iterable, unknown: Iterabl
     PedigreeError
         For an empty pedigree, unequal lengths, missing ids, and repeated animals whose parents differ.
     """
-    if any(getattr(values, "ndim", 1) != 1 for values in (ids, sires, dams)):
+    given: tuple[Any, ...] = (ids, sires, dams)
+    if any(getattr(values, "ndim", 1) != 1 for values in given):
         raise PedigreeError("ids, sires and dams must each be one column of labels, not a table.")
-    ids, sires, dams = (
-        values if hasattr(values, "dtype") or isinstance(values, list) else as_items(values)
-        for values in (ids, sires, dams)
-    )
-    lengths = [len(ids), len(sires), len(dams)]
+    ids, sires, dams = columns = [
+        values if hasattr(values, "dtype") or isinstance(values, list) else as_items(values) for values in given
+    ]
+    lengths = [len(values) for values in columns]
     if len(set(lengths)) > 1:
         raise PedigreeError(
             f"ids, sires and dams must be equally long; they hold {lengths[0]}, {lengths[1]} and {lengths[2]} values."
@@ -220,8 +221,8 @@ def codes_of(unknown: Iterable | str) -> frozenset[str]:
 def _keys(columns: tuple, unknown: frozenset[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Comparable keys of the three columns (integers if all labels are, else canonical strings), and which
     of them are missing or a code for unknown."""
-    whole = [integers(column) for column in columns]
-    if all(found is not None for found in whole):
+    whole = [found for column in columns if (found := integers(column)) is not None]
+    if len(whole) == len(columns):
         numbers = [int(code) for code in unknown if code.lstrip("-").isdigit() and str(int(code)) == code]
         return [keys for keys, _ in whole], [gone | np.isin(keys, numbers) for keys, gone in whole]
     texts = [canonical(column) for column in columns]
@@ -239,13 +240,22 @@ def _check_ids(ids: Iterable, no_label: np.ndarray) -> None:
         )
 
 
-def _labels(ids, sires, dams, first, known, rest, n_own, n) -> tuple[np.ndarray, int]:
+def _labels(
+    ids: Iterable,
+    sires: Iterable,
+    dams: Iterable,
+    first: np.ndarray,
+    known: np.ndarray,
+    rest: np.ndarray,
+    n_own: int,
+    n: int,
+) -> tuple[np.ndarray, int]:
     """Labels of the animals with a row and of the parents added, as they were first written."""
     own = tidy(ids)[first]
     if n == n_own:
         return own, 0
-    where = np.unique(rest, return_index=True)
-    where = where[1][where[0] >= n_own]
+    numbers, at = np.unique(rest, return_index=True)
+    where = at[numbers >= n_own]
     written = np.concatenate([tidy(sires)[known[0]].astype(object), tidy(dams)[known[1]].astype(object)])[where]
     if own.dtype.kind == "i" and all(type(x) is int or str(x).lstrip("-").isdigit() for x in written):
         return np.concatenate([own, np.array([int(x) for x in written], dtype=own.dtype)]), n - n_own

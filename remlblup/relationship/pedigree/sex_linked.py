@@ -12,7 +12,7 @@ from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, choose, some
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.descent.base import DescentRelationship
-from remlblup.relationship.labels import canonical, match
+from remlblup.relationship.labels import absent, canonical, match, with_missing
 
 #: What a heterogametic animal's one gene counts, in units of a homogametic animal's.
 DOSAGE = {"ngdc": 1.0, "hedo": 2.0, "hori": 2.0, "hoha": 2.0}
@@ -36,7 +36,7 @@ class SexLinkedRelationship(RelationshipBase):
         F at X-linked loci; 0 for the heterogametic, who have one gene.
     """
 
-    def __init__(self, pedigree, heterogametic: np.ndarray, dosage: str = "ngdc") -> None:
+    def __init__(self, pedigree: DescentRelationship, heterogametic: np.ndarray, dosage: str = "ngdc") -> None:
         choose("dosage", dosage, DOSAGE)
         self.labels, self.heterogametic, self.dosage = pedigree.labels, heterogametic, dosage
         self.ramets, self.ortets = pedigree.ramets, pedigree.ortets
@@ -88,7 +88,7 @@ class SexLinkedRelationship(RelationshipBase):
 class _Doubled(DescentRelationship):
     """Males as completely inbred offspring of their dams: the pedigree whose A is S with males doubled."""
 
-    def __init__(self, pedigree, heterogametic: np.ndarray) -> None:
+    def __init__(self, pedigree: DescentRelationship, heterogametic: np.ndarray) -> None:
         self.labels, self.ramets, self.ortets = pedigree.labels, pedigree.ramets, pedigree.ortets
         sires, dams = pedigree.sire[pedigree.sire >= 0], pedigree.dam[pedigree.dam >= 0]
         males_are_heterogametic = heterogametic[sires].all() if sires.size else not heterogametic[dams].any()
@@ -97,7 +97,9 @@ class _Doubled(DescentRelationship):
         self.left = np.where(heterogametic, 0.0, 1.0)
 
 
-def read_sex(pedigree, sex: Mapping | pd.Series | Iterable, heterogametic: object | None) -> np.ndarray:
+def read_sex(
+    pedigree: DescentRelationship, sex: Mapping | pd.Series | Iterable, heterogametic: object | None
+) -> np.ndarray:
     """Mask of the heterogametic animals, shape (n,).
 
     Parameters
@@ -134,7 +136,7 @@ def read_sex(pedigree, sex: Mapping | pd.Series | Iterable, heterogametic: objec
     else:
         role_of_hetero = 0 if mode[0] == hetero else 1
     result = codes == hetero
-    missing = np.equal(codes, None).astype(bool)
+    missing = absent(codes)
     for k, role in enumerate(roles):
         expected = k == role_of_hetero
         result[role[missing[role]]] = expected
@@ -150,12 +152,12 @@ def read_sex(pedigree, sex: Mapping | pd.Series | Iterable, heterogametic: objec
     return result.astype(bool)
 
 
-def _codes(pedigree, sex: Mapping | pd.Series | Iterable) -> np.ndarray:
+def _codes(pedigree: DescentRelationship, sex: Mapping | pd.Series | Iterable) -> np.ndarray:
     """Canonical codes of the sexes, None where missing, in the order of the pedigree's labels."""
     if isinstance(sex, Mapping | pd.Series):
         series = pd.Series(sex)
         at = match(series.index, pedigree.labels)
-        return np.append(canonical(series.to_numpy()), None)[at]
+        return with_missing(canonical(series.to_numpy()))[at]
     codes = canonical(sex)
     if len(codes) != pedigree.size:
         raise PedigreeError(

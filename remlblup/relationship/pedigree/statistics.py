@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,29 @@ from remlblup.relationship.labels import match
 _MOST_ANCESTORS = 1000
 
 
+class Population(Protocol):
+    """What is asked of a pedigree here."""
+
+    labels: np.ndarray
+    sire: np.ndarray
+    dam: np.ndarray
+    selfing: np.ndarray | None
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def inbreeding(self) -> np.ndarray: ...
+    @property
+    def generation(self) -> np.ndarray: ...
+    @property
+    def _true_variance(self) -> np.ndarray: ...
+    def index(self, labels: Iterable) -> np.ndarray: ...
+
+
 class PopulationStatistics:
     """The methods of a `Pedigree` that describe the population."""
 
-    def statistics(self, by: object | None = None) -> pd.Series | pd.DataFrame:
+    def statistics(self: Population, by: object | None = None) -> pd.Series | pd.DataFrame:
         """Numbers of animals, parents and founders, depth and inbreeding, over all or by group.
 
         Parameters
@@ -36,7 +56,7 @@ class PopulationStatistics:
         """
         return statistics(self, by)
 
-    def completeness(self, depth: int = 5) -> pd.DataFrame:
+    def completeness(self: Population, depth: int = 5) -> pd.DataFrame:
         """Depth and completeness of every animal's pedigree.
 
         Parameters
@@ -54,7 +74,7 @@ class PopulationStatistics:
         """
         return completeness(self, depth)
 
-    def effective_size(self, animals: Iterable | None = None) -> pd.Series:
+    def effective_size(self: Population, animals: Iterable | None = None) -> pd.Series:
         """Effective population size, and effective numbers of founders, ancestors and founder genomes.
 
         Parameters
@@ -95,7 +115,7 @@ def equivalent_generations(sire: np.ndarray, dam: np.ndarray) -> np.ndarray:
     return numerator.pass_down(sire, dam, known[:, None]).ravel()
 
 
-def completeness(pedigree, depth: int) -> pd.DataFrame:
+def completeness(pedigree: Population, depth: int) -> pd.DataFrame:
     """See `PopulationStatistics.completeness`."""
     if depth != int(depth) or depth < 1:
         raise OptionError(f"depth={depth!r} must be 1, 2, … generations.")
@@ -128,7 +148,7 @@ def completeness(pedigree, depth: int) -> pd.DataFrame:
     )
 
 
-def statistics(pedigree, by: object | None) -> pd.Series | pd.DataFrame:
+def statistics(pedigree: Population, by: object | None) -> pd.Series | pd.DataFrame:
     """See `PopulationStatistics.statistics`."""
     sire, dam, F = pedigree.sire, pedigree.dam, pedigree.inbreeding
     depth = equivalent_generations(sire, dam)
@@ -174,7 +194,7 @@ def statistics(pedigree, by: object | None) -> pd.Series | pd.DataFrame:
     )
 
 
-def _groups_of(pedigree, by: object) -> np.ndarray:
+def _groups_of(pedigree: Population, by: object) -> np.ndarray:
     """The group of every animal, in the order of the pedigree's labels."""
     if isinstance(by, str) and by == "generation":
         return pedigree.generation
@@ -190,7 +210,7 @@ def _groups_of(pedigree, by: object) -> np.ndarray:
     return series.to_numpy()[at]
 
 
-def effective_size(pedigree, animals: Iterable | None) -> pd.Series:
+def effective_size(pedigree: Population, animals: Iterable | None) -> pd.Series:
     """See `PopulationStatistics.effective_size`."""
     if pedigree.selfing is not None:
         raise PedigreeError(

@@ -21,6 +21,8 @@ descendants stay fixed. Where it is not, no distribution has these equations, an
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -34,8 +36,30 @@ from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
 _NONE = 1e-9
 
 
-def transformed(H, whole: bool) -> LabelledMatrix:
+class OfSingleStep(Protocol):
+    """What is asked of a single-step relationship here."""
+
+    labels: np.ndarray
+    groups: np.ndarray | None
+    unknown_codes: frozenset[str] | None
+    pedigree: RelationshipBase
+    positions: np.ndarray
+
+    @property
+    def group_fraction_matrix(self) -> sp.csr_array | None: ...
+    @property
+    def precision(self) -> sp.csc_array: ...
+    @property
+    def logdet(self) -> float: ...
+    @property
+    def diagonal(self) -> np.ndarray: ...
+    def multiply(self, V: np.ndarray) -> np.ndarray: ...
+    def group_information(self, Q2: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def transformed(H: OfSingleStep, whole: bool) -> LabelledMatrix:
     """The inverse over groups, then animals: of all of H, or (`whole` False) with A⁻¹ alone transformed."""
+    assert H.groups is not None and H.group_fraction_matrix is not None
     Q, inner = H.group_fraction_matrix, H.precision if whole else H.pedigree.precision
     cross = sp.csc_array(inner @ Q)
     corner = sp.csc_array(Q.T @ cross)
@@ -63,9 +87,10 @@ class GroupsInA(RelationshipBase):
         If W is not positive definite.
     """
 
-    def __init__(self, H) -> None:
+    def __init__(self, H: OfSingleStep) -> None:
         Q = sp.csc_array(H.group_fraction_matrix)
         among_genotyped = Q[H.positions].toarray()
+        assert H.groups is not None
         random = np.flatnonzero((among_genotyped != 0).any(axis=0))
         fixed = np.setdiff1d(np.arange(Q.shape[1]), random)
         self.single_step, self.unknown_codes = H, H.unknown_codes
@@ -79,7 +104,7 @@ class GroupsInA(RelationshipBase):
         self._Q = sp.csr_array(Q[:, random])
         self._gamma, self._log_gamma = self._prior(H, among_genotyped[:, random])
 
-    def _prior(self, H, Q2: np.ndarray) -> tuple[np.ndarray, float]:
+    def _prior(self, H: OfSingleStep, Q2: np.ndarray) -> tuple[np.ndarray, float]:
         """W⁻¹ and its log-determinant."""
         shares, W = H.group_information(Q2)
         values, vectors = np.linalg.eigh(W)

@@ -88,7 +88,7 @@ class OneRatio:
         curvature = -0.5 * (-np.einsum("ij,ij->i", w, w) + N * (second / q - (first / q) ** 2))
         return q, slope, curvature
 
-    def _climbed(self, squares: Array, s: Array, tolerance: float) -> tuple[Array, ...]:
+    def _climbed(self, squares: Array, s: Array, tolerance: float) -> tuple[np.ndarray, ...]:
         """γ, number of steps, |Δℓ| and relative |Δγ| of the last one."""
         N, d, grid = self.reduction.freedom, self.d, np.r_[0.0, self.grid]
         q = s[:, None] - squares @ (grid / (1.0 + np.outer(d, grid)))

@@ -38,7 +38,8 @@ class Outcome:
 
     def verdict(self, k: int, tolerance: float, labels: Sequence[str]) -> Convergence:
         """That of response k, in the form of a fit's."""
-        checks: tuple[Criterion, ...] = criteria(*map(float, self.checks[k]), tolerance)
+        delta, change, gradient, decrement, inward = map(float, self.checks[k])
+        checks: tuple[Criterion, ...] = criteria(delta, change, gradient, decrement, inward, tolerance)
         failed = [c.name for c in checks if not c.passed]
         at = tuple(label for label, on in zip(labels, self.boundary[k], strict=True) if on)
         reason = explain(not failed, (), "stall", failed)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -186,7 +187,7 @@ class Several:
         out = np.zeros_like(columns)
         for k, design in enumerate(self.reduction.spec.random):
             own = [m for m, slot in enumerate(self.slots) if slot[0] == k]
-            face = columns[:, own].any(axis=1) if design.structure.cone else columns[:, own]
+            face: Any = columns[:, own].any(axis=1) if design.structure.cone else columns[:, own]
             out[:, own] = face[:, None] if design.structure.cone else face
         return out
 
@@ -319,8 +320,8 @@ class Several:
                 block = A[:, self.places[k], self.places[l]].reshape(B, t, w, u, v).transpose(0, 1, 3, 2, 4)
                 flat = np.ascontiguousarray(block).reshape(B, t * u, w * v)
                 gram = (flat @ np.swapaxes(flat, 1, 2)).reshape(B, t, u, t, u)
-                e, f = slice(self.offsets[k], self.offsets[k + 1]), slice(self.offsets[l], self.offsets[l + 1])
-                products[:, e, f, e, f] = gram
+                ek, el = slice(self.offsets[k], self.offsets[k + 1]), slice(self.offsets[l], self.offsets[l + 1])
+                products[:, ek, el, ek, el] = gram
         out = np.empty((B, m, m))
         for j, (k, i, a) in enumerate(self.slots):
             x, ek, ik = factors[k][:, :, a], slice(self.offsets[k], self.offsets[k + 1]), self.offsets[k] + i

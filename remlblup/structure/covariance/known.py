@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ class Known(Structure):
         self._inverse = np.linalg.pinv(self.matrix, hermitian=True)
         self._rank = np.trace(self._inverse @ self.matrix)
 
-    def _read(self, matrix: object) -> Array:
+    def _read(self, matrix: Any) -> Array:
         if isinstance(matrix, pd.DataFrame) and not isinstance(matrix.columns, pd.RangeIndex):
             matrix = self._in_order(matrix)
         try:

@@ -75,11 +75,11 @@ class Elliptope(Edge):
         return np.array(rows, dtype=int), np.array(directions).reshape(-1, len(self.L))
 
     @cached_property
-    def x(self) -> Array:  # type: ignore[override]
+    def x(self) -> Array:
         return np.zeros(len(self.tangents[0]))
 
     @cached_property
-    def on_face(self) -> np.ndarray:  # type: ignore[override]
+    def on_face(self) -> np.ndarray:
         return np.asarray(np.all(self.tangents[1][:, self.rank :] == 0.0, axis=1))
 
     @cached_property

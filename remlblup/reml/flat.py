@@ -92,14 +92,15 @@ def step_sizes(point: Point, units: Array) -> Array:
 def looked_at(equations: Equations, point: Point, along: Array) -> bool:
     """Whether ℓ is flat along a direction; beside an edge steps are as short as they must be to be taken at all."""
     for shorter in 0.5 ** np.arange(SHORTER):
-        changes = [change_at(equations, point, shorter * step * along) for step in STEPS]
-        if np.isfinite(changes[0]):
+        whole, *parts = (shorter * step * along for step in STEPS)
+        if np.isfinite(change := change_at(equations, point, whole)):
             break
     else:
         return False  # nothing can be said of it
-    if changes[0] <= UNCHANGED * shorter**2:
+    if change <= UNCHANGED * shorter**2:
         return True
-    return bool(changes[-1] <= 10.0 * UNCHANGED and changes[-1] * QUARTIC <= changes[-2])
+    longer, short = (change_at(equations, point, part) for part in parts)
+    return short <= 10.0 * UNCHANGED and short * QUARTIC <= longer
 
 
 def change_at(equations: Equations, point: Point, step: Array) -> float:

@@ -282,7 +282,7 @@ def test_the_command_line_in_a_compiled_function(csv, monkeypatch, capsys):
 
 def test_an_interrupt_in_a_load_is_no_damage(tmp_path, monkeypatch):
     folder = rb.MixedModel("y ~ x + (1 | g)", frame()).fit().save(tmp_path / "fit")
-    monkeypatch.setattr("remlblup.storage.fit.make_equations", lambda *_: as_numba_tells_it())
+    monkeypatch.setattr("remlblup.storage.fit.equations_of_kind", lambda *_: as_numba_tells_it())
     with pytest.raises(KeyboardInterrupt):
         rb.load(folder)
 

@@ -24,14 +24,14 @@ def check_interval(interval: object, level: float, se: bool) -> None:
     ------
     OptionError
     """
+    if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
+        raise OptionError(f"level={level!r} must lie between 0 and 1: it is the share of an interval.")
     if interval is None:
         return
     if not isinstance(interval, str) or interval not in CHOICES:
         raise OptionError(f"interval={interval!r} is not known. Choose one of: {some(CHOICES)}, or None.")
     if not se:
         raise OptionError("an interval needs standard errors: leave out se=False.")
-    if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must lie between 0 and 1.")
 
 
 def with_interval(table: pd.DataFrame, residual: Array | float, df: float, level: float) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
     python -m remlblup.validation.simulations.components [--sets 400]
 
-A one-way layout of 12 groups with 2 to 9 records, σ²_g = σ²_e = 1: profile, bootstrap (1,000 replicates, percentiles) and
-log-scale Wald intervals of 95 % by REML; then 20,000 sets with σ²_g = 0, tested at 5 %.
+A one-way layout of 12 groups with 2 to 9 records, σ²_g = σ²_e = 1: profile, bootstrap (1,000 replicates, percentiles)
+and log-scale Wald intervals of 95 % by REML; then 20,000 sets with σ²_g = 0, tested at 5 %.
 """
 
 from __future__ import annotations

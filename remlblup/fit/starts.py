@@ -14,9 +14,10 @@ from remlblup.equations.base import Equations
 from remlblup.equations.choice import make_equations
 from remlblup.errors import NotPositiveDefiniteError, OptionError, check_switch
 from remlblup.model.parameters import Parameters
+from remlblup.reml.drawn_starts import drawn_starts
 from remlblup.reml.history import Iteration
 from remlblup.reml.singular_residual import maximize
-from remlblup.reml.starts import HIGHER, drawn_starts
+from remlblup.reml.starts import HIGHER
 
 if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates

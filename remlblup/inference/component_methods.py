@@ -150,6 +150,31 @@ class ComponentMethods(InferenceMethods):
 
     @known_arguments
     @exclusive
+    def surface(self, a: str, b: str, points: int = 21, others: str = "held") -> pd.DataFrame:
+        """ℓ over two parameters, three standard errors to both sides of the estimates and within their bounds.
+
+        Parameters
+        ----------
+        a, b : labels of parameters, as the columns of `history`
+        points : values of each
+        others : {"held", "best"}
+            The other parameters at their estimates, or at their best for each pair of values (a fit each).
+
+        Returns
+        -------
+        DataFrame, a row per pair: a, b, loglik, below (the fit's ℓ less it); NaN where V is not positive definite.
+
+        Raises
+        ------
+        OptionError, ModelError
+            For what is no free parameter, the same twice, or a fit that has not converged.
+        """
+        from remlblup.inference.surface import surface
+
+        return surface(self, a, b, points, others)
+
+    @known_arguments
+    @exclusive
     def heritability(self, term: str, method: str = "components") -> float:
         """Heritability by one of its definitions; [components.md](components.md) says when they agree.
 

@@ -53,6 +53,12 @@ class Plotted(ComponentMethods):
 
         return plot_convergence(self, ax)
 
+    def plot_surface(self, a: str, b: str, points: int = 41, others: str = "held", ax: Axes | None = None) -> Axes:
+        """ℓ over two parameters (`surface`) with regions of 50 to 99 %, the path of the iterations and the bounds."""
+        from remlblup.plot.surface import plot_surface
+
+        return plot_surface(self, self.surface(a, b, points, others), ax)
+
     def plot_random_effects(self, term: str | None = None, effect: str | None = None, ax: Axes | None = None) -> Axes:
         """BLUPs of a term in order, each with its 95 % prediction interval."""
         from remlblup.plot.random_effects import plot_random_effects

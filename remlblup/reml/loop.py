@@ -25,6 +25,8 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.identify import confounded
 from remlblup.reml.journal import resumed
 from remlblup.reml.ladder import strategy
+from remlblup.reml.newton import Newton
+from remlblup.reml.observed import observed
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.point import Point
 from remlblup.reml.space import Space, bounds
@@ -82,7 +84,9 @@ class Loop:
         while True:
             checks = self.check(point)
             met = all(c.passed for c in checks)
-            if self.stalled():
+            stalled = self.stalled()
+            straight = self.straightened(point) if stalled and not met else None
+            if stalled and straight is None:
                 stopped = "stall"
                 break
             if not met and len(self.ascent.rows) > self.limit:
@@ -90,7 +94,7 @@ class Loop:
             if not met and self.watch is not None and (reason := self.watch(point.theta)):
                 stopped = reason
                 break
-            taken = None if met else self.advance(point)
+            taken = straight or (None if met else self.advance(point))
             if taken is None and (escaped := escaped_from(self.surface, point)) is not None:
                 taken = "escape", 0, escaped
             if taken is None:
@@ -157,6 +161,22 @@ class Loop:
             return None
         value, halvings, name, theta, solution = best
         return name, halvings, self.surface.point(theta, value, solution)
+
+    def straightened(self, point: Point) -> tuple[str, int, Point] | None:
+        """A step by the observed information where others go to and fro within rounding of ℓ.
+
+        None if it does not halve the gradient.
+        """
+        model = observed(self.surface, point) if self.options.algorithm == "auto" else None
+        slack = ROUNDING * (1.0 + abs(point.loglik))
+        for fraction in (1.0, 0.25) if model is not None else ():
+            theta = propose(self.space, point, point.information, fraction, self.ascent.reluctant, model)
+            new = self.surface.at(theta)
+            if new is None or new.loglik < point.loglik - slack:
+                continue
+            if Newton.at(self.space, new, new.information, new.charts).size()[0] < 0.5 * self.ascent.last.gradient:
+                return "Newton", 0, new
+        return None
 
     def stretched(self, point: Point, theta: Array, value: float, solution: Any) -> tuple[str, Array, float, Any]:
         """A step that gained about all its gradient promised was too short (a ridge): go on while ℓ rises."""

@@ -306,6 +306,7 @@ def test_no_verdict_is_false(first):
         (23, 54, "two plain variances: another maximum with hardly any residual"),
         (22, 81, "a maximum where R is singular, far from every start drawn"),
         (22, 84, "flat with the correlation, which the search in other words does not name"),
+        (23, 47, "one of two maxima of a residual of several variances, by the luck of the path"),
         (24, 3, "a ridge that a search crept along for 200 iterations by one engine"),
         (24, 49, "called flat because no step could be taken beside a singular R"),
         (24, 102, "flat, though by as little as the components are there (the judge looked too far)"),

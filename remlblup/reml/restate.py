@@ -151,16 +151,9 @@ def own_row(equations: Equations, searched: Structures, row: Iteration) -> Itera
     """A row of the history."""
     parameters = equations.spec.parameters
     theta = translated(equations, searched, row.theta, back=True)
-    named = with_names(equations, searched)
+    named = equations.with_structures(searched).spec.parameters.columns
     mask = own_boundary(equations, searched, theta, np.array([c in row.boundary for c in named]))
     return replace(row, theta=theta, boundary=tuple(c for c, b in zip(parameters.columns, mask, strict=True) if b))
-
-
-def with_names(equations: Equations, searched: Structures) -> tuple[str, ...]:
-    """Labels of the parameters of the structures searched in."""
-    spec = equations.spec
-    random = tuple(replace(d, structure=searched.get(k, d.structure)) for k, d in enumerate(spec.random))
-    return replace(spec, random=random).parameters.columns
 
 
 def returned(
@@ -206,7 +199,7 @@ def own_names(equations: Equations, searched: Structures, theta: Array, names: t
     A variance moves the correlations as well: it is the covariances that stay.
     """
     parameters = equations.spec.parameters
-    moving = np.array([name in names for name in with_names(equations, searched)])
+    moving = np.array([name in names for name in equations.with_structures(searched).spec.parameters.columns])
     for k, structure in searched.items():
         place, own = parameters.slices[k], parameters.structures[k]
         if not moving[place].any():

@@ -19,12 +19,13 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import CHUNK, Equations, nonnegative
+from remlblup.equations.solution import Solution
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.threads import side_by_side
 from remlblup.model.design import RandomDesign
 
 
-class Regressed(Protocol):
+class Regressed(Solution, Protocol):
     """The generalised least squares of y on X: a `Solution`, and
 
     Attributes
@@ -37,24 +38,16 @@ class Regressed(Protocol):
     kept : what has been computed from it
     """
 
-    theta: Array
     beta: Array
     covariance: Array
     logdet: float
     logdet_fixed: float
-    quadratic: float
     kept: dict[Any, Any]
 
     @property
     def solved_X(self) -> Array: ...
     @property
     def added(self) -> Array: ...
-    @property
-    def effects(self) -> Array: ...
-    @property
-    def residual(self) -> Array: ...
-    @property
-    def weighted_residual(self) -> Array: ...
 
 
 class Projection(Equations):

@@ -9,7 +9,6 @@ from remlblup.arrays import Array
 from remlblup.errors import DataError, OptionError, some
 from remlblup.model.frame import numeric_column
 from remlblup.model.residual import over_levels
-from remlblup.model.residual_reading import parse_residual
 from remlblup.model.specification import Specification
 from remlblup.relationship.labels import match
 from remlblup.structure.residual.sections import Sections
@@ -55,7 +54,7 @@ def residual_variances(spec: Specification, phi: Array, new: pd.DataFrame | None
     residual = spec.residual.stands_for
     if new is None:
         return residual.record_variances(phi)
-    term = parse_residual(spec.residual_text)
+    term = spec.residual_term
     records = spec.records
     assert records is not None
     weights = np.ones(len(new))

@@ -21,8 +21,8 @@ _PUBLIC = {
     "Fit": "remlblup.result",
     "Solved": "remlblup.fit.solved",
     "load": "remlblup.result",
-    "likelihood_ratio": "remlblup.inference.likelihood_ratio",
-    "compare": "remlblup.inference.compare",
+    "likelihood_ratio": "remlblup.inference.comparison.likelihood_ratio",
+    "compare": "remlblup.inference.comparison.compare",
     "henderson": "remlblup.equations.textbook",
     "Pedigree": "remlblup.relationship.pedigree.pedigree",
     "Relationship": "remlblup.relationship.given.matrix",
@@ -88,8 +88,8 @@ if TYPE_CHECKING:
     from remlblup.errors import VarianceError as VarianceError
     from remlblup.fit.solved import Solved as Solved
     from remlblup.fit.terms.marker_effects import snp_effects as snp_effects
-    from remlblup.inference.compare import compare as compare
-    from remlblup.inference.likelihood_ratio import likelihood_ratio as likelihood_ratio
+    from remlblup.inference.comparison.compare import compare as compare
+    from remlblup.inference.comparison.likelihood_ratio import likelihood_ratio as likelihood_ratio
     from remlblup.linalg.threads import set_threads as set_threads
     from remlblup.many import Fits as Fits
     from remlblup.many import fit_many as fit_many

@@ -1,1 +1,1 @@
-"""Tests of fixed effects and marginal means: what the paper says of the estimates."""
+"""What the paper says of the estimates: tests, means, intervals, replicates, comparisons of models."""

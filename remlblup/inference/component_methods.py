@@ -13,8 +13,8 @@ from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive, owned_property
 
 if TYPE_CHECKING:
-    from remlblup.inference.bootstrap import Bootstrap
-    from remlblup.inference.profile import Profile
+    from remlblup.inference.components.profile import Profile
+    from remlblup.inference.resampling.bootstrap import Bootstrap
 
 
 @all_within_memory
@@ -35,7 +35,7 @@ class ComponentMethods(InferenceMethods):
         -------
         DataFrame, records × replicates, indexed as `fitted`; a column is what `refit` takes.
         """
-        from remlblup.inference.simulate import simulate
+        from remlblup.inference.resampling.simulate import simulate
 
         return simulate(self.specification, self.beta, self.theta, n, seed)
 
@@ -51,7 +51,7 @@ class ComponentMethods(InferenceMethods):
         ----------
         y : (n,) a value for each record used, in the order of `fitted`, or labelled alike
         """
-        from remlblup.inference.refit import refit
+        from remlblup.inference.resampling.refit import refit
 
         return refit(self, y)
 
@@ -87,7 +87,7 @@ class ComponentMethods(InferenceMethods):
             Replicates that did not converge are counted at their last iterate.
             After a Ctrl-C it holds those that were done.
         """
-        from remlblup.inference.bootstrap import bootstrap
+        from remlblup.inference.resampling.bootstrap import bootstrap
 
         return bootstrap(self, n, seed, statistic, workers, progress)
 
@@ -117,14 +117,14 @@ class ComponentMethods(InferenceMethods):
         boundary and where the estimate has none; an end of a profile may be a bound of the parameter space. What a
         component adds is tested by a likelihood ratio (`rb.likelihood_ratio`), not by its interval.
         """
-        from remlblup.inference.intervals import intervals_of
+        from remlblup.inference.components.intervals import intervals_of
 
         return self._shown(intervals_of(self, method, level, functions, n, seed))
 
     @property
     def _kind_of_profile(self) -> type[Profile]:
         """The class of profiles: one that draws itself, where there are plots."""
-        from remlblup.inference.profile import Profile
+        from remlblup.inference.components.profile import Profile
 
         return Profile
 
@@ -143,7 +143,7 @@ class ComponentMethods(InferenceMethods):
         -------
         Profile : ``table``, ``intervals(level)``, ``plot()``
         """
-        from remlblup.inference.profile import profile
+        from remlblup.inference.components.profile import profile
 
         paths = profile(self, parameters, points)
         return self._kind_of_profile(paths, self._note, self.specification.parameters.columns)
@@ -169,7 +169,7 @@ class ComponentMethods(InferenceMethods):
         OptionError, ModelError
             For what is no free parameter, the same twice, or a fit that has not converged.
         """
-        from remlblup.inference.surface import surface
+        from remlblup.inference.components.surface import surface
 
         return surface(self, a, b, points, others)
 
@@ -188,7 +188,7 @@ class ComponentMethods(InferenceMethods):
             difference of estimates with the levels as fixed effects (Piepho & Möhring 2007). All but the first two are
             over the levels with records, whatever the model.
         """
-        from remlblup.inference.heritability import heritability
+        from remlblup.inference.components.heritability import heritability
 
         return heritability(self, term, method)
 
@@ -199,6 +199,6 @@ class ComponentMethods(InferenceMethods):
         They add up, with the fixed effects and the residual, to the number of records (Rodríguez-Álvarez et al. 2018).
         DataFrame by term: effective, effects, share.
         """
-        from remlblup.inference.heritability import effective_dimensions
+        from remlblup.inference.components.heritability import effective_dimensions
 
         return effective_dimensions(self)

@@ -13,8 +13,8 @@ from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive
 
 if TYPE_CHECKING:
-    from remlblup.inference.means import MarginalMeans
-    from remlblup.inference.wald import LinearTest
+    from remlblup.inference.fixed.means import MarginalMeans
+    from remlblup.inference.fixed.wald import LinearTest
 
 
 @all_within_memory
@@ -24,7 +24,7 @@ class InferenceMethods(Estimates):
     @property
     def _kind_of_means(self) -> type[MarginalMeans]:
         """The class of marginal means: one that draws itself, where there are plots."""
-        from remlblup.inference.means import MarginalMeans
+        from remlblup.inference.fixed.means import MarginalMeans
 
         return MarginalMeans
 
@@ -51,7 +51,7 @@ class InferenceMethods(Estimates):
         -------
         DataFrame by term: F, num_df, den_df, p_value.
         """
-        from remlblup.inference.wald import wald_tests
+        from remlblup.inference.fixed.wald import wald_tests
 
         return self._said(wald_tests(self, kind, df, information))
 
@@ -68,7 +68,7 @@ class InferenceMethods(Estimates):
         -------
         DataFrame by coefficient: estimate, std_error, df, t, p_value, lower, upper (95 %).
         """
-        from remlblup.inference.wald import fixed_effects_table
+        from remlblup.inference.fixed.wald import fixed_effects_table
 
         return self._said(fixed_effects_table(self, df, information))
 
@@ -88,7 +88,7 @@ class InferenceMethods(Estimates):
         -------
         LinearTest : ``table`` (a row per row of L) and ``joint`` (F, num_df, den_df, p_value of all together)
         """
-        from remlblup.inference.wald import linear_test
+        from remlblup.inference.fixed.wald import linear_test
 
         out = linear_test(self, L, rhs, df, information)
         self._said(out.table)
@@ -128,7 +128,7 @@ class InferenceMethods(Estimates):
         -------
         MarginalMeans : ``table``, ``sed``, ``lsd``, ``contrasts()``, ``letters()``, ``plot()``
         """
-        from remlblup.inference.means import marginal_means
+        from remlblup.inference.fixed.means import marginal_means
 
         made = marginal_means(self, factors, by, at, weights, df, information, nonestimable)
         out = self._kind_of_means(**vars(made))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remlblup.errors import ModelError
-from remlblup.inference.comparisons import text_of
-from remlblup.inference.means import MarginalMeans
+from remlblup.inference.fixed.comparisons import text_of
+from remlblup.inference.fixed.means import MarginalMeans
 from remlblup.plot.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, axes, title
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ POINTS = 31
 
 def plot_path(searches: list[History], parameters: Any, ax: Axes | None) -> Axes:
     """Contours of ℓ with the path of each search, the bounds, and where V is not positive definite."""
-    from remlblup.inference.surface import map_around
+    from remlblup.inference.components.surface import map_around
 
     fit = searches[0].fit
     assert fit is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from remlblup.inference.profile import Path, Profile
+from remlblup.inference.components.profile import Path, Profile
 from remlblup.plot.style import BLUE, GREY, VERMILION, panels, shorten
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import remlblup as rb
 from inference.definition import Definition, information, joint_p
 from remlblup.fit.errors.fixed import FixedErrors
 from remlblup.fit.errors.information import Information
-from remlblup.inference.f_tests import FixedTests
+from remlblup.inference.fixed.f_tests import FixedTests
 from remlblup.reml.score import score
 from remlblup.reml.start import residual_variance, unit_matrices
 

@@ -12,7 +12,7 @@ from oracle import Oracle, Term, dummies
 
 import remlblup as rb
 from remlblup.datasets import load as dataset
-from remlblup.inference.heritability import METHODS
+from remlblup.inference.components.heritability import METHODS
 
 
 def trial(balanced: bool) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from scipy import stats
 
 import remlblup as rb
 from remlblup.datasets import load as dataset
-from remlblup.inference.nested import nesting
-from remlblup.inference.null_distribution import exact_draws, of_variances
+from remlblup.inference.comparison.nested import nesting
+from remlblup.inference.comparison.null_distribution import exact_draws, of_variances
 
 
 @cache
@@ -52,7 +52,7 @@ def test_the_exact_null_is_that_of_replicates(ml):
     small = rb.MixedModel("y ~ 1" if ml else "y ~ x", d).fit(method)
     large = rb.MixedModel("y ~ x + (1 | g)", d).fit(method)
     exact = rb.likelihood_ratio(small, large, "simulate", seed=2, n=40_000).draws
-    from remlblup.inference.likelihood_ratio import refitted
+    from remlblup.inference.comparison.likelihood_ratio import refitted
 
     drawn = refitted(small, large, 3, 2000, None)
     assert len(drawn) == 2000

@@ -17,9 +17,9 @@ from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.equations.variance.engine import VarianceEquations
 from remlblup.errors import EstimabilityWarning, ModelError
 from remlblup.fit.errors.prediction_covariance import prediction_covariance
-from remlblup.inference.comparisons import coverage, polynomials
-from remlblup.inference.letters import letters
-from remlblup.inference.studentized_range import by_quadrature
+from remlblup.inference.fixed.comparisons import coverage, polynomials
+from remlblup.inference.fixed.letters import letters
+from remlblup.inference.fixed.studentized_range import by_quadrature
 
 
 def trial() -> pd.DataFrame:

@@ -17,8 +17,8 @@ from oracle import numerator_relationship
 
 import remlblup as rb
 from remlblup.datasets import load as dataset
-from remlblup.inference.replicates import CONVERGED, Replicates
-from remlblup.inference.simulate import Simulator, batches
+from remlblup.inference.resampling.replicates import CONVERGED, Replicates
+from remlblup.inference.resampling.simulate import Simulator, batches
 from remlblup.relationship.roots import root_times, root_width
 
 EACH_CASE = pytest.mark.parametrize("name", [n for n in SUBJECTS if not n.startswith("spectral")])
@@ -250,7 +250,7 @@ def test_an_interrupt_gives_what_is_done():
     script = """
         import os, signal, warnings
         import remlblup as rb
-        from remlblup.inference import replicates
+        from remlblup.inference.resampling import replicates
         warnings.simplefilter("ignore")
         fit = rb.MixedModel("Yield ~ 1 + (1 | Batch)", rb.datasets.load("dyestuff")).fit()
         run, done = replicates.Replicates.run, []

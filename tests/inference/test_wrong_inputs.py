@@ -110,7 +110,7 @@ def test_a_term_that_hangs_on_an_unknown_component_has_no_df():
 
 
 def test_out_of_reach_is_labelled(fit, monkeypatch):
-    monkeypatch.setattr("remlblup.inference.wald.in_reach", lambda equations: False)
+    monkeypatch.setattr("remlblup.inference.fixed.wald.in_reach", lambda equations: False)
     fresh = rb.MixedModel("y ~ v * s + x + (1 | g)", trial()).fit(progress=False)
     table = fresh.wald_tests(df="kenward-roger")
     assert np.all(table["den_df"] == fresh.df_residual) and table.attrs["df_method"] == "residual"

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 import remlblup as rb
-from remlblup.inference.likelihood_ratio import refitted
+from remlblup.inference.comparison.likelihood_ratio import refitted
 
 SIZES = np.array([2, 3, 3, 4, 4, 5, 6, 7, 8, 9, 3, 5])
 SHARE = "g / (g + residual)"

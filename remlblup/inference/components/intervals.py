@@ -10,9 +10,9 @@ import pandas as pd
 from remlblup.errors import ModelError, choose, listed
 from remlblup.fit.errors.intervals import intervals
 from remlblup.fit.estimates import Estimates
-from remlblup.inference.bootstrap import bootstrap, check_level
-from remlblup.inference.constrained import expression_function
-from remlblup.inference.profile import ends, profile_paths, require_profile
+from remlblup.inference.components.constrained import expression_function
+from remlblup.inference.components.profile import ends, profile_paths, require_profile
+from remlblup.inference.resampling.bootstrap import bootstrap, check_level
 
 METHODS = ("log", "wald", "profile", "bootstrap")
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.errors import DataError, OptionError, some
-from remlblup.inference.studentized_range import studentized_tails
+from remlblup.inference.fixed.studentized_range import studentized_tails
 from remlblup.relationship.labels import match
 
 ADJUSTMENTS = {

@@ -17,8 +17,8 @@ from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.functions import evaluate
 from remlblup.fit.tables.shown import shown
-from remlblup.inference.replicates import Batch, Replicates, flat, own_statistic
-from remlblup.inference.simulate import batches, whole_number
+from remlblup.inference.resampling.replicates import Batch, Replicates, flat, own_statistic
+from remlblup.inference.resampling.simulate import batches, whole_number
 from remlblup.linalg.threads import n_threads, set_threads
 
 KINDS = ("percentile", "basic", "normal")

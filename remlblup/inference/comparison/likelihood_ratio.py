@@ -12,12 +12,12 @@ from remlblup.arrays import Array
 from remlblup.equations.variance.expected_information import ExpectedInformation
 from remlblup.errors import ModelError, NotPositiveDefiniteError, choose
 from remlblup.fit.estimates import Estimates
-from remlblup.inference.bootstrap import here, in_processes
-from remlblup.inference.nested import Added, Nesting, nesting, require_comparable
-from remlblup.inference.null_distribution import DRAWS, Mixture, exact_draws, of_variances
-from remlblup.inference.refit import equations_of, held_values
-from remlblup.inference.replicates import Replicates
-from remlblup.inference.simulate import batches, whole_number
+from remlblup.inference.comparison.nested import Added, Nesting, nesting, require_comparable
+from remlblup.inference.comparison.null_distribution import DRAWS, Mixture, exact_draws, of_variances
+from remlblup.inference.resampling.bootstrap import here, in_processes
+from remlblup.inference.resampling.refit import equations_of, held_values
+from remlblup.inference.resampling.replicates import Replicates
+from remlblup.inference.resampling.simulate import batches, whole_number
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded

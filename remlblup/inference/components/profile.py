@@ -23,9 +23,9 @@ from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.functions import evaluate
 from remlblup.fit.tables.shown import shown
-from remlblup.inference.bootstrap import check_level
-from remlblup.inference.constrained import Constrained, Function, expression_function, parameter_function
-from remlblup.inference.simulate import whole_number
+from remlblup.inference.components.constrained import Constrained, Function, expression_function, parameter_function
+from remlblup.inference.resampling.bootstrap import check_level
+from remlblup.inference.resampling.simulate import whole_number
 from remlblup.model.formula import squeeze
 
 # How far out a profile is drawn: the quantile of 99 %.

@@ -9,9 +9,9 @@ from remlblup.arrays import Array
 from remlblup.errors import ModelError, NotPositiveDefiniteError, OptionError, choose, some
 from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
-from remlblup.inference.constrained import Constrained
-from remlblup.inference.profile import require_profile
-from remlblup.inference.simulate import whole_number
+from remlblup.inference.components.constrained import Constrained
+from remlblup.inference.components.profile import require_profile
+from remlblup.inference.resampling.simulate import whole_number
 from remlblup.model.formula import squeeze
 from remlblup.reml.flat import loglik
 from remlblup.reml.singular_residual import maximize

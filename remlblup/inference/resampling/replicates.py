@@ -25,8 +25,8 @@ from remlblup.errors import (
 )
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.functions import evaluate
-from remlblup.inference.refit import equations_of, held_values, responded
-from remlblup.inference.simulate import Simulator, seeds
+from remlblup.inference.resampling.refit import equations_of, held_values, responded
+from remlblup.inference.resampling.simulate import Simulator, seeds
 from remlblup.linalg.threads import single_threaded
 from remlblup.model.other_response import with_response
 from remlblup.model.specification import Specification

@@ -15,9 +15,9 @@ from remlblup.errors import DataError, ModelError, choose, some
 from remlblup.fit.errors.directions import CHOICES, information_of
 from remlblup.fit.errors.fixed import FixedErrors, in_reach, limit_in_words
 from remlblup.fit.tables.shown import shown
-from remlblup.inference.f_tests import METHODS, NAMES, FixedTests
-from remlblup.inference.hypotheses import KINDS, Hypothesis, hypotheses
-from remlblup.inference.terms import coding_in_words, fixed_terms, require_fixed
+from remlblup.inference.fixed.f_tests import METHODS, NAMES, FixedTests
+from remlblup.inference.fixed.hypotheses import KINDS, Hypothesis, hypotheses
+from remlblup.inference.fixed.terms import coding_in_words, fixed_terms, require_fixed
 
 if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates

@@ -15,7 +15,7 @@ from remlblup.arrays import Array
 from remlblup.errors import ModelError, NotPositiveDefiniteError
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.functions import compiled, translate
-from remlblup.inference.refit import equations_of, held_values
+from remlblup.inference.resampling.refit import equations_of, held_values
 from remlblup.reml.loop import Loop
 from remlblup.reml.optimum import Options
 from remlblup.reml.score import score

@@ -17,7 +17,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.inference.terms import GROUPS, FixedTerm, tested_terms
+from remlblup.inference.fixed.terms import GROUPS, FixedTerm, tested_terms
 from remlblup.model.specification import Specification
 
 KINDS = ("incremental", "conditional", "marginal")

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.errors import DataError, ModelError, choose, listed, some
 from remlblup.fit.predict import fixed_rows, random_rows
-from remlblup.inference.terms import GROUPS, INTERCEPT, fixed_terms
+from remlblup.inference.fixed.terms import GROUPS, INTERCEPT, fixed_terms
 from remlblup.model.algebra import read_terms
 from remlblup.model.records import offset_columns, term_columns
 from remlblup.model.response import offset_values

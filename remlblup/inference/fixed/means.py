@@ -16,12 +16,12 @@ from remlblup.errors import ModelError, OptionError, choose
 from remlblup.fit.errors.estimable import CHOICES, estimable
 from remlblup.fit.errors.prediction_covariance import prediction_covariance
 from remlblup.fit.tables.shown import shown
-from remlblup.inference.comparisons import ADJUSTMENTS, Family, adjusted, family
-from remlblup.inference.f_tests import FixedTests
-from remlblup.inference.grid import Grid, grid
-from remlblup.inference.letters import letters
-from remlblup.inference.terms import require_fixed
-from remlblup.inference.wald import tests_of
+from remlblup.inference.fixed.comparisons import ADJUSTMENTS, Family, adjusted, family
+from remlblup.inference.fixed.f_tests import FixedTests
+from remlblup.inference.fixed.grid import Grid, grid
+from remlblup.inference.fixed.letters import letters
+from remlblup.inference.fixed.terms import require_fixed
+from remlblup.inference.fixed.wald import tests_of
 from remlblup.linalg.threads import Lock, exclusive
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pandas as pd
 from remlblup.errors import DataError, ModelError, OptionError
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.shown import shown
-from remlblup.inference.likelihood_ratio import likelihood_ratio
-from remlblup.inference.nested import columns_added, require_comparable
+from remlblup.inference.comparison.likelihood_ratio import likelihood_ratio
+from remlblup.inference.comparison.nested import columns_added, require_comparable
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded

@@ -1,0 +1,1 @@
+"""Profiles, intervals and surfaces of variance parameters, heritability of trials."""

@@ -1,0 +1,1 @@
+"""F tests of fixed effects, contrasts and marginal means."""

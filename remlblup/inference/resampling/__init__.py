@@ -1,0 +1,1 @@
+"""Records drawn from a fit, and the same model for other records."""

@@ -21,7 +21,7 @@ from remlblup.fit.estimates import Estimates
 from remlblup.inference.resampling.simulate import Simulator, batches, seeds
 
 # Records up to which PV̇ is held as a matrix.
-RECORDS = 500
+RECORDS = 1000
 # Draws of the score beyond: a sixth of the skewness is known to ±.01.
 DRAWS = 2000
 

@@ -14,6 +14,9 @@ from remlblup.reml.point import Point
 from remlblup.reml.secant import Secant
 from remlblup.reml.space import Space, labels
 
+# A search creeps if the Newton decrement after so many steps is more than this share of what it was.
+STEPS, LEFT = 10, 0.25
+
 
 @dataclass
 class Ascent:
@@ -71,6 +74,10 @@ class Ascent:
         self.clock = now
         self.rows.append(row)
         return row
+
+    def creeps(self) -> bool:
+        """Whether the steps lead on but hardly nearer to the end: a valley that AI does not see."""
+        return len(self.rows) > STEPS and self.last.decrement > LEFT * self.rows[-1 - STEPS].decrement
 
     def seconds_left(self, gradient: float, seconds: float) -> float:
         """Seconds until the gradient meets its limit, falling at the rate of the last step."""

@@ -18,6 +18,9 @@ from remlblup.structure.edge.cone import Chart
 
 # A column of loadings below this, each in units of its own, counts as zero.
 EMPTY = 1e-6
+# Information that is none: a step by it would be noise over noise. In units of a parameter; far below what a start
+# some 1e12 times too large would have.
+ABSORBED = 1e-30
 # What a step leaves at least of a residual variance, and of a residual correlation's distance to its bound.
 RESIDUAL_SHRINK = 0.1
 # How far a residual correlation stays from ±1, where R is singular and ℓ drowns in rounding.
@@ -111,11 +114,14 @@ class Space:
 
     @cached_property
     def least_information(self) -> Array:
-        """(n_parameters,) information at and below which the likelihood is flat: in a loading, of zero."""
-        return np.divide(1e-9, self.sizes**2, out=np.zeros_like(self.sizes), where=self.loadings)
+        """(n_parameters,) information at and below which the likelihood is flat.
+
+        In a loading, of zero; in any parameter, what rounding leaves where the fixed effects absorb a term.
+        """
+        return np.where(self.loadings, 1e-9, ABSORBED) / self.sizes**2
 
     def curved(self, information: Array) -> np.ndarray:
-        """(n_parameters,) parameters with information: the likelihood is flat in a loading of zero."""
+        """(n_parameters,) parameters with information."""
         return np.asarray(information.diagonal() > self.least_information)
 
     @cached_property

@@ -82,6 +82,6 @@ class Ascent:
     def seconds_left(self, gradient: float, seconds: float) -> float:
         """Seconds until the gradient meets its limit, falling at the rate of the last step."""
         before = self.rows[-1].gradient if self.rows else 0.0
-        if not 0.0 < gradient < 0.9 * before or gradient <= self.tolerance:
+        if not 0.0 < gradient < 0.9 * before < np.inf or gradient <= self.tolerance:
             return 0.0 if 0.0 < gradient <= self.tolerance else float("nan")
         return seconds * ceil(log(self.tolerance / gradient) / log(gradient / before))

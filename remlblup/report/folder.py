@@ -28,7 +28,6 @@ from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from remlblup.fit.tables.functions import Estimate
@@ -160,7 +159,7 @@ CAPTIONS = {
 }
 
 
-def png(draw: Callable[..., Axes], *arguments: object, height: float = HEIGHT) -> bytes:
+def png(draw: Callable[..., object], *arguments: object, height: float = HEIGHT) -> bytes:
     """What `draw(*arguments, ax=…)` draws."""
     figure = new_figure((WIDTH, height))
     draw(*arguments, ax=figure.add_subplot())

@@ -309,9 +309,10 @@ def test_a_huge_mean_does_not_move_the_estimates():
 
 @pytest.mark.parametrize("engine", ["auto", "sparse"])
 @pytest.mark.parametrize("seed", [8, 9])
-def test_variances_below_zero_that_end_where_v_is_singular_among_the_fixed_effects(seed, engine):
+def test_variances_below_zero_that_end_where_v_is_singular_among_the_fixed_effects(seed, engine, monkeypatch):
     """V = σ²I + σ²g ZZ' + σ²h WW' of a balanced table is singular first in the direction of the intercept, which ℓ_R of
     error contrasts does not see: ℓ_R is finite there, and rises beyond."""
+    monkeypatch.setattr("remlblup.reml.starts.RECORDS", 0)  # 23 other starts creep to the same edge, a second each
     rng = np.random.default_rng(seed)
     d = pd.DataFrame({"x": rng.normal(size=24), "g": np.repeat(list("abcdef"), 4), "h": np.tile(list("stuv"), 6)})
     d["f"] = rng.choice(list("pqr"), 24)

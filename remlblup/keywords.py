@@ -24,6 +24,7 @@ OF_FIT = (
     "progress",
     "starts",
     "checkpoint",
+    "callback",
 )
 MEANT = {
     ("reml", "REML"): "method='REML' or method='ML' of fit()",

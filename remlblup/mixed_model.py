@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -18,6 +17,7 @@ from remlblup.equations.choice import ENGINES, make_equations
 from remlblup.errors import OptionError, choose
 from remlblup.fit.describe import Description
 from remlblup.fit.interrupted import interrupted, interruptible
+from remlblup.fit.progress import log_verdict, printer, reporter
 from remlblup.fit.solved import Solved
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
@@ -25,7 +25,7 @@ from remlblup.linalg.threads import Lock, owned_property, single_threaded
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
-from remlblup.reml.history import HEADER, Iteration
+from remlblup.reml.history import Iteration
 from remlblup.reml.journal import Journal
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.optimum import Options
@@ -162,6 +162,7 @@ class MixedModel:
         progress: bool | None = None,
         starts: int | str = "auto",
         checkpoint: str | PathLike[str] | None = None,
+        callback: Callable[[Iteration], object] | None = None,
     ) -> Fit:
         """Estimate the variance components, and with them β̂ and û.
 
@@ -192,6 +193,14 @@ class MixedModel:
             earlier run of the same fit, which was stopped or killed, the fit goes on from there, on the same way to the
             last digit. `max_iterations` (of all runs together) and `progress` may be others. The file stays when the
             fit is done; with it the same fit is at its end at once.
+        callback : callable, optional
+            Called after every iteration with what a row of `Fit.history` holds, as an object with the attributes
+            ``iteration`` (0: the start), ``step``, ``loglik``, ``delta``, ``gradient``, ``decrement``, ``change``,
+            ``halvings``, ``seconds``, ``boundary`` (labels), ``theta`` (n_parameters,) and ``left`` (seconds still to
+            go, NaN if unknown). Of several starts it is called for the first, and at last for the one that ended
+            highest. What it returns is ignored; a `KeyboardInterrupt` raised in it stops the fit as Ctrl-C does. The
+            same rows, and the verdict, go to the logger ``remlblup`` of Python's `logging`: rows as DEBUG, the verdict
+            as INFO, or WARNING if the fit has not converged.
 
         Returns
         -------
@@ -238,16 +247,17 @@ class MixedModel:
                 f"algorithm='px-em' is for the mixed model equations, and this model is fitted by the"
                 f" {self._equations.stats.engine} engine: use algorithm='em', or engine='sparse'."
             )
-        report = _reporter(progress)
-        if report is not None and (description := self.describe()).is_long:
+        printed, report = printer(progress), reporter(progress, callback)
+        if printed is not None and (description := self.describe()).is_long:
             print(description, flush=True)
         with self._journal(checkpoint, options, given, fixed, starts) as journal:
-            if report is not None and journal is not None and journal.states:
+            if printed is not None and journal is not None and journal.states:
                 print(f"Going on from {checkpoint}:")
             search = Search(self._equations, replace(options, journal=journal), fixed, report)
             try:
                 with self._equations.lock.now:
                     optimum = search.highest(given, None if starts == "auto" else int(starts))
+                log_verdict(self, optimum.convergence)
                 say_unconverged(optimum.convergence)
                 return Fit(optimum, options)
             except KeyboardInterrupt as stop:
@@ -328,18 +338,3 @@ class MixedModel:
         spec = self.specification
         name = spec.formula.text if spec.formula else "from matrices"
         return f"<MixedModel {name}: {spec.n:,} records, {spec.p:,} fixed and {spec.n_random:,} random effects>"
-
-
-def _reporter(progress: bool | None) -> Callable[[Iteration], None] | None:
-    """Print the header and a line per iteration, or nothing."""
-    if progress is None:
-        progress = bool(getattr(sys.stdout, "isatty", lambda: False)())
-    if not progress:
-        return None
-
-    def report(row: Iteration) -> None:
-        if row.iteration == 0:
-            print(HEADER)
-        print(row.line(), flush=True)
-
-    return report

@@ -30,6 +30,7 @@ LAYERS = (
     ("reml",),
     ("fit",),
     ("inference",),
+    ("diagnostics",),
     ("plot", "storage"),
     ("report",),
     ("result",),

@@ -3,13 +3,15 @@ which brings matplotlib when it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from remlblup.diagnostics.direction import Direction
+from remlblup.diagnostics.methods import DiagnosticMethods
 from remlblup.fit.starts import StartCheck
-from remlblup.inference.component_methods import ComponentMethods
+from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive
 
@@ -31,8 +33,18 @@ class PlottedStarts(StartCheck):
         return plot_starts(self, ax)
 
 
+class PlottedDirection(Direction):
+    """A `Direction` that draws itself."""
+
+    def plot(self, ax: Axes | Iterable[Axes] | None = None) -> np.ndarray:
+        """ℓ along the direction, and how the components change along it."""
+        from remlblup.plot.direction import plot_direction
+
+        return plot_direction(self, ax)
+
+
 @all_within_memory
-class Plotted(ComponentMethods):
+class Plotted(DiagnosticMethods):
     """Estimates that draw themselves."""
 
     @property
@@ -47,11 +59,68 @@ class Plotted(ComponentMethods):
 
         return PlottedProfile
 
-    def plot_convergence(self, ax: Axes | None = None) -> Axes:
-        """Log-likelihood still to be gained and gradient by iteration."""
+    @known_arguments
+    def plot_convergence(
+        self,
+        kind: str = "criteria",
+        compare: Any = None,
+        parameters: str | Sequence[str] | None = None,
+        ax: Axes | Iterable[Axes] | None = None,
+    ) -> Axes | np.ndarray:
+        """How the fit got to its maximum, alone or beside other fits and histories.
+
+        Parameters
+        ----------
+        kind : {"criteria", "components", "path", "all"}
+            The log-likelihood still to be gained, ℓ_max − ℓ with half the final Newton decrement for what another step
+            would bring, and the gradient that the verdict is read from, with its tolerance; the band at the foot is
+            the rounding of ℓ, where there is nothing left to see. Or every component in standard errors from where it
+            ended, the kind of step marked. Or the way over a map of ℓ over two parameters, the others at their
+            estimates, with its bounds. Or all three, below one another.
+        compare : fit, DataFrame, or a list of them
+            Fits by other algorithms or from other starts, and histories of other programs: tables with a column
+            ``loglik`` and perhaps ``iteration``, ``step``, parameters as in `history`, and a name in
+            ``attrs["name"]``. Fits of the same records, fixed effects and method are measured from the highest of
+            them, others, whose constants may differ, each from its own highest.
+        parameters : str or sequence of str, optional
+            Labels as the columns of `history`: those to trace, or the two of the map (by default the two whose
+            estimates are most correlated).
+        ax : Axes, optional
+            Where to draw (three for "all", two of a model with one free parameter); a new figure without.
+
+        Returns
+        -------
+        matplotlib Axes, or an array of them for "all"
+
+        Raises
+        ------
+        OptionError, DataError
+            For unknown kinds and parameters, and what is no history.
+        ModelError
+            For the path of a model with fewer than two parameters to estimate.
+        """
         from remlblup.plot.convergence import plot_convergence
 
-        return plot_convergence(self, ax)
+        return plot_convergence(self, kind, compare, parameters, ax)
+
+    @known_arguments
+    @exclusive
+    def flat_direction(self) -> PlottedDirection:
+        """The direction in which ℓ is flat, where components are confounded; else the one with least information.
+
+        ℓ is evaluated along the straight line through the estimates, to both sides as far as the parameter space goes:
+        at most three standard errors, of a flat direction until the variances have changed by about that of y.
+
+        Returns
+        -------
+        Direction : ``verdict`` in words, ``table`` (step, loglik, below, parameters), ``change``, ``flat``, ``plot()``
+
+        Raises
+        ------
+        ModelError
+            If no parameter is free to move.
+        """
+        return PlottedDirection(**vars(super().flat_direction()))
 
     def plot_surface(self, a: str, b: str, points: int = 41, others: str = "held", ax: Axes | None = None) -> Axes:
         """ℓ over two parameters (`surface`) with regions of 50 to 99 %, the path of the iterations and the bounds."""

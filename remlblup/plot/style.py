@@ -79,3 +79,10 @@ def shorten(text: object, limit: int) -> str:
     """`text` cut to `limit` characters, the cut marked by an ellipsis."""
     text = str(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shorten_label(label: object, limit: int) -> str:
+    """The label of a parameter, "term: parameter", cut in its term first: the parameter tells it from others."""
+    term, colon, parameter = str(label).rpartition(": ")
+    room = limit - len(parameter) - 2
+    return f"{shorten(term, room)}: {parameter}" if colon and room > 3 else shorten(label, limit)

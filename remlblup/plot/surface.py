@@ -17,17 +17,34 @@ if TYPE_CHECKING:
 
 # Regions of both parameters together whose edges are drawn.
 SHARES = (0.5, 0.8, 0.95, 0.99)
+# Falls of ℓ beyond them that have a contour.
+FURTHER = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 SHADES = ("#7FB2DB", "#A9CBE7", "#CBDFF1", "#E6F0F8")
 
 
 def plot_surface(fit: Estimates, table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Contours of 2(ℓ̂ − ℓ) at the quantiles of χ² on 2 degrees of freedom, the estimate, the iterations, the bounds."""
+    a, b = table.columns[:2]
+    ax = axes(ax, (5.6, 4.4))
+    draw_map(fit, table, ax)
+    path = fit.history[[a, b]].to_numpy(float)
+    ax.plot(*path.T, "-o", color=BLUE, markersize=3, linewidth=1.0, label=f"{len(path) - 1} iterations")
+    ax.plot(*path[-1], "o", color=VERMILION, markersize=6, label="estimate")
+    ax.set_xlabel(shorten(str(a), 40))
+    ax.set_ylabel(shorten(str(b), 40))
+    rest = "the others at their best" if table.attrs.get("others") == "best" else "the others at their estimates"
+    title(ax, "Log-likelihood", rest)
+    ax.legend(loc="best", fontsize=7, frameon=False)
+    return ax
+
+
+def draw_map(fit: Estimates, table: pd.DataFrame, ax: Axes) -> None:
+    """The regions of 50 to 99 %, contours below them where there is more to see, and the bounds."""
     from scipy import stats
 
     a, b = table.columns[:2]
     grid = table.pivot(index=b, columns=a, values="below")
     x, y, fall = grid.columns.to_numpy(float), grid.index.to_numpy(float), 2.0 * grid.to_numpy(float)
-    ax = axes(ax, (5.6, 4.4))
     levels = stats.chi2.ppf(SHARES, 2)
     filled = np.ma.masked_invalid(fall)
     ax.contourf(x, y, filled, levels=[min(0.0, float(filled.min())) - 1e-9, *levels], colors=SHADES)
@@ -35,19 +52,14 @@ def plot_surface(fit: Estimates, table: pd.DataFrame, ax: Axes | None = None) ->
     ax.clabel(
         lines, fmt={level: f"{100 * share:.0f} %" for level, share in zip(levels, SHARES, strict=True)}, fontsize=7
     )
+    further = [2.0 * step for step in FURTHER if step < float(filled.max()) / 2.0]
+    if further:
+        rest = ax.contour(x, y, filled, levels=further, colors=GREY, linewidths=0.5)
+        ax.clabel(rest, fmt={level: f"ℓ − {level / 2:,.0f}" for level in further}, levels=further[:3], fontsize=6)
     beyond(fit, ax, (a, b), (x, y), ~np.isfinite(fall))
-    path = fit.history[[a, b]].to_numpy(float)
-    ax.plot(*path.T, "-o", color=BLUE, markersize=3, linewidth=1.0, label=f"{len(path) - 1} iterations")
-    ax.plot(*path[-1], "o", color=VERMILION, markersize=6, label="estimate")
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
     ax.margins(0.02)
-    ax.set_xlabel(shorten(str(a), 40))
-    ax.set_ylabel(shorten(str(b), 40))
-    rest = "the others at their best" if table.attrs.get("others") == "best" else "the others at their estimates"
-    title(ax, "Log-likelihood", rest)
-    ax.legend(loc="best", fontsize=7, frameon=False)
-    return ax
 
 
 def beyond(

@@ -14,6 +14,9 @@ from remlblup.reml.point import Point
 from remlblup.reml.secant import Secant
 from remlblup.reml.space import Space, labels
 
+# A search creeps if the Newton decrement after so many steps is more than this share of what it was.
+STEPS, LEFT = 10, 0.25
+
 
 @dataclass
 class Ascent:
@@ -72,9 +75,13 @@ class Ascent:
         self.rows.append(row)
         return row
 
+    def creeps(self) -> bool:
+        """Whether the steps lead on but hardly nearer to the end: a valley that AI does not see."""
+        return len(self.rows) > STEPS and self.last.decrement > LEFT * self.rows[-1 - STEPS].decrement
+
     def seconds_left(self, gradient: float, seconds: float) -> float:
         """Seconds until the gradient meets its limit, falling at the rate of the last step."""
         before = self.rows[-1].gradient if self.rows else 0.0
-        if not 0.0 < gradient < 0.9 * before or gradient <= self.tolerance:
+        if not 0.0 < gradient < 0.9 * before < np.inf or gradient <= self.tolerance:
             return 0.0 if 0.0 < gradient <= self.tolerance else float("nan")
         return seconds * ceil(log(self.tolerance / gradient) / log(gradient / before))

@@ -34,6 +34,8 @@ LADDERS = {
         *((f"AI/{2**k}", 0.0, 0.0, 0.5**k) for k in (*range(3, 12), *range(14, 42, 3))),
     ),
 }  # fmt: skip
+# Parts of a Newton step by the observed information.
+PARTS = 1.0, 0.25, 0.0625
 # Up to this many records the expected information is worth its price.
 FEW_RECORDS = 600
 
@@ -131,6 +133,9 @@ class Automatic(Ladder):
             yield "face", face
         for released in release(space, point, point.charts, 1e-6):
             yield "release", released
+        if self.ascent.creeps() and (model := observed(self.surface, point)) is not None:
+            for fraction in PARTS:
+                yield "Newton", propose(space, point, point.information, fraction, reluctant, model)
         learnt = self.ascent.secant.corrected()
         if learnt is not None:
             yield "AI+QN", propose(space, point, point.information, 1.0, reluctant, learnt)
@@ -141,5 +146,5 @@ class Automatic(Ladder):
         for released in release(space, point, near_faces(space, point), 1e-6):
             yield "release", released
         if (model := observed(self.surface, point)) is not None:
-            for fraction in (1.0, 0.25, 0.0625):
+            for fraction in PARTS:
                 yield "Newton", propose(space, point, point.information, fraction, self.ascent.reluctant, model)

@@ -79,7 +79,7 @@ class Newton:
         J = np.hstack(columns)
         held = space.held | space.pinned(point)
         free = np.ones(width, dtype=bool)
-        free[plain[(held | ~space.curved(information)) & (plain >= 0)]] = False
+        free[plain[(held | ~space.curved(information, point.gradient)) & (plain >= 0)]] = False
         H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
         return cls(J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain, x)
 
@@ -87,7 +87,7 @@ class Newton:
     def plainly(cls, space: Space, point: Point, information: Array) -> Newton:
         """The quadratic model without charts."""
         n = len(point.theta)
-        free = space.moving & ~space.pinned(point) & space.curved(information)
+        free = space.moving & ~space.pinned(point) & space.curved(information, point.gradient)
         if space.straight:
             return cls(point.gradient, information, free, {}, np.arange(n), point.theta)
         slopes = space.slopes(point.theta)

@@ -18,6 +18,9 @@ from remlblup.structure.edge.cone import Chart
 
 # A column of loadings below this, each in units of its own, counts as zero.
 EMPTY = 1e-6
+# Information that is none: a step by it would be noise over noise. In units of a parameter; far below what a start
+# some 1e12 times too large would have; and a slope that is none.
+ABSORBED, LEVEL = 1e-30, 1e-9
 # What a step leaves at least of a residual variance, and of a residual correlation's distance to its bound.
 RESIDUAL_SHRINK = 0.1
 # How far a residual correlation stays from ±1, where R is singular and ℓ drowns in rounding.
@@ -109,14 +112,12 @@ class Space:
         least = np.where(self.roots_of_variances, 1e-24 * self.sizes, 1e-150 ** (1.0 / np.maximum(self.powers, 1.0)))
         return np.where(self.powers == 1.0, 1.0, np.maximum(theta, least) ** (1.0 - self.powers) / self.powers)
 
-    @cached_property
-    def least_information(self) -> Array:
-        """(n_parameters,) information at and below which the likelihood is flat: in a loading, of zero."""
-        return np.divide(1e-9, self.sizes**2, out=np.zeros_like(self.sizes), where=self.loadings)
-
-    def curved(self, information: Array) -> np.ndarray:
-        """(n_parameters,) parameters with information: the likelihood is flat in a loading of zero."""
-        return np.asarray(information.diagonal() > self.least_information)
+    def curved(self, information: Array, gradient: Array) -> np.ndarray:
+        """(n_parameters,) parameters with information; without any ℓ is flat, in a loading of zero or in a variance
+        that the fixed effects absorb (whose full likelihood has no information by AI, but a slope)."""
+        information = information.diagonal() * self.sizes**2
+        flat = (information <= ABSORBED) & (np.abs(gradient) * self.sizes <= LEVEL)
+        return ~(flat | (self.loadings & (information <= 1e-9)))
 
     @cached_property
     def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ RECORDS, EQUATIONS, PARAMETERS = 200, 300, 20
 HIGHER = 1e-8
 # An end is that of another start if no parameter is further from it than this share of its size, and ℓ not by more.
 NEAR, NEAR_LOGLIK = 0.03, 0.05
-# Rows of a trial before it may be given up, and at most.
+# Rows of a trial before it may be given up, and at most while it is no higher.
 PATIENCE, LONGEST = 8, 60
 
 Report = Callable[[Iteration], None]
@@ -181,9 +181,9 @@ class Search:
                 same = value >= self.best.point.loglik - HIGHER * (1.0 + abs(value))
                 return "the same maximum" if same else "lower"
         hopeless = row.loglik + 5.0 * row.decrement < self.best.point.loglik - 1e-3
-        if (row.iteration >= PATIENCE and hopeless) or row.iteration >= LONGEST:
-            return "lower" if row.loglik < self.best.point.loglik else "given up"
-        return None
+        # One that is higher already goes on to its end, however long it takes.
+        late = row.iteration >= LONGEST and self.gap(row.loglik) > -HIGHER
+        return "lower" if (row.iteration >= PATIENCE and hopeless) or late else None
 
     def note(self, number: int, rows: list[Iteration], ended: str) -> None:
         first, last = rows[0], rows[-1]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remlblup.errors import ModelError
+from remlblup.errors import ModelError, OptionError
 from remlblup.fit.terms.factors import factors
 from remlblup.fit.terms.field_maps import fields_of, residual_parts
 from remlblup.fit.terms.variogram import is_field
@@ -23,7 +23,6 @@ from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from remlblup.plot.methods import Plotted
@@ -45,8 +44,21 @@ class Picture:
 
 def pictures(fit: Plotted) -> list[Picture]:
     """Convergence, every random effect, what the structures call for, residuals, every field."""
-    drawn = [Picture("convergence", "verdict", CAPTIONS["convergence"], png(fit.plot_convergence))]
-    return [*drawn, *effects(fit), *factor_plots(fit), *regression_plots(fit), *residuals(fit), *fields(fit)]
+    return [*convergence(fit), *effects(fit), *factor_plots(fit), *regression_plots(fit), *residuals(fit), *fields(fit)]
+
+
+def convergence(fit: Plotted) -> Iterator[Picture]:
+    """Criteria and components by iteration; where components are confounded, the direction in which ℓ is flat."""
+    yield Picture("convergence", "verdict", CAPTIONS["convergence"], png(fit.plot_convergence))
+    if len(fit.history) > 1 and set(fit.status) != {"fixed"}:
+        with contextlib.suppress(ModelError, OptionError):  # nothing to trace
+            yield Picture("traces", "verdict", CAPTIONS["traces"], png(fit.plot_convergence, "components"))
+    if fit.convergence.unidentified:
+        with contextlib.suppress(ModelError):  # no parameter is free to move
+            direction = fit.flat_direction()
+            yield Picture(
+                "direction", "verdict", direction.verdict, png_of(lambda axes: direction.plot(axes), shape=(2, 1))
+            )
 
 
 def effects(fit: Plotted) -> Iterator[Picture]:
@@ -119,6 +131,7 @@ def fields(fit: Plotted) -> Iterator[Picture]:
 
 CAPTIONS = {
     "convergence": "Log-likelihood still to be gained and gradient by iteration, with the step taken.",
+    "traces": "Every component by iteration, in standard errors from where it ended, with the kind of step.",
     "random_effects": "BLUPs in order, with 95 % prediction intervals.",
     "residuals": "Residuals against fitted values. BLUPs are shrunken: with few records per level a rising"
     " smooth is expected; look for curvature, outliers and uneven spread.",
@@ -131,7 +144,7 @@ CAPTIONS = {
 }
 
 
-def png(draw: Callable[..., Axes], *arguments: object, height: float = HEIGHT) -> bytes:
+def png(draw: Callable[..., object], *arguments: object, height: float = HEIGHT) -> bytes:
     """What `draw(*arguments, ax=…)` draws."""
     figure = new_figure((WIDTH, height))
     draw(*arguments, ax=figure.add_subplot())

@@ -81,7 +81,7 @@ def test_page_is_whole_and_self_contained(folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.open == []
-    assert len(page.sources) == 4
+    assert len(page.sources) == 5
     for source in page.sources:
         kind, _, data = source.partition(",")
         assert kind == "data:image/png;base64"
@@ -115,9 +115,9 @@ def test_not_converged_is_marked(slopes, tmp_path):
     assert "NOT CONVERGED" in (path / "report.txt").read_text(encoding="utf-8").splitlines()[0]
 
 
-def test_model_without_random_terms_has_two_plots(fixed_only, tmp_path):
+def test_model_without_random_terms_has_its_plots(fixed_only, tmp_path):
     path = write_report(fixed_only, tmp_path / "r")
-    assert sorted(p.name for p in path.glob("*.png")) == ["convergence.png", "residuals.png"]
+    assert sorted(p.name for p in path.glob("*.png")) == ["convergence.png", "residuals.png", "traces.png"]
 
 
 def test_reports_leave_no_open_figures(sleep, tmp_path):

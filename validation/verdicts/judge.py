@@ -177,7 +177,11 @@ def classify(problem: Problem, oracle: Oracle, fits: Sequence[Fit], at_ours: flo
     if peak.singular and not peak.unbounded:
         where = "at the edge of what may be negative" if peak.indefinite else "in the space of X alone"
         return NONE, f"V is singular {where}: ℓ has a limit there"
-    if peak.unbounded or peak.far or (claim is not None and fit.convergence.unidentified):
+    if (
+        peak.unbounded
+        or peak.far
+        or (claim is not None and (fit.convergence.unidentified or "without end" in fit.convergence.reason))
+    ):
         return NONE, claim[1] if claim else ""
     return MISSED, ""
 

@@ -29,10 +29,8 @@ def untrue(oracle: Oracle, fit: Fit, peak: Peak) -> tuple[bool, str] | None:
         names = ", ".join(c.unidentified[:4]) + (" …" if len(c.unidentified) > 4 else "")
         return loss > LEVEL, f"{where}along {names} ℓ loses {loss:.2g}"
     if "without end" in c.reason:
-        return (
-            not peak.unbounded,
-            "" if peak.unbounded else f"ℓ has a maximum (smallest eigenvalue of K'VK {peak.least:.1g})",
-        )
+        so = peak.unbounded or peak.far or rises_outward(oracle, fit, peak)
+        return not so, "" if so else f"ℓ has a maximum (smallest eigenvalue of K'VK {peak.least:.1g})"
     if c.collapsed or "explain every record" in c.reason:
         return (
             not peak.singular,
@@ -44,6 +42,21 @@ def untrue(oracle: Oracle, fit: Fit, peak: Peak) -> tuple[bool, str] | None:
         least = float(np.linalg.eigvalsh(R / np.outer(d, d))[0]) if np.all(np.diag(R) > 0) else 0.0
         return least > 1e-4, f"smallest eigenvalue of R at the maximum, unit diagonal: {least:.1g}"
     return None
+
+
+def rises_outward(oracle: Oracle, fit: Fit, peak: Peak) -> bool:
+    """Whether ℓ of a field is higher still further out: a variance some times as large, 1 − ρ as much smaller."""
+    names, own = fit.specification.parameters.columns, fit.specification.parameters.of_residual
+    for times in (4.0, 16.0, 64.0):
+        theta = peak.theta.copy()
+        for i in range(own.start, len(theta)):
+            if names[i].endswith("variance"):
+                theta[i] *= times
+            elif "correlation" in names[i] and theta[i] > 0.99:
+                theta[i] = 1.0 - (1.0 - theta[i]) / times
+        if oracle.loglik(theta) > peak.loglik + 1e-9:
+            return True
+    return False
 
 
 def flatness(oracle: Oracle, theta: Array, which: Sequence[int]) -> float:
@@ -60,13 +73,33 @@ def flatness(oracle: Oracle, theta: Array, which: Sequence[int]) -> float:
     here = max(here, -_value(oracle, theta, which, size, start))
     at = theta.copy()
     at[which] += size * start
+    least = np.inf
+    for unit in directions(oracle, at, which, size):
+        least = min(least, lost(oracle, theta, which, size, start, here, unit))
+        if least <= LEVEL:
+            break
+    return least
+
+
+def directions(oracle: Oracle, at: Array, which: Sequence[int], size: Array) -> list[Array]:
+    """The one with the least information, and each component by itself.
+
+    In a corner of the space, where some can go one way alone, there is no information to take one from.
+    """
+    units = list(np.eye(len(which)))
     with np.errstate(all="ignore"):
         information = oracle.information(at, which, size)
     if not np.all(np.isfinite(information)):
-        return np.inf
-    direction = np.linalg.eigh(information)[1][:, 0]
-    i = int(np.argmax(np.abs(direction)))
-    unit = direction / abs(direction[i])
+        return units
+    first = np.linalg.eigh(information)[1][:, 0]
+    return [first / abs(first[int(np.argmax(np.abs(first)))]), *units]
+
+
+def lost(
+    oracle: Oracle, theta: Array, which: Sequence[int], size: Array, start: Array, here: float, unit: Array
+) -> float:
+    """The loss of ℓ over a step along `unit`, the component that moves most held there, the others following."""
+    i = int(np.argmax(np.abs(unit)))
     # Where the components end before that, as far as they go: along a curve the loss grows with the square of the way.
     for moved in MOVED * 0.5 ** np.arange(SHORTER):
         losses = [here - along(oracle, theta, which, size, start + sign * moved * unit, i)[0] for sign in (1.0, -1.0)]
@@ -101,11 +134,12 @@ def along(
         full[free] = part
         return _value(oracle, theta, which, size, full)
 
-    found = scipy.optimize.minimize(
-        minus, z[free], method="Nelder-Mead", options={"maxfev": 150 * len(free), "xatol": 1e-8, "fatol": 1e-9}
-    )
+    x, options = z[free], {"maxfev": 150 * len(free), "xatol": 1e-8, "fatol": 1e-9}
+    for _ in range(2):  # again from where it ended: its simplex may have grown thin in a corner
+        found = scipy.optimize.minimize(minus, x, method="Nelder-Mead", options=options)
+        x = found.x
     out = z.copy()
-    out[free] = found.x
+    out[free] = x
     return -float(found.fun), out
 
 

@@ -13,11 +13,12 @@ from remlblup.inference.components.constrained import Constrained
 from remlblup.inference.components.profile import require_profile
 from remlblup.inference.resampling.simulate import whole_number
 from remlblup.model.formula import squeeze
+from remlblup.reml.flat import loglik
 from remlblup.reml.singular_residual import maximize
 
 OTHERS = ("held", "best")
-# Standard errors on either side of an estimate that are shown.
-REACH = 3.0
+# Standard errors on either side of an estimate that are shown, and at most, to have a path on the map.
+REACH, FARTHEST = 3.0, 9.0
 
 
 def surface(fit: Estimates, a: str, b: str, points: int, others: str) -> pd.DataFrame:
@@ -81,3 +82,35 @@ def at(fit: Estimates, along: Constrained, given: dict[int, float], others: str)
         return float(maximize(along.equations, along.options, start, fixed).point.loglik)
     except (NotPositiveDefiniteError, ModelError, np.linalg.LinAlgError):
         return np.nan
+
+
+def map_around(fit: Estimates, i: int, j: int, points: int, path: Array) -> pd.DataFrame:
+    """ℓ over parameters i and j, the others at the last iterate, converged or not.
+
+    The map reaches three standard errors to each side, or as far as the path (k, 2), but no more than nine.
+    """
+    optimum, columns = fit._optimum, fit.specification.parameters.columns
+    bounds = bounds_of(fit.specification.parameters, fit.options.constrain)
+    x, y = (map_values(fit, k, points, along, bounds) for k, along in zip((i, j), path.T, strict=True))
+    logliks = np.full((len(x), len(y)), np.nan)
+    for a, u in enumerate(x):
+        for b, v in enumerate(y):
+            theta = fit.theta.copy()
+            theta[[i, j]] = u, v
+            value = loglik(optimum.searched, optimum.point, theta)
+            logliks[a, b] = value if np.isfinite(value) else np.nan
+    table = pd.DataFrame({columns[i]: np.repeat(x, len(y)), columns[j]: np.tile(y, len(x)), "loglik": logliks.ravel()})
+    table["below"] = fit.loglik - table["loglik"]
+    return table
+
+
+def map_values(fit: Estimates, k: int, points: int, path: Array, bounds: tuple[Array, Array]) -> Array:
+    """Values of one parameter on a map, the estimate among them."""
+    here, size = float(fit.theta[k]), float(np.sqrt(fit.variance_covariance[k, k]))
+    if not (np.isfinite(size) and size > 0.0):
+        size = float(np.asarray(fit._information.errors, dtype=float)[k])
+    if not (np.isfinite(size) and size > 0.0):
+        size = max(abs(here), float(np.ptp(path)), 1e-3)
+    reach = np.clip([here - path.min(), path.max() - here], REACH * size, FARTHEST * size) * 1.04
+    low, high = max(here - reach[0], float(bounds[0][k])), min(here + reach[1], float(bounds[1][k]))
+    return np.unique(np.append(np.linspace(low, high, points), here))

@@ -117,7 +117,7 @@ def test_not_converged_is_marked(slopes, tmp_path):
 
 def test_model_without_random_terms_has_its_plots(fixed_only, tmp_path):
     path = write_report(fixed_only, tmp_path / "r")
-    assert sorted(p.name for p in path.glob("*.png")) == ["convergence.png", "residuals.png", "traces.png"]
+    assert sorted(p.name for p in path.glob("*.png")) == ["convergence.png", "residuals.png"]
 
 
 def test_reports_leave_no_open_figures(sleep, tmp_path):

@@ -94,7 +94,13 @@ class ComponentMethods(InferenceMethods):
     @known_arguments
     @exclusive
     def intervals(
-        self, method: str = "log", level: float = 0.95, functions: Sequence[str] = (), n: int = 1000, seed: int = 0
+        self,
+        method: str = "log",
+        level: float = 0.95,
+        functions: Sequence[str] = (),
+        n: int = 2000,
+        seed: int = 0,
+        kind: str = "bca",
     ) -> pd.DataFrame:
         """Intervals of the variance parameters, and of functions of them, never beyond a bound.
 
@@ -103,13 +109,13 @@ class ComponentMethods(InferenceMethods):
         method : {"log", "wald", "profile", "bootstrap"}
             Estimate ± z standard errors of log θ for a variance, of Fisher's z for a correlation, of θ itself for a
             covariance or loading; or of θ throughout, cut at its bounds; where the profile likelihood has fallen by
-            z²/2 (`profile`); quantiles of `n` replicates (`bootstrap`).
+            z²/2 (`profile`); quantiles of `n` replicates, corrected for bias and acceleration (`bootstrap`).
         level : float
             Coverage.
         functions : sequence of str, optional
             Expressions as of `function`: by "log" shares of a sum of variances are taken on the logit scale, other
             positive quantities on that of the logarithm, the rest as they are.
-        n, seed : of the bootstrap
+        n, seed, kind : of the bootstrap; kinds as of `Bootstrap.intervals`
 
         Returns
         -------
@@ -119,7 +125,7 @@ class ComponentMethods(InferenceMethods):
         """
         from remlblup.inference.components.intervals import intervals_of
 
-        return self._shown(intervals_of(self, method, level, functions, n, seed))
+        return intervals_of(self, method, level, functions, n, seed, kind)
 
     @property
     def _kind_of_profile(self) -> type[Profile]:

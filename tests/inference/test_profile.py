@@ -14,7 +14,8 @@ from scipy.optimize import brentq, minimize
 import remlblup as rb
 from remlblup.datasets import load as dataset
 from remlblup.errors import OptionError
-from remlblup.inference.components.constrained import Constrained, expression_function, parameter_function
+from remlblup.inference.components.constrained import Constrained
+from remlblup.inference.quantities import expression_function, parameter_function
 
 SLOPES = "Reaction ~ Days + (1 + Days | Subject)"
 TERM = "`1 + Days | Subject`"

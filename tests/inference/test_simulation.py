@@ -18,7 +18,7 @@ from oracle import numerator_relationship
 import remlblup as rb
 from remlblup.datasets import load as dataset
 from remlblup.inference.resampling.replicates import CONVERGED, Replicates
-from remlblup.inference.resampling.simulate import Simulator, batches
+from remlblup.inference.resampling.simulate import Simulator, batches, seeds
 from remlblup.relationship.roots import root_times, root_width
 
 EACH_CASE = pytest.mark.parametrize("name", [n for n in SUBJECTS if not n.startswith("spectral")])
@@ -88,6 +88,10 @@ def test_replicates_are_the_same_however_many_are_drawn():
     pd.testing.assert_frame_equal(drawn[[0, 1, 2]], fit.simulate(3, seed=5))
     assert list(drawn.index) == list(fit.fitted.index) and not np.allclose(drawn[0], drawn[1])
     assert [len(b) for b in batches(7, 60_000)] == [1] * 7
+    children = np.random.SeedSequence(5).spawn(7)[4:]
+    assert [s.generate_state(2).tolist() for s in seeds(5, range(4, 7))] == [
+        s.generate_state(2).tolist() for s in children
+    ]
 
 
 # -- refit --------------------------------------------------------------------------------------
@@ -182,7 +186,7 @@ def test_a_batch_ends_where_each_fit_does(name, method):
     fit = fitted(name, method)
     replicates = Replicates(fit)
     assert replicates.shortcut is None
-    Y = replicates.draw(range(12), 1, 12)
+    Y = replicates.draw(range(12), 1)
     out = replicates.together.maximize(Y, fit.options.tolerance)
     assert out.converged.mean() > 0.9  # the rest is left to the search of a fit
     for k, y in enumerate(Y.T):
@@ -254,11 +258,11 @@ def test_an_interrupt_gives_what_is_done():
         warnings.simplefilter("ignore")
         fit = rb.MixedModel("Yield ~ 1 + (1 | Batch)", rb.datasets.load("dyestuff")).fit()
         run, done = replicates.Replicates.run, []
-        def once(self, part, seed, n):
+        def once(self, part, seed):
             if done:
                 os.kill(os.getpid(), signal.SIGINT)
             done.append(part)
-            return run(self, part, seed, n)
+            return run(self, part, seed)
         replicates.Replicates.run = once
         out = fit.bootstrap(1500, seed=1)
         print(out.done, out.n, "interrupted" in out.note)

@@ -41,6 +41,25 @@ class ExpectedInformation:
         NotPositiveDefiniteError
             If V(θ) is not positive definite to working precision, or F not finite.
         """
+        return self.of(self.weighted(theta, self.ml))
+
+    @staticmethod
+    def of(weighted: list[Array]) -> Array:
+        """F of the P V̇_i."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            F = np.array([[0.5 * np.sum(A * B.T) for B in weighted] for A in weighted])
+        if not np.all(np.isfinite(F)):
+            raise NotPositiveDefiniteError("the information is infinite here.")
+        return F
+
+    def weighted(self, theta: Array, ml: bool) -> list[Array]:
+        """P V̇_i of every parameter, (n, n) each; with `ml` V⁻¹V̇_i.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If V(θ) is not positive definite to working precision.
+        """
         V, slopes = np.zeros((len(self.X), len(self.X))), []
         parts = self.effects.parameters.split_terms(theta)
         for design, spread, part in zip(self.effects.random, self.spreads, parts, strict=True):
@@ -49,19 +68,14 @@ class ExpectedInformation:
         try:
             root = scipy.linalg.cho_factor(V, lower=True)
             P = scipy.linalg.cho_solve(root, np.eye(len(V)))
-            if self.X.shape[1] and not self.ml:
+            if self.X.shape[1] and not ml:
                 solved = P @ self.X
                 P = P - solved @ np.linalg.solve(self.X.T @ solved, solved.T)
         except np.linalg.LinAlgError:
             raise NotPositiveDefiniteError("V is singular but for rounding.") from None
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # a correlation of 0 at short distances has an infinite slope
-            weighted = [P @ slope for slope in slopes]
-            F = np.array([[0.5 * np.sum(A * B.T) for B in weighted] for A in weighted])
-        if not np.all(np.isfinite(F)):
-            raise NotPositiveDefiniteError("the information is infinite here.")
-        return F
+        # A correlation of 0 at short distances has an infinite slope.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return [P @ slope for slope in slopes]
 
     def _spread(self, spread: Spread, sigma: Array) -> Array:
         """Z (Σ ⊗ K) Z'."""

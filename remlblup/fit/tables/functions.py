@@ -147,7 +147,21 @@ class Quantity:
 
 
 def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[str, dict[str, Quantity]]:
-    """The expression with every component replaced by a plain variable, and what each variable is."""
+    """The expression with every component replaced by a plain variable, and what each variable is at θ."""
+    code, variables = read(expression, parameters)
+    return code, quantities(variables, parameters, expression, theta)
+
+
+def quantities(
+    variables: dict[str, tuple[int, str | None]], parameters: Parameters, expression: str, theta: Array
+) -> dict[str, Quantity]:
+    """What each variable is at θ."""
+    return {name: component(parameters, *key, expression, theta) for name, key in variables.items()}
+
+
+def read(expression: str, parameters: Parameters) -> tuple[str, dict[str, tuple[int, str | None]]]:
+    """The expression with every component replaced by a plain variable, and the term of each variable,
+    with what stands in square brackets behind it."""
     if not isinstance(expression, str):
         raise FormulaError(f"function() takes an expression as text, such as 'a / (a + residual)', not {expression!r}.")
     text = spelled(expression)
@@ -156,7 +170,6 @@ def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[st
     names[RESIDUAL] = len(parameters.terms)
     ordered = sorted(names, key=len, reverse=True)
     out, position = "", 0
-    used: dict[str, Quantity] = {}
     variables: dict[tuple[int, str | None], str] = {}
     while position < len(text):
         found = next((n for n in ordered if _stands_at(text, n, position)), None)
@@ -183,9 +196,8 @@ def translate(expression: str, parameters: Parameters, theta: Array) -> tuple[st
         key = names[found], index[1] if index else None
         if key not in variables:
             variables[key] = f"v{len(variables)}_"
-            used[variables[key]] = component(parameters, *key, expression, theta)
         out += variables[key]
-    return out, used
+    return out, {name: key for key, name in variables.items()}
 
 
 def spelled(text: str) -> str:

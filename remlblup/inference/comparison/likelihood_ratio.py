@@ -270,7 +270,7 @@ def run(replicates: Replicates, n: int, seed: int, workers: int) -> Array:
     """ℓ of every replicate, (n,)."""
     parts = batches(n, replicates.spec.n)
     out = np.full(n, np.nan)
-    for batch in (in_processes if workers > 1 and len(parts) > 1 else here)(replicates, parts, n, seed, workers):
+    for batch in (in_processes if workers > 1 and len(parts) > 1 else here)(replicates, parts, seed, workers):
         if batch.values.shape[1]:
             out[batch.first : batch.first + len(batch.values)] = batch.values[:, -1]
     return out

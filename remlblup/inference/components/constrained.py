@@ -7,14 +7,14 @@ covariance matrix the entries of Λ, Σ = ΛΛ', where singular matrices are ord
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.errors import ModelError, NotPositiveDefiniteError
 from remlblup.fit.estimates import Estimates
-from remlblup.fit.tables.functions import compiled, translate
+from remlblup.inference.quantities import Function
 from remlblup.inference.resampling.refit import equations_of, held_values
 from remlblup.reml.loop import Loop
 from remlblup.reml.optimum import Options
@@ -27,52 +27,6 @@ from remlblup.reml.surface import Surface
 LIFTED = 1e-3
 # −ℓ, above that of the fit, where V is not positive definite.
 NOWHERE = 1e4
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function of θ: its value and slope (n_parameters,).
-
-    Attributes
-    ----------
-    name : as it was asked for
-    index : number of the parameter, where it is one
-    """
-
-    name: str
-    at: Callable[[Array], tuple[float, Array]]
-    index: int | None = None
-
-
-def parameter_function(name: str, index: int, n: int) -> Function:
-    """θ_i itself."""
-    slope = np.eye(1, n, index)[0]
-    return Function(name, lambda theta: (float(theta[index]), slope), index)
-
-
-def expression_function(fit: Estimates, expression: str) -> Function:
-    """An expression as of `function`, slopes by complex steps."""
-    parameters = fit.specification.parameters
-    code, used = translate(expression, parameters, fit.theta)
-    run = compiled(code, expression)
-    place = {name: k for k, name in enumerate(used)}
-
-    def at(theta: Array) -> tuple[float, Array]:
-        quantities = translate(expression, parameters, theta)[1]
-        values = {name: complex(q.value) for name, q in quantities.items()}
-        slope = np.zeros(len(theta))
-        try:
-            with np.errstate(all="ignore"):
-                there = run(values)
-                value = there.real if abs(there.imag) <= 1e-12 * abs(there) else np.nan
-                for name in place:
-                    step = 1e-20 * max(abs(quantities[name].value), 1e-100)
-                    slope += run(values | {name: values[name] + 1j * step}).imag / step * quantities[name].gradient
-        except (OverflowError, ZeroDivisionError):
-            return np.nan, slope
-        return float(value), slope
-
-    return Function(expression, at)
 
 
 class Constrained:

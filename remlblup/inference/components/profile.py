@@ -23,10 +23,10 @@ from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.functions import evaluate
 from remlblup.fit.tables.shown import shown
-from remlblup.inference.components.constrained import Constrained, Function, expression_function, parameter_function
+from remlblup.inference.components.constrained import Constrained
+from remlblup.inference.quantities import Function, expression_function, labelled, parameter_function, require_free
 from remlblup.inference.resampling.bootstrap import check_level
 from remlblup.inference.resampling.simulate import whole_number
-from remlblup.model.formula import squeeze
 
 # How far out a profile is drawn: the quantile of 99 %.
 CUTOFF = 2.5758293035489004
@@ -233,17 +233,15 @@ def profile_paths(fit: Estimates, parameters: Any = None, functions: Sequence[st
     require_profile(fit)
     model, along = fit.specification.parameters, Constrained(fit)
     low, high = bounds_of(model, fit.options.constrain)
-    labels = {squeeze(label): k for k, label in enumerate(model.columns)}
     free = [c for c, s in zip(model.columns, fit.status, strict=True) if s != "fixed"]
     asked = [*(free if parameters is None else listed("parameters=", parameters)), *functions]
     out = []
     for name in asked:
         if not isinstance(name, str):
             raise OptionError(f"parameters= takes names of components and expressions as text, not {name!r}.")
-        k = labels.get(squeeze(name))
+        k = labelled(fit, name)
         if k is not None:
-            if fit.status[k] == "fixed":
-                raise OptionError(f"'{name}' is held by fix=: it has no profile.")
+            require_free(fit, k)
             error = float(np.sqrt(fit.variance_covariance[k, k]))
             positive = low[k] == 0.0 and not np.isfinite(high[k])
             out.append(Path(along, parameter_function(name, k, model.size), low[k], high[k], error, positive))

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.errors import ModelError, NotPositiveDefiniteError, OptionError, choose, some
+from remlblup.errors import ModelError, NotPositiveDefiniteError, OptionError, choose
 from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.inference.components.constrained import Constrained
 from remlblup.inference.components.profile import require_profile
+from remlblup.inference.quantities import free_parameter
 from remlblup.inference.resampling.simulate import whole_number
-from remlblup.model.formula import squeeze
 from remlblup.reml.flat import loglik
 from remlblup.reml.singular_residual import maximize
 
@@ -26,7 +26,7 @@ def surface(fit: Estimates, a: str, b: str, points: int, others: str) -> pd.Data
     choose("others", others, OTHERS)
     points = whole_number("points", points, 3)
     require_profile(fit)
-    i, j = (number_of(fit, name) for name in (a, b))
+    i, j = (free_parameter(fit, name) for name in (a, b))
     if i == j:
         raise OptionError(f"a surface needs two parameters: '{a}' was given twice.")
     along = Constrained(fit)
@@ -37,23 +37,6 @@ def surface(fit: Estimates, a: str, b: str, points: int, others: str) -> pd.Data
     table["below"] = fit.loglik - table["loglik"]
     table.attrs["others"] = others
     return table
-
-
-def number_of(fit: Estimates, name: object) -> int:
-    """Number of a free parameter by its label.
-
-    Raises
-    ------
-    OptionError
-    """
-    columns = fit.specification.parameters.columns
-    labels = {squeeze(label): k for k, label in enumerate(columns)}
-    k = labels.get(squeeze(name)) if isinstance(name, str) else None
-    if k is None:
-        raise OptionError(f"{name!r} is not a parameter of this model. It has {some(columns, 20)}.")
-    if fit.status[k] == "fixed":
-        raise OptionError(f"'{name}' is held by fix=: there is nothing to see along it.")
-    return k
 
 
 def values_of(fit: Estimates, along: Constrained, k: int, points: int) -> Array:

@@ -129,14 +129,14 @@ class Replicates:
 
     # -- a batch -----------------------------------------------------------------------------
 
-    def draw(self, replicates: range, seed: int, n: int) -> Array:
-        """The records (n, k) of some replicates of n."""
-        return self.simulator.draw(seeds(seed, n)[replicates.start : replicates.stop])
+    def draw(self, replicates: range, seed: int) -> Array:
+        """The records (n, k) of some replicates."""
+        return self.simulator.draw(seeds(seed, replicates))
 
     @single_threaded
-    def run(self, replicates: range, seed: int, n: int) -> Batch:
+    def run(self, replicates: range, seed: int) -> Batch:
         """Draw and fit."""
-        return self.fitted(self.draw(replicates, seed, n), replicates.start)
+        return self.fitted(self.draw(replicates, seed), replicates.start)
 
     def fitted(self, Y: Array, first: int = 0) -> Batch:
         """Fits of the responses Y (n, k)."""

@@ -35,9 +35,9 @@ def whole_number(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def seeds(seed: int, n: int) -> list[np.random.SeedSequence]:
-    """A stream for each replicate: the first ones are the same whatever n."""
-    return np.random.SeedSequence(seed).spawn(n)
+def seeds(seed: int, replicates: range) -> list[np.random.SeedSequence]:
+    """A stream for each replicate, the same however many there are: the k-th child of the seed, as `spawn` makes it."""
+    return [np.random.SeedSequence(seed, spawn_key=(k,)) for k in replicates]
 
 
 def batches(n: int, records: int) -> list[range]:
@@ -140,6 +140,6 @@ def simulate(spec: Specification, beta: Array, theta: Array, n: int, seed: int) 
         raise ModelError(
             f"{n:,} replicates of {spec.n:,} records take {8e-9 * n * spec.n:.0f} GB: draw fewer at a time."
         )
-    simulator, streams = Simulator(spec, beta, theta), seeds(seed, n)
-    drawn = [simulator.draw(streams[b.start : b.stop]) for b in batches(n, spec.n)]
+    simulator = Simulator(spec, beta, theta)
+    drawn = [simulator.draw(seeds(seed, b)) for b in batches(n, spec.n)]
     return pd.DataFrame(np.hstack(drawn), index=spec.index)

@@ -5,15 +5,18 @@ The one place where these meet; none of them knows the others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory, within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.plot.methods import Plotted
 from remlblup.reml.convergence import say_unconverged
 
 if TYPE_CHECKING:
+    from remlblup.fit.tables.functions import Estimate
     from remlblup.report.summary import Summary
 
 
@@ -47,6 +50,68 @@ class Fit(Plotted):
         from remlblup.storage.fit import save
 
         return save(self, path, escape=escape)
+
+    @known_arguments
+    def report(
+        self,
+        path: str | Path,
+        *,
+        means: Any = (),
+        functions: Mapping[str, str | Estimate] | None = None,
+        title: str | None = None,
+        intervals: str = "log",
+        seed: int = 0,
+        escape: bool = True,
+    ) -> Path:
+        """Write a report that can be sent: one page with everything in it, or a folder with that page and the tables.
+
+        The page holds the model in mathematical notation, data and design, the verdict with its criteria, components
+        with intervals, F tests, means, the ranking of BLUPs, plots of every term and field, residuals, and the versions
+        it was made with. It fetches nothing, reads in dark and light, on a telephone and on paper. A fit that has not
+        converged says so on top.
+
+        Parameters
+        ----------
+        path : ``out.html`` for one file; any other name is that of a folder (report.html, report.txt, fit.json,
+            tables as CSV, plots as PNG), in which files of an earlier report are replaced
+        means : factors whose marginal means are shown: names, ``"variety"`` or ``"variety:nitro"``, or mappings of
+            arguments of `marginal_means`, ``{"factors": "variety", "by": "nitro"}``
+        functions : name → expression as of `function`, or what it returned; listed with the components
+        title : heading; the formula without
+        intervals : {"log", "wald", "profile", "bootstrap"}, the method of `intervals`
+        seed : of what is drawn at random
+        escape : of a folder, as in `save`
+
+        Returns
+        -------
+        Path of what was written.
+
+        Raises
+        ------
+        DataError, ModelError, OptionError
+            For means that the model does not have.
+        StoreError
+            If it cannot be written.
+
+        Examples
+        --------
+        >>> import remlblup as rb
+        >>> oats = rb.datasets.load("oats")
+        >>> fit = rb.MixedModel("yield ~ nitroF * Variety + (1 | Block/Variety)", oats).fit()
+        >>> fit.report("oats.html", means=["Variety", "nitroF:Variety"]).name
+        'oats.html'
+        """
+        from remlblup.report.folder import write_report
+        from remlblup.report.page import Page, write_page
+
+        named = {name: self.function(e) if isinstance(e, str) else e for name, e in (functions or {}).items()}
+        options: dict[str, Any] = {"title": title, "functions": named, "means": means, "seed": seed}
+        if Path(path).suffix.lower() in (".html", ".htm"):
+            return write_page(Page(self, intervals=intervals, **options), path)
+        return write_report(self, path, intervals=intervals, escape=escape, **options)
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
 
 @within_memory

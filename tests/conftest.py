@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# No test is timed: what an example takes depends on the machine and on what else runs on it.
-settings.register_profile("untimed", deadline=None)
+# No test is timed: what an example takes depends on the machine and on what else runs on it. They are new ones in every
+# run, so that few in each add up; REMLBLUP_EXAMPLES=1000 looks longer.
+settings.register_profile("untimed", deadline=None, max_examples=int(os.environ.get("REMLBLUP_EXAMPLES", "30")))
 settings.load_profile("untimed")
 
 

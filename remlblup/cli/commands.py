@@ -42,8 +42,10 @@ def fit(given: Namespace) -> int:
     folder = folder_for(given.out)
     if folder is not None and (folder / "fitted.csv").exists() and not (folder / "fit.json").exists():
         raise OptionError(f"--out {given.out} holds the tables of remlblup blup: give another folder.")
+    page = page_for(given.report)
     model = read_model(given)
     check_expressions(model, expressions)
+    check_means(model, given.means or ())
     with made(folder):  # before the time of a fit is spent
         result = model.fit(
             method=given.method,
@@ -58,7 +60,12 @@ def fit(given: Namespace) -> int:
         )
         functions = {name: result.function(e) for name, e in expressions.items()}
         print(("" if given.quiet else "\n") + str(Summary(result, functions)))
-        write(result, folder, functions=functions, escape=not given.no_escape)
+        means = [name.strip() for name in given.means or ()]
+        write(result, folder, functions=functions, means=means, escape=not given.no_escape)
+        if page is not None:
+            from remlblup.report.page import Page, write_page
+
+            print(f"\nWritten to {write_page(Page(result, functions=functions, means=means), page)}")
     return 0 if result.converged else 1
 
 
@@ -257,6 +264,27 @@ def check_expressions(model: MixedModel, expressions: Mapping[str, str]) -> None
             evaluate(expression, parameters, np.ones(parameters.size), np.zeros((parameters.size, parameters.size)))
 
 
+def check_means(model: MixedModel, means: Sequence[str]) -> None:
+    """Refuse means of what is no column of the data before the time of a fit is spent."""
+    from remlblup.model.frame import require_columns
+
+    records = model.specification.records
+    assert records is not None
+    require_columns(records.frame, [part.strip() for name in means for part in name.split(":")], "--means")
+
+
+def page_for(report: str | None) -> Path | None:
+    """The file to write a report to, if it can be one."""
+    if report is None:
+        return None
+    page = Path(report)
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"--report {report} must be the name of an .html file; --out names a folder.")
+    if page.is_dir():
+        raise OptionError(f"--report {report} is a folder: give the name of an .html file.")
+    return page
+
+
 def folder_for(out: str | None) -> Path | None:
     """The folder to write to, if it can be one."""
     if out is None:
@@ -274,6 +302,7 @@ def write(
     *,
     title: str | None = None,
     functions: Mapping[str, Estimate] | None = None,
+    means: Sequence[str] = (),
     sections: Sequence[Any] = (),
     escape: bool = True,
 ) -> None:
@@ -282,7 +311,7 @@ def write(
         return
     from remlblup.report.folder import write_report
 
-    path = write_report(result, folder, title=title, functions=functions, sections=sections, escape=escape)
+    path = write_report(result, folder, title=title, functions=functions, means=means, sections=sections, escape=escape)
     print(f"\nWritten to {path}: report.html, report.txt, fit.json, tables (CSV), plots (PNG)")
 
 

@@ -103,6 +103,14 @@ def _fit(subparsers: argparse._SubParsersAction) -> None:
         metavar="NAME=EXPR",
         help="functions of the components, with s.e.: 'h2=vm(id, A) / (vm(id, A) + residual)'",
     )
+    g.add_argument(
+        "--means",
+        nargs="+",
+        action="extend",
+        metavar="FACTOR",
+        help="marginal means in the report: variety, or variety:nitro of two factors",
+    )
+    g.add_argument("--report", metavar="FILE.html", help="the report as one page, which needs no other file")
     g.add_argument("--quiet", action="store_true", help="the report alone: no iteration lines, no notes")
     g.add_argument(
         "--out", metavar="DIR", help="folder for report.html, report.txt, fit.json, tables (CSV), plots (PNG)"

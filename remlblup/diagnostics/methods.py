@@ -9,7 +9,7 @@ import pandas as pd
 from remlblup.inference.component_methods import ComponentMethods
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
-from remlblup.linalg.threads import exclusive
+from remlblup.linalg.threads import exclusive, owned_property
 
 if TYPE_CHECKING:
     from remlblup.diagnostics.direction import Direction
@@ -90,3 +90,58 @@ class DiagnosticMethods(ComponentMethods):
         from remlblup.diagnostics.direction import flat_direction
 
         return flat_direction(self)
+
+    # -- residuals ---------------------------------------------------------------------------
+
+    @property
+    def residual_table(self) -> pd.DataFrame:
+        """Residuals of every record, indexed as the data: conditional, marginal, standardized, studentized, leverage.
+
+        ``conditional`` ê = y − Xβ̂ − Zû and ``marginal`` y − Xβ̂ are in units of the response. ``standardized``,
+        (R⁻¹ê)_i/√(R⁻¹)_ii, is whitened by R, and is ê_i/√R_ii where errors are independent; ``studentized``,
+        (Py)_i/√P_ii, is whitened by V: what is left of a record when all the others have predicted it, over its
+        standard error, and ê_i/√var(ê_i) where errors are independent (``attrs["whitened"]`` says so too). Both have
+        variance 1 if the model is right. ``leverage`` ∂ŷ_i/∂y_i = (I − RP)_ii adds up to the number of parameters that
+        the data make of all effects. Variance parameters are held at their estimates throughout; a term ``units``
+        counts to Zû. Missing are standardized where R has no inverse, and studentized where a record is fitted whatever
+        it is (leverage 1).
+
+        Sources: Haslett & Haslett 2007, Int. Stat. Rev. 75:1; Nobre & Singer 2007, Biometrical J. 49:863; Hodges &
+        Sargent 2001, Biometrika 88:367.
+        """
+        return self._said(self._residual_table)
+
+    @owned_property
+    def _residual_table(self) -> pd.DataFrame:
+        from remlblup.diagnostics.residuals import residual_table
+
+        return residual_table(self)
+
+    @known_arguments
+    @exclusive
+    def outlier_test(self, adjust: str | None = "holm") -> pd.DataFrame:
+        """Whether a record is shifted against what all the others say of it, for every record; the furthest first.
+
+        The mean-shift model y = Xβ + Zu + e + δ of one record has y − ŷ of the others for δ̂. Its t statistic is the
+        externally studentized residual: the scale of all variances is estimated without the record, their ratios are
+        held at their estimates, given which the distribution is exact (Cook & Weisberg 1982, section 2.2.2; Haslett &
+        Haslett 2007).
+
+        Parameters
+        ----------
+        adjust : {"holm", "bonferroni", "sidak", "fdr"} or None
+            How p values are adjusted for the number of records (statsmodels' ``multipletests``).
+
+        Returns
+        -------
+        DataFrame by record: residual (y − ŷ of the others, in units of the response), std_error, statistic, df
+        (n − p − 1), p_value, p_adjusted.
+
+        Raises
+        ------
+        ModelError
+            With fewer than two degrees of freedom.
+        """
+        from remlblup.diagnostics.residuals import outlier_test
+
+        return self._said(outlier_test(self, adjust))

@@ -22,6 +22,7 @@ from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.expansion import Expansion
 from remlblup.equations.memory import Memory
+from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.scales import Scales
 from remlblup.equations.solution import ScoreMatrices, Solution
 from remlblup.linalg.contract import FactorStats
@@ -262,6 +263,10 @@ class Equations(ABC):
     @abstractmethod
     def before_projection(self, solution: Any, records: np.ndarray, projection: Array) -> Array:
         """The diagonal that P_hh, the `projection` of some records, is a remainder of: its size but for rounding."""
+
+    @abstractmethod
+    def record_errors(self, solution: Any) -> RecordErrors:
+        """The diagonals of P and of I − RP over the records."""
 
     @abstractmethod
     def fixed_cross_covariances(self, solution: Any, columns: np.ndarray) -> list[Array]:

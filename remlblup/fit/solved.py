@@ -10,6 +10,7 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
+from remlblup.equations.record_errors import RecordErrors
 from remlblup.fit.describe import Description
 from remlblup.fit.predict import predict
 from remlblup.fit.tables import effects as tables
@@ -123,6 +124,10 @@ class Solved:
     @owned_property
     def _beta_variances(self) -> Array:
         return self._equations.fixed_variances(self._solution)
+
+    @owned_property
+    def _record_errors(self) -> RecordErrors:
+        return self._equations.record_errors(self._solution)
 
     @owned_property
     def _level_covariances(self) -> list[Array]:

@@ -54,7 +54,7 @@ class Newton:
         if not charts:
             return cls.plainly(space, point, information)
         places = space.equations.spec.parameters.slices
-        n = len(point.theta)
+        n, information = len(point.theta), space.sloping(information, point.gradient)
         columns, curvatures, used = [], [], {}
         plain = np.full(n, -1)
         x, slopes, curved = space.coordinates(point.theta).copy(), space.slopes(point.theta), second_order(space, point)
@@ -79,15 +79,15 @@ class Newton:
         J = np.hstack(columns)
         held = space.held | space.pinned(point)
         free = np.ones(width, dtype=bool)
-        free[plain[(held | ~space.curved(information, point.gradient)) & (plain >= 0)]] = False
+        free[plain[(held | ~space.curved(information)) & (plain >= 0)]] = False
         H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
         return cls(J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain, x)
 
     @classmethod
     def plainly(cls, space: Space, point: Point, information: Array) -> Newton:
         """The quadratic model without charts."""
-        n = len(point.theta)
-        free = space.moving & ~space.pinned(point) & space.curved(information, point.gradient)
+        n, information = len(point.theta), space.sloping(information, point.gradient)
+        free = space.moving & ~space.pinned(point) & space.curved(information)
         if space.straight:
             return cls(point.gradient, information, free, {}, np.arange(n), point.theta)
         slopes = space.slopes(point.theta)

@@ -19,8 +19,9 @@ from remlblup.structure.edge.cone import Chart
 # A column of loadings below this, each in units of its own, counts as zero.
 EMPTY = 1e-6
 # Information that is none: a step by it would be noise over noise. In units of a parameter; far below what a start
-# some 1e12 times too large would have; and a slope that is none.
-ABSORBED, LEVEL = 1e-30, 1e-9
+# some 1e12 times too large would have. A slope that is none, and how many units
+# a step goes where there is a slope and no information.
+ABSORBED, LEVEL, FAR = 1e-30, 1e-9, 1e3
 # What a step leaves at least of a residual variance, and of a residual correlation's distance to its bound.
 RESIDUAL_SHRINK = 0.1
 # How far a residual correlation stays from ±1, where R is singular and ℓ drowns in rounding.
@@ -112,12 +113,30 @@ class Space:
         least = np.where(self.roots_of_variances, 1e-24 * self.sizes, 1e-150 ** (1.0 / np.maximum(self.powers, 1.0)))
         return np.where(self.powers == 1.0, 1.0, np.maximum(theta, least) ** (1.0 - self.powers) / self.powers)
 
-    def curved(self, information: Array, gradient: Array) -> np.ndarray:
-        """(n_parameters,) parameters with information; without any ℓ is flat, in a loading of zero or in a variance
-        that the fixed effects absorb (whose full likelihood has no information by AI, but a slope)."""
-        information = information.diagonal() * self.sizes**2
-        flat = (information <= ABSORBED) & (np.abs(gradient) * self.sizes <= LEVEL)
-        return ~(flat | (self.loadings & (information <= 1e-9)))
+    @cached_property
+    def least_information(self) -> Array:
+        """(n_parameters,) information at and below which the likelihood is flat.
+
+        In a loading, of zero; in any parameter, what rounding leaves where the fixed effects absorb a term.
+        """
+        return np.where(self.loadings, 1e-9, ABSORBED) / self.sizes**2
+
+    def curved(self, information: Array) -> np.ndarray:
+        """(n_parameters,) parameters with information."""
+        return np.asarray(information.diagonal() > self.least_information)
+
+    def sloping(self, information: Array, gradient: Array) -> Array:
+        """The information, with enough for a long step where there is none but a slope.
+
+        The full likelihood of a variance that the fixed effects absorb falls with it; AI, made of P alone, is zero.
+        """
+        slope = np.abs(gradient) * self.sizes
+        steep = (slope > LEVEL) & ~self.curved(information) & ~self.loadings
+        if not steep.any():
+            return information
+        new = information.copy()
+        new[steep, steep] = slope[steep] / (FAR * self.sizes[steep] ** 2)
+        return new
 
     @cached_property
     def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

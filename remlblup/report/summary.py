@@ -129,6 +129,20 @@ class Summary:
         parts.append(f'<div class="scroll"><table class="facts"><tbody>{rows}</tbody></table></div>')
         return "\n".join(parts + [table.html() for table in self.tables()])
 
+    @said_elsewhere(ConvergenceWarning)
+    def to_markdown(self) -> str:
+        """Title, facts and tables as Markdown, for a README or a notebook."""
+        from remlblup.report.export import markdown
+
+        return markdown(self.title, self.facts(), self.tables())
+
+    @said_elsewhere(ConvergenceWarning)
+    def to_latex(self) -> str:
+        """The facts and a ``table`` for each table in LaTeX; the preamble needs ``\\usepackage{booktabs}``."""
+        from remlblup.report.export import latex
+
+        return latex(self.title, self.facts(), self.tables())
+
     def _repr_html_(self) -> str:
         return f'<div class="remlblup"><style>{NOTEBOOK_STYLE}</style>\n{self.html()}\n</div>'
 

@@ -67,6 +67,21 @@ def test_fit_prints_and_writes(run, sleepstudy, tmp_path):
     assert (out / "report.html").exists() and (out / "residuals.png").exists()
 
 
+def test_a_report_of_one_page_with_means(run, tmp_path):
+    data = tmp_path / "oats.csv"
+    rb.datasets.load("oats").to_csv(data, index=False)
+    model = "fit", data, "yield ~ Variety + (1 | Block)", "--quiet"
+    page = tmp_path / "new" / "oats.html"
+    code, out, _ = run(*model, "--report", page, "--means", "Variety")
+    assert code == 0 and f"Written to {page}" in out
+    assert [p.name for p in page.parent.iterdir()] == ["oats.html"]
+    assert "Means of Variety" in page.read_text(encoding="utf-8")
+    code, _, err = run(*model, "--report", tmp_path / "oats.pdf")
+    assert code == 2 and "must be the name of an .html file" in err
+    code, _, err = run(*model, "--report", page, "--means", "Sort")
+    assert code == 2 and "Sort" in err and "--means" in err
+
+
 def test_quiet_prints_the_report_alone(run, sleepstudy):
     code, text, err = run("fit", sleepstudy, SLOPES, "--quiet")
     assert code == 0 and err == ""

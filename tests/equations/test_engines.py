@@ -136,6 +136,35 @@ def test_effects_and_their_errors(name):
     np.testing.assert_allclose(derivative, expected, rtol=1e-7, atol=1e-9 * np.abs(expected).max(initial=0.0))
 
 
+@EACH
+def test_leverages_and_the_diagonal_of_the_projection(name):
+    equations, oracle, theta = subject(name)
+    found = equations.record_errors(equations.solve(theta))
+    P = oracle.projection(theta)[2]
+    spread = sum((t.spread(oracle.sigma(k, theta)) for k, t in enumerate(oracle.terms)), np.zeros_like(P))
+    np.testing.assert_allclose(found.projection, np.diag(P), **CLOSE)
+    np.testing.assert_allclose(found.leverage, np.diag(np.eye(len(P)) - (oracle.V(theta) - spread) @ P), **CLOSE)
+    assert np.all(found.before >= found.projection)
+
+
+@pytest.mark.parametrize(
+    ("name", "solves"),
+    [
+        ("dense equations: us2", False),
+        ("sparse equations: crossed", False),
+        ("sparse equations: R: units, weights", False),
+        ("sparse equations: R: us(site | subject)", False),
+        ("dense equations: R: traits", False),
+        ("dense equations: R: field", True),
+    ],
+)
+def test_leverages_are_read_off_the_selected_inverse_where_it_has_them(name, solves):
+    from remlblup.equations.henderson.record_errors import by_selected_inverse
+
+    equations, _, theta = subject(name)
+    assert (by_selected_inverse(equations, equations.solve(theta)) is None) == solves
+
+
 # -- whole fits ----------------------------------------------------------------------------------
 
 

@@ -15,7 +15,9 @@ from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.henderson import errors, score
 from remlblup.equations.henderson.expansion import SlotExpansion
+from remlblup.equations.henderson.record_errors import record_errors
 from remlblup.equations.henderson.system import Solution, System, signs_of
+from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.solution import ScoreMatrices
 
 
@@ -74,6 +76,9 @@ class MixedModelEquations(System):
     def before_projection(self, solution: Solution, records: np.ndarray, projection: Array) -> Array:
         """The diagonal of R⁻¹."""
         return errors.precision_diagonal(self, solution, records)
+
+    def record_errors(self, solution: Solution) -> RecordErrors:
+        return record_errors(self, solution)
 
     def prediction_variances(self, solution: Solution, rows: Array) -> Array:
         return errors.prediction_variances(self, solution, rows)

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import CHUNK, Equations, nonnegative
+from remlblup.equations.record_errors import RecordErrors, by_units
 from remlblup.equations.solution import Solution
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.threads import side_by_side
@@ -190,6 +191,16 @@ class Projection(Equations):
         """The diagonal of V⁻¹."""
         own = solution.solved_X[records]
         return np.asarray(np.diag(projection) + np.einsum("np,pq,nq->n", own, solution.covariance, own))
+
+    def record_errors(self, solution: Regressed) -> RecordErrors:
+        def projected(unit: Array) -> tuple[Array, Array]:
+            P = self.project(solution, unit)
+            return P, self.times_residual(solution.theta, P)
+
+        def before(records: np.ndarray, P: Array) -> Array:
+            return self.before_projection(solution, records, P)
+
+        return by_units(self.spec.n, CHUNK, projected, before)
 
 
 def regression(X: Array, solved: Array, y: Array) -> tuple[Array, Array, float]:

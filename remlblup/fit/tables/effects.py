@@ -76,15 +76,22 @@ def random_effects(
 def accuracy(design: RandomDesign, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of `random_effects` of one term by level, with accuracy, inbreeding and numbers of records."""
     own = table[table["term"] == design.name]
-    records = np.sum([np.bincount(Z.indices, minlength=design.q) for Z in design.columns], axis=0)
-    if design.t > 1 and all(np.array_equal(Z.indices, design.columns[0].indices) for Z in design.columns):
-        records = np.bincount(design.columns[0].indices, minlength=design.q)
+    records = records_by_level(design)
     out = own[["effect", "estimate", "pev", "reliability"]].set_axis(pd.Index(own["level"], name="level"))
     return out.assign(
         accuracy=np.sqrt(np.maximum(out["reliability"], 0.0)),
         inbreeding=np.tile(np.asarray(design.relationship.diagonal) - 1.0, design.t),
         records=np.tile(records, design.t),
     )
+
+
+def records_by_level(design: RandomDesign) -> np.ndarray:
+    """(q,) numbers of records that have part in each level; a record counts once, in however many effects."""
+    pairs = [
+        np.repeat(np.arange(Z.shape[0]), np.diff(Z.indptr)) * np.int64(design.q) + Z.indices for Z in design.columns
+    ]
+    distinct = pairs[0] if len(pairs) == 1 else np.unique(np.concatenate(pairs))
+    return np.bincount(distinct % design.q, minlength=design.q)
 
 
 def variance_components(spec: Specification, theta: Array, covariance: Array, status: Sequence[str]) -> pd.DataFrame:

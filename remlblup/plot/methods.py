@@ -134,11 +134,46 @@ class Plotted(DiagnosticMethods):
 
         return plot_random_effects(self, term, effect, ax)
 
-    def plot_residuals(self, ax: Axes | None = None) -> Axes:
-        """Residuals against fitted values."""
+    @known_arguments
+    @exclusive
+    def plot_residuals(
+        self,
+        kind: str = "fitted",
+        by: Any = None,
+        draws: int | None = None,
+        seed: int = 0,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Residuals as they fell, and whether they are what the model says they are.
+
+        Parameters
+        ----------
+        kind : {"fitted", "qq", "scale", "by"}
+            Residuals (times √weight) against fitted values with a smooth: BLUPs are shrunken, so part of every u stays
+            in ê, and where there are few records per level a rising smooth is what a right model gives. Or studentized
+            residuals (`residual_table`) against normal quantiles, with a band in which all of them lie together for 95
+            % of the records drawn from the fitted model. Or the root of their size against fitted values, level if
+            the variances are right. Or studentized residuals by ``by``.
+        by : column of the data, (n,) values, or random term
+            For kind "by": groups are boxes, a covariate (more than 12 distinct numbers) has a smooth, a random term
+            stands for its part of the prediction, Zû.
+        draws : number of sets of records drawn for the band; 999 without, fewer of many records
+        seed : of the draws
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure without.
+
+        Returns
+        -------
+        matplotlib Axes; up to 3,000 records the largest studentized residuals carry their names.
+
+        Raises
+        ------
+        OptionError, DataError
+            For unknown kinds, columns and terms.
+        """
         from remlblup.plot.residuals import plot_residuals
 
-        return plot_residuals(self, ax)
+        return plot_residuals(self, kind, by, draws, seed, ax)
 
     def plot_field(
         self,

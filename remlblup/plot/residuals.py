@@ -1,93 +1,94 @@
-"""Residuals against fitted values."""
+"""Residuals: against fitted values, against normal quantiles, their spread, and by what the records have in common."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from remlblup.plot.style import BLUE, GREY, VERMILION, axes, shorten, title
+from remlblup.arrays import Array
+from remlblup.diagnostics.envelope import envelope, how_many, studentized_draws
+from remlblup.errors import OptionError, choose
+from remlblup.plot.by import plot_by
+from remlblup.plot.quantiles import draw_quantiles
+from remlblup.plot.scatter import name_extremes, points, response_of, smooth_line
+from remlblup.plot.style import GREY, axes, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
 
-    from remlblup.fit.solved import Solved
+    from remlblup.diagnostics.methods import DiagnosticMethods
 
-POINTS = 3000  # more records than this are counted in hexagons
-SMOOTHED = 20  # fewer records than this get no smooth
-SPAN = 0.5
+KINDS = ("fitted", "qq", "scale", "by")
+# E√|z| of a standard normal z.
+EXPECTED_ROOT = 0.82217895866245855
+LEVEL = 0.95
 
 
-def plot_residuals(fit: Solved, ax: Axes | None = None) -> Axes:
-    """Residuals ê = y − Xβ̂ − Zû against fitted values Xβ̂ + Zû, with a line at zero and a local linear smooth.
+def plot_residuals(
+    fit: DiagnosticMethods,
+    kind: str = "fitted",
+    by: Any = None,
+    draws: int | None = None,
+    seed: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """See `Plotted.plot_residuals`."""
+    choose("kind", kind, KINDS)
+    if (by is None) == (kind == "by"):
+        raise OptionError(
+            "kind='by' needs by=: a column of the data, one value for each record, or a random term."
+            if by is None
+            else f"by= goes with kind='by', not with kind='{kind}'."
+        )
+    if kind == "qq":
+        return plot_qq(fit, draws, seed, ax)
+    if kind == "by":
+        return plot_by(fit, by, ax)
+    return plot_fitted(fit, ax) if kind == "fitted" else plot_scale(fit, ax)
 
-    With weights the residuals are multiplied by √w, so that their spread should be even. Above 3,000
-    records their density is shown in hexagons. BLUPs are shrunken, so part of every u stays in ê: where
-    there are few records per level, a rising smooth is what a correct model gives.
 
-    Parameters
-    ----------
-    fit : Fit or Solved
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without.
-
-    Returns
-    -------
-    matplotlib Axes
-    """
-    ax = axes(ax)
-    spec = fit.specification
+def plot_fitted(fit: DiagnosticMethods, ax: Axes | None) -> Axes:
+    """ê, times √weight, against Xβ̂ + Zû."""
+    ax, spec = axes(ax), fit.specification
     weighted = bool(np.ptp(spec.weights) > 0.0)
     x = fit.fitted.to_numpy()
     y = fit.residuals.to_numpy() * (np.sqrt(spec.weights) if weighted else 1.0)
-    n = len(x)
-    if n > POINTS:
-        counts = ax.hexbin(x, y, gridsize=60, mincnt=1, bins="log", cmap=_blues(), linewidths=0, rasterized=True)
-        bar = ax.figure.colorbar(counts, ax=ax, pad=0.02, aspect=30)
-        bar.set_label("records", fontsize=9)
-        bar.outline.set_visible(False)
-    else:
-        size = 18 if n <= 300 else 9
-        ax.scatter(x, y, s=size, color=BLUE, alpha=0.7 if n <= 300 else 0.45, linewidths=0, rasterized=n > 1000)
+    points(ax, fit, x, y)
     ax.axhline(0.0, color=GREY, lw=1, zorder=1.5)
-    if n >= SMOOTHED and np.ptp(x) > 1e-9 * np.ptp(y):
-        ax.plot(*smooth(x, y), color=VERMILION, lw=1.8, label="local linear smooth")
-        ax.legend(frameon=False, fontsize=9)
-    response = shorten(spec.response, 30)
+    smooth_line(ax, x, y)
+    name_extremes(ax, fit, x, y)
+    response = response_of(fit)
     ax.set_xlabel(f"fitted value ({response})")
     ax.set_ylabel(f"residual × √weight ({response})" if weighted else f"residual ({response})")
-    title(ax, "Residuals against fitted values", f"{n:,} records")
+    title(ax, "Residuals against fitted values", f"{len(x):,} records")
     return ax
 
 
-def _blues() -> Colormap:
-    """White to blue without the palest shades, which vanish on paper."""
-    import matplotlib as mpl
-    from matplotlib.colors import ListedColormap
+def plot_scale(fit: DiagnosticMethods, ax: Axes | None) -> Axes:
+    """√|studentized residual| against fitted values: level if the variances are right."""
+    ax = axes(ax)
+    x, studentized = fit.fitted.to_numpy(), fit._residual_table["studentized"].to_numpy()
+    y = np.sqrt(np.abs(studentized))
+    points(ax, fit, x, y)
+    ax.axhline(EXPECTED_ROOT, color=GREY, lw=1, ls="--", zorder=1.5, label="expected of a right model")
+    smooth_line(ax, x, y)
+    name_extremes(ax, fit, x, y)
+    ax.set_ylim(bottom=0.0)
+    ax.set_xlabel(f"fitted value ({response_of(fit)})")
+    ax.set_ylabel("√|studentized residual|")
+    title(ax, "Spread of the residuals", f"{len(x):,} records, whitened by V")
+    return ax
 
-    return ListedColormap(mpl.colormaps["Blues"](np.linspace(0.25, 1.0, 256)))
 
-
-def smooth(x: np.ndarray, y: np.ndarray, points: int = 50) -> tuple[np.ndarray, np.ndarray]:
-    """Local linear fit with tricube weights over the nearest half of the data, at quantiles of x.
-
-    Returns
-    -------
-    (points,) places and (points,) values
-    """
-    order = np.argsort(x, kind="stable")
-    x, y = x[order], y[order]
-    k = max(10, int(np.ceil(SPAN * len(x))))
-    grid = np.unique(np.quantile(x, np.linspace(0.0, 1.0, points)))
-    values = np.empty(len(grid))
-    for j, centre in enumerate(grid):
-        first = int(np.clip(np.searchsorted(x, centre) - k // 2, 0, len(x) - k))
-        near, there = x[first : first + k] - centre, y[first : first + k]
-        reach = np.abs(near).max()
-        w = (1.0 - np.abs(near / reach) ** 3) ** 3 + 1e-12 if reach > 0.0 else np.ones(k)
-        mean = np.average(near, weights=w)
-        spread = np.average((near - mean) ** 2, weights=w)
-        slope = np.average((near - mean) * there, weights=w) / spread if spread > 0.0 else 0.0
-        values[j] = np.average(there, weights=w) - slope * mean
-    return grid, values
+def plot_qq(fit: DiagnosticMethods, draws: int | None, seed: int, ax: Axes | None) -> Axes:
+    """Studentized residuals against normal quantiles with a band for all of them together."""
+    values: Array = fit._residual_table["studentized"].to_numpy()
+    known = np.isfinite(values)
+    drawn = studentized_draws(fit, how_many(draws, len(values)), seed)[known]
+    band = envelope(np.sort(drawn, axis=0), LEVEL)
+    ax = axes(ax)
+    draw_quantiles(ax, values[known], list(fit.specification.index[known]), band)
+    ax.set_ylabel("studentized residual")
+    title(ax, "Quantiles of the residuals", f"{int(known.sum()):,} records, whitened by V")
+    return ax

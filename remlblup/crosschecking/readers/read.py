@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from remlblup.crosscheck.readers import airemlf90, asreml, csv_tables, genetics, r_print
-from remlblup.crosscheck.readers.text import Lines
-from remlblup.crosscheck.results import Results
+from remlblup.crosschecking.readers import airemlf90, asreml, csv_tables, genetics, r_print
+from remlblup.crosschecking.readers.text import Lines
+from remlblup.crosschecking.results import Results
 from remlblup.errors import OptionError, ReaderError, choose
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from remlblup.crosscheck.readers.text import NUMBER, Lines, Number
-from remlblup.crosscheck.results import COMPONENTS, RANDOM, Results, matrix_components, table
+from remlblup.crosschecking.readers.text import NUMBER, Lines, Number
+from remlblup.crosschecking.results import COMPONENTS, RANDOM, Results, matrix_components, table
 
 LOG = r"(?i)AI-?REMLF90|\bREMLF90|BLUPF90\+|^\s*Final Estimates\s*$"
 SOLUTIONS = r"^\s*trait/effect level\s+solution"

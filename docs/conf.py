@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -11,14 +12,15 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import run_examples  # noqa: E402
+from sphinx.pycode import ModuleAnalyzer  # noqa: E402
 from sphinx.util import logging  # noqa: E402
 
-from remlblup import __version__  # noqa: E402
+import remlblup  # noqa: E402
 
 project = "remlblup"
 author = "The remlblup developers"
 copyright = f"2026, {author}"
-version = release = __version__
+version = release = remlblup.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
@@ -56,7 +58,35 @@ def with_examples(app: Any, name: str, source: list[str]) -> None:
     source[0] = OUTSIDE.sub(r"\1", MERMAID.sub("", text)).replace("](docs/", "](")
 
 
+def defined_in(app: Any, module: str, name: str) -> str | None:
+    """The module that holds the code of a public name: that of the class which a method or property comes from."""
+    first, _, member = name.partition(".")
+    value = getattr(remlblup, first, None) if module == "remlblup" else None
+    if not member or not inspect.isclass(value):
+        return getattr(value, "__module__", None)
+    return next((base.__module__ for base in value.__mro__ if member in vars(base)), None)
+
+
+def with_public_names(app: Any, module: str) -> tuple[str, dict[str, Any]] | None:
+    """The code of a module, its methods also known as those of the public classes that inherit them."""
+    analyzer = ModuleAnalyzer.for_module(module)
+    analyzer.analyze()
+    tags = dict(analyzer.tags)
+    for name in PUBLIC_CLASSES:
+        for base in getattr(remlblup, name).__mro__:
+            if base.__module__ == module:
+                start = f"{base.__name__}."
+                own = {f"{name}.{k.removeprefix(start)}": v for k, v in analyzer.tags.items() if k.startswith(start)}
+                tags = own | tags
+    return analyzer.code, tags
+
+
+PUBLIC_CLASSES = ("Fit", "MixedModel", "Solved", "Pedigree", "Relationship", "SingleStep", "Genotypes", "Structure")
+
+
 def setup(app: Any) -> dict[str, bool]:
     run_examples.as_documented()
     app.connect("source-read", with_examples)
+    app.connect("viewcode-follow-imported", defined_in)
+    app.connect("viewcode-find-source", with_public_names)
     return {"parallel_read_safe": True}

@@ -11,6 +11,7 @@ from equations.test_engines import SUBJECTS, subject
 
 import remlblup as rb
 from inference.definition import Definition, information, joint_p
+from remlblup.fit.errors.expected import expected_by_solves
 from remlblup.fit.errors.fixed import FixedErrors
 from remlblup.fit.errors.information import Information
 from remlblup.inference.fixed.f_tests import FixedTests
@@ -114,6 +115,17 @@ def test_fits_by_each_information(name, kind):
         np.testing.assert_allclose(joint["F"], F, rtol=DIGITS)
         np.testing.assert_allclose(joint["den_df"], den_df, rtol=10 * DIGITS if kind == "observed" else DIGITS)
         np.testing.assert_allclose(joint["p_value"], joint_p(F, len(L), den_df), rtol=1e-4)
+
+
+@pytest.mark.parametrize("ml", [False, True], ids=["REML", "ML"])
+@pytest.mark.parametrize("name", WHOLE)
+def test_expected_information_by_solves(name, ml):
+    """A solve for each record, as beyond the records that V is formed for."""
+    fit, oracle = fitted(name, "REML")
+    along = np.random.default_rng(1).standard_normal((len(fit.theta), 2))
+    found = expected_by_solves(fit._equations, fit.theta, along, ml)
+    wanted = along.T @ oracle.expected_information(fit.theta, ml) @ along
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9 * np.max(np.abs(wanted)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

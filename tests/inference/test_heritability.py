@@ -137,3 +137,24 @@ def test_dimensions_by_every_engine(engine):
     oracle = Oracle(fit.specification.y, fit.specification.fixed.matrix, [Term([Z], K)])
     expected = fit.theta[0] * np.sum(oracle.projection(fit.theta)[2] * (Z @ K @ Z.T))
     assert fit.effective_dimensions.loc["vm(id, A)", "effective"] == pytest.approx(expected, rel=1e-7)
+
+
+def test_effective_dimensions_where_r_is_singular():
+    """tr(P Z (Σ ⊗ K) Z') by the dense V, of two traits whose residual matrix is singular."""
+    K = np.kron(np.eye(6), 0.5 + 0.5 * np.eye(2))
+    a = [0.2, -0.3, 1.8, 0.6, 0.3, 1.0, -0.3, 0.2, 0.5, 0.4, 0.8, 0.7]
+    b = [-0.5, -2.4, 1.1, 1.2, -0.6, -0.5, -0.8, -0.5, -0.6, -1.1, 0.2, 0.4]
+    d = pd.DataFrame({"a": a, "b": b, "id": np.arange(12)})
+    fit = rb.MixedModel(
+        "c(a, b) ~ 0 + trait + us(trait | vm(id, K))",
+        d,
+        {"K": rb.Relationship(K, np.arange(12))},
+        residual="us(trait | units)",
+    ).fit(progress=False)
+    R, G = fit.covariance("residual").to_numpy(), fit.covariance("us(trait | vm(id, K))").to_numpy()
+    assert fit.converged and np.linalg.eigvalsh(R)[0] == pytest.approx(0.0, abs=1e-9)
+    of_term, of_residual = np.kron(G, K), np.kron(R, np.eye(12))
+    Vi, X = np.linalg.inv(of_term + of_residual), np.kron(np.eye(2), np.ones((12, 1)))
+    P = Vi - Vi @ X @ np.linalg.solve(X.T @ Vi @ X, X.T @ Vi)
+    wanted = [2.0, np.trace(P @ of_term), np.trace(P @ of_residual)]
+    np.testing.assert_allclose(fit.effective_dimensions["effective"], wanted, rtol=1e-5)

@@ -195,3 +195,88 @@ def test_draws_do_not_depend_on_the_unit_of_k():
     mu = np.array([1.0, 2.0, 5.0])
     one, two = (exact_draws(mu * s, mu * s, 20, 20, 0, 2000, 1) for s in (1.0, 1e6))
     np.testing.assert_allclose(one, two)
+
+
+# -- parameters held by fix= ---------------------------------------------------------------------
+
+
+def held(fix: dict, formula: str = "Yield ~ 1 + (1 | Batch)", data: str = "dyestuff", method: str = "REML"):
+    return rb.MixedModel(formula, dataset(data)).fit(method, fix=fix, progress=False)
+
+
+def test_a_value_held_is_tested():
+    """The residual mean square of a balanced layout, held at 2,000: χ² of one parameter, by the dense likelihood."""
+    large = fitted("dyestuff", "Yield ~ 1 + (1 | Batch)")
+    test = rb.likelihood_ratio(held({"residual": 2000.0}), large)
+    assert test.weights == {1: 1.0} and test.df == 1 and list(test.table["parameters"]) == [2, 3]
+    ss_e, ss_b = 24 * large.theta[1], 5 * (large.theta[1] + 5 * large.theta[0])
+
+    def loglik(e, m):  # of two independent scaled χ²
+        return -0.5 * (24 * np.log(e) + ss_e / e + 5 * np.log(m) + ss_b / m)
+
+    wanted = 2 * (loglik(ss_e / 24, ss_b / 5) - loglik(2000.0, ss_b / 5))
+    assert test.statistic == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_variance_held_at_zero_is_on_its_bound():
+    small, large = held({"Batch": 0.0}), fitted("dyestuff", "Yield ~ 1 + (1 | Batch)")
+    test = rb.likelihood_ratio(small, large)
+    plain = rb.likelihood_ratio(fitted("dyestuff", "Yield ~ 1"), large)
+    assert test.weights == {0: 0.5, 1: 0.5} and test.p_value == pytest.approx(plain.p_value, rel=1e-6)
+    assert "20 replicates" in rb.likelihood_ratio(small, large, "simulate", n=20).null
+
+
+def test_what_both_hold_is_not_counted():
+    small = rb.MixedModel("strength ~ 1 + (1 | batch)", dataset("pastes")).fit(fix={"residual": 0.7}, progress=False)
+    large = rb.MixedModel("strength ~ 1 + (1 | batch/cask)", dataset("pastes")).fit(
+        fix={"residual": 0.7}, progress=False
+    )
+    test = rb.likelihood_ratio(small, large)
+    assert test.df == 1 and test.weights == {0: 0.5, 1: 0.5} and list(test.table["parameters"]) == [2, 3]
+    table = rb.compare(small, large)
+    assert list(table["variance"]) == [1, 2] and table["df"].iloc[1] == 1
+
+
+def test_two_variances_beside_one_that_is_held():
+    """Weights by the information of what is estimated: a variance that is known has no part in it."""
+    data = dataset("pastes")
+    small = rb.MixedModel("strength ~ 1", data).fit(fix={"residual": 0.7}, progress=False)
+    large = rb.MixedModel("strength ~ 1 + (1 | batch/cask)", data).fit(fix={"residual": 0.7}, progress=False)
+    weights = rb.likelihood_ratio(small, large).weights
+    Z = [pd.get_dummies(data["batch"]), pd.get_dummies(data["batch"].astype(str) + data["cask"].astype(str))]
+    n = len(data)
+    P = (np.eye(n) - 1.0 / n) / 0.7
+    K = [P @ (z.to_numpy(float) @ z.to_numpy(float).T) for z in Z]
+    information = np.array([[0.5 * np.trace(A @ B) for B in K] for A in K])
+    wanted = of_variances(np.linalg.inv(information)).weights
+    assert all(weights[k] == pytest.approx(wanted[k], abs=1e-9) for k in range(3))
+
+
+def test_held_where_it_cannot_be_compared():
+    large = held({"residual": 2000.0})
+    for small, said in (
+        (fitted("dyestuff", "Yield ~ 1"), "holds 'residual' at 2000 by fix=, and the first has it at"),
+        (held({"residual": 2000.0}), "same model"),
+        (fitted("dyestuff", "Yield ~ 1 + (1 | Batch)"), "holds 'residual'|fewer free parameters"),
+    ):
+        with pytest.raises(rb.ModelError, match=said):
+            rb.likelihood_ratio(small, large)
+    whole = sleep("(1 + Days | Subject)")
+    singular = held({"1 + Days | Subject": np.zeros((2, 2))}, "Reaction ~ Days + (1 + Days | Subject)", "sleepstudy")
+    with pytest.raises(rb.ModelError, match="held by fix= where a covariance matrix is singular"):
+        rb.likelihood_ratio(singular, whole)
+
+
+def test_a_matrix_held_inside_is_tested_by_all_its_parameters():
+    at = np.array([[600.0, 0.0], [0.0, 30.0]])
+    small = held({"1 + Days | Subject": at}, "Reaction ~ Days + (1 + Days | Subject)", "sleepstudy")
+    test = rb.likelihood_ratio(small, sleep("(1 + Days | Subject)"))
+    assert test.df == 3 and test.weights == {3: 1.0}
+
+
+def test_the_new_effect_of_a_diagonal_term():
+    """Whichever stands first: the intercepts are what is added to the slopes, and the information is theirs."""
+    small, large = sleep("(0 + Days || Subject)"), sleep("(1 + Days || Subject)")
+    (added,) = nesting(small, large).terms
+    names = large.specification.parameters.columns
+    assert [names[i] for i in added.places] == [n for n in names if "Intercept" in n]

@@ -6,6 +6,7 @@ from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from oracle import Oracle, Term, dummies
 from scipy import stats
@@ -168,6 +169,32 @@ def test_an_estimate_on_its_bound():
     assert profile.intervals().loc["Batch", "lower_at_bound"]
     assert (profile.table["zeta"] >= 0.0).all()
     assert list(profile.table["value"]) == sorted(profile.table["value"])
+
+
+def without_residual():
+    """A fit of 60 records whose residual variance is zero, R with it."""
+    K = np.kron(np.eye(12), 0.5 + 0.5 * np.eye(5))
+    rng = np.random.default_rng(1)
+    d = pd.DataFrame({"y": np.linalg.cholesky(K) @ rng.normal(size=60), "x": rng.normal(size=60), "id": np.arange(60)})
+    return rb.MixedModel("y ~ x + (1 | vm(id, K))", d, {"K": rb.Relationship(K, np.arange(60))})
+
+
+def test_where_r_is_singular():
+    """By fits with the value held: where the residual variance is not zero, of Henderson's equations."""
+    model = without_residual()
+    fit = model.fit(progress=False)
+    assert fit.theta[1] == 0.0 and fit.converged
+    found = fit.intervals("profile")
+    assert found["lower"][0] > 0.0 == found["lower"][1]
+    z2 = stats.chi2.ppf(0.95, 1)
+    ends = [("residual", found["upper"][1]), ("vm(id, K)", found["lower"][0]), ("vm(id, K)", found["upper"][0])]
+    for name, end in ends:
+        held = model.fit(fix={name: end}, progress=False)
+        assert 2 * (fit.loglik - held.loglik) == pytest.approx(z2, abs=2e-4)
+    surface = fit.surface("vm(id, K)", "residual", points=3, others="held")
+    for _, row in surface.iterrows():
+        at = {"vm(id, K)": row.iloc[0], "residual": row.iloc[1]}
+        assert row["loglik"] == pytest.approx(model.loglik(at), rel=1e-9)
 
 
 def test_a_correlation_of_the_residual():

@@ -126,6 +126,13 @@ def test_expected_information_out_of_reach_names_what_is_in_reach(monkeypatch):
     np.testing.assert_allclose(few, again.fixed_effects_table("satterthwaite", "expected")["df"], rtol=1e-6)
     monkeypatch.setattr("remlblup.fit.errors.directions.RECORDS", 10)
     other = rb.MixedModel("y ~ v + (1 | g)", trial(), residual="power(x)").fit(progress=False)
+    solved = other.fixed_effects_table("satterthwaite", "expected")["df"]
+    monkeypatch.undo()
+    other = rb.MixedModel("y ~ v + (1 | g)", trial(), residual="power(x)").fit(progress=False)
+    np.testing.assert_allclose(solved, other.fixed_effects_table("satterthwaite", "expected")["df"], rtol=1e-6)
+    monkeypatch.setattr("remlblup.fit.errors.directions.RECORDS", 10)
+    monkeypatch.setattr("remlblup.fit.errors.directions.BY_SOLVES", 10)
+    other = rb.MixedModel("y ~ v + (1 | g)", trial(), residual="power(x)").fit(progress=False)
     with pytest.raises(OptionError, match="In reach are information='average' and 'observed'"):
         other.wald_tests(information="expected")
 

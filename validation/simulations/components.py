@@ -1,6 +1,6 @@
 """Coverage of intervals of variance components, and sizes of tests of one, where the truth is known.
 
-    python -m remlblup.validation.simulations.components [--sets 2000] [--variance 1]
+    python -m remlblup.validation.simulations.components [--sets 2000] [--variance 1] [--workers 2]
 
 A one-way layout of 12 groups with 2 to 9 records, σ²_e = 1, σ²_g = 1 or as given: profile, bootstrap (1,000 replicates,
 corrected ends, and the same by percentiles) and log-scale Wald intervals of 95 % by REML; then 20,000 sets with
@@ -10,7 +10,9 @@ corrected ends, and the same by percentiles) and log-scale Wald intervals of 95 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,8 @@ SIZES = np.array([2, 3, 3, 4, 4, 5, 6, 7, 8, 9, 3, 5])
 SHARE = "g / (g + residual)"
 METHODS = ("profile", "bca", "percentile", "log")
 REPLICATES = 1000
+# Sets drawn from one stream.
+PART = 100
 
 
 def drawn(rng: np.random.Generator, variance: float) -> pd.DataFrame:
@@ -40,28 +44,44 @@ def limits(fit: rb.Fit, seed: int) -> dict[str, np.ndarray]:
     return {method: tables[method][["lower", "upper"]].to_numpy(dtype=float).T for method in METHODS}
 
 
-def coverage(sets: int, variance: float, rng: np.random.Generator) -> pd.DataFrame:
+def ends(part: tuple[int, int, float]) -> dict[str, np.ndarray]:
+    """Ends (sets, 2, quantities) by each method of some sets, with random numbers of their own."""
+    number, sets, variance = part
+    rng, fit = np.random.default_rng([1, number]), None
+    out = {method: np.full((sets, 2, 3), np.nan) for method in METHODS}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for k in range(sets):
+            d = drawn(rng, variance)
+            # One model, refitted: the fit of a new one.
+            fit = rb.MixedModel("y ~ 1 + (1 | g)", d).fit(progress=False) if fit is None else fit.refit(d["y"])
+            try:
+                found = limits(fit, PART * number + k)
+            except rb.RemlBlupError as error:
+                print(f"part {number}, set {k}: {error}", flush=True)
+                continue
+            for method in METHODS:
+                out[method][k] = found[method]
+    return out
+
+
+def coverage(sets: int, variance: float, workers: int) -> pd.DataFrame:
     """Share of the intervals that hold the truth, and that lie wholly above or below it, by method and quantity."""
-    truth = pd.Series({"g": variance, "residual": 1.0, SHARE: variance / (variance + 1.0)})
-    ends = {method: np.empty((sets, 2, len(truth))) for method in METHODS}
-    model: rb.Fit | None = None
-    for k in range(sets):
-        d = drawn(rng, variance)
-        # One model, refitted: the fit of a new one.
-        fit = rb.MixedModel("y ~ 1 + (1 | g)", d).fit(progress=False) if model is None else model.refit(d["y"])
-        model = model or fit
-        for method, found in limits(fit, k).items():
-            ends[method][k] = found
+    truth = {"g": variance, "residual": 1.0, SHARE: variance / (variance + 1.0)}
+    parts = [(k, min(PART, sets - first), variance) for k, first in enumerate(range(0, sets, PART))]
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        found = list(pool.map(ends, parts))
     rows = {}
-    for method, found in ends.items():
-        for name, value, low, high in zip(truth.index, truth, found[:, 0].T, found[:, 1].T, strict=True):
-            above, below = np.mean(low > value), np.mean(high < value)
-            missing = np.mean(np.isnan(low) | np.isnan(high))
+    for method in METHODS:
+        together = np.concatenate([part[method] for part in found])
+        for k, (name, value) in enumerate(truth.items()):
+            low, high = together[:, :, k].T
+            missing = np.isnan(low) | np.isnan(high)
             rows[method, name] = {
-                "covered": 1.0 - above - below - missing,
-                "above": above,
-                "below": below,
-                "missing": missing,
+                "covered": np.mean((low <= value) & (value <= high)),
+                "above": np.mean(low > value),
+                "below": np.mean(high < value),
+                "missing": np.mean(missing),
                 "median width": np.nanmedian(high - low),
             }
     return pd.DataFrame(rows).T
@@ -86,12 +106,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sets", type=int, default=2000)
     parser.add_argument("--variance", type=float, default=1.0, help="of the groups")
+    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    rng = np.random.default_rng(1)
+    print(coverage(given.sets, given.variance, given.workers).round(4).to_string(), flush=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        print(coverage(given.sets, given.variance, rng).round(4).to_string())
-        print(sizes(rng).round(4))
+        print(sizes(np.random.default_rng(1)).round(4))
 
 
 if __name__ == "__main__":

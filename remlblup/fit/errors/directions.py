@@ -15,6 +15,8 @@ from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.variance.expected_information import ExpectedInformation
 from remlblup.errors import ModelError, NotPositiveDefiniteError, OptionError
+from remlblup.fit.errors.expected import RECORDS as BY_SOLVES
+from remlblup.fit.errors.expected import expected_by_solves
 from remlblup.fit.errors.information import Information
 from remlblup.reml.optimum import Optimum
 from remlblup.reml.score import score
@@ -132,7 +134,7 @@ class Around:
         """E(−∂²ℓ) along pairs of directions, (c, c).
 
         From V itself for few records; else, where V is linear in θ, as twice the average information less the observed
-        one (the average information is their mean: Gilmour, Thompson & Cullis 1995).
+        one (the average information is their mean: Gilmour, Thompson & Cullis 1995); else by a solve for each record.
         """
         spec = self.equations.spec
         if spec.n <= RECORDS:
@@ -143,11 +145,13 @@ class Around:
             return self.curved.T @ F @ self.curved
         structures = [d.structure for d in spec.random]
         linear = all(s.linear for s in structures) and bool(spec.residual.signed.all())
-        if not linear or any(self.space.chart(k, self.theta).singular for k, _ in self.space.cones):
-            raise OptionError(
-                f"information='expected' is out of reach for {spec.n:,} records with a covariance matrix that is not"
-                f" linear in its parameters or singular (at most {RECORDS:,} records). In reach are"
-                " information='average' and 'observed'."
-            )
-        average = 0.5 * (self.optimum.point.information + self.optimum.point.information.T)
-        return 2.0 * self.curved.T @ average @ self.curved - self.observed
+        if linear and not any(self.space.chart(k, self.theta).singular for k, _ in self.space.cones):
+            average = 0.5 * (self.optimum.point.information + self.optimum.point.information.T)
+            return 2.0 * self.curved.T @ average @ self.curved - self.observed
+        if spec.n <= BY_SOLVES:
+            return expected_by_solves(self.equations, self.theta, self.curved, self.ml)
+        raise OptionError(
+            f"information='expected' is out of reach for {spec.n:,} records with a covariance matrix that is not"
+            f" linear in its parameters or singular: it takes a solve for each record (at most {BY_SOLVES:,})."
+            " In reach are information='average' and 'observed'."
+        )

@@ -80,7 +80,8 @@ def likelihood_ratio(
 
     Parameters
     ----------
-    smaller, larger : fits of nested models to the same records, by the same method; by REML with the same fixed part
+    smaller, larger : fits of nested models to the same records, by the same method; by REML with the same fixed part.
+        The smaller may be the larger with parameters held by `fix=`, which tests their values.
     null : {"mixture", "chi2", "simulate"}
         "mixture": that of large samples with its weights, where variances are on their bound under the smaller model:
         ½ χ²(0) + ½ χ²(1) of one variance, ½ χ²(k) + ½ χ²(k+1) where a free covariance matrix of k effects gets one
@@ -157,7 +158,8 @@ def mixture_of(added: Nesting, larger: Estimates) -> tuple[Mixture, str]:
         elif kind == "grown":
             grown.append(term)
         else:
-            raise unknown(f"'{term.name}' adds {term.parameters} parameters of '{kind}' at once")
+            many = f"adds {term.parameters} parameters of '{kind}' at once"
+            raise unknown(f"'{term.name}' {f'frees {kind}' if term.freed else many}")
     if len(grown) > 1 or (grown and bounded):
         names = [t.name for t in (*grown, *bounded)]
         raise unknown(f"covariance matrices grow and variances are added together ({', '.join(names)})")
@@ -166,7 +168,7 @@ def mixture_of(added: Nesting, larger: Estimates) -> tuple[Mixture, str]:
         return Mixture({k: 0.5, k + 1: 0.5}).with_df(free), ""
     if not bounded:
         return Mixture({free: 1.0}), ""
-    index = [i for term in bounded for i in places_of(term, larger)]
+    index = [i for term in bounded for i in term.places]
     if len(index) > 3:
         raise unknown(f"{len(index)} variances are tested at once")
     if len(index) == 1:
@@ -183,8 +185,13 @@ def unknown(why: str) -> ModelError:
 
 
 def kind_of(term: Added) -> str:
-    """ "free", "variances" (each on its bound), "grown" (a free matrix with one effect more), or its structure."""
+    """ "free", "variances" (each on its bound), "grown" (a free matrix with one effect more), or what it is else."""
     s = term.structure
+    if term.freed:
+        if not term.singular:
+            return "free"
+        alone = s is not None and s.size == 1 and len(term.places) == term.parameters == 1
+        return "variances" if alone else "parameters held by fix= where a covariance matrix is singular"
     if s is None:
         return "free"
     diagonal = s.linear and all(i == a for i, a in s.slots)
@@ -204,28 +211,27 @@ def kind_of(term: Added) -> str:
     return s.keyword
 
 
-def places_of(term: Added, larger: Estimates) -> list[int]:
-    """Positions in θ of the variances that a term adds."""
-    parameters = larger.specification.parameters
-    place = parameters.slices[parameters.index(term.name)]
-    new = term.parameters
-    return list(range(place.stop - new, place.stop))
-
-
 def covariance_at(added: Nesting, larger: Estimates) -> tuple[Array, str]:
     """Inverse information of the larger model where it is the smaller one, and which."""
     spec, ml = larger.specification, larger.options.ml
+    free = np.isnan(held_values(larger))
     if spec.n <= RECORDS and not spec.residual.n_filled:
         try:
-            expected = np.linalg.pinv(ExpectedInformation(spec, ml).at(added.theta), hermitian=True)
-            return np.asarray(expected, np.float64), "expected"
+            return inverse_of_free(ExpectedInformation(spec, ml).at(added.theta), free), "expected"
         except (NotPositiveDefiniteError, ModelError):
             pass
     surface = Loop(equations_of(larger), larger.options, added.theta, held_values(larger)).surface
     point = surface.at(added.theta)
     if point is None:
         raise unknown("V of the smaller model is not positive definite")
-    return np.asarray(np.linalg.pinv(point.information, hermitian=True), np.float64), "average"
+    return inverse_of_free(point.information, free), "average"
+
+
+def inverse_of_free(information: Array, free: np.ndarray) -> Array:
+    """The covariance of the parameters that are estimated; those that are held have none."""
+    out = np.zeros_like(information)
+    out[np.ix_(free, free)] = np.linalg.pinv(information[np.ix_(free, free)], hermitian=True)
+    return out
 
 
 # -- drawn ---------------------------------------------------------------------------------------
@@ -236,7 +242,8 @@ def simulated(
 ) -> tuple[Array, str]:
     """The statistic under the smaller model: draws, and what they are in words."""
     spec, held = larger.specification, ~np.isnan(held_values(larger))
-    if not smaller.specification.random and is_one(spec) and reducible(spec, held, larger.options.constrain) is None:
+    one = not smaller.specification.random and is_one(spec) and np.isnan(held_values(smaller)).all()
+    if one and reducible(spec, held, larger.options.constrain) is None:
         draws = DRAWS if n is None else whole_number("n", n, 1)
         ml = larger.options.ml
         reduction = Reduction.of(spec, ml)

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.errors import DataError, ModelError, RemlBlupError
 from remlblup.fit.estimates import Estimates
+from remlblup.inference.resampling.refit import held_values
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 from remlblup.relationship.base import RelationshipBase
@@ -28,8 +29,11 @@ class Added:
     ----------
     name : of the term, "residual" for R
     before, after : its effects in the smaller and in the larger model
-    parameters : how many it adds
+    parameters : how many it adds, those that are held by fix= not counted
     structure : its structure in the larger model; None of R
+    places : positions in θ of the larger model of the parameters it adds, where they can be told
+    freed : how many parameters the smaller model holds by fix= and the larger one does not
+    singular : of those: whether Σ, or R, is singular where they are held
     """
 
     name: str
@@ -37,6 +41,9 @@ class Added:
     after: int
     parameters: int
     structure: Structure | None
+    places: tuple[int, ...] = ()
+    freed: int = 0
+    singular: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,37 +115,93 @@ def nesting(smaller: Estimates, larger: Estimates) -> Nesting:
         )
     theta = np.zeros(b.parameters.size)
     parts = a.parameters.split(smaller.theta)
+    held_small, held_large = (~np.isnan(held_values(fit)) for fit in (smaller, larger))
     left = list(range(len(a.random)))
     terms = []
     for design, place in zip(b.random, b.parameters.of_terms, strict=True):
-        sigma, own, before = np.zeros((design.t, design.t)), 0, 0
+        sigma, old, within = np.zeros((design.t, design.t)), list[int](), list[int]()
         for k in list(left):
             where = embedded(a.random[k], design)
             if where is None:
                 continue
             left.remove(k)
+            within.append(k)
+            old += where
             sigma[np.ix_(where, where)] += a.random[k].structure.covariance(parts[k])
-            own, before = own + a.random[k].structure.n_parameters, before + a.random[k].t
         theta[place] = restated(design.structure, sigma, design.name)
-        more = design.structure.n_parameters - own
-        if before == 0 or more or before != design.t:
-            terms.append(Added(design.name, before, design.t, more, design.structure))
+        own = [(a.random[k].structure, held_small[a.parameters.of_terms[k]]) for k in within]
+        found = added_to_term(design, place.start, theta[place], sigma, old, own, held_large[place])
+        terms += [found] if found else []
     if left:
         raise ModelError(
             f"the models are not nested: '{a.random[left[0]].name}' of the first is not in the second. The smaller"
             " model comes first."
         )
-    phi, more = residual_restated(a, b, parts[-1])
-    theta[b.parameters.of_residual] = phi
-    if more:
-        terms.append(Added("residual", 1, 1, more, None))
+    of_small, of_large = a.parameters.of_residual, b.parameters.of_residual
+    phi = residual_restated(a, b, parts[-1])
+    theta[of_large] = phi
+    before, after = held_small[of_small], held_large[of_large]
+    if more := int(np.sum(~after)) - int(np.sum(~before)):
+        freed = max(int(np.sum(before)) - int(np.sum(after)), 0)
+        terms.append(Added("residual", 1, 1, more, None, (), freed, bool(np.any(phi[b.residual.variances] <= 0.0))))
+    require_held_alike(larger, held_large, theta)
     if any(t.parameters < 0 for t in terms):
         raise ModelError(
-            "the models are not nested: the second has fewer parameters in a term. The smaller model comes first."
+            "the models are not nested: the second has fewer free parameters in a term. The smaller model comes first."
         )
     if not fixed and not terms:
         raise ModelError("both fits are of the same model: there is nothing to test.")
     return Nesting(fixed, tuple(terms), theta)
+
+
+def added_to_term(
+    design: RandomDesign,
+    first: int,
+    theta: Array,
+    sigma: Array,
+    old: list[int],
+    own: list[tuple[Structure, np.ndarray]],
+    held: np.ndarray,
+) -> Added | None:
+    """What a term of the larger model adds; None if nothing.
+
+    Parameters
+    ----------
+    first : place of its first parameter
+    theta, sigma : where it is the smaller model
+    old : its effects that are in the smaller model
+    own : structures of the terms of that which it holds, and which of their parameters are held by fix=
+    held : which of its own are
+    """
+    structure = design.structure
+    more = int(np.sum(~held)) - sum(int(np.sum(~fixed)) for _, fixed in own)
+    if not more and (len(old) == design.t or held.all()):
+        return None
+    freed = max(sum(int(np.sum(fixed)) for _, fixed in own) - int(np.sum(held)), 0)
+    new, singular = new_parameters(structure, theta, old), False
+    if freed:
+        alike = len(own) == 1 and own[0][0].keyword == structure.keyword and own[0][0].names == structure.names
+        new = own[0][1] if alike else np.ones(len(theta), dtype=bool)
+        singular = not alike or np.linalg.eigvalsh(sigma)[0] <= SAME * np.max(np.diag(sigma))
+    places = tuple(int(first + i) for i in np.flatnonzero(new & ~held))
+    return Added(design.name, len(old), design.t, more, structure, places, freed, bool(singular))
+
+
+def new_parameters(structure: Structure, theta: Array, old: list[int]) -> np.ndarray:
+    """Which parameters change nothing of Σ among the effects that the smaller model has."""
+    slopes = structure.derivatives(theta)[:, old][:, :, old]
+    return np.asarray(~np.any(slopes != 0.0, axis=(1, 2)))
+
+
+def require_held_alike(larger: Estimates, held: np.ndarray, theta: Array) -> None:
+    """Raise `ModelError` where the larger model holds a parameter at a value that the smaller one has not."""
+    columns = larger.specification.parameters.columns
+    for name, own, value in zip(np.array(columns)[held], larger.theta[held], theta[held], strict=True):
+        if abs(own - value) > 1e-6 * max(abs(own), abs(value)):
+            raise ModelError(
+                f"the models are not nested: the second holds '{name}' at {own:.6g} by fix=, and the first has it at"
+                f" {value:.6g}. Hold it in both at the same value, or in the first alone."
+            )
 
 
 def columns_added(a: Specification, b: Specification) -> int:
@@ -215,8 +278,8 @@ def zeros(structure: Structure) -> Array:
     return np.where(free | ~np.isfinite(structure.upper), 0.0, start)
 
 
-def residual_restated(a: Specification, b: Specification, phi: Array) -> tuple[Array, int]:
-    """φ of the larger R where it is the smaller one, and the number of parameters it adds."""
+def residual_restated(a: Specification, b: Specification, phi: Array) -> Array:
+    """φ of the larger R where it is the smaller one."""
     small, large = a.residual, b.residual
     more = large.n_parameters - small.n_parameters
     candidates = [phi] if more == 0 else []
@@ -228,7 +291,7 @@ def residual_restated(a: Specification, b: Specification, phi: Array) -> tuple[A
     for candidate in candidates:
         found = large.multiply(candidate, probe[: large.size])[:n]
         if np.allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max()):
-            return candidate, more
+            return candidate
     raise ModelError(
         f"the models are not nested: residual='{a.residual_text}' is no special case of residual='{b.residual_text}'."
     )

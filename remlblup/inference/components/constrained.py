@@ -40,9 +40,11 @@ class Constrained:
     def __init__(self, fit: Estimates):
         self.fit, self.held = fit, held_values(fit)
         self.options: Options = replace(fit.options, journal=None)
-        self.equations = equations_of(fit)
+        self.model = equations_of(fit)
+        # Where R is singular at the estimates, V itself, which does not divide by it.
+        self.equations = self.model if fit._equations.searched is fit._equations else fit._equations.searched
         self.surface: Surface = Loop(self.equations, self.options, fit.theta, self.held).surface
-        space, parameters = self.surface.space, fit.specification.parameters
+        space, parameters = self.surface.space, self.equations.spec.parameters
         self.cones = [
             (k, place)
             for k, (structure, place) in enumerate(zip(parameters.structures, parameters.of_terms, strict=True))
@@ -53,7 +55,7 @@ class Constrained:
         self.scale = np.asarray(fit._information.errors, dtype=float).copy()
         self.scale = np.where(np.isfinite(self.scale) & (self.scale > 0.0), self.scale, space.sizes)
         for k, place in self.cones:
-            root = self.fit.specification.random[k].structure.covariance(self.fit.theta[place])
+            root = self.equations.spec.random[k].structure.covariance(self.fit.theta[place])
             size = np.sqrt(np.maximum(np.diag(root), LIFTED * np.diag(space.units[k])))
             rows, _ = np.tril_indices(len(size))
             self.scale[place], self.lower[place], self.upper[place] = 0.3 * size[rows], -np.inf, np.inf
@@ -64,7 +66,7 @@ class Constrained:
         """x of θ, a singular Σ lifted."""
         x = theta.copy()
         for k, place in self.cones:
-            sigma = self.fit.specification.random[k].structure.covariance(theta[place])
+            sigma = self.equations.spec.random[k].structure.covariance(theta[place])
             unit = self.surface.space.units[k]
             root = np.linalg.cholesky(unit)
             inverse = np.linalg.inv(root)
@@ -74,7 +76,7 @@ class Constrained:
         return x
 
     def factor(self, x: Array, k: int, place: slice) -> Array:
-        L = np.zeros((self.fit.specification.random[k].t,) * 2)
+        L = np.zeros((self.equations.spec.random[k].t,) * 2)
         L[np.tril_indices(len(L))] = x[place]
         return L
 
@@ -175,7 +177,7 @@ class Constrained:
         fixed[index] = value
         start = np.where(self.fit._optimum.boundary, np.nan, self.fit.theta)
         try:
-            end = maximize(self.equations, self.options, start, fixed)
+            end = maximize(self.model, self.options, start, fixed)
         except (NotPositiveDefiniteError, ModelError, np.linalg.LinAlgError):
             return None
         return end.point.loglik, end.point.theta

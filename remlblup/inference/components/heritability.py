@@ -145,17 +145,15 @@ def blue_difference(A: Array, name: str) -> float:
 def effective_dimensions(fit: Estimates) -> pd.DataFrame:
     """See `Fit.effective_dimensions`: tr(P Z (Σ ⊗ K) Z') of every term,
     from the slopes S = −½[tr(PZKZ') − r'Kr] of ℓ."""
-    equations, spec = fit._equations, fit.specification
-    if equations.searched is not equations:
-        raise ModelError("R is singular at the estimates: dimensions are not divided among terms and residual there.")
+    spec, equations = fit.specification, fit._equations.searched  # where R is singular, V with e among the terms
     units = unit_matrices(equations, residual_variance(equations))
     found = equations.score_matrices(equations.solve(fit.theta), units, False)
     solution = found.solution
     scores = equations.term_blocks(equations.effect_scores(solution))
     solved: Sequence[Any] = equations.factor_blocks(solution.b) if solution.b is not None else [None] * len(scores)
     rows = [("fixed effects", float(spec.p), spec.p + len(fit.aliased))]
-    parts = spec.parameters.split_terms(solution.theta)
-    for k, (design, part, r) in enumerate(zip(spec.random, parts, scores, strict=True)):
+    parts = equations.spec.parameters.split_terms(solution.theta)
+    for k, (design, part, r) in enumerate(zip(spec.random, parts, scores, strict=False)):
         sigma, S, of_factor = design.structure.covariance(part), found.of_sigma[k], found.of_factor[k]
         quadratic = float(np.sum(sigma * (r @ equations.relate(k, solution, r, solved[k]).T)))
         if S is not None:

@@ -62,7 +62,7 @@ def at(fit: Estimates, along: Constrained, given: dict[int, float], others: str)
     fixed[numbers] = values
     start = np.where(np.isnan(fixed), fit.theta, np.nan)
     try:
-        return float(maximize(along.equations, along.options, start, fixed).point.loglik)
+        return float(maximize(along.model, along.options, start, fixed).point.loglik)
     except (NotPositiveDefiniteError, ModelError, np.linalg.LinAlgError):
         return np.nan
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
+from remlblup.equations.slopes import slope_times
 from remlblup.equations.variance.expected_information import ExpectedInformation
 from remlblup.errors import ModelError, NotPositiveDefiniteError
 from remlblup.fit.estimates import Estimates
@@ -84,19 +85,4 @@ def drawn_scores(fit: Estimates, seed: int) -> Array:
 
 def quadratics(equations: Equations, theta: Array, W: Array) -> Array:
     """w'V̇_iw of the columns of W (n, c), (c, n_parameters)."""
-    spec = equations.spec
-    parts, places = spec.parameters.split(theta), spec.parameters.slices
-    full = np.zeros((spec.residual.size, W.shape[1]))
-    full[: len(W)] = W
-    out = np.zeros((W.shape[1], len(theta)))
-    blocks = equations.term_blocks(equations.Wt @ full)
-    for design, part, place, block in zip(equations.random, parts, places, blocks, strict=False):  # the last are of R
-        r = block.reshape(design.t, -1, W.shape[1])
-        related = design.relate(block).reshape(r.shape)
-        products = np.einsum("iqc,jqc->cij", r, related, optimize=True)
-        out[:, place] = np.einsum("cij,pij->cp", products, design.structure.derivatives(part), optimize=True)
-    phi = parts[-1]
-    spread = spec.residual.multiply(phi, full)
-    for column, rho_dot in enumerate(spec.residual.jacobian(phi), start=places[-1].start):
-        out[:, column] = -np.sum(spread * spec.residual.pattern.times(rho_dot, spread), axis=0)
-    return out
+    return np.einsum("nc,inc->ci", W, slope_times(equations, theta, np.eye(len(theta)), W), optimize=True)

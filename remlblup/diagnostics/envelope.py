@@ -26,7 +26,7 @@ from remlblup.errors import ModelError
 from remlblup.inference.resampling.simulate import Simulator, seeds, whole_number
 
 if TYPE_CHECKING:
-    from remlblup.fit.estimates import Estimates
+    from remlblup.fit.solved import Solved
 
 # Draws, and numbers of all of them together; but not fewer than `FEWEST`.
 DRAWS, NUMBERS, FEWEST = 999, 20_000_000, 99
@@ -56,7 +56,7 @@ def how_many(draws: int | None, n: int) -> int:
     return int(np.clip(NUMBERS // max(n, 1), FEWEST, DRAWS))
 
 
-def draws_of(fit: Estimates, draws: int, seed: int) -> Iterator[tuple[Array, Array]]:
+def draws_of(fit: Solved, draws: int, seed: int) -> Iterator[tuple[Array, Array]]:
     """Effects (·, c) and Py* (n, c) of records drawn from the fit, some draws at a time."""
     simulator, quadratic = Simulator(fit.specification, fit.beta, fit.theta), fit._solution.quadratic
     streams = seeds(whole_number("seed", seed, 0), range(draws))
@@ -67,13 +67,13 @@ def draws_of(fit: Estimates, draws: int, seed: int) -> Iterator[tuple[Array, Arr
         yield effects * size, projected * size
 
 
-def studentized_draws(fit: Estimates, draws: int, seed: int) -> Array:
+def studentized_draws(fit: Solved, draws: int, seed: int) -> Array:
     """(n, m) studentized residuals of draws."""
     P = determined(fit._record_errors.projection, fit._record_errors.before)
     return np.hstack([over_root(projected, P[:, None]) for _, projected in draws_of(fit, draws, seed)])
 
 
-def effect_draws(fit: Estimates, k: int, i: int, draws: int, seed: int) -> Array:
+def effect_draws(fit: Solved, k: int, i: int, draws: int, seed: int) -> Array:
     """(q, m) BLUPs of effect i of term k over its levels, of draws."""
     equations, design = fit._equations, fit._equations.random[k]
     out = []

@@ -132,11 +132,53 @@ class Plotted(DiagnosticMethods):
 
         return plot_surface(self, self.surface(a, b, points, others), ax)
 
-    def plot_random_effects(self, term: str | None = None, effect: str | None = None, ax: Axes | None = None) -> Axes:
-        """BLUPs of a term in order, each with its 95 % prediction interval."""
+    @known_arguments
+    @exclusive
+    def plot_random_effects(
+        self,
+        term: str | None = None,
+        effect: str | None = None,
+        kind: str = "caterpillar",
+        intervals: str = "prediction",
+        draws: int | None = None,
+        seed: int = 0,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """BLUPs û of one effect of a term, in units of the response, of a slope per unit of its covariate.
+
+        Parameters
+        ----------
+        term : str, optional
+            A random term; the first one without.
+        effect : str, optional
+            One of its effects, such as ``"Days"`` in ``(1 + Days | Subject)``; the first without. One Axes shows one
+            effect: call once per effect for panels.
+        kind : {"caterpillar", "qq", "ranking"}
+            In order with intervals: up to 40 levels are named and up to 150 have an interval each, beyond a ribbon has
+            the median half width over neighbours in rank. Or û over its standard deviation, √(σ²K_ll − PEV), against
+            normal quantiles, with a band in which all of them lie together for 95 % of the records drawn from the
+            fitted model. Or with ranks, the highest first, and names at both ends where there are many.
+        intervals : {"prediction", "difference"}
+            û ± 1.96 √PEV, or intervals to compare levels by: two differ at 5 % where theirs do not overlap, on average
+            over pairs (Goldstein & Healy 1995), by prediction errors of differences.
+        draws, seed : for "qq", as of `plot_residuals`
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure without.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ModelError
+            If the model has no random term, or none of its BLUPs can be other than zero ("qq").
+        VarianceError, OptionError
+            If there is no such term, effect or kind.
+        """
         from remlblup.plot.random_effects import plot_random_effects
 
-        return plot_random_effects(self, term, effect, ax)
+        return plot_random_effects(self, term, effect, kind, intervals, draws, seed, ax)
 
     @known_arguments
     @exclusive

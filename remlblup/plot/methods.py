@@ -264,11 +264,17 @@ class Plotted(DiagnosticMethods):
         col: Given | None = None,
         x: Given | None = None,
         by: Given | None = None,
+        bands: bool = False,
+        draws: int = 199,
+        seed: int = 0,
     ) -> Axes | np.ndarray:
-        """Semi-variance of residuals against displacement or lag, with the fitted model's."""
+        """Semi-variance of residuals against displacement or lag, with the fitted model's, and with `bands` where that
+        of records drawn from the fitted model lies (95 % of `draws`, all displacements together)."""
         from remlblup.plot.variogram import plot_variogram
 
-        return plot_variogram(self, kind, trial, axes, row=row, col=col, x=x, by=by)
+        return plot_variogram(
+            self, kind, trial, axes, row=row, col=col, x=x, by=by, bands=bands, draws=draws, seed=seed
+        )
 
     def plot_covariance_function(self, term: str, axes: Iterable[Axes] | None = None) -> np.ndarray:
         """Variance of a random regression along its covariate, with its 95 % band, and its eigenfunctions."""

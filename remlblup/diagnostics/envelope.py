@@ -22,8 +22,8 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.diagnostics.residuals import determined, over_root
 from remlblup.equations.base import CHUNK
-from remlblup.errors import ModelError
-from remlblup.inference.resampling.simulate import Simulator, seeds, whole_number
+from remlblup.errors import ModelError, whole_number
+from remlblup.inference.resampling.simulate import Simulator, seeds
 
 if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates

@@ -22,9 +22,9 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.diagnostics.residuals import determined, over_root
 from remlblup.equations.base import CHUNK
-from remlblup.errors import ModelError
+from remlblup.errors import ModelError, whole_number
 from remlblup.fit.terms.field_maps import units_term
-from remlblup.inference.resampling.simulate import Simulator, seeds, whole_number
+from remlblup.inference.resampling.simulate import Simulator, seeds
 
 if TYPE_CHECKING:
     from remlblup.fit.solved import Solved

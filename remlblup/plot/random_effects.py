@@ -103,7 +103,7 @@ def _chosen(fit: Solved, term: str | None, effect: str | None) -> tuple[pd.DataF
     effects = [str(e) for e in design.structure.effects]
     if effect is None:
         effect = effects[0]
-    if effect not in effects:
+    if not isinstance(effect, str) or effect not in effects:
         raise OptionError(f"'{design.name}' has no effect {effect!r}. It has: {some(effects, 20)}.")
     table = fit.random_effects
     return table[(table["term"] == design.name) & (table["effect"].astype(str) == effect)], effect

@@ -13,7 +13,7 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.errors import OptionError, RemlBlupWarning, choose, some, warn
+from remlblup.errors import OptionError, RemlBlupWarning, check_switch, choose, some, warn, whole_number
 from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.functions import evaluate
@@ -22,7 +22,7 @@ from remlblup.inference.quantities import expression_function
 from remlblup.inference.resampling.acceleration import accelerations
 from remlblup.inference.resampling.corrected import End, corrected_ends, told
 from remlblup.inference.resampling.replicates import Batch, Replicates, flat, own_statistic
-from remlblup.inference.resampling.simulate import batches, whole_number
+from remlblup.inference.resampling.simulate import batches
 from remlblup.linalg.threads import n_threads, set_threads
 
 KINDS = ("bca", "bc", "percentile", "basic", "normal")
@@ -219,8 +219,10 @@ def bootstrap(
     fit: Estimates, n: int, seed: int, statistic: Any, workers: int | None, progress: bool | None
 ) -> Bootstrap:
     """See `Fit.bootstrap`."""
-    n, seed = whole_number("n", n, 2), whole_number("seed", seed, 0)
-    workers = 1 if workers is None else whole_number("workers", workers, 1)
+    n, seed = whole_number("n", n, 2, 10_000_000), whole_number("seed", seed, 0)
+    workers = 1 if workers is None else whole_number("workers", workers, 1, 1000)
+    if progress is not None:
+        check_switch("progress", progress)
     asked = own_statistic(statistic)
     names, original, lower, upper, gradients = itself(fit, asked)
     replicates = Replicates(fit, asked)

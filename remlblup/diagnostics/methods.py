@@ -53,6 +53,11 @@ class DiagnosticMethods(ComponentMethods):
             If ℓ is flat in some direction: there are only average informations then.
         OptionError
             If the expected one is out of reach (more than 1,200 records with V not linear in θ).
+
+        Examples
+        --------
+        >>> fit.information("observed").shape
+        (4, 4)
         """
         from remlblup.diagnostics.curvature import information
 
@@ -141,6 +146,11 @@ class DiagnosticMethods(ComponentMethods):
         ------
         ModelError
             With fewer than two degrees of freedom.
+
+        Examples
+        --------
+        >>> fit.outlier_test()["p_adjusted"].iloc[:2].round(3).tolist()
+        [0.0, 0.0]
         """
         from remlblup.diagnostics.residuals import outlier_test
 

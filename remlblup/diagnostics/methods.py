@@ -92,6 +92,11 @@ class DiagnosticMethods(ComponentMethods):
         ------
         ModelError
             If no parameter is free to move.
+
+        Examples
+        --------
+        >>> fit.flat_direction().flat
+        False
         """
         from remlblup.diagnostics.direction import flat_direction
 
@@ -190,6 +195,11 @@ class DiagnosticMethods(ComponentMethods):
             For what is neither a random term nor a column.
         ModelError
             If a level has all records.
+
+        Examples
+        --------
+        >>> fit.influence("Subject", components=False).table["cooks_distance"].idxmax()
+        '309'
         """
         from remlblup.diagnostics.influence import influence
 

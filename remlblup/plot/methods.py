@@ -138,8 +138,7 @@ class Plotted(DiagnosticMethods):
         Parameters
         ----------
         a, b, points, others : as of `surface`
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure without.
+        ax : where to draw; a new figure without
 
         Returns
         -------
@@ -160,8 +159,7 @@ class Plotted(DiagnosticMethods):
         ----------
         term : a random term; the first without
         effect : one of its effects; the first without
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure without.
+        ax : where to draw; a new figure without
 
         Returns
         -------
@@ -200,8 +198,7 @@ class Plotted(DiagnosticMethods):
             stands for its part of the prediction, Zû.
         draws : number of sets of records drawn for the band; 999 without, fewer of many records
         seed : of the draws
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure without.
+        ax : where to draw; a new figure without
 
         Returns
         -------
@@ -235,6 +232,10 @@ class Plotted(DiagnosticMethods):
         Returns
         -------
         Array of the Axes: Cook's distance of the first 25 cases; the components' changes in standard errors.
+
+        Examples
+        --------
+        >>> axes = fit.plot_influence("Subject", components=False)
         """
         return self.influence(term, components, False).plot(axes)
 
@@ -255,8 +256,7 @@ class Plotted(DiagnosticMethods):
         what : {"all", "data", "spatial", "units", "residual"}
         trial : which field, where there are several
         row, col, by : columns or arrays with the positions, where ``residual=`` does not say them
-        axes : Axes, optional
-            Where to draw, one for each panel; a new figure without.
+        axes : where to draw, one for each panel; a new figure without
 
         Returns
         -------
@@ -289,8 +289,7 @@ class Plotted(DiagnosticMethods):
             Lines along each dimension, or of a field a surface over both.
         trial : which field, where there are several
         row, col, x, by : columns or arrays with the positions, where ``residual=`` does not say them
-        axes : Axes, optional
-            Where to draw, one for each panel; a new figure without.
+        axes : where to draw, one for each panel; a new figure without
 
         Returns
         -------
@@ -310,8 +309,7 @@ class Plotted(DiagnosticMethods):
         Parameters
         ----------
         term : a term of ``us(leg(x, k) | g)`` and its kind
-        axes : Axes, optional
-            Where to draw, one for each panel; a new figure without.
+        axes : where to draw, one for each panel; a new figure without
 
         Returns
         -------
@@ -333,8 +331,7 @@ class Plotted(DiagnosticMethods):
         ----------
         term : an ``fa`` or ``rr`` term, of two factors or more
         factors : which two
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure without.
+        ax : where to draw; a new figure without
 
         Returns
         -------
@@ -359,8 +356,7 @@ class Plotted(DiagnosticMethods):
         term : an ``fa`` or ``rr`` term
         factor : which factor, from 1
         levels : those to draw; by default those with the largest and smallest scores
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure without.
+        ax : where to draw; a new figure without
 
         Returns
         -------

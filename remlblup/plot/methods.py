@@ -121,19 +121,54 @@ class Plotted(DiagnosticMethods):
             For unknown kinds and parameters, and what is no history.
         ModelError
             For the path of a model with fewer than two parameters to estimate.
+
+        Examples
+        --------
+        >>> ax = fit.plot_convergence("components")
+        >>> ax.get_xlabel()
+        'iteration'
         """
         from remlblup.plot.convergence import plot_convergence
 
         return plot_convergence(self, kind, compare, parameters, ax)
 
     def plot_surface(self, a: str, b: str, points: int = 41, others: str = "held", ax: Axes | None = None) -> Axes:
-        """ℓ over two parameters (`surface`) with regions of 50 to 99 %, the path of the iterations and the bounds."""
+        """ℓ over two parameters (`surface`) with regions of 50 to 99 %, the path of the iterations and the bounds.
+
+        Parameters
+        ----------
+        a, b, points, others : as of `surface`
+        ax : where to draw; a new figure without
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Examples
+        --------
+        >>> ax = oats.plot_surface("Block", "residual", points=5)
+        """
         from remlblup.plot.surface import plot_surface
 
         return plot_surface(self, self.surface(a, b, points, others), ax)
 
     def plot_random_effects(self, term: str | None = None, effect: str | None = None, ax: Axes | None = None) -> Axes:
-        """BLUPs of a term in order, each with its 95 % prediction interval."""
+        """BLUPs of a term in order, each with its 95 % prediction interval.
+
+        Parameters
+        ----------
+        term : a random term; the first without
+        effect : one of its effects; the first without
+        ax : where to draw; a new figure without
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Examples
+        --------
+        >>> ax = fit.plot_random_effects("1 + Days | Subject", "Days")
+        """
         from remlblup.plot.random_effects import plot_random_effects
 
         return plot_random_effects(self, term, effect, ax)
@@ -163,8 +198,7 @@ class Plotted(DiagnosticMethods):
             stands for its part of the prediction, Zû.
         draws : number of sets of records drawn for the band; 999 without, fewer of many records
         seed : of the draws
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure without.
+        ax : where to draw; a new figure without
 
         Returns
         -------
@@ -174,6 +208,10 @@ class Plotted(DiagnosticMethods):
         ------
         OptionError, DataError
             For unknown kinds, columns and terms.
+
+        Examples
+        --------
+        >>> ax = fit.plot_residuals()
         """
         from remlblup.plot.residuals import plot_residuals
 
@@ -194,6 +232,10 @@ class Plotted(DiagnosticMethods):
         Returns
         -------
         Array of the Axes: Cook's distance of the first 25 cases; the components' changes in standard errors.
+
+        Examples
+        --------
+        >>> axes = fit.plot_influence("Subject", components=False)
         """
         return self.influence(term, components, False).plot(axes)
 
@@ -207,7 +249,23 @@ class Plotted(DiagnosticMethods):
         col: Given | None = None,
         by: Given | None = None,
     ) -> Axes | np.ndarray:
-        """Maps of a field: the data, the spatial residual and the independent one."""
+        """Maps of a field: the data, the spatial residual and the independent one.
+
+        Parameters
+        ----------
+        what : {"all", "data", "spatial", "units", "residual"}
+        trial : which field, where there are several
+        row, col, by : columns or arrays with the positions, where ``residual=`` does not say them
+        axes : where to draw, one for each panel; a new figure without
+
+        Returns
+        -------
+        array of matplotlib Axes
+
+        Examples
+        --------
+        >>> axes = field.plot_field()
+        """
         from remlblup.plot.field import plot_field
 
         return plot_field(self, what, trial, axes, row=row, col=col, by=by)
@@ -223,19 +281,67 @@ class Plotted(DiagnosticMethods):
         x: Given | None = None,
         by: Given | None = None,
     ) -> Axes | np.ndarray:
-        """Semi-variance of residuals against displacement or lag, with the fitted model's."""
+        """Semi-variance of residuals against displacement or lag, with the fitted model's.
+
+        Parameters
+        ----------
+        kind : {None, "profile", "surface"}
+            Lines along each dimension, or of a field a surface over both.
+        trial : which field, where there are several
+        row, col, x, by : columns or arrays with the positions, where ``residual=`` does not say them
+        axes : where to draw, one for each panel; a new figure without
+
+        Returns
+        -------
+        array of matplotlib Axes
+
+        Examples
+        --------
+        >>> axes = field.plot_variogram()
+        """
         from remlblup.plot.variogram import plot_variogram
 
         return plot_variogram(self, kind, trial, axes, row=row, col=col, x=x, by=by)
 
     def plot_covariance_function(self, term: str, axes: Iterable[Axes] | None = None) -> np.ndarray:
-        """Variance of a random regression along its covariate, with its 95 % band, and its eigenfunctions."""
+        """Variance of a random regression along its covariate, with its 95 % band, and its eigenfunctions.
+
+        Parameters
+        ----------
+        term : a term of ``us(leg(x, k) | g)`` and its kind
+        axes : where to draw, one for each panel; a new figure without
+
+        Returns
+        -------
+        array of matplotlib Axes
+
+        Examples
+        --------
+        >>> len(curves.plot_covariance_function("us(leg(Days, 1) | Subject)"))
+        2
+        """
         from remlblup.plot.random_regression import plot_covariance_function
 
         return plot_covariance_function(self, term, axes)
 
     def plot_biplot(self, term: str, factors: tuple[int, int] = (1, 2), ax: Axes | None = None) -> Axes:
-        """Loadings of the effects as arrows and factor scores of the levels as points."""
+        """Loadings of the effects as arrows and factor scores of the levels as points.
+
+        Parameters
+        ----------
+        term : an ``fa`` or ``rr`` term, of two factors or more
+        factors : which two
+        ax : where to draw; a new figure without
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Examples
+        --------
+        >>> wide = rb.MixedModel("score ~ Machine + rr(Machine | Worker, k=2)", rb.datasets.load("machines")).fit()
+        >>> ax = wide.plot_biplot("rr(Machine | Worker, k=2)")
+        """
         from remlblup.plot.factor_analytic import plot_biplot
 
         return plot_biplot(self, term, factors, ax)
@@ -243,7 +349,23 @@ class Plotted(DiagnosticMethods):
     def plot_latent_regression(
         self, term: str, factor: int = 1, levels: Iterable[object] | None = None, ax: Axes | None = None
     ) -> Axes:
-        """BLUPs of some levels against the effects' loadings on one factor."""
+        """BLUPs of some levels against the effects' loadings on one factor.
+
+        Parameters
+        ----------
+        term : an ``fa`` or ``rr`` term
+        factor : which factor, from 1
+        levels : those to draw; by default those with the largest and smallest scores
+        ax : where to draw; a new figure without
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Examples
+        --------
+        >>> ax = machines.plot_latent_regression("fa(Machine | Worker, k=1)")
+        """
         from remlblup.plot.factor_analytic import plot_latent_regression
 
         return plot_latent_regression(self, term, factor, levels, ax)
@@ -264,6 +386,12 @@ class Plotted(DiagnosticMethods):
         Returns
         -------
         StartCheck : ``verdict`` in words, ``table``, ``higher``, ``start`` (of the higher maximum), ``plot()``
+
+        Examples
+        --------
+        >>> check = oats.check_starts(2, progress=False)
+        >>> len(check.table)
+        2
         """
         from remlblup.fit.starts import check_starts
 

@@ -29,16 +29,41 @@ class Fit(Plotted):
     ----------
     options : how it was fitted
     convergence : the verdict with its criteria; `converged` is its short form
+
+    Examples
+    --------
+    >>> fit
+    <remlblup fit: Reaction ~ Days + (1 + Days | Subject); converged after ... iterations: all criteria met.>
     """
 
     def summary(self) -> Summary:
-        """The report: print it, or show it in a notebook."""
+        """The report: print it, or show it in a notebook.
+
+        Returns
+        -------
+        Summary : also ``to_markdown()``, ``to_latex()``, ``html()``
+
+        Examples
+        --------
+        >>> print(str(fit.summary()).splitlines()[0])
+        Linear mixed model by REML
+        """
         from remlblup.report.summary import Summary
 
         return Summary(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything of the fit that is not one value per record or level, as plain JSON types."""
+        """Everything of the fit that is not one value per record or level, as plain JSON types.
+
+        Returns
+        -------
+        dict that `json.dumps` takes
+
+        Examples
+        --------
+        >>> fit.to_dict()["records"]
+        180
+        """
         from remlblup.storage.fit import to_dict
 
         return to_dict(self)
@@ -47,6 +72,20 @@ class Fit(Plotted):
         """Write the fit to a folder as JSON, CSV and arrays, all of it or nothing; `remlblup.load` reads it back.
 
         With `escape`, text that a spreadsheet would run as a formula (=…, +…, -…, @…) stands behind an apostrophe.
+
+        Parameters
+        ----------
+        path : the folder; made if needed, the files of an earlier fit in it are replaced
+        escape : see above
+
+        Returns
+        -------
+        Path of the folder
+
+        Examples
+        --------
+        >>> rb.load(fit.save("sleep")).loglik == fit.loglik
+        True
         """
         from remlblup.storage.fit import save
 
@@ -144,6 +183,15 @@ def load(path: str | Path, *, verify: bool = True) -> Fit:
     ------
     StoreError
         If there is no saved fit at `path`, or not the one that was saved.
+
+    Returns
+    -------
+    Fit
+
+    Examples
+    --------
+    >>> rb.load(fit.save("sleep")).formula
+    'Reaction ~ Days + (1 + Days | Subject)'
     """
     from remlblup.storage.fit import read
 

@@ -91,7 +91,17 @@ class StatsmodelsNames:
         return self.covariance(own[0]) if own else pd.DataFrame()  # type: ignore[attr-defined]
 
     def cov_params(self) -> pd.DataFrame:
-        """var(β̂), and the inverse average information of the components in the second block."""
+        """var(β̂), and the inverse average information of the components in the second block.
+
+        Returns
+        -------
+        DataFrame, parameters × parameters
+
+        Examples
+        --------
+        >>> fit.cov_params().shape
+        (6, 6)
+        """
         first, second = self.beta_covariance, self.variance_covariance  # type: ignore[attr-defined]
         labels = list(self.params.index)
         out = np.zeros((len(labels), len(labels)))
@@ -100,7 +110,21 @@ class StatsmodelsNames:
         return pd.DataFrame(out, index=labels, columns=labels)
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Intervals of `params`: t for the fixed effects, those of `intervals` for the variance components."""
+        """Intervals of `params`: t for the fixed effects, those of `intervals` for the variance components.
+
+        Parameters
+        ----------
+        alpha : one less the coverage
+
+        Returns
+        -------
+        DataFrame by parameter: lower and upper end
+
+        Examples
+        --------
+        >>> fit.conf_int().loc["Days"].round(2).tolist()
+        [7.21, 13.73]
+        """
         from scipy import stats
 
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:

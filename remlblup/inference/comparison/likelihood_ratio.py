@@ -102,6 +102,12 @@ def likelihood_ratio(
     ModelError, DataError
         For fits that did not converge, of other records or methods, REML fits with other fixed parts, models that are
         not nested; where the mixture has no known weights, with what to do.
+
+    Examples
+    --------
+    >>> smaller = rb.MixedModel("Reaction ~ Days + (1 | Subject)", sleep).fit()
+    >>> round(rb.likelihood_ratio(smaller, fit).statistic, 3)
+    42.837
     """
     choose("null", null, NULLS)
     seed = whole_number("seed", seed, 0)

@@ -13,6 +13,7 @@ from remlblup.linalg.threads import exclusive, owned_property
 
 if TYPE_CHECKING:
     from remlblup.diagnostics.direction import Direction
+    from remlblup.diagnostics.influence import Influence
 
 
 @all_within_memory
@@ -53,6 +54,11 @@ class DiagnosticMethods(ComponentMethods):
             If ℓ is flat in some direction: there are only average informations then.
         OptionError
             If the expected one is out of reach (more than 1,200 records with V not linear in θ).
+
+        Examples
+        --------
+        >>> fit.information("observed").shape
+        (4, 4)
         """
         from remlblup.diagnostics.curvature import information
 
@@ -86,6 +92,11 @@ class DiagnosticMethods(ComponentMethods):
         ------
         ModelError
             If no parameter is free to move.
+
+        Examples
+        --------
+        >>> fit.flat_direction().flat
+        False
         """
         from remlblup.diagnostics.direction import flat_direction
 
@@ -141,7 +152,57 @@ class DiagnosticMethods(ComponentMethods):
         ------
         ModelError
             With fewer than two degrees of freedom.
+
+        Examples
+        --------
+        >>> fit.outlier_test()["p_adjusted"].iloc[:2].round(3).tolist()
+        [0.0, 0.0]
         """
         from remlblup.diagnostics.residuals import outlier_test
 
         return self._said(outlier_test(self, adjust))
+
+    # -- influence ---------------------------------------------------------------------------
+
+    @known_arguments
+    @exclusive
+    def influence(self, term: str | None = None, components: bool = True, progress: bool | None = None) -> Influence:
+        """Leave out the records one by one, or all records of each level, by update formulas: nothing is refitted.
+
+        Everything but ``components`` is exact at the estimated variance parameters; those move by one step of Newton
+        with the score and average information of the records that stay, within their bounds, what lies on a boundary
+        staying there.
+
+        Parameters
+        ----------
+        term : str, optional
+            A random term or a column of the data whose levels are left out; the records without.
+        components : bool
+            Whether to take the step of the variance parameters (as many solves more for each case as there are).
+        progress : bool, optional
+            Show a bar; by default only on a terminal.
+
+        Returns
+        -------
+        Influence : ``table`` by case (records; cooks_distance: the change of β̂ in the metric of var(β̂), over p;
+            covratio: |var β̂| without over with; loglik_change: ℓ of the records that stay less ℓ; components_distance:
+            the squared step in the metric of the information), ``fixed_effects``, ``standardized``, ``components``,
+            ``predictions`` of what is left out, ``random_effects`` of the levels left out, ``verdict``, ``plot()``
+
+        Raises
+        ------
+        OptionError
+            For what is neither a random term nor a column.
+        ModelError
+            If a level has all records.
+
+        Examples
+        --------
+        >>> fit.influence("Subject", components=False).table["cooks_distance"].idxmax()
+        '309'
+        """
+        from remlblup.diagnostics.influence import influence
+
+        out = influence(self, term, components, progress)
+        self._said(out.table)
+        return out

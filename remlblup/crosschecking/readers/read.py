@@ -84,7 +84,11 @@ def read_results(path: str | os.PathLike | Sequence[str | os.PathLike], program:
 
     Examples
     --------
-    >>> rb.read_results("airemlf90.log").components  # doctest: +SKIP
+    >>> with open("theirs.csv", "w") as file:
+    ...     _ = file.write("term,estimate\\nanimal,3.395\\nresidual,3.829\\n")
+    >>> rb.read_results("theirs.csv")
+    <results of the other program: 2 components>
+    >>> rb.read_results(["airemlf90.log", "solutions"])  # doctest: +SKIP
     """
     if program is not None:
         choose("program", program, PROGRAMS)

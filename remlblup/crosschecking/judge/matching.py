@@ -140,9 +140,7 @@ def _places(parameters: Parameters, ours: str, rows: list[Row]) -> list[int | No
     theirs = list(dict.fromkeys(row.effect for row in rows if row.kind == "variance"))
     renamed = dict(zip(theirs, order, strict=False))
     if len(theirs) == len(order):  # other names in the same order
-        paired = [
-            by_effects.get((row.kind, frozenset(renamed.get(e, "?") for e in _pair(row)))) for row in rows
-        ]
+        paired = [by_effects.get((row.kind, frozenset(renamed.get(e, "?") for e in _pair(row)))) for row in rows]
         if None not in paired:
             return list(paired)
     return list(own) if len(own) == len(rows) else found

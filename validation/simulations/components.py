@@ -4,7 +4,7 @@
 
 A one-way layout of 12 groups with 2 to 9 records, σ²_e = 1, σ²_g = 1 or as given, by REML, intervals of 95 %: profile
 (it holds the truth where |ζ| of the truth is below 1.96), bootstrap (1,000 replicates; corrected ends, and by
-percentiles) and log-scale Wald; then 20,000 sets with σ²_g = 0, tested at 5 %. 2,000 sets take some six minutes of a processor.
+percentiles) and log-scale Wald; then 20,000 sets with σ²_g = 0, tested at 5 %. 2,000 sets take some six minutes of CPU.
 """
 
 from __future__ import annotations

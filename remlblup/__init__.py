@@ -37,9 +37,11 @@ _PUBLIC = {
     "SingleStep": "remlblup.relationship.single_step.relationship",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
+    "read_results": "remlblup.crosscheck.readers.read",
     "RemlBlupError": "remlblup.errors",
     "FormulaError": "remlblup.errors",
     "DataError": "remlblup.errors",
+    "ReaderError": "remlblup.errors",
     "StoreError": "remlblup.errors",
     "CheckpointError": "remlblup.errors",
     "RelationshipError": "remlblup.errors",
@@ -65,6 +67,7 @@ _PUBLIC = {
 if TYPE_CHECKING:
     from remlblup import datasets as datasets
     from remlblup.cross_validation import cross_validate as cross_validate
+    from remlblup.crosscheck.readers.read import read_results as read_results
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.textbook import henderson as henderson
     from remlblup.errors import CheckpointError as CheckpointError
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
     from remlblup.errors import NotPositiveDefiniteError as NotPositiveDefiniteError
     from remlblup.errors import OptionError as OptionError
     from remlblup.errors import PedigreeError as PedigreeError
+    from remlblup.errors import ReaderError as ReaderError
     from remlblup.errors import RelationshipError as RelationshipError
     from remlblup.errors import RemlBlupError as RemlBlupError
     from remlblup.errors import RemlBlupWarning as RemlBlupWarning

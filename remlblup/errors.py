@@ -23,6 +23,24 @@ class DataError(RemlBlupError):
     """The data cannot be used: a missing column, an infinite value, a text response, no rows left."""
 
 
+class ReaderError(DataError):
+    """A file of another program is of no kind known, cut off or damaged.
+
+    Attributes
+    ----------
+    path : the file
+    line : number of the line, from 1; 0 for the whole file
+    expected : what should stand there
+    """
+
+    def __init__(self, message: str, path: str = "", line: int = 0, expected: str = ""):
+        super().__init__(message)
+        self.path, self.line, self.expected = path, line, expected
+
+    def __reduce__(self) -> tuple[type[ReaderError], tuple[str, str, int, str]]:
+        return ReaderError, (str(self), self.path, self.line, self.expected)
+
+
 class StoreError(DataError):
     """A fit cannot be written to its folder, or the folder does not hold the fit that was saved in it."""
 

@@ -35,7 +35,7 @@ LAYERS = (
     ("report",),
     ("result",),
     ("mixed_model",),
-    ("many", "cross_validation"),
+    ("many", "cross_validation", "crosscheck"),
     ("",),  # the public names, all of them loaded when asked for
     ("cli", "validation"),
 )

@@ -13,6 +13,7 @@ from remlblup.linalg.threads import exclusive, owned_property
 
 if TYPE_CHECKING:
     from remlblup.diagnostics.direction import Direction
+    from remlblup.diagnostics.influence import Influence
 
 
 @all_within_memory
@@ -145,3 +146,43 @@ class DiagnosticMethods(ComponentMethods):
         from remlblup.diagnostics.residuals import outlier_test
 
         return self._said(outlier_test(self, adjust))
+
+    # -- influence ---------------------------------------------------------------------------
+
+    @known_arguments
+    @exclusive
+    def influence(self, term: str | None = None, components: bool = True, progress: bool | None = None) -> Influence:
+        """Leave out the records one by one, or all records of each level, by update formulas: nothing is refitted.
+
+        Everything but ``components`` is exact at the estimated variance parameters; those move by one step of Newton
+        with the score and average information of the records that stay, within their bounds, what lies on a boundary
+        staying there.
+
+        Parameters
+        ----------
+        term : str, optional
+            A random term or a column of the data whose levels are left out; the records without.
+        components : bool
+            Whether to take the step of the variance parameters (as many solves more for each case as there are).
+        progress : bool, optional
+            Show a bar; by default only on a terminal.
+
+        Returns
+        -------
+        Influence : ``table`` by case (records; cooks_distance: the change of β̂ in the metric of var(β̂), over p;
+            covratio: |var β̂| without over with; loglik_change: ℓ of the records that stay less ℓ; components_distance:
+            the squared step in the metric of the information), ``fixed_effects``, ``standardized``, ``components``,
+            ``predictions`` of what is left out, ``random_effects`` of the levels left out, ``verdict``, ``plot()``
+
+        Raises
+        ------
+        OptionError
+            For what is neither a random term nor a column.
+        ModelError
+            If a level has all records.
+        """
+        from remlblup.diagnostics.influence import influence
+
+        out = influence(self, term, components, progress)
+        self._said(out.table)
+        return out

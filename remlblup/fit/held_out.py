@@ -54,10 +54,10 @@ def hold_out(equations: Equations, solution: Any, folds: Sequence[np.ndarray], k
         for fold in batch:
             own = slice(start, start + len(fold))
             start = own.stop
-            deletion, unknown = _deletion(P[own, own], Py[fold], unit[own])
-            out.prediction[fold] = np.where(unknown, np.nan, spec.observed[fold] - deletion)
+            left, unknown = deletion(P[own, own], Py[fold], unit[own])
+            out.prediction[fold] = np.where(unknown, np.nan, spec.observed[fold] - left)
             if rows is not None and out.term is not None:
-                out.term[fold] = rows[fold] @ solution.effects - of_term[own, own] @ deletion
+                out.term[fold] = rows[fold] @ solution.effects - of_term[own, own] @ left
     return out
 
 
@@ -99,7 +99,7 @@ def _incidence(equations: Equations, k: int, width: int) -> sp.csr_array:
     return sp.csr_array(sp.hstack(parts))
 
 
-def _deletion(P: Array, Py: Array, unit: Array) -> tuple[Array, Array]:
+def deletion(P: Array, Py: Array, unit: Array) -> tuple[Array, Array]:
     """P_hh⁻¹(Py)_h, and which of these records the others do not determine.
 
     A vector of the null space of P_hh is a combination of records that only columns of X of their own tell of: the

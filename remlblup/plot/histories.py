@@ -79,7 +79,7 @@ def histories(fit: Estimates, compare: Any) -> list[History]:
         If a table has no log-likelihoods.
     """
     given = [fit, *several(compare)]
-    named = names([other for other in given if hasattr(other, "convergence")])
+    named = names([o for o in given if hasattr(o, "convergence") and not isinstance(o, pd.DataFrame)])
     out = []
     for number, other in enumerate(given):
         if isinstance(other, pd.DataFrame):

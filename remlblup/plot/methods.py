@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from remlblup.diagnostics.direction import Direction
+from remlblup.diagnostics.influence import Influence
 from remlblup.diagnostics.methods import DiagnosticMethods
 from remlblup.fit.starts import StartCheck
 from remlblup.keywords import known_arguments
@@ -43,6 +44,16 @@ class PlottedDirection(Direction):
         return plot_direction(self, ax)
 
 
+class PlottedInfluence(Influence):
+    """An `Influence` that draws itself."""
+
+    def plot(self, axes: Axes | Iterable[Axes] | None = None) -> np.ndarray:
+        """Cook's distance of the most influential cases, and how the components move without them."""
+        from remlblup.plot.influence import plot_influence
+
+        return plot_influence(self, axes)
+
+
 @all_within_memory
 class Plotted(DiagnosticMethods):
     """Estimates that draw themselves."""
@@ -58,6 +69,18 @@ class Plotted(DiagnosticMethods):
         from remlblup.plot.profile import PlottedProfile
 
         return PlottedProfile
+
+    def flat_direction(self) -> PlottedDirection:
+        return PlottedDirection(**vars(super().flat_direction()))
+
+    flat_direction.__doc__ = DiagnosticMethods.flat_direction.__doc__
+
+    def influence(
+        self, term: str | None = None, components: bool = True, progress: bool | None = None
+    ) -> PlottedInfluence:
+        return PlottedInfluence(**vars(super().influence(term, components, progress)))
+
+    influence.__doc__ = DiagnosticMethods.influence.__doc__
 
     @known_arguments
     def plot_convergence(
@@ -102,25 +125,6 @@ class Plotted(DiagnosticMethods):
         from remlblup.plot.convergence import plot_convergence
 
         return plot_convergence(self, kind, compare, parameters, ax)
-
-    @known_arguments
-    @exclusive
-    def flat_direction(self) -> PlottedDirection:
-        """The direction in which ℓ is flat, where components are confounded; else the one with least information.
-
-        ℓ is evaluated along the straight line through the estimates, to both sides as far as the parameter space goes:
-        at most three standard errors, of a flat direction until the variances have changed by about that of y.
-
-        Returns
-        -------
-        Direction : ``verdict`` in words, ``table`` (step, loglik, below, parameters), ``change``, ``flat``, ``plot()``
-
-        Raises
-        ------
-        ModelError
-            If no parameter is free to move.
-        """
-        return PlottedDirection(**vars(super().flat_direction()))
 
     def plot_surface(self, a: str, b: str, points: int = 41, others: str = "held", ax: Axes | None = None) -> Axes:
         """ℓ over two parameters (`surface`) with regions of 50 to 99 %, the path of the iterations and the bounds."""
@@ -174,6 +178,24 @@ class Plotted(DiagnosticMethods):
         from remlblup.plot.residuals import plot_residuals
 
         return plot_residuals(self, kind, by, draws, seed, ax)
+
+    @known_arguments
+    def plot_influence(
+        self, term: str | None = None, components: bool = True, axes: Axes | Iterable[Axes] | None = None
+    ) -> np.ndarray:
+        """What the estimates hang on: `influence(term).plot()`.
+
+        Parameters
+        ----------
+        term : random term or column of the data whose levels are left out; the records without
+        components : whether to show the step of the variance parameters as well
+        axes : two Axes, one without the components; a new figure without
+
+        Returns
+        -------
+        Array of the Axes: Cook's distance of the first 25 cases; the components' changes in standard errors.
+        """
+        return self.influence(term, components, False).plot(axes)
 
     def plot_field(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
+from scipy.linalg.lapack import dpotrf
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
@@ -14,6 +15,10 @@ from remlblup.reml.point import Point
 from remlblup.reml.space import Space
 from remlblup.structure.base import Structure
 from remlblup.structure.edge.base import Edge
+
+# Eigenvalues of the information, scaled to a unit diagonal, that are none; the slope along them, per standard error,
+# that is one; and how many standard errors a step goes there.
+NULL, LEVEL, FAR = 1e-10, 1e-6, 10.0
 
 
 @dataclass(frozen=True)
@@ -81,20 +86,21 @@ class Newton:
         free = np.ones(width, dtype=bool)
         free[plain[(held | ~space.curved(information)) & (plain >= 0)]] = False
         H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
-        return cls(J.T @ point.gradient, H, free & (np.diag(H) > 0), used, plain, x)
+        g, free = J.T @ point.gradient, free & (np.diag(H) > 0)
+        return cls(g, supported(H, g, free), free, used, plain, x)
 
     @classmethod
     def plainly(cls, space: Space, point: Point, information: Array) -> Newton:
         """The quadratic model without charts."""
         n, information = len(point.theta), space.sloping(information, point.gradient)
         free = space.moving & ~space.pinned(point) & space.curved(information)
-        if space.straight:
-            return cls(point.gradient, information, free, {}, np.arange(n), point.theta)
-        slopes = space.slopes(point.theta)
-        H = information * np.outer(slopes, slopes) + second_order(space, point)
-        return cls(
-            slopes * point.gradient, H, free & (H.diagonal() > 0), {}, np.arange(n), space.coordinates(point.theta)
-        )
+        x, g, H = point.theta, point.gradient, information
+        if not space.straight:
+            slopes = space.slopes(point.theta)
+            x, g = space.coordinates(point.theta), slopes * g
+            H = information * np.outer(slopes, slopes) + second_order(space, point)
+            free = free & (H.diagonal() > 0)
+        return cls(g, supported(H, g, free), free, {}, np.arange(n), x)
 
     def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:
         """d with H d = g on the free coordinates; the others move by `shift` (default: not at all)."""
@@ -121,6 +127,31 @@ class Newton:
         H = self.hessian if whole else self.hessian[np.ix_(self.free, self.free)]
         step = self.newton_step if whole else scaled_solve(H, g)
         return float((np.abs(g) / np.sqrt(H.diagonal())).max()), abs(float(g @ step))
+
+
+def supported(H: Array, g: Array, free: np.ndarray) -> Array:
+    """H, with enough along its null directions for a long step where they have a slope.
+
+    The average information is made of P alone: of components that only X tells apart the full likelihood has a slope
+    along a direction of no information; so has any likelihood of fewer error contrasts than components.
+    """
+    own = np.flatnonzero(free)
+    if len(own) < 2:
+        return H
+    block = H[np.ix_(own, own)]
+    d = 1.0 / np.sqrt(block.diagonal())
+    scaled = block * np.outer(d, d)
+    root, info = dpotrf(scaled, lower=1)
+    if info == 0 and root.diagonal().min() ** 2 > NULL:
+        return H
+    values, vectors = np.linalg.eigh(scaled)
+    slopes = np.abs(vectors.T @ (d * g[own]))
+    steep = (values < NULL) & (slopes > LEVEL)
+    if not steep.any():
+        return H
+    new = H.copy()
+    new[np.ix_(own, own)] += (vectors[:, steep] * (slopes[steep] / FAR)) @ vectors[:, steep].T / np.outer(d, d)
+    return new
 
 
 def second_order(space: Space, point: Point) -> Array:

@@ -59,6 +59,9 @@ def test_wrong_contrasts_say_what_is_wrong():
         solved.contrasts(term, [(animals(5)[3][0], "nobody")])
     with pytest.raises(DataError, match="pairs of levels"):
         solved.contrasts(term, [animals(5)[3][0]])
+    for nothing in (None, 3, "a"):
+        with pytest.raises(DataError, match="pairs of levels"):
+            solved.contrasts(term, nothing)
     with pytest.raises(DataError, match="no contrast"):
         solved.contrasts(term, [])
     with pytest.raises(DataError, match="a weight is not a number"):

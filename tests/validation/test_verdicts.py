@@ -314,6 +314,7 @@ def test_no_verdict_is_false(first):
         (26, 8, "a field without a maximum: higher still further out (the judge took its last point for one)"),
         (26, 14, "the higher maximum given up, on its way along a valley that AI does not see"),
         (26, 38, "the same by ML, where it has no information but a slope"),
+        (27, 0, "two components that X alone tells apart: no information along a direction, but a slope"),
         (26, 70, "a term absorbed by the fixed effects: without constraints its variance went where rounding led"),
     ],
 )

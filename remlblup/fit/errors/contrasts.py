@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,8 @@ def weights(between: Given, design: Any) -> tuple[list[str], Array]:
         except AttributeError:
             raise DataError(f"{_FORM}.") from None
     else:
+        if isinstance(between, str) or not isinstance(between, Iterable):
+            raise DataError(f"{_FORM}, not {between!r}.")
         pairs = [tuple(pair) if isinstance(pair, (tuple, list)) else (pair,) for pair in between]
         if any(len(pair) != 2 for pair in pairs):
             raise DataError(f"{_FORM}.")

@@ -112,4 +112,4 @@ def coding_in_words(spec: Specification) -> str:
         f"{f.expr}: {type(state.contrasts).__name__.removesuffix('Contrasts').lower()}"
         for f, state in contrasts.items()
     ]
-    return ", ".join(said)
+    return ", ".join(sorted(said))  # they come from a set, in an order of the process's own

@@ -1,0 +1,271 @@
+"""What other programs print is read, or refused with the line; never read as another number."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import remlblup as rb
+from remlblup.crosscheck.readers.text import Lines, number
+
+# File → program, number of components, one of them, log-likelihood.
+SAMPLES = {
+    "airemlf90_hetres_final.txt": ("AIREMLF90", 4, 39.296, None),
+    "airemlf90_log_1.txt": ("AIREMLF90", 3, 12.120, -0.5 * 5175.78300206193),
+    "airemlf90_log_2.txt": ("AIREMLF90", 6, -1.3631, -0.5 * 5444.19986992974),
+    "airemlf90_log_3.txt": ("AIREMLF90", 12, 0.16384e9, -0.5 * 127618.272638329),
+    "airemlf90_log_4.txt": ("AIREMLF90", 55, 0.94502, -0.5 * 1127.92327272687),
+    "asreml42_bivariate_tail.asr": ("ASReml", 7, 0.605163, -642.661),
+    "asreml_r4_summary_varcomp.txt": ("ASReml-R", 4, 2.2985320, -1094.815),
+    "gcta_example.hsq": ("GCTA", 2, 0.731224, None),
+    "gcta_example_1grm_full.hsq": ("GCTA", 2, 0.230305, -362.320),
+    "gcta_example_2grm.hsq": ("GCTA", 3, 0.322424, -1357.892),
+    "gemma_lmm_wheat599_Y1.log.txt": ("GEMMA", 2, 0.301483, -788.458),
+    "gemma_vc_wheat599_Y1.log.txt": ("GEMMA", 2, 0.540999, None),
+    "lme4_VarCorr_penicillin.csv": ("lme4", 3, 3.73113184267277, None),
+    "lme4_VarCorr_sleepstudy.csv": ("lme4", 4, 9.60440895115776, None),
+    "lme4_VarCorr_sleepstudy_ML.csv": ("lme4", 4, 32.6817852488527, None),
+    "lme4_summary_penicillin.txt": ("lme4", 3, 0.7169, -0.5 * 330.9),
+    "lme4_summary_sleepstudy.txt": ("lme4", 4, 612.10, -0.5 * 1743.6),
+    "lme4_summary_sleepstudy_ML.txt": ("lme4", 4, 565.48, -876.0),
+    "nlme_VarCorr_oats.txt": ("nlme", 3, 14.64496**2, None),
+    "nlme_VarCorr_orthodont.txt": ("nlme", 4, 2.4055009**2, None),
+    "nlme_summary_oats.txt": ("nlme", 3, 13.30728**2, -266.5937),
+    "nlme_summary_orthodont.txt": ("nlme", 4, 1.3100396**2, -216.2908),
+    "wombat_SumEstimates_fragment.out": ("WOMBAT", 1, 3.40737, None),
+}
+EFFECTS = {
+    "blupf90_solutions.txt": (10, 0.18261469),
+    "lme4_ranef_penicillin.csv": (30, -3.00374476706262),
+    "lme4_ranef_sleepstudy.csv": (36, 1.28402207653257),
+    "lme4_ranef_sleepstudy_ML.csv": (36, 1.31072146377433),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_samples_are_read(name, reference):
+    program, count, value, loglik = SAMPLES[name]
+    results = rb.read_results(reference(f"formats/{name}"))
+    assert results.program == program
+    assert len(results.components) == count
+    assert np.isclose(results.components["estimate"], value, rtol=1e-12).any()
+    assert results.loglik == loglik if loglik is None else np.isclose(results.loglik, loglik, rtol=1e-13)
+    assert (results.components["rounding"] > 0.0).all()
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_effects_are_read(name, reference):
+    count, last = EFFECTS[name]
+    effects = rb.read_results(reference(f"formats/{name}")).random_effects
+    assert len(effects) == count
+    assert effects["estimate"].iloc[-1] == last
+
+
+def test_every_sample_is_known(reference):
+    folder = reference("formats")
+    assert {path.name for path in folder.iterdir()} == {*SAMPLES, *EFFECTS}
+
+
+def test_standard_errors_and_fixed_effects(reference):
+    bivariate = rb.read_results(reference("formats/airemlf90_log_2.txt")).components
+    assert bivariate["std_error"].tolist() == [0.17355, 0.39055, 1.4147, 0.043458, 0.14249, 0.55542]
+    assert bivariate["kind"].tolist() == ["variance", "covariance", "variance"] * 2
+    oats = rb.read_results(reference("formats/nlme_summary_oats.txt")).fixed_effects
+    assert len(oats) == 12 and oats["name"].iloc[-1] == "ordered(nitro).C:VarietyVictory"
+    assert oats["std_error"].iloc[-1] == 7.682959
+    log = rb.read_results(reference("formats/airemlf90_log_3.txt"))
+    assert log.start[:3] == (4.2, -0.16, 0.5) and len(log.start) == len(log.components)
+
+
+def test_histories_are_drawn(reference):
+    """Where iterations are printed, `plot_convergence` takes them as they are."""
+    fit = rb.MixedModel("travel ~ 1 + (1 | Rail)", rb.datasets.load("rail")).fit()
+    history = rb.read_results(reference("formats/airemlf90_log_1.txt")).history
+    assert history["iteration"].tolist() == list(range(8))
+    assert history["loglik"].iloc[-1] == -0.5 * 5175.78300206193
+    drawn = fit.plot_convergence(compare=[history])
+    assert any("AIREMLF90" in text.get_text() for text in drawn.get_legend().get_texts())
+
+
+# -- damage ----------------------------------------------------------------------------------
+
+
+@cache
+def read_once(path: Path):
+    return rb.read_results(path)
+
+
+def numbers_of(results):
+    tables = (results.components, results.fixed_effects, results.random_effects)
+    return [{float(v) for v in frame["estimate"]} for frame in tables]
+
+
+def refused_or_part(text: str, whole, folder: Path) -> bool:
+    """Whether a damaged file is refused with its line; what is read of it must be as it was."""
+    path = folder / "damaged"
+    path.write_text(text, encoding="utf-8")
+    try:
+        results = rb.read_results(path)
+    except rb.ReaderError as error:
+        assert error.path == str(path)
+        assert 1 <= error.line <= text.count("\n") + 2
+        assert f"line {error.line}: expected " in str(error) or f"line {error.line}: " in str(error)
+        return True
+    for found, known in zip(numbers_of(results), numbers_of(whole), strict=True):
+        assert found <= known
+    return False
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_cut_off_anywhere(data, reference, tmp_path_factory):
+    """A file cut off has fewer numbers or none, never a shorter one; components are all there."""
+    name = data.draw(st.sampled_from(sorted(SAMPLES | EFFECTS)))
+    path = reference(f"formats/{name}")
+    text = path.read_text(encoding="utf-8")
+    cut = data.draw(st.integers(1, len(text) - 1))
+    whole = read_once(path)
+    folder = tmp_path_factory.mktemp("cut")
+    if not refused_or_part(text[:cut], whole, folder) and len(whole.components):
+        again = rb.read_results(folder / "damaged")
+        assert numbers_of(again)[0] == numbers_of(whole)[0]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damage_is_refused(data, reference, tmp_path_factory):
+    """A line lost, a number overwritten by stars or letters."""
+    name = data.draw(st.sampled_from(sorted(SAMPLES | EFFECTS)))
+    path = reference(f"formats/{name}")
+    lines = path.read_text(encoding="utf-8").split("\n")
+    first = next((k for k, line in enumerate(lines) if "Final Estimates" in line), 0)
+    at = data.draw(st.integers(first, len(lines) - 2))
+    kind = data.draw(st.sampled_from(["lost", "stars", "letters"]))
+    if kind == "lost":
+        del lines[at]
+    else:
+        fill = "*****" if kind == "stars" else "x1.2.3"
+        lines[at] = re.sub(r"-?\d+\.\d+\S*", fill, lines[at], count=1)
+    refused_or_part("\n".join(lines), read_once(path), tmp_path_factory.mktemp("damage"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "expected"),
+    [
+        ("nothing of the kind\n", 1, "a line that is typical"),
+        ("", 1, "expected the output"),
+        ("     AI-REMLF90 ver. 1.122\n -2logL =    1.0\n", 3, "'Final Estimates'"),
+        ("Source\tVariance\tSE\nV(G)\t1.0\t.1\nV(e)\t1.0\t.1\nVp\t3.0\t.1\n", 4, "the sum of V(G), V(e)"),
+        ("term,estimate\nanimal,1.0\nresidual,*****\n", 3, "a number in column 'estimate'"),
+        ("term,estimate\nanimal,1.0\nresidual,2.5", 3, "the end of the line"),
+    ],
+)
+def test_the_line_is_named(text, line, expected, tmp_path):
+    path = tmp_path / "file"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(rb.ReaderError) as raised:
+        rb.read_results(path)
+    assert raised.value.line == line
+    assert expected in str(raised.value)
+
+
+# -- forms without a sample ------------------------------------------------------------------
+
+WRITTEN = {
+    "sommer": (
+        "               VarComp VarCompSE Zratio Constraint\nu:id.Y-Y       3.395   0.6350   5.35   Positive\n"
+        "units.Y-Y      3.829   0.5186   7.38   Positive\n",
+        [("id", "variance", 3.395), ("residual", "variance", 3.829)],
+    ),
+    "MCMCglmm": (
+        " Iterations = 3001:12991\n\n G-structure:  ~animal\n\n       post.mean l-95% CI u-95% CI eff.samp\n"
+        "animal     3.390    2.200    4.700    212.5\n\n R-structure:  ~units\n\n"
+        "      post.mean l-95% CI u-95% CI eff.samp\nunits     3.842    2.900    4.900    250.1\n\n"
+        " Location effects: BWT ~ 1 \n\n            post.mean l-95% CI u-95% CI eff.samp  pMCMC    \n"
+        "(Intercept)     7.590    7.310    7.870     1000 <0.001 ***\n",
+        [("animal", "variance", 3.390), ("residual", "variance", 3.842)],
+    ),
+    "broom.mixed": (
+        "effect,group,term,estimate,std.error\nfixed,NA,(Intercept),251.405,6.825\nran_pars,Subject,sd__(Intercept),2.0,NA\n"
+        "ran_pars,Subject,sd__Days,3.0,NA\nran_pars,Subject,cor__(Intercept).Days,0.5,NA\n"
+        "ran_pars,Residual,sd__Observation,4.0,NA\n",
+        [("Subject", "variance", 4.0), ("Subject", "covariance", 3.0), ("Subject", "variance", 9.0),
+         ("residual", "variance", 16.0)],
+    ),
+    "DMU": (
+        "  1   1   1   3.395\n  2   1   1   3.829\n",
+        [("effect 1", "variance", 3.395), ("residual", "variance", 3.829)],
+    ),
+    "my program": (
+        "quantity,term,effect,other,estimate,std_error\nprogram,,,,my program,\ncomponent,g,a,,2.5,.1\n"
+        "component,g,a,b,0.5,.1\ncomponent,g,b,,1.5,.1\ncomponent,Residual,,,1.0,\nfixed,,x,,1.25,.5\nloglik,,,,-12.5,\n",
+        [("g", "variance", 2.5), ("g", "covariance", 0.5), ("g", "variance", 1.5), ("residual", "variance", 1.0)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", WRITTEN)
+def test_other_forms(program, tmp_path):
+    text, rows = WRITTEN[program]
+    path = tmp_path / "file"
+    path.write_text(text, encoding="utf-8")
+    results = rb.read_results(path)
+    assert results.program == program
+    found = list(
+        zip(results.components["term"], results.components["kind"], results.components["estimate"], strict=True)
+    )
+    assert found == rows
+
+
+def test_several_files_of_one_fit(tmp_path, reference):
+    results = rb.read_results([reference("formats/lme4_summary_penicillin.txt"),
+                               reference("formats/lme4_ranef_penicillin.csv")])  # fmt: skip
+    assert len(results.components) == 3 and len(results.random_effects) == 30
+
+
+def test_asreml_solutions(tmp_path):
+    path = tmp_path / "fit.sln"
+    path.write_text("Model_Term Level Effect seEffect\nmu 1 7.589 0.141\nanimal 12 -0.351 1.2\n", encoding="utf-8")
+    table = rb.read_results(path).random_effects
+    assert table[["term", "level", "estimate"]].to_numpy().tolist() == [["mu", "1", 7.589], ["animal", "12", -0.351]]
+
+
+def test_statsmodels_live():
+    smf = pytest.importorskip("statsmodels.formula.api")
+    from remlblup.crosscheck.readers.live import is_statsmodels, read_statsmodels
+
+    sleep = rb.datasets.load("sleepstudy")
+    live = smf.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+    assert is_statsmodels(live) and not is_statsmodels(sleep)
+    results = read_statsmodels(live)
+    assert results.components["effect"].tolist() == ["Intercept", "Intercept", "Days", ""]
+    assert np.allclose(results.components["estimate"], [612.1, 9.6, 35.07, 654.9], rtol=2e-2)
+    assert len(results.random_effects) == 36 and results.n_obs == 180
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "rounding"),
+    [("1.250", 1.25, 5e-4), ("0.41000E-01", 0.041, 5e-7), ("-12", -12.0, 0.5), ("1.5D+02", 150.0, 5.0)],
+)
+def test_numbers_know_their_last_digit(text, value, rounding):
+    found = number(text)
+    assert found.value == value
+    assert np.isclose(found.rounding, rounding, rtol=1e-12)
+
+
+def test_numbers_without_blanks_between():
+    lines = Lines("file", "-0.41000E-01 0.95000E-02-0.39000E-01\n")
+    assert [n.value for n in lines.numbers(0)] == [-0.041, 0.0095, -0.039]
+
+
+def test_results_show_themselves(reference):
+    shown = repr(rb.read_results(reference("formats/gemma_lmm_wheat599_Y1.log.txt")))
+    assert shown == "<results of GEMMA 0.98.5: 2 components, 1 fixed effects, log-likelihood -788.458>"
+    assert isinstance(rb.read_results(reference("formats/gcta_example.hsq")).components, pd.DataFrame)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import (  # fmt: skip
+from remlblup.errors import (
     ConvergenceWarning,
     DataError,
     EstimabilityWarning,
@@ -124,6 +124,12 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
         If a fold's records hold all of what a variance is estimated from (``refit=True``).
     FitInterrupted
         On Ctrl-C in a fit; its ``fit`` is that of the model, or of the fold it came to.
+
+    Examples
+    --------
+    >>> result = rb.cross_validate(fit, 5, seed=1)
+    >>> "predictive_ability" in result.summary.index
+    True
     """
     fit = model.fit(progress=False) if isinstance(model, MixedModel) else model
     if not isinstance(fit, Solved):

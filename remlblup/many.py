@@ -56,6 +56,13 @@ class Fits(Mapping[str, Fit]):
     Attributes
     ----------
     errors : response → what kept it from being fitted
+
+    Examples
+    --------
+    >>> y = np.random.default_rng(0).normal(size=(40, 2))
+    >>> lines = pd.DataFrame(y, columns=["a", "b"]).assign(g=np.arange(40) % 8)
+    >>> "converged" in rb.fit_many("~ 1 + (1 | g)", lines, ["a", "b"]).table
+    True
     """
 
     def __init__(self, fits: Mapping[str, Fit | Later], errors: Mapping[str, str]):
@@ -156,6 +163,14 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     -----
     ConvergenceWarning
         Once, naming the responses whose fits have not converged.
+
+    Examples
+    --------
+    >>> y = np.random.default_rng(0).normal(size=(40, 2))
+    >>> lines = pd.DataFrame(y, columns=["a", "b"]).assign(g=np.arange(40) % 8)
+    >>> fits = rb.fit_many("~ 1 + (1 | g)", lines, ["a", "b"])
+    >>> list(fits)
+    ['a', 'b']
     """
     if not isinstance(formula, str) or len(split_top(formula, "~")) != 2:
         raise FormulaError(f"fit_many needs a formula like '~ x + (1 | vm(id, G))', not {formula!r}.")
@@ -221,7 +236,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             continue
         except RemlBlupError as error:
             raise type(error)(f"response '{name}': {error}") from None
-        if progress is not None:
+        if callable(progress):
             progress(name, fit)
     made = Fits(fits, errors)
     if failed := [name for name, fit in fits.items() if not fit.converged]:

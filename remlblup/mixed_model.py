@@ -44,10 +44,9 @@ class MixedModel:
     Parameters
     ----------
     formula : str
-        ``response ~ fixed + (effects | group) + …``. The fixed part is a Wilkinson formula
-        (factors, covariates, interactions, ``poly``, ``bs``); random terms are ``(1 | g)``,
-        ``(1 + x | g)`` (unstructured), ``(1 + x || g)`` and ``diag(…)`` (independent),
-        ``(1 | a/b)``, ``(1 | a:b)``, and ``vm(factor, NAME)`` as the group for a relationship.
+        ``response ~ fixed + (effects | group) + …``. The fixed part is a Wilkinson formula (factors, covariates,
+        interactions, ``poly``, ``bs``); random terms are ``(1 | g)``, ``(1 + x | g)`` (unstructured), ``(1 + x ||
+        g)`` and ``diag(…)`` (independent), ``(1 | a/b)``, and ``vm(factor, NAME)`` for a relationship.
     data : DataFrame or str
         pandas, polars, pyarrow (through narwhals), a mapping of columns, a list of rows, or the name of a file: CSV,
         TSV, parquet, feather, .xlsx.
@@ -77,6 +76,11 @@ class MixedModel:
     -----
     CodesWarning
         Where numbers that look like the codes of a factor stand as a covariate in the fixed part.
+
+    Examples
+    --------
+    >>> round(rb.MixedModel("Reaction ~ Days + (1 | Subject)", sleep).fit().loglik, 4)
+    -893.2325
     """
 
     @known_arguments
@@ -132,6 +136,17 @@ class MixedModel:
         names : names of the terms (default u1, u2, …)
         weights : (n,) known weights
         fixed_names : names of the columns of X (default x0, x1, …)
+        engine : as of `MixedModel`
+
+        Returns
+        -------
+        MixedModel
+
+        Examples
+        --------
+        >>> Z = np.kron(np.eye(3), np.ones((2, 1)))
+        >>> rb.MixedModel.from_matrices([1.0, 2.0, 4.0, 3.0, 7.0, 5.0], np.ones((6, 1)), [Z]).fit().converged
+        True
         """
         choose("engine", engine, ENGINES)
         return cls._of(from_matrices(y, X, Z, K, names, weights, fixed_names), engine)
@@ -221,6 +236,11 @@ class MixedModel:
             If the fit has not converged: its verdict says why.
         CheckpointWarning
             If the file cannot be written in the middle of the fit, which goes on.
+
+        Examples
+        --------
+        >>> model.fit(method="ML").converged
+        True
         """
         choose("method", method, METHODS)
         choose("algorithm", algorithm, ALGORITHMS)
@@ -283,6 +303,17 @@ class MixedModel:
         ----------
         variances : mapping
             Every term and ``residual``: a variance, a covariance matrix, or a mapping of parameter names.
+        method : {"REML", "ML"}, of the log-likelihood
+
+        Returns
+        -------
+        Solved : β̂, û, their errors and predictions at these variances
+
+        Examples
+        --------
+        >>> solved = model.solve({"Subject": [[600, 10], [10, 35]], "residual": 650})
+        >>> solved.fixed_effects["estimate"].round(3).tolist()
+        [251.405, 10.467]
         """
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True)
@@ -293,7 +324,22 @@ class MixedModel:
     @known_arguments
     @single_threaded
     def loglik(self, variances: Mapping[str, Any], *, method: str = "REML") -> float:
-        """The (RE)ML log-likelihood at given variances, with all constants."""
+        """The (RE)ML log-likelihood at given variances, with all constants.
+
+        Parameters
+        ----------
+        variances : term → variance, matrix, or mapping of parameter names, as `Fit.variances`
+        method : {"REML", "ML"}
+
+        Returns
+        -------
+        float : ℓ with all constants
+
+        Examples
+        --------
+        >>> round(model.loglik({"Subject": [[600, 10], [10, 35]], "residual": 650}), 4)
+        -871.8174
+        """
         choose("method", method, METHODS)
         theta = self.specification.parameters.read(variances, what="variances", complete=True, constrain=False)
         ml = method == "ML"
@@ -310,14 +356,18 @@ class MixedModel:
 
         Parameters
         ----------
-        variances : mapping
-            As for `solve`.
-        term : str
-            A scalar term over a `Pedigree`, beside independent residuals.
+        variances : mapping, as for `solve`
+        term : a scalar term over a `Pedigree`, beside independent residuals
 
         Returns
         -------
         DataFrame by animal: reliability, accuracy, pev, effective_records, method.
+
+        Examples
+        --------
+        >>> calves = rb.datasets.load("mrode_weaning")
+        >>> animal = rb.MixedModel("gain ~ sex + (1 | vm(animal, A))", calves, {"A": pedigree})
+        >>> rough = animal.approximate_reliabilities({"vm(animal, A)": 20, "residual": 40}, "vm(animal, A)")
         """
         from remlblup.fit.errors.approximate import approximate_table
 
@@ -331,7 +381,17 @@ class MixedModel:
         return f"Predicted were {self.describe().memory_text}. " if made else ""
 
     def describe(self) -> Description:
-        """Sizes of the model and of its equations, and the engine chosen; print it."""
+        """Sizes of the model and of its equations, and the engine chosen; print it.
+
+        Returns
+        -------
+        Description : ``stats``, ``memory``, ``terms``; ``print`` it
+
+        Examples
+        --------
+        >>> model.describe().random
+        36
+        """
         return Description.of(self._equations)
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remlblup.errors import OptionError, some
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory, within_memory
 from remlblup.linalg.threads import single_threaded
@@ -28,16 +29,41 @@ class Fit(Plotted):
     ----------
     options : how it was fitted
     convergence : the verdict with its criteria; `converged` is its short form
+
+    Examples
+    --------
+    >>> fit
+    <remlblup fit: Reaction ~ Days + (1 + Days | Subject); converged after ... iterations: all criteria met.>
     """
 
     def summary(self) -> Summary:
-        """The report: print it, or show it in a notebook."""
+        """The report: print it, or show it in a notebook.
+
+        Returns
+        -------
+        Summary : also ``to_markdown()``, ``to_latex()``, ``html()``
+
+        Examples
+        --------
+        >>> print(str(fit.summary()).splitlines()[0])
+        Linear mixed model by REML
+        """
         from remlblup.report.summary import Summary
 
         return Summary(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything of the fit that is not one value per record or level, as plain JSON types."""
+        """Everything of the fit that is not one value per record or level, as plain JSON types.
+
+        Returns
+        -------
+        dict that `json.dumps` takes
+
+        Examples
+        --------
+        >>> fit.to_dict()["records"]
+        180
+        """
         from remlblup.storage.fit import to_dict
 
         return to_dict(self)
@@ -46,6 +72,20 @@ class Fit(Plotted):
         """Write the fit to a folder as JSON, CSV and arrays, all of it or nothing; `remlblup.load` reads it back.
 
         With `escape`, text that a spreadsheet would run as a formula (=…, +…, -…, @…) stands behind an apostrophe.
+
+        Parameters
+        ----------
+        path : the folder; made if needed, the files of an earlier fit in it are replaced
+        escape : see above
+
+        Returns
+        -------
+        Path of the folder
+
+        Examples
+        --------
+        >>> rb.load(fit.save("sleep")).loglik == fit.loglik
+        True
         """
         from remlblup.storage.fit import save
 
@@ -103,15 +143,29 @@ class Fit(Plotted):
         """
         from remlblup.report.folder import write_report
         from remlblup.report.page import Page, write_page
+        from remlblup.storage.fit import folder_of
 
-        named = {name: self.function(e) if isinstance(e, str) else e for name, e in (functions or {}).items()}
+        path = folder_of(path, "a report is a file that ends in .html, or a folder")
+        named = functions_of(self, functions)
         options: dict[str, Any] = {"title": title, "functions": named, "means": means, "seed": seed}
-        if Path(path).suffix.lower() in (".html", ".htm"):
+        if path.suffix.lower() in (".html", ".htm"):
             return write_page(Page(self, intervals=intervals, **options), path)
         return write_report(self, path, intervals=intervals, escape=escape, **options)
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+
+def functions_of(fit: Fit, functions: Any) -> dict[str, Estimate]:
+    """Estimates by name, those given as text evaluated."""
+    if functions is not None and not isinstance(functions, Mapping):
+        raise OptionError(
+            f"functions= takes names with expressions, {{'h2': 'animal/(animal + residual)'}}, not {functions!r}."
+        )
+    named = {str(name): fit.function(e) if isinstance(e, str) else e for name, e in (functions or {}).items()}
+    if wrong := [name for name, e in named.items() if not hasattr(e, "std_error")]:
+        raise OptionError(f"functions=: {some(wrong)} is neither an expression nor what fit.function(…) returns.")
+    return named
 
 
 @within_memory
@@ -129,6 +183,15 @@ def load(path: str | Path, *, verify: bool = True) -> Fit:
     ------
     StoreError
         If there is no saved fit at `path`, or not the one that was saved.
+
+    Returns
+    -------
+    Fit
+
+    Examples
+    --------
+    >>> rb.load(fit.save("sleep")).formula
+    'Reaction ~ Days + (1 + Days | Subject)'
     """
     from remlblup.storage.fit import read
 

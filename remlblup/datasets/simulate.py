@@ -93,6 +93,11 @@ def simulate_flock(
     ------
     OptionError
         For a number out of its range.
+
+    Examples
+    --------
+    >>> rb.simulate_flock().data.shape
+    (1203, 6)
     """
     _check(n_animals, n_years, n_groups, h2, maternal, phenotypic_sd, group_sd, recorded, unknown_sires)
     rng = np.random.Generator(np.random.PCG64(seed))

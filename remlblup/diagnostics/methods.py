@@ -54,6 +54,11 @@ class DiagnosticMethods(ComponentMethods):
             If ℓ is flat in some direction: there are only average informations then.
         OptionError
             If the expected one is out of reach (more than 1,200 records with V not linear in θ).
+
+        Examples
+        --------
+        >>> fit.information("observed").shape
+        (4, 4)
         """
         from remlblup.diagnostics.curvature import information
 
@@ -87,6 +92,11 @@ class DiagnosticMethods(ComponentMethods):
         ------
         ModelError
             If no parameter is free to move.
+
+        Examples
+        --------
+        >>> fit.flat_direction().flat
+        False
         """
         from remlblup.diagnostics.direction import flat_direction
 
@@ -142,6 +152,11 @@ class DiagnosticMethods(ComponentMethods):
         ------
         ModelError
             With fewer than two degrees of freedom.
+
+        Examples
+        --------
+        >>> fit.outlier_test()["p_adjusted"].iloc[:2].round(3).tolist()
+        [0.0, 0.0]
         """
         from remlblup.diagnostics.residuals import outlier_test
 
@@ -180,6 +195,11 @@ class DiagnosticMethods(ComponentMethods):
             For what is neither a random term nor a column.
         ModelError
             If a level has all records.
+
+        Examples
+        --------
+        >>> fit.influence("Subject", components=False).table["cooks_distance"].idxmax()
+        '309'
         """
         from remlblup.diagnostics.influence import influence
 

@@ -104,16 +104,40 @@ class Estimates(Solved, StatsmodelsNames):
     def function(self, expression: str) -> Estimate:
         """A function of the components with its delta-method standard error.
 
+        Components of a term with several parameters are written ``name[effect]`` and ``name[effect, effect]``.
+
+        Parameters
+        ----------
+        expression : arithmetic over names of components, such as a heritability,
+            ``"vm(animal, A) / (vm(animal, A) + mother + residual)"``
+
+        Returns
+        -------
+        Estimate : ``estimate``, ``std_error``, ``expression``
+
         Examples
         --------
-        ``fit.function("vm(animal, A) / (vm(animal, A) + mother + residual)")`` is a heritability.
-        Components of a term with several parameters are written ``name[effect]`` and
-        ``name[effect, effect]``.
+        >>> print(oats.function("Block / (Block + Block:Variety + residual)"))
+        Block / (Block + Block:Variety + residual) = 0.431004 (s.e. 0.2103)
         """
         return evaluate(expression, self.specification.parameters, self.theta, self.variance_covariance, self._note)
 
     def correlation_errors(self, term: str) -> pd.DataFrame:
-        """Standard errors of `correlation(term)`, labelled alike, by the delta method."""
+        """Standard errors of `correlation(term)`, labelled alike, by the delta method.
+
+        Parameters
+        ----------
+        term : a random term, as written in the formula
+
+        Returns
+        -------
+        DataFrame (t, t); missing where a parameter is on its bound
+
+        Examples
+        --------
+        >>> fit.correlation_errors("1 + Days | Subject").iloc[0, 1].round(3)
+        np.float64(0.325)
+        """
         parameters = self.specification.parameters
         table = correlation_errors(parameters, parameters.index(term), self.theta, self.variance_covariance)
         return self._shown(table)
@@ -121,25 +145,85 @@ class Estimates(Solved, StatsmodelsNames):
     # -- random regression and factors -------------------------------------------------------
 
     def covariance_function(self, term: str, at: Iterable[float] | None = None) -> pd.DataFrame:
-        """ΦΣΦ' of a random regression, ``us(leg(age, 2) | g)``, over values of its covariate."""
+        """ΦΣΦ' of a random regression, ``us(leg(age, 2) | g)``, over values of its covariate.
+
+        Parameters
+        ----------
+        term : a term of ``us(leg(x, k) | g)`` and its kind
+        at : values of the covariate; by default 50 over its range
+
+        Returns
+        -------
+        DataFrame, values × values, in squared units of the response
+
+        Examples
+        --------
+        >>> curves.covariance_function("us(leg(Days, 1) | Subject)", at=[0, 9]).shape
+        (2, 2)
+        """
         from remlblup.fit.terms.random_regression import covariance_function
 
         return self._shown(covariance_function(self, term, at))
 
     def eigenfunctions(self, term: str, at: Iterable[float] | None = None) -> pd.DataFrame:
-        """Eigenvalue, share of the variance and eigenfunction (a column per value of the covariate), in rows."""
+        """Eigenvalue, share of the variance and eigenfunction (a column per value of the covariate), in rows.
+
+        Parameters
+        ----------
+        term : a term of ``us(leg(x, k) | g)`` and its kind
+        at : values of the covariate; by default 50 over its range
+
+        Returns
+        -------
+        DataFrame, a row per eigenfunction
+
+        Examples
+        --------
+        >>> curves.eigenfunctions("us(leg(Days, 1) | Subject)", at=[0, 9]).shape
+        (2, 4)
+        """
         from remlblup.fit.terms.random_regression import eigenfunctions
 
         return self._shown(eigenfunctions(self, term, at))
 
     def loadings(self, term: str, rotate: bool = True) -> pd.DataFrame:
-        """Loadings of an ``fa`` or ``rr`` term on its factors, specific variances, per cent explained, by effect."""
+        """Loadings of an ``fa`` or ``rr`` term on its factors, specific variances, per cent explained, by effect.
+
+        Parameters
+        ----------
+        term : an ``fa`` or ``rr`` term
+        rotate : to principal factors, the first with most variance; else as they were estimated
+
+        Returns
+        -------
+        DataFrame by effect
+
+        Examples
+        --------
+        >>> machines.loadings("fa(Machine | Worker, k=1)").shape
+        (3, 4)
+        """
         from remlblup.fit.terms.factors import loadings
 
         return self._shown(loadings(self, term, rotate))
 
     def factor_scores(self, term: str, rotate: bool = True) -> pd.DataFrame:
-        """BLUPs of the factors of an ``fa`` or ``rr`` term: levels × factors."""
+        """BLUPs of the factors of an ``fa`` or ``rr`` term: levels × factors.
+
+        Parameters
+        ----------
+        term : an ``fa`` or ``rr`` term
+        rotate : to principal factors, the first with most variance; else as they were estimated
+
+        Returns
+        -------
+        DataFrame by level
+
+        Examples
+        --------
+        >>> machines.factor_scores("fa(Machine | Worker, k=1)").shape
+        (6, 1)
+        """
         from remlblup.fit.terms.factors import factor_scores
 
         return self._shown(factor_scores(self, term, rotate))
@@ -152,7 +236,22 @@ class Estimates(Solved, StatsmodelsNames):
         x: Given | None = None,
         by: Given | None = None,
     ) -> pd.DataFrame:
-        """Sample variogram of the residuals by displacement, with the model's: what `plot_variogram` draws."""
+        """Sample variogram of the residuals by displacement, with the model's: what `plot_variogram` draws.
+
+        Parameters
+        ----------
+        trial : which field, where there are several
+        row, col, x, by : columns or arrays with the positions, where ``residual=`` does not say them
+
+        Returns
+        -------
+        DataFrame by displacement: semi-variance of the residuals, number of pairs, that of the model
+
+        Examples
+        --------
+        >>> "pairs" in field.variogram()
+        True
+        """
         from remlblup.fit.terms.variogram import variogram
 
         return self._shown(variogram(self, trial, row, col, x, by))

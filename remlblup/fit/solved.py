@@ -32,6 +32,12 @@ class Solved:
     specification : the model
     method : "REML" or "ML", for the log-likelihood
     theta : (n_parameters,) the variances, in the order of `variance_components`
+
+    Examples
+    --------
+    >>> solved = model.solve({"Subject": [[600, 10], [10, 35]], "residual": 650})
+    >>> solved.beta.round(3)
+    array([251.405,  10.467])
     """
 
     #: What is printed above every table.
@@ -65,6 +71,7 @@ class Solved:
 
     @property
     def specification(self) -> Specification:
+        """The model: y, X, Z, K, structures and records."""
         return self._equations.spec
 
     @property
@@ -159,7 +166,21 @@ class Solved:
         return self._shown(tables.random_effects(self._equations, self._solution, effects, covariances))
 
     def blup(self, term: str) -> pd.DataFrame:
-        """û of one term as a table levels × effects."""
+        """û of one term as a table levels × effects.
+
+        Parameters
+        ----------
+        term : a random term, as written in the formula
+
+        Returns
+        -------
+        DataFrame, levels × effects
+
+        Examples
+        --------
+        >>> fit.blup("1 + Days | Subject").loc["308"].round(3).tolist()
+        [2.259, 9.199]
+        """
         k = tables.term_index(self.specification, term)
         design = self.specification.random[k]
         values = self._level_effects[k]
@@ -171,6 +192,19 @@ class Solved:
 
         accuracy = √reliability, the correlation of û and u (0 below zero); inbreeding = K_ll − 1;
         records: of the level.
+
+        Parameters
+        ----------
+        term : a random term, as written in the formula
+
+        Returns
+        -------
+        DataFrame by level, a block of rows per effect.
+
+        Examples
+        --------
+        >>> fit.accuracy("1 + Days | Subject")[["reliability", "records"]].iloc[0].round(3).tolist()
+        [0.72, 10.0]
         """
         k = tables.term_index(self.specification, term)
         return self._shown(tables.accuracy(self.specification.random[k], self.random_effects))
@@ -192,6 +226,12 @@ class Solved:
         Returns
         -------
         DataFrame by contrast: estimate k'û, std_error √PEV, pev var(k'û − k'u), reliability 1 − PEV/var(k'u).
+
+        Examples
+        --------
+        >>> table = fit.contrasts("1 + Days | Subject", [("308", "309")], effect="Days")
+        >>> len(table)
+        1
         """
         from remlblup.fit.errors.contrasts import contrasts
 
@@ -218,11 +258,39 @@ class Solved:
         return self.specification.parameters.to_mapping(self.theta)
 
     def covariance(self, term: str) -> pd.DataFrame:
-        """Σ of a random term as a labelled table; for "residual" the residual variance."""
+        """Σ of a random term as a labelled table; for "residual" the residual variance.
+
+        Parameters
+        ----------
+        term : a random term, as written in the formula
+
+        Returns
+        -------
+        DataFrame (t, t), labelled by the effects; of ``"residual"`` that of R, where it is one
+
+        Examples
+        --------
+        >>> fit.covariance("1 + Days | Subject").round(2).to_numpy().tolist()
+        [[612.09, 9.6], [9.6, 35.07]]
+        """
         return self._shown(tables.covariance(self.specification, self.theta, term))
 
     def correlation(self, term: str) -> pd.DataFrame:
-        """Correlations of the effects of a term; NaN where a variance is zero."""
+        """Correlations of the effects of a term; NaN where a variance is zero.
+
+        Parameters
+        ----------
+        term : a random term, as written in the formula
+
+        Returns
+        -------
+        DataFrame (t, t), labelled by the effects
+
+        Examples
+        --------
+        >>> fit.correlation("1 + Days | Subject").iloc[0, 1].round(4)
+        np.float64(0.0656)
+        """
         return self._shown(tables.correlation(self.covariance(term)))
 
     # -- prediction --------------------------------------------------------------------------
@@ -267,6 +335,14 @@ class Solved:
         Returns
         -------
         DataFrame indexed as `new`, with columns prediction and std_error, and lower and upper of an interval.
+
+        Examples
+        --------
+        >>> new = pd.DataFrame({"Days": [10], "Subject": ["308"]})
+        >>> fit.predict(new).round(1).iloc[0].tolist()
+        [450.3, 15.9]
+        >>> fit.predict(new, include=[])["prediction"].round(1).tolist()
+        [356.1]
         """
         table = predict(
             self._equations,

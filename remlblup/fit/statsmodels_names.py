@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import EstimabilityWarning, OptionError, warn
+from remlblup.errors import EstimabilityWarning, check_share, warn
 
 
 class StatsmodelsNames:
@@ -91,7 +91,17 @@ class StatsmodelsNames:
         return self.covariance(own[0]) if own else pd.DataFrame()  # type: ignore[attr-defined]
 
     def cov_params(self) -> pd.DataFrame:
-        """var(β̂), and the inverse average information of the components in the second block."""
+        """var(β̂), and the inverse average information of the components in the second block.
+
+        Returns
+        -------
+        DataFrame, parameters × parameters
+
+        Examples
+        --------
+        >>> fit.cov_params().shape
+        (6, 6)
+        """
         first, second = self.beta_covariance, self.variance_covariance  # type: ignore[attr-defined]
         labels = list(self.params.index)
         out = np.zeros((len(labels), len(labels)))
@@ -100,11 +110,24 @@ class StatsmodelsNames:
         return pd.DataFrame(out, index=labels, columns=labels)
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Intervals of `params`: t for the fixed effects, those of `intervals` for the variance components."""
+        """Intervals of `params`: t for the fixed effects, those of `intervals` for the variance components.
+
+        Parameters
+        ----------
+        alpha : one less the coverage
+
+        Returns
+        -------
+        DataFrame by parameter: lower and upper end
+
+        Examples
+        --------
+        >>> fit.conf_int().loc["Days"].round(2).tolist()
+        [7.21, 13.73]
+        """
         from scipy import stats
 
-        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:
-            raise OptionError(f"alpha={alpha!r} must be a number between 0 and 1.")
+        check_share("alpha", alpha)
         table: Any = self.fixed_effects  # type: ignore[attr-defined]
         half = stats.t.ppf(1 - alpha / 2, table["df"]) * table["std_error"]
         components = self.intervals(level=1.0 - alpha)  # type: ignore[attr-defined]

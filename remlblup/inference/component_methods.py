@@ -34,6 +34,11 @@ class ComponentMethods(InferenceMethods):
         Returns
         -------
         DataFrame, records × replicates, indexed as `fitted`; a column is what `refit` takes.
+
+        Examples
+        --------
+        >>> fit.simulate(2, seed=3).shape
+        (180, 2)
         """
         from remlblup.inference.resampling.simulate import simulate
 
@@ -50,6 +55,16 @@ class ComponentMethods(InferenceMethods):
         Parameters
         ----------
         y : (n,) a value for each record used, in the order of `fitted`, or labelled alike
+
+        Returns
+        -------
+        Fit
+
+        Examples
+        --------
+        >>> again = fit.refit(fit.simulate(1, seed=3).iloc[:, 0])
+        >>> again.converged
+        True
         """
         from remlblup.inference.resampling.refit import refit
 
@@ -86,6 +101,11 @@ class ComponentMethods(InferenceMethods):
         Bootstrap : ``estimates``, ``intervals()``, ``bias``, ``std_error``.
             Replicates that did not converge are counted at their last iterate.
             After a Ctrl-C it holds those that were done.
+
+        Examples
+        --------
+        >>> fit.bootstrap(20, seed=1, progress=False).estimates.shape[0]
+        20
         """
         from remlblup.inference.resampling.bootstrap import bootstrap
 
@@ -122,6 +142,11 @@ class ComponentMethods(InferenceMethods):
         DataFrame: term, parameter, estimate, std_error, lower, upper, scale, status. By standard errors NaN on a
         boundary and where the estimate has none; an end of a profile may be a bound of the parameter space. What a
         component adds is tested by a likelihood ratio (`rb.likelihood_ratio`), not by its interval.
+
+        Examples
+        --------
+        >>> oats.intervals()[["lower", "upper"]].round(1).iloc[0].tolist()
+        [45.8, 1003.3]
         """
         from remlblup.inference.components.intervals import intervals_of
 
@@ -148,6 +173,11 @@ class ComponentMethods(InferenceMethods):
         Returns
         -------
         Profile : ``table``, ``intervals(level)``, ``plot()``
+
+        Examples
+        --------
+        >>> oats.profile("Block").intervals().round(0).shape[0]
+        1
         """
         from remlblup.inference.components.profile import profile
 
@@ -174,6 +204,11 @@ class ComponentMethods(InferenceMethods):
         ------
         OptionError, ModelError
             For what is no free parameter, the same twice, or a fit that has not converged.
+
+        Examples
+        --------
+        >>> oats.surface("Block", "residual", points=3).shape
+        (9, 4)
         """
         from remlblup.inference.components.surface import surface
 
@@ -193,6 +228,15 @@ class ComponentMethods(InferenceMethods):
             predictions; by the eigenvalues of the reliability; the mean reliability; by the mean variance of a
             difference of estimates with the levels as fixed effects (Piepho & Möhring 2007). All but the first two are
             over the levels with records, whatever the model.
+
+        Returns
+        -------
+        float
+
+        Examples
+        --------
+        >>> round(oats.heritability("Block", "components"), 3)
+        0.431
         """
         from remlblup.inference.components.heritability import heritability
 

@@ -50,6 +50,11 @@ class InferenceMethods(Estimates):
         Returns
         -------
         DataFrame by term: F, num_df, den_df, p_value.
+
+        Examples
+        --------
+        >>> oats.wald_tests()["F"].round(2).to_dict()
+        {'nitroF': 37.69, 'Variety': 1.49, 'nitroF:Variety': 0.3}
         """
         from remlblup.inference.fixed.wald import wald_tests
 
@@ -67,6 +72,11 @@ class InferenceMethods(Estimates):
         Returns
         -------
         DataFrame by coefficient: estimate, std_error, df, t, p_value, lower, upper (95 %).
+
+        Examples
+        --------
+        >>> fit.fixed_effects_table().loc["Days", ["estimate", "df"]].round(2).tolist()
+        [10.47, 17.0]
         """
         from remlblup.inference.fixed.wald import fixed_effects_table
 
@@ -87,6 +97,11 @@ class InferenceMethods(Estimates):
         Returns
         -------
         LinearTest : ``table`` (a row per row of L) and ``joint`` (F, num_df, den_df, p_value of all together)
+
+        Examples
+        --------
+        >>> fit.test({"Days": 1}, rhs=10).table["p_value"].round(3).tolist()
+        [0.766]
         """
         from remlblup.inference.fixed.wald import linear_test
 
@@ -127,6 +142,14 @@ class InferenceMethods(Estimates):
         Returns
         -------
         MarginalMeans : ``table``, ``sed``, ``lsd``, ``contrasts()``, ``letters()``, ``plot()``
+
+        Examples
+        --------
+        >>> means = oats.marginal_means("nitroF")
+        >>> means.table["mean"].round(1).tolist()
+        [79.4, 98.9, 114.2, 123.4]
+        >>> means.contrasts("pairwise").shape[0]
+        6
         """
         from remlblup.inference.fixed.means import marginal_means
 

@@ -42,10 +42,18 @@ def n_threads() -> int:
 def set_threads(number: int) -> None:
     """Set the number of threads of the sparse kernels; the digits of a result do not depend on it.
 
+    Parameters
+    ----------
+    number : 1 or more
+
     Raises
     ------
     OptionError
         If `number` is not a positive whole number.
+
+    Examples
+    --------
+    >>> rb.set_threads(2)
     """
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise OptionError(f"the number of threads must be a positive whole number, not {number!r}.")

@@ -130,6 +130,12 @@ def register_function(name: str, function: Callable) -> Callable:
     ------
     OptionError
         If the name is taken or is no name, or `function` cannot be called.
+
+    Examples
+    --------
+    >>> halved = rb.register_function("halved", lambda x: x / 2)
+    >>> rb.MixedModel("Reaction ~ halved(Days) + (1 | Subject)", sleep).fit().fixed_effects.index[1]
+    'halved(Days)'
     """
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise OptionError(f"register_function: {name!r} must be a plain name, as it is written in the formula.")

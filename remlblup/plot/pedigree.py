@@ -50,6 +50,10 @@ def plot_pedigree(
         For more than 150 animals.
     RelationshipError
         If `ped` is no pedigree, or `animals` is empty or not in it.
+
+    Examples
+    --------
+    >>> ax = rb.plot_pedigree(pedigree)
     """
     choose("inbreeding", inbreeding, ("none", "shade", "write"))
     if not isinstance(ped, PopulationStatistics):

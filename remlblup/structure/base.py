@@ -56,6 +56,10 @@ class Structure(Parametric):
         singular Σ: all of a `cone`, the correlations of a structure that gives `edge` and `margin`.
     slots : tuple of (int, int)
         The entries (i, a) of the lower triangular factor Λ that may differ from zero.
+
+    Examples
+    --------
+    See `register_structure`, and "a structure of your own" in the guide.
     """
 
     cone: bool = False

@@ -80,6 +80,16 @@ def register_structure(cls: type[Structure], **options: object) -> type[Structur
     ------
     OptionError
         If the class is no structure, its keyword is taken, or the trial finds a mistake.
+
+    Examples
+    --------
+    >>> from remlblup.structure.covariance.compound_symmetry import CompoundSymmetry
+    >>> class Alike(CompoundSymmetry):
+    ...     keyword = "alike"
+    >>> rb.register_structure(Alike).keyword
+    'alike'
+    >>> rb.MixedModel("score ~ 1 + alike(Machine | Worker)", rb.datasets.load("machines")).fit().converged
+    True
     """
     if not (inspect.isclass(cls) and issubclass(cls, Structure)):
         raise OptionError(f"register_structure takes a subclass of Structure, not {cls!r}.")

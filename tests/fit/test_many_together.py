@@ -76,6 +76,7 @@ def test_options_of_a_search_are_kept():
         progress=lambda name, fit: seen.append((name, fit.converged)),
     )
     assert len(seen) == 25
+    assert list(rb.fit_many("~ x + (1 | line)", d, Y.iloc[:, :2], progress=False)) == list(Y.columns[:2])
     together = rb.fit_many("~ x + (1 | vm(line, G))", d, Y, given)
     np.testing.assert_allclose(single.table["loglik"], together.table["loglik"], atol=1e-7)
     with pytest.raises(rb.OptionError):

@@ -82,6 +82,15 @@ def snp_effects(
         If Zα̂ is not û and no share was given, or is far from û with one.
     OptionError
         If share is not above 0 and at most 1.
+
+    Examples
+    --------
+    >>> M = np.random.default_rng(1).integers(0, 3, (30, 8))
+    >>> genotypes = rb.Genotypes.from_matrix(M, ids=[f"i{k}" for k in range(30)])
+    >>> records = pd.DataFrame({"y": M @ np.arange(8.0) + np.arange(30) % 3, "id": genotypes.ids})
+    >>> gblup = rb.MixedModel("y ~ 1 + (1 | vm(id, G))", records, {"G": rb.genomic_relationship(genotypes)}).fit()
+    >>> len(rb.snp_effects(gblup, "vm(id, G)", genotypes))
+    8
     """
     choose("method", method, METHODS)
     genotypes = as_genotypes(genotypes)

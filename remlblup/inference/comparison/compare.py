@@ -41,6 +41,12 @@ def compare(*fits: Estimates, null: str = "mixture", seed: int = 0) -> pd.DataFr
     ------
     DataError, ModelError
         For fits of other records or by other methods. A fit that did not converge has its row and no test.
+
+    Examples
+    --------
+    >>> smaller = rb.MixedModel("Reaction ~ Days + (1 | Subject)", sleep).fit()
+    >>> rb.compare(smaller, fit)["aic"].round(1).tolist()
+    [1794.5, 1755.6]
     """
     if len(fits) < 2:
         raise OptionError("compare() takes two or more fits: rb.compare(fit1, fit2).")

@@ -34,6 +34,12 @@ class Genotypes:
         Which allele is counted.
     filter_report : DataFrame or None
         What `filter` removed, for genotypes it returned.
+
+    Examples
+    --------
+    >>> genotypes = rb.Genotypes.from_matrix([[0, 1, 2], [2, 1, 0], [1, 1, 1]], ids=["a", "b", "c"])
+    >>> genotypes.shape
+    (3, 3)
     """
 
     def __init__(self, source: Source, ids: Iterable, markers: Iterable, counted: str = "as given") -> None:

@@ -33,7 +33,22 @@ def genomic_relationship(
     dtype: str = "float64",
     progress: bool | Progress | None = None,
 ) -> MatrixRelationship:
-    """`genomic_matrix` as a `Relationship`, ready for ``relationships={"G": …}``."""
+    """`genomic_matrix` as a `Relationship`, ready for ``relationships={"G": …}``.
+
+    Parameters
+    ----------
+    genotypes, method, frequencies, block, dtype, progress : as of `genomic_matrix`
+
+    Returns
+    -------
+    Relationship, for ``relationships={"G": …}``
+
+    Examples
+    --------
+    >>> genotypes = rb.Genotypes.from_matrix([[0, 1, 2], [2, 1, 0], [1, 1, 1]], ids=["a", "b", "c"])
+    >>> rb.genomic_relationship(genotypes).labels.tolist()
+    ['a', 'b', 'c']
+    """
     genotypes = as_genotypes(genotypes)
     G = genomic_matrix(genotypes, method, frequencies, block=block, dtype=dtype, progress=progress)
     return _as_relationship(G.to_numpy(), genotypes.ids)
@@ -99,6 +114,12 @@ def genomic_matrix(
     -----
     A missing genotype counts as the mean of its marker's. With ``"observed"`` frequencies the matrix of n
     individuals has a rank of at most n − 1: see `blend`.
+
+    Examples
+    --------
+    >>> genotypes = rb.Genotypes.from_matrix([[0, 1, 2], [2, 1, 0], [1, 1, 1]], ids=["a", "b", "c"])
+    >>> rb.genomic_matrix(genotypes).round(2).shape
+    (3, 3)
     """
     genotypes = as_genotypes(genotypes)
     choose("method", method, METHODS)

@@ -41,6 +41,12 @@ def blend(K: object, other: object = "identity", weight: float = 0.05) -> pd.Dat
         If `other` does not hold the individuals of K (of a matrix: exactly these).
     OptionError
         If `weight` is not a number from 0 to 1.
+
+    Examples
+    --------
+    >>> G = pd.DataFrame([[1.1, 1.1], [1.1, 1.1]], index=["a", "b"], columns=["a", "b"])
+    >>> rb.blend(G, "identity", 0.1).round(2).to_numpy().tolist()
+    [[1.09, 0.99], [0.99, 1.09]]
     """
     if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0.0 <= weight <= 1.0:
         raise OptionError(f"weight={weight!r} must be a number from 0 to 1.")
@@ -75,6 +81,12 @@ def tune(K: object, other: object, method: int = 2) -> pd.DataFrame | MatrixRela
     ------
     RelationshipError
         If `other` does not hold the individuals of K, or diagonal and off-diagonal of K have the same mean.
+
+    Examples
+    --------
+    >>> G = pd.DataFrame([[0.8, 0.1], [0.1, 0.9]], index=[7, 8], columns=[7, 8])
+    >>> rb.tune(G, pedigree).shape
+    (2, 2)
     """
     _check_method(method)
     matrix, labels = unpack(K)

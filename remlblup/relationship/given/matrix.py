@@ -61,6 +61,11 @@ class MatrixRelationship(RelationshipBase):
         not finite, is not symmetric or is indefinite (with its smallest eigenvalue and the levels behind it), or the
         labels are missing, repeated or of another number. Matrices of more than 2000 levels are tested for definiteness
         at first use.
+
+    Examples
+    --------
+    >>> rb.Relationship([[1.0, 0.5], [0.5, 1.0]], ["a", "b"]).size
+    2
     """
 
     @single_threaded

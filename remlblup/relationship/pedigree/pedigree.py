@@ -108,7 +108,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
 
     Examples
     --------
-    >>> ped = Pedigree(["calf", "cow"], ["bull", None], ["cow", None])
+    >>> ped = rb.Pedigree(["calf", "cow"], ["bull", None], ["cow", None])
     >>> ped.labels.tolist()
     ['bull', 'cow', 'calf']
     >>> ped.dense()[2].tolist()

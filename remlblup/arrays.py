@@ -11,6 +11,16 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.integer[Any]]
 
 
+def rectangular(values: Any) -> np.ndarray:
+    """As an array; rows of several lengths as one of objects, for whoever checks shapes to refuse."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        out = np.empty(len(values), dtype=object)
+        out[:] = list(values)
+        return out
+
+
 def sums(places: Index, values: Array, size: int) -> Array:
     """(size,) sums of the values that lie at each place."""
     return np.asarray(np.bincount(places, values, size), dtype=np.float64)

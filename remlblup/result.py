@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remlblup.errors import OptionError, some
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory, within_memory
 from remlblup.linalg.threads import single_threaded
@@ -142,15 +143,29 @@ class Fit(Plotted):
         """
         from remlblup.report.folder import write_report
         from remlblup.report.page import Page, write_page
+        from remlblup.storage.fit import folder_of
 
-        named = {name: self.function(e) if isinstance(e, str) else e for name, e in (functions or {}).items()}
+        path = folder_of(path, "a report is a file that ends in .html, or a folder")
+        named = functions_of(self, functions)
         options: dict[str, Any] = {"title": title, "functions": named, "means": means, "seed": seed}
-        if Path(path).suffix.lower() in (".html", ".htm"):
+        if path.suffix.lower() in (".html", ".htm"):
             return write_page(Page(self, intervals=intervals, **options), path)
         return write_report(self, path, intervals=intervals, escape=escape, **options)
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+
+def functions_of(fit: Fit, functions: Any) -> dict[str, Estimate]:
+    """Estimates by name, those given as text evaluated."""
+    if functions is not None and not isinstance(functions, Mapping):
+        raise OptionError(
+            f"functions= takes names with expressions, {{'h2': 'animal/(animal + residual)'}}, not {functions!r}."
+        )
+    named = {str(name): fit.function(e) if isinstance(e, str) else e for name, e in (functions or {}).items()}
+    if wrong := [name for name, e in named.items() if not hasattr(e, "std_error")]:
+        raise OptionError(f"functions=: {some(wrong)} is neither an expression nor what fit.function(…) returns.")
+    return named
 
 
 @within_memory

@@ -22,11 +22,12 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.diagnostics.residuals import determined, over_root
 from remlblup.equations.base import CHUNK
-from remlblup.errors import ModelError
-from remlblup.inference.resampling.simulate import Simulator, seeds, whole_number
+from remlblup.errors import ModelError, whole_number
+from remlblup.fit.terms.field_maps import units_term
+from remlblup.inference.resampling.simulate import Simulator, seeds
 
 if TYPE_CHECKING:
-    from remlblup.fit.estimates import Estimates
+    from remlblup.fit.solved import Solved
 
 # Draws, and numbers of all of them together; but not fewer than `FEWEST`.
 DRAWS, NUMBERS, FEWEST = 999, 20_000_000, 99
@@ -56,30 +57,43 @@ def how_many(draws: int | None, n: int) -> int:
     return int(np.clip(NUMBERS // max(n, 1), FEWEST, DRAWS))
 
 
-def draws_of(fit: Estimates, draws: int, seed: int) -> Iterator[tuple[Array, Array]]:
-    """Effects (·, c) and Py* (n, c) of records drawn from the fit, some draws at a time."""
+def draws_of(fit: Solved, draws: int, seed: int) -> Iterator[tuple[Array, Array, Array]]:
+    """Records less their mean y* (n, c), effects (·, c) and Py* (n, c) of draws from the fit, some at a time."""
     simulator, quadratic = Simulator(fit.specification, fit.beta, fit.theta), fit._solution.quadratic
     streams = seeds(whole_number("seed", seed, 0), range(draws))
     for start in range(0, draws, CHUNK):
         centred = simulator.draw(streams[start : start + CHUNK]) - simulator.mean[:, None]
         effects, projected = fit._equations.respond(fit._solution, centred)
         size = np.sqrt(quadratic / np.sum(centred * projected, axis=0))
-        yield effects * size, projected * size
+        yield centred * size, effects * size, projected * size
 
 
-def studentized_draws(fit: Estimates, draws: int, seed: int) -> Array:
+def studentized_draws(fit: Solved, draws: int, seed: int) -> Array:
     """(n, m) studentized residuals of draws."""
     P = determined(fit._record_errors.projection, fit._record_errors.before)
-    return np.hstack([over_root(projected, P[:, None]) for _, projected in draws_of(fit, draws, seed)])
+    return np.hstack([over_root(projected, P[:, None]) for _, _, projected in draws_of(fit, draws, seed)])
 
 
-def effect_draws(fit: Estimates, k: int, i: int, draws: int, seed: int) -> Array:
+def effect_draws(fit: Solved, k: int, i: int, draws: int, seed: int) -> Array:
     """(q, m) BLUPs of effect i of term k over its levels, of draws."""
     equations, design = fit._equations, fit._equations.random[k]
     out = []
-    for effects, _ in draws_of(fit, draws, seed):
+    for _, effects, _ in draws_of(fit, draws, seed):
         own = equations.term_blocks(effects)[k][i].reshape(-1, effects.shape[1])
         out.append(own if design.root is None else design.root @ own)
+    return np.hstack(out)
+
+
+def residual_draws(fit: Solved, draws: int, seed: int) -> Array:
+    """(n, m) residuals of draws with their independent part, as `field_maps.whole` has those of the data."""
+    equations, units, n = fit._equations, units_term(fit), fit.specification.n
+    out = []
+    for records, effects, _ in draws_of(fit, draws, seed):
+        left = records - np.asarray(equations.W @ effects)[:n]
+        for k, design in enumerate(equations.random):
+            if units is not None and design.name == units.name:
+                left = left + design.columns[0] @ equations.term_blocks(effects)[k].reshape(design.q, -1)
+        out.append(left)
     return np.hstack(out)
 
 

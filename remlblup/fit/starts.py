@@ -12,7 +12,7 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.choice import make_equations
-from remlblup.errors import NotPositiveDefiniteError, OptionError, check_switch
+from remlblup.errors import NotPositiveDefiniteError, OptionError, check_switch, whole_number
 from remlblup.model.parameters import Parameters
 from remlblup.reml.drawn_starts import drawn_starts
 from remlblup.reml.history import Iteration
@@ -134,9 +134,7 @@ class StartCheck:
 
 def check_starts(fit: Estimates, n: int = 5, seed: int = 0, progress: bool | None = None) -> StartCheck:
     """Search from `n` other starts, drawn over the parameter space; see `Fit.check_starts`."""
-    for name, value, least in (("n", n, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise OptionError(f"{name}={value!r} must be a whole number, {least} or more.")
+    n, seed = whole_number("n", n, 1, 10_000), whole_number("seed", seed, 0)
     if progress is None:
         progress = bool(getattr(sys.stdout, "isatty", lambda: False)())
     check_switch("progress", progress)

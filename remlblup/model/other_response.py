@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, rectangular
 from remlblup.errors import DataError, ModelError, some
 from remlblup.linalg.magnitude import require_magnitude
 from remlblup.model.expression import quoted
@@ -34,7 +34,7 @@ def read_response(spec: Specification, y: Any) -> Array:
                 "or as an array."
             )
         y = y.loc[index]
-    values = np.array(numeric_values(np.asarray(y), "response y"), dtype=float)
+    values = np.array(numeric_values(rectangular(y), "response y"), dtype=float)
     if values.shape != (spec.n,):
         raise DataError(
             f"y= must hold one value for each of the {spec.n:,} records of the fit, in the order of fit.fitted; its"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.errors import DataError, OptionError
+from remlblup.errors import DataError, OptionError, listed
 from remlblup.plot.style import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION
 
 if TYPE_CHECKING:
@@ -100,9 +99,9 @@ def several(compare: Any) -> list[Any]:
         return []
     if isinstance(compare, pd.DataFrame) or hasattr(compare, "convergence"):
         return [compare]
-    if isinstance(compare, str) or not isinstance(compare, Iterable):
+    if isinstance(compare, str):
         raise OptionError(f"compare= takes a list of fits or histories, not {compare!r}.")
-    return list(compare)
+    return listed("compare= takes a list of fits or histories: it", compare)
 
 
 def names(fits: list[Any]) -> list[str]:

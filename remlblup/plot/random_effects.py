@@ -1,4 +1,4 @@
-"""Caterpillar plot: the BLUPs of a term in order, each with its prediction interval."""
+"""BLUPs of a term: in order with their intervals, as a ranking with names, against normal quantiles."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import ModelError, OptionError, some
+from remlblup.diagnostics.differences import comparison_factor
+from remlblup.errors import ModelError, OptionError, choose, some
 from remlblup.fit.tables.effects import term_index
+from remlblup.plot.effect_quantiles import plot_effect_quantiles
+from remlblup.plot.effect_units import units_of
+from remlblup.plot.ends import name_ends
 from remlblup.plot.style import BLUE, GREY, PALE, axes, shorten, title
 
 if TYPE_CHECKING:
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
     from remlblup.fit.solved import Solved
 
+KINDS, INTERVALS = ("caterpillar", "qq", "ranking"), ("prediction", "difference")
 Z95 = 1.959964
 LABELLED = 40  # levels with a name and an interval each
 DRAWN = 150  # levels with an interval each; a ribbon beyond
@@ -24,44 +29,39 @@ POINTS = 5000  # levels the line and the ribbon are drawn through
 
 
 def plot_random_effects(
-    fit: Solved, term: str | None = None, effect: str | None = None, ax: Axes | None = None
+    fit: Solved,
+    term: str | None = None,
+    effect: str | None = None,
+    kind: str = "caterpillar",
+    intervals: str = "prediction",
+    draws: int | None = None,
+    seed: int = 0,
+    ax: Axes | None = None,
 ) -> Axes:
-    """BLUPs û of one effect of a term in order, with 95 % prediction intervals û ± 1.96 √PEV.
-
-    Up to 40 levels are named and up to 150 have an interval each. Beyond, the intervals are drawn as a
-    ribbon whose half width is the median over neighbours in rank (15 to 200 slices).
-
-    Parameters
-    ----------
-    fit : Fit or Solved
-    term : str, optional
-        A random term; the first one without.
-    effect : str, optional
-        One of the term's effects, such as ``"Days"`` in ``(1 + Days | Subject)``. Without, the first:
-        one Axes shows one effect; call once per effect for panels.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without.
-
-    Returns
-    -------
-    matplotlib Axes
-
-    Raises
-    ------
-    ModelError
-        If the model has no random term.
-    VarianceError, OptionError
-        If there is no such term, or no such effect in it.
-    """
+    """See `Plotted.plot_random_effects`."""
+    choose("kind", kind, KINDS)
+    choose("intervals", intervals, INTERVALS)
     table, name = _chosen(fit, term, effect)
+    if kind == "qq":
+        return plot_effect_quantiles(fit, str(table["term"].iloc[0]), name, draws, seed, ax)
     table = table.sort_values("estimate", kind="stable")
-    n = len(table)
-    rank = np.arange(1, n + 1)
-    estimate = table["estimate"].to_numpy(dtype=float)
+    term, n = str(table["term"].iloc[0]), len(table)
     # With a negative variance component (constrain=False) there is no PEV, and so no interval.
-    half = Z95 * table["std_error"].to_numpy(dtype=float)
-
+    error = table["std_error"].to_numpy(dtype=float)
+    factor = Z95 if intervals == "prediction" else comparison_factor(fit, term, name, table, Z95)
     ax = axes(ax, (6.4, min(max(2.2, 1.3 + 0.2 * n), 8.0) if n <= LABELLED else 4.8))
+    _ranks(ax, table, factor * error)
+    if kind == "ranking":
+        _ranking(ax, table)
+    ax.set_xlabel(f"BLUP of {shorten(name, 40)} ({units_of(fit, term, name)})")
+    _titles(ax, fit, table, name, intervals)
+    return ax
+
+
+def _ranks(ax: Axes, table: pd.DataFrame, half: np.ndarray) -> None:
+    """û by rank, and û ± half."""
+    n, estimate = len(table), table["estimate"].to_numpy(dtype=float)
+    rank = np.arange(1, n + 1)
     ax.axvline(0.0, color=GREY, lw=1, zorder=2.5)
     if n <= DRAWN:
         width = 1.8 if n <= LABELLED else 0.8
@@ -80,10 +80,18 @@ def plot_random_effects(
         ax.set_ylabel("rank of the level")
     margin = 0.6 if n <= LABELLED else 0.01 * n
     ax.set_ylim(1 - margin, n + margin)
-    response = shorten(fit.specification.response, 30)
-    ax.set_xlabel(f"BLUP of {shorten(name, 40)}, on the scale of {response}")
-    _titles(ax, fit, table, name)
-    return ax
+
+
+def _ranking(ax: Axes, table: pd.DataFrame) -> None:
+    """Ranks from the highest down, and names where there is room for them."""
+    n = len(table)
+    if n > LABELLED:
+        name_ends(ax, table["estimate"].to_numpy(dtype=float), list(table["level"]))
+        places = np.unique(np.round(np.linspace(1, n, 6)).astype(int))
+        ax.set_yticks(places, [f"{n + 1 - place:,}" for place in places])
+        ax.set_ylabel("rank, the highest first")
+        return
+    ax.set_yticks(np.arange(1, n + 1), [f"{shorten(v, 22)}  {n - k}" for k, v in enumerate(table["level"])])
 
 
 def _chosen(fit: Solved, term: str | None, effect: str | None) -> tuple[pd.DataFrame, str]:
@@ -95,7 +103,7 @@ def _chosen(fit: Solved, term: str | None, effect: str | None) -> tuple[pd.DataF
     effects = [str(e) for e in design.structure.effects]
     if effect is None:
         effect = effects[0]
-    if effect not in effects:
+    if not isinstance(effect, str) or effect not in effects:
         raise OptionError(f"'{design.name}' has no effect {effect!r}. It has: {some(effects, 20)}.")
     table = fit.random_effects
     return table[(table["term"] == design.name) & (table["effect"].astype(str) == effect)], effect
@@ -114,11 +122,12 @@ def median(values: np.ndarray) -> float:
     return float(np.median(known)) if len(known) else float("nan")
 
 
-def _titles(ax: Axes, fit: Solved, table: pd.DataFrame, name: str) -> None:
+def _titles(ax: Axes, fit: Solved, table: pd.DataFrame, name: str, intervals: str) -> None:
     term = str(table["term"].iloc[0])
     several = len(fit.specification.random[term_index(fit.specification, term)].structure.effects) > 1
-    below = f"{len(table):,} levels"
-    below += ", 95 % prediction intervals" + (" (median width of neighbours)" if len(table) > DRAWN else "")
+    below = f"{len(table):,} levels, "
+    below += "95 % prediction intervals" if intervals == "prediction" else "two differ (5 %) where bars do not overlap"
+    below += " (median width of neighbours)" if len(table) > DRAWN else ""
     if table["pev"].isna().all():
         below = f"{len(table):,} levels, no intervals: the variance component is negative"
     if not table["estimate"].any() and (table["std_error"] == 0.0).all():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from remlblup.errors import OptionError
+from remlblup.errors import OptionError, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,9 +57,10 @@ def panels(
     if given is None:
         import matplotlib.pyplot as plt
 
-        found = plt.subplots(*shape, figsize=size, layout=layout, squeeze=False)[1].ravel()
+        found: Any = plt.subplots(*shape, figsize=size, layout=layout, squeeze=False)[1].ravel()
     else:
-        found = np.array([given], dtype=object).ravel() if not isinstance(given, np.ndarray) else given.ravel()
+        one = hasattr(given, "set_title")
+        found = given.ravel() if isinstance(given, np.ndarray) else [given] if one else listed("axes=", given)
     if len(found) != count:
         raise OptionError(
             f"axes= takes {count} matplotlib Axes for this plot, {shape[0]} x {shape[1]}, not {len(found)}."

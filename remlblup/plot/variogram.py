@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import OptionError, choose
+from remlblup.diagnostics.envelope import envelope, how_many, residual_draws
+from remlblup.errors import OptionError, check_switch, choose
 from remlblup.fit.terms.field_maps import Given
 from remlblup.fit.terms.variogram import variogram
-from remlblup.plot.style import BLUE, GREY, INK, VERMILION, panels, shorten, title
+from remlblup.plot.style import BLUE, GREY, INK, PALE, VERMILION, panels, shorten, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +33,9 @@ def plot_variogram(
     col: Given | None = None,
     x: Given | None = None,
     by: Given | None = None,
+    bands: bool = False,
+    draws: int = 199,
+    seed: int = 0,
 ) -> Axes | np.ndarray:
     """Average ½(ê_i − ê_j)² of pairs of residuals against their displacement, and what the model says of it.
 
@@ -38,7 +43,8 @@ def plot_variogram(
     Cullis & Verbyla 1997, *J. Agric. Biol. Environ. Stat.* 2:269); for times within subjects, or positions `x`,
     one curve against the lag. Points are larger the more pairs they average; displacements with fewer than 30
     pairs, or a third of the most there are, are left out. With ``+ units`` the residual has the independent
-    part in it. Residuals vary less than errors, so points lie somewhat below a correct model's line.
+    part in it. Residuals vary less than errors, so points lie somewhat below a correct model's line: `bands` show
+    where they lie.
 
     Parameters
     ----------
@@ -51,6 +57,11 @@ def plot_variogram(
         Two for a profile, one 3-D Axes for a surface, else one; a new figure without.
     row, col, x, by : column or (n,) array, optional
         Positions for a model without field or times; `by`: pairs are made within its levels only.
+    bands : bool
+        Whether to draw the band that the whole variogram lies in for 95 % of the records drawn from the fitted model
+        (the variances are not estimated again); not for a surface.
+    draws : number of them
+    seed : of the draws
 
     Returns
     -------
@@ -63,7 +74,14 @@ def plot_variogram(
     """
     if kind is not None:
         choose("kind", kind, KINDS)
+    check_switch("bands", bands)
+    if bands and kind == "surface":
+        raise OptionError("bands=True is for profiles: a surface has no room for them.")
     table = variogram(fit, trial, row, col, x, by)
+    if bands:
+        table = table.assign(
+            **banded(fit, partial(variogram, fit, trial, row, col, x, by), how_many(draws, fit.n_obs), seed)
+        )
     response = shorten(fit.specification.response, 30)
     if "lag" in table:
         if kind == "surface":
@@ -89,6 +107,14 @@ def plot_variogram(
     return drawn
 
 
+def banded(fit: Solved, made: Callable[..., pd.DataFrame], draws: int, seed: int) -> dict[str, np.ndarray]:
+    """The lower and upper end of the band at every displacement."""
+    residuals = residual_draws(fit, draws, seed)
+    values = [made(residual=e)["semivariance"].to_numpy() for e in residuals.T]
+    band = envelope(np.column_stack(values), 0.95)
+    return {"lower": np.maximum(band.lower, 0.0), "upper": band.upper}
+
+
 def names_of(fit: Solved, row: Given | None, col: Given | None) -> tuple[str, str]:
     """Names of the two dimensions."""
     from remlblup.fit.terms.field_maps import column, fields_of
@@ -102,12 +128,16 @@ def profile(ax: Axes, lag: pd.Series, table: pd.DataFrame) -> None:
     """Points with areas by their numbers of pairs, and the model's line."""
     size = 12.0 + 70.0 * table["pairs"] / max(1, table["pairs"].max())
     ax.scatter(lag, table["semivariance"], s=size, color=BLUE, linewidths=0, alpha=0.85, zorder=3, label="residuals")
+    if "upper" in table:
+        ax.fill_between(
+            lag, table["lower"], table["upper"], color=PALE, lw=0, zorder=1, label="95 % of draws from the fit"
+        )
     if table["model"].notna().any():
         ax.plot(lag, table["model"], color=VERMILION, lw=1.8, label="model", zorder=2)
     if len(table):
-        ax.set_ylim(0.0, 1.1 * float(np.nanmax(table[["semivariance", "model"]].to_numpy())))
+        ax.set_ylim(0.0, 1.1 * float(np.nanmax(table.filter(items=["semivariance", "model", "upper"]).to_numpy())))
         ax.set_xlim(0.0, 1.06 * float(lag.max()))
-    ax.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
+    ax.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper left" if "upper" in table else "lower right")
 
 
 def label(ax: Axes, below: str, response: str) -> None:

@@ -18,7 +18,7 @@ from remlblup.structure.edge.base import Edge
 
 # Eigenvalues of the information, scaled to a unit diagonal, that are none; the slope along them, per standard error,
 # that is one; and how many standard errors a step goes there.
-NULL, LEVEL, FAR = 1e-10, 1e-6, 10.0
+NULL, LEVEL, FAR = 1e-12, 1e-6, 10.0
 
 
 @dataclass(frozen=True)

@@ -114,12 +114,18 @@ class Space:
         return np.where(self.powers == 1.0, 1.0, np.maximum(theta, least) ** (1.0 - self.powers) / self.powers)
 
     @cached_property
+    def linear(self) -> np.ndarray:
+        """(n_parameters,) True for variances and covariances: neither loadings nor correlations."""
+        return np.isinf(self.equations.spec.parameters.upper) & ~self.loadings
+
+    @cached_property
     def least_information(self) -> Array:
         """(n_parameters,) information at and below which the likelihood is flat.
 
-        In a loading, of zero; in any parameter, what rounding leaves where the fixed effects absorb a term.
+        In a loading, of zero; in a variance, what rounding leaves where the fixed effects absorb a term. That of a
+        correlation may truly be that small in θ, if not in the coordinates of its steps.
         """
-        return np.where(self.loadings, 1e-9, ABSORBED) / self.sizes**2
+        return np.where(self.loadings, 1e-9, np.where(self.linear, ABSORBED, 0.0)) / self.sizes**2
 
     def curved(self, information: Array) -> np.ndarray:
         """(n_parameters,) parameters with information."""
@@ -131,7 +137,7 @@ class Space:
         The full likelihood of a variance that the fixed effects absorb falls with it; AI, made of P alone, is zero.
         """
         slope = np.abs(gradient) * self.sizes
-        steep = (slope > LEVEL) & ~self.curved(information) & ~self.loadings
+        steep = (slope > LEVEL) & ~self.curved(information) & self.linear
         if not steep.any():
             return information
         new = information.copy()

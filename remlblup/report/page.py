@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remlblup.errors import ConvergenceWarning, ModelError, StoreError, said_elsewhere
+from remlblup.errors import ConvergenceWarning, ModelError, OptionError, StoreError, said_elsewhere
 from remlblup.report.figures import HEIGHT, JUDGED, Picture, pictures, png
 from remlblup.report.notation import notation
 from remlblup.report.provenance import citation, versions, written_on
@@ -64,6 +64,8 @@ class Page:
         in_folder: bool = False,
     ):
         self.fit = fit
+        if title is not None and not isinstance(title, str):
+            raise OptionError(f"title={title!r} must be text.")
         self.title = title or fit.formula or "Linear mixed model"
         self.summary = Summary(fit, functions)
         self.sections = tuple(sections)

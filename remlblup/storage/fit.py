@@ -216,16 +216,16 @@ def check_agreement(optimum: Optimum, options: Options, content: dict[str, Any],
         )
 
 
-def folder_of(path: object) -> Path:
+def folder_of(path: object, what: str = "a fit is saved in a folder") -> Path:
     """The path as given, if it is one."""
     if not isinstance(path, (str, Path)):
-        raise StoreError(f"a fit is saved in a folder: give its name, not {path!r}.")
+        raise StoreError(f"{what}: give its name, not {path!r}.")
     if isinstance(path, str) and (not path.strip() or "\0" in path):
-        raise StoreError(f"{path!r} names no folder: '.' is the one you are in.")
+        raise StoreError(f"{path!r} names no place, and {what}: '.' is the folder you are in.")
     try:
         Path(path).is_file()
     except OSError as error:  # a name too long, a loop of links
-        raise StoreError(f"{str(path)[:80]!r} cannot be the name of a folder: {error.strerror}.") from None
+        raise StoreError(f"{str(path)[:80]!r} cannot be a name: {error.strerror}.") from None
     return Path(path)
 
 

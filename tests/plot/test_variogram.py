@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.fit.terms.variogram import grid_pairs, pairs_within
+from remlblup.diagnostics.envelope import residual_draws
+from remlblup.fit.terms.variogram import grid_pairs, pairs_within, variogram
 
 from .conftest import autoregressive
 
@@ -189,3 +190,43 @@ def test_without_positions_the_error_says_what_to_give(sleep, orthodont):
         sleep.variogram(x="Days", row="Days", col="Days")
     with pytest.raises(rb.OptionError, match="by= goes with x="):
         rb.MixedModel("distance ~ age", orthodont, residual="ar1(age | Subject)").fit().variogram(by="Sex")
+
+
+# -- bands ----------------------------------------------------------------------------------------
+
+
+def test_bands_are_those_of_residuals_of_simulated_records(field, field_data):
+    """Every draw by the definitions: its residuals, scaled as the data's, and their variogram."""
+    e = (field_data["y"] - field.specification.fixed.matrix @ field.beta).to_numpy()
+    V = field_R(field_data, estimates(field)) + estimates(field, "units")["variance"] * np.eye(len(e))
+    X, inverse = field.specification.fixed.matrix, np.linalg.inv(V)
+    P = inverse - inverse @ X @ np.linalg.solve(X.T @ inverse @ X, X.T @ inverse)
+    y = field.simulate(39, seed=2).to_numpy()
+    scale = np.sqrt((e @ P @ e) / np.einsum("ni,nm,mi->i", y, P, y))
+    residuals = V @ P @ y * scale
+    np.testing.assert_allclose(residual_draws(field, 39, 2), residuals, rtol=1e-6, atol=1e-8)
+    left, right = field.plot_variogram(bands=True, draws=39, seed=2)
+    along = field.variogram().query("col == 0")
+    values = np.column_stack([
+        variogram(field, residual=one).query("col == 0")["semivariance"] for one in residuals.T
+    ])  # fmt: skip
+    for ax in (left, right):
+        assert ax.get_legend_handles_labels()[1].count("95 % of draws from the fit") == 1
+    box = next(c for c in left.collections if c.get_label().startswith("95 %")).get_paths()[0].vertices
+    for lag, low, high in zip(along["row"], values.min(axis=1), values.max(axis=1), strict=True):
+        there = box[box[:, 0] == lag, 1]
+        assert there.min() < np.median(values[along["row"] == lag]) < there.max()
+        assert there.max() > 0.5 * high and there.min() < 2.0 * low + 1e-9
+
+
+def test_bands_over_lags_and_where_they_cannot_be(field):
+    d = rb.datasets.load("sleepstudy")
+    fit = rb.MixedModel("Reaction ~ Days", d, residual="ar1(Days | Subject)").fit()
+    (band,) = (c for c in fit.plot_variogram(bands=True, draws=19).collections if "draws" in str(c.get_label()))
+    assert np.all(band.get_paths()[0].vertices[:, 1] >= 0.0)
+    with pytest.raises(rb.OptionError, match="bands=True is for profiles"):
+        field.plot_variogram("surface", bands=True)
+    with pytest.raises(rb.OptionError, match="bands='yes' must be True or False"):
+        field.plot_variogram(bands="yes")
+    with pytest.raises(rb.OptionError, match="draws=2"):
+        field.plot_variogram(bands=True, draws=2)

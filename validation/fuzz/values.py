@@ -89,6 +89,38 @@ CALLS: dict[str, list[str]] = {
     GENOTYPES: ["rb.genomic_relationship(V)", *with_each("rb.genomic_relationship(G, {})", "method frequencies block"),
                 "rb.genomic_matrix(V)"],
 }  # fmt: skip
+MEANS = "fit = rb.MixedModel('y ~ f * x + (1 | g)', d).fit(starts=1, progress=False, max_iterations=8)\n"
+#: What methods of a fit need beside the argument in question.
+NEEDED = {
+    "bootstrap": "n=2; workers=1; progress=False", "check_starts": "n=1", "intervals": "", "profile": "points=2",
+    "surface": "a='g'; b='residual'; points=3", "plot_surface": "a='g'; b='residual'; points=3",
+    "marginal_means": "factors='f'", "heritability": "term='g'", "refit": "y=d.y", "test": "L=[[1, 0, 0, 0, 0, 0]]",
+    "report": "path='r.html'", "save": "path='s'", "contrasts": "term='g'; between=[('g0', 'g1')]",
+    "function": "expression='g/residual'",
+}  # fmt: skip
+
+
+def of_methods() -> list[str]:
+    """Every public method of a fit with each of its arguments."""
+    import inspect
+
+    from remlblup import Fit
+
+    calls = []
+    for name, method in inspect.getmembers(Fit, inspect.isfunction):
+        taken = [] if name.startswith("_") else list(inspect.signature(method).parameters)[1:]
+        if taken:
+            needed = NEEDED.get(name, "term='g'" if "term" in taken else "")
+            calls += with_each(f"fit.{name}({{}})", " ".join(taken), needed)
+    return calls
+
+
+CALLS[MEANS] = [
+    *of_methods(), "rb.likelihood_ratio(V, fit)", "rb.likelihood_ratio(fit, V)", "rb.compare(fit, V)", "rb.compare(V)",
+    *with_each("rb.likelihood_ratio(rb.MixedModel('y ~ f * x', d).fit(progress=False), fit, {})", "null seed"),
+    *with_each("fit.marginal_means('f').contrasts({})", "method adjust reference"),
+    "fit.marginal_means('f').letters(V)",
+]  # fmt: skip
 PAIRS = [(setting, call) for setting, calls in CALLS.items() for call in calls]
 
 

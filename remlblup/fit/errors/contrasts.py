@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.errors import DataError
+from remlblup.errors import DataError, listed
 from remlblup.fit.errors.estimable import estimable
 from remlblup.fit.tables.effects import effect_index, term_index
 
@@ -89,9 +89,8 @@ def weights(between: Given, design: Any) -> tuple[list[str], Array]:
         except AttributeError:
             raise DataError(f"{_FORM}.") from None
     else:
-        if isinstance(between, str) or not isinstance(between, Iterable):
-            raise DataError(f"{_FORM}, not {between!r}.")
-        pairs = [tuple(pair) if isinstance(pair, (tuple, list)) else (pair,) for pair in between]
+        given = [between] if isinstance(between, str) else listed(f"{_FORM}: between=", between, DataError)
+        pairs = [tuple(pair) if isinstance(pair, (tuple, list)) else (pair,) for pair in given]
         if any(len(pair) != 2 for pair in pairs):
             raise DataError(f"{_FORM}.")
         named = {f"{a} - {b}": [(a, 1.0), (b, -1.0)] for a, b in pairs}

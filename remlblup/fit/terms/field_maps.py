@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.arrays import Array, Index
+from remlblup.arrays import Array, Index, rectangular
 from remlblup.errors import DataError, ModelError, OptionError, choose, some
 from remlblup.model.field import axis, check_cells, check_extent
 from remlblup.model.frame import require_columns
@@ -216,7 +216,7 @@ def column(fit: Solved, value: Given, what: str) -> pd.Series:
         require_columns(records.frame, [value], f"{what}=", "the records of this fit")
         out = records.frame[value]
     else:
-        values = np.asarray(value)
+        values = rectangular(value)
         if values.shape != (fit.n_obs,):
             raise OptionError(f"{what}= takes a column's name or {fit.n_obs} values, one for each record used.")
         out = pd.Series(values, index=fit.specification.index, name=what)

@@ -57,6 +57,7 @@ def variogram(
     col: Given | None = None,
     x: Given | None = None,
     by: Given | None = None,
+    residual: Array | None = None,
 ) -> pd.DataFrame:
     """The sample variogram of a fit's residuals, with the model's.
 
@@ -67,6 +68,7 @@ def variogram(
     row, col : columns with positions in a field, for a model without one
     x : column with positions on a line, for a model without times
     by : column: only pairs of records with the same value are taken
+    residual : (n,) other residuals to take in place of the fit's, such as those of simulated records
 
     Returns
     -------
@@ -82,15 +84,15 @@ def variogram(
     if x is not None and (row is not None or col is not None):
         raise OptionError("give x= for positions on a line, or row= and col= for a field; not both.")
     if x is not None:
-        return lines_variogram(fit, [line_given(fit, x, by)])
+        return lines_variogram(fit, [line_given(fit, x, by)], residual)
     if row is not None or col is not None or any(is_field(p) for p in residual_parts(fit)):
-        return field_variogram(fit, field_maps(fit, row, col, by, trial))
+        return field_variogram(fit, field_maps(fit, row, col, by, trial), residual)
     if by is not None:
         raise OptionError("by= goes with x=, or with row= and col=.")
     lines = [line for line in lines_of(fit) if trial is None or line.label == str(trial)]
     if not lines:
         raise OptionError(f"trial={trial!r} is not a section of residual='{fit.specification.residual_text}'.")
-    return lines_variogram(fit, lines)
+    return lines_variogram(fit, lines, residual)
 
 
 def is_field(part: Part) -> bool:
@@ -201,9 +203,9 @@ def no_positions(fit: Solved) -> ModelError:
 # -- over a field ----------------------------------------------------------------------------
 
 
-def field_variogram(fit: Solved, maps: Sequence[FieldMap]) -> pd.DataFrame:
+def field_variogram(fit: Solved, maps: Sequence[FieldMap], residual: Array | None = None) -> pd.DataFrame:
     """row, col, pairs, semivariance, model; the pairs of several fields pooled."""
-    residual, independent = whole(fit), independent_variance(fit)
+    residual, independent = whole(fit) if residual is None else residual, independent_variance(fit)
     nugget = units_variance(fit)
     extent = tuple(max(m.extent[k] for m in maps) for k in (0, 1))
     pairs, total, model = np.zeros(extent), np.zeros(extent), np.zeros(extent)
@@ -277,9 +279,9 @@ def displaced(a: Array, b: Array) -> Array:
 # -- along a line ----------------------------------------------------------------------------
 
 
-def lines_variogram(fit: Solved, lines: Sequence[Line]) -> pd.DataFrame:
+def lines_variogram(fit: Solved, lines: Sequence[Line], residual: Array | None = None) -> pd.DataFrame:
     """lag, pairs, semivariance, model; the pairs of several sections pooled."""
-    residual, nugget = whole(fit), units_variance(fit)
+    residual, nugget = whole(fit) if residual is None else residual, units_variance(fit)
     edges = lag_classes(lines)
     sums = np.zeros((4, len(edges) - 1))  # pairs, Σ lag, Σ semi-variance, Σ model
     for line in lines:

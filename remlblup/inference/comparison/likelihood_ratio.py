@@ -10,14 +10,14 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.equations.variance.expected_information import ExpectedInformation
-from remlblup.errors import ModelError, NotPositiveDefiniteError, choose
+from remlblup.errors import ModelError, NotPositiveDefiniteError, choose, whole_number
 from remlblup.fit.estimates import Estimates
 from remlblup.inference.comparison.nested import Added, Nesting, nesting, require_comparable
 from remlblup.inference.comparison.null_distribution import DRAWS, Mixture, exact_draws, of_variances
 from remlblup.inference.resampling.bootstrap import here, in_processes
 from remlblup.inference.resampling.refit import equations_of, held_values
 from remlblup.inference.resampling.replicates import Replicates
-from remlblup.inference.resampling.simulate import batches, whole_number
+from remlblup.inference.resampling.simulate import batches
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded
@@ -250,7 +250,7 @@ def simulated(
     spec, held = larger.specification, ~np.isnan(held_values(larger))
     one = not smaller.specification.random and is_one(spec) and np.isnan(held_values(smaller)).all()
     if one and reducible(spec, held, larger.options.constrain) is None:
-        draws = DRAWS if n is None else whole_number("n", n, 1)
+        draws = DRAWS if n is None else whole_number("n", n, 1, 10_000_000)
         ml = larger.options.ml
         reduction = Reduction.of(spec, ml)
         values = positive(np.asarray(np.linalg.eigvalsh(reduction.M), np.float64))
@@ -258,7 +258,7 @@ def simulated(
         freedom = spec.n - spec.p
         found = exact_draws(values, whole, freedom, reduction.freedom, added.fixed, draws, seed)
         return found, f"exact for finite samples (Crainiceanu & Ruppert 2004), {draws:,} draws"
-    count = REPLICATES if n is None else whole_number("n", n, 1)
+    count = REPLICATES if n is None else whole_number("n", n, 1, 10_000_000)
     found = refitted(smaller, larger, seed, count, workers)
     lost = count - len(found)
     failed = f"; {lost:,} could not be fitted by both models and are left out" if lost else ""
@@ -273,7 +273,7 @@ def refitted(smaller: Estimates, larger: Estimates, seed: int, n: int, workers: 
     both = (one, Replicates(larger, drawn_from=smaller))
     logliks: list[Any] = []
     for replicates in both:
-        from_batches = run(replicates, n, seed, 1 if workers is None else whole_number("workers", workers, 1))
+        from_batches = run(replicates, n, seed, 1 if workers is None else whole_number("workers", workers, 1, 1000))
         logliks.append(from_batches)
     found = 2.0 * (logliks[1] - logliks[0])
     return np.maximum(found[np.isfinite(found)], 0.0)

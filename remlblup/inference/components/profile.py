@@ -18,15 +18,13 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.errors import ModelError, OptionError, RemlBlupWarning, listed, warn
+from remlblup.errors import ModelError, OptionError, RemlBlupWarning, check_share, listed, warn, whole_number
 from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.functions import evaluate
 from remlblup.fit.tables.shown import shown
 from remlblup.inference.components.constrained import Constrained
 from remlblup.inference.quantities import Function, expression_function, labelled, parameter_function, require_free
-from remlblup.inference.resampling.bootstrap import check_level
-from remlblup.inference.resampling.simulate import whole_number
 
 # How far out a profile is drawn: the quantile of 99 %.
 CUTOFF = 2.5758293035489004
@@ -207,7 +205,7 @@ class Profile:
         """
         from scipy import stats
 
-        check_level(level)
+        check_share("level", level)
         z = float(stats.norm.ppf(0.5 + level / 2.0))
         rows = []
         for path in self._paths:
@@ -268,7 +266,7 @@ def require_profile(fit: Estimates) -> None:
 
 def profile(fit: Estimates, parameters: Any, points: int) -> list[Path]:
     """The paths of `Fit.profile`, drawn."""
-    points = whole_number("points", points, 2)
+    points = whole_number("points", points, 2, 1000)
     paths = profile_paths(fit, parameters)
     for path in paths:
         path.draw(points)

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.errors import ModelError, NotPositiveDefiniteError, OptionError, choose
+from remlblup.errors import ModelError, NotPositiveDefiniteError, OptionError, choose, whole_number
 from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.inference.components.constrained import Constrained
 from remlblup.inference.components.profile import require_profile
 from remlblup.inference.quantities import free_parameter
-from remlblup.inference.resampling.simulate import whole_number
 from remlblup.reml.flat import loglik
 from remlblup.reml.singular_residual import maximize
 
@@ -24,7 +23,7 @@ REACH, FARTHEST = 3.0, 9.0
 def surface(fit: Estimates, a: str, b: str, points: int, others: str) -> pd.DataFrame:
     """See `ComponentMethods.surface`."""
     choose("others", others, OTHERS)
-    points = whole_number("points", points, 3)
+    points = whole_number("points", points, 3, 1000)
     require_profile(fit)
     i, j = (free_parameter(fit, name) for name in (a, b))
     if i == j:

@@ -111,7 +111,7 @@ class Variables:
         """
         out = []
         for name in listed(what, names, DataError):
-            own = name if self.knows(name) else self.spelled.get(squeeze(str(name)), "")
+            own = name if isinstance(name, str) and self.knows(name) else self.spelled.get(squeeze(str(name)), "")
             if not own:
                 known = [*self.factors, *self.covariates, *self.random]
                 raise DataError(f"{what}: '{name}' is no factor or covariate of this model. It has {some(known, 20)}.")

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.errors import ModelError, OptionError, choose
+from remlblup.errors import ModelError, check_share, choose
 from remlblup.fit.errors.estimable import CHOICES, estimable
 from remlblup.fit.errors.prediction_covariance import prediction_covariance
 from remlblup.fit.tables.shown import shown
@@ -312,8 +312,7 @@ class MarginalMeans:
         -------
         DataFrame indexed as `table`: mean, letters.
         """
-        if not 0.0 < alpha < 1.0:
-            raise OptionError(f"alpha={alpha!r} must lie between 0 and 1.")
+        check_share("alpha", alpha)
         found = [""] * len(self._L)
         for _, place in self._groups():
             known = place[self._known[place]]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.errors import OptionError, RemlBlupWarning, choose, some, warn
+from remlblup.errors import OptionError, RemlBlupWarning, check_share, check_switch, choose, some, warn, whole_number
 from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.functions import evaluate
@@ -22,7 +22,7 @@ from remlblup.inference.quantities import expression_function
 from remlblup.inference.resampling.acceleration import accelerations
 from remlblup.inference.resampling.corrected import End, corrected_ends, told
 from remlblup.inference.resampling.replicates import Batch, Replicates, flat, own_statistic
-from remlblup.inference.resampling.simulate import batches, whole_number
+from remlblup.inference.resampling.simulate import batches
 from remlblup.linalg.threads import n_threads, set_threads
 
 KINDS = ("bca", "bc", "percentile", "basic", "normal")
@@ -130,7 +130,7 @@ class Bootstrap:
         from scipy import stats
 
         choose("kind", kind, KINDS)
-        check_level(level)
+        check_share("level", level)
         said, needed = "", dict[str, float]()
         if kind in ("bca", "bc"):
             ends = self._corrected(level, kind)
@@ -209,18 +209,14 @@ class Bootstrap:
         return f"<Bootstrap: {self.note}>"
 
 
-def check_level(level: Any) -> None:
-    """Raise `OptionError` unless a level is a number between 0 and 1."""
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must be a number between 0 and 1.")
-
-
 def bootstrap(
     fit: Estimates, n: int, seed: int, statistic: Any, workers: int | None, progress: bool | None
 ) -> Bootstrap:
     """See `Fit.bootstrap`."""
-    n, seed = whole_number("n", n, 2), whole_number("seed", seed, 0)
-    workers = 1 if workers is None else whole_number("workers", workers, 1)
+    n, seed = whole_number("n", n, 2, 10_000_000), whole_number("seed", seed, 0)
+    workers = 1 if workers is None else whole_number("workers", workers, 1, 1000)
+    if progress is not None:
+        check_switch("progress", progress)
     asked = own_statistic(statistic)
     names, original, lower, upper, gradients = itself(fit, asked)
     replicates = Replicates(fit, asked)

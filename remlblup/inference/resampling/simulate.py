@@ -10,14 +10,13 @@ Replicate k has the k-th child of the seed: the same numbers, however many are d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.errors import MemoryLimitError, ModelError, OptionError, VarianceError
+from remlblup.errors import MemoryLimitError, ModelError, VarianceError, whole_number
 from remlblup.model.specification import Specification
 from remlblup.relationship.roots import precision_root_times, root_times, root_width
 from remlblup.reml.singular_residual import has_no_inverse
@@ -26,13 +25,6 @@ from remlblup.reml.singular_residual import has_no_inverse
 TOGETHER, MOST = 100_000, 512
 # Records up to which a singular R is held as a matrix.
 DENSE = 10_000
-
-
-def whole_number(name: str, value: Any, least: int) -> int:
-    """A whole number given as an argument."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise OptionError(f"{name}={value!r} must be a whole number, {least} or more.")
-    return int(value)
 
 
 def seeds(seed: int, replicates: range) -> list[np.random.SeedSequence]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import EstimabilityWarning, OptionError, warn
+from remlblup.errors import EstimabilityWarning, check_share, warn
 
 
 class StatsmodelsNames:
@@ -127,8 +127,7 @@ class StatsmodelsNames:
         """
         from scipy import stats
 
-        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:
-            raise OptionError(f"alpha={alpha!r} must be a number between 0 and 1.")
+        check_share("alpha", alpha)
         table: Any = self.fixed_effects  # type: ignore[attr-defined]
         half = stats.t.ppf(1 - alpha / 2, table["df"]) * table["std_error"]
         components = self.intervals(level=1.0 - alpha)  # type: ignore[attr-defined]

@@ -118,7 +118,8 @@ def of_methods() -> list[str]:
 CALLS[MEANS] = [
     *of_methods(), "rb.likelihood_ratio(V, fit)", "rb.likelihood_ratio(fit, V)", "rb.compare(fit, V)", "rb.compare(V)",
     *with_each("rb.likelihood_ratio(rb.MixedModel('y ~ f * x', d).fit(progress=False), fit, {})", "null seed"),
-    *with_each("fit.marginal_means('f').contrasts({})", "how adjust"), "fit.marginal_means('f').letters(V)",
+    *with_each("fit.marginal_means('f').contrasts({})", "method adjust reference"),
+    "fit.marginal_means('f').letters(V)",
 ]  # fmt: skip
 PAIRS = [(setting, call) for setting, calls in CALLS.items() for call in calls]
 

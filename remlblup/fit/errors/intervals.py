@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.errors import OptionError, choose, listed
+from remlblup.errors import check_share, choose, listed
 from remlblup.fit.tables.functions import evaluate
 from remlblup.model.parameters import Parameters
 
@@ -34,8 +34,7 @@ def intervals(
     from scipy import stats
 
     choose("method", method, METHODS)
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must be a number between 0 and 1.")
+    check_share("level", level)
     z = float(stats.norm.ppf(0.5 + level / 2.0))
     table = components[["term", "parameter", "estimate", "std_error", "status"]]
     low, high = bounds_of(parameters, constrain)

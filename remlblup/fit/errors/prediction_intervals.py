@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.errors import DataError, OptionError, some
+from remlblup.errors import DataError, OptionError, check_share, some
 from remlblup.model.frame import numeric_column
 from remlblup.model.residual import over_levels
 from remlblup.model.specification import Specification
@@ -23,8 +23,7 @@ def check_interval(interval: object, level: float, se: bool) -> None:
     ------
     OptionError
     """
-    if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must lie between 0 and 1: it is the share of an interval.")
+    check_share("level", level)
     if interval is None:
         return
     if not isinstance(interval, str) or interval not in CHOICES:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import ModelError, choose, listed
+from remlblup.errors import ModelError, check_share, choose, listed
 from remlblup.fit.errors.intervals import intervals
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.shown import shown
 from remlblup.inference.components.profile import ends, profile_paths, require_profile
-from remlblup.inference.resampling.bootstrap import KINDS, bootstrap, check_level
+from remlblup.inference.resampling.bootstrap import KINDS, bootstrap
 
 METHODS = ("log", "wald", "profile", "bootstrap")
 
@@ -23,7 +23,7 @@ def intervals_of(
     """See `Fit.intervals`."""
     choose("method", method, METHODS)
     choose("kind", kind, KINDS)
-    check_level(level)
+    check_share("level", level)
     functions, own = listed("functions=", functions), method in ("log", "wald")
     components, parameters = fit.variance_components, fit.specification.parameters
     table = intervals(
@@ -43,7 +43,7 @@ def intervals_of(
     found, note = np.full((len(table), 2), np.nan), ""
     if method == "profile":
         require_profile(fit)
-        found[asked] = list(ends(profile_paths(fit, functions=functions), level))
+        found[asked] = np.array(list(ends(profile_paths(fit, functions=functions), level))).reshape(-1, 2)
     else:
         made = bootstrap(fit, n, seed, None, None, None)
         if made.n_failed == made.done:

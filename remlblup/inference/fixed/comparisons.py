@@ -61,6 +61,7 @@ def family(method: Any, levels: Sequence[Any], reference: Any) -> Family:
         raise OptionError("reference= goes with 'reference' contrasts.")
     if isinstance(method, Mapping):
         return Family("weights", [str(n) for n in method], weights_of(method, levels), None)
+    method = method if isinstance(method, str) else repr(method)
     if method == "pairwise":
         pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
         return Family(

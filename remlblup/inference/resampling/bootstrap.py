@@ -13,7 +13,7 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.errors import OptionError, RemlBlupWarning, check_switch, choose, some, warn, whole_number
+from remlblup.errors import OptionError, RemlBlupWarning, check_share, check_switch, choose, some, warn, whole_number
 from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.functions import evaluate
@@ -130,7 +130,7 @@ class Bootstrap:
         from scipy import stats
 
         choose("kind", kind, KINDS)
-        check_level(level)
+        check_share("level", level)
         said, needed = "", dict[str, float]()
         if kind in ("bca", "bc"):
             ends = self._corrected(level, kind)
@@ -207,12 +207,6 @@ class Bootstrap:
 
     def __repr__(self) -> str:
         return f"<Bootstrap: {self.note}>"
-
-
-def check_level(level: Any) -> None:
-    """Raise `OptionError` unless a level is a number between 0 and 1."""
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
-        raise OptionError(f"level={level!r} must be a number between 0 and 1.")
 
 
 def bootstrap(

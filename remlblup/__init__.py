@@ -37,7 +37,8 @@ _PUBLIC = {
     "SingleStep": "remlblup.relationship.single_step.relationship",
     "datasets": "remlblup.datasets",
     "simulate_flock": "remlblup.datasets",
-    "read_results": "remlblup.crosscheck.readers.read",
+    "read_results": "remlblup.crosschecking.readers.read",
+    "crosscheck": "remlblup.crosschecking.judge.crosscheck",
     "RemlBlupError": "remlblup.errors",
     "FormulaError": "remlblup.errors",
     "DataError": "remlblup.errors",
@@ -67,7 +68,8 @@ _PUBLIC = {
 if TYPE_CHECKING:
     from remlblup import datasets as datasets
     from remlblup.cross_validation import cross_validate as cross_validate
-    from remlblup.crosscheck.readers.read import read_results as read_results
+    from remlblup.crosschecking.judge.crosscheck import crosscheck as crosscheck
+    from remlblup.crosschecking.readers.read import read_results as read_results
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.textbook import henderson as henderson
     from remlblup.errors import CheckpointError as CheckpointError

@@ -35,7 +35,7 @@ LAYERS = (
     ("report",),
     ("result",),
     ("mixed_model",),
-    ("many", "cross_validation", "crosscheck"),
+    ("many", "cross_validation", "crosschecking"),
     ("",),  # the public names, all of them loaded when asked for
     ("cli", "validation"),
 )

@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn
 
 from remlblup._version import __version__
-from remlblup.cli import commands
+from remlblup.cli import commands, crosschecking
 
 EXAMPLES = """\
 examples:
@@ -51,6 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     _demo(subparsers)
     _fit(subparsers)
     _blup(subparsers)
+    _crosscheck(subparsers)
     p = subparsers.add_parser("warmup", help="compile the kernels of large models ahead of their first use")
     p.set_defaults(run=commands.warmup)
     subparsers.add_parser("validate", help="compare with published results (validate --help)", add_help=False)
@@ -139,6 +140,31 @@ def _blup(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--out", metavar="DIR", help="folder for fixed_effects.csv, random_effects.csv, fitted.csv")
     _escape(p)
     p.set_defaults(run=commands.blup)
+
+
+def _crosscheck(subparsers: argparse._SubParsersAction) -> None:
+    p = subparsers.add_parser(
+        "crosscheck",
+        help="judge what another program found for the same model",
+        description="Fit the model, and put the estimates of another program into our likelihood: who is right, and by"
+        " how much. Exit code 0: they agree; 1: they do not.",
+        allow_abbrev=False,
+    )
+    _data(p)
+    p.add_argument(
+        "--other",
+        nargs="+",
+        metavar="FILE",
+        required=True,
+        help="output of the other program, recognised from the file; several of one fit, such as a log and solutions",
+    )
+    p.add_argument("--program", metavar="NAME", help="which program, if the file does not tell")
+    p.add_argument("--match", nargs="+", action="extend", metavar="THEIRS=OURS", help="their term is ours")
+    p.add_argument("--method", type=str.upper, choices=("REML", "ML"), default="REML", help="of our fit; default REML")
+    p.add_argument("--no-reasons", action="store_true", help="do not try the dull reasons")
+    p.add_argument("--quiet", action="store_true", help="no notes")
+    p.add_argument("--report", metavar="FILE", help="write verdict, tables and plot: .html as one page, else text")
+    p.set_defaults(run=crosschecking.crosscheck)
 
 
 def _escape(p: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import remlblup as rb
-from remlblup.crosscheck.readers.text import Lines, number
+from remlblup.crosschecking.readers.text import Lines, number
 
 # File → program, number of components, one of them, log-likelihood.
 SAMPLES = {
@@ -239,7 +239,7 @@ def test_asreml_solutions(tmp_path):
 
 def test_statsmodels_live():
     smf = pytest.importorskip("statsmodels.formula.api")
-    from remlblup.crosscheck.readers.live import is_statsmodels, read_statsmodels
+    from remlblup.crosschecking.readers.live import is_statsmodels, read_statsmodels
 
     sleep = rb.datasets.load("sleepstudy")
     live = smf.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
-from remlblup.crosscheck.readers.text import NUMBER, Lines, Number
-from remlblup.crosscheck.results import COMPONENTS, FIXED, Results, component, matrix_components, table
+from remlblup.crosschecking.readers.text import NUMBER, Lines, Number
+from remlblup.crosschecking.results import COMPONENTS, FIXED, Results, component, matrix_components, table
 
 WOMBAT = r"^\*+ Estimates (of|for) |^\s*\d+\s+COVS\s"
 GCTA = r"^Source\tVariance\tSE\s*$"

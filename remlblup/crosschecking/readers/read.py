@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from remlblup.crosscheck.readers import airemlf90, asreml, csv_tables, genetics, r_print
-from remlblup.crosscheck.readers.text import Lines
-from remlblup.crosscheck.results import Results
+from remlblup.crosschecking.readers import airemlf90, asreml, csv_tables, genetics, r_print
+from remlblup.crosschecking.readers.text import Lines
+from remlblup.crosschecking.results import Results
 from remlblup.errors import OptionError, ReaderError, choose
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
@@ -84,7 +84,11 @@ def read_results(path: str | os.PathLike | Sequence[str | os.PathLike], program:
 
     Examples
     --------
-    >>> rb.read_results("airemlf90.log").components  # doctest: +SKIP
+    >>> with open("theirs.csv", "w") as file:
+    ...     _ = file.write("term,estimate\\nanimal,3.395\\nresidual,3.829\\n")
+    >>> rb.read_results("theirs.csv")
+    <results of the other program: 2 components>
+    >>> rb.read_results(["airemlf90.log", "solutions"])  # doctest: +SKIP
     """
     if program is not None:
         choose("program", program, PROGRAMS)

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from remlblup.crosscheck.readers.text import NUMBER, Lines, Number
-from remlblup.crosscheck.results import COMPONENTS, RANDOM, Results, matrix_components, table
+from remlblup.crosschecking.readers.text import NUMBER, Lines, Number
+from remlblup.crosschecking.results import COMPONENTS, RANDOM, Results, matrix_components, table
 
 LOG = r"(?i)AI-?REMLF90|\bREMLF90|BLUPF90\+|^\s*Final Estimates\s*$"
 SOLUTIONS = r"^\s*trait/effect level\s+solution"
@@ -82,7 +82,8 @@ def _errors(lines: Lines, final: int, traits: int | None) -> dict[str, list[np.n
             out["R"].append(np.array(values))
         else:
             out[match[1]].append(lines.square(at + 1, f"the standard errors of {match[1]}")[0])
-    if not out["R"] and lines.search(_OBSERVED, final) is not None:
+    only_ai = f"{_OBSERVED}|{_HETEROGENEOUS}"  # printed by AIREMLF90 alone, and with standard errors below
+    if not out["R"] and lines.search(only_ai, final) is not None:
         lines.fail(len(lines), "'SE for R' with the standard errors")
     if not out["R"] and lines.search("AI-REMLF90", 0, final) is not None:
         lines.fail(len(lines), "'inverse of AI matrix' and 'SE for R'")

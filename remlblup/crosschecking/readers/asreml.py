@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from remlblup.crosscheck.readers.text import NUMBER, Lines, Number
-from remlblup.crosscheck.results import COMPONENTS, RANDOM, Results, table
+from remlblup.crosschecking.readers.text import NUMBER, Lines, Number
+from remlblup.crosschecking.results import COMPONENTS, RANDOM, Results, table
 
 ASR = r"^\s*ASReml\s+\d.*\[|^\s*\d+ LogL=\s*-?\d"
 SLN = r"^\s*Model_Term\s+Level\s+Effect\s+seEffect|^\s*\"?Model_Term\"?,\s*\"?Level"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from remlblup.crosscheck.results import COMPONENTS, FIXED, RANDOM, Results, component, matrix_components, table
+from remlblup.crosschecking.results import COMPONENTS, FIXED, RANDOM, Results, component, matrix_components, table
 
 #: Numbers in memory have no last digit printed.
 PRECISION = 1e-15

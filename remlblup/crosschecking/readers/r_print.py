@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
-from remlblup.crosscheck.readers.text import NUMBER, Lines, Number, number
-from remlblup.crosscheck.results import COMPONENTS, FIXED, Results, component, of_deviations, table
+from remlblup.crosschecking.readers.text import NUMBER, Lines, Number, number
+from remlblup.crosschecking.results import COMPONENTS, FIXED, Results, component, of_deviations, table
 
 LME4 = r"^Linear mixed model fit by"
 NLME = r"^Linear mixed-effects model fit by"

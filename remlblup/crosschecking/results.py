@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,18 @@ import pandas as pd
 COMPONENTS = ("term", "kind", "effect", "other", "estimate", "std_error", "rounding")
 FIXED = ("name", "estimate", "std_error", "rounding")
 RANDOM = ("term", "effect", "level", "estimate", "std_error", "rounding")
+
+
+class Row(NamedTuple):
+    """A row of `Results.components`."""
+
+    term: str
+    kind: str
+    effect: str
+    other: str
+    estimate: float
+    std_error: float
+    rounding: float
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,15 @@ def table(rows: Any, columns: tuple[str, ...]) -> pd.DataFrame:
     numeric = [c for c in ("estimate", "std_error", "rounding") if c in columns]
     frame[numeric] = frame[numeric].astype(float)
     return frame
+
+
+def rows_by_term(components: pd.DataFrame) -> dict[str, list[Row]]:
+    """The rows of every term, in order."""
+    out: dict[str, list[Row]] = {}
+    for values in components[list(COMPONENTS)].itertuples(index=False, name=None):
+        row = Row(*values)
+        out.setdefault(row.term, []).append(row)
+    return out
 
 
 def component(

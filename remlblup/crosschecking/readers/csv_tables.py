@@ -6,8 +6,8 @@ import csv
 
 import numpy as np
 
-from remlblup.crosscheck.readers.text import Lines, Number, is_number
-from remlblup.crosscheck.results import COMPONENTS, FIXED, RANDOM, Results, component, of_deviations, table
+from remlblup.crosschecking.readers.text import Lines, Number, is_number
+from remlblup.crosschecking.results import COMPONENTS, FIXED, RANDOM, Results, component, of_deviations, table
 
 LME4 = r'^"?grp"?,"?var1"?,"?var2"?,"?vcov"?,"?sdcor"?'
 RANEF = r'^"?grpvar"?,"?term"?,"?grp"?,"?condval"?,"?condsd"?'

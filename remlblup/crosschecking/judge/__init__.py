@@ -1,0 +1,1 @@
+"""Their estimates in our likelihood: which is higher, whether theirs is a maximum, and of which model."""

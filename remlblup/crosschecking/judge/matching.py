@@ -1,0 +1,160 @@
+"""Which of their components is which of our parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+
+from remlblup.arrays import Array
+from remlblup.crosschecking.judge.names import effects_of, factors, own_factors, plain_effect
+from remlblup.crosschecking.results import Row, rows_by_term
+from remlblup.errors import OptionError, some
+from remlblup.model.parameters import RESIDUAL, Parameters
+from remlblup.model.specification import Specification
+
+#: With more terms that names do not tell apart only the order is tried.
+MOST = 4
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Their components in our order.
+
+    Attributes
+    ----------
+    terms : their term → ours
+    theta : (n_parameters,) NaN where theirs has none
+    unit : (n_parameters,) a unit of the last digit printed
+    std_error : (n_parameters,) theirs
+    kinds : their word for each
+    extra : components of theirs that ours has not
+    by_name : whether names alone told which is which
+    """
+
+    terms: Mapping[str, str]
+    theta: Array
+    unit: Array
+    std_error: Array
+    kinds: tuple[str, ...]
+    extra: tuple[str, ...]
+    by_name: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether every parameter of ours has a value, and every component of theirs a place."""
+        return not np.isnan(self.theta).any() and not self.extra
+
+
+def candidates(spec: Specification, components: pd.DataFrame, match: Mapping[str, str] | None) -> list[Matched]:
+    """The ways to lay their terms on ours: one where names say it, else those in which leftovers may be paired."""
+    theirs = list(dict.fromkeys(t for t in components["term"] if t != RESIDUAL))
+    given = _given(spec.parameters, theirs, match)
+    known = given | _by_name(spec, components, [t for t in theirs if t not in given], set(given.values()))
+    rest = [t for t in theirs if t not in known]
+    free = [t for t in spec.parameters.terms if t not in known.values()]
+    if not rest or not free:
+        return [_matched(spec.parameters, components, known, True)]
+    free += [""] * max(len(rest) - len(free), 0)
+    orders = permutations(free, len(rest)) if len(free) <= MOST else [tuple(free[: len(rest)])]
+    pairs = [known | {a: b for a, b in zip(rest, order, strict=True) if b} for order in orders]
+    out = [_matched(spec.parameters, components, pair, False) for pair in pairs]
+    return [m for m in out if m.complete] or out[:1]
+
+
+def _given(parameters: Parameters, theirs: list[str], match: Mapping[str, str] | None) -> dict[str, str]:
+    if match is None:
+        return {}
+    if unknown := [t for t in match if t not in theirs]:
+        raise OptionError(f"match= names {some(unknown)}; the other program's terms are: {some(theirs, 20)}.")
+    names = (*parameters.terms, RESIDUAL)
+    return {t: names[parameters.index(ours)] for t, ours in match.items()}
+
+
+def _by_name(spec: Specification, components: pd.DataFrame, theirs: list[str], taken: set[str]) -> dict[str, str]:
+    """Pairs of terms with the same factors; then with factors of one among those of the other, where only one has."""
+    ours = {n: f for n, f in zip(spec.parameters.terms, own_factors(spec), strict=True) if n not in taken}
+    sizes = {d.name: d.t for d in spec.random}
+    named = {t: factors(t) for t in theirs}
+    out: dict[str, str] = {}
+    for fits in (frozenset.__eq__, lambda a, b: bool(a) and (a <= b or b <= a), _similar):
+        for term, own in named.items():
+            if term in out:
+                continue
+            found = [n for n, f in ours.items() if n not in out.values() and fits(own, f)]
+            if len(found) > 1:
+                effects = set(components.loc[components["term"] == term, "effect"])
+                found = [n for n in found if sizes[n] == len(effects)] or found
+            if len(found) == 1:
+                out[term] = found[0]
+    return out
+
+
+def _similar(a: frozenset[str], b: frozenset[str]) -> bool:
+    """One name begins with the other, as programs shorten them."""
+    return any(len(x) > 2 and len(y) > 2 and (x.startswith(y) or y.startswith(x)) for x in a for y in b)
+
+
+def _matched(parameters: Parameters, components: pd.DataFrame, terms: dict[str, str], by_name: bool) -> Matched:
+    """Values laid on our parameters under one pairing of terms."""
+    size = parameters.size
+    theta, unit, error = np.full(size, np.nan), np.zeros(size), np.full(size, np.nan)
+    kinds = [""] * size
+    extra: list[str] = []
+    for term, rows in rows_by_term(components).items():
+        ours = RESIDUAL if term == RESIDUAL else terms.get(term)
+        if ours is None:
+            extra += [_label(row) for row in rows]
+            continue
+        for row, place in zip(rows, _places(parameters, ours, rows), strict=True):
+            if place is None or not np.isnan(theta[place]):
+                extra.append(_label(row))
+                continue
+            theta[place], unit[place], error[place] = row.estimate, 2.0 * row.rounding, row.std_error
+            kinds[place] = row.kind
+    return Matched(dict(terms), theta, unit, error, tuple(kinds), tuple(extra), by_name)
+
+
+def _label(row: Row) -> str:
+    inside = ", ".join(filter(None, (row.effect, row.other)))
+    return f"{row.term} [{inside}]" if inside else str(row.term)
+
+
+def _places(parameters: Parameters, ours: str, rows: list[Row]) -> list[int | None]:
+    """Number of our parameter of each of their rows: by the names of the effects, by number, or by order."""
+    own = [k for k, (term, _) in enumerate(parameters.pairs) if term == ours]
+    meaning = {k: effects_of(parameters.pairs[k][1]) for k in own}
+    if len(own) == 1 and len(rows) == 1:
+        return [own[0]]
+    by_effects = {(kind, frozenset(map(plain_effect, effects))): k for k, (kind, effects) in meaning.items()}
+    found = [by_effects.get((row.kind, _effects(row))) for row in rows]
+    if None not in found:
+        return list(found)
+    order = list(dict.fromkeys(e for k in own if meaning[k][0] == "variance" for e in map(plain_effect, meaning[k][1])))
+    numbered = [by_effects.get((row.kind, _numbered(row, order))) for row in rows]
+    if None not in numbered and len(set(numbered)) == len(numbered):
+        return list(numbered)
+    theirs = list(dict.fromkeys(row.effect for row in rows if row.kind == "variance"))
+    renamed = dict(zip(theirs, order, strict=False))
+    if len(theirs) == len(order):  # other names in the same order
+        paired = [by_effects.get((row.kind, frozenset(renamed.get(e, "?") for e in _pair(row)))) for row in rows]
+        if None not in paired:
+            return list(paired)
+    return list(own) if len(own) == len(rows) else found
+
+
+def _pair(row: Row) -> list[str]:
+    both = [row.effect, row.other] if row.kind == "covariance" else [row.effect]
+    return both
+
+
+def _effects(row: Row) -> frozenset[str]:
+    return frozenset(map(plain_effect, _pair(row)))
+
+
+def _numbered(row: Row, order: list[str]) -> frozenset[str]:
+    """Effects 1, 2, … as those of ours at these places."""
+    return frozenset(order[int(e) - 1] if e.isdigit() and 0 < int(e) <= len(order) else "?" for e in _pair(row))

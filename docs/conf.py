@@ -1,4 +1,5 @@
-"""The site: ``sphinx-build -W -b html docs OUT``. Examples are run as it is built, with their figures."""
+"""The site: ``sphinx-build -W -b html docs OUT``. Examples are run as it is built, with their figures; not with
+``-D examples=0``, to look at the words alone."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ def with_examples(app: Any, name: str, source: list[str]) -> None:
     if path.suffix != ".md":
         return
     document = run_examples.Document(path, HERE / "_build" / "figures")
-    text = document.fresh(source[0])
+    text = document.fresh(source[0]) if app.config.examples else source[0]
     for line, prints in document.changed:
         LOG.warning("the example prints something else than the text says:\n%s", prints, location=(name, line))
     text = INCLUDED.sub(lambda found: (path.parent / found[1]).read_text(encoding="utf-8"), text)
@@ -85,6 +86,7 @@ PUBLIC_CLASSES = ("Fit", "MixedModel", "Solved", "Pedigree", "Relationship", "Si
 
 
 def setup(app: Any) -> dict[str, bool]:
+    app.add_config_value("examples", True, "env", bool)
     run_examples.as_documented()
     app.connect("source-read", with_examples)
     app.connect("viewcode-follow-imported", defined_in)

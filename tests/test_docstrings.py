@@ -65,7 +65,7 @@ def test_sections(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_run(name, given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("remlblup.report.page.pictures", lambda fit: [])  # drawn in the tests of the page
+    monkeypatch.setattr("remlblup.report.page.pictures", lambda fit, seed: [])  # drawn in the tests of the page
     text = inspect.getdoc(NAMES[name]) or ""
     test = doctest.DocTestParser().get_doctest(text, dict(given), name, None, 0)
     said: list[str] = []

@@ -185,9 +185,10 @@ class DiagnosticMethods(ComponentMethods):
         Returns
         -------
         Influence : ``table`` by case (records; cooks_distance: the change of β̂ in the metric of var(β̂), over p;
-            covratio: |var β̂| without over with; loglik_change: ℓ of the records that stay less ℓ; components_distance:
-            the squared step in the metric of the information), ``fixed_effects``, ``standardized``, ``components``,
-            ``predictions`` of what is left out, ``random_effects`` of the levels left out, ``verdict``, ``plot()``
+            covratio: the determinant of var(β̂) without over with; loglik_change: ℓ of the records that stay less ℓ;
+            components_distance: the squared step in the metric of the information), ``fixed_effects``,
+            ``standardized``, ``components``, ``predictions`` of what is left out, ``random_effects`` of the levels left
+            out, ``verdict``, ``plot()``
 
         Raises
         ------

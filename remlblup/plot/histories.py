@@ -29,7 +29,7 @@ LINES = (
 KINDS = (
     ("start", "start", "v", INK),
     ("PX-EM", "PX-EM", "D", PURPLE),
-    ("AI+", "AI with EM or damping", "^", ORANGE),
+    ("AI+", "AI with EM, damping or secant", "^", ORANGE),
     ("AI", "AI", "o", BLUE),
     ("EM", "EM", "s", GREEN),
     ("escape", "escape", "*", VERMILION),

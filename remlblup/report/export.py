@@ -12,7 +12,7 @@ from remlblup.report.text import Table
 Facts = Sequence[tuple[str, str]]
 # Signs of the tables that LaTeX sets in mathematics; letters of other alphabets need a font that has them.
 SIGNS = {
-    "½": r"$\tfrac12$",
+    "½": r"$\frac12$",
     "−": "$-$",
     "√": r"$\surd$",
     "…": r"\ldots{}",
@@ -35,7 +35,8 @@ RAW = {
     ">": r"\textgreater{}",
     **{c: "\\" + c for c in "&%$#_{}"},
 }
-SPECIAL = re.compile("|".join(map(re.escape, (*RAW, *SIGNS))))
+MINUS = r"(?<![\w.)-])-(?=\d)"  # a hyphen before a number
+SPECIAL = re.compile("|".join([MINUS, *map(re.escape, (*RAW, *SIGNS))]))
 
 
 # -- Markdown --------------------------------------------------------------------------------
@@ -102,8 +103,7 @@ def latex_table(table: Table) -> str:
 
 def escaped(text: str) -> str:
     """Text in which nothing is a command of LaTeX; a hyphen before a number is a minus sign."""
-    safe = SPECIAL.sub(lambda m: RAW.get(m[0]) or SIGNS[m[0]], " ".join(text.split()))
-    return re.sub(r"(?<![\w.)-])-(?=\d)", "$-$", safe)
+    return SPECIAL.sub(lambda m: RAW.get(m[0]) or SIGNS.get(m[0]) or "$-$", " ".join(text.split()))
 
 
 def short(row: Sequence[str], table: Table) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from remlblup.errors import ModelError, OptionError
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 RESOLUTION = 160  # dots per inch of the PNG files
 WIDTH, HEIGHT = 5.2, 3.8  # inches: on a telephone the letters of a wider figure are too small
 EFFECTS = 12  # effects of one term that are drawn
+JUDGED = 5000  # records up to which every one has its studentized residual in a report
+DRAWS = 199  # sets of records drawn for a band of 95 %
+LEVELS = 200  # levels up to which each is left out
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,16 @@ class Picture:
     png: bytes
 
 
-def pictures(fit: Plotted) -> list[Picture]:
+def pictures(fit: Plotted, seed: int = 0) -> list[Picture]:
     """Convergence, every random effect, what the structures call for, residuals, every field."""
-    return [*convergence(fit), *effects(fit), *factor_plots(fit), *regression_plots(fit), *residuals(fit), *fields(fit)]
+    return [
+        *convergence(fit),
+        *effects(fit),
+        *factor_plots(fit),
+        *regression_plots(fit),
+        *residuals(fit, seed),
+        *fields(fit),
+    ]
 
 
 def convergence(fit: Plotted) -> Iterator[Picture]:
@@ -104,9 +115,21 @@ def regression_plots(fit: Plotted) -> Iterator[Picture]:
         yield Picture(f"covariance_function{end}", "random", f"{name}: {CAPTIONS['function']}", image)
 
 
-def residuals(fit: Plotted) -> Iterator[Picture]:
-    """Residuals against fitted values; the variogram where the residual has a field or times."""
+def residuals(fit: Plotted, seed: int) -> Iterator[Picture]:
+    """Residuals against fitted values, their quantiles and spread, what hangs on each level; the variogram where the
+    residual has a field or times."""
     yield Picture("residuals", "residuals", CAPTIONS["residuals"], png(fit.plot_residuals))
+    if fit.n_obs <= JUDGED:
+        for kind in ("qq", "scale"):
+            with contextlib.suppress(ModelError):  # no degrees of freedom, or V out of reach
+                image = png(partial(fit.plot_residuals, kind, draws=DRAWS, seed=seed))
+                yield Picture(f"residuals_{kind}", "residuals", CAPTIONS[kind], image)
+        grouped = [d.name for d in fit.specification.random if d.is_identity and not is_units(d) and d.q <= LEVELS]
+        for k, term in enumerate(grouped):
+            with contextlib.suppress(ModelError, OptionError):  # a level with all records, matrices without columns
+                image = png_of(partial(fit.plot_influence, term, components=False), shape=(1, 1))
+                name = "influence" if len(grouped) == 1 else f"influence_{k + 1}"
+                yield Picture(name, "residuals", f"{term}: {CAPTIONS['influence']}", image)
     parts = residual_parts(fit)
     if isinstance(parts[0].structure, Field | Exponential | Blocks):
         two = any(is_field(part) for part in parts)
@@ -135,6 +158,10 @@ CAPTIONS = {
     "random_effects": "BLUPs in order, with 95 % prediction intervals.",
     "residuals": "Residuals against fitted values. BLUPs are shrunken: with few records per level a rising"
     " smooth is expected; look for curvature, outliers and uneven spread.",
+    "qq": "Studentized residuals against normal quantiles; for 95 % of sets of records drawn from the fitted model all"
+    " points lie in the band.",
+    "scale": "Root of the size of the studentized residuals against fitted values: level if the variances are right.",
+    "influence": "Cook's distance, how far β̂ moves without the records of a level.",
     "biplot": "loadings of the effects (arrows) and factor scores of the levels (points).",
     "latent_regression": "BLUPs against the loadings on the first factor; slopes are factor scores.",
     "function": "variance along the covariate with its 95 % band, and eigenfunctions.",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remlblup.errors import ConvergenceWarning, ModelError, OptionError, StoreError, said_elsewhere
-from remlblup.report.figures import HEIGHT, Picture, pictures, png
+from remlblup.report.figures import HEIGHT, JUDGED, Picture, pictures, png
 from remlblup.report.notation import notation
 from remlblup.report.provenance import citation, versions, written_on
 from remlblup.report.sections import (
@@ -19,6 +19,7 @@ from remlblup.report.sections import (
     intervals_table,
     means_of,
     means_table,
+    outliers_table,
     rankings,
     terms_table,
     tests_table,
@@ -70,7 +71,7 @@ class Page:
         self.sections = tuple(sections)
         self.intervals, self.seed, self.in_folder = intervals, seed, in_folder
         self.means = [means_of(fit, one) for one in arguments_of_means(means)]
-        self.pictures = [*pictures(fit), *self._drawn_means()]
+        self.pictures = [*pictures(fit, seed), *self._drawn_means()]
 
     def _drawn_means(self) -> list[Picture]:
         out = []
@@ -121,6 +122,7 @@ class Page:
             "fixed": self._fixed() if spec.p else [],
             "rankings": list(rankings(fit)),
             "sections": self.sections,
+            "outliers": asked(lambda: outliers_table(fit)) if fit.n_obs <= JUDGED else Outcome(None),
             "drawn": drawn,
             "versions": versions(),
             "date": written_on(),

@@ -18,6 +18,7 @@ from remlblup.report.summary import is_units
 from remlblup.report.text import Table, aligned, count, fixed_point, p_value
 
 if TYPE_CHECKING:
+    from remlblup.diagnostics.methods import DiagnosticMethods
     from remlblup.fit.estimates import Estimates
     from remlblup.inference.component_methods import ComponentMethods
     from remlblup.model.design import RandomDesign
@@ -27,6 +28,7 @@ RANKED = 10  # levels at each end of a ranking
 WHOLE = 24  # levels up to which all are ranked
 EFFECTS = 6  # effects of one term that are ranked
 MEANS = 60  # means of one table that are printed
+OUTLIERS = 5  # records that are listed
 COLUMNS = 40  # columns of the data that are described
 
 
@@ -219,6 +221,24 @@ def ranking(design: RandomDesign, effect: str, own: pd.DataFrame, note: str) -> 
     title = design.name if effect == "Intercept" and design.t == 1 else f"{design.name}, {effect}"
     header = ("rank", "level", "BLUP", "s.e. (√PEV)", "reliability", "records")
     return Table(title, header, tuple(rows), 0, ("level",), note)
+
+
+# -- residuals -------------------------------------------------------------------------------
+
+
+def outliers_table(fit: DiagnosticMethods) -> Table:
+    """The records that are furthest from what all the others say of them."""
+    table = fit.outlier_test().head(OUTLIERS)
+    residual, error = aligned(table["residual"], table["std_error"])
+    rows = [
+        (str(name), r, e, fixed_point(t, 2), p_value(p), p_value(a))
+        for name, r, e, t, p, a in zip(
+            table.index, residual, error, *(table[c] for c in ("statistic", "p_value", "p_adjusted")), strict=True
+        )
+    ]
+    header = ("record", "residual", "s.e.", "t", "p", f"p of {fit.n_obs:,}")
+    note = "against the prediction from all other records; the last column is adjusted for their number (Holm)"
+    return Table("Records furthest from the others", header, tuple(rows), 1, note=note)
 
 
 # -- what is not to be missed ----------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -125,6 +126,24 @@ def test_html_escapes_and_holds_the_same_cells(sleep):
     assert "<0.0001" not in page
     data = rb.datasets.load("dyestuff").rename(columns={"Batch": "a<b"})
     assert "a<b" not in rb.MixedModel("Yield ~ 1 + (1 | `a<b`)", data).fit().summary()._repr_html_()
+
+
+def test_markdown_and_latex_hold_the_same_cells_and_no_marks(sleep):
+    pages = sleep.summary().to_markdown(), sleep.summary().to_latex()
+    for page in pages:
+        for cell in ("612.09", "288.78", "251.405", "var(Intercept)"):
+            assert f" {cell} " in page
+    data = rb.datasets.load("dyestuff").rename(columns={"Batch": "a_b|<i>% $"})
+    summary = rb.MixedModel("Yield ~ 1 + (1 | `a_b|<i>% $`)", data).fit(max_iterations=1).summary()
+    text, tex = summary.to_markdown(), summary.to_latex()
+    assert "a\\_b\\|&lt;i&gt;% $" in text and "<i>" not in text
+    assert r"a\_b\textbar{}\textless{}i\textgreater{}\% \$" in tex
+    assert "g'H$^{-1}$g" in tex and "$-$" in tex and "---" in text  # a power is no minus sign
+    for line in tex.splitlines():  # every environment, group and formula is closed
+        assert line.replace(r"\$", "").count("$") % 2 == 0
+    assert tex.count(r"\begin{") == tex.count(r"\end{")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows if "criterion" in line} == {6}
 
 
 def test_first_levels_of_the_random_effects(sleep):

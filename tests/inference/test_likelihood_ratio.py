@@ -280,3 +280,30 @@ def test_the_new_effect_of_a_diagonal_term():
     (added,) = nesting(small, large).terms
     names = large.specification.parameters.columns
     assert [names[i] for i in added.places] == [n for n in names if "Intercept" in n]
+
+
+# -- without constraints, and on the bound -------------------------------------------------------
+
+
+def negative():
+    rng = np.random.default_rng(12)
+    d = pd.DataFrame({"g": np.repeat(np.arange(12), 3), "y": rng.normal(size=36)})
+    d["y"] -= 0.7 * d.groupby("g")["y"].transform("mean")
+    return d
+
+
+def test_without_constraints_zero_is_no_bound():
+    d = negative()
+    small, large = rb.MixedModel("y ~ 1", d).fit(), rb.MixedModel("y ~ 1 + (1 | g)", d).fit(constrain=False)
+    test = rb.likelihood_ratio(small, large)
+    assert large.theta[0] < 0.0 < test.statistic and test.weights == {1: 1.0}
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e6])
+def test_a_variance_that_ended_on_its_bound_has_p_of_one(scale):
+    """The gain is zero but for rounding, of which ½ χ²(1) would make a p of one half."""
+    d = negative().assign(y=lambda f: f["y"] * scale)
+    small, large = rb.MixedModel("y ~ 1", d).fit(), rb.MixedModel("y ~ 1 + (1 | g)", d).fit()
+    for null in ("mixture", "chi2", "simulate"):
+        test = rb.likelihood_ratio(small, large, null, n=200 if null == "simulate" else None)
+        assert test.statistic == 0.0 and test.p_value == 1.0

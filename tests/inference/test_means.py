@@ -264,6 +264,59 @@ def test_the_highest_mean_has_an_a(fit):
     assert "a" in table.loc[table["mean"].idxmax(), "letters"] and list(table.columns) == ["mean", "letters"]
 
 
+# -- degrees of freedom of predictions -------------------------------------------------------------
+
+
+def prediction_errors(theta, rows):
+    """Covariance of the prediction errors of rows over (β, u) of sleepstudy, by the dense mixed model equations."""
+    d = dataset("sleepstudy")
+    X = np.column_stack([np.ones(180), d["Days"]])
+    Z = pd.get_dummies(d["Subject"]).to_numpy(float)
+    W = np.hstack([X, Z, d["Days"].to_numpy()[:, None] * Z])
+    C = W.T @ W / theta[3]
+    G = np.array([[theta[0], theta[1]], [theta[1], theta[2]]])
+    C[2:, 2:] += np.kron(np.linalg.inv(G), np.eye(18))
+    return rows @ np.linalg.solve(C, rows.T)
+
+
+@pytest.mark.parametrize("information", ["average", "expected"])
+def test_df_of_predictions(information):
+    """2v²/∇v'W∇v of means with subjects in, and of their contrasts, by differences of the dense equations."""
+    fit = rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", dataset("sleepstudy")).fit(progress=False)
+    means = fit.marginal_means("Subject", at={"Days": 5}, information=information)
+    rows = np.hstack([np.tile([1.0, 5.0], (18, 1)), np.eye(18), 5.0 * np.eye(18)])
+    found = means.table
+    np.testing.assert_allclose(found["std_error"] ** 2, np.diag(prediction_errors(fit.theta, rows)), rtol=1e-8)
+    slopes = []
+    for i in range(4):
+        h = 1e-4 * fit.theta[i] * np.eye(4)[i]
+        ahead, behind = (prediction_errors(fit.theta + s * h, rows) for s in (1.0, -1.0))
+        slopes.append((ahead - behind) / (2.0 * h[i]))
+    if information == "average":
+        W = fit.variance_covariance
+    else:
+        d = dataset("sleepstudy")
+        Z = pd.get_dummies(d["Subject"]).to_numpy(float)
+        x = d["Days"].to_numpy()[:, None]
+        one, two = Z @ Z.T, (x * Z) @ (x * Z).T
+        both = Z @ (x * Z).T
+        dots = [one, both + both.T, two, np.eye(180)]
+        V = np.tensordot(fit.theta, dots, 1)
+        Vi, X = np.linalg.inv(V), np.column_stack([np.ones(180), x])
+        P = Vi - Vi @ X @ np.linalg.solve(X.T @ Vi @ X, X.T @ Vi)
+        W = np.linalg.inv([[0.5 * np.trace(P @ a @ P @ b) for b in dots] for a in dots])
+    L = np.vstack([np.eye(18), np.eye(18)[:1] - np.eye(18)[1:2]])
+    v = np.diag(L @ prediction_errors(fit.theta, rows) @ L.T)
+    g = np.array([np.diag(L @ S @ L.T) for S in slopes])
+    df = 2.0 * v**2 / np.einsum("ik,ij,jk->k", g, W, g)
+    np.testing.assert_allclose(found["df"], df[:18], rtol=1e-5)
+    first = means.contrasts({"1 - 2": {"308": 1, "309": -1}})
+    np.testing.assert_allclose(first["df"], df[18:], rtol=1e-5)
+    assert "Satterthwaite's" in repr(found) and "Satterthwaite's" in repr(first)
+    plain = fit.marginal_means("Subject", at={"Days": 5}, df="residual").table
+    assert (plain["df"] == 178).all() and "n − p" in repr(plain)
+
+
 # -- intervals of predictions ----------------------------------------------------------------------
 
 

@@ -171,6 +171,31 @@ def test_an_estimate_on_its_bound():
     assert list(profile.table["value"]) == sorted(profile.table["value"])
 
 
+def test_a_ratio_without_an_end():
+    """Of two variances, the second not significant: ζ levels off where that is zero, at the root of its likelihood
+    ratio."""
+    rng = np.random.default_rng(5)
+    d = pd.DataFrame({"g": rng.integers(0, 10, 60), "B": rng.choice(list("xy"), 60)})
+    d["y"] = 1.5 * rng.normal(size=10)[d["g"]] * (d["B"] == "x") + rng.normal(size=60)
+    model = rb.MixedModel("y ~ 1 + diag(B | g)", d)
+    fit = model.fit(progress=False)
+    assert fit.theta[1] > 0.0
+    found = fit.intervals("profile", functions=["diag(B | g)[x] / diag(B | g)[y]"]).iloc[-1]
+    assert found["upper"] == np.inf and 0.0 < found["lower"] < fit.theta[0] / fit.theta[1]
+    none = model.fit(fix={"diag(B | g)": np.diag([fit.theta[0], 0.0])}, progress=False)
+    assert 2.0 * (fit.loglik - none.loglik) < 3.84
+
+
+def test_all_parameters_held():
+    held = rb.MixedModel("Yield ~ 1 + (1 | Batch)", dataset("dyestuff")).fit(
+        fix={"Batch": 1764.0, "residual": 2451.0}, progress=False
+    )
+    for method in ("log", "profile", "bootstrap"):
+        table = held.intervals(method, n=20)
+        assert table[["lower", "upper"]].isna().all(axis=None) and set(table["status"]) == {"fixed"}
+    np.testing.assert_array_equal(held.bootstrap(20, seed=1, progress=False).intervals().loc["Batch", "upper"], 1764.0)
+
+
 def without_residual():
     """A fit of 60 records whose residual variance is zero, R with it."""
     K = np.kron(np.eye(12), 0.5 + 0.5 * np.eye(5))

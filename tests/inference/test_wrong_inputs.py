@@ -64,6 +64,15 @@ def test_named_errors(fit, call, error, text):
         call(fit)
 
 
+def test_random_effects_of_combinations_without_records():
+    d = trial().assign(b=lambda f: np.arange(len(f)) % 3)
+    d = d[~((d["g"] == 1) & (d["b"] == 2))]
+    fit = rb.MixedModel("y ~ v + (1 | g:b)", d).fit(progress=False)
+    with pytest.raises(DataError, match=r"'1:2'.*in no record.*leave one of the factors out") as error:
+        fit.marginal_means(["g", "b"])
+    assert "new_levels" not in str(error.value)
+
+
 def test_no_fixed_effects():
     fit = rb.MixedModel("y ~ 0 + (1 | g)", trial()).fit(progress=False)
     for call in (fit.wald_tests, fit.fixed_effects_table, lambda: fit.test([[1.0]]), lambda: fit.marginal_means("g")):

@@ -22,7 +22,7 @@ def pictures(request, monkeypatch):
     """Small ones where they are looked at; else none, for the time they take."""
     monkeypatch.setattr("remlblup.report.figures.RESOLUTION", 20)
     if "draws" not in request.keywords:
-        monkeypatch.setattr("remlblup.report.page.pictures", lambda fit: [])
+        monkeypatch.setattr("remlblup.report.page.pictures", lambda fit, seed: [])
 
 
 draws = pytest.mark.draws
@@ -120,7 +120,8 @@ def test_what_has_not_converged_says_so_loudly(tmp_path):
 
 
 @draws
-def test_components_that_cannot_be_told_apart_are_named(tmp_path):
+def test_components_that_cannot_be_told_apart_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("remlblup.report.figures.JUDGED", 0)
     rng = np.random.default_rng(2)
     d = pd.DataFrame({"y": rng.normal(size=20), "plot": range(20), "g": np.repeat(range(5), 4)})
     fit = rb.MixedModel("y ~ 1 + (1 | g) + (1 | plot)", d).fit()
@@ -138,7 +139,8 @@ def test_a_boundary_is_named_above_all(tmp_path):
 
 
 @draws
-def test_every_field_is_mapped(tmp_path):
+def test_every_field_is_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr("remlblup.report.figures.JUDGED", 0)
     d = pd.concat([trial(5, 6, 3).assign(site=s) for s in ("north", "south")], ignore_index=True)
     fit = rb.MixedModel("y ~ gen", d, residual="ar1(row):ar1(col) | site").fit()
     names = [p.name for p in Page(fit).pictures]
@@ -175,6 +177,13 @@ def test_data_and_design(tmp_path):
     assert "18 levels of 8 to 10 records" in cells
     assert "8 / 10 / 10" in cells or "9 / 10 / 10" in cells  # fewest, median, most
     assert described_column(pd.Series(["a", "b"]), False) == ("2 levels of 1 record",)
+
+
+def test_records_furthest_from_the_others(oats, tmp_path):
+    text = section(oats.report(tmp_path / "o.html").read_text(encoding="utf-8"), "residuals")
+    table = oats.outlier_test().head(5)
+    for name, t in table["statistic"].items():
+        assert re.search(rf"<td>{name}</td>.*?>{t:.2f}</td>", text)
 
 
 def test_levels_of_a_ranking_and_their_records():
@@ -225,7 +234,8 @@ def test_a_folder_is_replaced_by_the_next_report(oats, tmp_path):
     fit.report(tmp_path / "r")
     names = {p.name for p in (tmp_path / "r").iterdir()}
     drawn = {n.removesuffix(".png") for n in names if n.endswith(".png")}
-    assert drawn == {"convergence", "traces", "random_effects", "residuals"}
+    judged = {"residuals", "residuals_qq", "residuals_scale", "influence"}
+    assert drawn == {"convergence", "traces", "random_effects", *judged}
     assert "mine.txt" in names and "report.html" in names
 
 

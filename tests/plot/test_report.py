@@ -44,6 +44,13 @@ class Page(HTMLParser):
             self.cells.append(data)
 
 
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch):
+    """Without the diagnostics of records, for the time they take; they are looked at in test_page.py."""
+    monkeypatch.setattr("remlblup.report.figures.JUDGED", 0)
+    monkeypatch.setattr("remlblup.report.figures.RESOLUTION", 20)
+
+
 @pytest.fixture(scope="module")
 def folder(sleep, tmp_path_factory):
     functions = {"ratio": sleep.function("(1 + Days | Subject)[Days] / residual")}
@@ -81,7 +88,7 @@ def test_page_is_whole_and_self_contained(folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.open == []
-    assert len(page.sources) == 5
+    assert len(page.sources) == 8  # of a fixture of the module, made before pictures are few
     for source in page.sources:
         kind, _, data = source.partition(",")
         assert kind == "data:image/png;base64"
@@ -133,8 +140,7 @@ def test_a_file_in_the_way(sleep, tmp_path):
         write_report(sleep, tmp_path / "x")
 
 
-def test_structures_have_their_plots(factor_fit, regression, orthodont, tmp_path, monkeypatch):
-    monkeypatch.setattr("remlblup.report.figures.RESOLUTION", 20)
+def test_structures_have_their_plots(factor_fit, regression, orthodont, tmp_path):
     full = rb.MixedModel("y ~ gen", trial(8, 10, 5), residual="ar1(row):ar1(col) + units").fit()
     times = rb.MixedModel("distance ~ age", orthodont, residual="us(age | Subject)").fit()
     wanted = {

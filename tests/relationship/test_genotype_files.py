@@ -220,6 +220,9 @@ def test_a_region_of_a_vcf_without_an_index(tmp_path):
     path.write_text(VCF)
     with pytest.raises(rb.DataError, match=r"plain\.vcf cannot be read by region.*region='1:1-15'.*tabix"):
         rb.Genotypes.from_vcf(path, region="1:1-15")
+    for wrong in (5, "", ["1:1-15"]):
+        with pytest.raises(rb.OptionError, match="1:1000-2000"):
+            rb.Genotypes.from_vcf(path, region=wrong)
 
 
 def test_haploid_calls_of_a_vcf(tmp_path):

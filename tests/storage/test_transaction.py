@@ -141,8 +141,10 @@ def test_threads_that_save_to_one_folder(one, two, tmp_path):
 # -- what is left of an earlier fit ------------------------------------------------------------
 
 
-def test_no_file_of_an_earlier_fit_stays_and_no_other_goes(one, tmp_path):
+def test_no_file_of_an_earlier_fit_stays_and_no_other_goes(one, tmp_path, monkeypatch):
     """Plots and relationships of the first model do not pass for the second's."""
+    monkeypatch.setattr("remlblup.report.figures.JUDGED", 0)  # few plots, and small ones
+    monkeypatch.setattr("remlblup.report.figures.RESOLUTION", 20)
     folder = write_report(one, tmp_path / "out")
     (folder / "my notes.txt").write_text("mine")
     (folder / "random_effects_of_mine.png").write_bytes(b"mine")

@@ -6,6 +6,7 @@ coordinates are those of the face and ℓ bends with it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -97,11 +98,14 @@ class Around:
         count = self.curved.shape[1]
         out = np.empty((count, count))
         for a in range(count):
-            h = self._step(a)
-            ends = {s: self.gradient(self.moved(s * h * self.steps[:, a])) for s in (-2, -1, 1, 2)}
-            slope = (8.0 * (ends[1] - ends[-1]) - (ends[2] - ends[-2])) / (12.0 * h)
-            out[a] = -slope @ self.curved
+            out[a] = -self.difference(a, self.gradient) @ self.curved
         return 0.5 * (out + out.T) - self._bend
+
+    def difference(self, a: int, of: Callable[[Array], Array]) -> Array:
+        """The slope of `of`(θ) along direction a."""
+        h = self._step(a)
+        ends = {s: of(self.moved(s * h * self.steps[:, a])) for s in (-2, -1, 1, 2)}
+        return np.asarray((8.0 * (ends[1] - ends[-1]) - (ends[2] - ends[-2])) / (12.0 * h))
 
     @property
     def _bend(self) -> Array:

@@ -27,6 +27,8 @@ from remlblup.reml.together.reduction import Reduction, is_one, reducible
 NULLS = ("mixture", "chi2", "simulate")
 # Records up to which the expected information is computed from V itself.
 RECORDS = 1500
+# A gain below this share of ℓ is rounding, or the last steps of two searches.
+ROUNDING = 1e-9
 # Replicates of a simulated null.
 REPLICATES = 1000
 
@@ -133,14 +135,14 @@ def likelihood_ratio(
 
 
 def gain(smaller: Estimates, larger: Estimates) -> float:
-    """2(ℓ_larger − ℓ_smaller), not below zero but for rounding."""
+    """2(ℓ_larger − ℓ_smaller); zero where it is zero but for rounding, as of a variance that ended on its bound."""
     statistic = 2.0 * (larger.loglik - smaller.loglik)
     if statistic < -1e-6 * (1.0 + abs(smaller.loglik)):
         raise ModelError(
             f"the larger model has a log-likelihood of {larger.loglik:.6f}, below the {smaller.loglik:.6f} of the"
             " smaller one, which it holds: its search has ended at a lower maximum. Fit it again with starts=10."
         )
-    return max(statistic, 0.0)
+    return statistic if statistic > ROUNDING * (1.0 + abs(smaller.loglik)) else 0.0
 
 
 # -- in large samples ----------------------------------------------------------------------------
@@ -156,7 +158,7 @@ def mixture_of(added: Nesting, larger: Estimates) -> tuple[Mixture, str]:
     """
     free, bounded, grown = added.fixed, list[Added](), list[Added]()
     for term in added.terms:
-        kind = kind_of(term)
+        kind = kind_of(term, larger.options.constrain)
         if kind == "free":
             free += term.parameters
         elif kind == "variances":
@@ -190,9 +192,11 @@ def unknown(why: str) -> ModelError:
     )
 
 
-def kind_of(term: Added) -> str:
+def kind_of(term: Added, constrained: bool) -> str:
     """ "free", "variances" (each on its bound), "grown" (a free matrix with one effect more), or what it is else."""
     s = term.structure
+    if s is not None and not constrained and s.signed.all():
+        return "free"  # variances may be negative: zero is no bound
     if term.freed:
         if not term.singular:
             return "free"

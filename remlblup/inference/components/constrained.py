@@ -25,6 +25,8 @@ from remlblup.reml.surface import Surface
 # A covariance matrix of less than this share of its unit in some direction is lifted so far to start from: Λ has no
 # slope at zero.
 LIFTED = 1e-3
+# A slope of ℓ along the constraint, per standard error, at which it counts as maximised: half its square is left.
+SETTLED = 1e-5
 # −ℓ, above that of the fit, where V is not positive definite.
 NOWHERE = 1e4
 
@@ -136,8 +138,11 @@ class Constrained:
 
         z, best = self.inside(x[free] / scale), None
         for _ in range(3):
-            z, reached, off = self.solved(z, objective, constraint, constraint_slopes)
+            z, reached, left, off = self.solved(z, objective, constraint, constraint_slopes)
             if off > 1e-6 or reached >= NOWHERE:
+                break
+            if left < SETTLED and (best is None or reached < best[0]):
+                best = (reached, z)
                 break
             if best is not None and reached > best[0] - 1e-8:
                 best = (reached, z) if reached < best[0] else best
@@ -153,23 +158,30 @@ class Constrained:
 
     def solved(
         self, z: Array, objective: Callable, constraint: Callable, slopes: Callable
-    ) -> tuple[Array, float, float]:
-        """z, the objective and the distance from the constraint after one run of SLSQP (Kraft 1988)."""
+    ) -> tuple[Array, float, float, float]:
+        """After one run of SLSQP (Kraft 1988): z, the objective, its slope along the constraint where z may move, and
+        the distance from the constraint."""
         from scipy.optimize import minimize
 
         free = self.free
-        bounds = list(zip(self.lower[free] / self.scale[free], self.upper[free] / self.scale[free], strict=True))
+        low, high = self.lower[free] / self.scale[free], self.upper[free] / self.scale[free]
         found = minimize(
             objective,
             z,
             jac=True,
             method="SLSQP",
-            bounds=bounds,
+            bounds=list(zip(low, high, strict=True)),
             options={"ftol": 1e-11, "maxiter": 150},
             constraints=[{"type": "eq", "fun": constraint, "jac": slopes}],
         )
         z = self.inside(found.x)
-        return z, float(objective(z)[0]), abs(float(constraint(z)))
+        value, downhill = objective(z)
+        across, away = slopes(z), np.ones(len(z), dtype=bool)
+        for _ in range(2):  # what is pressed against its bound moves no more, and has no part in the multiplier
+            size = float(across[away] @ across[away])
+            left = downhill - (float(across[away] @ downhill[away]) / size if size > 0.0 else 0.0) * across
+            away = ~(((z <= low) & (left > 0.0)) | ((z >= high) & (left < 0.0)))
+        return z, float(value), float(np.linalg.norm(left[away])), abs(float(constraint(z)))
 
     def at_bound(self, index: int, value: float) -> tuple[float, Array] | None:
         """ℓ and θ with parameter `index` held on its bound, by the search of a fit."""

@@ -43,7 +43,7 @@ def intervals_of(
     found, note = np.full((len(table), 2), np.nan), ""
     if method == "profile":
         require_profile(fit)
-        found[asked] = list(ends(profile_paths(fit, functions=functions), level))
+        found[asked] = np.array(list(ends(profile_paths(fit, functions=functions), level))).reshape(-1, 2)
     else:
         made = bootstrap(fit, n, seed, None, None, None)
         if made.n_failed == made.done:

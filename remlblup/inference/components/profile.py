@@ -30,6 +30,10 @@ from remlblup.inference.quantities import Function, expression_function, labelle
 CUTOFF = 2.5758293035489004
 # ζ within this of what is looked for has been found.
 FOUND = 1e-6
+# A value this many first steps away, beyond which ζ changes by less than this from a value to twice as far, has no end.
+FAR, LEVEL = 1e3, 1e-4
+# Places outwards after which each is twice as far as the last.
+SLOW = 8
 # Points tried for one end, and of those between two places which are in the middle.
 TRIES, HALVED = 40, 4
 
@@ -126,6 +130,8 @@ class Path:
             for place in (near, *beyond[:1]):
                 if abs(place.zeta - zeta) < FOUND:
                     return place.value, False
+            if not beyond and not np.isfinite(bound) and self.levels_off(inside):
+                return bound, True
             between += bool(beyond)
             if beyond and between % HALVED == 0:  # a curve through the places may miss the end every time
                 value = self.back(0.5 * (self.scaled(near.value) + self.scaled(beyond[0].value)))
@@ -142,6 +148,14 @@ class Path:
             f"the profile of '{self.function.name}' did not reach {zeta:.3g}: its last point is {near.value:.6g}, where"
             f" ζ is {near.zeta:.4g}."
         )
+
+    def levels_off(self, places: Sequence[Place]) -> bool:
+        """Whether ζ rises no more however far the value goes: of a ratio, as what it is divided by becomes zero."""
+        if len(places) < 3:
+            return False
+        before, last = places[-2:]
+        far = abs(self.scaled(last.value) - self.scaled(self.best.value)) > FAR * self.step
+        return far and abs(last.value) > 2.0 * abs(before.value) and abs(last.zeta - before.zeta) < LEVEL
 
     def next(self, near: Place, beyond: Place | None, zeta: float, limit: float, inside: Sequence[Place]) -> float:
         """The value to try next: between two places, or further out."""
@@ -162,6 +176,9 @@ class Path:
         else:
             slope = near.zeta / (here - self.scaled(self.best.value))
             ahead = here + np.clip((zeta - near.zeta) / slope, -2.0 * abs(zeta / slope), 2.0 * abs(zeta / slope)) * 1.02
+        if len(inside) > SLOW:  # ζ levels off
+            gone = here - self.scaled(self.best.value)
+            ahead = here + sign * max(abs(ahead - here), abs(gone))
         value = self.back(float(ahead))
         return limit if sign * (value - limit) >= 0.0 or (self.positive and ahead <= 0.0) else value
 

@@ -332,7 +332,13 @@ class _Maker:
             if name not in names:
                 value = self.at[name][0] if name in self.at else self.variables.factors[name][0]
                 new[name] = self._column(name, [value] * len(cells))
-        columns, _ = random_rows(self.spec, self.solution, new, set(positions), "error")
+        try:
+            columns, _ = random_rows(self.spec, self.solution, new, set(positions), "error")
+        except DataError as error:
+            raise DataError(
+                f"{str(error).split(' Use new_levels')[0]} A random effect of a combination that is in no record has no"
+                " prediction: leave one of the factors out, or fit() to records of these levels and predict() them."
+            ) from None
         _, rows = fixed_rows(self.spec, new, columns)
         rows = rows.toarray() if sp.issparse(rows) else np.asarray(rows)
         assert self.spec.formula is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from remlblup.cached import cached_property
 from remlblup.errors import ModelError, check_share, choose
 from remlblup.fit.errors.estimable import CHOICES, estimable
 from remlblup.fit.errors.prediction_covariance import prediction_covariance
+from remlblup.fit.errors.prediction_df import satterthwaite_df, slopes_along
 from remlblup.fit.tables.shown import shown
 from remlblup.inference.fixed.comparisons import ADJUSTMENTS, Family, adjusted, family
 from remlblup.inference.fixed.f_tests import FixedTests
@@ -47,7 +48,7 @@ def marginal_means(
         raise ModelError(f"means of cells without records cannot be weighted by cells: {list(cells.index[empty])}.")
     known = ~empty
     known[~empty] = estimable(spec.fixed, judged[~empty], cells.index[~empty], "mean", nonestimable)
-    return MarginalMeans(fit, cells, tests, known, weights)
+    return MarginalMeans(fit, cells, tests, known, weights, information)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,7 @@ class MarginalMeans:
     _tests: FixedTests = field(repr=False)
     _known: np.ndarray = field(repr=False)
     _weights: str = field(repr=False)
+    _information: str = field(repr=False)
 
     def __repr__(self) -> str:
         return repr(self.table)
@@ -120,21 +122,62 @@ class MarginalMeans:
 
     @property
     def _df_method(self) -> str:
-        return self._tests.method if self._grid.Z is None else "residual"
+        if self._grid.Z is None:
+            return self._tests.method
+        return "satterthwaite" if self._predicted else "residual"
+
+    @cached_property
+    def _predicted(self) -> bool:
+        """Whether means with random terms have Satterthwaite's degrees of freedom."""
+        errors = self._tests.errors
+        return errors is not None and not errors.information.flat.shape[1] and len(self._L) <= MOST
 
     def _errors_of_means(self) -> tuple[Array, Array]:
         if self._grid.Z is None:
             return self._tests.rows(self._L)[1:]
-        fit, T = self._fit, self._fit.specification.fixed.transform
+        variances = self._variances_at(self._fit.theta)
+        if not self._predicted:
+            return np.sqrt(variances), np.full(len(variances), self._tests.residual_df)
+        return np.sqrt(variances), satterthwaite_df(variances, self._slopes_of(self._variances_at))
+
+    def _variances_at(self, theta: Array) -> Array:
+        """(k,) variances of the prediction errors."""
+        assert self._grid.Z is not None
+        equations, T = self._fit._equations, self._fit.specification.fixed.transform
         work = sp.csr_array(self._L if T is None else self._L @ T)
-        rows = sp.csr_array(sp.hstack([work, self._grid.Z]))
-        variances = fit._equations.prediction_variances(fit._solution, rows)
-        return np.sqrt(variances), np.full(len(variances), self._tests.residual_df)
+        return equations.prediction_variances(equations.solve(theta), sp.csr_array(sp.hstack([work, self._grid.Z])))
+
+    def _covariance_at(self, theta: Array) -> Array:
+        """(k, k) covariances of the prediction errors."""
+        assert self._grid.Z is not None
+        equations = self._fit._equations
+        solution = equations.solve(theta)
+        return prediction_covariance(equations, solution, self._L, self._grid.Z, equations.fixed_covariance(solution))
+
+    def _slopes_of(self, of: Callable[[Array], Array]) -> Array:
+        """Slopes along the directions of one standard error of θ̂."""
+        fit = self._fit
+        assert self._tests.errors is not None
+        return slopes_along(fit._optimum, fit.options.ml, fit.options.constrain, self._tests.errors.information, of)
+
+    @cached_property
+    def _covariance_slopes(self) -> Array:
+        """(c, k, k)."""
+        with self._lock.now:
+            return self._slopes_of(self._covariance_at)
+
+    @property
+    def _said(self) -> str:
+        """How errors and degrees of freedom were found."""
+        if self._grid.Z is None:
+            return self._tests.said
+        df = f"Satterthwaite's, {self._information} information" if self._predicted else "n − p"
+        return f"Standard errors are prediction errors at the estimated variances, degrees of freedom {df}."
 
     @property
     def _note(self) -> str:
         grid = self._grid
-        lines = [self._fit._note, self._tests.said]
+        lines = [self._fit._note, self._said]
         if grid.averaged:
             how = {
                 "equal": "each level alike",
@@ -145,7 +188,6 @@ class MarginalMeans:
         if grid.at:
             lines.append("At " + ", ".join(f"{name} = {value:.6g}" for name, value in grid.at.items()) + ".")
         if grid.Z is not None:
-            lines[1] = "Standard errors are prediction errors at the estimated variances, degrees of freedom n − p."
             lines.append(f"Random terms in: {', '.join(grid.included)}.")
         return "\n".join(filter(None, lines))
 
@@ -158,9 +200,8 @@ class MarginalMeans:
             raise ModelError(f"{len(self._L):,} means are too many to compare with each other (at most {MOST:,}).")
         if self._grid.Z is None:
             return self._L @ self._tests.errors_covariance @ self._L.T
-        fit = self._fit
         with self._lock.now:
-            return prediction_covariance(fit._equations, fit._solution, self._L, self._grid.Z, self._tests.covariance)
+            return self._covariance_at(self._fit.theta)
 
     def _differences(self) -> tuple[Array, Array]:
         """Standard errors and degrees of freedom of all differences, (k, k)."""
@@ -190,8 +231,11 @@ class MarginalMeans:
             fit = self._fit
             u = np.concatenate([b.ravel() for b in fit._equations.level_effects(fit._solution)])
             estimate = L @ self._tests.beta + C @ (self._grid.Z @ u) + offset
-            error = np.sqrt(np.maximum(np.einsum("rk,kl,rl->r", C, self._covariance, C, optimize=True), 0.0))
-            df = np.full(len(C), self._tests.residual_df)
+            variance = np.maximum(np.einsum("rk,kl,rl->r", C, self._covariance, C, optimize=True), 0.0)
+            error, df = np.sqrt(variance), np.full(len(C), self._tests.residual_df)
+            if self._predicted:
+                slopes = np.einsum("rk,ckl,rl->cr", C, self._covariance_slopes, C, optimize=True)
+                df = satterthwaite_df(variance, slopes)
         return tuple(np.where(known, v, np.nan) for v in (estimate, error, df))  # type: ignore[return-value]
 
     @cached_property
@@ -267,7 +311,7 @@ class MarginalMeans:
         out = pd.concat(frames)
         out.attrs.update(adjust=chosen, df_method=self._df_method)
         note = "" if chosen is None else f"P values adjusted by {ADJUSTMENTS[chosen]} for {len(frames[0])} contrasts."
-        return shown(out, "\n".join(filter(None, [self._fit._note, self._tests.said, note])))
+        return shown(out, "\n".join(filter(None, [self._fit._note, self._said, note])))
 
     def _family(self, own: Family, place: np.ndarray, adjust: str | None) -> pd.DataFrame:
         """The table of one family of contrasts."""

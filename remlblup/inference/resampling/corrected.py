@@ -53,6 +53,8 @@ def corrected_ends(
     x = np.sort(replicates[np.isfinite(replicates)])
     if not len(x) or not np.isfinite(estimate):
         return End(np.nan, 0.0), End(np.nan, 0.0)
+    if x[0] == x[-1] == estimate:  # held by fix=, or on a bound in all of them
+        return End(estimate, 0.0), End(estimate, 0.0)
     n = len(x)
     tie = TIE * (x[-1] - x[0])
     ends = []

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, DependencyError, choose, some
+from remlblup.errors import DataError, DependencyError, OptionError, choose, some
 from remlblup.linalg.threads import n_threads
 from remlblup.relationship.genomic.arrays import ArraySource, unpack_matrix
 from remlblup.relationship.genomic.vcf_lines import declare_chromosomes
@@ -122,6 +122,8 @@ def read_vcf(path: str | Path, field: str, multiallelic: str, region: str | None
     """See `Genotypes.from_vcf`."""
     choose("field", field, ("GT", "DS"))
     choose("multiallelic", multiallelic, ("error", "skip"))
+    if region is not None and not (isinstance(region, str) and region.strip()):
+        raise OptionError(f"region={region!r} must be text such as '1:1000-2000'.")
     try:
         from cyvcf2 import VCF
     except ImportError:

@@ -132,7 +132,8 @@ def _fixed(spec: Specification, frame: pd.DataFrame, program: str) -> list[Fixed
     assert spec.formula is not None
     out = []
     for term in read_terms(spec.formula.fixed).terms:
-        factors, covariates = [], []
+        factors: list[str] = []
+        covariates: list[str] = []
         for expression in term:
             name = expression.bare
             if name is None and expression.is_factor and len(expression.columns) == 1:
@@ -201,7 +202,7 @@ def _codes(design: RandomDesign, frame: pd.DataFrame, group: tuple[str, ...], pr
     if len(group) == 1:
         return np.asarray(design.relationship.find(frame[group[0]]), dtype=int)
     text = frame[list(group)].astype(str).agg(":".join, axis=1)
-    places = pd.Index([str(v) for v in design.relationship.labels]).get_indexer(text)
+    places = pd.Index([str(v) for v in design.relationship.labels]).get_indexer(pd.Index(text))
     if (places < 0).any():
         raise refuse(program, f"'{design.name}'", "its levels could not be found again")
     return places

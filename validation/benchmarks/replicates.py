@@ -3,17 +3,17 @@
 
     python -m remlblup.validation.benchmarks.replicates [--workers 2] [--quick]
 
-Runs three cases and prints a line for each; REMLBLUP_REFERENCE names the folder with flock20k, which is left out
-without. Set OPENBLAS_NUM_THREADS=1. lme4's `bootMer` on the first case, one process (lme4 1.1.31, R 4.2.2):
-
-    Rscript -e 'library(lme4); m <- lmer(Reaction ~ Days + (Days | Subject), sleepstudy);
-                print(system.time(bootMer(m, function(f) c(fixef(f), getME(f, "theta")), nsim = 10000, seed = 1)))'
+Runs three cases and prints a line for each, with the load of the machine before it; REMLBLUP_REFERENCE names the folder
+with flock20k, which is left out without. Set OPENBLAS_NUM_THREADS=1. Where Rscript has lme4, its `bootMer` does the
+first case as well, in one process.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -30,6 +30,25 @@ def sleepstudy(n: int, workers: int) -> str:
     started = time.perf_counter()
     out = fit.bootstrap(n, seed=1, workers=workers, progress=False)
     return f"sleepstudy, {n:,} refits, {workers} process(es): {time.perf_counter() - started:.1f} s; {out.note}"
+
+
+LME4 = """
+library(lme4)
+m <- lmer(Reaction ~ Days + (Days | Subject), sleepstudy)
+t <- system.time(b <- bootMer(m, function(f) c(fixef(f), getME(f, "theta")), nsim = {n}, seed = 1))
+cat(sprintf("%.1f s; lme4 %s, R %s", t["elapsed"], packageVersion("lme4"), getRversion()))
+"""
+
+
+def boot_mer(n: int) -> str:
+    """The same refits by lme4."""
+    program = shutil.which("Rscript")
+    if program is None:
+        return "lme4: there is no Rscript here"
+    found = subprocess.run([program, "-e", LME4.format(n=n)], capture_output=True, text=True)
+    if found.returncode:
+        return f"lme4: not here ({found.stderr.strip().splitlines()[-1:]})"
+    return f"sleepstudy, {n:,} refits by bootMer, one process: {found.stdout.strip()}"
 
 
 def flock(n: int, workers: int) -> str:
@@ -71,10 +90,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a twentieth of everything")
     given = parser.parse_args()
     share = 20 if given.quick else 1
-    print(many(10_000 // share), flush=True)
-    print(sleepstudy(10_000 // share, 1), flush=True)
-    print(sleepstudy(10_000 // share, given.workers), flush=True)
-    print(flock(200 // share, given.workers), flush=True)
+    cases = (
+        lambda: many(10_000 // share),
+        lambda: sleepstudy(10_000 // share, 1),
+        lambda: sleepstudy(10_000 // share, given.workers),
+        lambda: boot_mer(10_000 // share),
+        lambda: flock(200 // share, given.workers),
+    )
+    for case in cases:
+        load = os.getloadavg()[0]
+        print(f"{case()} (load {load:.1f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -276,7 +276,7 @@ def test_an_interrupt_gives_what_is_done():
 @pytest.mark.parametrize(
     "options, said",
     [
-        ({"n": 1}, "n=1 must be a whole number, 2 or more"),
+        ({"n": 1}, "n=1 must be a whole number, 2 to 10,000,000"),
         ({"n": 5, "workers": 0}, "workers=0"),
         ({"n": 5, "seed": -1}, "seed=-1"),
         ({"n": 5, "statistic": [3]}, "must be a function of a fit"),

@@ -122,9 +122,7 @@ def plan(spec: Specification, theta: Array | None, program: str) -> Plan:
     random = [_random(spec, d, part, frame, program) for d, part in zip(spec.random, parts, strict=True)]
     residual, correlated = _residual(spec, phi, program)
     fixed = tuple(_fixed(spec, frame, program))
-    return Plan(
-        spec.formula.text, responses, frame, fixed, tuple(random), residual, correlated, spec.records.weights
-    )
+    return Plan(spec.formula.text, responses, frame, fixed, tuple(random), residual, correlated, spec.records.weights)
 
 
 def _fixed(spec: Specification, frame: pd.DataFrame, program: str) -> list[Fixed]:

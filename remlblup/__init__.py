@@ -39,6 +39,7 @@ _PUBLIC = {
     "simulate_flock": "remlblup.datasets",
     "read_results": "remlblup.crosschecking.readers.read",
     "crosscheck": "remlblup.crosschecking.judge.crosscheck",
+    "write_model": "remlblup.crosschecking.writers.write",
     "RemlBlupError": "remlblup.errors",
     "FormulaError": "remlblup.errors",
     "DataError": "remlblup.errors",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from remlblup.cross_validation import cross_validate as cross_validate
     from remlblup.crosschecking.judge.crosscheck import crosscheck as crosscheck
     from remlblup.crosschecking.readers.read import read_results as read_results
+    from remlblup.crosschecking.writers.write import write_model as write_model
     from remlblup.datasets import simulate_flock as simulate_flock
     from remlblup.equations.textbook import henderson as henderson
     from remlblup.errors import CheckpointError as CheckpointError

@@ -1,4 +1,4 @@
-"""The command line: ``remlblup demo | fit | blup | crosscheck | validate | warmup``.
+"""The command line: ``remlblup demo | fit | blup | crosscheck | write | validate | warmup``.
 
 Exit codes: 0 all well; 1 a fit that did not converge, or a validation that failed; 2 wrong input; 130 Ctrl-C.
 """

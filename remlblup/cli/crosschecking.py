@@ -26,6 +26,17 @@ def crosscheck(given: Namespace) -> int:
     return 0 if check.verdict.startswith(("they agree", "they differ by less")) else 1
 
 
+def write(given: Namespace) -> int:
+    """``remlblup write``: the model as input for another program."""
+    from remlblup.cli.commands import read_model
+    from remlblup.crosschecking.writers.write import NOTES, write_model
+
+    folder = write_model(read_model(given), given.program, given.out)
+    names = sorted(path.name for path in folder.iterdir() if path.name != NOTES)
+    print(f"{(folder / NOTES).read_text(encoding='utf-8')}\nWritten to {folder}: {', '.join(names)}")
+    return 0
+
+
 def pairs(items: Sequence[str] | None) -> dict[str, str] | None:
     """Their term → ours, of ``theirs=ours``."""
     if items is None:

@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     _fit(subparsers)
     _blup(subparsers)
     _crosscheck(subparsers)
+    _write(subparsers)
     p = subparsers.add_parser("warmup", help="compile the kernels of large models ahead of their first use")
     p.set_defaults(run=commands.warmup)
     subparsers.add_parser("validate", help="compare with published results (validate --help)", add_help=False)
@@ -165,6 +166,23 @@ def _crosscheck(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--quiet", action="store_true", help="no notes")
     p.add_argument("--report", metavar="FILE", help="write verdict, tables and plot: .html as one page, else text")
     p.set_defaults(run=crosschecking.crosscheck)
+
+
+def _write(subparsers: argparse._SubParsersAction) -> None:
+    p = subparsers.add_parser(
+        "write",
+        help="write the model as input for another program",
+        description="Write data, relationships and the model as another program reads them; what it cannot express is"
+        " refused by name.",
+        allow_abbrev=False,
+    )
+    _data(p)
+    p.add_argument(
+        "--program", required=True, choices=("blupf90", "asreml", "wombat", "gcta", "lme4", "nlme", "sommer")
+    )
+    p.add_argument("--out", metavar="DIR", required=True, help="folder to write to")
+    p.add_argument("--quiet", action="store_true", help="no notes")
+    p.set_defaults(run=crosschecking.write)
 
 
 def _escape(p: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

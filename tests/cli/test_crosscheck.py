@@ -39,3 +39,12 @@ def test_its_mistakes_are_told(capsys, sleepstudy, tmp_path):
     broken.write_text("term,estimate\nSubject,x\n", encoding="utf-8")
     assert main(["crosscheck", sleepstudy, SLOPES, "--other", str(broken)]) == 2
     assert "line 2: expected a number" in capsys.readouterr().err
+
+
+def test_a_model_is_written(capsys, sleepstudy, tmp_path):
+    assert main(["write", sleepstudy, SLOPES, "--program", "blupf90", "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "blupf90.par" in out and "OPTION missing" in out
+    assert "NUMBER_OF_EFFECTS\n4\n" in (tmp_path / "out" / "blupf90.par").read_text(encoding="utf-8")
+    assert main(["write", sleepstudy, SLOPES, "--program", "gcta", "--out", str(tmp_path / "other")]) == 2
+    assert "GCTA cannot express" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.crosschecking.results import COMPONENTS, Results, component, table
+from remlblup.crosschecking.results import COMPONENTS, Results, Row, component, table
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +171,22 @@ def test_names_are_matched(rail):
     assert matched.verdict.startswith("they agree") and "Names" not in matched.verdict
     with pytest.raises(rb.OptionError, match="match= names 'x'"):
         rb.crosscheck(rail, Results("peer", components=base), match={"x": "Rail"})
+
+
+def test_independent_effects_may_be_terms_of_theirs():
+    """As lme4 prints (1 + x || g): Subject and Subject.1."""
+    fit = rb.MixedModel("Reaction ~ Days + (1 + Days || Subject)", rb.datasets.load("sleepstudy")).fit(progress=False)
+    rows = [component("Subject", fit.theta[0], 5e-7, effect="(Intercept)"),
+            component("Subject.1", fit.theta[1], 5e-7, effect="Days"),
+            component("residual", fit.theta[2], 5e-7)]  # fmt: skip
+    check = rb.crosscheck(fit, Results("peer", components=table(rows, COMPONENTS)))
+    assert check.verdict.startswith("they agree") and "Names" not in check.verdict
+    renamed = [row._replace(term=name, effect="") for row, name in zip(map(Row._make, rows), "pqr", strict=True)]
+    renamed[2] = renamed[2]._replace(term="residual")
+    both = {"p": "1 + Days || Subject", "q": "1 + Days || Subject"}
+    assert rb.crosscheck(fit, Results("peer", components=table(renamed, COMPONENTS)), match=both).verdict.startswith(
+        "they agree"
+    )
 
 
 def test_leftover_terms_are_paired_where_they_are_most_likely():

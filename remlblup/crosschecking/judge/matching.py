@@ -78,16 +78,17 @@ def _by_name(spec: Specification, components: pd.DataFrame, theirs: list[str], t
     """Pairs of terms with the same factors; then with factors of one among those of the other, where only one has."""
     ours = {n: f for n, f in zip(spec.parameters.terms, own_factors(spec), strict=True) if n not in taken}
     sizes = {d.name: d.t for d in spec.random}
+    count = {t: components.loc[components["term"] == t, "effect"].nunique() for t in theirs}
     named = {t: factors(t) for t in theirs}
     out: dict[str, str] = {}
     for fits in (frozenset.__eq__, lambda a, b: bool(a) and (a <= b or b <= a), _similar):
         for term, own in named.items():
             if term in out:
                 continue
-            found = [n for n, f in ours.items() if n not in out.values() and fits(own, f)]
+            room = {n: sizes[n] - sum(count[t] for t, m in out.items() if m == n) for n in ours}
+            found = [n for n, f in ours.items() if room[n] >= min(count[term], sizes[n]) and fits(own, f)]
             if len(found) > 1:
-                effects = set(components.loc[components["term"] == term, "effect"])
-                found = [n for n in found if sizes[n] == len(effects)] or found
+                found = [n for n in found if sizes[n] == count[term]] or found
             if len(found) == 1:
                 out[term] = found[0]
     return out
@@ -104,11 +105,16 @@ def _matched(parameters: Parameters, components: pd.DataFrame, terms: dict[str, 
     theta, unit, error = np.full(size, np.nan), np.zeros(size), np.full(size, np.nan)
     kinds = [""] * size
     extra: list[str] = []
+    laid: dict[str, list[Row]] = {}
     for term, rows in rows_by_term(components).items():
         ours = RESIDUAL if term == RESIDUAL else terms.get(term)
         if ours is None:
             extra += [_label(row) for row in rows]
-            continue
+        elif list(terms.values()).count(ours) > 1:  # independent effects, each a term of theirs
+            laid.setdefault(ours, []).extend(row if row.effect else row._replace(effect=term) for row in rows)
+        else:
+            laid[ours] = rows
+    for ours, rows in laid.items():
         for row, place in zip(rows, _places(parameters, ours, rows), strict=True):
             if place is None or not np.isnan(theta[place]):
                 extra.append(_label(row))

@@ -54,7 +54,7 @@ def read_lme4(lines: Lines) -> Results:
         lines.fail(end, "a row 'Residual'")
     for name, members in groups.items():
         rows += _group("residual" if name == "Residual" else name, members)
-    fixed, _ = lines.find(r"^\s+Estimate Std\. Error", "the table of fixed effects", end)
+    fixed, _ = lines.find(r"^\s+Estimate\s+Std\. Error", "the table of fixed effects", end)
     loglik = _lme4_likelihood(lines, head, ml)
     return Results(
         "lme4",

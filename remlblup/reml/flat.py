@@ -32,8 +32,9 @@ SHORTER = 6
 QUARTIC = 100.0
 # Information below this, in the size of a parameter, is none.
 NOTHING = 1e-12
-# Share of the largest element, in standard errors, from which on a direction concerns a parameter.
-SHARE = 1e-3
+# A direction concerns a parameter from so many of its standard errors on, where the one that moves most moves by its
+# size: held back, it would cost ℓ half the square.
+SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,19 @@ class Spectrum:
     directions : (n_parameters, k)
     flat : (k,) True where ℓ does not change
     errors : (n_parameters,) standard error of each parameter given the others
+    sizes : (n_parameters,) the size of each parameter
     """
 
     directions: Array
     flat: np.ndarray
     errors: Array
+    sizes: Array
 
     def concerned(self, which: np.ndarray) -> np.ndarray:
         """(n_parameters,) True for parameters that one of these directions moves."""
-        reach = np.abs(self.directions[:, which]) / self.errors[:, None]
-        return np.asarray(np.any(reach > SHARE * np.max(reach, axis=0, initial=0.0), axis=1))
+        moved = np.abs(self.directions[:, which])
+        moved /= np.maximum(np.max(moved / self.sizes[:, None], axis=0, initial=0.0), TINY)
+        return np.asarray(np.any(moved > SHARE * self.errors[:, None], axis=1))
 
 
 def spectrum(equations: Equations, point: Point, J: Array, units: Array) -> Spectrum:
@@ -76,7 +80,7 @@ def spectrum(equations: Equations, point: Point, J: Array, units: Array) -> Spec
             flat[i] = looked_at(equations, point, directions[:, i] / size)
     information = point.information.diagonal()
     errors = np.where(information * sizes**2 > NOTHING, 1.0 / np.sqrt(np.maximum(information, TINY)), sizes)
-    return Spectrum(directions, flat, errors)
+    return Spectrum(directions, flat, errors, sizes)
 
 
 def step_sizes(point: Point, units: Array) -> Array:

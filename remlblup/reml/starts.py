@@ -41,6 +41,8 @@ HIGHER = 1e-8
 NEAR, NEAR_LOGLIK = 0.03, 0.05
 # Rows of a trial before it may be given up, and at most while it is no higher.
 PATIENCE, LONGEST = 8, 60
+# Halvings of a step that, without constraints, creeps towards an edge where V is singular: PATIENCE of these will do.
+SHORT = 12
 
 Report = Callable[[Iteration], None]
 
@@ -144,7 +146,7 @@ class Search:
 
         def watch(row: Iteration) -> None:
             rows.append(row)
-            if (why := self.given_up(row)) is not None:
+            if (why := self.given_up(rows)) is not None:
                 raise GivenUp(why)
 
         start = np.where(np.isnan(self.fixed), theta, np.nan)
@@ -173,8 +175,9 @@ class Search:
         best = self.best.point.loglik
         return (best - loglik) / (1.0 + abs(best))
 
-    def given_up(self, row: Iteration) -> str | None:
-        """Why a climb that has got to `row` need not go on; None if it should."""
+    def given_up(self, rows: list[Iteration]) -> str | None:
+        """Why a climb that has got to the last of `rows` need not go on; None if it should."""
+        row = rows[-1]
         for theta, value in self.ends:
             away = np.abs(row.theta - theta) / np.maximum(np.maximum(np.abs(theta), np.abs(row.theta)), self.sizes)
             if away.max() < NEAR and -NEAR_LOGLIK < row.loglik - value <= HIGHER * (1.0 + abs(value)):
@@ -182,7 +185,8 @@ class Search:
                 return "the same maximum" if same else "lower"
         hopeless = row.loglik + 5.0 * row.decrement < self.best.point.loglik - 1e-3
         # One that is higher already goes on to its end, however long it takes.
-        late = row.iteration >= LONGEST and self.gap(row.loglik) > -HIGHER
+        at_edge = not self.options.constrain and sum(r.halvings > SHORT for r in rows) >= PATIENCE
+        late = (row.iteration >= LONGEST or at_edge) and self.gap(row.loglik) > -HIGHER
         return "lower" if (row.iteration >= PATIENCE and hopeless) or late else None
 
     def note(self, number: int, rows: list[Iteration], ended: str) -> None:

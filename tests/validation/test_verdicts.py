@@ -315,6 +315,7 @@ def test_no_verdict_is_false(first):
         (26, 14, "the higher maximum given up, on its way along a valley that AI does not see"),
         (26, 38, "the same by ML, where it has no information but a slope"),
         (27, 0, "two components that X alone tells apart: no information along a direction, but a slope"),
+        (29, 47, "flat with a variance that can bear it, not named beside one that is known far better"),
         (26, 70, "a term absorbed by the fixed effects: without constraints its variance went where rounding led"),
     ],
 )

@@ -176,7 +176,12 @@ def _nlme_rows(lines: Lines, head: int, stop: int, term: str, squared: bool) -> 
         members.append((match[1], sd))
         tails.append(re.findall(NUMBER, match[4]) if not match[4].startswith("(") else [])
     correlations, rounding = np.eye(len(members)), 0.0
+    diagonal = any(
+        re.search("pdDiag|pdIdent|Diagonal|Multiple", line) for line in lines.lines[max(head - 2, 0) : head + 1]
+    )
     for i, tail in enumerate(tails):
+        if len(tail) != i and not diagonal:
+            lines.fail(head + 1 + i, f"{i} correlations of {members[i][0]} with the effects above it")
         for j, text in enumerate(tail[:i]):
             correlations[i, j] = correlations[j, i] = number(text).value
             rounding = max(rounding, number(text).rounding)

@@ -120,7 +120,7 @@ class Lines:
 
     def numbers(self, at: int) -> list[Number]:
         """The numbers of a line that holds nothing else, [] for another line; widths may leave no blanks between."""
-        line = self.lines[at]
+        line = self.lines[at] if at < len(self.lines) else ""
         if not _NUMBERS.fullmatch(line):
             return []
         return [number(text) for text in re.findall(NUMBER, line)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remlblup.errors import OptionError, some
+from remlblup.errors import OptionError, StoreError, some
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory, within_memory
 from remlblup.linalg.threads import single_threaded
@@ -19,6 +19,10 @@ from remlblup.reml.convergence import say_unconverged
 if TYPE_CHECKING:
     from remlblup.fit.tables.functions import Estimate
     from remlblup.report.summary import Summary
+
+# Endings of a report on one page, and of what is none.
+PAGES = ".html", ".htm"
+OTHER_FORMATS = ".pdf", ".md", ".txt", ".tex", ".docx", ".rtf", ".csv", ".json", ".xlsx", ".png", ".svg"
 
 
 @all_within_memory
@@ -146,9 +150,11 @@ class Fit(Plotted):
         from remlblup.storage.fit import folder_of
 
         path = folder_of(path, "a report is a file that ends in .html, or a folder")
+        if path.suffix.lower() in OTHER_FORMATS or (path.is_file() and path.suffix.lower() not in PAGES):
+            raise StoreError(f"{str(path)!r} is no page and no folder: end the name in .html, or name a folder.")
         named = functions_of(self, functions)
         options: dict[str, Any] = {"title": title, "functions": named, "means": means, "seed": seed}
-        if path.suffix.lower() in (".html", ".htm"):
+        if path.suffix.lower() in PAGES:
             return write_page(Page(self, intervals=intervals, **options), path)
         return write_report(self, path, intervals=intervals, escape=escape, **options)
 

@@ -88,10 +88,11 @@ def of_column(fit: Estimates, name: str) -> Cases:
     if name not in own:
         raise OptionError(
             f"term={name!r} is neither a random term ({some(d.name for d in spec.random) or 'there are none'}) nor a"
-            f" column of the data ({some(own, 20) or 'there are none'})."
+            f" column that the records of this fit have ({some(own, 20) or 'there are none'})."
         )
     codes, labels = factorize(column(fit, name, "term"))
-    records = [np.flatnonzero(codes == code) for code in range(len(labels))]
+    counts = np.bincount(codes, minlength=len(labels))
+    records = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
     return Cases(name, pd.Index(labels, name=name), records, None, np.zeros(0, dtype=np.int64))
 
 

@@ -55,7 +55,9 @@ def along_the_space(fit: Estimates, kind: str) -> Array:
     if not free.any():
         return out
     around = Around(fit._optimum, fit.options.ml, fit.options.constrain, known)
-    back = np.linalg.pinv(known.curved)
+    sizes = np.where(free, np.max(np.abs(known.curved), axis=1, initial=0.0), 1.0)
+    sizes[sizes == 0.0] = 1.0  # each parameter in a unit of its own
+    back = np.linalg.pinv(known.curved / sizes[:, None]) / sizes
     whole = back.T @ (around.observed if kind == "observed" else around.expected) @ back
     out[np.ix_(free, free)] = whole[np.ix_(free, free)]
     return out
@@ -97,6 +99,5 @@ def flat_in_words(fit: Estimates) -> str:
         return ""
     if len(names) == 1:
         return f"The likelihood does not change with {some(names)}: the data say nothing about it."
-    together = some(names, 10)
     together = some(names, 10)
     return f"The likelihood is flat in a direction in which {together} move together: the data cannot tell them apart."

@@ -99,8 +99,7 @@ def within(fit: Estimates, along: Array, reach: float) -> Array:
             far = np.where(along == 0.0, np.inf, room / (side * along))
         step = side * min(reach, float(np.min(far[far >= 0.0], initial=np.inf)))
         for _ in range(SHORTER):
-            with np.errstate(divide="ignore"):  # a residual variance of zero
-                there = loglik(searched, point, displaced(parameters, point, step * along))
+            there = loglik(searched, point, displaced(parameters, point, step * along))
             if np.isfinite(there):
                 break
             step *= PART

@@ -25,13 +25,16 @@ import scipy.linalg
 from remlblup.arrays import Array
 from remlblup.diagnostics.cases import Cases, cases_of
 from remlblup.diagnostics.one_step import OneStep
-from remlblup.errors import check_switch
+from remlblup.errors import check_switch, some
 from remlblup.fit.held_out import deletion
 from remlblup.fit.tables.shown import shown
+from remlblup.linalg.scaled_solve import scaled_inverse
 
 if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates
 
+# Standard errors that the components may move in one step: beyond, a refit ends elsewhere.
+FAR = 1.5
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
@@ -74,8 +77,16 @@ class Influence:
         absent = len(self.table) - len(known)
         lost = f" Without {absent} of them the fixed effects cannot all be estimated." if absent else ""
         if not len(known):
+            if not len(self.std_errors):
+                return f"{len(self.table):,} cases; there are no fixed effects for Cook's distance."
             return f"{len(self.table):,} cases, none of which can be left out.{lost}"
         told = ", ".join(f"{name} ({value:.3g})" for name, value in known.head(3).items())
+        moved = self.table.get("components_distance", pd.Series(dtype=float))
+        if len(far := moved.index[moved > FAR]):
+            lost += (
+                f" The components move so far without {some(far, 3)} that one step does not tell how far: fit again"
+                " without."
+            )
         kind = "records" if self.what == "record" else f"levels of '{self.what}'"
         return f"Of {len(self.table):,} {kind} the fixed effects hang most on {told} (Cook's distance).{lost}"
 
@@ -149,7 +160,7 @@ class Without:
     def _predicted(self, number: int, h: np.ndarray, A: Array, delta: Array, unknown: Array) -> None:
         """ŷ of the others and the standard error of y − ŷ."""
         prediction = np.where(unknown, np.nan, self.fit.specification.observed[h] - delta)
-        variance = np.diag(np.linalg.pinv(A, hermitian=True))
+        variance = np.diag(scaled_inverse(A))
         self.predicted[number] = prediction, np.where(unknown, np.nan, np.sqrt(np.maximum(variance, 0.0)))
 
     def _fixed(self, number: int, h: np.ndarray, A: Array, delta: Array, beta: Array) -> None:

@@ -149,11 +149,15 @@ def grown(x: Array) -> Array:
 
 def inverse_step(structure: Any, theta: Array, step: Array) -> Array:
     """The same of a covariance matrix, by the eigenvalues of Σ^-½ Δ Σ^-½; θ + step where Σ is singular."""
-    values, vectors = np.linalg.eigh(structure.covariance(theta))
+    sigma = structure.covariance(theta)
+    d = np.sqrt(np.maximum(np.diag(sigma), 0.0))  # of correlations: effects have units of their own
+    if not d.min() > 0.0:
+        return np.asarray(theta + step)
+    values, vectors = np.linalg.eigh(sigma / np.outer(d, d))
     if not values[0] > SINGULAR * values[-1]:
         return np.asarray(theta + step)
-    root = vectors * np.sqrt(values)
-    inverse = vectors / np.sqrt(values)
+    root = d[:, None] * vectors * np.sqrt(values)
+    inverse = vectors / np.sqrt(values) / d[:, None]
     x, turned = np.linalg.eigh(inverse.T @ structure.covariance(step) @ inverse)
     half = root @ turned
     return np.asarray(structure.project((half * grown(x)) @ half.T))

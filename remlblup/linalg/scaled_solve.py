@@ -21,3 +21,9 @@ def scaled_solve(H: np.ndarray, rhs: np.ndarray) -> np.ndarray:
     else:
         solution = np.linalg.lstsq(scaled, right, rcond=1e-10)[0]
     return np.asarray((d * solution.T).T)
+
+
+def scaled_inverse(H: np.ndarray) -> np.ndarray:
+    """The same of the identity: H⁻¹, a pseudoinverse that no units change where H is singular."""
+    inverse = scaled_solve(H, np.eye(len(H)))
+    return np.asarray(0.5 * (inverse + inverse.T))

@@ -137,6 +137,8 @@ def loglik(equations: Equations, point: Point, theta: Array) -> float:
     if not all(s.feasible(part) for s, part in zip(structures, parts, strict=True)):
         return -np.inf
     try:
-        return log_likelihood(equations, equations.solve(theta, ml=point.score.ml), point.score.ml)
+        with np.errstate(all="ignore"):  # a residual variance of zero
+            value = log_likelihood(equations, equations.solve(theta, ml=point.score.ml), point.score.ml)
     except NotPositiveDefiniteError:
         return -np.inf
+    return value if np.isfinite(value) else -np.inf

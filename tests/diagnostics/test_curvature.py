@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -121,3 +123,13 @@ def test_named_errors(sleep):
     with pytest.raises(rb.ModelError, match="no parameter of this fit is free to move"):
         held.flat_direction()
     assert held.correlation_of_estimates.isna().all(axis=None)
+
+
+def test_a_direction_that_reaches_a_residual_variance_of_zero_warns_of_nothing():
+    rng = np.random.default_rng(5)
+    d = pd.DataFrame({"y": rng.normal(size=30), "unit": np.arange(30), "g": np.repeat(list("abcdef"), 5)})
+    with pytest.warns(rb.ConvergenceWarning):
+        fit = rb.MixedModel("y ~ 1 + (1 | unit) + (1 | g)", d).fit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        assert fit.flat_direction().flat

@@ -206,3 +206,12 @@ def test_a_level_with_all_records_is_refused():
     fit = rb.MixedModel("y ~ 1", d).fit(progress=False)
     with pytest.raises(rb.ModelError, match="all records belong to 'a' of 'one'"):
         fit.influence("one")
+
+
+def test_the_verdict_says_where_one_step_is_not_enough():
+    rng = np.random.default_rng(8)
+    d = pd.DataFrame({"g": np.repeat(list("abcdefgh"), 5), "y": rng.normal(size=40)})
+    d.loc[d["g"] == "c", "y"] += 12.0
+    found = rb.MixedModel("y ~ 1 + (1 | g)", d).fit().influence("g")
+    assert found.table["components_distance"].idxmax() == "c" and found.table["components_distance"].max() > 1.5
+    assert "'c' that one step does not tell how far" in found.verdict

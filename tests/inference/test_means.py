@@ -352,3 +352,29 @@ def test_residual_variance_of_new_records(residual, weights):
     np.testing.assert_allclose(own[["lower", "upper"]], new[["lower", "upper"]], rtol=1e-9)
     wider = own["upper"] - own["prediction"] > fit.predict(interval="confidence")["upper"] - own["prediction"]
     assert wider.all()
+
+
+@pytest.mark.parametrize("random", ["(1 | g:time)", "(1 | g) + (1 | time)"])
+def test_a_covariate_that_groups_records_too_stays_a_covariate(random):
+    rng = np.random.default_rng(4)
+    d = pd.DataFrame({"diet": np.tile(list("ab"), 30), "time": np.repeat([1.0, 2.0, 3.0], 20)})
+    d["g"] = np.tile(np.repeat(list("pqrst"), 2), 6)
+    d["y"] = d["time"] + rng.normal(size=60) + rng.normal(size=5)[d["g"].map(dict(zip("pqrst", range(5), strict=True)))]
+    fit = rb.MixedModel(f"y ~ diet + time + {random}", d).fit()
+    low, high = (fit.marginal_means("diet", at={"time": t}).table["mean"].to_numpy() for t in (1.0, 3.0))
+    np.testing.assert_allclose(high - low, 2.0 * fit.fixed_effects.loc["time", "estimate"], rtol=1e-10)
+
+
+def test_one_contrast_needs_no_adjustment():
+    fit = rb.MixedModel("extra ~ group + (1 | ID)", sleep_of_students()).fit()
+    plain = fit.marginal_means("group").contrasts(adjust=None)
+    for method, adjust in (("pairwise", "tukey"), ("reference", "dunnett"), ("pairwise", "holm")):
+        own = fit.marginal_means("group").contrasts(method, adjust=adjust)
+        np.testing.assert_allclose(own["p_value"], plain["p_value"], rtol=1e-13)
+        np.testing.assert_allclose(own["upper"] - own["lower"], plain["upper"] - plain["lower"], rtol=1e-13)
+
+
+def sleep_of_students():
+    """Student's sleep data: two drugs, ten patients."""
+    extra = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0, 1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    return pd.DataFrame({"extra": extra, "group": np.repeat(["1", "2"], 10), "ID": [f"s{i}" for i in range(10)] * 2})

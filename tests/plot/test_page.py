@@ -220,9 +220,13 @@ def test_unknown_means_are_told(oats, tmp_path):
 
 def test_a_page_that_cannot_be_written(oats, tmp_path):
     (tmp_path / "there.html").mkdir()
+    (tmp_path / "mine.dat").write_text("x")
+    for path in ("report.pdf", tmp_path / "mine.dat"):
+        with pytest.raises(rb.StoreError, match=r"end the name in \.html"):
+            oats.report(path)
     with pytest.raises(rb.StoreError, match="cannot be written"):
         oats.report(tmp_path / "there.html")
-    assert [p.name for p in tmp_path.iterdir()] == ["there.html"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.dat", "there.html"]
 
 
 @draws

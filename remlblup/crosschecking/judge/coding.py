@@ -35,9 +35,13 @@ def transform(spec: Specification, names: list[str]) -> Array | None:
     if theirs is None:
         return None
     ours = np.asarray(spec.fixed.matrix.todense() if hasattr(spec.fixed.matrix, "todense") else spec.fixed.matrix)
-    T, *_ = np.linalg.lstsq(ours, theirs, rcond=None)
-    same = np.allclose(ours @ T, theirs, rtol=0.0, atol=SAME_SPACE * np.abs(theirs).max())
-    return T if same and np.linalg.matrix_rank(T) == len(names) else None
+    # Columns have units of their own.
+    size, target = np.linalg.norm(ours, axis=0), np.linalg.norm(theirs, axis=0)
+    if not (size.all() and target.all()):
+        return None
+    T, *_ = np.linalg.lstsq(ours / size, theirs / target, rcond=None)
+    same = np.allclose(ours / size @ T, theirs / target, rtol=0.0, atol=SAME_SPACE)
+    return T * target / size[:, None] if same and np.linalg.matrix_rank(T) == len(names) else None
 
 
 def _column(frame: pd.DataFrame, name: str) -> Array | None:

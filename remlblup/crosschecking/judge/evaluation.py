@@ -9,6 +9,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.equations.variance.without_inverse import WithoutInverse
 from remlblup.errors import ConvergenceWarning, RemlBlupError, said_elsewhere
+from remlblup.linalg.scaled_solve import scaled_solve
 from remlblup.mixed_model import MixedModel
 from remlblup.result import Fit
 
@@ -51,7 +52,7 @@ class Evaluation:
         if not free.any():
             return 0.0
         s = self.score[free]
-        return float(0.5 * s @ np.linalg.pinv(self.information[np.ix_(free, free)]) @ s)
+        return float(0.5 * s @ scaled_solve(self.information[np.ix_(free, free)], s))
 
 
 def model_of(fit: Fit) -> MixedModel:

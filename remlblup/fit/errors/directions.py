@@ -53,6 +53,16 @@ def information_of(optimum: Optimum, ml: bool, constrain: bool, average: Informa
     return replace(average, curved=average.curved @ (vectors / np.sqrt(values)))
 
 
+def coordinates_along(tangent: Array, along: Array) -> Array:
+    """x with tangent x = along; parameters have units of their own, and so do the coordinates."""
+    rows = np.max(np.abs(tangent), axis=1, initial=0.0)
+    rows[rows == 0.0] = 1.0
+    scaled = tangent / rows[:, None]
+    columns = np.linalg.norm(scaled, axis=0)
+    columns[columns == 0.0] = 1.0
+    return np.linalg.lstsq(scaled / columns, along / rows[:, None], rcond=None)[0] / columns[:, None]
+
+
 class Around:
     """ℓ near an optimum, in units of one standard error by the average information.
 
@@ -70,7 +80,7 @@ class Around:
         lower, upper = bounds(parameters, constrain, np.zeros(parameters.residual.n_parameters))
         self.space = Space(self.equations, optimum.held, lower, upper, units, constrain)
         # The coordinates of the tangent that make up each direction.
-        self.steps: Any = np.linalg.lstsq(optimum.tangent, self.curved, rcond=None)[0]
+        self.steps: Any = coordinates_along(optimum.tangent, self.curved)
 
     def moved(self, step: Array) -> Array:
         """θ at a step in the coordinates of the tangent."""

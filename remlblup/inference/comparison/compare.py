@@ -62,6 +62,8 @@ def compare(*fits: Estimates, null: str = "mixture", seed: int = 0) -> pd.DataFr
             raise error from None
     rows = [row(fit, fits[k - 1] if k else None, null, seed) for k, fit in enumerate(fits)]
     names = [fit.formula or "from matrices" for fit in fits]
+    if len(set(names)) < len(names):  # what tells them apart may be R
+        names = [f"{name} [{fit.specification.residual_text}]" for name, fit in zip(names, fits, strict=True)]
     out = pd.DataFrame(rows, index=pd.Index(names, name="model"))
     return shown(out, note(fits))
 

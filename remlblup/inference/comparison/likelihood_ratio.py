@@ -20,6 +20,7 @@ from remlblup.inference.resampling.replicates import Replicates
 from remlblup.inference.resampling.simulate import batches
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
+from remlblup.linalg.scaled_solve import scaled_inverse
 from remlblup.linalg.threads import single_threaded
 from remlblup.reml.loop import Loop
 from remlblup.reml.together.reduction import Reduction, is_one, reducible
@@ -240,7 +241,7 @@ def covariance_at(added: Nesting, larger: Estimates) -> tuple[Array, str]:
 def inverse_of_free(information: Array, free: np.ndarray) -> Array:
     """The covariance of the parameters that are estimated; those that are held have none."""
     out = np.zeros_like(information)
-    out[np.ix_(free, free)] = np.linalg.pinv(information[np.ix_(free, free)], hermitian=True)
+    out[np.ix_(free, free)] = scaled_inverse(information[np.ix_(free, free)])
     return out
 
 

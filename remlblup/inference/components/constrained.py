@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from remlblup.arrays import Array
-from remlblup.errors import ModelError, NotPositiveDefiniteError
+from remlblup.errors import ModelError, NotPositiveDefiniteError, VarianceError
 from remlblup.fit.estimates import Estimates
 from remlblup.inference.quantities import Function
 from remlblup.inference.resampling.refit import equations_of, held_values
@@ -190,6 +190,6 @@ class Constrained:
         start = np.where(self.fit._optimum.boundary, np.nan, self.fit.theta)
         try:
             end = maximize(self.model, self.options, start, fixed)
-        except (NotPositiveDefiniteError, ModelError, np.linalg.LinAlgError):
+        except (NotPositiveDefiniteError, ModelError, VarianceError, np.linalg.LinAlgError):
             return None
         return end.point.loglik, end.point.theta

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.errors import ModelError, NotPositiveDefiniteError, OptionError, choose, whole_number
+from remlblup.errors import ModelError, NotPositiveDefiniteError, OptionError, VarianceError, choose, whole_number
 from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
 from remlblup.inference.components.constrained import Constrained
@@ -62,7 +62,7 @@ def at(fit: Estimates, along: Constrained, given: dict[int, float], others: str)
     start = np.where(np.isnan(fixed), fit.theta, np.nan)
     try:
         return float(maximize(along.model, along.options, start, fixed).point.loglik)
-    except (NotPositiveDefiniteError, ModelError, np.linalg.LinAlgError):
+    except (NotPositiveDefiniteError, ModelError, VarianceError, np.linalg.LinAlgError):
         return np.nan
 
 

@@ -163,11 +163,11 @@ def adjusted(
     p, reach = np.full(len(t), np.nan), np.full(len(t), np.nan)
     size, own_df = np.abs(t[known]), df[known]
     alone = 2.0 * stats.t.sf(size, own_df)
-    if adjust is None or not known.any():
+    if adjust == "tukey" and own.method != "pairwise":
+        raise OptionError(f"Tukey's method is for all pairwise differences, not for {own.method} contrasts.")
+    if adjust is None or np.count_nonzero(known) < 2:  # one needs no adjustment
         p[known], reach[known] = alone, stats.t.ppf(0.5 + level / 2.0, own_df)
     elif adjust == "tukey":
-        if own.method != "pairwise":
-            raise OptionError(f"Tukey's method is for all pairwise differences, not for {own.method} contrasts.")
         p[known] = studentized_tails(np.sqrt(2.0) * size, means, own_df)
         reach[known] = over_df(lambda d: studentized_quantile(level, means, d) / np.sqrt(2.0), own_df)
     elif adjust == "dunnett":

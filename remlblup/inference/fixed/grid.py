@@ -88,8 +88,8 @@ class Variables:
             for group in design.term.groups:
                 single = len(group.factors) == 1
                 for name in group.factors:
-                    if name in factors or name not in frame.columns:
-                        continue
+                    if name in factors or name in names or name not in frame.columns:
+                        continue  # the slope of a covariate is that, whatever else its values group
                     own = list(design.relationship.labels) if single else levels_of(frame[name], ())
                     random[name] = own if single or name not in random else random[name]
                     if single:

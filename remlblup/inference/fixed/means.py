@@ -310,7 +310,9 @@ class MarginalMeans:
             frames.append(table)
         out = pd.concat(frames)
         out.attrs.update(adjust=chosen, df_method=self._df_method)
-        note = "" if chosen is None else f"P values adjusted by {ADJUSTMENTS[chosen]} for {len(frames[0])} contrasts."
+        note = ""
+        if chosen is not None and len(frames[0]) > 1:
+            note = f"P values adjusted by {ADJUSTMENTS[chosen]} for {len(frames[0])} contrasts."
         return shown(out, "\n".join(filter(None, [self._fit._note, self._said, note])))
 
     def _family(self, own: Family, place: np.ndarray, adjust: str | None) -> pd.DataFrame:

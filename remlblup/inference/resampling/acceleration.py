@@ -20,6 +20,7 @@ from remlblup.equations.variance.expected_information import ExpectedInformation
 from remlblup.errors import ModelError, NotPositiveDefiniteError
 from remlblup.fit.estimates import Estimates
 from remlblup.inference.resampling.simulate import Simulator, batches, seeds
+from remlblup.linalg.scaled_solve import scaled_inverse
 
 # Records up to which PV̇ is held as a matrix.
 RECORDS = 1000
@@ -50,7 +51,7 @@ def of_matrices(fit: Estimates, gradients: Array, free: np.ndarray) -> Array:
         F = expected.of(weighted)
     except (NotPositiveDefiniteError, ModelError):
         return np.full(len(gradients), np.nan)
-    directions = gradients[:, free] @ np.linalg.pinv(F, hermitian=True)
+    directions = gradients[:, free] @ scaled_inverse(F)
     third = []
     for direction in directions:
         A = np.tensordot(direction, weighted, 1)
@@ -62,7 +63,7 @@ def of_draws(scores: Array, gradients: Array) -> Array:
     """By the moments of scores (draws, n_parameters)."""
     scores = scores - scores.mean(axis=0)
     F = scores.T @ scores / len(scores)
-    along = scores @ (gradients @ np.linalg.pinv(F, hermitian=True)).T
+    along = scores @ (gradients @ scaled_inverse(F)).T
     return skewness(np.mean(along**2, axis=0), np.mean(along**3, axis=0))
 
 

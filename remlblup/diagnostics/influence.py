@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates
 
 # Standard errors that the components may move in one step: beyond, a refit ends elsewhere.
-FAR = 1.5
+FAR = 3.0
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 

@@ -33,7 +33,7 @@ from remlblup.linalg.scaled_solve import scaled_inverse
 if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates
 
-# Standard errors that the components may move in one step: beyond, a refit ends elsewhere.
+# Standard errors that the components may move in one step: beyond, a refit may end elsewhere.
 FAR = 3.0
 LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -84,8 +84,8 @@ class Influence:
         moved = self.table.get("components_distance", pd.Series(dtype=float))
         if len(far := moved.index[moved > FAR]):
             lost += (
-                f" The components move so far without {some(far, 3)} that one step does not tell how far: fit again"
-                " without."
+                f" Without {some(far, 3)} the components move by more than {FAR:g} standard errors in one step: fit"
+                " again to see where they end."
             )
         kind = "records" if self.what == "record" else f"levels of '{self.what}'"
         return f"Of {len(self.table):,} {kind} the fixed effects hang most on {told} (Cook's distance).{lost}"

@@ -214,4 +214,4 @@ def test_the_verdict_says_where_one_step_is_not_enough():
     d.loc[d["g"] == "c", "y"] += 12.0
     found = rb.MixedModel("y ~ 1 + (1 | g)", d).fit().influence("g")
     assert found.table["components_distance"].idxmax() == "c" and found.table["components_distance"].max() > 3.0
-    assert "'c' that one step does not tell how far" in found.verdict
+    assert "Without 'c' the components move by more than 3 standard errors" in found.verdict

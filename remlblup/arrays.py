@@ -16,9 +16,18 @@ def rectangular(values: Any) -> np.ndarray:
     try:
         return np.asarray(values)
     except ValueError:
-        out = np.empty(len(values), dtype=object)
-        out[:] = list(values)
-        return out
+        return objects(list(values))
+
+
+def objects(values: list) -> np.ndarray:
+    """(n,) of whatever the items are, tuples, lists and arrays among them."""
+    out = np.empty(len(values), dtype=object)
+    try:
+        out[:] = values
+    except ValueError:  # arrays are taken for rows
+        for i, value in enumerate(values):
+            out[i] = value
+    return out
 
 
 def sums(places: Index, values: Array, size: int) -> Array:

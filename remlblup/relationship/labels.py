@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import objects
 from remlblup.errors import RelationshipError, some
 
 # Floats above this do not hold every integer, so an integral one is no proof of an integer label.
@@ -41,16 +42,16 @@ def canonical(values: Iterable) -> np.ndarray:
         return with_missing(canonical(categories))[codes]
     array = _as_array(values)
     if array.dtype.kind in "iu":
-        return _object(list(map(str, array.tolist())))
+        return objects(list(map(str, array.tolist())))
     found = integers(array)
     if found is not None:
         whole, missing = found
-        texts = _object(list(map(str, whole.tolist())))
+        texts = objects(list(map(str, whole.tolist())))
         texts[missing] = None
         return texts
     if array.dtype.kind == "U":
-        return _object([text.strip() for text in array.tolist()])
-    return _object([_spell(value) for value in _elements(array)])
+        return objects([text.strip() for text in array.tolist()])
+    return objects([_spell(value) for value in _elements(array)])
 
 
 def tidy(values: Iterable) -> np.ndarray:
@@ -85,7 +86,7 @@ def tidy(values: Iterable) -> np.ndarray:
             return np.array(cleaned, dtype=np.int64)
         except OverflowError:
             pass
-    return _object(cleaned)
+    return objects(cleaned)
 
 
 def match(labels: Iterable, wanted: Iterable) -> np.ndarray:
@@ -201,7 +202,7 @@ def _as_array(values: Iterable) -> np.ndarray:
     else:
         # np.asarray would turn [1, "a"] into text; an object array keeps what was given.
         items = as_items(values)
-        array = _object(items)
+        array = objects(items)
         if items and len(kinds := set(map(type, items))) == 1 and kinds <= {int, float}:
             array = np.asarray(items)
     if array.ndim > 1:
@@ -274,10 +275,3 @@ def _clean(value: object) -> object:
 def _spell(value: object) -> str | None:
     cleaned = _clean(value)
     return cleaned if cleaned is None or type(cleaned) is str else str(cleaned).strip()
-
-
-def _object(items: list) -> np.ndarray:
-    """A one-dimensional object array, also where the items are tuples."""
-    array = np.empty(len(items), dtype=object)
-    array[:] = items
-    return array

@@ -193,3 +193,9 @@ def test_what_holds_several_values_is_no_label(label):
     ):
         with pytest.raises(rb.RemlBlupError):
             wrong()
+
+
+def test_items_that_are_arrays_are_no_labels():
+    for labels in ((np.eye(2), ["a", "b"]), [np.zeros(2), np.zeros(2)]):
+        with pytest.raises(rb.RemlBlupError):
+            rb.Genotypes.from_matrix(np.ones((2, 2)), ids=["a", "b"], markers=labels)

@@ -55,7 +55,8 @@ def at(fit: Estimates, along: Constrained, given: dict[int, float], others: str)
     theta = fit.theta.copy()
     theta[numbers] = values
     if others == "held" or np.array_equal(theta, fit.theta):
-        value = along.surface.loglik(theta)[0]
+        with np.errstate(all="ignore"):  # a residual variance of zero
+            value = along.surface.loglik(theta)[0]
         return value if np.isfinite(value) else np.nan
     fixed = along.held.copy()
     fixed[numbers] = values

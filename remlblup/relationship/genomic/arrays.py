@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.arrays import objects
 from remlblup.errors import DataError, OptionError, some
 from remlblup.linalg.well_formed import array_of, require_well_formed
 from remlblup.relationship.labels import as_items, canonical, nameless
@@ -130,8 +131,8 @@ def unpack_matrix(
 
 def to_counts(values: np.ndarray, ids: list, markers: list, missing: object) -> np.ndarray:
     """int8 with −1 missing if every value is 0, 1, 2 or missing; float32 with NaN missing if some lie between."""
-    check_labels(np.asarray(ids, dtype=object), values.shape[0], "individual")
-    check_labels(np.asarray(markers, dtype=object), values.shape[1], "marker")
+    check_labels(objects(ids), values.shape[0], "individual")
+    check_labels(objects(markers), values.shape[1], "marker")
     try:
         codes = np.atleast_1d(np.asarray([] if missing is None else missing, dtype=float))
     except (TypeError, ValueError):

@@ -225,7 +225,7 @@ def folder_of(path: object, what: str = "a fit is saved in a folder") -> Path:
     try:
         Path(path).is_file()
     except OSError as error:  # a name too long, a loop of links
-        raise StoreError(f"{str(path)[:80]!r} cannot be a name: {error.strerror}.") from None
+        raise StoreError(f"{str(path)[:80]!r} cannot be the name of a folder or file: {error.strerror}.") from None
     return Path(path)
 
 

@@ -256,6 +256,7 @@ def test_an_interrupt_gives_what_is_done():
         import remlblup as rb
         from remlblup.inference.resampling import replicates
         warnings.simplefilter("ignore")
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
         fit = rb.MixedModel("Yield ~ 1 + (1 | Batch)", rb.datasets.load("dyestuff")).fit()
         run, done = replicates.Replicates.run, []
         def once(self, part, seed):

@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 
 import remlblup as rb
 from ownership.cases import MODELS, assert_same, blas_threads, frame, same, tables
-from remlblup import mixed_model
 from remlblup.linalg import threads
 
 pytestmark = [
@@ -115,22 +114,17 @@ def test_a_table_that_waits_for_its_equations_keeps_no_other_fit_waiting():
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_fit_of_the_same_model_within_its_own_fit(kind, monkeypatch):
+def test_a_fit_of_the_same_model_within_its_own_fit(kind):
     make, options = MODELS[kind]
     expected = tables(make().fit(**options))
     model, inner = make(), []
 
-    def reporter(_):
-        def report(row):
-            if row.iteration == 2 and not inner:
-                inner.append(None)
-                inner[0] = model.fit(**options)
+    def callback(row):
+        if row.iteration == 2 and not inner:
+            inner.append(None)
+            inner[0] = model.fit(**options)
 
-        return report
-
-    monkeypatch.setattr(mixed_model, "_reporter", reporter)
-    monkeypatch.setattr(mixed_model.MixedModel, "describe", lambda _: SimpleNamespace(is_long=False))
-    assert_same(tables(model.fit(**options)), expected)
+    assert_same(tables(model.fit(**options, callback=callback)), expected)
     assert_same(tables(inner[0]), expected)
 
 

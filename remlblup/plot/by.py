@@ -58,7 +58,7 @@ def term_asked_for(fit: DiagnosticMethods, by: Any) -> tuple[str, Array] | None:
     except VarianceError:
         terms = [d.name for d in fit.specification.random]
         raise OptionError(
-            f"by={by!r} is neither a column that the records of this fit have ({some(own, 20) or 'there are none'})"
+            f"by={by!r} is neither a column of the data that the fit has kept ({some(own, 20) or 'there are none'})"
             f" nor a random term ({some(terms) or 'there are none'})."
         ) from None
     return design.name, np.asarray(sum(Z @ u for Z, u in zip(design.columns, fit._level_effects[k], strict=True)))

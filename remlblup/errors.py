@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -184,16 +185,12 @@ def check_switch(name: str, value: object) -> None:
 
 def check_share(name: str, value: Any) -> None:
     """Raise `OptionError` unless an option is a number between 0 and 1."""
-    import numbers
-
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0.0 < float(value) < 1.0:
         raise OptionError(f"{name}={value!r} must be a number between 0 and 1.")
 
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """A whole number given as an option; `OptionError` for anything else."""
-    import numbers
-
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):
         upto = "or more" if most is None else f"to {most:,}"

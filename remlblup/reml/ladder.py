@@ -133,9 +133,8 @@ class Automatic(Ladder):
             yield "face", face
         for released in release(space, point, point.charts, 1e-6):
             yield "release", released
-        if self.ascent.creeps() and (model := observed(self.surface, point)) is not None:
-            for fraction in PARTS:
-                yield "Newton", propose(space, point, point.information, fraction, reluctant, model)
+        if self.ascent.creeps():
+            yield from self.newton(point)
         learnt = self.ascent.secant.corrected()
         if learnt is not None:
             yield "AI+QN", propose(space, point, point.information, 1.0, reluctant, learnt)
@@ -145,6 +144,14 @@ class Automatic(Ladder):
         space = self.surface.space
         for released in release(space, point, near_faces(space, point), 1e-6):
             yield "release", released
-        if (model := observed(self.surface, point)) is not None:
-            for fraction in PARTS:
-                yield "Newton", propose(space, point, point.information, fraction, self.ascent.reluctant, model)
+        if not self.ascent.creeps():  # else it was tried before all others
+            yield from self.newton(point)
+
+    def newton(self, point: Point) -> Iterator[tuple[str, Array]]:
+        """Steps by the observed information."""
+        model = observed(self.surface, point)
+        for fraction in PARTS if model is not None else ():
+            yield (
+                "Newton",
+                propose(self.surface.space, point, point.information, fraction, self.ascent.reluctant, model),
+            )

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, check_switch, choose, whole_number
+from remlblup.keywords import known_arguments
 from remlblup.linalg.dense.outer import OuterSum
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
@@ -23,6 +24,7 @@ Progress = Callable[[int, int], None]
 _ELEMENTS = 32_000_000
 
 
+@known_arguments
 @within_memory
 def genomic_relationship(
     genotypes: Genotypes | pd.DataFrame,
@@ -58,6 +60,7 @@ def _as_relationship(G: np.ndarray, labels: Iterable) -> MatrixRelationship:
     return MatrixRelationship(G, labels)
 
 
+@known_arguments
 @within_memory
 @single_threaded
 def genomic_matrix(

@@ -21,6 +21,7 @@ from remlblup.errors import (
     said_elsewhere,
     some,
     warn,
+    whole_number,
 )
 from remlblup.fit.errors.estimable import reasons
 from remlblup.fit.held_out import hold_out
@@ -137,8 +138,7 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     check_switch("refit", refit)
     if progress is not None:
         check_switch("progress", progress)
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
+    seed = whole_number("seed", seed, 0)
     if refit and not isinstance(fit, Fit):
         raise OptionError("variances given by the user are not estimated: refit=True needs a model or a fit.")
     spec = fit.specification

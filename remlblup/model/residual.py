@@ -7,11 +7,13 @@ import pandas as pd
 
 from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, FormulaError, ModelError, OptionError, RemlBlupError, some
+from remlblup.model import residual_reading
 from remlblup.model.effects import Levels, levels_of
 from remlblup.model.field import axis, check_cells, check_extent
 from remlblup.model.frame import numeric_column
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, factorize, group_keys
+from remlblup.model.known_residual import known_residual
 from remlblup.model.numbers import check_size
 from remlblup.model.positions import kind_of, positions
 from remlblup.model.random_terms import make_structure
@@ -78,6 +80,8 @@ def _structure(
             return _power(term, frame, weights)
         case "field":
             return _field(term, frame)
+        case residual_reading.KNOWN:
+            return known_residual(term, frame, record, given)
     unit, names = unit_codes(term.unit, frame, record)
     if term.keyword == "exp":
         return _exponential(term, frame, unit, names)

@@ -59,7 +59,7 @@ def cases(folder: Path) -> list[Case]:
 def _compare(folder: Path, stored: Stored, case: str) -> list[Comparison]:
     """REML against every answer of the file, and ML where it has one."""
     file = read_answer_file(folder / f"{stored.answer}.json")
-    model = _model(folder, stored)
+    model = build(folder, stored)
     rows: list[Comparison] = []
     for method in ("REML", "ML") if file.get("ML") else ("REML",):
         fit = model.fit(method, constrain=stored.constrain, progress=False)
@@ -71,7 +71,7 @@ def _compare(folder: Path, stored: Stored, case: str) -> list[Comparison]:
     return rows
 
 
-def _model(folder: Path, stored: Stored) -> MixedModel:
+def build(folder: Path, stored: Stored) -> MixedModel:
     """The model of a stored answer, from its formula."""
     data = read_data(folder / stored.csv, stored.factors, stored.levels)
     pedigrees = {

@@ -29,9 +29,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : list of str
-        ``--case NAME …`` and ``--program NAME …`` (parts of names, shell patterns, regular expressions), ``--only GROUP …``
-        (`GROUPS` and `ON_DEMAND`), ``--list``, ``--slow``, ``--out FILE.csv``, ``--page FILE.md``, ``--reference DIR``,
-        ``--verbose``.
+        ``--case NAME …`` and ``--program NAME …`` (parts of names, shell patterns, regular expressions), ``--only
+        GROUP …`` (`GROUPS` and `ON_DEMAND`), ``--list``, ``--slow``, ``--out FILE.csv``, ``--page FILE.md``,
+        ``--reference DIR``, ``--verbose``.
 
     Returns
     -------
@@ -76,14 +76,14 @@ def collect(only: str | Sequence[str] | None = None, reference: str | None = Non
     reference : path of the reference folder, optional
     """
     from remlblup.validation import book_cases, dense_cases, reference_cases, statsmodels_cases
-    from remlblup.validation.programs import judged, scripts
+    from remlblup.validation.programs import judged, live, scripts
 
     folder = reference_cases.find_folder(reference)
     if reference is not None and not folder.is_dir():
         raise DataError(f"--reference: there is no folder '{folder}'.")
     there = folder if folder.is_dir() else None
     where = f"say where they are with --reference DIR or in the environment variable {reference_cases.VARIABLE}"
-    live: dict[str, Callable[[], list[Case]]] = {
+    fitted: dict[str, Callable[[], list[Case]]] = {
         "books": book_cases.cases,
         "statsmodels": statsmodels_cases.cases,
         "dense": dense_cases.cases,
@@ -91,11 +91,11 @@ def collect(only: str | Sequence[str] | None = None, reference: str | None = Non
     cases: list[Case] = []
     lines: list[str] = []
     for group in GROUPS if only is None else [only] if isinstance(only, str) else only:
-        if group in live:
-            cases += live[group]()
+        if group in fitted:
+            cases += fitted[group]()
         elif group == "programs":
-            shipped, absent = judged.cases(there)
-            cases += shipped
+            stored, absent = judged.cases(there)
+            cases += stored + live.cases()
             if absent:
                 lines.append(f"SKIP programs: {absent} more outputs are of data that are others': {where}.")
         elif group == "R":
@@ -152,7 +152,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=(*GROUPS, *ON_DEMAND),
         metavar="GROUP",
-        help=f"only these groups of cases: {', '.join(GROUPS)}; on demand R, which runs the stored scripts in R on this machine",
+        help=f"only these groups of cases: {', '.join(GROUPS)}; and R, which runs the stored scripts in R on this"
+        " machine, only if it is named",
     )
     parser.add_argument("--list", action="store_true", help="list the cases and stop")
     parser.add_argument("--slow", action="store_true", help="also run the cases that take long")

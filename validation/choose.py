@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from remlblup.errors import some
 from remlblup.validation.cases import Case
 
+#: What a regular expression has and a shell pattern has not.
+_REGULAR = re.compile(r"[$^|+\\]|\.[*?]")
 #: So many names are suggested for one that is none.
 SUGGESTED = 5
 
@@ -19,6 +21,8 @@ def matches(name: str, pattern: str) -> bool:
     name, pattern = name.lower(), pattern.lower()
     if pattern in name or fnmatchcase(name, pattern):
         return True
+    if not _REGULAR.search(pattern):  # 'a.o*' is a shell pattern, which as an expression would match 'a.two'
+        return False
     try:
         return re.search(pattern, name) is not None
     except re.error:

@@ -17,9 +17,10 @@ _RIGHT = {"ours": "Ours is right", "theirs": "Theirs is right", "both": "Both ar
 _HEAD = """\
 # Who agrees, and to how many digits
 
-Written by `remlblup validate --page docs/validation.md`: every model that others have fitted, their numbers beside ours.
-Digits agreed are −log₁₀ of the difference relative to the value, for effects to the largest of their kind, at most 16; what
-a program prints with four digits agrees to about four. How each comparison is made, and what is required of it, stands in
+Written by `remlblup validate --page docs/validation.md`: models that others have fitted, their numbers beside ours. The
+digits agreed are −log₁₀ of the difference relative to the value (of effects, to the largest of their kind), at most 16.
+What a program prints with four digits can agree to four; most programs stop when the log-likelihood does, which leaves
+variances with 4 to 6. How each comparison is made, and what is required of it, stands in
 [validation/README.md](../validation/README.md).
 
 ## Digits agreed, by program and quantity
@@ -38,14 +39,15 @@ The output as the program wrote it, or its stored numbers, read by `rb.read_resu
 _DIFFER = """
 ## Where they disagree, and who is right
 
-Both estimates are put into one log-likelihood; "higher by" is what it gains at ours. Of a model that is another one it is the
-difference of the two maxima, as stored with theirs.
+Both estimates are put into one log-likelihood; "higher by" is what it gains at ours. Where theirs is the maximum of
+another model it is the difference of the two maxima, as stored with theirs.
 
 """
 _SHORT = """
 ## Where they stop short of the maximum
 
-The same likelihood to all digits they report, and ours is higher by what the distance of the estimates accounts for.
+What they report is our log-likelihood at their estimates, to all digits; ours is higher by what the distance of the two
+accounts for.
 
 """
 

@@ -59,7 +59,7 @@ def test_cases_are_chosen_by_name(suite, capsys):
     suite(case("alpha.one", 2.0), case("alpha.two", 3.0), case("beta", 3.0))
     assert run(["--only", "books", "--case", "alpha.o*"]) == 0
     assert run(["--only", "books", "--case", "nothing"]) == 2
-    assert "No case matches nothing" in capsys.readouterr().out
+    assert "No case matches 'nothing'" in capsys.readouterr().out
     assert run(["--only", "books", "--list"]) == 0
     assert "alpha.two" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""``python -m remlblup.validation.programs CASE …``: make the stored outputs of these cases anew, by R on this machine."""
+"""``python -m remlblup.validation.programs CASE …``: the stored outputs of these cases anew, by R on this machine."""
 
 from __future__ import annotations
 

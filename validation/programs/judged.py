@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -108,17 +107,23 @@ def compare_output(
     stored: StoredCase, output: Output, results: Results, reference: Path | None, case: str
 ) -> list[Comparison]:
     """Every quantity, the verdict, and the shortfall where one is stored."""
-    fit = fitted(stored, reference)
-    known = {t for t in results.components["term"]}
+    gap = output.shortfall
+    if gap is None and output.peer and reference is not None:
+        gap = stored_shortfall(reference, stored.answer, output)
+    return compare_results(fitted(stored, reference), output, results, case, gap)
+
+
+def compare_results(
+    fit: Fit, output: Output, results: Results, case: str, gap: float | None = None
+) -> list[Comparison]:
+    """The same of any fit of ours; `gap` is the shortfall that is stored."""
+    known = set(results.components["term"])
     match = {t: ours for t, ours in output.rename.items() if t in known} or None
     with said_elsewhere(ConvergenceWarning):
         check = rb.crosscheck(fit, results, match=match)
     rows = [_verdict(output, check, case), *_quantities(output, check, case)]
-    stored_gap = output.shortfall
-    if stored_gap is None and output.peer and reference is not None:
-        stored_gap = stored_shortfall(reference, stored.answer, output)
-    if stored_gap is not None:
-        rows.insert(1, compare_number(case, STORED_GAP, shortfall(check), stored_gap, SHORTFALL))
+    if gap is not None:
+        rows.insert(1, compare_number(case, STORED_GAP, shortfall(check), gap, SHORTFALL))
     return [replace(r, program=output.program) for r in rows]
 
 
@@ -156,8 +161,9 @@ def _quantities(output: Output, check: CrossCheck, case: str) -> list[Comparison
         elif kind in together:
             together[kind].append(row)
         else:
-            scale = _scale(check.fit, kind, row)
-            rows.append(_line(output, case, kind, _label(kind, str(row["name"])), row, bool(row["agrees"]), scale))
+            scale, boundary = _scale(check.fit, kind, row)
+            line = _line(output, case, kind, _label(kind, str(row["name"])), row, bool(row["agrees"]), scale, boundary)
+            rows.append(line)
     for kind, members in together.items():
         if members:
             scale = _rounding_scale(members)
@@ -173,17 +179,23 @@ def _label(kind: str, name: str) -> str:
     )
 
 
-def _scale(fit: Fit, kind: str, row: pd.Series) -> float | None:
-    """What a difference is relative to: of a variance of zero the residual one, of BLUPs their spread."""
+def _scale(fit: Fit, kind: str, row: pd.Series) -> tuple[float | None, bool]:
+    """What a difference is relative to, and whether that is the residual variance in place of one that is zero.
+
+    Of BLUPs it is their spread; of those whose variance is zero the residual standard deviation.
+    """
+    table = fit.variance_components
+    residual = float(table.loc[table["term"] == "residual", "estimate"].iloc[0])
+    at_zero = table["status"] == "boundary"
     if kind == EFFECTS:
+        if at_zero[table["term"] == str(row["name"]).split(": ")[0]].any():
+            return residual**0.5, True
         away = row["in_std_errors"]
-        return abs(row["difference"] / away) if np.isfinite(away) and away != 0.0 else None
-    if kind == COMPONENTS:
-        table = fit.variance_components
-        names = list(fit.specification.parameters.columns)
-        if table["status"].iloc[names.index(row["name"])] == "boundary":
-            return float(table.loc[table["term"] == "residual", "estimate"].iloc[0])
-    return None
+        return (abs(row["difference"] / away) if np.isfinite(away) and away != 0.0 else None), False
+    names = list(fit.specification.parameters.columns)
+    if kind == COMPONENTS and at_zero.iloc[names.index(row["name"])]:
+        return residual, True
+    return None, False
 
 
 def _rounding_scale(members: list[pd.Series]) -> float:
@@ -195,12 +207,19 @@ def _rounding_scale(members: list[pd.Series]) -> float:
 
 
 def _line(
-    output: Output, case: str, kind: str, label: str, row: Mapping | pd.Series, agrees: bool, scale: float | None
+    output: Output,
+    case: str,
+    kind: str,
+    label: str,
+    row: pd.Series,
+    agrees: bool,
+    scale: float | None,
+    boundary: bool = False,
 ) -> Comparison:
     """One comparison; it agrees where the digits printed do, and as many as are required."""
     made = compare_number(case, label, row["ours"], row["theirs"], output.digits.get(kind, 0.0), scale, row["note"])
     made = replace(made, kind=kind, required=output.digits.get(kind, np.nan))
-    agrees |= kind == COMPONENTS and scale is not None and made.digits >= BOUNDARY
+    agrees |= boundary and made.digits >= BOUNDARY
     if agrees and not made.failed:
         return made
     if (words := output.differs.get(kind) or output.disagreement) != "":

@@ -1,4 +1,4 @@
-"""Running the programs themselves: scripts that `rb.write_model` writes, or that are stored beside what they printed."""
+"""Running the programs: scripts that `rb.write_model` writes, or that are stored beside what they printed."""
 
 from __future__ import annotations
 

@@ -44,6 +44,7 @@ class Comparison:
     note : where the numbers come from, or why the verdict is what it is
     kind : what kind of quantity it is, for the page: one of `KINDS`, or nothing
     program : whose value theirs is, where a case has several
+    known : of a known disagreement, who is right (ours, theirs, both), a colon, and why
     """
 
     case: str
@@ -58,6 +59,7 @@ class Comparison:
     note: str = ""
     kind: str = ""
     program: str = ""
+    known: str = ""
 
     @property
     def failed(self) -> bool:

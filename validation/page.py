@@ -14,6 +14,8 @@ from remlblup.validation.compare import COMPONENTS, KINDS, STANDING, Comparison,
 from remlblup.validation.programs.judged import GROUP, STORED_GAP
 
 _RIGHT = {"ours": "Ours is right", "theirs": "Theirs is right", "both": "Both are right"}
+#: What follows the first words of a verdict.
+_MORE = re.compile(r" \(|\. |: (?:at their|it is|only)| of our model| can tell")
 _HEAD = """\
 # Who agrees, and to how many digits
 
@@ -97,7 +99,7 @@ def by_output(outcomes: Iterable[Outcome]) -> list[Sequence[str]]:
 def verdict_of(outcome: Outcome) -> str:
     """The verdict of `rb.crosscheck` in its first words; what went wrong, of a case that fell short."""
     row = next((r for r in outcome.comparisons if r.quantity == STANDING), outcome.comparisons[0])
-    return re.split(r"(?<!\d)[.:;](?=\s)(?! [A-Zm]\w* |\w* in place)| \(| of our model", row.note)[0].rstrip(".")
+    return _MORE.split(row.note)[0].rstrip(".")
 
 
 def _least(rows: Iterable[Comparison], kind: str) -> str:
@@ -128,12 +130,11 @@ def disagreements(outcomes: Iterable[Outcome]) -> str:
 
 
 def _known(outcome: Outcome) -> dict[str, list[Comparison]]:
-    """The known disagreements of a case, by the words for them, which end the note."""
+    """The known disagreements of a case, by the words for them."""
     out: dict[str, list[Comparison]] = {}
     for row in outcome.comparisons:
-        if row.verdict is Verdict.KNOWN and row.quantity != STANDING:
-            words = re.split(rf"(?:^|; )(?=(?:{'|'.join(_RIGHT)}): )", row.note)[-1]
-            out.setdefault(words, []).append(row)
+        if row.known:
+            out.setdefault(row.known, []).append(row)
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_a_disagreement_says_who_is_right_and_by_how_much():
     worse = compare_number("a", "1 | g", 2.0, 3.0, 0.0, kind=COMPONENTS, note="a note")
     rows = [
         standing(-10.0, -11.25, Verdict.KNOWN, "theirs stops 1.2 below the maximum of our model (a score)"),
-        worse.marked(Verdict.KNOWN, "ours: it stops; early"),
+        replace(worse.marked(Verdict.KNOWN, "a note"), known="ours: it stops; early"),
     ]
     text = page.page([outcome("a/one", rows)])
     assert "**lme4 1**: it stops; early. *Ours is right.*" in text

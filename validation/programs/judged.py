@@ -223,5 +223,5 @@ def _line(
     if agrees and not made.failed:
         return made
     if (words := output.differs.get(kind) or output.disagreement) != "":
-        return made.marked(Verdict.KNOWN, words)
+        return replace(made.marked(Verdict.KNOWN, words), known=words)
     return made.marked(Verdict.FAIL, "" if agrees else "they differ in the digits printed")

@@ -101,12 +101,13 @@ def collect(only: str | Sequence[str] | None = None, reference: str | None = Non
         elif group == "R":
             cases += scripts.cases(there) if scripts.has_r() else []
             lines += [] if scripts.has_r() else ["SKIP R: Rscript is not found. Install R with lme4, nlme and others."]
-        elif there is not None:
-            cases += reference_cases.cases(there)
         else:
-            lines.append(
-                f"SKIP reference: no folder '{folder}'. Its data are others' and no part of this package: {where}."
-            )
+            cases += reference_cases.cases(there)
+            if there is None:
+                lines.append(
+                    f"SKIP reference: no folder '{folder}'. Most of its data are others' and no part of this package:"
+                    f" {where}."
+                )
     return cases, lines
 
 
@@ -140,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="remlblup validate",
         description="Compare remlblup, number by number, with books, statsmodels and a dense evaluation (live), with"
         " the stored output of other programs, each read and judged as `remlblup crosscheck` does, and with stored"
-        " answers on data that are others' (--reference).",
+        " answers; what is of data that are others' needs the folder with them (--reference).",
         epilog="A name is a part of it, a shell pattern or a regular expression, in any case: --case sleepstudy;"
         " --program lme4 nlme; --case '^oats.*/nlme$'. Exit code: 0 all agree, 1 not, 2 nothing to compare.",
     )

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 import remlblup as rb
-from remlblup.validation import reference_cases
 from remlblup.validation.cases import run_case
 from remlblup.validation.compare import COMPONENTS, KINDS, STANDING, Verdict
 from remlblup.validation.programs import judged, live, peers, scripts, stored
@@ -178,4 +177,3 @@ def test_answers_of_the_table_have_their_model():
     for case in CASES.values():
         if case.answer:
             assert stored.answer_of(case.answer).answer == case.answer
-    assert reference_cases.build

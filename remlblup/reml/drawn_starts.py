@@ -10,7 +10,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.likelihood import likelihood_at
 from remlblup.reml.optimum import Options
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.start import is_valid, parameter_sizes, residual_variance, start_values, unit_matrices
@@ -50,7 +50,7 @@ def drawn_starts(equations: Equations, options: Options, fixed: Array, rng: np.r
         return np.where(np.isnan(fixed), np.concatenate(parts), fixed)
 
     while True:
-        yield max((draw() for _ in range(DRAWS)), key=lambda theta: loglik(equations, options, theta))
+        yield max((draw() for _ in range(DRAWS)), key=lambda theta: likelihood_at(equations, theta, options.ml)[0])
 
 
 def turning(equations: Equations) -> np.ndarray:
@@ -89,15 +89,6 @@ def towards_edge(equations: Equations, theta: Array, along: Array) -> Array:
         middle = 0.5 * (inside + outside)
         inside, outside = (middle, outside) if is_valid(residual, at(middle)[place]) else (inside, middle)
     return at(TOWARDS * inside)
-
-
-def loglik(equations: Equations, options: Options, theta: Array) -> float:
-    """ℓ at θ; −∞ where V is not positive definite."""
-    try:
-        value = log_likelihood(equations, equations.solve(theta, ml=options.ml), options.ml)
-    except NotPositiveDefiniteError:
-        return -np.inf
-    return value if np.isfinite(value) else -np.inf
 
 
 def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rng: np.random.Generator) -> Array:

@@ -6,6 +6,7 @@ import inspect
 import keyword as python
 
 from remlblup.errors import OptionError
+from remlblup.keywords import known_arguments
 from remlblup.structure.base import Structure
 from remlblup.structure.check import check_structure
 from remlblup.structure.covariance.compound_symmetry import (
@@ -77,6 +78,7 @@ RESERVED = frozenset(STRUCTURES) | {
 }
 
 
+@known_arguments
 def register_structure(cls: type[Structure], **options: object) -> type[Structure]:
     """Make a covariance structure of your own known to the formula, as ``keyword(effects | group)``.
 

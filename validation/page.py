@@ -35,7 +35,8 @@ _STORED = """
 
 The output as the program wrote it, or its stored numbers, read by `rb.read_results` and judged by
 [`rb.crosscheck`](crosscheck.md): the least digits agreed, and the verdict. "–" where the program prints none; values in
-*italics* are known disagreements. `remlblup validate --only programs --case NAME` shows every number of a line.
+*italics* are known disagreements. `remlblup validate --only programs --case NAME` shows every number of a line. Logs of
+AIREMLF90, ASReml, WOMBAT and GCTA are read in the tests as well; their data are not here.
 
 """
 _DIFFER = """
@@ -68,7 +69,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
         (_SHORT, _table(("case", "program", "higher by", "worst quantity", "ours", "theirs"), short(outcomes))),
         (_STORED, _table(("case", "program", "verdict", *KINDS[:-1]), by_output(stored))),
     ):
-        parts += [head, lines] if lines else []
+        parts += [head, lines.rstrip("\n") + "\n"] if lines else []
     return "".join(parts)
 
 

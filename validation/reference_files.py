@@ -113,7 +113,7 @@ class _Reader:
         names = [r["name"] for r in rows]
         blups = stored.get("blup") or {}
         return Answer(
-            source=stored["values_from"].split(";")[0],
+            source="dense evaluation",
             components=self._components(names, [r["value"] for r in rows]),
             component_errors=self._components(names, [r["se_AI"] for r in rows]),
             loglik=stored["logLik"]["value"],

@@ -18,6 +18,7 @@ from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, group_keys, grouped, unknown_parents
 from remlblup.model.numbers import check_one_level, check_size
+from remlblup.model.places import places_design
 from remlblup.model.positions import kind_of, main_variable
 from remlblup.model.scanner import squeeze
 from remlblup.model.terms import Group, Options, RandomTerm
@@ -40,6 +41,8 @@ def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     ModelError
         If a factor has a single level, or an effect is in no record.
     """
+    if term.coordinates:
+        return places_design(term, frame, given)
     name = term.group.relationship
     relationship, codes = grouped(term, frame, None if name is None else given.relationship(name, term.name))
     effects, values_of = effects_of(term, frame)
@@ -148,7 +151,7 @@ def spellings(term: RandomTerm) -> list[str]:
     its crossed factors in any order."""
     names = [term.name, term.short] if term.short else [term.name]
     out = [text for name in names for text in (name, f"({name})", f"1|{name}", f"(1|{name})")]
-    if not term.more:
+    if not term.more and term.group.factors:
         label, known = term.group.label, term.group.relationship
         out += [f"vm({label},{known})" if known else label, label]
         for crossed in (label, term.effects):

@@ -16,7 +16,8 @@ class Group:
 
     `relationship` is the NAME of ``vm(factor, NAME)``, None for independent levels; `coefficient`
     the number in front of it, as in ``0.5*vm(mgs, A)``; `may_miss` whether a record without a level stays, adding
-    nothing (an unknown parent), None where the position in the term says it.
+    nothing (an unknown parent), None where the position in the term says it. Without factors, ``exp(x, y | 1)``, there
+    is one level of all records.
     """
 
     factors: tuple[str, ...]
@@ -43,6 +44,7 @@ class RandomTerm:
     options : options of the structure, ``k=2``, as (name, value)
     more : further factors laid over the first, ``(1 | vm(sire, A) + 0.5*vm(mgs, A))``, or correlated with it
     short : the name without its options, empty where it has none
+    coordinates : columns that say where the effects lie, of ``exp(x, y | g)``
     """
 
     name: str
@@ -53,6 +55,7 @@ class RandomTerm:
     options: Options = ()
     more: tuple[Group, ...] = ()
     short: str = ""
+    coordinates: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -24,6 +24,7 @@ WRITERS: Mapping[str, tuple[str, Callable[[Plan], tuple[Mapping[str, str | bytes
     "lme4": ("lme4", r_scripts.write_lme4),
     "nlme": ("nlme", r_scripts.write_nlme),
     "sommer": ("sommer", r_scripts.write_sommer),
+    "lmmsolver": ("LMMsolver", r_scripts.write_lmmsolver),
 }
 NOTES = "notes.txt"
 #: Programs that also maximise the likelihood itself.
@@ -43,7 +44,7 @@ def write_model(model: MixedModel | Fit, program: str, folder: str | Path) -> Pa
     model : MixedModel or Fit
         Of a fit the estimates are the start values, and its method is theirs; else equal parts of the variance of the
         response, and REML.
-    program : {"blupf90", "asreml", "wombat", "gcta", "lme4", "nlme", "sommer"}
+    program : {"blupf90", "asreml", "wombat", "gcta", "lme4", "nlme", "sommer", "lmmsolver"}
     folder : where to write; it is made if it is not there, and files of the same names are replaced
 
     Returns

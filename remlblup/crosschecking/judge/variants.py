@@ -12,11 +12,13 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.crosschecking.judge.names import effects_of
+from remlblup.model.design import RandomDesign, named_relationships
 from remlblup.model.parameters import RESIDUAL, Parameters
 from remlblup.model.specification import Specification, from_formula
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.given.matrix import MatrixRelationship
 from remlblup.relationship.pedigree.pedigree import Pedigree
+from remlblup.relationship.product import Product
 
 #: Codes that programs read as missing.
 MISSING_CODES = ("0", "-9", "-99", "-999", "-9999", "9999", "999", "NA", "na", "N/A", "NaN", ".", "*", "-")
@@ -69,7 +71,7 @@ class Ours:
         """None for a model made from matrices, which has no data to change."""
         if spec.formula is None or spec.records is None:
             return None
-        named = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
+        named = named_relationships(spec.random)
         return cls(spec, method, spec.records.original, whole, named)
 
     def model(
@@ -223,11 +225,19 @@ def _levels(spec: Specification, name: str) -> np.ndarray:
     """Numbers of the levels of a relationship that records have."""
     found: set[int] = set()
     for design in spec.random:
-        if design.term is not None and any(g.relationship == name for g in design.term.groups):
+        if name in design.named and design.root is None:
             for Z in design.columns:
-                if design.root is None:
-                    found.update(np.unique(sp.csr_array(Z).indices).tolist())
+                positions = np.unique(sp.csr_array(Z).indices)
+                found.update(_of_factor(design, name, positions).tolist())
     return np.array(sorted(found), dtype=int)
+
+
+def _of_factor(design: RandomDesign, name: str, positions: np.ndarray) -> np.ndarray:
+    """Levels in a relationship by their positions in the term's, which may be a product with others."""
+    if not isinstance(design.relationship, Product) or design.term is None:
+        return positions
+    codes = design.relationship.codes_of(positions)
+    return np.unique(codes[:, [named == name for named in design.term.group.names]])
 
 
 def _parents(pedigree: Pedigree) -> list[list[str | None]]:

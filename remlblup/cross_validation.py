@@ -12,7 +12,6 @@ import pandas as pd
 
 from remlblup.errors import (
     ConvergenceWarning,
-    DataError,
     EstimabilityWarning,
     FitInterrupted,
     ModelError,
@@ -21,6 +20,7 @@ from remlblup.errors import (
     said_elsewhere,
     some,
     warn,
+    whole_number,
 )
 from remlblup.fit.errors.estimable import reasons
 from remlblup.fit.held_out import hold_out
@@ -33,6 +33,7 @@ from remlblup.linalg.rank.independent import independent_columns
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
 from remlblup.model.design import named_relationships
+from remlblup.model.folds import fold_labels
 from remlblup.model.specification import Specification, from_formula
 from remlblup.reml.singular_residual import equations_at
 from remlblup.result import Fit
@@ -138,13 +139,12 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     check_switch("refit", refit)
     if progress is not None:
         check_switch("progress", progress)
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
+    seed = whole_number("seed", seed, 0)
     if refit and not isinstance(fit, Fit):
         raise OptionError("variances given by the user are not estimated: refit=True needs a model or a fit.")
     spec = fit.specification
     k = None if term is None else term_index(spec, term)
-    labels = _fold_labels(spec, folds, groups, seed)
+    labels = fold_labels(spec, folds, groups, seed)
     names, codes = np.unique(labels, return_inverse=True)
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     if len(members) < 2:
@@ -224,68 +224,6 @@ def _traits(spec: Specification) -> np.ndarray:
     """The trait of each record of a model of several."""
     assert spec.records is not None
     return spec.records.frame["trait"].astype(str).to_numpy()
-
-
-def _fold_labels(spec: Specification, folds: Any, groups: Any, seed: int) -> np.ndarray:
-    """The fold of each record."""
-    n = spec.n
-    units = np.arange(n) if groups is None else pd.factorize(_per_record(spec, groups, "groups"))[0]
-    size = int(units.max()) + 1
-    if isinstance(folds, str) and folds == "loo":
-        return units
-    if isinstance(folds, str) and _column(spec, folds) is None:
-        raise OptionError(f"folds={folds!r} is neither 'loo' nor a column of the data.")
-    if isinstance(folds, bool) or not (isinstance(folds, (int, np.integer)) or hasattr(folds, "__len__")):
-        raise OptionError(
-            f"folds={folds!r} must be a whole number of folds, 'loo', a column of the data, or the fold of each record."
-        )
-    if isinstance(folds, (int, np.integer)):
-        if not 2 <= folds <= size:
-            raise OptionError(
-                f"folds={folds} must be from 2 to the number of {'records' if groups is None else 'groups'}, {size:,}."
-            )
-        shuffled = np.random.Generator(np.random.PCG64(seed)).permutation(size)
-        of_unit = np.empty(size, dtype=np.int64)
-        of_unit[shuffled] = np.arange(size) % folds
-        return of_unit[units] + 1
-    if groups is not None:
-        raise OptionError("folds= already says which record is in which fold: leave out groups=.")
-    return _per_record(spec, folds, "folds")
-
-
-def _per_record(spec: Specification, values: Any, what: str) -> np.ndarray:
-    """One value for each record used, none missing: of a column, a Series by index, or an array."""
-    if isinstance(values, str):
-        column = _column(spec, values)
-        if column is None:
-            raise DataError(f"{what}={values!r} is not a column of the data.")
-        values = column
-    elif isinstance(values, pd.Series) and not values.index.equals(spec.index):
-        if not values.index.is_unique or not spec.index.isin(values.index).all():
-            raise DataError(f"the index of {what}= does not hold every record used, each once.")
-        values = values.loc[spec.index]
-    array = np.asarray(values, dtype=object)
-    if array.ndim != 1:
-        raise DataError(f"{what}= must hold one value for each record used; its shape is {array.shape}.")
-    given = pd.Series(array)
-    if len(given) != spec.n:
-        raise DataError(f"{what}= has {len(given):,} values for {spec.n:,} records used.")
-    if given.isna().any():
-        raise DataError(f"{what}= is missing for the records {some(spec.index[given.isna().to_numpy()])}.")
-    return given.infer_objects().to_numpy()
-
-
-def _column(spec: Specification, name: str) -> np.ndarray | None:
-    """A column of the data at each record used, or None where there is none of that name."""
-    if spec.records is None:
-        return None
-    frame, rows = spec.records.frame, spec.records.original
-    if name in frame.columns:
-        return frame[name].to_numpy(dtype=object)
-    # The rows of several traits carry only what the model reads.
-    if spec.responses and name in rows.columns and rows.index.is_unique:
-        return rows[name].loc[spec.index.get_level_values(0)].to_numpy(dtype=object)
-    return None
 
 
 def _refitted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import reprlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -170,23 +171,34 @@ def some(names: Iterable[object], limit: int = 8) -> str:
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+
+
+def shown(value: object) -> str:
+    """A value for a message: as it is written where that is short, else its beginning, or what it is."""
+    if getattr(value, "ndim", 0) and (type(value).__module__ != "numpy" or getattr(value, "size", 0) > 8):
+        return f"a {type(value).__name__} of shape {getattr(value, 'shape', '?')}"
+    return _SHORT.repr(value)
+
+
 def choose(name: str, value: object, options: Iterable[str]) -> None:
     """Raise `OptionError` unless `value` is one of `options`."""
     allowed = list(options)
     if not isinstance(value, str) or value not in allowed:
-        raise OptionError(f"{name}={value!r} is not known. Choose one of: {some(allowed, 20)}.")
+        raise OptionError(f"{name}={shown(value)} is not known. Choose one of: {some(allowed, 20)}.")
 
 
 def check_switch(name: str, value: object) -> None:
     """Raise `OptionError` unless an option is True or False."""
     if str(type(value).__name__) not in ("bool", "bool_"):
-        raise OptionError(f"{name}={value!r} must be True or False.")
+        raise OptionError(f"{name}={shown(value)} must be True or False.")
 
 
 def check_share(name: str, value: Any) -> None:
     """Raise `OptionError` unless an option is a number between 0 and 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0.0 < float(value) < 1.0:
-        raise OptionError(f"{name}={value!r} must be a number between 0 and 1.")
+        raise OptionError(f"{name}={shown(value)} must be a number between 0 and 1.")
 
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
@@ -194,7 +206,7 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):
         upto = "or more" if most is None else f"to {most:,}"
-        raise OptionError(f"{name}={value!r} must be a whole number, {least} {upto}.")
+        raise OptionError(f"{name}={shown(value)} must be a whole number, {least} {upto}.")
     return int(value)
 
 
@@ -205,4 +217,4 @@ def listed(name: str, values: object, error: type[RemlBlupError] = OptionError) 
     try:
         return list(values)  # type: ignore[call-overload]
     except TypeError:
-        raise error(f"{name} must be a list, not {values!r}.") from None
+        raise error(f"{name} must be a list, not {shown(values)}.") from None

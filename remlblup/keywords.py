@@ -49,15 +49,18 @@ MEANT = {
 
 def known_arguments(function: F) -> F:
     """Refuse arguments that the function does not take, and say which one was meant."""
-    signature = inspect.signature(function)
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            signature.bind(*args, **kwargs)
+            return function(*args, **kwargs)
         except TypeError:
-            raise OptionError(complaint(function, signature, args, kwargs)) from None
-        return function(*args, **kwargs)
+            signature = inspect.signature(function)
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError:
+                raise OptionError(complaint(function, signature, args, kwargs)) from None
+            raise
 
     return wrapped  # type: ignore[return-value]
 

@@ -14,7 +14,7 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.equations.choice import ENGINES, make_equations
-from remlblup.errors import OptionError, choose
+from remlblup.errors import OptionError, check_share, check_switch, choose, whole_number
 from remlblup.fit.describe import Description
 from remlblup.fit.interrupted import interrupted, interruptible
 from remlblup.fit.progress import log_verdict, printer, reporter
@@ -244,24 +244,18 @@ class MixedModel:
         """
         choose("method", method, METHODS)
         choose("algorithm", algorithm, ALGORITHMS)
-        limit = ALGORITHMS[algorithm] if max_iterations is None else max_iterations
-        if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1:
-            raise OptionError(f"max_iterations={max_iterations!r} must be a positive whole number.")
-        for name, value, allowed in (
-            ("constrain", constrain, (True, False)),
-            ("progress", progress, (None, True, False)),
-        ):
-            if not any(value is a for a in allowed):
-                raise OptionError(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}.")
-        if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0:
-            raise OptionError(f"tolerance={tolerance!r} must be a number between 0 and 1.")
+        limit = ALGORITHMS[algorithm] if max_iterations is None else whole_number("max_iterations", max_iterations, 1)
+        check_switch("constrain", constrain)
+        if progress is not None:
+            check_switch("progress", progress)
+        check_share("tolerance", tolerance)
         automatic = isinstance(starts, str) and starts == "auto"
         if not automatic and (isinstance(starts, bool) or not isinstance(starts, (int, np.integer)) or starts < 1):
             raise OptionError(f"starts={starts!r} must be 'auto' or a positive whole number.")
         parameters = self.specification.parameters
         given = parameters.read(start, what="start", complete=False, constrain=constrain)
         fixed = parameters.read(fix, what="fix", complete=False, constrain=constrain)
-        options = Options(method == "ML", algorithm, bool(constrain), int(limit), float(tolerance))
+        options = Options(method == "ML", algorithm, bool(constrain), limit, float(tolerance))
         if algorithm == "px-em" and self._equations.expansion is None:
             raise OptionError(
                 f"algorithm='px-em' is for the mixed model equations, and this model is fitted by the"

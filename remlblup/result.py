@@ -174,6 +174,7 @@ def functions_of(fit: Fit, functions: Any) -> dict[str, Estimate]:
     return named
 
 
+@known_arguments
 @within_memory
 @single_threaded
 def load(path: str | Path, *, verify: bool = True) -> Fit:

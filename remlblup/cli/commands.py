@@ -43,6 +43,8 @@ def fit(given: Namespace) -> int:
     if folder is not None and (folder / "fitted.csv").exists() and not (folder / "fit.json").exists():
         raise OptionError(f"--out {given.out} holds the tables of remlblup blup: give another folder.")
     page = page_for(given.report)
+    if given.means and folder is None and page is None:
+        raise OptionError("--means go into a report: give --report FILE.html, or --out FOLDER.")
     model = read_model(given)
     check_expressions(model, expressions)
     check_means(model, given.means or ())

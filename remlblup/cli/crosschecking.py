@@ -19,7 +19,7 @@ def crosscheck(given: Namespace) -> int:
     files = given.other[0] if len(given.other) == 1 else given.other
     results = read_results(files, given.program)  # before the time of a fit is spent
     fit = read_model(given).fit(method=given.method, progress=False)
-    check = judge(fit, results, match=match, reasons=not given.no_reasons)
+    check = judge(fit, results, match=match, reasons=not given.no_reasons, pairs=given.pairs or None)
     print(check)
     if given.report is not None:
         print(f"\nWritten to {check.report(given.report)}")

@@ -163,6 +163,7 @@ def _crosscheck(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--match", nargs="+", action="extend", metavar="THEIRS=OURS", help="their term is ours")
     p.add_argument("--method", type=str.upper, choices=("REML", "ML"), default="REML", help="of our fit; default REML")
     p.add_argument("--no-reasons", action="store_true", help="do not try the dull reasons")
+    p.add_argument("--pairs", action="store_true", help="try two of them at once, however large the model")
     p.add_argument("--quiet", action="store_true", help="no notes")
     p.add_argument("--report", metavar="FILE", help="write verdict, tables and plot: .html as one page, else text")
     p.set_defaults(run=crosschecking.crosscheck)
@@ -178,7 +179,9 @@ def _write(subparsers: argparse._SubParsersAction) -> None:
     )
     _data(p)
     p.add_argument(
-        "--program", required=True, choices=("blupf90", "asreml", "wombat", "gcta", "lme4", "nlme", "sommer")
+        "--program",
+        required=True,
+        choices=("blupf90", "asreml", "wombat", "gcta", "lme4", "nlme", "sommer", "lmmsolver"),
     )
     p.add_argument("--out", metavar="DIR", required=True, help="folder to write to")
     p.add_argument("--quiet", action="store_true", help="no notes")

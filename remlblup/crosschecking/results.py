@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from remlblup.errors import ReaderError
+
 COMPONENTS = ("term", "kind", "effect", "other", "estimate", "std_error", "rounding")
 FIXED = ("name", "estimate", "std_error", "rounding")
+#: Kind of a component that has a number for a name.
+NUMBERED = "parameter"
 RANDOM = ("term", "effect", "level", "estimate", "std_error", "rounding")
 
 
@@ -35,8 +40,9 @@ class Results:
     version : as it prints it
     path : the file read
     method : "REML", "ML", or "posterior means"
-    components : term, kind (variance, covariance, correlation, ratio, or another word of the program), effect, other
-        (the second effect of a covariance), estimate, std_error, rounding (half a unit of the last digit printed)
+    components : term, kind (variance, covariance, correlation, ratio, loading, specific, or another word of the
+        program), effect, other (the second effect of a covariance; ``factor 1`` of a loading), estimate, std_error,
+        rounding (half a unit of the last digit printed)
     fixed_effects : name, estimate, std_error, rounding
     random_effects : term, effect, level, estimate, std_error, rounding
     loglik : log-likelihood as printed, −½ of a criterion −2 log L; its constants are the program's
@@ -72,9 +78,24 @@ class Results:
         ]
         return f"<results of {name}: {', '.join(filter(None, parts)) or 'nothing'}>"
 
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the components have numbers for names."""
+        return bool(len(self.components)) and set(self.components["kind"]) == {NUMBERED}
+
     def joined(self, other: Results) -> Results:
-        """These results with what only the other file of the same program has."""
+        """These results with what only the other file of the same program has.
+
+        Raises
+        ------
+        ReaderError
+            If one numbers its components and they are not those of the other.
+        """
+        if self.is_numbered and len(other.components) and not other.is_numbered:
+            return other.joined(self)
         filled: dict[str, Any] = {}
+        if other.is_numbered and len(self.components):
+            filled["components"] = self._with_errors_of(other)
         for name in ("components", "fixed_effects", "random_effects"):
             if not len(getattr(self, name)):
                 filled[name] = getattr(other, name)
@@ -85,6 +106,20 @@ class Results:
             filled["loglik_rounding"] = other.loglik_rounding
         return replace(self, **filled, notes=(*self.notes, *other.notes))
 
+    def _with_errors_of(self, other: Results) -> pd.DataFrame:
+        """The components with standard errors from a file that numbers them in the same order."""
+        mine, theirs = self.components, other.components
+        same = len(mine) == len(theirs)
+        if same:
+            apart = np.abs(mine["estimate"].to_numpy() - theirs["estimate"].to_numpy())
+            same = bool(np.all(apart <= 2.0 * (mine["rounding"].to_numpy() + theirs["rounding"].to_numpy())))
+        if not same:
+            raise ReaderError(
+                f"{other.path}: its {len(theirs)} parameters are not the {len(mine)} components of {self.path}: these"
+                " files are not of one run.", str(other.path), 1, f"the components of {self.path}"
+            )  # fmt: skip
+        return mine.assign(std_error=theirs["std_error"].to_numpy())
+
 
 def table(rows: Any, columns: tuple[str, ...]) -> pd.DataFrame:
     """Rows as a frame with these columns and numbers as numbers."""
@@ -92,6 +127,29 @@ def table(rows: Any, columns: tuple[str, ...]) -> pd.DataFrame:
     numeric = [c for c in ("estimate", "std_error", "rounding") if c in columns]
     frame[numeric] = frame[numeric].astype(float)
     return frame
+
+
+def effects_of(parameter: str) -> tuple[str, tuple[str, ...]]:
+    """Kind and effects of one of our parameters: ``var(a)``, ``cov(a, b)``, ``variance``; else its own word.
+
+    Examples
+    --------
+    >>> effects_of("cov(a, b)"), effects_of("loading 2(a)"), effects_of("specific(a)")
+    (('covariance', ('a', 'b')), ('loading', ('a', 'factor 2')), ('specific', ('a',)))
+    """
+    if parameter == "variance":
+        return "variance", ("",)
+    if parameter.startswith(("var(", "cov(")) and parameter.endswith(")"):
+        inside = parameter[4:-1]
+        if parameter.startswith("var("):
+            return "variance", (inside,)
+        first, _, second = inside.partition(", ")
+        return "covariance", (first, second)
+    if (of_factor := re.fullmatch(r"loading (\d+)\((.*)\)", parameter)) is not None:
+        return "loading", (of_factor[2], f"factor {of_factor[1]}")
+    if parameter.startswith("specific(") and parameter.endswith(")"):
+        return "specific", (parameter[9:-1],)
+    return "parameter", (parameter,)
 
 
 def rows_by_term(components: pd.DataFrame) -> dict[str, list[Row]]:

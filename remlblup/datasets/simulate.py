@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import OptionError
+from remlblup.keywords import known_arguments
 
 _FIRST_YEAR = 2001
 _LITTERS = np.array([1, 2, 3]), np.array([0.55, 0.40, 0.05])
@@ -38,6 +39,7 @@ class Flock:
     truth: dict
 
 
+@known_arguments
 def simulate_flock(
     n_animals: int = 1500,
     *,

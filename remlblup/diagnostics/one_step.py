@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.base import CHUNK, Equations
+from remlblup.equations.base import CHUNK
+from remlblup.equations.slopes import slope_times
 from remlblup.fit.errors.intervals import bounds_of
 
 if TYPE_CHECKING:
@@ -45,13 +45,16 @@ class OneStep:
         optimum = fit._optimum
         self.fit, self.equations, self.point = fit, optimum.searched, optimum.point
         self.J = fit._information.curved
-        self.slopes = Slopes(self.equations, fit.theta)
         n = fit.specification.n
         Py = fit._solution.weighted_residual[:n]
-        self.f = self.slopes.times(Py[:, None])[:, :, 0].T  # (n, n_parameters)
+        self.f = self.slopes(Py[:, None])[:, :, 0].T  # (n, n_parameters)
         self.Pf = self.project(self.f)
         self.low, self.high = bounds_of(fit.specification.parameters, fit.options.constrain)
         self.H = self._regressions() if fit.options.ml else None
+
+    def slopes(self, v: Array) -> Array:
+        """V̇_i v of every variance parameter, (n_parameters, n, c)."""
+        return slope_times(self.equations, self.fit.theta, np.eye(len(self.fit.theta)), v)
 
     def project(self, V: Array) -> Array:
         """P V, some columns at a time."""
@@ -99,14 +102,14 @@ class OneStep:
 
     def _apart(self, group: list[Array]) -> list[Array]:
         ends = np.cumsum([v.shape[1] for v in group])[:-1]
-        return np.split(self.slopes.times(np.hstack(group)), ends, axis=2)
+        return np.split(self.slopes(np.hstack(group)), ends, axis=2)
 
     def _of_ml(self, PE: Array, A: Array, beta: Array, root: Any) -> Array:
         """tr[(V⁻¹)_hh⁻¹ E_h'V⁻¹V̇_iV⁻¹E_h] for all i."""
         solved = scipy.linalg.cho_solve(root, beta) if root is not None else beta
         assert self.H is not None
         inverse_columns = PE + self.H @ solved
-        B = np.tensordot(self.slopes.times(inverse_columns), inverse_columns, ([1], [0])).swapaxes(1, 2)
+        B = np.tensordot(self.slopes(inverse_columns), inverse_columns, ([1], [0])).swapaxes(1, 2)
         return np.tensordot(B, np.linalg.inv(A + beta.T @ solved).T, 2)
 
     def step(self, score: Array, information: Array) -> Array:
@@ -161,33 +164,3 @@ def inverse_step(structure: Any, theta: Array, step: Array) -> Array:
     x, turned = np.linalg.eigh(inverse.T @ structure.covariance(step) @ inverse)
     half = root @ turned
     return np.asarray(structure.project((half * grown(x)) @ half.T))
-
-
-class Slopes:
-    """V̇_i v of every variance parameter at θ, by the definitions: Z (Σ̇_i ⊗ K) Z'v, and −R (Σ_r ρ̇_r D_r) R v."""
-
-    def __init__(self, equations: Equations, theta: Array):
-        self.spec = equations.spec
-        *parts, self.phi = self.spec.parameters.split(theta)
-        self.terms = [
-            (design, design.structure.derivatives(part)) for design, part in zip(self.spec.random, parts, strict=True)
-        ]
-        self.Z = [[sp.csr_array(Z) for Z in design.columns] for design, _ in self.terms]
-
-    def times(self, v: Array) -> Array:
-        """(n_parameters, n, c) for v (n, c)."""
-        out: list[Array] = []
-        n, c = v.shape
-        for (design, slopes), Z in zip(self.terms, self.Z, strict=True):
-            scores = np.stack([z.T @ v for z in Z])  # (t, q, c)
-            related = design.relate(scores.reshape(design.t, -1)).reshape(scores.shape)
-            for slope in slopes:
-                mixed = np.tensordot(slope, related, 1)
-                out.append(sum(z @ mixed[i] for i, z in enumerate(Z) if np.any(slope[i])))
-        residual = self.spec.residual
-        if residual.n_parameters:
-            padded = np.vstack([v, np.zeros((residual.size - n, c))])
-            Rv = residual.multiply(self.phi, padded)
-            for rho in residual.jacobian(self.phi):
-                out.append(-residual.multiply(self.phi, residual.pattern.times(rho, Rv))[:n])
-        return np.array([np.broadcast_to(part, (n, c)) for part in out]).reshape(-1, n, c)

@@ -11,6 +11,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, NotPositiveDefiniteError
+from remlblup.keywords import known_arguments
 from remlblup.linalg.contract import explain_failure
 from remlblup.linalg.magnitude import SMALLEST, require_columns_in_range, require_magnitude
 from remlblup.linalg.rank.independent import independent_columns
@@ -55,6 +56,7 @@ class Henderson:
         return np.sqrt(self.pev)
 
 
+@known_arguments
 def henderson(y: Any, X: Any, Z: Any, G: Any, R: Any) -> Henderson:
     """Solve the mixed model equations for known G and R (Henderson 1950, 1975).
 

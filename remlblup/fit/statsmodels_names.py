@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import EstimabilityWarning, check_share, warn
+from remlblup.linalg.memory import all_within_memory
 
 
+@all_within_memory
 class StatsmodelsNames:
     """Mixin with statsmodels' names of results."""
 

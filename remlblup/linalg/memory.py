@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from remlblup.cached import cached_property
 from remlblup.errors import MemoryLimitError
+from remlblup.keywords import known_arguments
 from remlblup.linalg.memory_limits import Limit, smallest_limit
 
 # Share of the memory at hand that one model may take.
@@ -133,7 +134,8 @@ C = TypeVar("C", bound=type)
 
 
 def all_within_memory(owner: C) -> C:
-    """A class whose constructor, public methods and properties are all `within_memory`."""
+    """A class whose constructor, public methods and properties are all `within_memory`, and refuse by name an argument
+    that they do not take."""
     for name, value in list(vars(owner).items()):
         if name.startswith("_") and name not in ("__init__", "__str__", "__repr__"):
             continue
@@ -142,7 +144,7 @@ def all_within_memory(owner: C) -> C:
         elif isinstance(value, property) and value.fget is not None:
             setattr(owner, name, property(within_memory(value.fget), value.fset, value.fdel, value.__doc__))
         elif isinstance(value, (classmethod, staticmethod)):
-            setattr(owner, name, type(value)(within_memory(value.__func__)))
+            setattr(owner, name, type(value)(within_memory(known_arguments(value.__func__))))
         elif callable(value) and not isinstance(value, type):
-            setattr(owner, name, within_memory(value))
+            setattr(owner, name, within_memory(known_arguments(value)))
     return owner

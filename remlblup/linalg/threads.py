@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from remlblup.cached import cached_property
 from remlblup.errors import OptionError
+from remlblup.keywords import known_arguments
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ def n_threads() -> int:
     return _settings["threads"]
 
 
+@known_arguments
 def set_threads(number: int) -> None:
     """Set the number of threads of the sparse kernels; the digits of a result do not depend on it.
 

@@ -14,7 +14,7 @@ from remlblup.model import functions as table
 from remlblup.model.groups import overlaid, read_groups
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, unquoted, variable
 from remlblup.model.terms import Group, MixedFormula, Options, RandomTerm, SmoothTerm
-from remlblup.structure.table import STRUCTURES
+from remlblup.structure.table import DISTANCES, STRUCTURES
 
 __all__ = ["Group", "MixedFormula", "RandomTerm", "SmoothTerm", "parse_formula", "squeeze"]
 
@@ -128,8 +128,10 @@ def read_bar(piece: str, keyword: str, inside: str) -> list[RandomTerm]:
     effects, (group_text, *option_texts) = sides[0].strip(), split_top(sides[1], ",")
     if keyword and independent:
         raise FormulaError(f"'{piece}' names a structure and uses '||': use one of the two.")
-    options = read_options(piece, keyword, option_texts)
-    groups = read_groups(group_text.strip(), piece)
+    coordinates = read_coordinates(effects, piece) if keyword in DISTANCES else ()
+    options = read_options(piece, keyword, option_texts, bool(coordinates))
+    whole = keyword in DISTANCES and group_text.strip() == "1"
+    groups = [[Group(())]] if whole else read_groups(group_text.strip(), piece)
     simple = not keyword and squeeze(effects) == "1"
     structure = keyword or ("id" if simple else "diag" if independent else "us")
     if len(groups) > 1:  # nested: a/b
@@ -138,10 +140,20 @@ def read_bar(piece: str, keyword: str, inside: str) -> list[RandomTerm]:
     else:
         names = [_named(group_text.strip() if simple else inside, keyword)]
     short = _named(f"{effects} | {group_text.strip()}", keyword) if options else ""
+    if coordinates:
+        effects = " + ".join(name.strip() for name in split_top(effects, ","))
     return [
-        RandomTerm(name, effects, first, structure, bool(keyword), options, tuple(more), short)
+        RandomTerm(name, effects, first, structure, bool(keyword), options, tuple(more), short, coordinates)
         for name, (first, *more) in zip(names, groups, strict=True)
     ]
+
+
+def read_coordinates(effects: str, piece: str) -> tuple[str, ...]:
+    """The columns of ``exp(x, y | g)``; none of one covariate, whose levels are the effects."""
+    names = tuple(variable(name, piece) for name in split_top(effects, ","))
+    if len(set(names)) < len(names):
+        raise FormulaError(f"'{piece}' gives a coordinate twice: they must differ.")
+    return names if len(names) > 1 else ()
 
 
 def _named(inside: str, keyword: str) -> str:
@@ -174,8 +186,8 @@ def read_smooth(piece: str, function: str, inside: str) -> SmoothTerm:
     return SmoothTerm(piece, function, tuple(variable(n, piece) for n in names), options)
 
 
-def read_options(piece: str, keyword: str, texts: list[str]) -> Options:
-    """The options of a structure, ``k=2``, checked against what it takes."""
+def read_options(piece: str, keyword: str, texts: list[str], of_places: bool = False) -> Options:
+    """The options of a structure, ``k=2``, checked against what it takes; `of_places` of one over coordinates."""
     if keyword and keyword not in STRUCTURES and (keyword in table.TRANSFORMS or keyword in table.ELEMENTWISE):
         raise FormulaError(
             f"'{piece}': '|' has no meaning inside {keyword}(): add conditions up, (a > 1) + (b > 1) > 0."
@@ -186,7 +198,8 @@ def read_options(piece: str, keyword: str, texts: list[str]) -> Options:
         )
     if texts and not keyword:
         raise FormulaError(f"'{piece}': the option '{texts[0].strip()}' needs a structure, as in 'fa(site | g, k=2)'.")
-    return read_values(piece, texts, getattr(STRUCTURES.get(keyword), "options", ()), keyword)
+    cls = DISTANCES[keyword] if of_places else STRUCTURES.get(keyword)
+    return read_values(piece, texts, getattr(cls, "options", ()), keyword)
 
 
 def read_values(piece: str, texts: list[str], allowed: tuple[str, ...], keyword: str) -> Options:

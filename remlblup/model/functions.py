@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from remlblup.errors import FormulaError, OptionError
+from remlblup.keywords import known_arguments
 
 # Elementwise functions of numpy, written bare or behind ``np.``, with the numbers of arguments they take.
 ONE_ARGUMENT = (
@@ -108,6 +109,7 @@ class _Registered:
 _registered = _Registered()
 
 
+@known_arguments
 def register_function(name: str, function: Callable) -> Callable:
     """Let formulas call a function of your own: ``rb.register_function("thi", f)``, then ``"y ~ thi(temp, hum)"``.
 

@@ -16,6 +16,8 @@ __all__ = ["UNITS", "factorize", "group_keys", "grouped", "unknown_parents"]
 
 def group_keys(group: Group, frame: pd.DataFrame) -> pd.Series:
     """The level of each record: the factor's own values, or 'a:b' for a combination of factors."""
+    if not group.factors:
+        return pd.Series("all", index=frame.index, dtype=object)
     if len(group.factors) == 1:
         column = frame[group.factors[0]]
         return column if column.dtype.kind != "f" else pd.Series(tidy(column), index=frame.index)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.errors import VarianceError, some
+from remlblup.errors import VarianceError, shown, some
 from remlblup.linalg.magnitude import LARGEST
 from remlblup.model.formula import squeeze
 from remlblup.structure.base import Structure
@@ -99,7 +99,9 @@ class Parameters:
 
     def index(self, name: str) -> int:
         """Position of a term in `slices`; raises `VarianceError` for an unknown name."""
-        key = squeeze(str(name))
+        if not isinstance(name, str):
+            raise VarianceError(f"a term is given by its name, not by {shown(name)}. Terms: {some(self._names, 20)}.")
+        key = squeeze(name)
         if key == RESIDUAL:
             return len(self.terms)
         if key in self.aliases:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,20 +10,23 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError
-from remlblup.model.grouping import factorize, union
+from remlblup.model.given import Given
+from remlblup.model.grouping import factorize, grouped, union
 from remlblup.model.terms import Group, RandomTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.product import PairsRelationship, Product, paired, product_of
 
 
-def multiplied(
-    term: RandomTerm, frame: pd.DataFrame, relationship: Callable[[str], RelationshipBase]
-) -> tuple[Product, list[np.ndarray]]:
-    """K_1 ⊗ K_2 ⊗ …, and the position of each record's combination in it for every group of the term.
+def levels_of(term: RandomTerm, frame: pd.DataFrame, given: Given) -> tuple[RelationshipBase, list[np.ndarray]]:
+    """K, and the position of each record's level in it for every group of the term (−1: unknown parent)."""
+    if term.group.product:
+        return multiplied(term, frame, given)
+    name = term.group.relationship
+    return grouped(term, frame, None if name is None else given.relationship(name, term.name))
 
-    Parameters
-    ----------
-    relationship : NAME → relationship
+
+def multiplied(term: RandomTerm, frame: pd.DataFrame, given: Given) -> tuple[Product, list[np.ndarray]]:
+    """K_1 ⊗ K_2 ⊗ …, and the position of each record's combination in it for every group of the term.
 
     Raises
     ------
@@ -36,7 +38,8 @@ def multiplied(
     parts: list[RelationshipBase] = []
     for k, name in enumerate(names):
         found = [factorize(frame[group.factors[k]]) for group in term.groups]
-        part = IdentityRelationship(union([own for _, own in found])) if name is None else relationship(name)
+        independent = IdentityRelationship(union([own for _, own in found]))
+        part = independent if name is None else given.relationship(name, term.name)
         for own, (code, levels), group in zip(codes, found, term.groups, strict=True):
             try:
                 own[:, k] = part.index(levels)[code]

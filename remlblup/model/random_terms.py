@@ -16,13 +16,14 @@ from remlblup.errors import RemlBlupError
 from remlblup.model.design import RandomDesign, incidence
 from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
 from remlblup.model.given import Given
-from remlblup.model.grouping import UNITS, group_keys, grouped, unknown_parents
+from remlblup.model.grouping import UNITS, group_keys, unknown_parents
 from remlblup.model.numbers import check_one_level, check_size
+from remlblup.model.places import places_design
 from remlblup.model.positions import kind_of, main_variable
-from remlblup.model.products import combinations, multiplied, unseen
+from remlblup.model.products import combinations, levels_of, unseen
 from remlblup.model.scanner import squeeze
 from remlblup.model.terms import Group, Options, RandomTerm
-from remlblup.relationship.base import IdentityRelationship, RelationshipBase
+from remlblup.relationship.base import IdentityRelationship
 from remlblup.relationship.product import Product
 from remlblup.structure.base import Structure
 from remlblup.structure.covariance.identity import Identity
@@ -42,12 +43,9 @@ def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     ModelError
         If a factor has a single level, or an effect is in no record.
     """
-    relationship: RelationshipBase
-    if term.group.product:
-        relationship, codes = multiplied(term, frame, lambda name: given.relationship(name, term.name))
-    else:
-        name = term.group.relationship
-        relationship, codes = grouped(term, frame, None if name is None else given.relationship(name, term.name))
+    if term.coordinates:
+        return places_design(term, frame, given)
+    relationship, codes = levels_of(term, frame, given)
     effects, values_of = effects_of(term, frame)
     structure = make_structure(term.structure, effects, term.options, given, term.name)
     label = " + ".join(g.label for g in term.groups)
@@ -176,7 +174,7 @@ def spellings(term: RandomTerm) -> list[str]:
     its crossed factors in any order."""
     names = [term.name, term.short] if term.short else [term.name]
     out = [text for name in names for text in (name, f"({name})", f"1|{name}", f"(1|{name})")]
-    if not term.more:
+    if not term.more and term.group.factors:
         label, written = term.group.label, ":".join(term.group.written)
         out += [written, label]
         for crossed in dict.fromkeys((written, label, term.effects)):

@@ -25,6 +25,7 @@ from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.grouped_units import GroupedUnits
 from remlblup.structure.residual.no_residual import NoResidual
+from remlblup.structure.residual.places import Places
 from remlblup.structure.residual.scaled import Scaled
 from remlblup.structure.residual.sections import Sections
 from remlblup.structure.residual.units import Units
@@ -69,6 +70,8 @@ def residual_designs(residual: ResidualStructure, records: Index, n: int, name: 
             unit[stack.records] = last + np.arange(len(stack.records))[:, None]
             last += len(stack.records)
         return [_design(name, residual.structure, unit, residual.effect, records, n, residual.weights)]
+    if isinstance(residual, Places):
+        return [_design(name, residual.structure, residual.unit, residual.place, records, n, None)]
     assert isinstance(residual, Scaled)
     if len(records) > LARGEST_WHOLE:
         raise ModelError(

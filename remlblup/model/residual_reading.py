@@ -11,7 +11,7 @@ from remlblup.model.grouping import UNITS
 from remlblup.model.groups import read_group
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
 from remlblup.model.terms import Group, Options
-from remlblup.structure.table import STRUCTURES
+from remlblup.structure.table import DISTANCES, STRUCTURES
 
 FIELD_KINDS = ("ar1", "id")
 # Residuals that known weights go with: independent records.
@@ -19,7 +19,8 @@ WEIGHTED = ("units", "diag", "power")
 RECORD = Group((UNITS,))
 EXAMPLES = (
     "'units', 'diag(site | units)', 'us(trait | units)', 'ar1(time | subject)', 'exp(x | subject)',"
-    " 'power(x)', 'ar1(row):ar1(col)', 'ar1(row):ar1(col) + units', 'ar1(row):ar1(col) | trial'"
+    " 'power(x)', 'ar1(row):ar1(col)', 'ar1(row):ar1(col) + units', 'ar1(row):ar1(col) | trial',"
+    " 'exp(x, y) + units', 'sph(x, y | trial)'"
 )
 
 
@@ -37,6 +38,7 @@ class ResidualTerm:
     options : options of the structure
     section : the factor behind a bar of its own: one structure for each of its levels
     plus_units : whether an independent effect of every record is added
+    coordinates : columns that say where the records lie, of ``exp(x, y)``
     """
 
     text: str
@@ -47,11 +49,13 @@ class ResidualTerm:
     options: Options = ()
     section: str = ""
     plus_units: bool = False
+    coordinates: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
         """The data columns it needs; `units` is the record itself."""
         names = [self.effect, *(f for f in self.unit.factors if f != UNITS), *(v for _, v in self.axes), self.section]
+        names += self.coordinates
         return [name for name in names if name]
 
 
@@ -114,6 +118,8 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
         return _read_field(known, text)
     if keyword == "power":
         return ResidualTerm(text, "power", variable(inside, text))
+    if keyword in DISTANCES and (term := _read_places(keyword, inside, piece, text)) is not None:
+        return term
     if keyword not in STRUCTURES:
         words = sorted({*STRUCTURES, UNITS, "power"})
         raise OptionError(
@@ -130,6 +136,29 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
     if group.related:
         raise OptionError(f"residual={text!r}: units are independent; a relationship belongs to a random term.")
     return ResidualTerm(text, keyword, variable(sides[0], text), group, options=read_options(piece, keyword, options))
+
+
+def _read_places(keyword: str, inside: str, piece: str, text: str) -> ResidualTerm | None:
+    """``exp(x, y)``, ``sph(x, y | trial, metric=each)``, ``mat(x, nu=1.5)``; None of ``exp(x | subject)``, a chain."""
+    sides = split_top(inside, "|")
+    arguments = [a.strip() for a in split_top(sides[0], ",")]
+    names = [a for a in arguments if "=" not in top_characters(a)]
+    options = arguments[len(names) :]
+    if len(sides) > 2 or not all(arguments) or any("=" in top_characters(a) for a in arguments[: len(names)]):
+        raise OptionError(f"residual={text!r}: write '{keyword}(x, y)' or '{keyword}(x, y | trial)'.")
+    coordinates = tuple(variable(name, text) for name in names)
+    if len(set(coordinates)) < len(coordinates) or not coordinates:
+        raise OptionError(f"residual={text!r}: give coordinates that differ, as in '{keyword}(x, y)'.")
+    unit = Group(())
+    if len(sides) == 2:
+        group, *options = [a.strip() for a in split_top(sides[1], ",")]
+        if keyword == "exp" and len(coordinates) == 1 and group != "1":
+            return None
+        unit = Group(()) if group == "1" else read_group(group)
+        if unit.relationship:
+            raise OptionError(f"residual={text!r}: units are independent; a relationship belongs to a random term.")
+    read = read_options(piece, keyword, options, of_places=True)
+    return ResidualTerm(text, keyword, unit=unit, options=read, coordinates=coordinates)
 
 
 def _read_field(dimensions: Sequence[tuple[str, str]], text: str) -> ResidualTerm:

@@ -20,7 +20,8 @@ class Group:
     `relationship` is the NAME of ``vm(factor, NAME)``, None for independent levels; `coefficient`
     the number in front of it, as in ``0.5*vm(mgs, A)``; `may_miss` whether a record without a level stays, adding
     nothing (an unknown parent), None where the position in the term says it. Of a product, ``vm(a, A):vm(b, B):f``,
-    `product` holds the NAME of every factor, None for the independent ones; `relationship` is None.
+    `product` holds the NAME of every factor, None for the independent ones; `relationship` is None. Without factors,
+    ``exp(x, y | 1)``, there is one level of all records.
     """
 
     factors: tuple[str, ...]
@@ -65,6 +66,7 @@ class RandomTerm:
     options : options of the structure, ``k=2``, as (name, value)
     more : further factors laid over the first, ``(1 | vm(sire, A) + 0.5*vm(mgs, A))``, or correlated with it
     short : the name without its options, empty where it has none
+    coordinates : columns that say where the effects lie, of ``exp(x, y | g)``
     """
 
     name: str
@@ -75,6 +77,7 @@ class RandomTerm:
     options: Options = ()
     more: tuple[Group, ...] = ()
     short: str = ""
+    coordinates: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from remlblup.errors import OptionError, RelationshipError, choose
+from remlblup.keywords import known_arguments
 from remlblup.plot.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, axes, shorten, title
 from remlblup.relationship.pedigree.statistics import PopulationStatistics
 
@@ -22,6 +23,7 @@ _SWEEPS = 31  # odd: the last one goes down, so that full sibs stand together
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 
 
+@known_arguments
 def plot_pedigree(
     ped: Pedigree, animals: Iterable | None = None, ax: Axes | None = None, *, inbreeding: str = "none"
 ) -> Axes:

@@ -10,7 +10,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.likelihood import likelihood_at
 from remlblup.reml.optimum import Options
 from remlblup.reml.singular_residual import maximize
 from remlblup.reml.start import is_valid, parameter_sizes, residual_variance, start_values, unit_matrices
@@ -50,14 +50,14 @@ def drawn_starts(equations: Equations, options: Options, fixed: Array, rng: np.r
         return np.where(np.isnan(fixed), np.concatenate(parts), fixed)
 
     while True:
-        yield max((draw() for _ in range(DRAWS)), key=lambda theta: loglik(equations, options, theta))
+        yield max((draw() for _ in range(DRAWS)), key=lambda theta: likelihood_at(equations, theta, options.ml)[0])
 
 
 def turning(equations: Equations) -> np.ndarray:
     """(n_parameters,) correlations and covariances of the residual."""
     parameters = equations.spec.parameters
     mask = np.zeros(parameters.size, dtype=bool)
-    mask[parameters.of_residual] = ~parameters.residual.variances
+    mask[parameters.of_residual] = ~parameters.residual.variances & (not parameters.residual.dense)
     return mask
 
 
@@ -91,15 +91,6 @@ def towards_edge(equations: Equations, theta: Array, along: Array) -> Array:
     return at(TOWARDS * inside)
 
 
-def loglik(equations: Equations, options: Options, theta: Array) -> float:
-    """ℓ at θ; −∞ where V is not positive definite."""
-    try:
-        value = log_likelihood(equations, equations.solve(theta, ml=options.ml), options.ml)
-    except NotPositiveDefiniteError:
-        return -np.inf
-    return value if np.isfinite(value) else -np.inf
-
-
 def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rng: np.random.Generator) -> Array:
     """θ of one structure, around `size` times `base`: variances over some orders of magnitude,
     correlations of any size.
@@ -108,7 +99,7 @@ def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rn
     """
     theta, variances = base.copy(), structure.variances
     theta[variances] *= size * 10.0 ** (0.5 - 3.0 * rng.uniform(size=int(variances.sum())) ** 2)
-    bounded = np.isfinite(structure.lower) & np.isfinite(structure.upper)
+    bounded = np.isfinite(structure.lower) & np.isfinite(structure.upper) & (structure.powers != 0.0)
     # A correlation per unit of time as that of a gap, from the smallest (the coordinate of the steps) to a usual one.
     power = structure.powers[bounded]
     uneven = power != 1.0
@@ -120,7 +111,10 @@ def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rn
     )
     x = 0.5 * (low + high - 0.98 * (high - low) * np.cos(np.pi * rng.uniform(size=len(low))))
     theta[bounded] = np.where(power == 1.0, x, np.maximum(x, 0.0) ** (1.0 / power))
-    rest = ~variances & ~bounded
+    logarithmic = structure.powers == 0.0
+    theta[logarithmic] *= 10.0 ** rng.uniform(-0.7, 0.7, int(logarithmic.sum()))
+    theta = np.clip(theta, structure.lower, structure.upper)
+    rest = ~variances & ~bounded & ~logarithmic
     at = theta.copy()
     for k, limit in covariances(structure, at, rest):
         theta[k], rest[k] = rng.uniform(-0.98, 0.98) * limit, False

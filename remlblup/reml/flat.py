@@ -14,9 +14,8 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.errors import NotPositiveDefiniteError
 from remlblup.model.parameters import Parameters
-from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.likelihood import likelihood_at
 from remlblup.reml.point import Point
 from remlblup.reml.space import TINY
 from remlblup.structure.base import Structure
@@ -136,9 +135,5 @@ def loglik(equations: Equations, point: Point, theta: Array) -> float:
     structures: tuple[Structure | ResidualStructure, ...] = (*parameters.structures, parameters.residual)
     if not all(s.feasible(part) for s, part in zip(structures, parts, strict=True)):
         return -np.inf
-    try:
-        with np.errstate(all="ignore"):  # a residual variance of zero
-            value = log_likelihood(equations, equations.solve(theta, ml=point.score.ml), point.score.ml)
-    except NotPositiveDefiniteError:
-        return -np.inf
-    return value if np.isfinite(value) else -np.inf
+    with np.errstate(all="ignore"):  # a residual variance of zero
+        return likelihood_at(equations, theta, point.score.ml)[0]

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import Array
 from remlblup.equations.base import Equations
+from remlblup.errors import NotPositiveDefiniteError
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -20,6 +22,16 @@ def log_likelihood(equations: Equations, solution: Any, ml: bool = False) -> flo
     spec = equations.spec
     freedom = spec.n if ml else spec.n - spec.p
     return -0.5 * (freedom * LOG_2PI + equations.log_determinant(solution, ml) + solution.quadratic)
+
+
+def likelihood_at(equations: Equations, theta: Array, ml: bool) -> tuple[float, Any | None]:
+    """ℓ at θ and the equations solved there; −∞ and None where V is not positive definite."""
+    try:
+        solution = equations.solve(theta, ml=ml)
+    except NotPositiveDefiniteError:
+        return -np.inf, None
+    value = log_likelihood(equations, solution, ml)
+    return (value, solution) if np.isfinite(value) else (-np.inf, None)
 
 
 def asreml_convention(loglik: float, n: int, p: int) -> float:

@@ -83,7 +83,8 @@ class Search:
         self.first(start)
         free = np.isnan(self.fixed)
         whole = free.any() and not np.isnan(start[free]).any()
-        ran_out = len(self.rows) > options.max_iterations
+        # A climb cut short on purpose is left as it is; one that creeps is better begun elsewhere.
+        ran_out = len(self.rows) > options.max_iterations and options.max_iterations < LONGEST
         several = several_maxima(equations, free)
         if starts is None and not whole and not ran_out and options.algorithm == "auto":
             along = options.constrain and free.all()

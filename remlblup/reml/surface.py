@@ -9,8 +9,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.errors import NotPositiveDefiniteError
-from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.likelihood import likelihood_at
 from remlblup.reml.point import Point
 from remlblup.reml.score import score
 from remlblup.reml.space import Space
@@ -33,14 +32,7 @@ class Surface:
 
     def loglik(self, theta: Array) -> tuple[float, Any | None]:
         """ℓ and the solved equations at θ; −∞ where V is not positive definite."""
-        if not self.space.feasible(theta):
-            return -np.inf, None
-        try:
-            solution = self.equations.solve(theta, ml=self.ml)
-        except NotPositiveDefiniteError:
-            return -np.inf, None
-        value = log_likelihood(self.equations, solution, self.ml)
-        return (value, solution) if np.isfinite(value) else (-np.inf, None)
+        return likelihood_at(self.equations, theta, self.ml) if self.space.feasible(theta) else (-np.inf, None)
 
     def point(self, theta: Array, value: float, solution: Any) -> Point:
         """Score and average information at a solution."""

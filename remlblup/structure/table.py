@@ -6,6 +6,7 @@ import inspect
 import keyword as python
 
 from remlblup.errors import OptionError
+from remlblup.keywords import known_arguments
 from remlblup.structure.base import Structure
 from remlblup.structure.check import check_structure
 from remlblup.structure.covariance.compound_symmetry import (
@@ -22,6 +23,13 @@ from remlblup.structure.covariance.power import Autoregressive, Exponential, Het
 from remlblup.structure.covariance.reduced_rank import ReducedRank
 from remlblup.structure.covariance.toeplitz import Toeplitz
 from remlblup.structure.covariance.unstructured import Unstructured
+from remlblup.structure.distance.base import Distance
+from remlblup.structure.distance.exponential import Exponential as ExponentialOfPlaces
+from remlblup.structure.distance.gaussian import Gaussian
+from remlblup.structure.distance.linear import Linear
+from remlblup.structure.distance.matern import Matern
+from remlblup.structure.distance.rational import RationalQuadratic
+from remlblup.structure.distance.spherical import Spherical
 
 STRUCTURES: dict[str, type[Structure]] = {
     cls.keyword: cls
@@ -41,7 +49,17 @@ STRUCTURES: dict[str, type[Structure]] = {
         FactorAnalytic,
         ReducedRank,
         Known,
+        Gaussian,
+        Spherical,
+        Linear,
+        RationalQuadratic,
+        Matern,
     )
+}
+
+# Those over places; `exp` of one covariate, a Markov chain, is the one above.
+DISTANCES: dict[str, type[Distance]] = {
+    cls.keyword: cls for cls in (ExponentialOfPlaces, Gaussian, Spherical, Linear, RationalQuadratic, Matern)
 }
 
 # Words of the formula that a structure of a user cannot take.
@@ -60,6 +78,7 @@ RESERVED = frozenset(STRUCTURES) | {
 }
 
 
+@known_arguments
 def register_structure(cls: type[Structure], **options: object) -> type[Structure]:
     """Make a covariance structure of your own known to the formula, as ``keyword(effects | group)``.
 

@@ -80,6 +80,8 @@ def test_a_report_of_one_page_with_means(run, tmp_path):
     assert code == 2 and "must be the name of an .html file" in err
     code, _, err = run(*model, "--report", page, "--means", "Sort")
     assert code == 2 and "Sort" in err and "--means" in err
+    code, out, err = run(*model, "--means", "Variety")
+    assert code == 2 and not out and "--means go into a report: give --report FILE.html, or --out FOLDER" in err
 
 
 def test_quiet_prints_the_report_alone(run, sleepstudy):

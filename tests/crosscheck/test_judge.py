@@ -10,6 +10,8 @@ import pytest
 
 import remlblup as rb
 from remlblup.crosschecking.results import COMPONENTS, Results, Row, component, table
+from remlblup.validation.crosscheck.__main__ import printed
+from remlblup.validation.crosscheck.kinds import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +229,63 @@ def test_what_cannot_be_compared_is_refused(sleep):
         rb.crosscheck(sleep, 3.0)
     with pytest.raises(rb.OptionError, match="give the other program second"):
         rb.crosscheck("file", sleep)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "loadings_rotated",
+        "aliased_otherwise",
+        "level_without_effect",
+        "likelihood_and_inbreeding",
+        "weights_and_records",
+        "ratios_by_maximum_likelihood",
+    ],
+)
+def test_further_reasons_are_named(kind, tmp_path):
+    """Made on purpose by `validation.crosscheck`, written with six digits, read and judged; each with its ℓ."""
+    made = KINDS[kind](np.random.default_rng(11))
+    path = tmp_path / "theirs.csv"
+    path.write_text(printed(made), encoding="utf-8")
+    check = rb.crosscheck(made.fit, path)
+    assert check.reason == made.reason
+    named = check.reasons[check.reasons["reason"] == made.reason].iloc[0]
+    assert named["agrees"] and named["distance"] <= 1.0 and np.isfinite(named["loglik"])
+    tried = check.reasons[(check.reasons["note"] == "") & (check.reasons["reason"] != "start values returned")]
+    assert np.isfinite(tried["loglik"]).all()
+    if made.reason in ("loadings rotated", "aliasing of fixed effects"):
+        assert check.verdict.startswith("they agree") and made.reason in check.verdict
+        assert check.table["agrees"].all()
+
+
+def test_two_reasons_are_tried_only_where_one_is_not_enough(sleep):
+    """Nor where too few digits are printed, nor unasked in a large model."""
+    theta = sleep.theta * [1.1, 1.0, 0.9, 1.02]
+    check = rb.crosscheck(sleep, results_of(sleep, theta), pairs=False)
+    assert not check.reasons["reason"].str.contains(" and ").any()
+    check = rb.crosscheck(sleep, results_of(sleep, theta))
+    assert check.reasons["reason"].str.contains(" and ").any()
+    check = rb.crosscheck(sleep, results_of(sleep, theta, digits=2))
+    assert not check.reasons["reason"].str.contains(" and ").any()
+    ml = rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", rb.datasets.load("sleepstudy")).fit("ML")
+    check = rb.crosscheck(sleep, results_of(sleep, ml.theta), pairs=True)
+    assert check.reason == "ML in place of REML"
+    assert not check.reasons["reason"].str.contains(" and ").any()
+
+
+def test_fixed_effects_of_one_table_with_the_random_ones(tmp_path):
+    """As in .sln of ASReml: zero for the first level of each factor; ours has an intercept and treatments."""
+    data = rb.datasets.load("oats").assign(nitro=lambda d: d["nitro"].astype(str))
+    fit = rb.MixedModel("yield ~ Variety + nitro + (1 | Block)", data).fit(progress=False)
+    b, levels = fit.fixed_effects["estimate"], sorted(data["Variety"].unique())
+    rows = [("mu", "1", b["Intercept"])]
+    rows += [("Variety", v, b.get(f"Variety[T.{v}]", 0.0)) for v in levels]
+    rows += [("nitro", v, b.get(f"nitro[T.{v}]", 0.0)) for v in sorted(data["nitro"].unique())]
+    rows += [("Block", level, u) for level, u in fit.blup("Block")["Intercept"].items()]
+    path = tmp_path / "fit.sln"
+    lines = ["Model_Term,Level,Effect,seEffect", *(f"{t},{v},{x:.6f},1.0" for t, v, x in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = rb.crosscheck(fit, path).table
+    fixed = table[table["quantity"] == "fixed effect"]
+    assert len(fixed) == len(b) and fixed["agrees"].all()
+    assert (table["quantity"] == "BLUP").sum() == 1

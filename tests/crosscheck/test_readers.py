@@ -203,6 +203,11 @@ WRITTEN = {
         "  1   1   1   3.395\n  2   1   1   3.829\n",
         [("effect 1", "variance", 3.395), ("residual", "variance", 3.829)],
     ),
+    "DMU of two traits": (
+        "1 1 1 0.1500000E+01\n1 2 1 -0.250000E+00\n1 2 2 0.9000000E+00\n2 1 1 3.1\n2 2 1 0.4\n2 2 2 2.2\n",
+        [("effect 1", "variance", 1.5), ("effect 1", "covariance", -0.25), ("effect 1", "variance", 0.9),
+         ("residual", "variance", 3.1), ("residual", "covariance", 0.4), ("residual", "variance", 2.2)],
+    ),
     "my program": (
         "quantity,term,effect,other,estimate,std_error\nprogram,,,,my program,\ncomponent,g,a,,2.5,.1\n"
         "component,g,a,b,0.5,.1\ncomponent,g,b,,1.5,.1\ncomponent,Residual,,,1.0,\nfixed,,x,,1.25,.5\nloglik,,,,-12.5,\n",
@@ -217,11 +222,74 @@ def test_other_forms(program, tmp_path):
     path = tmp_path / "file"
     path.write_text(text, encoding="utf-8")
     results = rb.read_results(path)
-    assert results.program == program
+    assert results.program == program.removesuffix(" of two traits")
     found = list(
         zip(results.components["term"], results.components["kind"], results.components["estimate"], strict=True)
     )
     assert found == rows
+
+
+#: Of DMU: how many, each with its standard error, each pair with correlation and covariance.
+PAROUT_STD = (
+    "  2\n  1  3.395  0.6350\n  2  3.829  0.5186\n"
+    "  1  1  1.00000  0.403225\n  2  1 -0.82000 -0.270035\n  2  2  1.00000  0.268946\n"
+)
+
+
+@pytest.mark.parametrize("order", [("PAROUT", "PAROUT_STD"), ("PAROUT_STD", "PAROUT")])
+def test_standard_errors_of_dmu(order, tmp_path):
+    (tmp_path / "PAROUT").write_text(WRITTEN["DMU"][0], encoding="utf-8")
+    (tmp_path / "PAROUT_STD").write_text(PAROUT_STD, encoding="utf-8")
+    results = rb.read_results([tmp_path / name for name in order])
+    assert results.components["term"].tolist() == ["effect 1", "residual"]
+    assert results.components["std_error"].tolist() == [0.6350, 0.5186]
+    with pytest.raises(rb.ReaderError, match="numbers its parameters") as raised:
+        rb.read_results(tmp_path / "PAROUT_STD")
+    assert raised.value.path == str(tmp_path / "PAROUT_STD")
+    (tmp_path / "PAROUT").write_text(WRITTEN["DMU"][0].replace("3.395", "3.495"), encoding="utf-8")
+    with pytest.raises(rb.ReaderError, match="not of one run"):
+        rb.read_results([tmp_path / name for name in order])
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damage_to_dmu_is_refused(data, tmp_path_factory):
+    """PAROUT_STD cut off, with a line lost or a digit changed, beside a PAROUT that is whole."""
+    folder = tmp_path_factory.mktemp("dmu")
+    (folder / "PAROUT").write_text(WRITTEN["DMU"][0], encoding="utf-8")
+    kind = data.draw(st.sampled_from(["cut", "lost", "digit"]))
+    if kind == "cut":
+        text = PAROUT_STD[: data.draw(st.integers(1, len(PAROUT_STD) - 1))]
+    elif kind == "lost":
+        lines = PAROUT_STD.splitlines(keepends=True)
+        del lines[data.draw(st.integers(0, len(lines) - 1))]
+        text = "".join(lines)
+    else:
+        at = data.draw(st.sampled_from([m.start() for m in re.finditer(r"[1-9]", PAROUT_STD)]))
+        text = f"{PAROUT_STD[:at]}{10 - int(PAROUT_STD[at])}{PAROUT_STD[at + 1 :]}"
+        if text == PAROUT_STD:
+            return
+    (folder / "PAROUT_STD").write_text(text, encoding="utf-8")
+    if kind == "digit":  # the last digits are within the rounding of the others
+        try:
+            read = rb.read_results([folder / "PAROUT", folder / "PAROUT_STD"]).components
+        except rb.ReaderError as error:
+            assert error.line
+        else:
+            assert np.allclose(read["std_error"], [0.6350, 0.5186], atol=1e-3)
+            assert read["estimate"].tolist() == [3.395, 3.829]
+        return
+    with pytest.raises(rb.ReaderError) as raised:
+        rb.read_results([folder / "PAROUT", folder / "PAROUT_STD"])
+    assert raised.value.line
+
+
+@pytest.mark.parametrize("text", [" DMUAI version 5.6\n", "...\n FINAL PARAMETERS ESTIMATED\n"])
+def test_the_listing_of_dmu_is_refused_by_name(text, tmp_path):
+    path = tmp_path / "model.lst"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(rb.ReaderError, match=r"line 1: expected PAROUT.*the listing of DMU"):
+        rb.read_results(path)
 
 
 def test_several_files_of_one_fit(tmp_path, reference):

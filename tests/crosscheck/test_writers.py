@@ -76,6 +76,8 @@ def test_the_same_model_is_read_back(name, tmp_path):
         ("wombat", "y ~ 1 + (1 + x | herd)", {}, "random regressions"),
         ("gcta", "y ~ 1 + (1 | herd)", {}, "without relationships"),
         ("sommer", "y ~ 1 + (1 | herd)", {"weights": "w"}, "weights='w'"),
+        ("lmmsolver", "y ~ 1 + (1 + x | herd)", {}, "random regressions"),
+        ("lmmsolver", "c(y, z) ~ trait + us(trait | herd)", {"residual": "us(trait | units)"}, "several traits"),
         ("asreml", "y ~ I(x**2) + (1 | herd)", {}, "make it a column"),
         ("blupf90", "y ~ x + ar1(x | herd)", {}, "structure ar1"),
         ("blupf90", "y ~ spl(x) + (1 | herd)", {}, "smooth terms"),
@@ -120,6 +122,66 @@ def test_sommer_has_the_relationship(tmp_path):
     assert "mmer(y ~ 1 + sex, random = ~ vsr(id, Gu = K1)" in script
 
 
+#: LMMsolve's arguments and methods over a dense likelihood of their own; it drops unused levels, as LMMsolve does.
+STAND_IN = """
+library <- function(...) NULL
+LMMsolve <- function(fixed, random = NULL, ginverse = list(), weights = NULL, data, tolerance) {
+  data <- droplevels(data)
+  X <- model.matrix(fixed, data)
+  y <- model.response(model.frame(fixed, data))
+  names <- if (is.null(random)) character(0) else attr(terms(random), "term.labels")
+  parts <- lapply(names, function(name) {
+    Z <- outer(as.integer(data[[name]]), seq_len(nlevels(data[[name]])), "==") + 0
+    K <- if (is.null(ginverse[[name]])) diag(ncol(Z)) else solve(ginverse[[name]])
+    stopifnot(isSymmetric(K, tol = 1e-8), ncol(K) == ncol(Z))
+    Z %*% K %*% t(Z)
+  })
+  w <- if (is.null(weights)) rep(1, length(y)) else data[[weights]]
+  parts <- c(parts, list(diag(1 / w)))
+  value <- function(s) {
+    V <- Reduce(`+`, Map(`*`, exp(s), parts))
+    P <- solve(V, cbind(X, y)); A <- t(X) %*% P[, colnames(X), drop = FALSE]
+    b <- solve(A, t(X) %*% P[, "y"]); r <- y - X %*% b
+    logdet <- determinant(V)$modulus + determinant(A)$modulus
+    -0.5 * ((length(y) - ncol(X)) * log(2 * pi) + logdet + sum(r * solve(V, r)))
+  }
+  start <- rep(log(var(y) / length(parts)), length(parts))
+  found <- nlminb(start, function(s) -value(s), control = list(rel.tol = 1e-14, x.tol = 1e-12, iter.max = 500))
+  structure(list(names = c(names, "residual"), s = exp(found$par), logl = -found$objective), class = "LMMsolve")
+}
+summary.LMMsolve <- function(object, which) data.frame(VarComp = object$names, Variance = object$s)
+logLik.LMMsolve <- function(object, ...) object$logl
+"""
+
+
+def run_r(folder, script):
+    """Run a script in R, or skip where that is not installed."""
+    if shutil.which("Rscript") is None:
+        pytest.skip("R is not installed")
+    done = subprocess.run(["Rscript", script], cwd=folder, capture_output=True, text=True, check=False)
+    if "there is no package called" in done.stderr:
+        pytest.skip(f"R has not what {script} needs")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("formula", ["y ~ sex + x + (1 | vm(id, A)) + (1 | herd)", "y ~ x + (1 | sex:herd)"])
+def test_lmmsolver_has_the_model(formula, tmp_path):
+    """The script, run with a stand-in of LMMsolve, finds our estimates; half of the animals have no records."""
+    data, pedigree = animals()
+    data = data[data["id"].str.len() == 3].iloc[::2].reset_index(drop=True) if "vm" in formula else data
+    data["y"] += np.linspace(0.0, 3.0, len(data)) + 2.0 * data["herd"].map(lambda h: int(h[1]))
+    fit = rb.MixedModel(formula, data, {"A": pedigree}, weights="w").fit(progress=False)
+    folder = rb.write_model(fit, "lmmsolver", tmp_path)
+    script = (folder / "model.R").read_text(encoding="utf-8")
+    (folder / "run.R").write_text(STAND_IN + script, encoding="utf-8")
+    run_r(folder, "run.R")
+    check = rb.crosscheck(fit, folder / "results.csv")
+    assert check.other.program == "LMMsolver" and check.verdict.startswith("they agree")
+    assert (check.table.loc[check.table["quantity"] == "component", "digits"] > 5.0).all()
+    assert check.evaluation.attrs["constant_words"] == "the same constants"
+
+
 @pytest.mark.parametrize(
     ("program", "data", "formula"),
     [
@@ -129,18 +191,13 @@ def test_sommer_has_the_relationship(tmp_path):
 )
 def test_r_agrees(program, data, formula, tmp_path):
     """Written, run in R, read and judged."""
-    if shutil.which("Rscript") is None:
-        pytest.skip("R is not installed")
     fit = rb.MixedModel(formula, rb.datasets.load(data)).fit(progress=False)
     folder = rb.write_model(fit, program, tmp_path)
-    done = subprocess.run(["Rscript", "model.R"], cwd=folder, capture_output=True, text=True, check=False)
-    if "there is no package called" in done.stderr:
-        pytest.skip(f"R has no {program}")
-    assert done.returncode == 0, done.stderr
+    printed = run_r(folder, "model.R")
     check = rb.crosscheck(fit, folder / ("VarCorr.csv" if program == "lme4" else "VarCorr.txt"))
     assert check.verdict.startswith("they agree")
     components = check.table[check.table["quantity"] == "component"]
     assert (components["digits"] > 5.9).all(), components[["name", "digits"]]
-    (folder / "printed.txt").write_text(done.stdout, encoding="utf-8")
+    (folder / "printed.txt").write_text(printed, encoding="utf-8")
     printed = rb.crosscheck(fit, folder / "printed.txt")
     assert printed.verdict.startswith("they agree") and printed.table["agrees"].all()

@@ -57,6 +57,8 @@ def fit() -> rb.Fit:
         (lambda f: f.wald_tests(df=["residual"]), OptionError, "df="),
         (lambda f: f.predict(interval="confidence", se=False), OptionError, "se=False"),
         (lambda f: f.predict(interval="confidence", level=95), OptionError, "level=95"),
+        *((lambda f, m=m: f.intervals(m, n=-3), OptionError, "n=-3 must be") for m in ("wald", "log", "profile")),
+        (lambda f: f.intervals("wald", seed="a"), OptionError, "seed='a' must be"),
     ],
 )
 def test_named_errors(fit, call, error, text):

@@ -172,7 +172,7 @@ ENTRIES = {
     "fixed_effects": ("remlblup.fit.tables.effects.fixed_effects", lambda fit: fit.fixed_effects),
     "predict": ("remlblup.fit.solved.predict", lambda fit: fit.predict(frame())),
     "fit_many": ("remlblup.many.model_of", lambda fit: rb.fit_many("y ~ x + (1 | g)", frame(), ["y"])),
-    "cross_validate": ("remlblup.cross_validation._fold_labels", lambda fit: rb.cross_validate(fit)),
+    "cross_validate": ("remlblup.cross_validation.fold_labels", lambda fit: rb.cross_validate(fit)),
 }  # fmt: skip
 
 

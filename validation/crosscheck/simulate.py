@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,20 @@ class Disagreement:
     fit : ours
     theirs : rows of a plain table: term, effect, other, kind, estimate
     data : all of the data, for `crosscheck(data=)`
+    fixed : fixed effects of theirs
     """
 
     reason: str | None
     fit: rb.Fit
     theirs: list[tuple[str, str, str, str, float]]
     data: pd.DataFrame | None = None
+    fixed: list[tuple[str, float]] = field(default_factory=list)
+
+    @property
+    def whole(self) -> list[tuple[str, str, str, str, str, float]]:
+        """Components and fixed effects as rows of a plain table: what it is, term, effect, other, kind, estimate."""
+        rows = [("component", *row) for row in self.theirs]
+        return rows + [("fixed", name, "", "", "", value) for name, value in self.fixed]
 
 
 def components(fit: rb.Fit, of: Callable[[Array], Array] | None = None) -> list[tuple[str, str, str, str, float]]:
@@ -40,6 +48,9 @@ def components(fit: rb.Fit, of: Callable[[Array], Array] | None = None) -> list[
         if name.startswith(("var(", "cov(")):
             first, _, second = name[4:-1].partition(", ")
             rows.append((term, first, second, "covariance" if second else "variance", value))
+        elif name.startswith("loading"):
+            factor, _, effect = name[:-1].partition("(")
+            rows.append((term, effect, factor.replace("loading", "factor"), "loading", value))
         else:
             rows.append((term, "" if name == "variance" else name, "", "" if name == "variance" else name, value))
     return rows
@@ -92,9 +103,8 @@ def animal_fit(data: pd.DataFrame, relationship: object, weights: str | None = N
     return rb.MixedModel(ANIMAL, data, {"A": relationship}, weights=weights).fit(method, progress=False)
 
 
-def inbreeding_ignored(rng: np.random.Generator) -> Disagreement:
+def no_inbreeding(pedigree: rb.Pedigree) -> rb.Relationship:
     """A⁻¹ by Henderson's rules of parents that are not inbred, added up here."""
-    data, pedigree = animals(rng)
     n = len(pedigree.labels)
     inverse = np.zeros((n, n))
     for k, (s, d) in enumerate(zip(pedigree.sire, pedigree.dam, strict=True)):
@@ -102,8 +112,14 @@ def inbreeding_ignored(rng: np.random.Generator) -> Disagreement:
         row = np.zeros(n)
         row[[k, *known]] = [1.0, *[-0.5] * len(known)]
         inverse += np.outer(row, row) / (1.0 - 0.25 * len(known))
-    K = rb.Relationship(inverse, [str(v) for v in pedigree.labels], inverse=True)
-    return Disagreement("inbreeding ignored", animal_fit(data, pedigree), components(animal_fit(data, K)))
+    return rb.Relationship(inverse, [str(v) for v in pedigree.labels], inverse=True)
+
+
+def inbreeding_ignored(rng: np.random.Generator) -> Disagreement:
+    """In A⁻¹."""
+    data, pedigree = animals(rng)
+    theirs = animal_fit(data, no_inbreeding(pedigree))
+    return Disagreement("inbreeding ignored", animal_fit(data, pedigree), components(theirs))
 
 
 def inverse_cut(rng: np.random.Generator) -> Disagreement:
@@ -181,6 +197,19 @@ def group_coded_missing(rng: np.random.Generator) -> Disagreement:
     return Disagreement("level coded missing", ours, components(theirs))
 
 
+def level_without_effect(rng: np.random.Generator) -> Disagreement:
+    """Level "0" of the group read as no group: its records are kept, each has an effect of none."""
+    group = rng.integers(0, 12, 150)
+    x = rng.standard_normal(150)
+    y = 3.0 + x + rng.standard_normal(12)[group] * 1.5 + rng.standard_normal(150)
+    data = pd.DataFrame({"y": y, "x": x, "g": group.astype(str)})
+    ours = rb.MixedModel("y ~ x + (1 | g)", data).fit(progress=False)
+    Z = (group[:, None] == np.arange(1, 12)).astype(float)
+    X = np.column_stack([np.ones(150), x])
+    theirs = rb.MixedModel.from_matrices(y, X, [Z], names=["g"]).fit(progress=False)
+    return Disagreement("level coded missing", ours, components(theirs))
+
+
 def range_for_correlation(rng: np.random.Generator) -> Disagreement:
     """A range r = −1/log ρ where ours has the correlation ρ of neighbours."""
     units, times, rho = 30, 6, rng.uniform(0.3, 0.8)
@@ -221,23 +250,3 @@ def unknown_model(rng: np.random.Generator) -> Disagreement:
     data, pedigree = animals(rng)
     some = data[rng.random(len(data)) < 0.8]
     return Disagreement(None, animal_fit(data, pedigree), components(animal_fit(some, pedigree)))
-
-
-KINDS: dict[str, Callable[[np.random.Generator], Disagreement]] = {
-    f.__name__: f
-    for f in (
-        inbreeding_ignored,
-        inverse_cut,
-        maximum_likelihood,
-        weights_inverted,
-        ratios,
-        records_dropped,
-        traits_imputed,
-        group_coded_missing,
-        range_for_correlation,
-        start_returned,
-        agreeing,
-        stopped_short,
-        unknown_model,
-    )
-}

@@ -76,10 +76,13 @@ def outcome(script: str, namespace: dict[str, Any]) -> dict[str, str]:
 
 
 def is_ours(warning: warnings.WarningMessage) -> bool:
-    """Warnings that a user may see: ours, and what other libraries say of their own future."""
+    """Warnings that a user may see: ours, what other libraries say of their own future, and pandas' own while it
+    shows columns of its float16."""
     from remlblup.errors import RemlBlupWarning
 
     future = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
+    if "pandas/io/formats/" in warning.filename:
+        return True
     return issubclass(warning.category, RemlBlupWarning) or (
         issubclass(warning.category, future) and "remlblup" not in short(warning.filename)
     )

@@ -6,22 +6,21 @@ import argparse
 import sys
 
 from remlblup.validation.memory.measured import measured_apart, within
-from remlblup.validation.memory.models import MODELS, SMALL
+from remlblup.validation.memory.models import EVERY, MODELS, SMALL
 
 
 def main() -> int:
     """Predicted and measured memory of every model as a table; 1 if a prediction is wrong."""
     parser = argparse.ArgumentParser(prog="python -m remlblup.validation.memory", description=main.__doc__)
-    parser.add_argument("--model", nargs="+", metavar="NAME", choices=[*MODELS, *SMALL])
+    parser.add_argument("--model", nargs="+", metavar="NAME", choices=[*EVERY])
     parser.add_argument("--small", action="store_true", help="models of seconds")
     given = parser.parse_args()
-    every = {**MODELS, **SMALL}
     right = True
     print("| model | engine | fit: predicted | measured | fit and tables: predicted | measured |")
     print("|---|---|---:|---:|---:|---:|")
     for name in given.model or (SMALL if given.small else MODELS):
         found = measured_apart(name)
-        cells = [every[name][0], found["engine"]]
+        cells = [EVERY[name][0], found["engine"]]
         for part in ("fit", "all"):
             predicted, measured = found[f"predicted_{part}"], found[part]
             good = within(predicted, measured)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from remlblup.validation.memory.models import MODELS, SMALL
+from remlblup.validation.memory.models import EVERY
 
 LIMIT = 0.20
 """A prediction is right within this share of what is measured …"""
@@ -54,7 +54,7 @@ def load_everything() -> None:
 
 def measure(name: str) -> dict[str, Any]:
     """Fit a model and make its tables, here; bytes predicted and measured."""
-    return measured_model({**MODELS, **SMALL}[name][1])
+    return measured_model(EVERY[name][1])
 
 
 def measured_model(make: Callable[[], Any], **options: Any) -> dict[str, Any]:

@@ -94,9 +94,13 @@ MODELS: dict[str, tuple[str, Callable[[], rb.MixedModel]]] = {
     "singlestep20k": ("single-step, 20,000 animals, 2,000 genotyped", lambda: single_step(20_000, 2_000)),
     "field100": ("field of 100 x 100, ar1:ar1 + units", lambda: field(100, 100)),
 }
+LARGE: dict[str, tuple[str, Callable[[], rb.MixedModel]]] = {
+    "animals1m": ("animal model of 1,000,000 animals", lambda: animals(1_000_000)),
+}
 SMALL: dict[str, tuple[str, Callable[[], rb.MixedModel]]] = {
     "animals5k": ("animal model of 5,000 animals", lambda: animals(5_000)),
     "crossed2k": ("crossed factors of 2,000 levels", crossed_small),
     "genomic1k": ("two genomic matrices of 1,000, V itself", lambda: genomic(1000, "dense", 2)),
     "field30": ("field of 30 x 30, ar1:ar1 + units", lambda: field(30, 30)),
 }
+EVERY = {**MODELS, **SMALL, **LARGE}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.crosschecking.judge.coding import transform
+from remlblup.crosschecking.judge.coding import fixed_of, transform
 from remlblup.crosschecking.judge.constants import Constant
 from remlblup.crosschecking.judge.evaluation import Evaluation
 from remlblup.crosschecking.judge.matching import Matched
@@ -101,7 +101,7 @@ def standard_errors(fit: Fit) -> dict[str, Array]:
 
 def _fixed(fit: Fit, results: Results) -> list[tuple]:
     """Coefficients of the same names, or theirs taken into our coding where their names say what theirs is."""
-    theirs = results.fixed_effects
+    theirs = fixed_of(fit.specification, results)
     if not len(theirs):
         return []
     ours = fit.fixed_effects
@@ -121,17 +121,18 @@ def _fixed(fit: Fit, results: Results) -> list[tuple]:
         if k is None:
             continue
         estimate, error = float(ours["estimate"].iloc[k]), float(ours["std_error"].iloc[k])
-        rows.append(_row("fixed effect", name, estimate, value, _allowed(rounding, error), error))
+        rows.append(_row("fixed effect", name, estimate, value, allowed_difference(rounding, error), error))
         if np.isfinite(spread):
             rows.append(_row("std_error", name, error, spread, SIMILAR * error))
-    absent = [name for k, name in zip(at, names, strict=True) if k is None]
+    absent = [name for k, name, row in zip(at, names, values, strict=True) if k is None and row[0] != 0.0]
     if absent:
         note = f"not in our model, or coded otherwise: {some(absent)}"
         rows.append(("fixed effect", "(others)", np.nan, np.nan, np.nan, np.nan, np.nan, False, note))
     return rows
 
 
-def _allowed(rounding: float, error: float) -> float:
+def allowed_difference(rounding: float, error: float) -> float:
+    """Of a fixed effect: a unit of the last digit printed, or a share of a standard error where that is more."""
     return max(2.0 * rounding, SHARE * error)
 
 
@@ -141,7 +142,15 @@ def _recoded(ours: pd.DataFrame, theirs: pd.DataFrame, T: Array) -> list[tuple]:
     roundings = np.abs(T) @ theirs["rounding"].to_numpy()
     note = "theirs taken into our coding"
     return [
-        _row("fixed effect", str(name), row.estimate, value, _allowed(rounding, row.std_error), row.std_error, note)
+        _row(
+            "fixed effect",
+            str(name),
+            row.estimate,
+            value,
+            allowed_difference(rounding, row.std_error),
+            row.std_error,
+            note,
+        )
         for (name, row), value, rounding in zip(ours.iterrows(), moved, roundings, strict=True)
     ]
 

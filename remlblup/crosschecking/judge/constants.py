@@ -57,7 +57,7 @@ def constant(fit: Fit, results: Results, ours: float, tolerance: float) -> Const
     assert results.loglik is not None
     method = results.method if results.method in ("REML", "ML") else fit.method
     T = transform(fit.specification, [str(name) for name in results.fixed_effects["name"]])
-    coding = 0.0 if T is None else float(np.linalg.slogdet(T)[1])
+    coding = 0.0 if T is None or T.shape[0] != T.shape[1] else float(np.linalg.slogdet(T)[1])
     difference = results.loglik - ours
     for words, value in constants(fit, str(method), coding):
         if abs(difference - value) <= tolerance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,19 @@ import pandas as pd
 from remlblup.cached import cached_property
 from remlblup.crosschecking.judge.agreement import agreement
 from remlblup.crosschecking.judge.constants import Constant, constant
+from remlblup.crosschecking.judge.coordinates import coordinates
 from remlblup.crosschecking.judge.evaluation import Evaluation, evaluate, model_of, of_fit
 from remlblup.crosschecking.judge.matching import Matched, candidates
 from remlblup.crosschecking.judge.page import Page, html_body, text, write
-from remlblup.crosschecking.judge.reasons import reasons_table, try_reasons
+from remlblup.crosschecking.judge.pairs import room_for_pairs, small, try_pairs
+from remlblup.crosschecking.judge.reasons import try_reasons
+from remlblup.crosschecking.judge.rotation import turned
+from remlblup.crosschecking.judge.tried import reasons_table
+from remlblup.crosschecking.judge.variant import Ours
 from remlblup.crosschecking.judge.verdict import LEAST, Found, verdict
 from remlblup.crosschecking.readers.live import is_statsmodels, read_statsmodels
 from remlblup.crosschecking.readers.read import read_results
-from remlblup.crosschecking.results import Results
+from remlblup.crosschecking.results import COMPONENTS, FIXED, Results, component, effects_of, table
 from remlblup.errors import OptionError, check_switch
 from remlblup.fit.tables.shown import shown
 from remlblup.keywords import known_arguments
@@ -41,6 +47,7 @@ def crosscheck(
     match: Mapping[str, str] | None = None,
     data: Any = None,
     reasons: bool = True,
+    pairs: bool | None = None,
 ) -> CrossCheck:
     """Judge the results of another program: who is right, and by how much.
 
@@ -56,6 +63,8 @@ def crosscheck(
     match : their term → ours, where names do not say it
     data : all of the data, with rows that our model left out because something is missing: they may not have been
     reasons : whether to try the dull reasons where they differ
+    pairs : whether to try two of them at once where no single one gives their numbers; None: in models of at most
+        10,000 records and random effects
 
     Returns
     -------
@@ -78,9 +87,13 @@ def crosscheck(
     if not isinstance(fit, Fit):
         raise OptionError(f"fit= must be a fit of remlblup, not {type(fit).__name__}: give the other program second.")
     check_switch("reasons", reasons)
+    if pairs is not None:
+        check_switch("pairs", pairs)
     results = as_results(other)
     whole = None if data is None else to_pandas(data)
-    theirs, at_theirs, why = _best(fit, candidates(fit.specification, results.components, match), results)
+    laid = candidates(fit.specification, results.components, match)
+    ways = [turned(fit.specification.parameters, way, fit.theta) for way in laid]
+    theirs, at_theirs, why = _best(fit, ways, results)
     ours = of_fit(fit)
     found = Found(fit, results, theirs, ours, at_theirs, why, None)
     between: Constant | None = None
@@ -89,10 +102,25 @@ def crosscheck(
         at = at_theirs.loglik if results.method in (None, fit.method, "posterior means") else _by(fit, theirs, results)
         between = constant(fit, results, at, allowed)
     found = Found(fit, results, theirs, ours, at_theirs, why, between)
-    if reasons and len(results.components) and not found.same_estimates:
-        tried = try_reasons(fit, theirs, results, whole)
-        found = Found(fit, results, theirs, ours, at_theirs, why, between, tuple(tried))
+    if reasons and len(results.components):
+        found = _with_reasons(found, whole, pairs)
     return CrossCheck(found)
+
+
+def _with_reasons(found: Found, whole: pd.DataFrame | None, pairs: bool | None) -> Found:
+    """What has been found, with the dull reasons; two at once only where none alone gives their numbers."""
+    fit, theirs = found.fit, found.theirs
+    if found.same_estimates:
+        loglik = np.nan if found.at_theirs is None else found.at_theirs.loglik
+        return replace(found, coordinates=tuple(coordinates(fit, theirs, found.results, loglik)))
+    tried, singles = try_reasons(fit, theirs, found.results, whole)
+    found = replace(found, tried=tuple(tried))
+    if found.named is not None or pairs is False or room_for_pairs(fit, theirs):
+        return found
+    if pairs is None and not small(fit):
+        return replace(found, untried="Two reasons at once were not tried, the model is large: pairs=True tries them.")
+    both = try_pairs(fit, theirs, singles, Ours.of(fit.specification, fit.method, whole))
+    return replace(found, tried=(*tried, *both))
 
 
 def _by(fit: Fit, theirs: Matched, results: Results) -> float:
@@ -118,9 +146,6 @@ def as_results(other: Any) -> Results:
 
 def of_another_fit(fit: Fit) -> Results:
     """A fit of ours as if another program had made it."""
-    from remlblup.crosschecking.judge.names import effects_of
-    from remlblup.crosschecking.results import COMPONENTS, FIXED, component, table
-
     error = np.sqrt(np.maximum(np.diag(fit.variance_covariance), 0.0))
     rows = []
     for (term, name), value, e in zip(fit.specification.parameters.pairs, fit.theta, error, strict=True):
@@ -187,7 +212,7 @@ class CrossCheck:
     @property
     def reason(self) -> str | None:
         """The dull reason that is named; None where there is none."""
-        return None if self._found.named is None or self._found.same_estimates else self._found.named.reason
+        return None if self._found.named is None else self._found.named.reason
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -246,10 +271,12 @@ class CrossCheck:
         """A row per dull reason tried, the nearest first: reason, detail, agrees, distance, loglik, its numbers.
 
         ``distance`` is the largest difference from theirs over what is allowed: 1 or less is agreement. ``loglik`` is
-        the maximum of the reason's own model; of other records or relationships it cannot be compared with ours. Empty
-        where they agree.
+        the maximum of the reason's own model; of other records or relationships it cannot be compared with ours. Two
+        reasons at once follow only where none alone agrees. Where they agree there are only those that leave the
+        model as it is: loadings rotated, aliasing of fixed effects.
         """
-        return shown(reasons_table(list(self._found.tried), self.fit.specification.parameters.columns))
+        tried = [*self._found.tried, *self._found.coordinates]
+        return shown(reasons_table(tried, self.fit.specification.parameters.columns))
 
     @property
     def histories(self) -> list[pd.DataFrame]:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.crosschecking.judge.names import effects_of, factors, own_factors, plain_effect
-from remlblup.crosschecking.results import Row, rows_by_term
+from remlblup.crosschecking.judge.names import factors, own_factors, plain_effect
+from remlblup.crosschecking.results import Row, effects_of, rows_by_term
 from remlblup.errors import OptionError, some
 from remlblup.model.parameters import RESIDUAL, Parameters
+from remlblup.model.scanner import squeeze
 from remlblup.model.specification import Specification
 
 #: With more terms that names do not tell apart only the order is tried.
 MOST = 4
+#: In place of the number of a parameter: a loading that ours takes as zero.
+ABOVE = -1
+#: Kinds of components that speak of one effect.
+OWN = ("variance", "specific", "loading")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,9 @@ class Matched:
     kinds : their word for each
     extra : components of theirs that ours has not
     by_name : whether names alone told which is which
+    above : loadings that ours takes as zero: our term, effect, factor, estimate, unit
+    turned : terms whose loadings were turned into our form
+    as_given : theta before that
     """
 
     terms: Mapping[str, str]
@@ -42,6 +50,9 @@ class Matched:
     kinds: tuple[str, ...]
     extra: tuple[str, ...]
     by_name: bool
+    above: tuple[tuple[str, str, int, float, float], ...] = ()
+    turned: tuple[str, ...] = ()
+    as_given: Array | None = None
 
     @property
     def complete(self) -> bool:
@@ -80,7 +91,7 @@ def _by_name(spec: Specification, components: pd.DataFrame, theirs: list[str], t
     sizes = {d.name: d.t for d in spec.random}
     count = {t: components.loc[components["term"] == t, "effect"].nunique() for t in theirs}
     named = {t: factors(t) for t in theirs}
-    out: dict[str, str] = {}
+    out = {t: n for t in theirs for n in ours if squeeze(t) == squeeze(n)}
     for fits in (frozenset.__eq__, lambda a, b: bool(a) and (a <= b or b <= a), _similar):
         for term, own in named.items():
             if term in out:
@@ -105,6 +116,7 @@ def _matched(parameters: Parameters, components: pd.DataFrame, terms: dict[str, 
     theta, unit, error = np.full(size, np.nan), np.zeros(size), np.full(size, np.nan)
     kinds = [""] * size
     extra: list[str] = []
+    above: list[tuple[str, str, int, float, float]] = []
     laid: dict[str, list[Row]] = {}
     for term, rows in rows_by_term(components).items():
         ours = RESIDUAL if term == RESIDUAL else terms.get(term)
@@ -116,12 +128,16 @@ def _matched(parameters: Parameters, components: pd.DataFrame, terms: dict[str, 
             laid[ours] = rows
     for ours, rows in laid.items():
         for row, place in zip(rows, _places(parameters, ours, rows), strict=True):
+            if place == ABOVE:
+                effect, factor = map(plain_effect, _pair(row))
+                above.append((ours, effect, int(factor.removeprefix("factor")), row.estimate, 2.0 * row.rounding))
+                continue
             if place is None or not np.isnan(theta[place]):
                 extra.append(_label(row))
                 continue
             theta[place], unit[place], error[place] = row.estimate, 2.0 * row.rounding, row.std_error
             kinds[place] = row.kind
-    return Matched(dict(terms), theta, unit, error, tuple(kinds), tuple(extra), by_name)
+    return Matched(dict(terms), theta, unit, error, tuple(kinds), tuple(extra), by_name, tuple(above))
 
 
 def _label(row: Row) -> str:
@@ -136,25 +152,44 @@ def _places(parameters: Parameters, ours: str, rows: list[Row]) -> list[int | No
     if len(own) == 1 and len(rows) == 1:
         return [own[0]]
     by_effects = {(kind, frozenset(map(plain_effect, effects))): k for k, (kind, effects) in meaning.items()}
+    by_effects = _above_diagonal(meaning) | by_effects
+    if any(kind == "specific" for kind, _ in meaning.values()):  # ψ is a variance to other programs
+        rows = [row._replace(kind="specific") if row.kind == "variance" else row for row in rows]
     found = [by_effects.get((row.kind, _effects(row))) for row in rows]
     if None not in found:
         return list(found)
-    order = list(dict.fromkeys(e for k in own if meaning[k][0] == "variance" for e in map(plain_effect, meaning[k][1])))
+    order = list(dict.fromkeys(plain_effect(e) for k in own for e in _own_effects(*meaning[k])))
     numbered = [by_effects.get((row.kind, _numbered(row, order))) for row in rows]
-    if None not in numbered and len(set(numbered)) == len(numbered):
+    if None not in numbered and len(set(numbered)) >= len(numbered) - numbered.count(ABOVE):
         return list(numbered)
-    theirs = list(dict.fromkeys(row.effect for row in rows if row.kind == "variance"))
+    theirs = list(dict.fromkeys(row.effect for row in rows if row.kind in OWN))
     renamed = dict(zip(theirs, order, strict=False))
     if len(theirs) == len(order):  # other names in the same order
-        paired = [by_effects.get((row.kind, frozenset(renamed.get(e, "?") for e in _pair(row)))) for row in rows]
+        paired = [by_effects.get((row.kind, _renamed(row, renamed))) for row in rows]
         if None not in paired:
             return list(paired)
     return list(own) if len(own) == len(rows) else found
 
 
+def _above_diagonal(meaning: dict[int, tuple[str, tuple[str, ...]]]) -> dict[tuple[str, frozenset[str]], int]:
+    """The loadings of a term that ours takes as zero, Γ_ij with j > i."""
+    pairs = [(plain_effect(e[0]), plain_effect(e[1])) for kind, e in meaning.values() if kind == "loading"]
+    effects, factors = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True)) if pairs else ([], [])
+    return {("loading", frozenset(pair)): ABOVE for pair in product(effects, factors) if pair not in pairs}
+
+
+def _renamed(row: Row, names: dict[str, str]) -> frozenset[str]:
+    first, *second = (names.get(e, plain_effect(e) if row.kind == "loading" else "?") for e in _pair(row))
+    return frozenset({first, *second})
+
+
+def _own_effects(kind: str, effects: tuple[str, ...]) -> tuple[str, ...]:
+    """The effect that a parameter speaks of alone."""
+    return effects[:1] if kind in OWN else ()
+
+
 def _pair(row: Row) -> list[str]:
-    both = [row.effect, row.other] if row.kind == "covariance" else [row.effect]
-    return both
+    return [row.effect, row.other] if row.kind in ("covariance", "loading") else [row.effect]
 
 
 def _effects(row: Row) -> frozenset[str]:
@@ -162,5 +197,12 @@ def _effects(row: Row) -> frozenset[str]:
 
 
 def _numbered(row: Row, order: list[str]) -> frozenset[str]:
-    """Effects 1, 2, … as those of ours at these places."""
-    return frozenset(order[int(e) - 1] if e.isdigit() and 0 < int(e) <= len(order) else "?" for e in _pair(row))
+    """Effects 1, 2, … as those of ours at these places; a factor is a number everywhere."""
+    first, *second = _pair(row)
+    if row.kind == "loading":
+        return frozenset({_at(order, first), *map(plain_effect, second)})
+    return frozenset(_at(order, e) for e in (first, *second))
+
+
+def _at(order: list[str], number: str) -> str:
+    return order[int(number) - 1] if number.isdigit() and 0 < int(number) <= len(order) else "?"

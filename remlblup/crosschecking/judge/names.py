@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from remlblup.model.parameters import RESIDUAL
 from remlblup.model.specification import Specification
 
 #: Words around a factor that say how it is used.
@@ -62,21 +61,3 @@ def plain_coefficient(text: str) -> str:
     """
     bare = _CODING.sub(lambda m: m[1] or m[2] or "", text.replace("(Intercept)", "Intercept"))
     return ":".join(sorted((re.sub(r"\s", "", part.lower()) for part in bare.split(":")), reverse=True))
-
-
-def effects_of(parameter: str) -> tuple[str, tuple[str, ...]]:
-    """Kind and effects of one of our parameters: ``var(a)``, ``cov(a, b)``, ``variance``; else its own word."""
-    if parameter == "variance":
-        return "variance", ("",)
-    if parameter.startswith(("var(", "cov(")) and parameter.endswith(")"):
-        inside = parameter[4:-1]
-        if parameter.startswith("var("):
-            return "variance", (inside,)
-        first, _, second = inside.partition(", ")
-        return "covariance", (first, second)
-    return "parameter", (parameter,)
-
-
-def is_residual(term: str) -> bool:
-    """Whether a term is R's."""
-    return term == RESIDUAL

@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.crosschecking.judge.evaluation import model_of
+from remlblup.crosschecking.judge.evaluation import Evaluation, evaluate, model_of
 from remlblup.crosschecking.judge.matching import Matched
-from remlblup.crosschecking.judge.tolerance import distance
-from remlblup.crosschecking.judge.variants import Ours, Variant, variants
+from remlblup.crosschecking.judge.other_numbers import other_numbers
+from remlblup.crosschecking.judge.tolerance import SHARE, distance
+from remlblup.crosschecking.judge.tried import Tried
+from remlblup.crosschecking.judge.variant import Ours, Variant, other_method
+from remlblup.crosschecking.judge.variants import variants
 from remlblup.crosschecking.results import Results
 from remlblup.errors import ConvergenceWarning, RemlBlupError, said_elsewhere
 from remlblup.mixed_model import MixedModel
@@ -23,75 +26,68 @@ NOTE = 100
 
 
 @dataclass(frozen=True)
-class Tried:
-    """One reason, tried.
+class Single:
+    """A variant, tried.
 
     Attributes
     ----------
-    reason, detail : in words
-    theta : (n_parameters,) the numbers it gives, in our order; None where it could not be fitted
-    loglik : highest log-likelihood of that model
-    distance : of theirs from these numbers, over what is allowed: agreement is 1 or less
-    from_ours : of these numbers from ours, alike: 1 or less, and the reason changes nothing
-    note : why it could not be tried
+    variant : what was changed
+    fit : its fit; ours where only the numbers are others, None where there is none
+    tried : its numbers beside theirs
     """
 
-    reason: str
-    detail: str
-    theta: Array | None
-    loglik: float
-    distance: float
-    from_ours: float
-    note: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        """Whether theirs are these numbers, and ours are not."""
-        return self.distance <= 1.0 < self.from_ours
+    variant: Variant
+    fit: Fit | None
+    tried: Tried
 
 
-def try_reasons(fit: Fit, theirs: Matched, results: Results, whole: pd.DataFrame | None) -> list[Tried]:
-    """Every reason that the model leaves room for, that of unchanged start values first."""
-    error = np.sqrt(np.maximum(np.diag(fit.variance_covariance), 0.0))
-    out = start_values(fit, theirs, results, error)
+def try_reasons(
+    fit: Fit, theirs: Matched, results: Results, whole: pd.DataFrame | None
+) -> tuple[list[Tried], list[Single]]:
+    """Every reason that the model leaves room for, that of unchanged start values first; and those with a fit."""
     ours = Ours.of(fit.specification, fit.method, whole)
-    of_model = variants(ours) if ours is not None else _of_matrices(fit)
-    for variant in of_model:
-        out.append(_tried(fit, theirs, error, variant))
-    return out
+    singles = [single(fit, theirs, variant) for variant in (variants(ours) if ours is not None else _of_matrices(fit))]
+    return [*start_values(fit, theirs, results), *(s.tried for s in singles)], singles
 
 
 def _of_matrices(fit: Fit) -> list[Variant]:
-    from remlblup.crosschecking.judge.variants import other_numbers
-
-    other = "ML" if fit.method == "REML" else "REML"
-    method = Variant(f"{other} in place of {fit.method}", f"estimated by {other}", None, other)
-    return [method, *other_numbers(fit.specification.parameters)]
+    return [other_method(fit.method), *other_numbers(fit.specification.parameters)]
 
 
-def _tried(fit: Fit, theirs: Matched, error: Array, variant: Variant) -> Tried:
+def standard_errors(fit: Fit) -> Array:
+    """(n_parameters,) by the average information."""
+    return np.asarray(np.sqrt(np.maximum(np.diag(fit.variance_covariance), 0.0)))
+
+
+def single(fit: Fit, theirs: Matched, variant: Variant) -> Single:
     """The variant at its own maximum."""
-    theta, loglik, own = fit.theta, fit.loglik, error
+    found: Fit | str = fit
     if variant.make is not None or variant.method is not None:
         found = refit(fit, variant)
-        if isinstance(found, str):
-            return Tried(variant.reason, variant.detail, None, np.nan, np.inf, np.inf, found[:NOTE])
-        theta, loglik = found.theta, found.loglik
-        own = np.sqrt(np.maximum(np.diag(found.variance_covariance), 0.0))
+    if isinstance(found, str):
+        failed = Tried(variant.reason, variant.detail, None, np.nan, np.inf, np.inf, found[:NOTE])
+        return Single(variant, None, failed)
+    return Single(variant, found, beside(fit, theirs, variant, found))
+
+
+def beside(fit: Fit, theirs: Matched, variant: Variant, found: Fit, share: float = SHARE) -> Tried:
+    """Numbers of a variant, by its fit, beside theirs and ours."""
+    theta, own = found.theta, standard_errors(found)
+    if len(theta) != len(theirs.theta):
+        words = "it has other parameters"
+        return Tried(variant.reason, variant.detail, None, found.loglik, np.inf, np.inf, words)
     if variant.of is not None:
         with np.errstate(all="ignore"):
             moved, nudged = variant.of(theta), variant.of(theta + 1e-4 * np.nan_to_num(own))
             own = np.abs(nudged - moved) * 1e4
         theta = moved
-    if len(theta) != len(theirs.theta):
-        return Tried(variant.reason, variant.detail, None, loglik, np.inf, np.inf, "it has other parameters")
     return Tried(
         variant.reason,
         variant.detail,
         theta,
-        loglik,
-        distance(theirs.theta, theta, theirs.unit, own),
-        distance(np.where(np.isnan(theirs.theta), np.nan, theta), fit.theta, theirs.unit, error),
+        found.loglik,
+        distance(theirs.theta, theta, theirs.unit, own, share),
+        distance(np.where(np.isnan(theirs.theta), np.nan, theta), fit.theta, theirs.unit, standard_errors(fit)),
     )
 
 
@@ -107,11 +103,10 @@ def refit(fit: Fit, variant: Variant) -> Fit | str:
     return found if found.converged else f"did not converge: {found.convergence.reason}"
 
 
-def start_values(fit: Fit, theirs: Matched, results: Results, error: Array) -> list[Tried]:
+def start_values(fit: Fit, theirs: Matched, results: Results) -> list[Tried]:
     """Numbers that no data were asked for: the start of their log, ones, equal parts of the variance of y."""
-    size = len(theirs.theta)
-    y = fit.specification.y
-    variance = float(np.var(y, ddof=1))
+    size, error = len(theirs.theta), standard_errors(fit)
+    variance = float(np.var(fit.specification.y, ddof=1))
     is_variance = fit.specification.parameters.lower == 0.0
     parts = max(int(is_variance.sum()), 1)
     guesses: list[tuple[str, Array]] = []
@@ -123,17 +118,15 @@ def start_values(fit: Fit, theirs: Matched, results: Results, error: Array) -> l
         ("half the variance of the response", np.where(is_variance, variance / 2.0, 0.0)),
         ("the variance of the response", np.where(is_variance, variance, 0.0)),
     ]
-    return [
-        Tried(
-            "start values returned",
-            words,
-            value,
-            np.nan,
-            distance(theirs.theta, value, theirs.unit, np.zeros(size)),
-            distance(value, fit.theta, theirs.unit, error),
-        )
-        for words, value in guesses
-    ]
+    model = model_of(fit)
+    out = []
+    for words, value in guesses:
+        at = evaluate(model, value, fit.method) if np.isfinite(value).all() else ""
+        loglik = at.loglik if isinstance(at, Evaluation) else np.nan
+        away = distance(theirs.theta, value, theirs.unit, np.zeros(size))
+        out.append(Tried("start values returned", words, value, loglik, away,
+                         distance(value, fit.theta, theirs.unit, error)))  # fmt: skip
+    return out
 
 
 def _in_our_order(theirs: Matched, results: Results) -> Array:
@@ -146,15 +139,3 @@ def _in_our_order(theirs: Matched, results: Results) -> Array:
                 out[k] = value
                 break
     return out
-
-
-def reasons_table(tried: list[Tried], columns: tuple[str, ...]) -> pd.DataFrame:
-    """A row per reason: what it gives, and whether theirs are these numbers."""
-    names = ["reason", "detail", "agrees", "distance", "loglik", *columns, "note"]
-    rows = [
-        [t.reason, t.detail, t.agrees, t.distance, t.loglik, *(t.theta if t.theta is not None else
-         np.full(len(columns), np.nan)), t.note]
-        for t in tried
-    ]  # fmt: skip
-    out = pd.DataFrame(rows, columns=names)
-    return out.sort_values("distance", kind="stable", ignore_index=True)

@@ -10,19 +10,19 @@ from remlblup.arrays import Array
 SHARE = 0.005
 
 
-def distance(theirs: Array, ours: Array, unit: Array, std_error: Array) -> float:
+def distance(theirs: Array, ours: Array, unit: Array, std_error: Array, share: float = SHARE) -> float:
     """The largest difference over what is allowed: 1 or less is agreement."""
     known = ~np.isnan(theirs)
     if not known.any():
         return np.inf
-    allowed = allowance(ours, unit, std_error)
+    allowed = allowance(ours, unit, std_error, share)
     return float(np.max(np.abs(theirs - ours)[known] / allowed[known]))
 
 
-def allowance(ours: Array, unit: Array, std_error: Array) -> Array:
+def allowance(ours: Array, unit: Array, std_error: Array, share: float = SHARE) -> Array:
     """A unit of the last digit printed, or a share of a standard error where that is more."""
-    share = SHARE * np.where(np.isfinite(std_error), std_error, 0.0)
-    return np.maximum(np.maximum(unit, share), 1e-7 * np.maximum(np.abs(ours), 1e-300))
+    of_error = share * np.where(np.isfinite(std_error), std_error, 0.0)
+    return np.maximum(np.maximum(unit, of_error), 1e-7 * np.maximum(np.abs(ours), 1e-300))
 
 
 def digits(a: float, b: float) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 from remlblup.crosschecking.judge.constants import Constant
 from remlblup.crosschecking.judge.evaluation import Evaluation
 from remlblup.crosschecking.judge.matching import Matched
-from remlblup.crosschecking.judge.reasons import Tried
 from remlblup.crosschecking.judge.tolerance import distance
+from remlblup.crosschecking.judge.tried import Tried
 from remlblup.crosschecking.results import Results
 from remlblup.errors import some
 from remlblup.result import Fit
@@ -32,6 +32,8 @@ class Found:
     ours, at_theirs : ℓ at ours and at theirs; None with `no_value` in words
     constant : between the printed log-likelihoods
     tried : the dull reasons
+    coordinates : where the components agree, reasons that leave the model as it is
+    untried : in words, what was not tried
     """
 
     fit: Fit
@@ -42,6 +44,8 @@ class Found:
     no_value: str
     constant: Constant | None
     tried: tuple[Tried, ...] = ()
+    coordinates: tuple[Tried, ...] = ()
+    untried: str = ""
 
     @property
     def same_estimates(self) -> bool:
@@ -65,7 +69,7 @@ class Found:
     @property
     def named(self) -> Tried | None:
         """The reason whose numbers are theirs; of several the nearest."""
-        agreeing = [t for t in self.tried if t.agrees]
+        agreeing = [t for t in (self.coordinates if self.same_estimates else self.tried) if t.agrees]
         return min(agreeing, key=lambda t: t.distance) if agreeing else None
 
 
@@ -77,9 +81,10 @@ def verdict(found: Found) -> str:
     if not found.theirs.complete:
         return f"{_incomplete(found)}{about}"
     if found.same_estimates:
-        return f"they agree{_how_far(found)}.{about}"
+        return f"they agree{_how_far(found)}.{_in_other_coordinates(found)}{about}"
     if (reason := found.named) is not None:
         return f"theirs is another model: {reason.reason} ({reason.detail}).{_others(found, reason)}{about}"
+    about += f" {found.untried}" if found.untried else ""
     if found.at_theirs is None:
         return f"theirs has no likelihood in our model: {found.no_value}{about}"
     gap, allowed = found.shortfall, found.rounding + LEAST
@@ -130,6 +135,12 @@ def _below(found: Found, gap: float, allowed: float) -> str:
         f"theirs stops {amount} below the maximum of our model (the score of '{name}' there is {score:.2g} standard"
         " errors): it has stopped short, or is a model that none of the reasons tried gives."
     )
+
+
+def _in_other_coordinates(found: Found) -> str:
+    """Reasons that leave the model as it is."""
+    agreeing = [t for t in found.coordinates if t.agrees]
+    return "".join(f" Theirs differs in its coordinates: {t.reason} ({t.detail})." for t in agreeing)
 
 
 def _others(found: Found, reason: Tried) -> str:

@@ -7,7 +7,16 @@ import csv
 import numpy as np
 
 from remlblup.crosschecking.readers.text import Lines, Number, is_number
-from remlblup.crosschecking.results import COMPONENTS, FIXED, RANDOM, Results, component, of_deviations, table
+from remlblup.crosschecking.results import (
+    COMPONENTS,
+    FIXED,
+    RANDOM,
+    Results,
+    component,
+    effects_of,
+    of_deviations,
+    table,
+)
 
 LME4 = r'^"?grp"?,"?var1"?,"?var2"?,"?vcov"?,"?sdcor"?'
 RANEF = r'^"?grpvar"?,"?term"?,"?grp"?,"?condval"?,"?condsd"?'
@@ -175,9 +184,13 @@ def _roundings(lines: Lines, rows: list[tuple[int, dict[str, str]]]) -> list[Num
 
 
 def _plain_component(row: dict[str, str], term: str, effect: str, other: str, value: Number, error: float) -> tuple:
-    """A row in the columns of `Results.components`; ``var(a)`` and ``cov(a, b)`` may stand in a column parameter."""
+    """A row in the columns of `Results.components`; our names of parameters may stand in a column parameter."""
     parameter, kind = row.get("parameter", ""), row.get("kind", "")
-    if parameter.startswith(("var(", "cov(")) and parameter.endswith(")"):
+    said = next((w for w in map(effects_of, (parameter, kind, effect)) if w[0] in ("loading", "specific")), None)
+    if said is not None:  # in our words
+        kind, (effect, *factor) = said
+        other = factor[0] if factor else ""
+    elif parameter.startswith(("var(", "cov(")) and parameter.endswith(")"):
         effect, _, other = parameter[4:-1].partition(", ")
     elif parameter not in ("", "variance"):
         kind, effect = kind or parameter, effect or parameter

@@ -1,4 +1,4 @@
-"""WOMBAT, GCTA, GEMMA and DMU: short files of estimates."""
+"""WOMBAT, GCTA and GEMMA: short files of estimates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from remlblup.crosschecking.results import COMPONENTS, FIXED, Results, component
 WOMBAT = r"^\*+ Estimates (of|for) |^\s*\d+\s+COVS\s"
 GCTA = r"^Source\tVariance\tSE\s*$"
 GEMMA = r"^## GEMMA Version"
-DMU = r"^\s*\d+\s+\d+\s+\d+\s+[-+]?\d*\.\d+(?:[EeDd][-+]?\d+)?\s*$"
 
 
 def read_wombat(lines: Lines) -> Results:
@@ -148,31 +147,3 @@ def read_gemma(lines: Lines) -> Results:
         loglik_rounding=0.0 if loglik is None else loglik[1][0].rounding,
         n_obs=None if records is None else int(records[1][0].value),
     )
-
-
-def read_dmu(lines: Lines) -> Results:
-    """``PAROUT``: number of the matrix, row, column, value; the last matrix is the residual's."""
-    entries: dict[int, dict[tuple[int, int], Number]] = {}
-    for at in range(len(lines)):
-        fields = lines.take(at, "matrix, row, column, value").split()
-        if not fields:
-            continue
-        if len(fields) != 4 or not all(f.isdigit() for f in fields[:3]):
-            lines.fail(at, "matrix, row, column, value")
-        i, j = sorted((int(fields[1]) - 1, int(fields[2]) - 1), reverse=True)
-        if j < 0 or i > 200:
-            lines.fail(at, "rows and columns from 1")
-        entries.setdefault(int(fields[0]), {})[i, j] = lines.number(at, fields[3])
-    if sorted(entries) != list(range(1, len(entries) + 1)) or len(entries) < 1:
-        lines.fail(len(lines), "matrices numbered from 1")
-    rows: list[tuple] = []
-    for number, cells in sorted(entries.items()):
-        size = 1 + max(i for i, _ in cells)
-        if len(cells) != size * (size + 1) // 2:
-            lines.fail(len(lines), f"{size * (size + 1) // 2} entries of matrix {number}")
-        values, roundings = np.zeros((size, size)), np.zeros((size, size))
-        for (i, j), n in cells.items():
-            values[i, j] = values[j, i] = n.value
-            roundings[i, j] = roundings[j, i] = n.rounding
-        rows += matrix_components("residual" if number == len(entries) else f"effect {number}", values, roundings)
-    return Results("DMU", None, lines.path, components=table(rows, COMPONENTS))

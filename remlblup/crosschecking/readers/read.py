@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from remlblup.crosschecking.readers import airemlf90, asreml, csv_tables, genetics, r_print
+from remlblup.crosschecking.readers import airemlf90, asreml, csv_tables, dmu, genetics, r_print
 from remlblup.crosschecking.readers.text import Lines
 from remlblup.crosschecking.results import Results
 from remlblup.errors import OptionError, ReaderError, choose
@@ -52,7 +52,9 @@ FORMS = (
     Form("lme4", "as.data.frame(ranef(fit)) as CSV", csv_tables.RANEF, csv_tables.read_ranef),
     Form("broom", "broom.mixed::tidy(fit) as CSV", csv_tables.BROOM, csv_tables.read_broom),
     Form("plain", "a table with columns term and estimate", csv_tables.PLAIN, csv_tables.read_plain),
-    Form("dmu", "DMU PAROUT", genetics.DMU, genetics.read_dmu),
+    Form("dmu", "DMU listing", dmu.LISTING, dmu.read_listing),
+    Form("dmu", "DMU PAROUT", dmu.PAROUT, dmu.read_parout),
+    Form("dmu", "DMU PAROUT_STD", dmu.PAROUT_STD, dmu.read_parout_std),
 )
 PROGRAMS = tuple(dict.fromkeys(form.program for form in FORMS))
 
@@ -67,7 +69,8 @@ def read_results(path: str | os.PathLike | Sequence[str | os.PathLike], program:
     path : a file, or several of one fit, such as a log and the solutions
     program : by default recognised from the file; one of "asreml" (.asr, .sln, tables of ASReml-R), "blupf90" (logs of
         AIREMLF90, REMLF90, BLUPF90+, and solutions), "wombat" (SumEstimates.out), "gcta" (.hsq), "gemma" (.log.txt),
-        "dmu" (PAROUT), "lme4", "nlme", "sommer", "mcmcglmm" (printed summaries; of lme4 also VarCorr and ranef as CSV),
+        "dmu" (PAROUT, with standard errors where PAROUT_STD is given beside it), "lme4", "nlme", "sommer", "mcmcglmm"
+        (printed summaries; of lme4 also VarCorr and ranef as CSV),
         "broom" (CSV of broom.mixed), "plain": a CSV with the columns term and estimate, and perhaps quantity
         (component, fixed, random, loglik, method, program), effect, other (of a covariance), level, std_error
 
@@ -92,12 +95,16 @@ def read_results(path: str | os.PathLike | Sequence[str | os.PathLike], program:
     """
     if program is not None:
         choose("program", program, PROGRAMS)
-    if isinstance(path, (str, os.PathLike)):
-        return _read(path, program)
-    files = list(path)
+    files = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not files:
         raise OptionError("path=[] names no file.")
-    return reduce(Results.joined, [_read(file, program) for file in files])
+    found = reduce(Results.joined, [_read(file, program) for file in files])
+    if found.is_numbered:
+        raise ReaderError(
+            f"{found.path} numbers its parameters and does not say of what they are: give the file that does together"
+            f" with it, as in read_results(['PAROUT', 'PAROUT_STD']).", str(found.path), 1, "PAROUT beside it"
+        )  # fmt: skip
+    return found
 
 
 def _read(path: str | os.PathLike, program: str | None) -> Results:

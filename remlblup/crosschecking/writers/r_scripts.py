@@ -1,9 +1,10 @@
-"""R scripts for lme4, nlme and sommer, whose output our readers take."""
+"""R scripts for lme4, nlme, sommer and LMMsolver, whose output our readers take."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from remlblup.crosschecking.writers.plan import Plan, Random, refuse
 
@@ -22,7 +23,7 @@ def _data(plan: Plan) -> tuple[str, list[str]]:
     for name in factors:
         column = plan.frame[name]
         own = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else sorted(column.unique())
-        levels = ", ".join('"' + str(v).replace('"', '\\"') + '"' for v in own)
+        levels = ", ".join(_text(str(v)) for v in own)
         lines.append(f"d${_quoted(name)} <- factor(as.character(d${_quoted(name)}), levels = c({levels}))")
     return plan.frame[columns].to_csv(index=False, na_rep="NA", lineterminator="\n"), lines
 
@@ -131,3 +132,64 @@ def write_sommer(plan: Plan) -> tuple[dict[str, str], list[str]]:
     ]
     notes = ["K is cut to the levels with records, which leaves the likelihood as it is"]
     return files | {"model.R": "\n".join([f"# {plan.title}", *lines]) + "\n"}, notes if len(files) > 1 else []
+
+
+def write_lmmsolver(plan: Plan) -> tuple[dict[str, str], list[str]]:
+    """`LMMsolve` with inverses of relationship matrices as row, column, value.
+
+    It takes the levels that the data have, so that K is cut to them before it is inverted: part of an inverse is not
+    the inverse of the part.
+    """
+    _one_trait(plan, "LMMsolver")
+    data, lines = _data(plan)
+    files, names, inverses = {"data.csv": data}, [], []
+    for k, term in enumerate(plan.random, 1):
+        if term.covariates != ("",):
+            raise refuse("LMMsolver", f"'{term.name}'", "it has no random regressions; write for lme4 or BLUPF90")
+        kept = np.unique(term.codes)
+        names.append(f"r{k}")
+        levels = ", ".join(_text(term.levels[j]) for j in kept)
+        group = ", ".join(f"as.character(d${_quoted(g)})" for g in term.group)
+        lines.append(f'd$r{k} <- factor(paste({group}, sep = ":"), levels = c({levels}))  # {term.name}')
+        if term.relationship is None:
+            continue
+        whole = len(kept) == len(term.levels)
+        inverse = term.relationship.precision if whole else np.linalg.inv(term.relationship.among(kept))
+        files[f"inverse{k}.csv"] = _entries(inverse)
+        lines += [
+            f'q{k} <- as.matrix(read.csv("inverse{k}.csv"))',
+            f"Q{k} <- matrix(0, {len(kept)}, {len(kept)})",
+            f"Q{k}[q{k}[, 1:2]] <- q{k}[, 3]",
+        ]
+        inverses.append(f"r{k} = Q{k}")
+    random = f", random = ~ {' + '.join(names)}" if names else ""
+    random += f", ginverse = list({', '.join(inverses)})" if inverses else ""
+    weights = "" if plan.weights is None else f", weights = {_text(plan.weights)}"
+    renamed = " ".join(f"r{k} is {t.name}" + ";" * (k < len(plan.random)) for k, t in enumerate(plan.random, 1))
+    lines += [
+        "library(LMMsolver)",
+        f"fit <- LMMsolve({_quoted(plan.responses[0])} ~ {_fixed(plan)}{random}{weights}, data = d, tolerance = 1e-10)",
+        'v <- summary(fit, which = "variances")',
+        f"terms <- c({', '.join([*map(_text, (t.name for t in plan.random)), _text('residual')])})",
+        "rows <- data.frame(quantity = 'component', term = terms, estimate = sprintf('%.12g', v[[2]]))",
+        "logl <- data.frame(quantity = 'loglik', term = '', estimate = sprintf('%.10g', as.numeric(logLik(fit))))",
+        "name <- data.frame(quantity = 'program', term = '', estimate = 'LMMsolver')",
+        "write.csv(rbind(rows, logl, name), 'results.csv', row.names = FALSE)",
+        "print(v, digits = 10)",
+    ]
+    notes = [f"random factors are columns of their own: {renamed}"] if names else []
+    if inverses:
+        notes.append("K is cut to the levels with records and then inverted, which leaves the likelihood as it is")
+    return files | {"model.R": "\n".join([f"# {plan.title}", *lines]) + "\n"}, notes
+
+
+def _text(value: str) -> str:
+    """A string in R."""
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _entries(matrix: object) -> str:
+    """The entries of a symmetric matrix that are not zero, as row, column, value from 1."""
+    part = sp.coo_array(matrix)
+    table = pd.DataFrame({"row": part.row + 1, "column": part.col + 1, "value": part.data})
+    return table[table["value"] != 0.0].to_csv(index=False, lineterminator="\n", float_format="%.15g")

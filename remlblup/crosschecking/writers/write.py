@@ -23,6 +23,7 @@ WRITERS: Mapping[str, tuple[str, Callable[[Plan], tuple[Mapping[str, str | bytes
     "lme4": ("lme4", r_scripts.write_lme4),
     "nlme": ("nlme", r_scripts.write_nlme),
     "sommer": ("sommer", r_scripts.write_sommer),
+    "lmmsolver": ("LMMsolver", r_scripts.write_lmmsolver),
 }
 NOTES = "notes.txt"
 
@@ -39,7 +40,7 @@ def write_model(model: MixedModel | Fit, program: str, folder: str | Path) -> Pa
     ----------
     model : MixedModel or Fit
         Of a fit the estimates are the start values; else equal parts of the variance of the response.
-    program : {"blupf90", "asreml", "wombat", "gcta", "lme4", "nlme", "sommer"}
+    program : {"blupf90", "asreml", "wombat", "gcta", "lme4", "nlme", "sommer", "lmmsolver"}
     folder : where to write; it is made if it is not there, and files of the same names are replaced
 
     Returns

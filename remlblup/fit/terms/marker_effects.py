@@ -10,6 +10,7 @@ from remlblup.equations.base import CHUNK
 from remlblup.errors import ModelError, OptionError, RelationshipError, choose, some
 from remlblup.fit.solved import Solved
 from remlblup.fit.tables.effects import effect_index, term_index
+from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
 from remlblup.relationship.genomic.codings import coded, coding
@@ -25,6 +26,7 @@ _RECOVERED = 0.9
 _COLUMNS = 256
 
 
+@known_arguments
 @within_memory
 @single_threaded
 def snp_effects(

@@ -12,7 +12,7 @@ from remlblup.fit.errors.intervals import intervals
 from remlblup.fit.estimates import Estimates
 from remlblup.fit.tables.shown import shown
 from remlblup.inference.components.profile import ends, profile_paths, require_profile
-from remlblup.inference.resampling.bootstrap import KINDS, bootstrap
+from remlblup.inference.resampling.bootstrap import KINDS, bootstrap, checked
 
 METHODS = ("log", "wald", "profile", "bootstrap")
 
@@ -24,6 +24,7 @@ def intervals_of(
     choose("method", method, METHODS)
     choose("kind", kind, KINDS)
     check_share("level", level)
+    n, seed = checked(n, seed)
     functions, own = listed("functions=", functions), method in ("log", "wald")
     components, parameters = fit.variance_components, fit.specification.parameters
     table = intervals(

@@ -209,11 +209,16 @@ class Bootstrap:
         return f"<Bootstrap: {self.note}>"
 
 
+def checked(n: int, seed: int) -> tuple[int, int]:
+    """Replicates and seed, or an `OptionError`."""
+    return whole_number("n", n, 2, 10_000_000), whole_number("seed", seed, 0)
+
+
 def bootstrap(
     fit: Estimates, n: int, seed: int, statistic: Any, workers: int | None, progress: bool | None
 ) -> Bootstrap:
     """See `Fit.bootstrap`."""
-    n, seed = whole_number("n", n, 2, 10_000_000), whole_number("seed", seed, 0)
+    n, seed = checked(n, seed)
     workers = 1 if workers is None else whole_number("workers", workers, 1, 1000)
     if progress is not None:
         check_switch("progress", progress)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
+from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import side_by_side
 from remlblup.relationship.genomic.arrays import ArraySource, Source, check_labels, unpack_matrix
 from remlblup.relationship.labels import match, tidy
@@ -19,12 +20,12 @@ from remlblup.relationship.labels import match, tidy
 BLOCK = 2048
 
 
+@all_within_memory
 class Genotypes:
     """Copies of one allele, 0, 1, 2 or missing, of n individuals at m markers.
 
-    Made by `from_bed`, `from_vcf`, `from_text` or `from_matrix`. Diploid autosomal markers with two alleles are
-    meant. Imputed dosages, any number from 0 to 2, are held as float32; genotypes never lie whole in memory as
-    float64.
+    Made by `from_bed`, `from_vcf`, `from_text` or `from_matrix`. Diploid autosomal markers with two alleles are meant.
+    Imputed dosages, any number from 0 to 2, are held as float32; genotypes never lie whole in memory as float64.
 
     Attributes
     ----------

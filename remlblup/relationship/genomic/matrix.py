@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, OptionError, check_switch, choose
+from remlblup.errors import DataError, check_switch, choose, whole_number
+from remlblup.keywords import known_arguments
 from remlblup.linalg.dense.outer import OuterSum
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
@@ -23,6 +24,7 @@ Progress = Callable[[int, int], None]
 _ELEMENTS = 32_000_000
 
 
+@known_arguments
 @within_memory
 def genomic_relationship(
     genotypes: Genotypes | pd.DataFrame,
@@ -58,6 +60,7 @@ def _as_relationship(G: np.ndarray, labels: Iterable) -> MatrixRelationship:
     return MatrixRelationship(G, labels)
 
 
+@known_arguments
 @within_memory
 @single_threaded
 def genomic_matrix(
@@ -192,9 +195,7 @@ def block_size(genotypes: Genotypes, block: int | None) -> int:
     """Markers at a time: as given, else at most `BLOCK` and 256 MB of float64."""
     if block is None:
         return int(min(BLOCK, max(64, _ELEMENTS // len(genotypes))))
-    if isinstance(block, bool) or not isinstance(block, (int, np.integer)) or block < 1:
-        raise OptionError(f"block={block!r} must be a positive whole number of markers.")
-    return int(block)
+    return whole_number("block", block, 1)
 
 
 def reporter(progress: bool | Progress | None) -> Progress | None:

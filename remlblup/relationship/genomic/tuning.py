@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import OptionError, RelationshipError, choose, some
+from remlblup.keywords import known_arguments
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.given.frame import labelled_matrix
 from remlblup.relationship.given.matrix import MatrixRelationship
@@ -18,6 +19,7 @@ from remlblup.relationship.pedigree.pedigree import Pedigree
 TUNINGS = (0, 1, 2, 3, 4)
 
 
+@known_arguments
 def blend(K: object, other: object = "identity", weight: float = 0.05) -> pd.DataFrame | MatrixRelationship:
     """(1 − weight) K + weight · other: a genomic relationship that is positive definite, or holds polygenic effects.
 
@@ -54,6 +56,7 @@ def blend(K: object, other: object = "identity", weight: float = 0.05) -> pd.Dat
     return pack(K, blended(matrix, _of_individuals(other, labels), 1.0 - float(weight), float(weight)), labels)
 
 
+@known_arguments
 def tune(K: object, other: object, method: int = 2) -> pd.DataFrame | MatrixRelationship:
     """a + b K, with a and b from the relationships of the pedigree: brings G to the base population of A22.
 

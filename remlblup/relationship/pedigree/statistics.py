@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import OptionError, PedigreeError, some
+from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import interrupted_as_such
 from remlblup.relationship.descent import numerator
 from remlblup.relationship.descent.genealogy import ancestors
@@ -37,6 +38,7 @@ class Population(Protocol):
     def index(self, labels: Iterable) -> np.ndarray: ...
 
 
+@all_within_memory
 class PopulationStatistics:
     """The methods of a `Pedigree` that describe the population."""
 

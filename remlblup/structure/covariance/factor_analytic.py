@@ -35,7 +35,7 @@ class FactorAnalytic(Structure):
 
     def __init__(self, effects: Sequence[str], positions: Array | None = None, k: int = 1):
         super().__init__(effects, positions)
-        self._factors = Loadings(self.keyword, self.effects, k)
+        self.factors = Loadings(self.keyword, self.effects, k)
         t, most = self.size, self.size * (self.size + 1) // 2
         if self.n_parameters > most:
             largest = max((m for m in range(t) if t * (m + 1) - m * (m - 1) // 2 <= most), default=0)
@@ -47,15 +47,15 @@ class FactorAnalytic(Structure):
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(f"specific({e})" for e in self.effects) + self._factors.names
+        return tuple(f"specific({e})" for e in self.effects) + self.factors.names
 
     @property
     def lower(self) -> Array:
-        return np.r_[np.zeros(self.size), np.full(len(self._factors), -np.inf)]
+        return np.r_[np.zeros(self.size), np.full(len(self.factors), -np.inf)]
 
     def loadings(self, theta: Array) -> Array:
         """Γ, shape (t, k)."""
-        return self._factors.matrix(theta[self.size :])
+        return self.factors.matrix(theta[self.size :])
 
     def specific(self, theta: Array) -> Array:
         """ψ, shape (t,)."""
@@ -69,10 +69,10 @@ class FactorAnalytic(Structure):
         d = np.zeros((self.size,) * 3)
         index = np.arange(self.size)
         d[index, index, index] = 1.0
-        return np.concatenate([d, self._factors.product_derivatives(theta[self.size :])])
+        return np.concatenate([d, self.factors.product_derivatives(theta[self.size :])])
 
     def first_guess(self) -> Structure | None:
-        return Unstructured(self.effects) if self._factors.k > 1 and self.size <= MOST_GUESSED else None
+        return Unstructured(self.effects) if self.factors.k > 1 and self.size <= MOST_GUESSED else None
 
     def guessed(self, sigma: Array) -> Array | None:
         """The projection of Σ, away from the bounds of ψ; None if that leaves a factor without loadings."""
@@ -87,20 +87,20 @@ class FactorAnalytic(Structure):
         return np.r_[factor * theta[: self.size], np.sqrt(factor) * theta[self.size :]]
 
     def loading_derivatives(self, theta: Array) -> Array:
-        gamma = self._factors.derivatives
+        gamma = self.factors.derivatives
         return np.concatenate([np.zeros((self.size, *gamma.shape[1:])), gamma])
 
     def project(self, sigma: Array) -> Array:
         """Least squares on the correlations, so that the units of the effects play no part."""
         s, C = standardized(sigma)
-        psi = specific_shares(C, self._factors.k)
-        gamma = self._factors.rotated(self._factors.principal(C - np.diag(psi)))
-        return np.r_[s**2 * psi, self._factors.vector(s[:, None] * gamma)]
+        psi = specific_shares(C, self.factors.k)
+        gamma = self.factors.rotated(self.factors.principal(C - np.diag(psi)))
+        return np.r_[s**2 * psi, self.factors.vector(s[:, None] * gamma)]
 
     def start(self, sigma: Array) -> Array:
         """The variances of the guess, shared between factors and specific effects: Γ = 0 is a saddle point."""
         v = np.maximum(np.diag(sigma), 0.0)
-        return np.r_[(1.0 - COMMON) * v, self._factors.vector(self._factors.first(COMMON * v))]
+        return np.r_[(1.0 - COMMON) * v, self.factors.vector(self.factors.first(COMMON * v))]
 
 
 def specific_shares(C: Array, k: int) -> Array:

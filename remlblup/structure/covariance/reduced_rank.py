@@ -25,42 +25,42 @@ class ReducedRank(Structure):
 
     def __init__(self, effects: Sequence[str], positions: Array | None = None, k: int = 1):
         super().__init__(effects, positions)
-        self._factors = Loadings(self.keyword, self.effects, k)
+        self.factors = Loadings(self.keyword, self.effects, k)
 
     @property
     def names(self) -> tuple[str, ...]:
-        return self._factors.names
+        return self.factors.names
 
     @property
     def lower(self) -> Array:
-        return np.full(len(self._factors), -np.inf)
+        return np.full(len(self.factors), -np.inf)
 
     @property
     def n_factors(self) -> int:
-        return self._factors.k
+        return self.factors.k
 
     def loadings(self, theta: Array) -> Array:
         """Γ, shape (t, k)."""
-        return self._factors.matrix(theta)
+        return self.factors.matrix(theta)
 
     def covariance(self, theta: Array) -> Array:
         gamma = self.loadings(theta)
         return np.asarray(gamma @ gamma.T)
 
     def derivatives(self, theta: Array) -> Array:
-        return self._factors.product_derivatives(theta)
+        return self.factors.product_derivatives(theta)
 
     def factor(self, theta: Array) -> tuple[Array, Array]:
         return self.loadings(theta), np.ones(self.n_factors)
 
     def factor_derivatives(self, theta: Array) -> Array:
-        return self._factors.derivatives
+        return self.factors.derivatives
 
     def project(self, sigma: Array) -> Array:
         """The principal components of the correlations, so that the units of the effects play no part."""
         s, C = standardized(sigma)
-        return self._factors.vector(s[:, None] * self._factors.rotated(self._factors.principal(C)))
+        return self.factors.vector(s[:, None] * self.factors.rotated(self.factors.principal(C)))
 
     def start(self, sigma: Array) -> Array:
         """Loadings that give the variances of the guess: Γ = 0 is a saddle point."""
-        return self._factors.vector(self._factors.first(np.maximum(np.diag(sigma), 0.0)))
+        return self.factors.vector(self.factors.first(np.maximum(np.diag(sigma), 0.0)))

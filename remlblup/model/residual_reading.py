@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from remlblup.errors import OptionError
-from remlblup.model.formula import read_group, read_options
+from remlblup.model.formula import read_options
 from remlblup.model.grouping import UNITS
+from remlblup.model.groups import read_group
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
 from remlblup.model.terms import Group, Options
 from remlblup.structure.table import DISTANCES, STRUCTURES
@@ -132,7 +133,7 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
         )
     unit, *options = split_top(sides[1], ",")
     group = read_group(unit.strip())
-    if group.relationship:
+    if group.related:
         raise OptionError(f"residual={text!r}: units are independent; a relationship belongs to a random term.")
     return ResidualTerm(text, keyword, variable(sides[0], text), group, options=read_options(piece, keyword, options))
 

@@ -162,6 +162,8 @@ def _random(spec: Specification, design: RandomDesign, part: Array, frame: pd.Da
     keyword = design.structure.keyword
     if term is None or getattr(term, "groups", None) is None:
         raise refuse(program, f"'{design.name}'", "smooth terms are Z matrices of their own")
+    if term.group.product:
+        raise refuse(program, f"'{design.name}'", "a product of relationships is written by none of these writers")
     if design.root is not None:
         raise refuse(program, f"'{design.name}'", "its relationship matrix is singular and has no inverse")
     if keyword not in SHARED:

@@ -16,6 +16,8 @@ machines           Productivity of 6 workers on 3 machines. Milliken & Johnson 1
 orthodont          Dental distance of 27 children at four ages. Potthoff & Roy 1964, Biometrika 51:313; nlme.
 rail               Travel time of an ultrasonic wave in 6 rails. Devore 2000, Probability and Statistics,
                    5th ed., example 10.10; nlme (Rail).
+wheat2             Yields of 56 wheat varieties in 4 blocks, with the latitude and longitude of every plot.
+                   Stroup, Baenziger & Mulitze 1994, Crop Sci 34:62; nlme (Wheat2).
 mrode_weaning      Weaning gain (WWG) of five calves. Mrode, Linear Models for the Prediction of Animal
                    Breeding Values, example 3.1; pedigree from `mrode_pedigree`.
 mrode_preweaning   Pre-weaning gain of the same calves. Mrode, 4th ed., section 17.7 (AI-REML by hand).
@@ -42,6 +44,7 @@ _FACTORS = {
     "machines": ["Worker", "Machine"],
     "orthodont": ["Subject", "Sex"],
     "rail": ["Rail"],
+    "wheat2": ["Block", "variety"],
 }
 _CALVES = {"animal": [4, 5, 6, 7, 8], "sex": ["M", "F", "F", "M", "M"]}
 _GAINS = {

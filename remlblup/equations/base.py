@@ -234,7 +234,7 @@ class Equations(ABC):
         scores, solved = self.term_blocks(self.effect_scores(solution)), self.factor_blocks(solution.b)
         for k, (design, r, b) in enumerate(zip(self.random, scores, solved, strict=True)):
             h = self.relate(k, solution, r, b)
-            variates = design.structure.derivatives(parts[k]).reshape(-1, design.t) @ h
+            variates = design.structure.changes(parts[k], h)
             out[self.of_effects[k], places[k]] = variates.reshape(-1, design.t * design.q).T
         return out
 

@@ -14,6 +14,7 @@ from remlblup.errors import OptionError, choose
 from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
+from remlblup.structure.base import Structure
 
 ENGINES = ("auto", "dense", "sparse", "spectral")
 
@@ -35,6 +36,8 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
         If the engine cannot work with this model, with what it can do.
     """
     check_engine(spec, engine)
+    if spec.residual.dense:
+        return _without_inverse(spec, engine)
     if engine == "spectral":
         return _spectral(spec, "asked for")
     if engine == "auto" and (reason := wide_reason(spec)):
@@ -70,14 +73,14 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
 def equations_of_kind(spec: Specification, engine: str, kind: str | None) -> Equations:
     """The equations of a fit that was made before, whatever `make_equations` would take;
     without its kind what that takes."""
-    from remlblup.equations.variance.without_inverse import WithoutInverse, with_residual_effects
+    from remlblup.equations.variance.without_inverse import WithoutInverse
 
     if kind is None:
         return make_equations(spec, engine)
     if kind == MixedModelEquations.kind:
         return MixedModelEquations(spec, engine)
     if kind == WithoutInverse.kind:
-        return WithoutInverse(spec, with_residual_effects(spec), engine)
+        return _without_inverse(spec, engine)
     choose("equations", kind, ("V", "spectral"))
     check_engine(spec, engine)
     return (_variance if kind == "V" else _spectral)(spec, "taken when the model was fitted")
@@ -90,14 +93,26 @@ def wide_reason(spec: Specification) -> str | None:
     lists = 0.0
     for design in spec.random:
         if design.t > FEW_EFFECTS:
-            width = np.bincount([i for i, _ in design.structure.slots], minlength=design.t).astype(float)
+            width = slots_by_row(design.structure)
             lists += float(width @ ((design.moments != 0.0) @ width))
     cost = ITERATIONS * float(spec.n) ** 3
     return f"{cost:.2g} flops against {lists:.2g} products of effects" if lists * PRODUCT > cost else None
 
 
+def slots_by_row(structure: Structure) -> np.ndarray:
+    """Entries of Λ in each of its t rows; of the lower triangle without listing them."""
+    if type(structure).slots is Structure.slots:
+        return np.minimum(np.arange(1.0, structure.size + 1.0), structure.n_factors)
+    return np.bincount([i for i, _ in structure.slots], minlength=structure.size).astype(float)
+
+
 def check_engine(spec: Specification, engine: str) -> None:
     """Raise `OptionError` if the engine asked for cannot work with this model."""
+    if engine == "sparse" and spec.residual.dense:
+        raise OptionError(
+            f"engine='sparse' needs a sparse inverse of R, and that of residual={spec.residual_text!r} is dense: leave"
+            " engine= out."
+        )
     if engine == "spectral" and (why := not_spectral(spec)):
         raise OptionError(
             f"engine='spectral' needs one relationship beside independent residuals: {why}. Use engine='auto'."
@@ -150,6 +165,12 @@ def shared_basis(spec: Specification, basis: Any = None) -> tuple[Equations, Any
 
     basis = Basis.of(spec.random[0], spec.weights).formed() if basis is None else basis
     return SpectralEquations(spec, "the reduction serves several responses", basis), basis
+
+
+def _without_inverse(spec: Specification, engine: str) -> Equations:
+    from remlblup.equations.variance.without_inverse import WithoutInverse, with_residual_effects
+
+    return WithoutInverse(spec, with_residual_effects(spec), engine)
 
 
 def _variance(spec: Specification, reason: str) -> Equations:

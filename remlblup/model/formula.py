@@ -9,14 +9,12 @@ from __future__ import annotations
 import ast
 import re
 
-import numpy as np
-
 from remlblup.errors import FormulaError, some
-from remlblup.linalg.magnitude import require_magnitude
 from remlblup.model import functions as table
+from remlblup.model.groups import overlaid, read_groups
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, unquoted, variable
 from remlblup.model.terms import Group, MixedFormula, Options, RandomTerm, SmoothTerm
-from remlblup.structure.table import STRUCTURES
+from remlblup.structure.table import DISTANCES, STRUCTURES
 
 __all__ = ["Group", "MixedFormula", "RandomTerm", "SmoothTerm", "parse_formula", "squeeze"]
 
@@ -130,8 +128,10 @@ def read_bar(piece: str, keyword: str, inside: str) -> list[RandomTerm]:
     effects, (group_text, *option_texts) = sides[0].strip(), split_top(sides[1], ",")
     if keyword and independent:
         raise FormulaError(f"'{piece}' names a structure and uses '||': use one of the two.")
-    options = read_options(piece, keyword, option_texts)
-    groups = read_groups(group_text.strip(), piece)
+    coordinates = read_coordinates(effects, piece) if keyword in DISTANCES else ()
+    options = read_options(piece, keyword, option_texts, bool(coordinates))
+    whole = keyword in DISTANCES and group_text.strip() == "1"
+    groups = [[Group(())]] if whole else read_groups(group_text.strip(), piece)
     simple = not keyword and squeeze(effects) == "1"
     structure = keyword or ("id" if simple else "diag" if independent else "us")
     if len(groups) > 1:  # nested: a/b
@@ -140,10 +140,20 @@ def read_bar(piece: str, keyword: str, inside: str) -> list[RandomTerm]:
     else:
         names = [_named(group_text.strip() if simple else inside, keyword)]
     short = _named(f"{effects} | {group_text.strip()}", keyword) if options else ""
+    if coordinates:
+        effects = " + ".join(name.strip() for name in split_top(effects, ","))
     return [
-        RandomTerm(name, effects, first, structure, bool(keyword), options, tuple(more), short)
+        RandomTerm(name, effects, first, structure, bool(keyword), options, tuple(more), short, coordinates)
         for name, (first, *more) in zip(names, groups, strict=True)
     ]
+
+
+def read_coordinates(effects: str, piece: str) -> tuple[str, ...]:
+    """The columns of ``exp(x, y | g)``; none of one covariate, whose levels are the effects."""
+    names = tuple(variable(name, piece) for name in split_top(effects, ","))
+    if len(set(names)) < len(names):
+        raise FormulaError(f"'{piece}' gives a coordinate twice: they must differ.")
+    return names if len(names) > 1 else ()
 
 
 def _named(inside: str, keyword: str) -> str:
@@ -176,8 +186,8 @@ def read_smooth(piece: str, function: str, inside: str) -> SmoothTerm:
     return SmoothTerm(piece, function, tuple(variable(n, piece) for n in names), options)
 
 
-def read_options(piece: str, keyword: str, texts: list[str]) -> Options:
-    """The options of a structure, ``k=2``, checked against what it takes."""
+def read_options(piece: str, keyword: str, texts: list[str], of_places: bool = False) -> Options:
+    """The options of a structure, ``k=2``, checked against what it takes; `of_places` of one over coordinates."""
     if keyword and keyword not in STRUCTURES and (keyword in table.TRANSFORMS or keyword in table.ELEMENTWISE):
         raise FormulaError(
             f"'{piece}': '|' has no meaning inside {keyword}(): add conditions up, (a > 1) + (b > 1) > 0."
@@ -188,7 +198,8 @@ def read_options(piece: str, keyword: str, texts: list[str]) -> Options:
         )
     if texts and not keyword:
         raise FormulaError(f"'{piece}': the option '{texts[0].strip()}' needs a structure, as in 'fa(site | g, k=2)'.")
-    return read_values(piece, texts, getattr(STRUCTURES.get(keyword), "options", ()), keyword)
+    cls = DISTANCES[keyword] if of_places else STRUCTURES.get(keyword)
+    return read_values(piece, texts, getattr(cls, "options", ()), keyword)
 
 
 def read_values(piece: str, texts: list[str], allowed: tuple[str, ...], keyword: str) -> Options:
@@ -214,60 +225,3 @@ def _value(text: str, piece: str) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         raise FormulaError(f"the value '{text}' in '{piece}' must be a number or a name.") from None
-
-
-def read_groups(text: str, piece: str) -> list[list[Group]]:
-    """The right-hand side of a bar, a list of factors for each term it stands for.
-
-    ``g``, ``a:b``, ``vm(factor, NAME)`` and ``f1 + 0.5*f2`` are one term, ``a/b`` two.
-    """
-    if len(signed_pieces(text)) > 1 or _coefficient(text)[1] != text:
-        return [overlaid(text, piece)]
-    parts = split_top(text, "/")
-    if len(parts) == 1:
-        return [[read_group(text)]]
-    if "vm(" in squeeze(text):
-        raise FormulaError(f"'{text}': vm(factor, NAME) cannot be nested; make the combination a column first.")
-    factors: tuple[str, ...] = ()
-    nested = []
-    for part in parts:
-        factors = factors + tuple(variable(v, text) for v in split_top(part, ":"))
-        nested.append([Group(factors)])
-    return nested
-
-
-def overlaid(text: str, piece: str) -> list[Group]:
-    """``vm(sire, A) + 0.5*vm(mgs, A)``: factors with coefficients over one set of levels."""
-    groups = []
-    for sign, summand in signed_pieces(text):
-        coefficient, rest = _coefficient(summand)
-        group = read_group(rest)
-        groups.append(Group(group.factors, group.relationship, -coefficient if sign == "-" else coefficient))
-    if len({g.relationship for g in groups}) > 1:
-        names = some(sorted({g.relationship or f"none ({g.label})" for g in groups}))
-        raise FormulaError(f"the factors of '{piece}' must share one relationship; it names {names}.")
-    require_magnitude(np.array([g.coefficient for g in groups]), f"a coefficient in '{piece}'", FormulaError)
-    if any(g.coefficient == 0.0 for g in groups):
-        raise FormulaError(f"a coefficient in '{piece}' is zero: leave that factor out.")
-    return groups
-
-
-def _coefficient(text: str) -> tuple[float, str]:
-    """The number in front of a factor and the factor."""
-    match = re.fullmatch(r"(?s)\s*(\d+\.?\d*|\.\d+)\s*\*(.*)", text)
-    return (float(match[1]), match[2].strip()) if match else (1.0, text)
-
-
-def read_group(text: str) -> Group:
-    """``g``, ``a:b`` or ``vm(factor, NAME)``."""
-    parts = call(text)
-    if parts and parts[0] == "vm":
-        arguments = [a.strip() for a in split_top(parts[1], ",")]
-        if len(arguments) != 2 or not all(arguments):
-            raise FormulaError(f"'{text}' must be vm(factor, NAME) with NAME a key of relationships=.")
-        return Group((variable(arguments[0], text),), arguments[1])
-    if "vm(" in squeeze(text):
-        raise FormulaError(
-            f"'{text}': vm(factor, NAME) stands alone behind the bar; combinations with it are not supported."
-        )
-    return Group(tuple(variable(v, text) for v in split_top(text, ":")))

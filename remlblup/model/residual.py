@@ -15,6 +15,7 @@ from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, factorize, group_keys
 from remlblup.model.known_residual import known_residual
 from remlblup.model.numbers import check_size
+from remlblup.model.places import residual_over_places
 from remlblup.model.positions import kind_of, positions
 from remlblup.model.random_terms import make_structure
 from remlblup.model.residual_reading import WEIGHTED, ResidualTerm
@@ -46,7 +47,7 @@ def residual_structure(
 
 def over_levels(term: ResidualTerm) -> bool:
     """Whether Σ is over the levels of a variable, those of the whole data."""
-    return term.keyword in STRUCTURES and term.keyword not in ("id", "exp")
+    return term.keyword in STRUCTURES and term.keyword not in ("id", "exp") and not term.coordinates
 
 
 def _sections(
@@ -83,6 +84,8 @@ def _structure(
         case residual_reading.KNOWN:
             return known_residual(term, frame, record, given)
     unit, names = unit_codes(term.unit, frame, record)
+    if term.coordinates:
+        return residual_over_places(term.keyword, term.coordinates, term.options, frame, unit, term.plus_units)
     if term.keyword == "exp":
         return _exponential(term, frame, unit, names)
     assert line is not None

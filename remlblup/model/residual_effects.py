@@ -26,6 +26,7 @@ from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.grouped_units import GroupedUnits
 from remlblup.structure.residual.known_residual import KnownResidual
 from remlblup.structure.residual.no_residual import NoResidual
+from remlblup.structure.residual.places import Places
 from remlblup.structure.residual.scaled import Scaled
 from remlblup.structure.residual.sections import Sections
 from remlblup.structure.residual.units import Units
@@ -76,6 +77,8 @@ def residual_designs(residual: ResidualStructure, records: Index, n: int, name: 
         return [_design(name, residual.structure, unit, residual.effect, records, n, residual.weights)]
     if isinstance(residual, KnownResidual):
         return [_design_of_known(name, residual, records, n)]
+    if isinstance(residual, Places):
+        return [_design(name, residual.structure, residual.unit, residual.place, records, n, None)]
     assert isinstance(residual, Scaled)
     check_whole(len(records))
     whole = np.arange(len(records))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from remlblup.errors import OptionError, check_switch
-from remlblup.model.formula import read_group, read_options, read_values
+from remlblup.model.formula import read_options, read_values
 from remlblup.model.grouping import UNITS
+from remlblup.model.groups import read_group
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
 from remlblup.model.terms import Group, Options
-from remlblup.structure.table import STRUCTURES
+from remlblup.structure.table import DISTANCES, STRUCTURES
 
 FIELD_KINDS = ("ar1", "id")
 # Residuals that known weights go with: independent records.
@@ -20,7 +21,8 @@ RECORD = Group((UNITS,))
 KNOWN = "known records"
 EXAMPLES = (
     "'units', 'diag(site | units)', 'us(trait | units)', 'ar1(time | subject)', 'exp(x | subject)',"
-    " 'power(x)', 'ar1(row):ar1(col)', 'ar1(row):ar1(col) + units', 'ar1(row):ar1(col) | trial', 'known(O)'"
+    " 'power(x)', 'ar1(row):ar1(col)', 'ar1(row):ar1(col) + units', 'ar1(row):ar1(col) | trial',"
+    " 'exp(x, y) + units', 'sph(x, y | trial)', 'known(O)'"
 )
 
 
@@ -38,6 +40,7 @@ class ResidualTerm:
     options : options of the structure
     section : the factor behind a bar of its own: one structure for each of its levels
     plus_units : whether an independent effect of every record is added
+    coordinates : columns that say where the records lie, of ``exp(x, y)``
     """
 
     text: str
@@ -48,11 +51,13 @@ class ResidualTerm:
     options: Options = ()
     section: str = ""
     plus_units: bool = False
+    coordinates: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
         """The data columns it needs; `units` is the record itself."""
         names = [self.effect, *(f for f in self.unit.factors if f != UNITS), *(v for _, v in self.axes), self.section]
+        names += self.coordinates
         return [name for name in names if name]
 
 
@@ -122,6 +127,8 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
         return ResidualTerm(text, "power", variable(inside, text))
     if keyword == "known" and "|" not in top_characters(inside):
         return _read_known(piece, inside, text)
+    if keyword in DISTANCES and (term := _read_places(keyword, inside, piece, text)) is not None:
+        return term
     if keyword not in STRUCTURES:
         words = sorted({*STRUCTURES, UNITS, "power"})
         raise OptionError(
@@ -135,7 +142,7 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
         )
     unit, *options = split_top(sides[1], ",")
     group = read_group(unit.strip())
-    if group.relationship:
+    if group.related:
         raise OptionError(f"residual={text!r}: units are independent; a relationship belongs to a random term.")
     return ResidualTerm(text, keyword, variable(sides[0], text), group, options=read_options(piece, keyword, options))
 
@@ -154,6 +161,29 @@ def _read_known(piece: str, inside: str, text: str) -> ResidualTerm:
     *labels, name = (variable(part, text) for part in names)
     unit = Group((labels[0],)) if labels else RECORD
     return ResidualTerm(text, KNOWN, unit=unit, options=(("of", name), *options.items()))
+
+
+def _read_places(keyword: str, inside: str, piece: str, text: str) -> ResidualTerm | None:
+    """``exp(x, y)``, ``sph(x, y | trial, metric=each)``, ``mat(x, nu=1.5)``; None of ``exp(x | subject)``, a chain."""
+    sides = split_top(inside, "|")
+    arguments = [a.strip() for a in split_top(sides[0], ",")]
+    names = [a for a in arguments if "=" not in top_characters(a)]
+    options = arguments[len(names) :]
+    if len(sides) > 2 or not all(arguments) or any("=" in top_characters(a) for a in arguments[: len(names)]):
+        raise OptionError(f"residual={text!r}: write '{keyword}(x, y)' or '{keyword}(x, y | trial)'.")
+    coordinates = tuple(variable(name, text) for name in names)
+    if len(set(coordinates)) < len(coordinates) or not coordinates:
+        raise OptionError(f"residual={text!r}: give coordinates that differ, as in '{keyword}(x, y)'.")
+    unit = Group(())
+    if len(sides) == 2:
+        group, *options = [a.strip() for a in split_top(sides[1], ",")]
+        if keyword == "exp" and len(coordinates) == 1 and group != "1":
+            return None
+        unit = Group(()) if group == "1" else read_group(group)
+        if unit.relationship:
+            raise OptionError(f"residual={text!r}: units are independent; a relationship belongs to a random term.")
+    read = read_options(piece, keyword, options, of_places=True)
+    return ResidualTerm(text, keyword, unit=unit, options=read, coordinates=coordinates)
 
 
 def _read_field(dimensions: Sequence[tuple[str, str]], text: str) -> ResidualTerm:

@@ -57,7 +57,7 @@ def turning(equations: Equations) -> np.ndarray:
     """(n_parameters,) correlations and covariances of the residual."""
     parameters = equations.spec.parameters
     mask = np.zeros(parameters.size, dtype=bool)
-    mask[parameters.of_residual] = ~parameters.residual.variances
+    mask[parameters.of_residual] = ~parameters.residual.variances & (not parameters.residual.dense)
     return mask
 
 
@@ -99,7 +99,7 @@ def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rn
     """
     theta, variances = base.copy(), structure.variances
     theta[variances] *= size * 10.0 ** (0.5 - 3.0 * rng.uniform(size=int(variances.sum())) ** 2)
-    bounded = np.isfinite(structure.lower) & np.isfinite(structure.upper)
+    bounded = np.isfinite(structure.lower) & np.isfinite(structure.upper) & (structure.powers != 0.0)
     # A correlation per unit of time as that of a gap, from the smallest (the coordinate of the steps) to a usual one.
     power = structure.powers[bounded]
     uneven = power != 1.0
@@ -111,7 +111,10 @@ def drawn(structure: Structure | ResidualStructure, base: Array, size: float, rn
     )
     x = 0.5 * (low + high - 0.98 * (high - low) * np.cos(np.pi * rng.uniform(size=len(low))))
     theta[bounded] = np.where(power == 1.0, x, np.maximum(x, 0.0) ** (1.0 / power))
-    rest = ~variances & ~bounded
+    logarithmic = structure.powers == 0.0
+    theta[logarithmic] *= 10.0 ** rng.uniform(-0.7, 0.7, int(logarithmic.sum()))
+    theta = np.clip(theta, structure.lower, structure.upper)
+    rest = ~variances & ~bounded & ~logarithmic
     at = theta.copy()
     for k, limit in covariances(structure, at, rest):
         theta[k], rest[k] = rng.uniform(-0.98, 0.98) * limit, False

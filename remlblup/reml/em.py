@@ -29,6 +29,8 @@ from remlblup.structure.residual.base import ResidualStructure
 
 # Scoring steps of one M step, and halvings of each.
 STEPS, HALVINGS = 20, 30
+# Above this many effects the M step is one in the scale of Σ alone.
+LARGE = 150
 
 
 def complete_information(equations: Equations, theta: Array, units: list[Array], average: Array) -> Array:
@@ -96,6 +98,8 @@ def scored(design: RandomDesign, theta: Array, S: Array, held: np.ndarray, unit:
     stays so, is kept off zero by a small ridge (and its maximum is off by as much).
     """
     structure, q = design.structure, design.q
+    if structure.size > LARGE and (scaled := rescaled(design, theta, S, held)) is not None:
+        return scaled
     sigma, size = structure.covariance(theta), np.sqrt(np.diag(unit))
     singular = np.linalg.eigvalsh(sigma / np.outer(size, size))[0] < 1e-6
     ridge = 1e-8 * unit if singular else np.zeros_like(unit)
@@ -131,6 +135,18 @@ def scored(design: RandomDesign, theta: Array, S: Array, held: np.ndarray, unit:
         if gain < 1e-10 * q:
             break
     return theta
+
+
+def rescaled(design: RandomDesign, theta: Array, S: Array, held: np.ndarray) -> Array | None:
+    """θ of Σ times the factor that maximises the complete-data likelihood, 1 + 2 tr(SΣ)/(qt): no inverse of a large Σ.
+
+    None for a structure that does not say, or one held in part.
+    """
+    if held.any():
+        return None
+    sigma = design.structure.covariance(theta)
+    factor = 1.0 + 2.0 * float(np.vdot(S, sigma)) / (design.q * design.t)
+    return design.structure.scaled(theta, max(factor, 0.0))
 
 
 def maximized(residual: ResidualStructure, phi: Array, moments: Array, held: np.ndarray) -> Array:

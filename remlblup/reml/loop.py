@@ -20,6 +20,7 @@ from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Criterion, criteria
+from remlblup.reml.distant import runs_off
 from remlblup.reml.escape import escaped_from
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import confounded
@@ -30,7 +31,7 @@ from remlblup.reml.observed import observed
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.point import Point
 from remlblup.reml.space import Space, bounds
-from remlblup.reml.start import residual_variance, start_values, unit_matrices, zero_covariances
+from remlblup.reml.start import other_starts, residual_variance, start_values, unit_matrices, zero_covariances
 from remlblup.reml.step import FLOOR, inward_score, propose
 from remlblup.reml.surface import Surface
 from remlblup.reml.verdict import judged
@@ -42,6 +43,12 @@ WORTHWHILE, CREEPING = 1e-4, 0.02
 
 # What ends a loop before its time: told θ, the reason or None.
 Watch = Callable[[Array], str | None]
+
+
+def likeliest(surface: Surface, theta: Array, given: np.ndarray) -> Array:
+    """θ, or what of its terms that offer other starts, all of them with the k-th, is likelier."""
+    others = other_starts(surface.equations, theta, given)
+    return max([theta, *others], key=lambda at: surface.loglik(at)[0]) if others else theta
 
 
 class Loop:
@@ -65,6 +72,7 @@ class Loop:
         held = ~np.isnan(fixed)
         space = Space(equations, held, lower, upper, unit_matrices(equations, variance), options.constrain)
         given = np.where(held, fixed, start)
+        self.given = ~np.isnan(given)
         self.theta = start_values(equations, variance, given, held)
         self.confounded = confounded(equations, held, options.ml)
         # Where the likelihood is flat by design there is no point in going on for long.
@@ -90,6 +98,8 @@ class Loop:
                 stopped = "stall"
                 break
             if not met and len(self.ascent.rows) > self.limit:
+                break
+            if not met and runs_off(self.space.equations.spec.parameters, point.theta, self.space.held, True):
                 break
             if not met and self.watch is not None and (reason := self.watch(point.theta)):
                 stopped = reason
@@ -119,6 +129,7 @@ class Loop:
 
     def begun(self) -> Point:
         """The start, evaluated."""
+        self.theta = likeliest(self.surface, self.theta, self.given)
         point = self.surface.at(self.theta)
         if point is None:
             given = "fix= and the start values" if self.space.held.any() else "the start values"

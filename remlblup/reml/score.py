@@ -45,10 +45,10 @@ def score(equations: Equations, solution: Any, units: list[Array], ml: bool = Fa
     for S, G, design, theta, place in zip(of.of_sigma, of.of_factor, spec.random, parts, places, strict=True):
         structure = design.structure
         if G is not None:
-            derivatives, S = structure.factor_derivatives(theta), G
+            derivatives = structure.factor_derivatives(theta)
+            gradient[place] = derivatives.reshape(len(derivatives), -1) @ G.ravel()
         else:
             assert S is not None
-            derivatives = structure.derivatives(theta)
-        gradient[place] = derivatives.reshape(len(derivatives), -1) @ S.ravel()
+            gradient[place] = structure.score(theta, S)
     gradient[residual] = spec.residual.score(phi, of.moments)
     return Score(gradient, of.of_sigma, of.of_factor, of.moments, of.solution, ml)

@@ -98,7 +98,8 @@ class Route:
         self.place = self.spec.parameters.of_residual
         self.residual = self.spec.residual
         self.unit = equations.scales.residual
-        self.effects: VarianceEquations | None = None
+        searched = equations.searched
+        self.effects = searched if isinstance(searched, VarianceEquations) and searched is not equations else None
         self.closed = False
 
     def open_at(self, theta: Array, near: float | None = None) -> str | None:
@@ -225,7 +226,9 @@ class Route:
 
 
 def has_no_inverse(residual: ResidualStructure, phi: Array) -> bool:
-    """Whether what is known of φ (NaN where not) makes R singular or indefinite."""
+    """Whether what is known of φ (NaN where not) makes R singular or indefinite, or R⁻¹ is dense in any case."""
+    if residual.dense:
+        return True
     known = ~np.isnan(phi)
     if np.any(known & residual.variances & (phi <= 0.0)):
         return True

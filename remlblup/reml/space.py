@@ -27,6 +27,8 @@ RESIDUAL_SHRINK = 0.1
 # How far a residual correlation stays from ±1, where R is singular and ℓ drowns in rounding.
 SHORT = 1e-6
 TINY = float(np.finfo(float).tiny)
+# The logarithm of the largest value of a parameter that steps are taken in the logarithm of.
+FARTHEST = 230.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Space:
 
     @cached_property
     def powers(self) -> Array | None:
-        """(n_parameters,) powers p of the coordinates x = θ^p the steps are taken in; None where all are 1."""
+        """(n_parameters,) powers p of the coordinates x = θ^p the steps are taken in, 0 for log θ; None where all are
+        1."""
         parameters = self.equations.spec.parameters
         powers = np.concatenate([s.powers for s in (*parameters.structures, parameters.residual)])
         return None if np.all(powers == 1.0) else powers
@@ -97,21 +100,29 @@ class Space:
         return self.powers is None and not self.loadings.any()
 
     def coordinates(self, theta: Array) -> Array:
-        """x of θ: itself, or a power of it."""
+        """x of θ: itself, a power of it, or its logarithm (the power 0)."""
         if self.powers is None:
             return theta
-        return np.where(self.powers == 1.0, theta, np.maximum(theta, 0.0) ** self.powers)
+        x = np.where(self.powers == 1.0, theta, np.maximum(theta, 0.0) ** self.powers)
+        return np.where(self.powers == 0.0, np.log(np.maximum(theta, TINY)), x)
 
     def parameters_at(self, x: Array) -> Array:
         """θ of x, the inverse of `coordinates`."""
-        return x if self.powers is None else np.where(self.powers == 1.0, x, np.maximum(x, 0.0) ** (1.0 / self.powers))
+        if self.powers is None:
+            return x
+        logarithms = self.powers == 0.0
+        theta = np.maximum(x, 0.0) ** (1.0 / np.where(logarithms, 1.0, self.powers))
+        theta = np.where(self.powers == 1.0, x, theta)
+        return np.where(logarithms, np.exp(np.where(logarithms, np.minimum(x, FARTHEST), 0.0)), theta)
 
     def slopes(self, theta: Array) -> Array:
         """dθ/dx; at zero that of a small value, where the derivatives of the structure are taken as well."""
         if self.powers is None:
             return np.ones(len(theta))
         least = np.where(self.roots_of_variances, 1e-24 * self.sizes, 1e-150 ** (1.0 / np.maximum(self.powers, 1.0)))
-        return np.where(self.powers == 1.0, 1.0, np.maximum(theta, least) ** (1.0 - self.powers) / self.powers)
+        powers = np.where(self.powers == 0.0, 1.0, self.powers)
+        slopes = np.where(powers == 1.0, 1.0, np.maximum(theta, least) ** (1.0 - powers) / powers)
+        return np.where(self.powers == 0.0, np.maximum(theta, TINY), slopes)
 
     @cached_property
     def linear(self) -> np.ndarray:

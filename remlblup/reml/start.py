@@ -54,6 +54,8 @@ def parameter_sizes(equations: Equations, units: list[Array]) -> Array:
 
 def term_sizes(structure: Structure, unit: Array) -> Array:
     """The sizes of the parameters of a Σ of the size of `unit` (t, t)."""
+    if (own := structure.sizes(float(np.mean(np.diag(unit))))) is not None:
+        return own
     scale = np.sqrt(np.diag(unit))
     if structure.cone:
         return np.outer(scale, scale)[np.tril_indices(len(scale))]
@@ -68,6 +70,8 @@ def term_sizes(structure: Structure, unit: Array) -> Array:
 
 def residual_sizes(residual: ResidualStructure, phi: Array) -> Array:
     """The sizes of the parameters of R, from those it would have if it were all of y."""
+    if (own := residual.sizes(float(phi[0]) if len(phi) else 0.0)) is not None:
+        return own
     out = np.where(residual.variances, phi, 1.0)
     rest = ~residual.variances & ~np.isfinite(residual.upper)
     slopes = residual.matrix_derivatives(phi) if rest.any() else {}
@@ -101,6 +105,24 @@ def start_values(equations: Equations, variance: float, given: Array, held: np.n
             if np.linalg.eigvalsh(in_metric(sigma, np.asarray(np.linalg.cholesky(unit), np.float64)))[0] < 1e-6:
                 theta[place] = design.structure.project(sigma + 1e-2 * unit)
     return theta
+
+
+def other_starts(equations: Equations, theta: Array, given: np.ndarray) -> list[Array]:
+    """θ with other starts of the terms that have some and of which nothing is `given`."""
+    parameters = equations.spec.parameters
+    places = [
+        (place, structure.other_starts(theta[place]))
+        for structure, place in zip(parameters.structures, parameters.of_terms, strict=True)
+        if not given[place].any()
+    ]
+    places = [(place, starts) for place, starts in places if starts]
+    out = []
+    for k in range(max((len(starts) for _, starts in places), default=0)):
+        other = theta.copy()
+        for place, starts in places:
+            other[place] = starts[k % len(starts)]
+        out.append(other)
+    return out
 
 
 def make_room(equations: Equations, theta: Array, free: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from remlblup.arrays import Array
 from remlblup.model.specification import Specification
 from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Convergence, Criterion, explain
+from remlblup.reml.distant import noted, runs_off
 from remlblup.reml.flat import spectrum
 from remlblup.reml.point import Point
 from remlblup.reml.space import TINY, Space, labels
@@ -29,6 +30,9 @@ def judged(
     vanished = vanishing(space, point, failed)
     collapsed = bool(vanished) or (stopped == "collapse" and bool(failed))
     whole = len(vanished) == np.count_nonzero(space.equations.spec.residual.variances)
+    parameters = space.equations.spec.parameters
+    if why := runs_off(parameters, point.theta, space.held, bool(failed)):
+        return Convergence(checks, why, labels(space, space.boundary(point)), (), len(ascent.rows) - 1, collapsed=True)
     reason = explain(
         not failed,
         unidentified,
@@ -37,7 +41,7 @@ def judged(
         by_design=bool(confounded),
         trend=trend(space.equations.spec, point.theta) if failed or unidentified else "",
         names=() if whole else vanished,
-    )
+    ) + noted(parameters, point.theta, space.held)
     return Convergence(
         checks, reason, labels(space, space.boundary(point)), unidentified, len(ascent.rows) - 1, collapsed
     )

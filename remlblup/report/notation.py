@@ -127,8 +127,10 @@ def covariance(design: RandomDesign, index: Math) -> Math:
 
 def relation(design: RandomDesign) -> Math:
     """K by the name that the user gave it."""
-    given = design.term.group.relationship if design.term is not None else None
-    return bold(given) if given else bold("K")
+    names = design.term.group.names if design.term is not None else ()
+    if not any(names):
+        return bold("K")
+    return joined([bold(given) if given else IDENTITY for given in names], "⊗")
 
 
 def form(keyword: str, index: Math) -> Math:

@@ -254,7 +254,7 @@ def criteria_table(fit: Estimates) -> Table:
 def levels(design: RandomDesign) -> str:
     """A random term with its numbers of levels and effects."""
     text = f"{design.name}: {count(design.q, 'level')}"
-    if design.term is not None and design.term.group.relationship:
+    if design.term is not None and design.term.group.related:
         seen = np.zeros(design.q, dtype=bool)
         for column in design.columns:
             seen[column.indices] = True

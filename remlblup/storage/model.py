@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from remlblup.model.design import named_relationships
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.relationship.base import RelationshipBase
 from remlblup.storage.columns import decode_index, encode_index, frame_from_csv, frame_to_csv
@@ -29,7 +30,7 @@ def save_model(spec: Specification, staging: Staging, escape: bool) -> dict[str,
     frame = spec.records.original[list(spec.records.used)]
     text, columns = frame_to_csv(frame, escape)
     staging.write("data.csv", text, "model")
-    names = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
+    names = named_relationships(spec.random)
     kept = {name: m for name, m in spec.matrices.items() if isinstance(m, RelationshipBase)}  # of known(O)
     names |= kept
     stems = stems_of(names)

@@ -108,6 +108,15 @@ class Structure(Parametric):
     def derivatives(self, theta: Array) -> Array:
         """∂Σ/∂θ, shape (n_parameters, t, t)."""
 
+    def score(self, theta: Array, S: Array) -> Array:
+        """tr(S ∂Σ/∂θ_j), (n_parameters,), for S = ∂ℓ/∂Σ (t, t)."""
+        derivatives = self.derivatives(theta)
+        return np.asarray(derivatives.reshape(len(derivatives), -1) @ S.ravel())
+
+    def changes(self, theta: Array, h: Array) -> Array:
+        """∂Σ/∂θ_j h, (n_parameters, t, m) for h (t, m)."""
+        return np.asarray(self.derivatives(theta) @ h)
+
     @abstractmethod
     def project(self, sigma: Array) -> Array:
         """θ of the matrix of this structure nearest to `sigma`, a positive semidefinite (t, t) matrix.
@@ -146,6 +155,13 @@ class Structure(Parametric):
         """θ of `factor` times Σ(θ); None where the structure does not say, and PX-EM takes its EM round."""
         return None
 
+    def between(self, theta: Array, here: Array) -> Array | None:
+        """Σ (m, t) between effects at other positions `here` and those of the structure, the last of them there.
+
+        None where Σ says nothing of effects that it does not have.
+        """
+        return None
+
     def undefined(self, theta: Array) -> np.ndarray:
         """Mask of the parameters that Σ does not depend on at θ: correlations where the one variance is zero."""
         return np.zeros(self.n_parameters, dtype=bool)
@@ -171,6 +187,10 @@ class Structure(Parametric):
     def guessed(self, sigma: Array) -> Array | None:
         """θ to start from, given Σ (t, t) after these rounds; None where it is no help."""
         return None
+
+    def other_starts(self, theta: Array) -> list[Array]:
+        """θ to start from beside that of `start`, at the same variances: the likeliest is taken."""
+        return []
 
     def restated(self) -> Structure | None:
         """A structure of the same matrices and number of parameters that is better searched in; None for most."""

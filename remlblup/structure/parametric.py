@@ -54,9 +54,14 @@ class Parametric(ABC):
 
     @property
     def powers(self) -> Array:
-        """Powers of the parameters that steps are taken in; a correlation per unit of time goes by
+        """Powers of the parameters that steps are taken in, 0 for the logarithm; a correlation per unit of time goes by
         that of a usual gap."""
         return np.where(self.roots, 0.5, 1.0)
+
+    def sizes(self, variance: float) -> Array | None:
+        """(n_parameters,) what counts as one unit of each parameter, the variance being this; None where its matrix
+        tells."""
+        return None
 
     @property
     def n_parameters(self) -> int:

@@ -23,6 +23,13 @@ from remlblup.structure.covariance.power import Autoregressive, Exponential, Het
 from remlblup.structure.covariance.reduced_rank import ReducedRank
 from remlblup.structure.covariance.toeplitz import Toeplitz
 from remlblup.structure.covariance.unstructured import Unstructured
+from remlblup.structure.distance.base import Distance
+from remlblup.structure.distance.exponential import Exponential as ExponentialOfPlaces
+from remlblup.structure.distance.gaussian import Gaussian
+from remlblup.structure.distance.linear import Linear
+from remlblup.structure.distance.matern import Matern
+from remlblup.structure.distance.rational import RationalQuadratic
+from remlblup.structure.distance.spherical import Spherical
 
 STRUCTURES: dict[str, type[Structure]] = {
     cls.keyword: cls
@@ -42,7 +49,17 @@ STRUCTURES: dict[str, type[Structure]] = {
         FactorAnalytic,
         ReducedRank,
         Known,
+        Gaussian,
+        Spherical,
+        Linear,
+        RationalQuadratic,
+        Matern,
     )
+}
+
+# Those over places; `exp` of one covariate, a Markov chain, is the one above.
+DISTANCES: dict[str, type[Distance]] = {
+    cls.keyword: cls for cls in (ExponentialOfPlaces, Gaussian, Spherical, Linear, RationalQuadratic, Matern)
 }
 
 # Words of the formula that a structure of a user cannot take.

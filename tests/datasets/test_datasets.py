@@ -18,11 +18,13 @@ SHAPES = {
     "machines": (54, 3),
     "orthodont": (108, 4),
     "rail": (18, 2),
+    "wheat2": (224, 5),
     "mrode_weaning": (5, 3),
     "mrode_preweaning": (5, 3),
 }
 FACTORS = {
     "sleepstudy": {"Subject": 18},
+    "wheat2": {"Block": 4, "variety": 56},
     "dyestuff": {"Batch": 6},
     "dyestuff2": {"Batch": 6},
     "penicillin": {"plate": 24, "sample": 6},

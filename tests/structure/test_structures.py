@@ -9,7 +9,7 @@ import scipy.optimize
 
 from remlblup.errors import ModelError, OptionError, VarianceError
 from remlblup.structure.covariance.factor_analytic import specific_shares
-from remlblup.structure.table import STRUCTURES
+from remlblup.structure.table import DISTANCES, STRUCTURES
 
 ABC = ("a", "b", "c")
 X = np.array([0.0, 1.0, 2.5])
@@ -60,7 +60,7 @@ def test_names_of_the_parameters(keyword, options, names):
 
 
 def test_which_structures_take_the_effects_in_order():
-    assert {k for k, cls in STRUCTURES.items() if cls.ordered} == {"ar1", "ar1h", "exp", "toep"}
+    assert {k for k, cls in STRUCTURES.items() if cls.ordered} == {"ar1", "ar1h", "exp", "toep"} | set(DISTANCES)
 
 
 def test_the_least_correlation_of_compound_symmetry_is_singular():

@@ -242,7 +242,7 @@ class VarianceEquations(Projection):
         H = np.zeros((self.spec.n, 0)) if ml else solution.solved_X
         HC = H @ (np.zeros((0, 0)) if ml else solution.covariance)
 
-        def rows(block: slice) -> tuple[list[Array], Array]:
+        def rows(block: slice) -> tuple[list[Any], Array]:
             P = inverse[block, : block.stop] - HC[block] @ H[: block.stop].T
             return [spread.traces(P, block) for spread in self.spreads], P[:, block.start :].diagonal().copy()
 
@@ -250,7 +250,7 @@ class VarianceEquations(Projection):
         of_sigma: list[Array | None] = []
         of_factor: list[Array | None] = []
         for k, r in enumerate(self.term_blocks(self.effect_scores(solution))):
-            trace = np.sum([of_terms[k] for of_terms, _ in blocks], axis=0)
+            trace = self.spreads[k].total([of_terms[k] for of_terms, _ in blocks])
             quadratic = r @ self.relate(k, solution, r, None).T
             S = -0.25 * (trace + trace.T) + 0.25 * (quadratic + quadratic.T)
             structure = self.random[k].structure

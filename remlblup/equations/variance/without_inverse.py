@@ -8,6 +8,7 @@ are those of the model itself, at the same V.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Self
 
 import scipy.sparse as sp
 
@@ -32,7 +33,7 @@ def with_residual_effects(spec: Specification) -> VarianceEquations:
     MemoryLimitError, ModelError
         If V does not fit into memory, or R as one matrix is too large.
     """
-    reason = "the residual covariance matrix has no inverse"
+    reason = "the residual covariance matrix has no " + ("sparse inverse" if spec.residual.dense else "inverse")
     return VarianceEquations(residual_as_effects(spec), reason, SINGULAR_V, beside_fixed=True)
 
 
@@ -52,6 +53,13 @@ class WithoutInverse(Projection):
         self.effects_of_all, self.engine = effects, engine
         super().__init__(spec, spec.random)
         self.bench, self.stats, self.X = effects.bench, effects.stats, effects.X
+
+    def with_response(self, spec: Specification) -> Self:
+        out = super().with_response(spec)
+        effects = self.effects_of_all
+        out.effects_of_all = effects.with_response(replace(effects.spec, y=spec.y, records=spec.records))
+        out.bench = out.effects_of_all.bench
+        return out
 
     @property
     def n_filled(self) -> int:

@@ -26,7 +26,8 @@ def held_values(fit: Estimates) -> Array:
 def equations_of(fit: Estimates) -> Equations:
     """The equations of the model a fit is of, as a search begins with."""
     equations = fit._equations
-    return make_equations(fit.specification, equations.engine) if equations.searched is not equations else equations
+    own = equations.searched is equations or fit.specification.residual.dense
+    return equations if own else make_equations(fit.specification, equations.engine)
 
 
 def responded(equations: Equations, spec: Specification, ml: bool) -> Equations:

@@ -33,6 +33,8 @@ class ResidualStructure(Parametric):
 
     pattern: Pattern
     n_filled: int = 0
+    #: Whether R⁻¹ has no fixed pattern: R stands among the random terms and V alone works with it.
+    dense: bool = False
 
     @property
     def stands_for(self) -> ResidualStructure:

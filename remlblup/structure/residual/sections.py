@@ -33,6 +33,7 @@ class Sections(ResidualStructure):
         self.parts = tuple(parts)
         self.labels = tuple(str(label) for label in labels)
         self.keyword = self.parts[0].keyword
+        self.dense = any(part.dense for part in self.parts)
         indices = [np.asarray(index, np.int64) for index in records]
         n = sum(len(index) for index in indices)
         if not np.array_equal(np.sort(np.concatenate(indices)), np.arange(n)):
@@ -93,6 +94,14 @@ class Sections(ResidualStructure):
     @property
     def upper(self) -> Array:
         return np.concatenate([part.upper for part in self.parts])
+
+    @property
+    def variances(self) -> np.ndarray:
+        return np.concatenate([part.variances for part in self.parts])
+
+    def sizes(self, variance: float) -> Array | None:
+        sizes = [part.sizes(variance) for part in self.parts]
+        return np.concatenate([s for s in sizes if s is not None]) if all(s is not None for s in sizes) else None
 
     def coefficients(self, phi: Array) -> Array:
         return np.concatenate([part.coefficients(own) for part, own in self._split(phi)])

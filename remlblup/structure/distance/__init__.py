@@ -1,0 +1,1 @@
+"""Structures of effects that lie at places: the correlation falls with the distance."""

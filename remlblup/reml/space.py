@@ -175,8 +175,8 @@ class Space:
         return least, most
 
     def limits(self, theta: Array) -> tuple[Array, Array]:
-        """How far one step from θ may go: to the bounds; in R, a tenth short of those where it is singular; in a logarithm
-        to so many times the value."""
+        """How far one step from θ may go: to the bounds; in R, a tenth short of those where it is singular; of what is
+        stepped in its logarithm to `STRIDE` times the value."""
         least, most = self.singular_residual
         keep, go = RESIDUAL_SHRINK * theta, 1.0 - RESIDUAL_SHRINK
         low, high = np.maximum(self.lower, keep + go * least), np.minimum(self.upper, keep + go * most)

@@ -78,6 +78,7 @@ class Plan:
     residual : (t, t) covariances of the errors to start from
     correlated : whether the errors of traits are
     weights : column
+    method : "REML" or "ML"
     """
 
     title: str
@@ -88,6 +89,7 @@ class Plan:
     residual: Array
     correlated: bool
     weights: str | None
+    method: str = "REML"
 
     @property
     def several(self) -> bool:

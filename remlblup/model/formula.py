@@ -165,6 +165,11 @@ def _named(inside: str, keyword: str) -> str:
 def read_by_factor(piece: str, keyword: str, inside: str) -> RandomTerm:
     """``us(vm(animal, A) + vm(dam, A))``: an effect per factor, or bracket of several, over the levels they share."""
     group_text, *option_texts = split_top(inside, ",")
+    if any("vm(" in squeeze(text) for text in option_texts):
+        raise FormulaError(
+            f"'{piece}': effects are added up, and a bracket holds several columns of one effect, as in"
+            f" '{keyword}(vm(tree, A) + (vm(n1, A) + vm(n2, A)))'."
+        )
     options = read_options(piece, keyword, option_texts)
     groups = of_effects(group_text, piece)
     term = RandomTerm(_named(inside, keyword), "", groups[0], keyword, True, options, tuple(groups[1:]))

@@ -72,7 +72,7 @@ def units_design(frame: pd.DataFrame) -> RandomDesign:
     return RandomDesign(UNITS, Identity(effects.names), labels, (Z,), np.ones((1, 1)), term, effects)
 
 
-def loadings(term: RandomTerm, values: Array, frame: pd.DataFrame, known: Sequence[Array]) -> list[Array]:
+def loadings(term: RandomTerm, values: Array, frame: pd.DataFrame, known: Sequence[np.ndarray]) -> list[Array]:
     """For each factor of the term the (n, t) weights of the effects of its level in the records where it is `known`."""
     out = []
     for group, where in zip(term.groups, known, strict=True):
@@ -81,7 +81,7 @@ def loadings(term: RandomTerm, values: Array, frame: pd.DataFrame, known: Sequen
     return out
 
 
-def weights_of(group: Group, frame: pd.DataFrame, known: Array, where: str) -> Array:
+def weights_of(group: Group, frame: pd.DataFrame, known: np.ndarray, where: str) -> Array:
     """The product of the columns that multiply a factor, (n,), where its level is known; 0 elsewhere.
 
     Raises

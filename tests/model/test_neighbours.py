@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from oracle import Oracle, Term
 
 import remlblup as rb
@@ -203,8 +204,9 @@ def test_records_with_a_first_summand_that_is_missing_stay():
         ("us(vm(tree, A) + (north + south))", {}, rb.FormulaError, "must share one relationship"),
         ("us((vm(north, A) + vm(south, A)))", {}, rb.FormulaError, "correlates the effects of several"),
         ("us(vm(tree, A) + (0*vm(north, A) + vm(south, A)))", {}, rb.FormulaError, "coefficient .* is zero"),
-        ("us(vm(tree, A) + (log(w)*vm(north, A) + vm(south, A)))", {}, rb.FormulaError, r"'log\(w\)'.*neither a number"),
+        ("us(vm(tree, A) + (log(w)*vm(east, A) + vm(west, A)))", {}, rb.FormulaError, r"'log\(w\)'.*neither a number"),
         ("(1 | w_north*vm(north, A))", {}, rb.FormulaError, r"its slope, '\(0 \+ w_north \| vm\(north,A\)\)'"),
+        ("us(vm(tree, A), vm(north, A) + vm(south, A))", {}, rb.FormulaError, "a bracket holds several columns"),
         ("(1 | north*south)", {}, rb.FormulaError, r"crossed factors are '\(1 \| north:south\)'"),
     ],
 )  # fmt: skip
@@ -219,3 +221,68 @@ def test_a_relationship_with_other_labels_is_refused(trial):
     other = rb.Relationship(K, [f"x{k}" for k in range(len(K))])
     with pytest.raises(rb.RelationshipError, match=r"factor 'tree', relationship 'A'.*not in the relationship"):
         rb.MixedModel(f"height ~ 1 + {BOTH}", d, {"A": other})
+
+
+@pytest.mark.parametrize("structure", [None, "us", "diag", "csh"])
+def test_several_z_over_one_k_as_matrices(trial, structure, tmp_path):
+    d, A, Zd, Zc, _ = trial
+    keyword = structure or "us"
+    formula = rb.MixedModel(f"height ~ 1 + {BOTH.replace('us', keyword, 1)}", d, {"A": A}).fit()
+    model = rb.MixedModel.from_matrices(
+        d["height"], np.ones((len(d), 1)), [[Zd, sp.csr_array(Zc)]], [A], names=["tree"],
+        effects=[["direct", "competition"]], structures=[structure],
+    )  # fmt: skip
+    fit = model.fit()
+    assert fit.loglik == pytest.approx(formula.loglik, abs=1e-8)
+    np.testing.assert_allclose(fit.theta, formula.theta, rtol=1e-6)
+    assert list(fit.covariance("tree").index) == ["direct", "competition"]
+    loaded = rb.load(fit.save(tmp_path / "fit"))
+    assert loaded.loglik == pytest.approx(fit.loglik, abs=1e-9)
+    pd.testing.assert_frame_equal(loaded.random_effects, fit.random_effects, rtol=1e-8)
+
+
+def test_cross_validation_of_several_z(trial):
+    d, A, Zd, Zc, _ = trial
+    model = rb.MixedModel.from_matrices(d["height"], np.ones((len(d), 1)), [[Zd, Zc]], [A], names=["tree"])
+    folds = np.arange(len(d)) % 3
+    own = rb.cross_validate(model.fit(), folds, refit=True)
+    same = rb.cross_validate(rb.MixedModel(f"height ~ 1 + {BOTH}", d, {"A": A}).fit(), folds, refit=True)
+    np.testing.assert_allclose(own.predictions["predicted"], same.predictions["predicted"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"Z": lambda Zd, Zc: [[Zd, Zc[:, 1:]]]},
+            rb.DataError,
+            "'tree' are over one K, and their Z have 180, 179 columns",
+        ),
+        ({"Z": lambda Zd, Zc: [[Zd, 0 * Zc]]}, rb.ModelError, "Z 2 of 'tree' is zero"),
+        ({"Z": lambda Zd, Zc: [[Zd, Zc[1:]]]}, rb.DataError, "Z 2 of 'tree' must have one row per record"),
+        ({"K": [np.eye(3)]}, rb.RelationshipError, "K of 'tree' has shape"),
+        ({"effects": [["a"]]}, rb.DataError, "'tree' has 2 Z, and needs as many names"),
+        ({"effects": [["a", "b"], None]}, rb.DataError, "one item for each of the 1 terms"),
+        ({"structures": ["ar1"]}, rb.ModelError, "'ar1' of 'tree' is none of"),
+        ({"structures": ["nothing"]}, rb.ModelError, "'nothing' of 'tree' is none of"),
+    ],
+)
+def test_wrong_matrices_are_named(trial, change, error, message):
+    d, A, Zd, Zc, _ = trial
+    given = {"Z": lambda Zd, Zc: [[Zd, Zc]], "K": [A], "names": ["tree"]} | change
+    with pytest.raises(error, match=message):
+        rb.MixedModel.from_matrices(d["height"], np.ones((len(d), 1)), given.pop("Z")(Zd, Zc), **given)
+
+
+def test_what_stands_on_a_fit_works_with_weights(trial):
+    d, A, *_ = trial
+    d = d.assign(block=np.repeat(list("abcd"), 36))
+    term = "us(vm(tree, A) + (w_north*vm(north, A) + vm(south, A)))"
+    fit = rb.MixedModel(f"height ~ block + {term}", d, {"A": A}).fit()
+    assert "a missing level adds nothing: north in 12, south in 12" in str(fit.summary())
+    assert fit.simulate(2, seed=1).shape[1] == 2 or fit.simulate(2, seed=1).shape[0] == 2
+    assert len(fit.marginal_means("block").table) == 4
+    assert np.isfinite(fit.residual_table["studentized"]).all()
+    assert fit.function(f"{term}[tree, w_north*north + south]").estimate == pytest.approx(fit.theta[1])
+    with pytest.raises(rb.ModelError, match="several factors lie over one another"):
+        rb.write_model(fit, "asreml", "nowhere")

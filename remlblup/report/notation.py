@@ -32,6 +32,7 @@ from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
 from remlblup.structure.residual.grouped_units import GroupedUnits
+from remlblup.structure.residual.known_residual import KnownResidual
 from remlblup.structure.residual.sections import Sections
 from remlblup.structure.residual.variance_power import Power
 
@@ -200,6 +201,9 @@ def form_of_residual(fit: Estimates, R: ResidualStructure) -> Math:
             for kind, label in zip(R.kinds, R.labels, strict=True)
         ]
         return row(variance, joined(axes, "⊗"))
+    if isinstance(R, KnownResidual):
+        known = row(words("diag"), fenced(name("v"))) if R.pattern.is_diagonal else bold("O")
+        return row(squared(SIGMA, name("e")), known) if R.scaled else known
     if isinstance(R, Blocks):
         keyword = R.structure.keyword
         return row(over("⨁", name("i")), fenced(form(keyword, "")))

@@ -32,6 +32,7 @@ from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
 from remlblup.structure.residual.grouped_units import GroupedUnits
+from remlblup.structure.residual.known_residual import KnownResidual
 from remlblup.structure.residual.sections import Sections
 
 if TYPE_CHECKING:
@@ -321,6 +322,9 @@ def sizes_of(residual: ResidualStructure, n: int) -> str:
         case Field():
             plots = " × ".join(map(str, residual.extent)) + " plots"
             return plots + (f", {residual.n_filled:,} without a record" if residual.n_filled else "")
+        case KnownResidual():
+            what = "variances that are known" if residual.pattern.is_diagonal else "a covariance matrix that is known"
+            return f"{what}, times a scale" if residual.scaled else what
         case Exponential():
             return count(n - len(residual.near), "subject")
         case Blocks():

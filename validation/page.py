@@ -98,8 +98,8 @@ def highest(outcomes: Iterable[Outcome]) -> str:
         return ""
     most = max(-min(gains), 0.0)
     return (
-        f"\n{len(gains)} sets of variances that others found were put into our log-likelihood: at none is it higher than"
-        f" at ours by more than {most:.0e}.\n"
+        f"\n{len(gains)} sets of variances that others found were put into our log-likelihood: at none is it higher"
+        f" than at ours by more than {most:.0e}.\n"
     )
 
 

@@ -14,7 +14,7 @@ from remlblup.errors import DataError, ModelError, OptionError, some
 from remlblup.linalg.memory import require
 from remlblup.model.design import RandomDesign
 from remlblup.model.given import Given
-from remlblup.model.grouping import factorize, group_keys, grouped
+from remlblup.model.grouping import grouped
 from remlblup.model.positions import positions
 from remlblup.model.terms import Options, RandomTerm
 from remlblup.structure.distance.base import Distance
@@ -162,11 +162,3 @@ def residual_over_places(
     if not twice.any() and structure.size <= SMALL and len(np.unique(unit)) > 1:
         return Blocks(structure, unit, place)
     return Places(structure, unit, place)
-
-
-def unit_numbers(term_unit: object, frame: pd.DataFrame, known: pd.DataFrame) -> Index:
-    """Codes of the units of new records as those of the fit had them, −1 of new ones."""
-    from remlblup.relationship.labels import match
-
-    levels = factorize(group_keys(term_unit, known))[1]  # type: ignore[arg-type]
-    return np.asarray(match(levels, group_keys(term_unit, frame)))  # type: ignore[arg-type]

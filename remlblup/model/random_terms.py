@@ -17,6 +17,7 @@ from remlblup.model.design import RandomDesign, incidence
 from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, group_keys, grouped, unknown_parents
+from remlblup.model.kriging import effect_rows
 from remlblup.model.numbers import check_one_level, check_size
 from remlblup.model.places import places_design
 from remlblup.model.positions import kind_of, main_variable
@@ -111,23 +112,24 @@ class NewRows:
     columns : t CSR matrices (n, q), zero where the level is not in the model
     unknown : the levels that are not in the model
     loads : for each factor the (n, t) weights of the effects of such levels
+    left : (n,) variance that no effect of the term explains, at places and times without one
     """
 
     columns: tuple[sp.csr_array, ...]
     unknown: tuple[str, ...]
     loads: tuple[Array, ...]
+    left: Array
 
     def prior(self, sigma: Array) -> Array:
-        """Variance that levels not in the model add to each record, (n,)."""
+        """Variance that levels, places and times not in the model add to each record, (n,)."""
         parts = [np.einsum("ni,ij,nj->n", load, sigma, load) for load in self.loads]
-        return np.asarray(sum(parts, np.zeros(self.columns[0].shape[0])))
+        return np.asarray(sum(parts, self.left))
 
 
-def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
+def new_rows(design: RandomDesign, frame: pd.DataFrame, theta: Array) -> NewRows:
     """Rows of Z for new records; a record without `units` is a unit of its own, new to the model."""
     term, relationship = design.term, design.relationship
     assert term is not None and design.spec is not None
-    effects: Effects = design.spec
     codes, outside, unknown = [], [], []
     for position, group in enumerate(term.groups):
         if group.factors == (UNITS,) and UNITS not in frame.columns:
@@ -140,10 +142,14 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
         codes.append(np.where(absent, -1, code))
         outside.append((code < 0) & ~absent)
         unknown += list(map(str, keys[outside[-1]]))
-    loads = loadings(term, effects.values(frame))
+    rows = effect_rows(design, frame, theta)
+    loads = loadings(term, rows.values)
+    own = np.ones(len(frame))
+    if np.any(rows.left):
+        own = np.where(codes[0] >= 0, np.asarray(relationship.diagonal)[codes[0]], 1.0)
     inside = [load * (code >= 0)[:, None] for load, code in zip(loads, codes, strict=True)]
     beyond = tuple(load * out[:, None] for load, out in zip(loads, outside, strict=True))
-    return NewRows(columns_of(codes, inside, design.q), tuple(dict.fromkeys(unknown)), beyond)
+    return NewRows(columns_of(codes, inside, design.q), tuple(dict.fromkeys(unknown)), beyond, own * rows.left)
 
 
 def spellings(term: RandomTerm) -> list[str]:

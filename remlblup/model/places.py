@@ -130,12 +130,12 @@ def places_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     return RandomDesign(term.name, structure, relationship, tuple(columns), moments, term, effects)
 
 
-def over_places(keyword: str, effects: PlaceEffects, options: Options, what: str) -> Distance:
+def over_places(keyword: str, effects: PlaceEffects, options: Options, what: str = "") -> Distance:
     """Σ over places; errors say which term they are about."""
     try:
         return DISTANCES[keyword](effects.names, effects.positions, effects.coordinates, **dict(options))
     except (ModelError, OptionError, DataError) as error:
-        raise type(error)(f"{what}: {error}") from None
+        raise type(error)(f"{what}: {error}" if what else str(error)) from None
 
 
 def residual_over_places(
@@ -158,7 +158,7 @@ def residual_over_places(
             f" {effects.names[place[first]]}: their errors would be one and the same. Add '+ units', errors of"
             " their own (a nugget), or correct the coordinates."
         )
-    structure = over_places(keyword, effects, options, f"'{keyword}'")
+    structure = over_places(keyword, effects, options)
     if not twice.any() and structure.size <= SMALL and len(np.unique(unit)) > 1:
         return Blocks(structure, unit, place)
     return Places(structure, unit, place)

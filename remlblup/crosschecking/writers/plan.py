@@ -119,8 +119,8 @@ def plan(spec: Specification, theta: Array | None, program: str) -> Plan:
         raise refuse(program, f"the response '{missing[0]}'", "it is an expression; make it a column of the data")
     values = _start(spec) if theta is None else theta
     *parts, phi = spec.parameters.split(values)
-    random = [_random(spec, d, part, frame, program) for d, part in zip(spec.random, parts, strict=True)]
     residual, correlated = _residual(spec, phi, program)
+    random = [_random(spec, d, part, frame, program) for d, part in zip(spec.random, parts, strict=True)]
     fixed = tuple(_fixed(spec, frame, program))
     return Plan(spec.formula.text, responses, frame, fixed, tuple(random), residual, correlated, spec.records.weights)
 

@@ -71,7 +71,7 @@ class Distance(Structure):
         names = tuple(coordinates) or tuple(f"x{k + 1}" for k in range(self.places.shape[1]))
         if self.places.shape[1] > self.most_coordinates:
             raise OptionError(
-                f"'{self.keyword}' is a covariance of up to {self.most_coordinates:g} coordinate(s), and no more: write"
+                f"'{self.keyword}' is a covariance of at most {self.most_coordinates:g} coordinate(s): write"
                 f" {'sph, ' if self.most_coordinates < 2 else ''}exp or gau (Chilès & Delfiner 2012, section 2.5)."
             )
         if metric == "earth" and not self.on_earth:

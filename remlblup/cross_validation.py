@@ -32,6 +32,7 @@ from remlblup.linalg.memory import within_memory
 from remlblup.linalg.rank.independent import independent_columns
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
+from remlblup.model.design import named_relationships
 from remlblup.model.folds import fold_labels
 from remlblup.model.specification import Specification, from_formula
 from remlblup.reml.singular_residual import equations_at
@@ -281,7 +282,7 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
             [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names[:own],
             engine=engine,
         )  # fmt: skip
-    known = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
+    known = named_relationships(spec.random)
     part = from_formula(
         spec.formula.text,
         spec.records.original.iloc[train],

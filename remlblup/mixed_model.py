@@ -53,7 +53,8 @@ class MixedModel:
     relationships : mapping, optional
         NAME → `Pedigree`, `Relationship`, a labelled matrix K, or the name of a file with a pedigree or a matrix.
     residual : str
-        Structure of R; ``"units"``: independent with one variance.
+        Structure of R; ``"units"``: independent with one variance. ``"known(O)"`` is the covariance matrix of the
+        records in ``relationships={"O": …}``, ``"known(v)"`` a column of variances; both may have ``+ units``.
     weights : str, optional
         Column of known weights w: R = σ² diag(1/w).
     missing : {"drop", "error"}

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.validation.compare import Comparison, Verdict, compare_number, compare_vector, failure
+from remlblup.validation.compare import (
+    COMPONENT_ERRORS,
+    COMPONENTS,
+    EFFECT_ERRORS,
+    EFFECTS,
+    FIXED,
+    FIXED_ERRORS,
+    LOGLIK,
+    Comparison,
+    Verdict,
+    compare_number,
+    compare_vector,
+    failure,
+)
 from remlblup.validation.standing import Standing, standing, variances_of
 
 if TYPE_CHECKING:
@@ -129,20 +142,21 @@ def _excused(row: Comparison, judged: Standing) -> Comparison:
 
 def _labelled(row: Comparison, label: str, source: str) -> Comparison:
     note = f"{source}: {row.note}" if row.note else source
-    return replace(row, quantity=f"{label} {row.quantity}".strip(), note=note)
+    return replace(row, quantity=f"{label} {row.quantity}".strip(), note=note, program=source)
 
 
 def _likelihood_rows(case: str, fit: Fit, answer: Answer) -> list[Comparison]:
     if answer.loglik is None:
         return []
-    return [compare_number(case, "loglik", fit.loglik, answer.loglik, answer.digits.loglik)]
+    return [compare_number(case, "loglik", fit.loglik, answer.loglik, answer.digits.loglik, kind=LOGLIK)]
 
 
 def _own_likelihood_rows(case: str, judged: Standing, answer: Answer) -> list[Comparison]:
     """Our likelihood at their estimates against the one they report for them."""
     if judged.reported is None:
         return []
-    return [compare_number(case, "loglik at theirs", judged.theirs, judged.reported, answer.digits.loglik)]
+    required = answer.digits.loglik
+    return [compare_number(case, "loglik at theirs", judged.theirs, judged.reported, required, kind=LOGLIK)]
 
 
 def _component_rows(case: str, fit: Fit, answer: Answer) -> list[Comparison]:
@@ -157,7 +171,8 @@ def _component_rows(case: str, fit: Fit, answer: Answer) -> list[Comparison]:
             continue
         mine = table.loc[(term, parameter)]
         scale = _residual_variance(fit) if mine["status"] == "boundary" else None
-        rows.append(compare_number(case, name, mine["estimate"], value, answer.digits.components, scale))
+        required = answer.digits.components
+        rows.append(compare_number(case, name, mine["estimate"], value, required, scale, kind=COMPONENTS))
     if answer.component_errors is not None:
         theirs = answer.component_errors.dropna()
         rows += [
@@ -167,6 +182,7 @@ def _component_rows(case: str, fit: Fit, answer: Answer) -> list[Comparison]:
                 table.loc[(term, parameter), "std_error"],
                 value,
                 answer.digits.component_errors,
+                kind=COMPONENT_ERRORS,
             )
             for (term, parameter), value in theirs.items()
         ]
@@ -179,10 +195,9 @@ def _effect_rows(case: str, fit: Fit, solved: Solved, answer: Answer, where: str
     table = solved.fixed_effects.rename(index=plain)
     if answer.fixed is not None:
         theirs = answer.fixed.rename(plain)
-        scale = _rounding_scale(table, theirs)
-        rows.append(
-            compare_vector(case, f"fixed effects{where}", table["estimate"], theirs, answer.digits.fixed, scale)
-        )
+        scale, required = _rounding_scale(table, theirs), answer.digits.fixed
+        name = f"fixed effects{where}"
+        rows.append(compare_vector(case, name, table["estimate"], theirs, required, scale, kind=FIXED))
     if answer.fixed_errors is not None:
         rows.append(
             compare_vector(
@@ -191,6 +206,7 @@ def _effect_rows(case: str, fit: Fit, solved: Solved, answer: Answer, where: str
                 table["std_error"],
                 answer.fixed_errors.rename(plain),
                 answer.digits.fixed_errors,
+                kind=FIXED_ERRORS,
             )
         )
     rows += _random_rows(case, fit, solved, answer.effects, "estimate", f"BLUPs{where} of", answer.digits.effects)
@@ -226,7 +242,9 @@ def _random_rows(
         mine = table[(table["term"] == term) & (effect == name)]
         ours = pd.Series(mine[column].to_numpy(), index=mine["level"].astype(str))
         label = term if name == "Intercept" else f"{term}: {name}"
-        rows.append(compare_vector(case, f"{what} {label}", ours, values, required, _zero_scale(fit, term)))
+        scale = _zero_scale(fit, term)
+        kind = EFFECTS if column == "estimate" else EFFECT_ERRORS
+        rows.append(compare_vector(case, f"{what} {label}", ours, values, required, scale, kind=kind))
     return rows
 
 

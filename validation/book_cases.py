@@ -7,7 +7,16 @@ import pandas as pd
 
 from remlblup import MixedModel, Pedigree, datasets, henderson
 from remlblup.validation.cases import Case
-from remlblup.validation.compare import Comparison, compare_number, compare_vector
+from remlblup.validation.compare import (
+    COMPONENT_ERRORS,
+    COMPONENTS,
+    EFFECTS,
+    FIXED,
+    LOGLIK,
+    Comparison,
+    compare_number,
+    compare_vector,
+)
 
 _TERM = "vm(animal, A)"
 _FORMULA = f"gain ~ 0 + sex + (1 | {_TERM})"
@@ -43,8 +52,8 @@ def _mrode_blup(case: str) -> list[Comparison]:
     u = solved.blup(_TERM)["Intercept"].rename(str)
     theirs = pd.Series(_BREEDING_VALUES, index=[str(k) for k in range(1, 9)])
     return [
-        compare_vector(case, "sex", solved.fixed_effects["estimate"], pd.Series(_SEX), 7.5),
-        compare_vector(case, "breeding values", u, theirs, 7.0),
+        compare_vector(case, "sex", solved.fixed_effects["estimate"], pd.Series(_SEX), 7.5, kind=FIXED),
+        compare_vector(case, "breeding values", u, theirs, 7.0, kind=EFFECTS),
     ]
 
 
@@ -55,14 +64,17 @@ def _mrode_reml(case: str) -> list[Comparison]:
     constant = 0.5 * fit.df_residual * np.log(2 * np.pi)
     rounds = fit.history.iloc[: len(_RESIDUAL_ROUNDS)]
     rows = [
-        compare_vector(case, "σ²e by round", _by_round(rounds["residual"]), pd.Series(_RESIDUAL_ROUNDS), 3.9),
-        compare_vector(case, "σ²a by round", _by_round(rounds[_TERM]), pd.Series(_ADDITIVE_ROUNDS), 3.9),
-        compare_vector(case, "loglik by round", _by_round(rounds["loglik"]) + constant, pd.Series(_LOGLIK_ROUNDS), 4.4),
+        compare_vector(case, name, _by_round(ours), pd.Series(theirs), required, kind=kind)
+        for name, ours, theirs, required, kind in (
+            ("σ²e by round", rounds["residual"], _RESIDUAL_ROUNDS, 3.9, COMPONENTS),
+            ("σ²a by round", rounds[_TERM], _ADDITIVE_ROUNDS, 3.9, COMPONENTS),
+            ("loglik by round", rounds["loglik"] + constant, _LOGLIK_ROUNDS, 4.4, LOGLIK),
+        )
     ]
     inverse = fit.variance_covariance  # animal, residual
     ours = (inverse[1, 1], inverse[1, 0], inverse[0, 0])
     for (name, theirs), value in zip(_INVERSE_AI.items(), ours, strict=True):
-        rows.append(compare_number(case, f"inverse AI: {name}", value, theirs, 4.0))
+        rows.append(compare_number(case, f"inverse AI: {name}", value, theirs, 4.0, kind=COMPONENT_ERRORS))
     return rows
 
 

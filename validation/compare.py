@@ -10,6 +10,12 @@ import pandas as pd
 
 #: Digits are not counted beyond this: it is what a double holds.
 MOST_DIGITS = 16.0
+#: The line that says which of two estimates has the higher log-likelihood.
+STANDING = "loglik at ours | at theirs"
+#: Kinds of quantities, which the page counts by.
+LOGLIK, COMPONENTS, COMPONENT_ERRORS = "log-likelihood", "components", "s.e. of components"
+FIXED, FIXED_ERRORS, EFFECTS, EFFECT_ERRORS = "fixed effects", "s.e. of fixed effects", "BLUPs", "√PEV"
+KINDS = (LOGLIK, COMPONENTS, COMPONENT_ERRORS, FIXED, FIXED_ERRORS, EFFECTS, EFFECT_ERRORS)
 
 
 class Verdict(Enum):
@@ -19,6 +25,7 @@ class Verdict(Enum):
     FAIL = "FAIL"
     SKIP = "SKIP"
     SHORT = "theirs stops short"
+    KNOWN = "known disagreement"
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,9 @@ class Comparison:
     verdict : the outcome
     count : number of values behind this line
     note : where the numbers come from, or why the verdict is what it is
+    kind : what kind of quantity it is, for the page: one of `KINDS`, or nothing
+    program : whose value theirs is, where a case has several
+    known : of a known disagreement, who is right (ours, theirs, both), a colon, and why
     """
 
     case: str
@@ -47,6 +57,9 @@ class Comparison:
     verdict: Verdict
     count: int = 1
     note: str = ""
+    kind: str = ""
+    program: str = ""
+    known: str = ""
 
     @property
     def failed(self) -> bool:
@@ -81,13 +94,21 @@ def digits_agreed(ours: float, theirs: float, scale: float | None = None) -> flo
 
 
 def compare_number(
-    case: str, quantity: str, ours: float, theirs: float, required: float, scale: float | None = None, note: str = ""
+    case: str,
+    quantity: str,
+    ours: float,
+    theirs: float,
+    required: float,
+    scale: float | None = None,
+    note: str = "",
+    kind: str = "",
 ) -> Comparison:
     """Compare two numbers; see `digits_agreed` for `scale`."""
     digits = digits_agreed(ours, theirs, scale)
     verdict = Verdict.OK if digits >= required else Verdict.FAIL
+    difference = float(ours - theirs)
     return Comparison(
-        case, quantity, float(ours), float(theirs), float(ours - theirs), digits, required, verdict, note=note
+        case, quantity, float(ours), float(theirs), difference, digits, required, verdict, note=note, kind=kind
     )
 
 
@@ -99,6 +120,7 @@ def compare_vector(
     required: float,
     scale: float | None = None,
     note: str = "",
+    kind: str = "",
 ) -> Comparison:
     """Compare the values at the labels of `theirs`, relative to the largest element; the worst is shown.
 
@@ -120,7 +142,7 @@ def compare_vector(
         return failure(case, quantity, required, "values that are not finite")
     largest = max(np.abs(a).max(), np.abs(b).max(), scale or 0.0)
     worst = int(np.argmax(np.abs(a - b)))
-    row = compare_number(case, quantity, a[worst], b[worst], required, largest, note)
+    row = compare_number(case, quantity, a[worst], b[worst], required, largest, note, kind)
     return replace(row, count=len(b))
 
 

@@ -45,7 +45,9 @@ def _compare(design: DenseDesign, method: str, case: str) -> list[Comparison]:
     ours = table["estimate"].to_numpy()
     best = _optimum(design, dense, ml)
     keys = pd.MultiIndex.from_frame(table[["term", "parameter"]])
-    answer = Answer("BFGS", pd.Series(best, index=keys), None, dense.loglik(best, ml), digits=DIGITS)
+    answer = Answer(
+        "dense evaluation here, BFGS", pd.Series(best, index=keys), None, dense.loglik(best, ml), digits=DIGITS
+    )
     errors = table["std_error"].to_numpy()
     score = dense.gradient(ours, 1e-2 * errors, ml) * errors
     gls = GLS(y, X.to_numpy(float), sigma=dense.covariance(ours)).fit()

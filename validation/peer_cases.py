@@ -40,5 +40,7 @@ def _cut_inverse(folder: Path, name: str, factor: str | None, case: str) -> list
     model = MixedModel.from_matrices(data["BWT"], X, [np.eye(len(data))], [K], names=["animal"])
     peer = next(p for p in read_answer_file(folder / f"{name}.json")["peers"] if p["software"].startswith("LMMsolver"))
     components = pd.Series({("animal", "variance"): peer["theta"][0], ("residual", "variance"): peer["theta"][1]})
-    answer = Answer("LMMsolver", components, None, peer["logLik"], digits=Digits(loglik=10.0, components=5.0))
+    answer = Answer(
+        "LMMsolver 1.0.13 (R 4.2.2)", components, None, peer["logLik"], digits=Digits(loglik=10.0, components=5.0)
+    )
     return compare_answer(case, model, model.fit(progress=False), answer)

@@ -104,7 +104,7 @@ def _gryphon(folder: Path, published: Published, case: str) -> list[Comparison]:
     model = MixedModel(published.formula, read_data(folder / "gryphon.csv"), {"A": pedigree})
     fit = model.fit(progress=False)
     answer = Answer(
-        "ASReml",
+        "ASReml-R 4.2",
         _by_term(published.components),
         _by_term(published.errors) if published.errors else None,
         published.loglik_asreml - 0.5 * fit.df_residual * np.log(2 * np.pi),
@@ -175,7 +175,7 @@ def _flock(folder: Path, case: str) -> list[Comparison]:
     model = MixedModel(f"y ~ sex + cg + (1 | {_FLOCK})", data, {"A": pedigree})
     fit = model.fit(progress=False)
     answer = Answer(
-        "printed",
+        "independent sparse evaluation",
         _by_term({_FLOCK: 36.4575, "residual": 64.6763}),
         None,
         -72516.91873,

@@ -11,17 +11,26 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup import MixedModel, Pedigree, Relationship
+from remlblup import MixedModel, Pedigree, Relationship, datasets
 from remlblup.validation import peer_cases, published_cases, structure_cases
 from remlblup.validation.answers import compare_answer
 from remlblup.validation.cases import Case
 from remlblup.validation.compare import Comparison
-from remlblup.validation.reference_files import answers_of, read_answer_file, read_data
+from remlblup.validation.reference_files import answers_of, in_order, read_answer_file, read_data
 from remlblup.validation.reference_structures import NLME_ANSWERS, STRUCTURED_ANSWERS
 from remlblup.validation.reference_table import DENSE_ANSWERS, LME4_ANSWERS, Stored
 
 #: Environment variable with the folder of the reference results.
 VARIABLE = "REMLBLUP_REFERENCE"
+#: Answers on data of `rb.datasets`, which are part of the package.
+SHIPPED = Path(__file__).resolve().parent / "reference"
+#: What may be stored, and who answered.
+SOURCES = (
+    (LME4_ANSWERS, "lme4 and dense evaluation"),
+    (DENSE_ANSWERS, "dense evaluation"),
+    (STRUCTURED_ANSWERS, "dense evaluation"),
+    (NLME_ANSWERS, "nlme and dense evaluation"),
+)
 
 
 def find_folder(given: str | None = None) -> Path:
@@ -41,25 +50,28 @@ def places() -> list[Path]:
     return [base / "shared" / "reference" for base in bases]
 
 
-def cases(folder: Path) -> list[Case]:
-    """Every stored answer that is a model of ours, and the published figures."""
+def cases(folder: Path | None) -> list[Case]:
+    """Every stored answer that is a model of ours, and the published figures; without the folder, those shipped."""
     stored = [
-        Case(s.name, "reference", partial(_compare, folder, s), source, s.note, s.slow)
-        for group, source in (
-            (LME4_ANSWERS, "lme4 and dense evaluation"),
-            (DENSE_ANSWERS, "dense evaluation"),
-            (STRUCTURED_ANSWERS, "dense evaluation"),
-            (NLME_ANSWERS, "nlme and dense evaluation"),
-        )
+        Case(s.name, "reference", partial(_compare, home, s), source, s.note, s.slow)
+        for group, source in SOURCES
         for s in group
+        if (home := SHIPPED if is_shipped(s) else folder) is not None
     ]
+    if folder is None:
+        return stored
     return stored + published_cases.cases(folder) + peer_cases.cases(folder) + structure_cases.cases(folder)
+
+
+def is_shipped(stored: Stored) -> bool:
+    """Whether an answer is part of the package."""
+    return (SHIPPED / f"{stored.answer}.json").exists()
 
 
 def _compare(folder: Path, stored: Stored, case: str) -> list[Comparison]:
     """REML against every answer of the file, and ML where it has one."""
     file = read_answer_file(folder / f"{stored.answer}.json")
-    model = _model(folder, stored)
+    model = build(folder, stored)
     rows: list[Comparison] = []
     for method in ("REML", "ML") if file.get("ML") else ("REML",):
         fit = model.fit(method, constrain=stored.constrain, progress=False)
@@ -71,9 +83,12 @@ def _compare(folder: Path, stored: Stored, case: str) -> list[Comparison]:
     return rows
 
 
-def _model(folder: Path, stored: Stored) -> MixedModel:
+def build(folder: Path, stored: Stored) -> MixedModel:
     """The model of a stored answer, from its formula."""
-    data = read_data(folder / stored.csv, stored.factors, stored.levels)
+    if is_shipped(stored):
+        data = in_order(datasets.load(Path(stored.csv).stem), stored.levels)
+    else:
+        data = read_data(folder / stored.csv, stored.factors, stored.levels)
     pedigrees = {
         name: Pedigree.from_frame(pd.read_csv(folder / file, dtype=str), id=animal, sire=sire, dam=dam)
         for name, (file, animal, sire, dam) in stored.pedigrees.items()

@@ -39,10 +39,12 @@ def read_data(path: Path, factors: Iterable[str] = (), levels: Mapping[str, list
         lines = [line.rstrip("\n").split(",") for _, line in zip(range(60), file, strict=False)]
     names = [n.strip('"') for n in lines[0]]
     quoted = {n for k, n in enumerate(names) if any(len(row) > k and row[k].startswith('"') for row in lines[1:])}
-    data = pd.read_csv(path, dtype=dict.fromkeys(quoted | set(factors), str))
-    for column, order in (levels or {}).items():
-        data[column] = pd.Categorical(data[column], order)
-    return data
+    return in_order(pd.read_csv(path, dtype=dict.fromkeys(quoted | set(factors), str)), levels or {})
+
+
+def in_order(data: pd.DataFrame, levels: Mapping[str, list[str]]) -> pd.DataFrame:
+    """The data with factors whose levels have an order of their own."""
+    return data.assign(**{column: pd.Categorical(data[column], order) for column, order in levels.items()})
 
 
 def read_answer_file(path: Path) -> dict[str, Any]:
@@ -111,7 +113,7 @@ class _Reader:
         names = [r["name"] for r in rows]
         blups = stored.get("blup") or {}
         return Answer(
-            source=stored["values_from"].split(";")[0],
+            source="dense evaluation",
             components=self._components(names, [r["value"] for r in rows]),
             component_errors=self._components(names, [r["se_AI"] for r in rows]),
             loglik=stored["logLik"]["value"],

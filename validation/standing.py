@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.validation.compare import Comparison, Verdict, digits_agreed
+from remlblup.validation.compare import STANDING, Comparison, Verdict, digits_agreed
 
 if TYPE_CHECKING:
     from remlblup import Fit, MixedModel
@@ -61,9 +61,7 @@ class Standing:
         else:
             verdict, note = Verdict.OK, ""
         digits = digits_agreed(self.ours, self.theirs)
-        return Comparison(
-            case, "loglik at ours | at theirs", self.ours, self.theirs, self.gain, digits, np.nan, verdict, note=note
-        )
+        return Comparison(case, STANDING, self.ours, self.theirs, self.gain, digits, np.nan, verdict, note=note)
 
 
 def standing(model: MixedModel, fit: Fit, components: pd.Series, reported: float | None, required: float) -> Standing:

@@ -92,7 +92,7 @@ def read(design: LiveDesign, result: Any, fit: Fit, digits: Digits) -> Answer:
     Hessian that belongs to the fixed effects (see `gls_errors`).
     """
     return Answer(
-        source="statsmodels",
+        source="statsmodels, driven to its optimum",
         components=_components(design, result, fit),
         loglik=float(result.llf),
         fixed=pd.Series(np.asarray(result.fe_params), index=list(result.fe_params.index)),

@@ -63,7 +63,7 @@ def _bivariate(folder: Path, case: str) -> list[Comparison]:
     model = MixedModel(formula, read_data(folder / "gryphon.csv"), {"A": pedigree}, residual="us(trait | units)")
     fit = model.fit(progress=False)
     loglik = -2679.741 - 0.5 * fit.df_residual * np.log(2 * np.pi)
-    answer = Answer("ASReml", pd.Series(_BIVARIATE), None, loglik, digits=_PRINTED)
+    answer = Answer("ASReml-R 4.2", pd.Series(_BIVARIATE), None, loglik, digits=_PRINTED)
     r = fit.correlation(US_GRYPHON).iloc[1, 0]
     error = fit.correlation_errors(US_GRYPHON).iloc[1, 0]
     return [

@@ -48,6 +48,8 @@ def closing(outcomes: Sequence[Outcome], skipped: Sequence[str] = ()) -> str:
     asides = []
     if count[Verdict.SHORT]:
         asides.append(f"{count[Verdict.SHORT]} where theirs stops short of the optimum")
+    if count[Verdict.KNOWN]:
+        asides.append(f"{count[Verdict.KNOWN]} in which others are known to differ")
     if count[Verdict.SKIP] or skipped:
         asides.append(f"{count[Verdict.SKIP]} quantities and {len(skipped)} cases skipped")
     aside = f" ({'; '.join(asides)})" if asides else ""

@@ -238,7 +238,12 @@ def _data(p: argparse.ArgumentParser) -> None:
     )
     g.add_argument("--inverse", nargs="+", action="extend", metavar="NAME", help="these matrices are inverses")
     g.add_argument("--hermaphrodites", action="store_true", help="animals of a pedigree can be sire and dam (plants)")
-    g.add_argument("--residual", default="units", metavar="STRUCTURE", help="structure of R (default units)")
+    g.add_argument(
+        "--residual",
+        default="units",
+        metavar="STRUCTURE",
+        help="structure of R (default units); known(O): that of --relationship O=FILE, known(v): a column",
+    )
     g.add_argument("--weights", metavar="COLUMN", help="weights w: residual variance over w")
     g.add_argument(
         "--factor", action="append", metavar="COLUMN,COLUMN", help="columns to treat as factors though numeric"

@@ -99,7 +99,7 @@ class Results:
         for name in ("components", "fixed_effects", "random_effects"):
             if not len(getattr(self, name)):
                 filled[name] = getattr(other, name)
-        for name in ("version", "loglik", "history", "start", "n_obs"):
+        for name in ("version", "method", "loglik", "history", "start", "n_obs"):
             if getattr(self, name) is None:
                 filled[name] = getattr(other, name)
         if self.loglik is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -114,6 +115,14 @@ class RandomDesign:
         return np.moveaxis(product.reshape(columns.shape), 0, 1).reshape(r.shape)
 
     @property
+    def named(self) -> dict[str, RelationshipBase]:
+        """The relationships that the term names, by their NAMEs; of a product those of its factors."""
+        if self.term is None:
+            return {}
+        parts = getattr(self.relationship, "parts", (self.relationship,))
+        return {k: part for g in self.term.groups for k, part in zip(g.names, parts, strict=True) if k is not None}
+
+    @property
     def in_equations(self) -> RandomDesign:
         """The term itself, or where K = LL' has no inverse the independent effects b of u = (I ⊗ L) b."""
         root = self.relationship.root
@@ -211,3 +220,8 @@ def incidence(codes: np.ndarray, q: int, values: np.ndarray) -> sp.csr_array:
     nonzero = values != 0
     indptr = np.concatenate([[0], np.cumsum(nonzero)]).astype(np.int32)
     return sp.csr_array((values[nonzero], codes[nonzero].astype(np.int32), indptr), shape=(n, q))
+
+
+def named_relationships(random: Sequence[RandomDesign]) -> dict[str, RelationshipBase]:
+    """The relationships that the terms of a model name."""
+    return {name: relationship for design in random for name, relationship in design.named.items()}

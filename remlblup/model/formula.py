@@ -9,11 +9,9 @@ from __future__ import annotations
 import ast
 import re
 
-import numpy as np
-
 from remlblup.errors import FormulaError, some
-from remlblup.linalg.magnitude import require_magnitude
 from remlblup.model import functions as table
+from remlblup.model.groups import overlaid, read_groups
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, unquoted, variable
 from remlblup.model.terms import Group, MixedFormula, Options, RandomTerm, SmoothTerm
 from remlblup.structure.table import DISTANCES, STRUCTURES
@@ -227,60 +225,3 @@ def _value(text: str, piece: str) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         raise FormulaError(f"the value '{text}' in '{piece}' must be a number or a name.") from None
-
-
-def read_groups(text: str, piece: str) -> list[list[Group]]:
-    """The right-hand side of a bar, a list of factors for each term it stands for.
-
-    ``g``, ``a:b``, ``vm(factor, NAME)`` and ``f1 + 0.5*f2`` are one term, ``a/b`` two.
-    """
-    if len(signed_pieces(text)) > 1 or _coefficient(text)[1] != text:
-        return [overlaid(text, piece)]
-    parts = split_top(text, "/")
-    if len(parts) == 1:
-        return [[read_group(text)]]
-    if "vm(" in squeeze(text):
-        raise FormulaError(f"'{text}': vm(factor, NAME) cannot be nested; make the combination a column first.")
-    factors: tuple[str, ...] = ()
-    nested = []
-    for part in parts:
-        factors = factors + tuple(variable(v, text) for v in split_top(part, ":"))
-        nested.append([Group(factors)])
-    return nested
-
-
-def overlaid(text: str, piece: str) -> list[Group]:
-    """``vm(sire, A) + 0.5*vm(mgs, A)``: factors with coefficients over one set of levels."""
-    groups = []
-    for sign, summand in signed_pieces(text):
-        coefficient, rest = _coefficient(summand)
-        group = read_group(rest)
-        groups.append(Group(group.factors, group.relationship, -coefficient if sign == "-" else coefficient))
-    if len({g.relationship for g in groups}) > 1:
-        names = some(sorted({g.relationship or f"none ({g.label})" for g in groups}))
-        raise FormulaError(f"the factors of '{piece}' must share one relationship; it names {names}.")
-    require_magnitude(np.array([g.coefficient for g in groups]), f"a coefficient in '{piece}'", FormulaError)
-    if any(g.coefficient == 0.0 for g in groups):
-        raise FormulaError(f"a coefficient in '{piece}' is zero: leave that factor out.")
-    return groups
-
-
-def _coefficient(text: str) -> tuple[float, str]:
-    """The number in front of a factor and the factor."""
-    match = re.fullmatch(r"(?s)\s*(\d+\.?\d*|\.\d+)\s*\*(.*)", text)
-    return (float(match[1]), match[2].strip()) if match else (1.0, text)
-
-
-def read_group(text: str) -> Group:
-    """``g``, ``a:b`` or ``vm(factor, NAME)``."""
-    parts = call(text)
-    if parts and parts[0] == "vm":
-        arguments = [a.strip() for a in split_top(parts[1], ",")]
-        if len(arguments) != 2 or not all(arguments):
-            raise FormulaError(f"'{text}' must be vm(factor, NAME) with NAME a key of relationships=.")
-        return Group((variable(arguments[0], text),), arguments[1])
-    if "vm(" in squeeze(text):
-        raise FormulaError(
-            f"'{text}': vm(factor, NAME) stands alone behind the bar; combinations with it are not supported."
-        )
-    return Group(tuple(variable(v, text) for v in split_top(text, ":")))

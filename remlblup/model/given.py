@@ -60,6 +60,11 @@ class Given:
             )
 
 
+def names_given(entries: object) -> list[str]:
+    """The names in ``relationships=``."""
+    return [str(name) for name in entries] if isinstance(entries, Mapping) else []
+
+
 def relationship_of(name: str, given: object) -> RelationshipBase:
     """The relationship in an entry, or in the file it names."""
     return coerce(name, _read(name, given) if is_path(given) else given)

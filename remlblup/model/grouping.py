@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, ModelError, RelationshipError, some
-from remlblup.model.terms import Group, RandomTerm
+from remlblup.model.terms import UNITS, Group, RandomTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.labels import canonical, match, tidy
 from remlblup.relationship.pedigree.reading import UNKNOWN
 
-# The name of the records themselves, as in ``(1 | units)`` and ``us(trait | units)``.
-UNITS = "units"
+__all__ = ["UNITS", "factorize", "group_keys", "grouped", "unknown_parents"]
 
 
 def group_keys(group: Group, frame: pd.DataFrame) -> pd.Series:
@@ -75,7 +74,7 @@ def grouped(
         if term.may_miss(position):
             keys = keys.where(~unknown_parents(keys, relationship))
         found.append(factorize(keys))
-    levels = found[0][1] if len(found) == 1 else _union([levels for _, levels in found])
+    levels = found[0][1] if len(found) == 1 else union([levels for _, levels in found])
     label = "' and '".join(g.label for g in term.groups)
     if not len(levels):
         raise ModelError(f"'{label}' of the random term '{term.name}' is unknown in every record: drop the term.")
@@ -109,7 +108,7 @@ def unknown_parents(keys: pd.Series, relationship: RelationshipBase | None) -> n
     return np.append(unknown, True)[codes]
 
 
-def _union(levels: list[np.ndarray]) -> np.ndarray:
+def union(levels: list[np.ndarray]) -> np.ndarray:
     """The levels of several factors, each once."""
     together = np.concatenate([np.asarray(part, dtype=object) for part in levels])
     _, first = np.unique(canonical(together).astype(str), return_index=True)

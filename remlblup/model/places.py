@@ -10,12 +10,12 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array, Index
-from remlblup.errors import DataError, ModelError, OptionError, some
+from remlblup.errors import DataError, FormulaError, ModelError, OptionError, some
 from remlblup.linalg.memory import require
 from remlblup.model.design import RandomDesign
 from remlblup.model.given import Given
-from remlblup.model.grouping import grouped
 from remlblup.model.positions import positions
+from remlblup.model.products import levels_of
 from remlblup.model.terms import Options, RandomTerm
 from remlblup.structure.distance.base import Distance
 from remlblup.structure.residual.base import ResidualStructure
@@ -114,8 +114,9 @@ def check_records(n: int, t: int, names: Sequence[str], what: str) -> None:
 
 def places_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> RandomDesign:
     """Z, Σ over the places and K of ``exp(x, y | g)``."""
-    name = term.group.relationship
-    relationship, (levels, *_) = grouped(term, frame, None if name is None else given.relationship(name, term.name))
+    if term.more:
+        raise FormulaError(f"'{term.name}': places within one factor, not within several that are added up.")
+    relationship, (levels,) = levels_of(term, frame, given)
     effects, place = places_of(frame, term.coordinates, f"'{term.name}'")
     n, t = len(frame), len(effects.positions)
     require(8.0 * (4.0 * t * t + 0.5 * n * t), f"'{term.name}' over {t:,} places", "or fewer places.")

@@ -12,18 +12,20 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.errors import RemlBlupError
+from remlblup.errors import DataError, RemlBlupError
 from remlblup.model.design import RandomDesign, incidence
 from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
 from remlblup.model.given import Given
-from remlblup.model.grouping import UNITS, group_keys, grouped, unknown_parents
+from remlblup.model.grouping import UNITS, group_keys, unknown_parents
 from remlblup.model.kriging import effect_rows
 from remlblup.model.numbers import check_one_level, check_size
 from remlblup.model.places import places_design
 from remlblup.model.positions import kind_of, main_variable
+from remlblup.model.products import combinations, levels_of, unseen
 from remlblup.model.scanner import squeeze
 from remlblup.model.terms import Group, Options, RandomTerm
 from remlblup.relationship.base import IdentityRelationship
+from remlblup.relationship.product import Product
 from remlblup.structure.base import Structure
 from remlblup.structure.covariance.identity import Identity
 from remlblup.structure.table import STRUCTURES
@@ -44,8 +46,7 @@ def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     """
     if term.coordinates:
         return places_design(term, frame, given)
-    name = term.group.relationship
-    relationship, codes = grouped(term, frame, None if name is None else given.relationship(name, term.name))
+    relationship, codes = levels_of(term, frame, given)
     effects, values_of = effects_of(term, frame)
     structure = make_structure(term.structure, effects, term.options, given, term.name)
     label = " + ".join(g.label for g in term.groups)
@@ -111,45 +112,70 @@ class NewRows:
     ----------
     columns : t CSR matrices (n, q), zero where the level is not in the model
     unknown : the levels that are not in the model
-    loads : for each factor the (n, t) weights of the effects of such levels
+    loads : pairs of (n, t) weights a, b of effects that the model does not know, and (n,) their covariance k under
+        Σ = 1: each adds a'Σb k to the variance of a record
     left : (n,) variance that no effect of the term explains, at places and times without one
     """
 
     columns: tuple[sp.csr_array, ...]
     unknown: tuple[str, ...]
-    loads: tuple[Array, ...]
+    loads: tuple[tuple[Array, Array, Array], ...]
     left: Array
 
     def prior(self, sigma: Array) -> Array:
         """Variance that levels, places and times not in the model add to each record, (n,)."""
-        parts = [np.einsum("ni,ij,nj->n", load, sigma, load) for load in self.loads]
+        parts = [np.einsum("ni,ij,nj->n", a, sigma, b) * k for a, b, k in self.loads]
         return np.asarray(sum(parts, self.left))
 
 
 def new_rows(design: RandomDesign, frame: pd.DataFrame, theta: Array) -> NewRows:
-    """Rows of Z for new records; a record without `units` is a unit of its own, new to the model."""
+    """Rows of Z for new records; a record without `units` is a unit of its own, new to the model.
+
+    A combination of known levels that a product of relationships does not hold is predicted from those it does.
+    """
     term, relationship = design.term, design.relationship
     assert term is not None and design.spec is not None
-    codes, outside, unknown = [], [], []
+    n = len(frame)
+    found, codes, outside = [], [], []
     for position, group in enumerate(term.groups):
         if group.factors == (UNITS,) and UNITS not in frame.columns:
-            codes.append(np.full(len(frame), -1))
-            outside.append(np.ones(len(frame), dtype=bool))
+            codes.append(np.full(n, -1))
+            outside.append(np.ones(n, dtype=bool))
             continue
-        keys = group_keys(group, frame)
-        code = relationship.find(keys)
-        absent = unknown_parents(keys, relationship) if term.may_miss(position) else np.zeros(len(frame), dtype=bool)
+        if isinstance(relationship, Product):
+            found.append(combinations(group, frame, relationship))
+            code, absent = relationship.at(found[-1]), np.zeros(n, dtype=bool)
+        else:
+            keys = group_keys(group, frame)
+            code = relationship.find(keys)
+            absent = unknown_parents(keys, relationship) if term.may_miss(position) else np.zeros(n, dtype=bool)
         codes.append(np.where(absent, -1, code))
         outside.append((code < 0) & ~absent)
-        unknown += list(map(str, keys[outside[-1]]))
     rows = effect_rows(design, frame, theta)
     loads = loadings(term, rows.values)
-    own = np.ones(len(frame))
-    if np.any(rows.left):
-        own = np.where(codes[0] >= 0, np.asarray(relationship.diagonal)[codes[0]], 1.0)
     inside = [load * (code >= 0)[:, None] for load, code in zip(loads, codes, strict=True)]
-    beyond = tuple(load * out[:, None] for load, out in zip(loads, outside, strict=True))
-    return NewRows(columns_of(codes, inside, design.q), tuple(dict.fromkeys(unknown)), beyond, own * rows.left)
+    columns = columns_of(codes, inside, design.q)
+    predicted = unseen(relationship, found, outside)
+    if predicted is not None and np.any(rows.left):
+        raise DataError(
+            f"'{design.name}': combinations of levels without records are predicted at places of the model only."
+        )
+    sizes = np.append(np.asarray(relationship.diagonal), 1.0) if np.any(rows.left) else np.ones(1)
+    left = rows.left * sizes[codes[0]] if np.any(rows.left) else rows.left
+    beyond = []
+    if predicted is not None:
+        for load, B in zip(loads, predicted.regressions, strict=True):
+            columns = tuple(sp.csr_array(Z + sp.diags_array(w) @ B) for Z, w in zip(columns, load.T, strict=True))
+        outside = [out & ~rows for out, rows in zip(outside, predicted.rows, strict=True)]
+        beyond = [(a, b, predicted.left(g, h)) for g, a in enumerate(loads) for h, b in enumerate(loads)]
+    beyond += [(load, load, out.astype(float)) for load, out in zip(loads, outside, strict=True)]
+    unknown = [
+        str(key)
+        for group, out in zip(term.groups, outside, strict=True)
+        if out.any() and not (group.factors == (UNITS,) and UNITS not in frame.columns)
+        for key in group_keys(group, frame[out])
+    ]
+    return NewRows(columns, tuple(dict.fromkeys(unknown)), tuple(beyond), left)
 
 
 def spellings(term: RandomTerm) -> list[str]:
@@ -158,9 +184,9 @@ def spellings(term: RandomTerm) -> list[str]:
     names = [term.name, term.short] if term.short else [term.name]
     out = [text for name in names for text in (name, f"({name})", f"1|{name}", f"(1|{name})")]
     if not term.more and term.group.factors:
-        label, known = term.group.label, term.group.relationship
-        out += [f"vm({label},{known})" if known else label, label]
-        for crossed in (label, term.effects):
+        label, written = term.group.label, ":".join(term.group.written)
+        out += [written, label]
+        for crossed in dict.fromkeys((written, label, term.effects)):
             out += [squeeze(text).replace(squeeze(crossed), other) for other in orders(crossed) for text in out]
     return out
 
@@ -168,5 +194,5 @@ def spellings(term: RandomTerm) -> list[str]:
 def orders(crossed: str) -> list[str]:
     """``a:b`` and ``b:a``; nothing where no factors are crossed, or more than `MOST_CROSSED`."""
     factors = squeeze(crossed).split(":")
-    plain = all(re.fullmatch(r"[\w.]+|`[^`]+`", f) for f in factors)
+    plain = all(re.fullmatch(r"vm\([\w.,`]+\)|[\w.]+|`[^`]+`", f) for f in factors)
     return [":".join(p) for p in permutations(factors)] if plain and 1 < len(factors) <= MOST_CROSSED else []

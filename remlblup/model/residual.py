@@ -7,11 +7,13 @@ import pandas as pd
 
 from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, FormulaError, ModelError, OptionError, RemlBlupError, some
+from remlblup.model import residual_reading
 from remlblup.model.effects import Levels, levels_of
 from remlblup.model.field import axis, check_cells, check_extent
 from remlblup.model.frame import numeric_column
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, factorize, group_keys
+from remlblup.model.known_residual import known_residual
 from remlblup.model.numbers import check_size
 from remlblup.model.places import residual_over_places
 from remlblup.model.positions import kind_of, positions
@@ -79,6 +81,8 @@ def _structure(
             return _power(term, frame, weights)
         case "field":
             return _field(term, frame)
+        case residual_reading.KNOWN:
+            return known_residual(term, frame, record, given)
     unit, names = unit_codes(term.unit, frame, record)
     if term.coordinates:
         return residual_over_places(term.keyword, term.coordinates, term.options, frame, unit, term.plus_units)

@@ -24,6 +24,7 @@ from remlblup.structure.covariance.identity import Identity
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.grouped_units import GroupedUnits
+from remlblup.structure.residual.known_residual import KnownResidual
 from remlblup.structure.residual.no_residual import NoResidual
 from remlblup.structure.residual.places import Places
 from remlblup.structure.residual.scaled import Scaled
@@ -38,11 +39,15 @@ LARGEST_WHOLE = 3000
 def residual_as_effects(spec: Specification) -> Specification:
     """The model with its residual as random terms and R = 0; θ keeps its meaning.
 
+    A residual without a parameter has an inverse everywhere, and stays.
+
     Raises
     ------
     ModelError
         If the residual is one matrix over more than 3,000 records.
     """
+    if not spec.residual.n_parameters:
+        return spec
     designs = residual_designs(spec.residual, np.arange(spec.n), spec.n)
     named = [replace(d, name=RESIDUAL if len(designs) == 1 else f"{RESIDUAL} {d.name}") for d in designs]
     return replace(spec, random=(*spec.random, *named), residual=NoResidual(spec.n, spec.residual))
@@ -70,16 +75,31 @@ def residual_designs(residual: ResidualStructure, records: Index, n: int, name: 
             unit[stack.records] = last + np.arange(len(stack.records))[:, None]
             last += len(stack.records)
         return [_design(name, residual.structure, unit, residual.effect, records, n, residual.weights)]
+    if isinstance(residual, KnownResidual):
+        return [_design_of_known(name, residual, records, n)]
     if isinstance(residual, Places):
         return [_design(name, residual.structure, residual.unit, residual.place, records, n, None)]
     assert isinstance(residual, Scaled)
-    if len(records) > LARGEST_WHOLE:
-        raise ModelError(
-            f"R of {len(records):,} records as one matrix is too large to work without its inverse (at most"
-            f" {LARGEST_WHOLE:,})."
-        )
+    check_whole(len(records))
     whole = np.arange(len(records))
     return [_design(name, WholeResidual(residual), np.zeros(len(records), int), whole, records, n, None)]
+
+
+def _design_of_known(name: str, residual: KnownResidual, records: Index, n: int) -> RandomDesign:
+    """e = σ L b with O = LL' and b independent."""
+    check_whole(len(records))
+    L = sp.coo_array(residual.root())
+    columns = (sp.csr_array((L.data, (records[L.row], L.col)), shape=(n, len(records))),)
+    moments = np.array([[float(np.mean(residual.diagonal))]])
+    return RandomDesign(name, Identity((RESIDUAL,)), IdentityRelationship(np.arange(len(records))), columns, moments)
+
+
+def check_whole(n: int) -> None:
+    """Refuse R of too many records as one matrix."""
+    if n > LARGEST_WHOLE:
+        raise ModelError(
+            f"R of {n:,} records as one matrix is too large to work without its inverse (at most {LARGEST_WHOLE:,})."
+        )
 
 
 def _design(

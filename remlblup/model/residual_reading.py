@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from remlblup.errors import OptionError
-from remlblup.model.formula import read_group, read_options
+from remlblup.errors import OptionError, check_switch
+from remlblup.model.formula import read_options, read_values
 from remlblup.model.grouping import UNITS
+from remlblup.model.groups import read_group
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
 from remlblup.model.terms import Group, Options
 from remlblup.structure.table import DISTANCES, STRUCTURES
@@ -16,10 +17,12 @@ FIELD_KINDS = ("ar1", "id")
 # Residuals that known weights go with: independent records.
 WEIGHTED = ("units", "diag", "power")
 RECORD = Group((UNITS,))
+# The keyword of a covariance matrix of all records that is given, without a bar.
+KNOWN = "known records"
 EXAMPLES = (
     "'units', 'diag(site | units)', 'us(trait | units)', 'ar1(time | subject)', 'exp(x | subject)',"
     " 'power(x)', 'ar1(row):ar1(col)', 'ar1(row):ar1(col) + units', 'ar1(row):ar1(col) | trial',"
-    " 'exp(x, y) + units', 'sph(x, y | trial)'"
+    " 'exp(x, y) + units', 'sph(x, y | trial)', 'known(O)'"
 )
 
 
@@ -30,8 +33,8 @@ class ResidualTerm:
     Attributes
     ----------
     text : as the user wrote it
-    keyword : "units", "power", "field", or the keyword of a structure
-    effect : the variable in front of the bar, or the covariate of power(x)
+    keyword : "units", "power", "field", "known records", or the keyword of a structure
+    effect : the variable in front of the bar, the covariate of power(x), or the variances of known(v)
     unit : the group behind the bar
     axes : (kind, variable) of each dimension of a field
     options : options of the structure
@@ -98,6 +101,11 @@ def _read_sectioned(piece: str, text: str) -> ResidualTerm:
     if len(sides) > 2 or not sides[1]:
         raise OptionError(f"residual={text!r}: one factor stands behind the bar, as in 'ar1(row):ar1(col) | trial'.")
     section = variable(sides[1], text)
+    if term.keyword == KNOWN:
+        raise OptionError(
+            f"residual={text!r}: a known matrix is one over all records; without a covariance between the sections it"
+            " is zero there. Leave out the bar."
+        )
     if term.keyword in WEIGHTED[:2]:
         raise OptionError(
             f"residual={text!r}: for a variance of its own in each '{section}' write 'diag({section} | units)'."
@@ -117,6 +125,8 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
         return _read_field(known, text)
     if keyword == "power":
         return ResidualTerm(text, "power", variable(inside, text))
+    if keyword == "known" and "|" not in top_characters(inside):
+        return _read_known(piece, inside, text)
     if keyword in DISTANCES and (term := _read_places(keyword, inside, piece, text)) is not None:
         return term
     if keyword not in STRUCTURES:
@@ -132,9 +142,25 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
         )
     unit, *options = split_top(sides[1], ",")
     group = read_group(unit.strip())
-    if group.relationship:
+    if group.related:
         raise OptionError(f"residual={text!r}: units are independent; a relationship belongs to a random term.")
     return ResidualTerm(text, keyword, variable(sides[0], text), group, options=read_options(piece, keyword, options))
+
+
+def _read_known(piece: str, inside: str, text: str) -> ResidualTerm:
+    """``known(O)``, ``known(plot, O)``, ``known(v)``; with ``scale=True`` times a variance to estimate."""
+    names = [part.strip() for part in split_top(inside, ",")]
+    options = dict(read_values(piece, [part for part in names if "=" in part], ("scale",), "known"))
+    names = [part for part in names if "=" not in part]
+    check_switch("scale", options.get("scale", False))
+    if not 1 <= len(names) <= 2 or not all(names):
+        raise OptionError(
+            f"residual={text!r}: write known(O) with the covariance matrix of the records in relationships={{'O': …}},"
+            " known(plot, O) where a column of the data has their labels, or known(v) with a column of variances."
+        )
+    *labels, name = (variable(part, text) for part in names)
+    unit = Group((labels[0],)) if labels else RECORD
+    return ResidualTerm(text, KNOWN, unit=unit, options=(("of", name), *options.items()))
 
 
 def _read_places(keyword: str, inside: str, piece: str, text: str) -> ResidualTerm | None:

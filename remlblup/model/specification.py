@@ -20,7 +20,8 @@ from remlblup.model.covariates import likely_codes
 from remlblup.model.design import FixedDesign, RandomDesign, extended, fixed_design, fixed_from_formula
 from remlblup.model.formula import parse_formula
 from remlblup.model.frame import Records, numeric_column, numeric_values, to_pandas
-from remlblup.model.given import Given, matrix_names
+from remlblup.model.given import Given, matrix_names, names_given
+from remlblup.model.known_residual import known_matrices, settled
 from remlblup.model.parameters import RESIDUAL, Parameters, aliases_of
 from remlblup.model.parent_groups import GroupEffects, group_columns, group_effects
 from remlblup.model.random_terms import random_design, spellings, units_design
@@ -54,7 +55,7 @@ class Specification:
     records : the data rows behind y (None for a model made from matrices)
     formula : the parsed formula (None for a model made from matrices)
     residual_term : ``residual=`` as it was read
-    matrices : the entries of ``relationships=`` used as ``matrix=NAME``
+    matrices : the entries of ``relationships=`` used as ``matrix=NAME``, or in ``residual="known(NAME)"``
     groups : fixed effects of groups of unknown parents
     unknown_parents : what is done with records whose sire or dam is unknown; see `MixedModel`
     offset : (n,) what ``offset(x)`` adds to the mean, None without; `y` is the response less this
@@ -146,7 +147,8 @@ def from_formula(
     parents: str | Sequence[str] = "keep",
 ) -> Specification:
     """Read the formula, check the data against it, and build every matrix of the model."""
-    residual_term, frame = parse_residual(residual), to_pandas(data)
+    frame = to_pandas(data)
+    residual_term = settled(parse_residual(residual), frame.columns, names_given(relationships))
     parsed = parse_formula(with_dot(formula, frame, residual_term, weights))
     check_names(parsed, residual_term)
     given = Given(relationships, matrix_names(parsed.random, residual_term.options))
@@ -176,7 +178,7 @@ def from_formula(
         records,
         parsed,
         residual_term,
-        given.matrices,
+        given.matrices | known_matrices(residual_term, given),
         groups,
         choice,
         offset,

@@ -9,6 +9,9 @@ from remlblup.model.scanner import squeeze
 
 Options = tuple[tuple[str, Any], ...]
 
+# The name of the records themselves, as in ``(1 | units)`` and ``us(trait | units)``.
+UNITS = "units"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -16,18 +19,37 @@ class Group:
 
     `relationship` is the NAME of ``vm(factor, NAME)``, None for independent levels; `coefficient`
     the number in front of it, as in ``0.5*vm(mgs, A)``; `may_miss` whether a record without a level stays, adding
-    nothing (an unknown parent), None where the position in the term says it. Without factors, ``exp(x, y | 1)``, there
-    is one level of all records.
+    nothing (an unknown parent), None where the position in the term says it. Of a product, ``vm(a, A):vm(b, B):f``,
+    `product` holds the NAME of every factor, None for the independent ones; `relationship` is None. Without factors,
+    ``exp(x, y | 1)``, there is one level of all records.
     """
 
     factors: tuple[str, ...]
     relationship: str | None = None
     coefficient: float = 1.0
     may_miss: bool | None = None
+    product: tuple[str | None, ...] = ()
 
     @property
     def label(self) -> str:
         return ":".join(self.factors)
+
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """The NAME behind each factor; one for all where the combinations of factors are the levels."""
+        return self.product or (self.relationship,)
+
+    @property
+    def related(self) -> str:
+        """Its relationship in words, ``A``, ``A ⊗ I``; empty for independent levels."""
+        return " ⊗ ".join(name or "I" for name in self.names) if any(self.names) else ""
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Its factors as a formula has them: ``vm(a, A)``, ``f``."""
+        if not self.product:
+            return (f"vm({self.label},{self.relationship})",) if self.relationship else self.factors
+        return tuple(f"vm({f},{k})" if k else f for f, k in zip(self.factors, self.product, strict=True))
 
 
 @dataclass(frozen=True)

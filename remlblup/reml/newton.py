@@ -140,7 +140,7 @@ def supported(H: Array, g: Array, free: np.ndarray) -> Array:
         return H
     block = H[np.ix_(own, own)]
     d = 1.0 / np.sqrt(block.diagonal())
-    scaled = block * np.outer(d, d)
+    scaled = block * d * d[:, None]
     root, info = dpotrf(scaled, lower=1)
     if info == 0 and root.diagonal().min() ** 2 > NULL:
         return H
@@ -150,7 +150,8 @@ def supported(H: Array, g: Array, free: np.ndarray) -> Array:
     if not steep.any():
         return H
     new = H.copy()
-    new[np.ix_(own, own)] += (vectors[:, steep] * (slopes[steep] / FAR)) @ vectors[:, steep].T / np.outer(d, d)
+    added = (vectors[:, steep] * (slopes[steep] / FAR)) @ vectors[:, steep].T
+    new[np.ix_(own, own)] += added / d / d[:, None]
     return new
 
 

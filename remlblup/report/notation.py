@@ -32,6 +32,7 @@ from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
 from remlblup.structure.residual.grouped_units import GroupedUnits
+from remlblup.structure.residual.known_residual import KnownResidual
 from remlblup.structure.residual.places import Places
 from remlblup.structure.residual.sections import Sections
 from remlblup.structure.residual.variance_power import Power
@@ -129,8 +130,10 @@ def covariance(design: RandomDesign, index: Math) -> Math:
 
 def relation(design: RandomDesign) -> Math:
     """K by the name that the user gave it."""
-    given = design.term.group.relationship if design.term is not None else None
-    return bold(given) if given else bold("K")
+    names = design.term.group.names if design.term is not None else ()
+    if not any(names):
+        return bold("K")
+    return joined([bold(given) if given else IDENTITY for given in names], "⊗")
 
 
 def form(keyword: str, index: Math) -> Math:
@@ -220,6 +223,9 @@ def form_of_residual(fit: Estimates, R: ResidualStructure) -> Math:
             for kind, label in zip(R.kinds, R.labels, strict=True)
         ]
         return row(variance, joined(axes, "⊗"))
+    if isinstance(R, KnownResidual):
+        known = row(words("diag"), fenced(name("v"))) if R.pattern.is_diagonal else bold("O")
+        return row(squared(SIGMA, name("e")), known) if R.scaled else known
     if isinstance(R, Blocks):
         return row(over("⨁", name("i")), fenced(form_of(R.structure, "")))
     if isinstance(R, Places):

@@ -106,7 +106,7 @@ def terms_table(fit: Estimates) -> Table | None:
 
 
 def related(design: RandomDesign) -> str:
-    given = design.term.group.relationship if design.term is not None else None
+    given = design.term.group.related if design.term is not None else None
     text = given or "given matrix"
     return f"{text}; {design.relationship.note}" if design.relationship.note else text
 

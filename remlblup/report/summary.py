@@ -30,6 +30,7 @@ from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
 from remlblup.structure.residual.grouped_units import GroupedUnits
+from remlblup.structure.residual.known_residual import KnownResidual
 from remlblup.structure.residual.places import Places
 from remlblup.structure.residual.sections import Sections
 
@@ -254,7 +255,7 @@ def criteria_table(fit: Estimates) -> Table:
 def levels(design: RandomDesign) -> str:
     """A random term with its numbers of levels and effects."""
     text = f"{design.name}: {count(design.q, 'level')}"
-    if design.term is not None and design.term.group.relationship:
+    if design.term is not None and design.term.group.related:
         seen = np.zeros(design.q, dtype=bool)
         for column in design.columns:
             seen[column.indices] = True
@@ -321,6 +322,9 @@ def sizes_of(residual: ResidualStructure, n: int) -> str:
         case Field():
             plots = " × ".join(map(str, residual.extent)) + " plots"
             return plots + (f", {residual.n_filled:,} without a record" if residual.n_filled else "")
+        case KnownResidual():
+            what = "variances that are known" if residual.pattern.is_diagonal else "a covariance matrix that is known"
+            return f"{what}, times a scale" if residual.scaled else what
         case Exponential():
             return count(n - len(residual.near), "subject")
         case Blocks():

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from remlblup.model.design import named_relationships
 from remlblup.model.specification import Specification, from_formula, from_matrices
+from remlblup.relationship.base import RelationshipBase
 from remlblup.storage.columns import decode_index, encode_index, frame_from_csv, frame_to_csv
 from remlblup.storage.relationships import load_relationship, read_triplets, save_relationship, triplets_to_csv
 from remlblup.storage.transaction import Staging
@@ -28,12 +30,14 @@ def save_model(spec: Specification, staging: Staging, escape: bool) -> dict[str,
     frame = spec.records.original[list(spec.records.used)]
     text, columns = frame_to_csv(frame, escape)
     staging.write("data.csv", text, "model")
-    names = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
+    names = named_relationships(spec.random)
+    kept = {name: m for name, m in spec.matrices.items() if isinstance(m, RelationshipBase)}  # of known(O)
+    names |= kept
     stems = stems_of(names)
     return {
         "formula": spec.formula.text,
         "residual": spec.residual_text,
-        "matrices": {name: save_labelled(matrix) for name, matrix in spec.matrices.items()},
+        "matrices": {name: save_labelled(matrix) for name, matrix in spec.matrices.items() if name not in kept},
         "weights": spec.records.weights,
         "unknown_parents": spec.unknown_parents,
         "columns": columns,

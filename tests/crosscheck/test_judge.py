@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
-from remlblup.crosschecking.results import COMPONENTS, Results, Row, component, table
+from remlblup.crosschecking.results import COMPONENTS, RANDOM, Results, Row, component, table
 from remlblup.validation.crosscheck.__main__ import printed
 from remlblup.validation.crosscheck.kinds import KINDS
 
@@ -109,6 +109,18 @@ def test_another_coding_of_the_fixed_effects_is_a_constant(reference):
     assert np.isclose(check.evaluation.attrs["constant"], -3.0 * np.log(2.0), atol=1e-4)
 
 
+def test_the_likelihood_of_a_standardised_response_is_a_constant(sleep):
+    """With y/s, s its standard deviation, ℓ is that of the variances over s²; computed here by a fit of y/s."""
+    data = rb.datasets.load("sleepstudy")
+    s = float(data["Reaction"].std())
+    scaled = rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", data.assign(Reaction=data["Reaction"] / s)).fit(
+        progress=False
+    )
+    results = results_of(sleep, sleep.theta, loglik=scaled.loglik_asreml, loglik_rounding=1e-7)
+    words = rb.crosscheck(sleep, results).evaluation.attrs["constant_words"]
+    assert words == "without the 2π term and of the response over its standard deviation"
+
+
 def test_gemma_has_its_constant(reference):
     """+ ½ log|X'X|, here ½ log 599."""
     data = pd.read_csv(reference("wheat599.csv"))
@@ -186,9 +198,17 @@ def test_independent_effects_may_be_terms_of_theirs():
     renamed = [row._replace(term=name, effect="") for row, name in zip(map(Row._make, rows), "pqr", strict=True)]
     renamed[2] = renamed[2]._replace(term="residual")
     both = {"p": "1 + Days || Subject", "q": "1 + Days || Subject"}
-    assert rb.crosscheck(fit, Results("peer", components=table(renamed, COMPONENTS)), match=both).verdict.startswith(
-        "they agree"
-    )
+    blups = [
+        (term, "", str(level), value, np.nan, 1e-9)
+        for term, column in zip("pq", fit.blup("1 + Days || Subject").items(), strict=True)
+        for level, value in column[1].items()
+    ]
+    theirs = Results("peer", components=table(renamed, COMPONENTS), random_effects=table(blups, RANDOM))
+    check = rb.crosscheck(fit, theirs, match=both)
+    assert check.verdict.startswith("they agree")
+    compared = check.table[check.table["quantity"] == "BLUP"]
+    assert compared["name"].tolist() == [f"1 + Days || Subject: {e}" for e in ("Intercept", "Days")]
+    assert (compared["difference"] == 0.0).all()
 
 
 def test_leftover_terms_are_paired_where_they_are_most_likely():

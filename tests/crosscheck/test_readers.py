@@ -229,6 +229,54 @@ def test_other_forms(program, tmp_path):
     assert found == rows
 
 
+def independent(effects):
+    """What broom.mixed and nlme write of a diagonal matrix: no correlation."""
+    rows = "".join(f"ran_pars,Subject,sd__{e},{v},NA\n" for e, v in effects.items())
+    yield f"effect,group,term,estimate,std.error\n{rows}ran_pars,Residual,sd__Observation,4.0,NA\n"
+    head = "".join(f"{e:>12}" for e in (*effects, "Residual"))
+    line = "".join(f"{v:>12}" for v in (*effects.values(), 4.0))
+    yield (
+        "Linear mixed-effects model fit by REML\n  Data: d \n   AIC  BIC  logLik\n  10.0  12.0  -3.0\n\n"
+        f"Random effects:\n Formula: ~1 + Days | Subject\n Structure: Diagonal\n        {head}\nStdDev: {line}\n\n"
+        "Fixed effects:  Reaction ~ 1 + Days \n             Value Std.Error  DF  t-value p-value\n"
+        "(Intercept)  2.50      0.50 161     5.00       0\n Correlation: \n\nNumber of Observations: 180\n"
+    )
+    values = "".join(f"{e}  {v**2}  {v}\n" for e, v in effects.items())
+    yield f"Subject = pdDiag(1 + Days) \n            Variance   StdDev\n{values}Residual  16.0  4.0\n"
+
+
+@pytest.mark.parametrize("form", range(3))
+def test_independent_effects_have_no_covariance(form, tmp_path):
+    path = tmp_path / "file"
+    path.write_text(list(independent({"(Intercept)": 2.0, "Days": 3.0}))[form], encoding="utf-8")
+    components = rb.read_results(path).components
+    assert components["kind"].tolist() == ["variance"] * 3
+    assert components["effect"].tolist() == ["(Intercept)", "Days", ""]
+    assert components["estimate"].tolist() == [4.0, 9.0, 16.0]
+
+
+def test_a_message_of_lme4_below_the_only_coefficient(tmp_path):
+    path = tmp_path / "file"
+    path.write_text(
+        "Linear mixed model fit by REML ['lmerMod']\n\nREML criterion at convergence: 161.8\n\nRandom effects:\n"
+        " Groups   Name        Variance Std.Dev.\n Batch    (Intercept)  0.00    0.000   \n"
+        " Residual             13.81    3.716   \nNumber of obs: 30, groups:  Batch, 6\n\nFixed effects:\n"
+        "            Estimate Std. Error t value\n(Intercept)   5.6656     0.6784   8.352\n"
+        "optimizer (nloptwrap) convergence code: 0 (OK)\nboundary (singular) fit: see help('isSingular')\n\n",
+        encoding="utf-8",
+    )
+    results = rb.read_results(path)
+    assert results.fixed_effects["name"].tolist() == ["(Intercept)"] and results.loglik == -80.9
+
+
+def test_the_method_is_known_from_any_file(tmp_path):
+    table, said = tmp_path / "VarCorr.csv", tmp_path / "more.csv"
+    table.write_text("grp,var1,var2,vcov,sdcor\ng,(Intercept),NA,4.0,2.0\nResidual,NA,NA,1.0,1.0\n", encoding="utf-8")
+    said.write_text("quantity,term,estimate\nmethod,,ML\nfixed,x,2.5\n", encoding="utf-8")
+    assert rb.read_results(table).method is None
+    assert rb.read_results([table, said]).method == rb.read_results([said, table]).method == "ML"
+
+
 #: Of DMU: how many, each with its standard error, each pair with correlation and covariance.
 PAROUT_STD = (
     "  2\n  1  3.395  0.6350\n  2  3.829  0.5186\n"

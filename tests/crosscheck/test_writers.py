@@ -122,6 +122,17 @@ def test_sommer_has_the_relationship(tmp_path):
     assert "mmer(y ~ 1 + sex, random = ~ vsr(id, Gu = K1)" in script
 
 
+def test_a_fit_by_ml_is_written_by_ml_or_refused(tmp_path):
+    fit = rb.MixedModel("travel ~ 1 + (1 | Rail)", rb.datasets.load("rail")).fit("ML", progress=False)
+    said = {"lme4": "REML = FALSE", "nlme": 'method = "ML"'}
+    for program, words in said.items():
+        assert words in (rb.write_model(fit, program, tmp_path / program) / "model.R").read_text(encoding="utf-8")
+    for program in ("blupf90", "asreml", "wombat", "sommer", "lmmsolver"):
+        with pytest.raises(rb.ModelError, match="cannot express estimates by ML"):
+            rb.write_model(fit, program, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 #: LMMsolve's arguments and methods over a dense likelihood of their own; it drops unused levels, as LMMsolve does.
 STAND_IN = """
 library <- function(...) NULL
@@ -180,24 +191,3 @@ def test_lmmsolver_has_the_model(formula, tmp_path):
     assert check.other.program == "LMMsolver" and check.verdict.startswith("they agree")
     assert (check.table.loc[check.table["quantity"] == "component", "digits"] > 5.0).all()
     assert check.evaluation.attrs["constant_words"] == "the same constants"
-
-
-@pytest.mark.parametrize(
-    ("program", "data", "formula"),
-    [
-        ("lme4", "penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)"),
-        ("nlme", "orthodont", "distance ~ age * Sex + (1 + age | Subject)"),
-    ],
-)
-def test_r_agrees(program, data, formula, tmp_path):
-    """Written, run in R, read and judged."""
-    fit = rb.MixedModel(formula, rb.datasets.load(data)).fit(progress=False)
-    folder = rb.write_model(fit, program, tmp_path)
-    printed = run_r(folder, "model.R")
-    check = rb.crosscheck(fit, folder / ("VarCorr.csv" if program == "lme4" else "VarCorr.txt"))
-    assert check.verdict.startswith("they agree")
-    components = check.table[check.table["quantity"] == "component"]
-    assert (components["digits"] > 5.9).all(), components[["name", "digits"]]
-    (folder / "printed.txt").write_text(printed, encoding="utf-8")
-    printed = rb.crosscheck(fit, folder / "printed.txt")
-    assert printed.verdict.startswith("they agree") and printed.table["agrees"].all()

@@ -188,7 +188,7 @@ def test_line_breaks_are_white_space():
         ("y ~ us(1 + x || g)", r"us\(1 \+ x \|\| g\)"),
         ("y ~ (1 | vm(animal))", r"vm\(animal\)"),
         ("y ~ (1 | vm(animal, A, B))", r"vm\(animal, A, B\)"),
-        ("y ~ (1 | a:vm(animal, A))", "vm"),
+        ("y ~ (1 | a:log(vm(animal, A)))", "vm"),
         ("y ~ (1 | log(g))", r"log\(g\)"),
         ("y ~ (1 | 2g)", "2g"),
         ("y ~ x + + (1 | g)", r"\+"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import differences
@@ -25,6 +26,7 @@ from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Autoregressive, Exponential
 from remlblup.structure.residual.field import Field
 from remlblup.structure.residual.grouped_units import GroupedUnits
+from remlblup.structure.residual.known_residual import KnownResidual
 from remlblup.structure.residual.sections import Sections
 from remlblup.structure.residual.units import Units
 from remlblup.structure.residual.variance_power import Power
@@ -226,6 +228,21 @@ def complete(t: int, units: int) -> tuple[np.ndarray, np.ndarray]:
     return unit[order] * 11 - 4, effect[order]
 
 
+def known(diagonal: bool) -> Sample:
+    """O of two groups of records that have nothing to do with each other, or variances."""
+    O = np.zeros((7, 7))
+    for own in ([0, 3, 4], [1, 2, 5, 6]):
+        z = np.random.default_rng(len(own)).standard_normal((len(own), 9))
+        O[np.ix_(own, own)] = z @ z.T / 9.0
+    O = np.diag(np.diag(O)) if diagonal else O
+    structure = (
+        KnownResidual.of_variances(np.diag(O), scaled=True)
+        if diagonal
+        else KnownResidual(O, sp.tril(np.linalg.inv(O)), float(np.linalg.slogdet(O)[1]), scaled=True)
+    )
+    return Sample(structure, np.array([1.7]), lambda p: p[0] * O, 7)
+
+
 PAIRS = (np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7]), np.array([0, 1, 2, 0, 1, 2, 3, 0, 2, 3, 1, 3, 2, 0]))
 SAMPLES: dict[str, Callable[[], Sample]] = {
     "groups": lambda: grouped(None),
@@ -250,6 +267,8 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
     "field, two rows": lambda: field(("ar1", "ar1"), [1.5, 0.6, 0.5], np.array([0, 6, 9, 3, 4])),
     "sections": sections,
     "sections, diagonal": diagonal_sections,
+    "known": lambda: known(False),
+    "known variances": lambda: known(True),
     "power": lambda: power(None),
     "power, weights": lambda: power(W),
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from remlblup import datasets
 from remlblup.validation import book_cases, dense_cases, reference_cases, statsmodels_cases, structure_cases
 from remlblup.validation.answers import plain
 from remlblup.validation.cases import run_case
@@ -52,6 +54,7 @@ STORED = (
     "nadiv.Mrode3.blup_known_vc_nogroups",
     "gryphon.bwt_animal.lmmsolver",
 )
+SHIPPED_FOLDER = reference_cases.SHIPPED
 
 
 def check(cases, name):
@@ -79,9 +82,26 @@ def test_dense_evaluation(name):
     assert len(outcome.comparisons) >= 9
 
 
-@pytest.mark.parametrize("name", STORED)
+SHIPPED = tuple(c.name for c in reference_cases.cases(None))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_answers(name):
+    check(reference_cases.cases(None), name)
+
+
+@pytest.mark.parametrize("name", [n for n in STORED if n not in SHIPPED])
 def test_stored_answers(name, reference):
     check(reference_cases.cases(reference("README.md").parent), name)
+
+
+def test_shipped_answers_and_data_are_those_of_the_reference_folder(reference):
+    assert len(SHIPPED) == 19 and {n.split(" (")[0] for n in SHIPPED} == {p.stem for p in SHIPPED_FOLDER.iterdir()}
+    for path in SHIPPED_FOLDER.iterdir():
+        assert path.read_bytes() == reference(path.name).read_bytes()
+        name = path.name.split(".")[0]
+        theirs = reference_cases.read_data(reference(f"{name}.csv"))
+        pd.testing.assert_frame_equal(datasets.load(name), theirs)
 
 
 def test_names_are_unique_and_designs_repeatable(reference):

@@ -59,7 +59,7 @@ def test_cases_are_chosen_by_name(suite, capsys):
     suite(case("alpha.one", 2.0), case("alpha.two", 3.0), case("beta", 3.0))
     assert run(["--only", "books", "--case", "alpha.o*"]) == 0
     assert run(["--only", "books", "--case", "nothing"]) == 2
-    assert "No case matches nothing" in capsys.readouterr().out
+    assert "No case matches 'nothing'" in capsys.readouterr().out
     assert run(["--only", "books", "--list"]) == 0
     assert "alpha.two" in capsys.readouterr().out
 
@@ -82,14 +82,24 @@ def test_csv(suite, tmp_path):
     assert (float(row["ours"]), float(row["theirs"])) == (2.0, 2.5)
 
 
-@pytest.mark.parametrize("more", [[], ["--list"], ["--case", "gryphon"]])
-def test_without_the_reference_folder_its_cases_are_skipped(tmp_path, capsys, monkeypatch, more, suite):
-    """Among others they are; asked for alone there is nothing, and that is said in the exit code too."""
+def test_without_the_reference_folder_its_cases_are_skipped(tmp_path, capsys, monkeypatch):
+    """What is shipped is compared; asked for the others, there is nothing, and that is said in the exit code too."""
     monkeypatch.setenv("REMLBLUP_REFERENCE", str(tmp_path / "absent"))
-    assert run(["--only", "reference", *more]) == 2
+    for more, code in ((["--case", "rail"], 0), (["--list"], 0), (["--case", "gryphon"], 2)):
+        assert run(["--only", "reference", *more]) == code
+        out = capsys.readouterr().out
+        assert "SKIP reference" in out and "REMLBLUP_REFERENCE" in out
+        assert ("rail.ri" in out) is (code == 0) and "john.alpha" not in out
+    assert run(["--only", "R", "--case", "gryphon"]) == 2
+
+
+def test_without_r_nothing_is_compared(capsys, monkeypatch):
+    from remlblup.validation.programs import scripts
+
+    monkeypatch.setattr(scripts, "has_r", lambda: False)
+    assert run(["--only", "R"]) == 2
     out = capsys.readouterr().out
-    assert "SKIP reference" in out and "REMLBLUP_REFERENCE" in out
-    assert ("Nothing was compared" in out) is ("--case" not in more)
+    assert "SKIP R" in out and "Nothing was compared" in out
 
 
 def test_the_reference_folder_of_an_installed_package(tmp_path, monkeypatch):

@@ -8,14 +8,13 @@ import io
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import remlblup as rb
-from remlblup.validation.crosscheck import live, stored
 from remlblup.validation.crosscheck.kinds import KINDS
 from remlblup.validation.crosscheck.simulate import Disagreement
 
@@ -69,15 +68,6 @@ def printed(made: Disagreement) -> str:
     return stream.getvalue()
 
 
-def listed(cases: Iterator[tuple[str, bool, str]]) -> int:
-    """A line per case; 1 if any is not judged as it should be."""
-    wrong = 0
-    for name, right, words in cases:
-        wrong += not right
-        print(f"{'ok   ' if right else 'WRONG'} {name}: {words}", flush=True)
-    return int(wrong > 0)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """A line per kind; 1 if fewer than 95 of 100 are right, or any is named where there is none."""
     parser = argparse.ArgumentParser(prog="python -m remlblup.validation.crosscheck", description=__doc__)
@@ -85,11 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed (0)")
     parser.add_argument("--kind", nargs="+", choices=sorted(KINDS), default=list(KINDS), help="only these")
     parser.add_argument("--verbose", action="store_true", help="every verdict that is wrong")
-    parser.add_argument("--stored", metavar="DIR", help="stored estimates of other programs in this folder instead")
-    parser.add_argument("--live", action="store_true", help="statsmodels on ten designs instead")
     options = parser.parse_args(argv)
-    if options.stored or options.live:
-        return listed(stored.judged(Path(options.stored)) if options.stored else live.judged())
     right = total = false = 0
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.kind:

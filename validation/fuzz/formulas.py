@@ -21,11 +21,18 @@ RANDOM = ["(1 | g)", "(1 | h)", "(1 | g) + (1 | h)", "(1 + x | g)", "(x || g)", 
           "us(leg(x, 1) | g)", "spl(x)", "spl(z)", "pspline(x, z)", "(1 | g + h)", "(1 | units)", "(f | g)",
           "(1 | vm(g, K))", "us(1 + x | vm(g, K))", "diag(f | vm(g, K))", "(1 | vm(g, K) + vm(h, K))",
           "us(vm(g, K) + vm(h, K))", "known(f | g, matrix=S)", "(1 | f)", "(1 | t)", "(poly(x, 2) | g)",
-          "(bs(x, df=4) | g)", "(x + z || g)", "fa(t | g, k=2)", "rr(t | g, k=2)", "diag(t | h)"]  # fmt: skip
+          "(bs(x, df=4) | g)", "(x + z || g)", "fa(t | g, k=2)", "rr(t | g, k=2)", "diag(t | h)", "exp(x, z | g)",
+          "gau(t, w | f)", "sph(x, w | g)", "lin(z, t | h)", "ratio(x, z | f)", "mat(x, w | f)", "mat(x | g, nu=1.5)",
+          "exp(x, z | f, metric=each)", "sph(x, z | f, metric=angle)", "gau(x, z | f, metric=earth)",
+          "(1 | vm(g, K):vm(h, L))", "(1 | vm(g, K):f)", "us(f | vm(g, K):h)", "(1 | vm(g, K):vm(g, K))",
+          "us(vm(g, K), 0.5*vm(g, K) + w*vm(h, K))", "(1 | w*g + z*h)", "(1 | 0.5*g + h)"]  # fmt: skip
 RESIDUALS = ["units"] * 12 + ["diag(f | units)", "ar1(t | g)", "us(t | g)", "exp(x | g)", "cs(f | g)", "power(x)",
                               "power(w)", "ar1(t):ar1(h)", "ar1(t):ar1(x) + units", "units | f", "toep(t | g)",
                               "corgh(f | g)", "csh(t | g)", "fa(t | g, k=1)", "ar1h(t | g)", "exp(t | g) | f",
-                              "diag(g | units)", "us(f | units)", "known(f | g, matrix=S)", "nothing", ""]  # fmt: skip
+                              "diag(g | units)", "us(f | units)", "known(f | g, matrix=S)", "nothing", "",
+                              "exp(x, w) + units", "exp(x, z)", "sph(x, t | f) + units", "gau(t, w | g)",
+                              "mat(x, w) + units", "lin(x, z | h) + units", "ratio(x, w | f)", "known(w)",
+                              "known(w) + units", "known(K)", "known(g, K) + units"]  # fmt: skip
 TOKENS = [*"yxzgfhtw", "y", "g", "x", "|", "||", "~", "+", "-", "*", ":", "/", "^", "(", ")", "[", "]", "{", "}", ",",
           "1", "0", "2", "0.5", "1e3", "=", "'a'", '"', "`x`", "`", ".", "..", "vm(g, K)", "log", "poly", "bs", "C",
           "I", "us", "diag", "fa", "ar1", "leg", "spl", "units", "trait", "c(", "k=2", "%in%", "<", "==", "!", "&", "@",

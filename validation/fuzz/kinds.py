@@ -79,8 +79,10 @@ def models(draw: Draw) -> str:
     n, seed = draw(st.sampled_from([12, 20, 30, 40])), draw(st.integers(0, 10_000))
     random = draw(st.sampled_from(["(1 | g)", "(1 | g) + (1 | h)", "(1 + x | g)", "diag(f | g)", "us(f | g)",
                                    "(x || g)", "cs(f | g)", "(1 | vm(g, K))", "ar1(t | g)", "(1 | g:f)", "spl(x)",
-                                   "us(1 + x | vm(g, K))", "(0 + x | g)", "csh(f | g)", "(1 | g/f)"]))  # fmt: skip
-    residual = draw(st.sampled_from(["units"] * 5 + ["diag(f | units)", "ar1(t | h)", "exp(x | h)"]))
+                                   "us(1 + x | vm(g, K))", "(0 + x | g)", "csh(f | g)", "(1 | g/f)", "exp(x, w | g)",
+                                   "sph(x, t | f)", "gau(x, w | f)"]))  # fmt: skip
+    residual = draw(st.sampled_from(["units"] * 6 + ["diag(f | units)", "ar1(t | h)", "exp(x | h)", "exp(x, t) + units",
+                                                     "sph(x, w) + units"]))  # fmt: skip
     formula = f"y ~ {draw(st.sampled_from(['1', 'x', 'x + f', 'f', 'x*f', '0 + f', 'poly(x, 2)']))} + {random}"
     scale = draw(st.sampled_from([1.0, 1.0, 1.0, 1e-6, 1e6, 1e12]))
     method, constrain = draw(st.sampled_from(["REML", "REML", "ML"])), draw(st.sampled_from([True, True, True, False]))

@@ -160,7 +160,7 @@ def _effects(fit: Fit, theirs: Matched, results: Results) -> list[tuple]:
     table = results.random_effects
     rows: list[tuple] = []
     for (term, effect), part in table.groupby(["term", "effect"], sort=False):
-        ours = _ours_of(fit, theirs, str(term), str(effect))
+        ours = _ours_of(fit, theirs, results, str(term), str(effect))
         if ours is None:
             continue
         name, values = ours
@@ -186,7 +186,7 @@ def _of_levels(name: str, ours: pd.Series, theirs: pd.Series, rounding: float) -
     return [_row("BLUP", name, float(ours[worst]), float(theirs[worst]), allowed, spread, note)]
 
 
-def _ours_of(fit: Fit, theirs: Matched, term: str, effect: str) -> tuple[str, pd.Series] | None:
+def _ours_of(fit: Fit, theirs: Matched, results: Results, term: str, effect: str) -> tuple[str, pd.Series] | None:
     """Our BLUPs of one of their terms and effects."""
     spec = fit.specification
     name = theirs.terms.get(term)
@@ -197,6 +197,9 @@ def _ours_of(fit: Fit, theirs: Matched, term: str, effect: str) -> tuple[str, pd
         name = same[0]
     table = fit.blup(name)
     places = {plain_effect(str(c)): c for c in table.columns}
+    own = [t for t in dict.fromkeys(results.components["term"]) if theirs.terms.get(t) == name]
+    if len(own) > 1 and not effect:  # independent effects, each a term of theirs
+        effect = term if plain_effect(term) in places else str(own.index(term) + 1)
     column = places.get(plain_effect(effect))
     if column is None and effect.isdigit() and 0 < int(effect) <= table.shape[1]:
         column = table.columns[int(effect) - 1]

@@ -43,8 +43,13 @@ def constants(fit: Fit, method: str, coding: float = 0.0) -> list[tuple[str, flo
     of_x += [("with fixed effects in another coding", -coding)] if coding and method == "REML" else []
     kinship = sum(0.5 * d.t * d.relationship.logdet for d in fit.specification.random if not d.is_identity)
     of_k = [("", 0.0), ("without ½ log|K|", kinship)] if kinship else [("", 0.0)]
+    spread = float(np.std(fit.specification.y, ddof=1)) if not fit.specification.responses and n > 1 else 0.0
+    of_y = [("", 0.0)]
+    if spread > 0.0:  # ℓ of y/s is higher by log s for every degree of freedom
+        of_y += [("of the response over its standard deviation", freedom * float(np.log(spread)))]
     made = [
-        (" and ".join(filter(None, (a, b, c))), u + v + w) for (a, u), (b, v), (c, w) in product(of_2pi, of_x, of_k)
+        (" and ".join(filter(None, (a, b, c, d))), u + v + w + x)
+        for (a, u), (b, v), (c, w), (d, x) in product(of_2pi, of_x, of_k, of_y)
     ]
     return sorted(made, key=lambda pair: pair[0].count(" and ") + bool(pair[0]))
 

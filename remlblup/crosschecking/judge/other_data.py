@@ -53,10 +53,13 @@ def other_records(ours: Ours) -> Iterator[Variant]:
         gaps = whole[list(columns)].isna()
         if columns and gaps.to_numpy().any():
             where = f"{int(gaps.to_numpy().sum())} missing values of {', '.join(columns)}"
-            means = whole.assign(**{c: whole[c].fillna(whole[c].mean()) for c in columns})
-            zeros = whole.assign(**{c: whole[c].fillna(0.0) for c in columns})
-            yield Variant("missing values imputed", f"{where} by the mean", partial(ours.model, means))
-            yield Variant("missing values imputed", f"{where} by zero", partial(ours.model, zeros))
+            for by, value in (
+                ("the mean", lambda v: v.mean()),
+                ("the median", lambda v: v.median()),
+                ("zero", lambda v: 0.0),
+            ):
+                filled = whole.assign(**{c: whole[c].fillna(value(whole[c])) for c in columns})
+                yield Variant("missing values imputed", f"{where} by {by}", partial(ours.model, filled))
 
 
 def dropped(ours: Ours) -> Iterator[tuple[str, str, pd.Series]]:

@@ -8,10 +8,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.crosschecking.judge.variant import Ours, Variant
+from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.given.matrix import MatrixRelationship
 from remlblup.relationship.pedigree.pedigree import Pedigree
+from remlblup.relationship.product import Product
 
 #: Up to this many levels the inverse of a relationship is cut.
 MOST_LEVELS = 20_000
@@ -65,11 +67,19 @@ def _levels(spec: Specification, name: str) -> np.ndarray:
     """Numbers of the levels of a relationship that records have."""
     found: set[int] = set()
     for design in spec.random:
-        if design.term is not None and any(g.relationship == name for g in design.term.groups):
+        if name in design.named and design.root is None:
             for Z in design.columns:
-                if design.root is None:
-                    found.update(np.unique(sp.csr_array(Z).indices).tolist())
+                positions = np.unique(sp.csr_array(Z).indices)
+                found.update(_of_factor(design, name, positions).tolist())
     return np.array(sorted(found), dtype=int)
+
+
+def _of_factor(design: RandomDesign, name: str, positions: np.ndarray) -> np.ndarray:
+    """Levels in a relationship by their positions in the term's, which may be a product with others."""
+    if not isinstance(design.relationship, Product) or design.term is None:
+        return positions
+    codes = design.relationship.codes_of(positions)
+    return np.unique(codes[:, [named == name for named in design.term.group.names]])
 
 
 def _parents(pedigree: Pedigree) -> list[list[str | None]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from remlblup.arrays import Array
+from remlblup.model.design import named_relationships
 from remlblup.model.specification import Specification, from_formula
 from remlblup.relationship.base import RelationshipBase
 
@@ -65,8 +66,7 @@ class Ours:
         """None for a model made from matrices, which has no data to change."""
         if spec.formula is None or spec.records is None:
             return None
-        named = {g.relationship: d.relationship for d in spec.random if d.term for g in d.term.groups if g.relationship}
-        return cls(spec, method, spec.records.original, whole, named)
+        return cls(spec, method, spec.records.original, whole, named_relationships(spec.random))
 
     def model(
         self,

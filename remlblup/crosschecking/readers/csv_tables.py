@@ -126,10 +126,14 @@ def _broom_group(lines: Lines, term: str, found: dict[str, tuple[int, Number]]) 
         for j, b in enumerate(effects[:i]):
             pair = found.get(f"cor__{b}.{a}") or found.get(f"cor__{a}.{b}")
             if pair is None:
-                continue  # independent effects
+                continue
             correlations[i, j] = correlations[j, i] = pair[1].value
             rounding = max(rounding, pair[1].rounding)
     sd = [found[f"sd__{e}"][1] for e in effects]
+    if len(effects) > 1 and not any(name.startswith("cor__") for name in found):
+        return [
+            component(term, n.value**2, 2.0 * n.value * n.rounding, effect=e) for e, n in zip(effects, sd, strict=True)
+        ]
     values = np.array([n.value for n in sd])
     return of_deviations(term, effects, values, correlations, np.array([n.rounding for n in sd]), rounding)
 

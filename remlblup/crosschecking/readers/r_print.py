@@ -12,6 +12,8 @@ from remlblup.crosschecking.results import COMPONENTS, FIXED, Results, component
 LME4 = r"^Linear mixed model fit by"
 NLME = r"^Linear mixed-effects model fit by"
 NLME_VARCORR = r"^\S.* =\s*pd\w+\("
+#: What lme4 says of its search stands right below the coefficients where there is one alone.
+_MESSAGES = r"\s*(Correlation|---|Standardized|optimizer \(|convergence code|boundary \(singular\) fit|Model failed)"
 SOMMER = r"^\s*VarComp\s+VarCompSE\s+Zratio"
 MCMC = r"post\.mean\s+l-95% CI\s+u-95% CI\s+eff\.samp"
 
@@ -21,7 +23,7 @@ def coefficients(lines: Lines, head: int, columns: str) -> list[tuple]:
     row = re.compile(rf"^(\S.*?)\s+({NUMBER})\s+({NUMBER})\s")
     rows: list[tuple] = []
     for at in range(head + 1, len(lines)):
-        if not lines.lines[at].strip() or re.match(r"\s*(Correlation|---|Standardized)", lines.lines[at]):
+        if not lines.lines[at].strip() or re.match(_MESSAGES, lines.lines[at]):
             break
         match = row.match(lines.take(at, "a coefficient"))
         if match is None or len(lines.lines[at][match.end() :].split()) < columns.count(" ") - 1:
@@ -147,7 +149,7 @@ def _nlme_level(lines: Lines, at: int, stop: int, term: str) -> list[tuple]:
             lines.fail(across[0], f"standard deviations of {', '.join(names)}")
         members = list(zip(names, values, strict=True))
         own = [(n, v) for n, v in members if n != "Residual"]
-        rows = _deviations(term, own, np.eye(len(own)), 0.0)
+        rows = [r for n, v in own for r in _deviations(term, [(n, v)], np.eye(1), 0.0)]  # across: without correlations
         return rows + [
             r for n, v in members if n == "Residual" for r in _deviations("residual", [("", v)], np.eye(1), 0.0)
         ]
@@ -185,6 +187,8 @@ def _nlme_rows(lines: Lines, head: int, stop: int, term: str, squared: bool) -> 
         for j, text in enumerate(tail[:i]):
             correlations[i, j] = correlations[j, i] = number(text).value
             rounding = max(rounding, number(text).rounding)
+    if diagonal:
+        return [r for member in members for r in _deviations(term, [member], np.eye(1), 0.0)] + rows
     return _deviations(term, members, correlations, rounding) + rows
 
 

@@ -78,6 +78,7 @@ class Plan:
     residual : (t, t) covariances of the errors to start from
     correlated : whether the errors of traits are
     weights : column
+    method : "REML" or "ML"
     """
 
     title: str
@@ -88,6 +89,7 @@ class Plan:
     residual: Array
     correlated: bool
     weights: str | None
+    method: str = "REML"
 
     @property
     def several(self) -> bool:
@@ -160,6 +162,8 @@ def _random(spec: Specification, design: RandomDesign, part: Array, frame: pd.Da
     keyword = design.structure.keyword
     if term is None or getattr(term, "groups", None) is None:
         raise refuse(program, f"'{design.name}'", "smooth terms are Z matrices of their own")
+    if term.group.product:
+        raise refuse(program, f"'{design.name}'", "a product of relationships is written by none of these writers")
     if design.root is not None:
         raise refuse(program, f"'{design.name}'", "its relationship matrix is singular and has no inverse")
     if keyword not in SHARED:

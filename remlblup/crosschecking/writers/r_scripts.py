@@ -63,7 +63,7 @@ def write_lme4(plan: Plan) -> tuple[dict[str, str], list[str]]:
     control = "control = lmerControl(optCtrl = list(ftol_abs = 0, ftol_rel = 1e-15, xtol_abs = 0, xtol_rel = 1e-10))"
     lines += [
         "library(lme4)",
-        f"fit <- lmer({formula}, d{weights}, {control})",
+        f"fit <- lmer({formula}, d{weights}, REML = {'TRUE' if plan.method == 'REML' else 'FALSE'}, {control})",
         "print(summary(fit), digits = 10)",
         'write.csv(as.data.frame(VarCorr(fit)), "VarCorr.csv", row.names = FALSE)',
         'write.csv(as.data.frame(ranef(fit, condVar = TRUE)), "ranef.csv", row.names = FALSE)',
@@ -95,7 +95,9 @@ def write_nlme(plan: Plan) -> tuple[dict[str, str], list[str]]:
     weights = "" if plan.weights is None else f", weights = varFixed(~ I(1 / {_quoted(plan.weights)}))"
     lines += [
         "library(nlme)",
-        f"fit <- lme({_quoted(plan.responses[0])} ~ {_fixed(plan)}, d, random = list({', '.join(parts)}){weights})",
+        # Its optimiser stops when ℓ does, at 4 digits of a variance; EM steps ahead bring them to 7.
+        f"fit <- lme({_quoted(plan.responses[0])} ~ {_fixed(plan)}, d, random = list({', '.join(parts)}){weights},"
+        f' method = "{plan.method}", control = lmeControl(niterEM = 1000))',
         "print(summary(fit), digits = 10)",
         "options(digits = 12)",
         'writeLines(capture.output(print(VarCorr(fit, rdig = 12))), "VarCorr.txt")',

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from remlblup.crosschecking.writers import asreml, blupf90, gcta, r_scripts, wombat
-from remlblup.crosschecking.writers.plan import Plan, plan
+from remlblup.crosschecking.writers.plan import Plan, plan, refuse
 from remlblup.errors import OptionError, StoreError, choose
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
@@ -26,6 +27,8 @@ WRITERS: Mapping[str, tuple[str, Callable[[Plan], tuple[Mapping[str, str | bytes
     "lmmsolver": ("LMMsolver", r_scripts.write_lmmsolver),
 }
 NOTES = "notes.txt"
+#: Programs that also maximise the likelihood itself.
+BY_ML = ("lme4", "nlme")
 
 
 @known_arguments
@@ -39,7 +42,8 @@ def write_model(model: MixedModel | Fit, program: str, folder: str | Path) -> Pa
     Parameters
     ----------
     model : MixedModel or Fit
-        Of a fit the estimates are the start values; else equal parts of the variance of the response.
+        Of a fit the estimates are the start values, and its method is theirs; else equal parts of the variance of the
+        response, and REML.
     program : {"blupf90", "asreml", "wombat", "gcta", "lme4", "nlme", "sommer", "lmmsolver"}
     folder : where to write; it is made if it is not there, and files of the same names are replaced
 
@@ -62,12 +66,15 @@ def write_model(model: MixedModel | Fit, program: str, folder: str | Path) -> Pa
     """
     choose("program", program, WRITERS)
     name, writer = WRITERS[program]
-    files, notes = writer(planned(model, name))
+    said = planned(model, name)
+    if said.method == "ML" and program not in BY_ML:
+        raise refuse(name, "estimates by ML", "it maximises the restricted likelihood alone; fit(method='REML') first")
+    files, notes = writer(said)
     out = Path(folder)
-    said = [f"Input for {name}, written by remlblup.", *(f"- {note}" for note in notes)]
+    words = [f"Input for {name}, written by remlblup.", *(f"- {note}" for note in notes)]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for file, content in {**files, NOTES: "\n".join(said) + "\n"}.items():
+        for file, content in {**files, NOTES: "\n".join(words) + "\n"}.items():
             if isinstance(content, bytes):
                 (out / file).write_bytes(content)
             else:
@@ -81,4 +88,6 @@ def planned(model: Any, program: str) -> Plan:
     """What a model or a fit says, in shared words."""
     if not isinstance(model, (MixedModel, Fit)):
         raise OptionError(f"model= must be a MixedModel or a Fit, not {type(model).__name__}.")
-    return plan(model.specification, model.theta if isinstance(model, Fit) else None, program)
+    if isinstance(model, Fit):
+        return replace(plan(model.specification, model.theta, program), method=model.method)
+    return plan(model.specification, None, program)

@@ -60,7 +60,8 @@ class ExpectedInformation:
         NotPositiveDefiniteError
             If V(θ) is not positive definite to working precision.
         """
-        V, slopes = np.zeros((len(self.X), len(self.X))), []
+        phi = theta[self.effects.parameters.of_residual]
+        V, slopes = self.effects.residual.multiply(phi, np.eye(len(self.X))), []  # zero, or known
         parts = self.effects.parameters.split_terms(theta)
         for design, spread, part in zip(self.effects.random, self.spreads, parts, strict=True):
             V += self._spread(spread, design.structure.covariance(part))

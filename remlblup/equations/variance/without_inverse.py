@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Self
 
-import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
@@ -97,7 +96,7 @@ class WithoutInverse(Projection):
         """R v = Σ_r Z_r (Σ_r ⊗ I) Z_r'v over the effects of the residual."""
         spec, first = self.effects_of_all.spec, len(self.random)
         columns = v.reshape(len(v), -1)
-        out = np.zeros_like(columns)
+        out = spec.residual.multiply(theta[spec.parameters.of_residual], columns)  # zero, or known
         for design, part in zip(spec.random[first:], spec.parameters.split(theta)[first:-1], strict=True):
             Z = sp.hstack(design.columns, format="csr")
             scores = (Z.T @ columns).reshape(design.t, -1)

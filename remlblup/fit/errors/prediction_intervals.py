@@ -8,7 +8,9 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.errors import DataError, OptionError, check_share, some
 from remlblup.model.frame import numeric_column
+from remlblup.model.known_residual import variances_of
 from remlblup.model.residual import over_levels
+from remlblup.model.residual_reading import KNOWN
 from remlblup.model.specification import Specification
 from remlblup.relationship.labels import match
 from remlblup.structure.residual.sections import Sections
@@ -56,6 +58,8 @@ def residual_variances(spec: Specification, phi: Array, new: pd.DataFrame | None
     term = spec.residual_term
     records = spec.records
     assert records is not None
+    if term.keyword == KNOWN:
+        return variances_of(term, new, phi)
     weights = np.ones(len(new))
     if records.weights is not None:
         _require(new, records.weights)

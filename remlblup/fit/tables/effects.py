@@ -99,11 +99,11 @@ def variance_components(spec: Specification, theta: Array, covariance: Array, st
     free = np.array([s == "free" for s in status])
     se = np.where(free, np.sqrt(np.maximum(np.diag(covariance), 0.0)), np.nan)
     se[se == 0.0] = np.nan
-    terms, names = zip(*spec.parameters.pairs, strict=True)
+    pairs = spec.parameters.pairs
     return pd.DataFrame(
         {
-            "term": terms,
-            "parameter": names,
+            "term": [term for term, _ in pairs],
+            "parameter": [name for _, name in pairs],
             "estimate": theta,
             "std_error": se,
             "z_ratio": theta / se,

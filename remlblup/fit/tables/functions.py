@@ -224,6 +224,8 @@ def component(parameters: Parameters, k: int, index: str | None, expression: str
     if index is None:
         if len(names) == 1:
             return parameter(parameters, place.start, theta)
+        if not names:
+            raise FormulaError(f"in '{expression}' the residual has no parameter: it is known.")
         raise FormulaError(
             f"in '{expression}' a term has {len(names)} parameters: choose one in square brackets,"
             f" {some(structure.names, 10)}, or by effects such as [a, b]."

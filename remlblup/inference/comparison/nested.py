@@ -16,6 +16,7 @@ from remlblup.model.specification import Specification
 from remlblup.relationship.base import RelationshipBase
 from remlblup.structure.base import Structure
 from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.known_residual import KnownResidual
 
 # Numbers that agree to this are the same.
 SAME = 1e-9
@@ -283,7 +284,9 @@ def residual_restated(a: Specification, b: Specification, phi: Array) -> Array:
     small, large = a.residual, b.residual
     more = large.n_parameters - small.n_parameters
     candidates = [phi] if more == 0 else []
-    candidates += list(guesses(small, large, phi))
+    candidates += [guess for guess in guesses(small, large, phi) if not np.isnan(guess).any()]
+    if isinstance(large, KnownResidual) and large.scaled:
+        candidates.append(np.ones(1))
     n = a.n
     probe = np.zeros((max(small.size, large.size), 3))
     probe[:n] = np.random.default_rng(0).standard_normal((n, 3))
@@ -302,10 +305,11 @@ def guesses(small: ResidualStructure, large: ResidualStructure, phi: Array) -> l
     named = dict(zip(small.names, phi, strict=True))
     out = []
     variance = small.single_variance(phi)
+    other = variance if variance is not None else phi[0] if len(phi) else np.nan
     for fill in (0.0, 1.0):
         candidate = np.array([named.get(name, np.nan) for name in large.names])
         rest = np.isnan(candidate)
-        candidate[rest] = np.where(large.variances[rest], variance if variance is not None else phi[0], fill)
+        candidate[rest] = np.where(large.variances[rest], other, fill)
         out.append(candidate)
         if variance is not None:
             out.append(np.where(large.variances, variance, fill))

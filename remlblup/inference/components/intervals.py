@@ -39,7 +39,7 @@ def intervals_of(
     )
     if own:
         return shown(table, fit._note)
-    free = np.array([s != "fixed" for s in fit.status])
+    free = np.array([s != "fixed" for s in fit.status], dtype=bool)
     asked = np.r_[free, np.ones(len(functions), dtype=bool)]
     found, note = np.full((len(table), 2), np.nan), ""
     if method == "profile":

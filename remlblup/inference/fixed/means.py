@@ -58,6 +58,7 @@ class MarginalMeans:
     Attributes
     ----------
     table : mean, std_error, df, lower, upper (95 %), indexed by the levels
+    covariance : of their errors, a row and a column per mean; for ``residual="known(O)"`` of a second stage
     sed : standard errors of differences, a row and a column per mean
     lsd : least significant differences at 5 %, each pair by its own degrees of freedom
     """
@@ -237,6 +238,12 @@ class MarginalMeans:
                 slopes = np.einsum("rk,ckl,rl->cr", C, self._covariance_slopes, C, optimize=True)
                 df = satterthwaite_df(variance, slopes)
         return tuple(np.where(known, v, np.nan) for v in (estimate, error, df))  # type: ignore[return-value]
+
+    @cached_property
+    def covariance(self) -> pd.DataFrame:
+        """Covariances of the errors of the means, missing for means that cannot be estimated."""
+        known = np.where(self._known, 1.0, np.nan)
+        return pd.DataFrame(self._covariance * np.outer(known, known), index=self._grid.index, columns=self._grid.index)
 
     @cached_property
     def sed(self) -> pd.DataFrame:

@@ -1,0 +1,10 @@
+d <- read.csv("data.csv")
+write(d$y, "y.txt", ncolumns = 1)
+write(t(model.matrix(~ sex, d)), "x.txt", ncolumns = 2)
+write(t(as.matrix(read.csv("K.csv", header = FALSE))), "K.txt", ncolumns = nrow(d))
+if (Sys.which("gemma") == "") stop("gemma: command not found")
+# -lmm wants a marker; its null model, which is read, has none.
+cat("m1, A, T", rep(0:2, length.out = nrow(d)), sep = ", ", file = "g.txt")
+cat("\n", file = "g.txt", append = TRUE)
+system("gemma -g g.txt -p y.txt -c x.txt -k K.txt -lmm 4 -notsnp -o flock")
+file.copy("output/flock.log.txt", "log.txt")

@@ -1,0 +1,7 @@
+d <- read.csv("data.csv")
+write(d$y, "y.txt", ncolumns = 1)
+write(t(model.matrix(~ sex, d)), "x.txt", ncolumns = 2)
+write(t(as.matrix(read.csv("K.csv", header = FALSE))), "K.txt", ncolumns = nrow(d))
+if (Sys.which("gemma") == "") stop("gemma: command not found")
+system("gemma -p y.txt -c x.txt -k K.txt -vc 2 -o flock")
+file.copy("output/flock.log.txt", "log.txt")

@@ -1,0 +1,7 @@
+suppressMessages(library(glmmTMB))
+d <- read.csv("data.csv")
+d$Worker <- factor(d$Worker)
+d$Machine <- factor(d$Machine)
+library(broom.mixed)
+fit <- glmmTMB(score ~ Machine + (0 + Machine | Worker), d, REML = TRUE)
+write.csv(tidy(fit), "tidy.csv", row.names = FALSE)

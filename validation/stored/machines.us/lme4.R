@@ -1,0 +1,8 @@
+suppressMessages(library(lme4))
+d <- read.csv("data.csv")
+d$Worker <- factor(d$Worker)
+d$Machine <- factor(d$Machine)
+fit <- lmer(score ~ Machine + (0 + Machine | Worker), d)
+print(summary(fit), digits = 10)
+write.csv(as.data.frame(VarCorr(fit)), "VarCorr.csv", row.names = FALSE)
+write.csv(as.data.frame(ranef(fit, condVar = TRUE)), "ranef.csv", row.names = FALSE)

@@ -1,0 +1,7 @@
+suppressMessages(library(nlme))
+d <- read.csv("data.csv")
+d$Worker <- factor(d$Worker)
+d$Machine <- factor(d$Machine)
+fit <- lme(score ~ Machine, d, random = ~ Machine - 1 | Worker)
+print(summary(fit), digits = 10)
+writeLines(capture.output(print(VarCorr(fit, rdig = 12))), "VarCorr.txt")

@@ -1,0 +1,7 @@
+suppressMessages(library(nlme))
+d <- read.csv("data.csv")
+d$Variety <- factor(d$Variety)
+d$nitroF <- ordered(d$nitroF)
+fit <- lme(yield ~ nitroF * Variety, d, random = ~ 1 | Block/Variety)
+print(summary(fit))
+writeLines(capture.output(print(VarCorr(fit))), "VarCorr.txt")

@@ -1,0 +1,7 @@
+suppressMessages(library(lme4))
+d <- read.csv("data.csv")
+d$Subject <- factor(d$Subject)
+fit <- lmer(Reaction ~ Days + (Days | Subject), d, REML = FALSE)
+print(summary(fit), digits = 10)
+write.csv(as.data.frame(VarCorr(fit)), "VarCorr.csv", row.names = FALSE)
+write.csv(as.data.frame(ranef(fit, condVar = TRUE)), "ranef.csv", row.names = FALSE)

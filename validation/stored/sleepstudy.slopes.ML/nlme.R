@@ -1,0 +1,6 @@
+suppressMessages(library(nlme))
+d <- read.csv("data.csv")
+d$Subject <- factor(d$Subject)
+fit <- lme(Reaction ~ Days, d, random = ~ Days | Subject, method = "ML")
+print(summary(fit), digits = 10)
+writeLines(capture.output(print(VarCorr(fit, rdig = 12))), "VarCorr.txt")

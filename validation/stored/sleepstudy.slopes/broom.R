@@ -1,0 +1,5 @@
+suppressMessages(library(lme4))
+d <- read.csv("data.csv")
+d$Subject <- factor(d$Subject)
+library(broom.mixed)
+write.csv(tidy(lmer(Reaction ~ Days + (Days | Subject), d)), "tidy.csv", row.names = FALSE)

@@ -1,0 +1,6 @@
+suppressMessages(library(glmmTMB))
+d <- read.csv("data.csv")
+d$Subject <- factor(d$Subject)
+library(broom.mixed)
+fit <- glmmTMB(Reaction ~ Days + (Days | Subject), d, REML = TRUE)
+write.csv(tidy(fit), "tidy.csv", row.names = FALSE)

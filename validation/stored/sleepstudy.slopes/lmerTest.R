@@ -1,0 +1,5 @@
+suppressMessages(library(lmerTest))
+d <- read.csv("data.csv")
+d$Subject <- factor(d$Subject)
+options(width = 100)
+print(summary(lmer(Reaction ~ Days + (Days | Subject), d)))

@@ -1,0 +1,7 @@
+suppressMessages(library(nlme))
+d <- read.csv("data.csv")
+d$Subject <- factor(d$Subject)
+fit <- lme(Reaction ~ Days, d, random = ~ Days | Subject)
+print(summary(fit))
+options(digits = 12)
+writeLines(capture.output(print(VarCorr(fit, rdig = 12))), "VarCorr.txt")

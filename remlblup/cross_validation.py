@@ -278,9 +278,10 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
         K = [None if d.is_identity else d.relationship for d in spec.random]
         own = spec.p - spec.n_group_columns  # groups of unknown parents come with their pedigree
         return MixedModel.from_matrices(
-            spec.y[train], spec.fixed.matrix[train][:, :own], [d.columns[0][train] for d in spec.random], K,
+            spec.y[train], spec.fixed.matrix[train][:, :own], [[z[train] for z in d.columns] for d in spec.random], K,
             [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names[:own],
-            engine=engine,
+            effects=[d.structure.effects for d in spec.random], engine=engine,
+            structures=[d.structure.keyword for d in spec.random],
         )  # fmt: skip
     known = named_relationships(spec.random)
     part = from_formula(

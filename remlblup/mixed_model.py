@@ -123,6 +123,8 @@ class MixedModel:
         *,
         weights: Any = None,
         fixed_names: Sequence[str] | None = None,
+        effects: Sequence[Sequence[str] | None] | None = None,
+        structures: Sequence[str | None] | None = None,
         engine: str = "auto",
     ) -> MixedModel:
         """The same model from the matrices themselves.
@@ -131,12 +133,15 @@ class MixedModel:
         ----------
         y : (n,) records
         X : (n, p) fixed-effect design, dense or sparse
-        Z : sequence of (n, q_k) random-effect designs, one per term
+        Z : sequence of (n, q_k) random-effect designs, one per term; in its place a list of several, an effect each
+            over one K
         K : sequence of (q_k, q_k) relationship matrices over the columns of Z_k; None for the identity.
             A `Pedigree` or a `Relationship` (which may hold an inverse) is taken as it is.
         names : names of the terms (default u1, u2, …)
         weights : (n,) known weights
         fixed_names : names of the columns of X (default x0, x1, …)
+        effects : names of the effects of each term of several Z (default z1, z2, …), None for others
+        structures : Σ over these, by its keyword: "us" (default), "diag", "id", "cs", "csh", "corg" or "corgh"
         engine : as of `MixedModel`
 
         Returns
@@ -150,7 +155,7 @@ class MixedModel:
         True
         """
         choose("engine", engine, ENGINES)
-        return cls._of(from_matrices(y, X, Z, K, names, weights, fixed_names), engine)
+        return cls._of(from_matrices(y, X, Z, K, names, weights, fixed_names, effects, structures), engine)
 
     @classmethod
     def _of(cls, specification: Specification, engine: str) -> MixedModel:

@@ -66,7 +66,7 @@ def write_csv(path: str | Path, outcomes: Iterable[Outcome]) -> None:
     """Every comparison as a row of a CSV file, with its note."""
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["case", "against", *COLUMNS, "values", "note"])
+        writer.writerow(["case", "against", *COLUMNS, "kind", "program", "values", "note"])
         for outcome in outcomes:
             for c in outcome.comparisons:
                 writer.writerow(
@@ -80,6 +80,8 @@ def write_csv(path: str | Path, outcomes: Iterable[Outcome]) -> None:
                         f"{c.digits:.2f}",
                         f"{c.required:g}",
                         c.verdict.value,
+                        c.kind,
+                        c.program or outcome.case.source,
                         c.count,
                         c.note,
                     ]

@@ -339,7 +339,7 @@ def solution_report(solved: Solved) -> str:
     spec = solved.specification
     facts = [("Formula", str(solved.formula)), ("Records", records(solved))]
     if spec.records is not None and spec.records.unknown_parents:
-        facts.append(("", nothing_added(spec.records.unknown_parents)))
+        facts.append(("", nothing_added(spec)))
     facts += no_columns(spec.fixed)
     facts += [("Random" if k == 0 else "", levels(d)) for k, d in enumerate(spec.random)]
     facts += [("", f"{d.name}: {d.relationship.note}") for d in spec.random if d.relationship.note]

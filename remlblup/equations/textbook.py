@@ -17,7 +17,7 @@ from remlblup.linalg.magnitude import SMALLEST, require_columns_in_range, requir
 from remlblup.linalg.rank.independent import independent_columns
 from remlblup.linalg.well_formed import require_well_formed
 from remlblup.model.frame import numeric_values
-from remlblup.model.specification import as_matrix
+from remlblup.model.matrices import as_matrix
 
 
 @dataclass(frozen=True)

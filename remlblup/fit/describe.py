@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from remlblup.equations.base import Equations
 from remlblup.equations.memory import COMPILED, Memory
 from remlblup.linalg.contract import FactorStats
+from remlblup.model.unknown_parents import said
 
 # From these on, flops of a factorisation or equations, a fit says what it is about to do.
 LONG_FLOPS, LONG_ORDER = 3e9, 300_000
@@ -21,7 +22,8 @@ class Description:
     records, fixed, random : numbers of records, fixed effects and random effects
     terms : (name, effects, levels, structure) of each random term
     residual : the structure of R
-    unknown_parents : column → records in which the parent is unknown and adds nothing
+    unknown_parents : column → records in which the parent, or the level in a sum, is unknown and adds nothing
+    missing : the same in words
     notes : name of a term → what else there is to say of its relationship, its groups of unknown parents
     stats : order and nonzeros of C and of its factor, flops per factorisation, engine and ordering
     memory : bytes beside the data and the relationships: ``fit``, the most that `fit` takes, and ``all``,
@@ -39,6 +41,7 @@ class Description:
     memory: Memory
     unknown_parents: dict[str, int] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    missing: str = ""
 
     @classmethod
     def of(cls, equations: Equations) -> Description:
@@ -56,6 +59,7 @@ class Description:
             equations.memory,
             spec.records.unknown_parents if spec.records else {},
             notes,
+            said(spec.records.unknown_parents, spec.formula) if spec.records else "",
         )
 
     @property
@@ -71,9 +75,8 @@ class Description:
 
     def __str__(self) -> str:
         s = self.stats
-        unknown = ", ".join(f"{column} in {number:,}" for column, number in self.unknown_parents.items())
         lines = [
-            f"records          {self.records:,}" + (f" (an unknown parent adds nothing: {unknown})" if unknown else ""),
+            f"records          {self.records:,}" + (f" ({self.missing})" if self.missing else ""),
             f"fixed effects    {self.fixed:,}"
             + (f" ({self.aliased} aliased columns set aside)" if self.aliased else ""),
             f"random effects   {self.random:,}",

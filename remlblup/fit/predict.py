@@ -128,6 +128,7 @@ def checked_frame(spec: Specification, frame: pd.DataFrame, included: set[int]) 
     covariates += offset_columns(spec.formula, fitted)
     groups: list[str] = []
     parents: list[str] = []
+    weighing: list[str] = []
     for k in sorted(included):
         design = spec.random[k]
         if design.term is None:
@@ -138,9 +139,10 @@ def checked_frame(spec: Specification, frame: pd.DataFrame, included: set[int]) 
         groups += [f for f in factors if f != UNITS or f in frame.columns]
         covariates += [c for c in needed if c not in factors]
         parents += optional
+        weighing += design.term.weights
     needed = list(dict.fromkeys([*covariates, *groups]))
-    require_columns(frame, [*needed, *parents], "the prediction", "the new data")
-    frame = without_blanks(frame, covariates, groups)
+    require_columns(frame, [*needed, *parents, *weighing], "the prediction", "the new data")
+    frame = without_blanks(frame, covariates, [*groups, *parents])
     missing = frame[needed].isna().any(axis=1)
     if missing.any():
         raise DataError(f"the new data have missing values in row(s) {some(frame.index[missing])}: fill or drop them.")

@@ -162,7 +162,7 @@ def warn_of_one_effect(terms: Iterable[RandomTerm | SmoothTerm]) -> None:
     for term in terms:
         if not isinstance(term, RandomTerm) or term.by_factor or len(term.groups) < 2:
             continue
-        if all(g.relationship is None and g.coefficient == 1.0 for g in term.groups):
+        if all(not g.related and not g.weights and g.coefficient == 1.0 for g in term.groups):
             labels = [g.label for g in term.groups]
             apart = " + ".join(f"(1 | {label})" for label in labels)
             text = (

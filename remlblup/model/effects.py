@@ -114,7 +114,7 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable
     """The effects of a term, and a function that gives their covariates (n, t) in the records:
     there may be too many."""
     if term.by_factor:
-        ones = Ones(tuple(g.label for g in term.groups))
+        ones = Ones(term.effect_names)
         return ones, partial(ones.values, frame)
     if term.effects.strip() == "1" and not term.named:
         intercept = Ones()

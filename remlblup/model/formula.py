@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 
 from remlblup.errors import FormulaError, some
 from remlblup.model import functions as table
-from remlblup.model.groups import overlaid, read_groups
+from remlblup.model.groups import has_bracket, of_effects, read_groups
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, unquoted, variable
 from remlblup.model.terms import Group, MixedFormula, Options, RandomTerm, SmoothTerm
 from remlblup.structure.table import DISTANCES, STRUCTURES
@@ -108,9 +109,10 @@ def read_term(piece: str) -> list[RandomTerm | SmoothTerm] | None:
         return [read_smooth(piece, keyword, inside)]
     if keyword == "vm":
         raise FormulaError(f"'{piece}' is a group of levels: write the random term as '(1 | {piece})'.")
-    if "vm(" in squeeze(inside):
+    structure = keyword in STRUCTURES and keyword not in table.TRANSFORMS and keyword not in table.ELEMENTWISE
+    if "vm(" in squeeze(inside) or (structure and has_bracket(split_top(inside, ",")[0])):
         return [read_by_factor(piece, keyword, inside)]
-    if keyword in STRUCTURES and keyword not in table.TRANSFORMS and keyword not in table.ELEMENTWISE:
+    if structure:
         raise FormulaError(f"'{piece}' needs a bar: write '{keyword}(effects | group)', as in '{keyword}(site | g)'.")
     return None
 
@@ -161,18 +163,24 @@ def _named(inside: str, keyword: str) -> str:
 
 
 def read_by_factor(piece: str, keyword: str, inside: str) -> RandomTerm:
-    """``us(vm(animal, A) + vm(dam, A))``: an effect per factor over the levels they share."""
+    """``us(vm(animal, A) + vm(dam, A))``: an effect per factor, or bracket of several, over the levels they share."""
     group_text, *option_texts = split_top(inside, ",")
+    if any("vm(" in squeeze(text) for text in option_texts):
+        raise FormulaError(
+            f"'{piece}': effects are added up, and a bracket holds several columns of one effect, as in"
+            f" '{keyword}(vm(tree, A) + (vm(n1, A) + vm(n2, A)))'."
+        )
     options = read_options(piece, keyword, option_texts)
-    groups = overlaid(group_text, piece)
-    names = [g.label for g in groups]
-    if len(groups) < 2 or len(set(names)) < len(names):
+    groups = of_effects(group_text, piece)
+    term = RandomTerm(_named(inside, keyword), "", groups[0], keyword, True, options, tuple(groups[1:]))
+    names = term.effect_names
+    if len(names) < 2 or len(set(names)) < len(names):
         raise FormulaError(
             f"'{piece}' correlates the effects of several factors: give two or more that differ, as in"
             f" '{keyword}(vm(animal, A) + vm(dam, A))'; for one factor write '(1 | vm(animal, A))'."
         )
     short = _named(group_text.strip(), keyword) if options else ""
-    return RandomTerm(_named(inside, keyword), "", groups[0], keyword, True, options, tuple(groups[1:]), short)
+    return replace(term, short=short)
 
 
 def read_smooth(piece: str, function: str, inside: str) -> SmoothTerm:

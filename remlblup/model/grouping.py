@@ -98,12 +98,17 @@ def grouped(
 
 
 def unknown_parents(keys: pd.Series, relationship: RelationshipBase | None) -> np.ndarray:
-    """Where the level is missing or a code for an unknown parent: the pedigree's, else a usual one that is no level."""
+    """Where the level is missing or a code for an unknown parent: the pedigree's, else a usual one that is no level.
+
+    Of levels without a relationship any code is one of them: 0 is a school like others.
+    """
+    if relationship is None:
+        return np.asarray(keys.isna())
     codes, levels = pd.factorize(keys)
     spelled = canonical(levels)
-    of_pedigree = None if relationship is None else relationship.unknown_codes
+    of_pedigree = relationship.unknown_codes
     unknown = np.isin(spelled.astype(str), list(UNKNOWN if of_pedigree is None else of_pedigree))
-    if relationship is not None and of_pedigree is None and unknown.any():
+    if of_pedigree is None and unknown.any():
         unknown[unknown] = relationship.find(levels[unknown]) < 0
     return np.append(unknown, True)[codes]
 

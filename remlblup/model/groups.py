@@ -18,8 +18,15 @@ def read_groups(text: str, piece: str) -> list[list[Group]]:
 
     ``g``, ``a:b``, ``vm(factor, NAME)`` and ``f1 + 0.5*f2`` are one term, ``a/b`` two.
     """
-    if len(signed_pieces(text)) > 1 or _coefficient(text)[1] != text:
-        return [overlaid(text, piece)]
+    if len(signed_pieces(text)) > 1 or len(split_top(text, "*")) > 1:
+        groups = overlaid(text, piece)
+        if len(groups) == 1 and groups[0].weights:
+            weights, factor = ":".join(groups[0].weights), ":".join(groups[0].written)
+            raise FormulaError(
+                f"'{piece}': a column multiplies factors that are added up. Of one factor write its slope,"
+                f" '(0 + {weights} | {factor})'; crossed factors are '(1 | {weights}:{factor})'."
+            )
+        return [groups]
     parts = split_top(text, "/")
     if len(parts) == 1:
         return [[read_group(text)]]
@@ -34,25 +41,62 @@ def read_groups(text: str, piece: str) -> list[list[Group]]:
 
 
 def overlaid(text: str, piece: str) -> list[Group]:
-    """``vm(sire, A) + 0.5*vm(mgs, A)``: factors with coefficients over one set of levels."""
+    """``vm(sire, A) + 0.5*vm(mgs, A)``: factors with coefficients and weights over one set of levels."""
     groups = []
     for sign, summand in signed_pieces(text):
-        coefficient, rest = _coefficient(summand)
-        group = read_group(rest)
-        groups.append(replace(group, coefficient=-coefficient if sign == "-" else coefficient))
+        coefficient, weights, rest = multiplied(summand, piece)
+        coefficient = -coefficient if sign == "-" else coefficient
+        groups.append(replace(read_group(rest), coefficient=coefficient, weights=weights))
+    check_sum(groups, piece)
+    return groups
+
+
+def of_effects(text: str, piece: str) -> list[Group]:
+    """``vm(tree, A) + (vm(n1, A) + 0.7*vm(n2, A))``: an effect for each summand, a bracket being one."""
+    groups: list[Group] = []
+    for effect, (sign, summand) in enumerate(signed_pieces(text)):
+        coefficient, weights, rest = multiplied(summand, piece)
+        coefficient = -coefficient if sign == "-" else coefficient
+        bracket = call(rest)
+        own = overlaid(bracket[1], piece) if bracket is not None and not bracket[0] else [read_group(rest)]
+        groups += [
+            replace(g, coefficient=coefficient * g.coefficient, weights=(*weights, *g.weights), effect=effect)
+            for g in own
+        ]
+    check_sum(groups, piece)
+    return groups
+
+
+def has_bracket(text: str) -> bool:
+    """Whether a summand is a bracket of several, ``tree + (n1 + n2)``."""
+    found = (call(split_top(summand, "*")[-1]) for _, summand in signed_pieces(text))
+    return any(one is not None and not one[0] and len(signed_pieces(one[1])) > 1 for one in found)
+
+
+def check_sum(groups: list[Group], piece: str) -> None:
+    """Refuse factors of several relationships, and coefficients that are none."""
     if len({g.names for g in groups}) > 1:
         names = some(sorted({g.related or f"none ({g.label})" for g in groups}))
         raise FormulaError(f"the factors of '{piece}' must share one relationship; it names {names}.")
     require_magnitude(np.array([g.coefficient for g in groups]), f"a coefficient in '{piece}'", FormulaError)
     if any(g.coefficient == 0.0 for g in groups):
         raise FormulaError(f"a coefficient in '{piece}' is zero: leave that factor out.")
-    return groups
 
 
-def _coefficient(text: str) -> tuple[float, str]:
-    """The number in front of a factor and the factor."""
-    match = re.fullmatch(r"(?s)\s*(\d+\.?\d*|\.\d+)\s*\*(.*)", text)
-    return (float(match[1]), match[2].strip()) if match else (1.0, text)
+def multiplied(text: str, piece: str) -> tuple[float, tuple[str, ...], str]:
+    """The numbers and the columns in front of a factor, and the factor."""
+    *front, factor = split_top(text, "*")
+    coefficient, weights = 1.0, []
+    for part in map(str.strip, front):
+        if re.fullmatch(r"\d+\.?\d*|\.\d+", part):
+            coefficient *= float(part)
+        elif call(part) is not None:
+            raise FormulaError(
+                f"'{part}' in '{piece}' is neither a number nor a column to multiply the factor behind it."
+            )
+        else:
+            weights.append(variable(part, piece))
+    return coefficient, tuple(weights), factor.strip()
 
 
 def read_group(text: str) -> Group:

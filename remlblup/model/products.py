@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import RelationshipError
+from remlblup.errors import ModelError, RelationshipError
 from remlblup.model.given import Given
-from remlblup.model.grouping import factorize, grouped, union
+from remlblup.model.grouping import factorize, group_keys, grouped, union, unknown_parents
 from remlblup.model.terms import Group, RandomTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.product import PairsRelationship, Product, paired, product_of
@@ -37,19 +38,28 @@ def multiplied(term: RandomTerm, frame: pd.DataFrame, given: Given) -> tuple[Pro
     codes = [np.empty((len(frame), len(names)), dtype=np.intp) for _ in term.groups]
     parts: list[RelationshipBase] = []
     for k, name in enumerate(names):
-        found = [factorize(frame[group.factors[k]]) for group in term.groups]
-        independent = IdentityRelationship(union([own for _, own in found]))
-        part = independent if name is None else given.relationship(name, term.name)
+        named = None if name is None else given.relationship(name, term.name)
+        found = []
+        for position, group in enumerate(term.groups):
+            keys = frame[group.factors[k]]
+            if named is not None and term.may_miss(position):
+                keys = keys.mask(unknown_parents(keys, named))
+            found.append(factorize(keys))
+        part = IdentityRelationship(union([own for _, own in found])) if named is None else named
         for own, (code, levels), group in zip(codes, found, term.groups, strict=True):
             try:
-                own[:, k] = part.index(levels)[code]
+                own[:, k] = np.append(part.index(levels), -1)[code]
             except RelationshipError as error:
                 where = f"factor '{group.factors[k]}', relationship '{name}'"
                 raise RelationshipError(f"in '{term.name}' ({where}): {error}") from None
         parts.append(part)
+    stacked = np.concatenate(codes)
+    whole = stacked[(stacked >= 0).all(axis=1)]
+    if not len(whole):
+        raise ModelError(f"no combination of levels of '{term.name}' is known in any record: drop the term.")
     distinct = all(len(set(group.factors)) == len(group.factors) for group in term.groups)
     try:
-        made = product_of(parts, np.concatenate(codes), distinct)
+        made = product_of(parts, whole, distinct)
     except RelationshipError as error:
         raise type(error)(f"in '{term.name}': {error}") from None
     return made, [made.at(own) for own in codes]
@@ -59,6 +69,24 @@ def combinations(group: Group, frame: pd.DataFrame, product: Product) -> np.ndar
     """Positions in the parts of the combinations of new records, (n, parts), −1 where a level is unknown."""
     codes = [part.find(frame[factor]) for factor, part in zip(group.factors, product.parts, strict=True)]
     return np.stack(codes, axis=1)
+
+
+def missing(
+    term: RandomTerm, position: int, frame: pd.DataFrame, parts: Sequence[RelationshipBase | None]
+) -> np.ndarray:
+    """Where the level of a factor, or one that is in a combination, is missing or a code for an unknown parent, (n,).
+
+    Parameters
+    ----------
+    parts : the relationship of the term, of a product those of its factors; None for independent levels
+    """
+    group = term.groups[position]
+    if not term.may_miss(position):
+        return np.zeros(len(frame), dtype=bool)
+    if not group.product:
+        return unknown_parents(group_keys(group, frame), parts[0])
+    each = zip(group.factors, group.product, parts, strict=True)
+    return np.any([unknown_parents(frame[f], part) for f, name, part in each if name is not None], axis=0)
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.errors import DataError, RemlBlupError
+from remlblup.errors import DataError, RemlBlupError, some
 from remlblup.model.design import RandomDesign, incidence
 from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
+from remlblup.model.frame import numeric_values
 from remlblup.model.given import Given
-from remlblup.model.grouping import UNITS, group_keys, unknown_parents
+from remlblup.model.grouping import UNITS, group_keys
 from remlblup.model.kriging import effect_rows
 from remlblup.model.numbers import check_one_level, check_size
 from remlblup.model.places import places_design
 from remlblup.model.positions import kind_of, main_variable
-from remlblup.model.products import combinations, levels_of, unseen
+from remlblup.model.products import combinations, levels_of, missing, unseen
 from remlblup.model.scanner import squeeze
 from remlblup.model.terms import Group, Options, RandomTerm
 from remlblup.relationship.base import IdentityRelationship
@@ -55,7 +56,7 @@ def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     seen = np.unique(np.concatenate(codes))
     check_one_level(structure, relationship.labels[seen[seen >= 0]], term.name, label)
     values = values_of()
-    loads = [load * (code >= 0)[:, None] for load, code in zip(loadings(term, values), codes, strict=True)]
+    loads = loadings(term, values, frame, [code >= 0 for code in codes])
     check_nonzero(term, effects.names, np.sum([np.abs(load) for load in loads], axis=0))
     moments = np.sum([load.T @ load for load in loads], axis=0) / len(frame)
     return RandomDesign(
@@ -72,11 +73,34 @@ def units_design(frame: pd.DataFrame) -> RandomDesign:
     return RandomDesign(UNITS, Identity(effects.names), labels, (Z,), np.ones((1, 1)), term, effects)
 
 
-def loadings(term: RandomTerm, values: Array) -> list[Array]:
-    """For each factor of the term the (n, t) weights of the effects of its level in the records."""
-    if term.by_factor:
-        return [g.coefficient * values * (np.arange(values.shape[1]) == i) for i, g in enumerate(term.groups)]
-    return [values if g.coefficient == 1.0 else g.coefficient * values for g in term.groups]
+def loadings(term: RandomTerm, values: Array, frame: pd.DataFrame, known: Sequence[np.ndarray]) -> list[Array]:
+    """For each factor of the term the (n, t) weights of the effects of its level in the records where it is `known`."""
+    out = []
+    for group, where in zip(term.groups, known, strict=True):
+        own = values * (np.arange(values.shape[1]) == group.effect) if term.by_factor else values
+        out.append(own * (group.coefficient * weights_of(group, frame, where, term.name))[:, None])
+    return out
+
+
+def weights_of(group: Group, frame: pd.DataFrame, known: np.ndarray, where: str) -> Array:
+    """The product of the columns that multiply a factor, (n,), where its level is known; 0 elsewhere.
+
+    Raises
+    ------
+    DataError
+        If a weight is missing or no number where it is needed.
+    """
+    out = np.asarray(known, dtype=float)
+    rows = np.flatnonzero(known)
+    for column in group.weights:
+        own = frame[column].iloc[rows]
+        if own.isna().any():
+            raise DataError(
+                f"in '{where}' the weight '{column}' is missing where '{group.label}' is known, in row(s)"
+                f" {some(own.index[own.isna()])}: fill it in, or make '{group.label}' missing too."
+            )
+        out[rows] *= numeric_values(own, f"weight '{column}' of '{group.label}' in '{where}'")
+    return out
 
 
 def columns_of(codes: Sequence[Array], loads: Sequence[Array], q: int) -> tuple[sp.csr_array, ...]:
@@ -144,15 +168,15 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame, theta: Array) -> NewRows
             continue
         if isinstance(relationship, Product):
             found.append(combinations(group, frame, relationship))
-            code, absent = relationship.at(found[-1]), np.zeros(n, dtype=bool)
+            code, parts = relationship.at(found[-1]), relationship.parts
         else:
-            keys = group_keys(group, frame)
-            code = relationship.find(keys)
-            absent = unknown_parents(keys, relationship) if term.may_miss(position) else np.zeros(n, dtype=bool)
+            code, parts = relationship.find(group_keys(group, frame)), (relationship,)
+        independent = not any(group.names)
+        absent = missing(term, position, frame, (None,) if independent else parts)
         codes.append(np.where(absent, -1, code))
         outside.append((code < 0) & ~absent)
     rows = effect_rows(design, frame, theta)
-    loads = loadings(term, rows.values)
+    loads = loadings(term, rows.values, frame, [(c >= 0) | o for c, o in zip(codes, outside, strict=True)])
     inside = [load * (code >= 0)[:, None] for load, code in zip(loads, codes, strict=True)]
     columns = columns_of(codes, inside, design.q)
     predicted = unseen(relationship, found, outside)

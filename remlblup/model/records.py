@@ -66,10 +66,12 @@ def usable_records(
     columns += fixed
     columns += offset_columns(parsed, visible)
     optional: list[str] = []
+    weighing: list[str] = []
     for term in parsed.random:
         needed, may_miss = term_columns(term, frame if isinstance(term, SmoothTerm) else visible)
         columns += needed
         optional += may_miss
+        weighing += () if isinstance(term, SmoothTerm) else term.weights
     require_columns(visible, residual.columns, "residual=")
     columns += residual.columns
     if weights is not None:
@@ -80,7 +82,7 @@ def usable_records(
     columns, optional = [c for c in columns if c not in made], [c for c in optional if c not in {*columns, *made}]
     frame = without_blanks(frame, fixed, factors_of(parsed, residual))
     records = complete_records(
-        frame, columns, missing, weights, optional=optional, responses=own if parsed.responses else None
+        frame, columns, missing, weights, optional=[*optional, *weighing], responses=own if parsed.responses else None
     )
     return with_plain_optional(records, optional)
 
@@ -109,15 +111,15 @@ def with_made_columns(parsed: MixedFormula, frame: pd.DataFrame) -> tuple[pd.Dat
 
 
 def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The columns that a random term needs, and those in which a value may be missing (an unknown parent)."""
+    """The columns that a random term needs, and those in which a value may be missing: unknown parents, neighbours."""
     if isinstance(term, SmoothTerm):
         require_columns(frame, term.variables, f"the smooth term '{term.name}'")
         return list(term.variables), []
     plain = term.by_factor or term.effects.strip() == "1"
     effects = [] if plain else required_columns(term.effects, f"the effects of '{term.name}'", frame)
-    optional = [g.factors[0] for k, g in enumerate(term.groups) if len(g.factors) == 1 and term.may_miss(k)]
+    optional = [f for k, g in enumerate(term.groups) if term.may_miss(k) for f in g.optional]
     needed = [*(f for g in term.groups for f in g.factors if f not in optional), *effects]
-    require_columns(frame, [*needed, *optional], f"the random term '{term.name}'")
+    require_columns(frame, [*needed, *optional, *term.weights], f"the random term '{term.name}'")
     return needed, optional
 
 

@@ -62,7 +62,7 @@ def columns_elsewhere(parsed: MixedFormula, frame: pd.DataFrame) -> set[str]:
         if not isinstance(term, RandomTerm):
             found |= set(term.variables)
             continue
-        found |= {f for g in term.groups for f in g.factors}
+        found |= {f for g in term.groups for f in (*g.factors, *g.weights)}
         if term.effects and squeeze(term.effects) != "1":
             found |= set(read_terms(term.effects).columns)
     return found

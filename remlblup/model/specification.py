@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import DataError, ModelError, RelationshipError, listed, some
-from remlblup.linalg.magnitude import SMALLEST, require_magnitude
-from remlblup.linalg.well_formed import array_of, require_well_formed
+from remlblup.errors import DataError, ModelError, listed, some
+from remlblup.linalg.magnitude import SMALLEST
+from remlblup.linalg.well_formed import array_of
 from remlblup.model import unknown_parents
 from remlblup.model.algebra import read_terms
 from remlblup.model.covariates import likely_codes
@@ -22,20 +21,18 @@ from remlblup.model.formula import parse_formula
 from remlblup.model.frame import Records, numeric_column, numeric_values, to_pandas
 from remlblup.model.given import Given, matrix_names, names_given
 from remlblup.model.known_residual import known_matrices, settled
-from remlblup.model.parameters import RESIDUAL, Parameters, aliases_of
+from remlblup.model.matrices import as_matrix, random_of_matrices
+from remlblup.model.parameters import Parameters, aliases_of
 from remlblup.model.parent_groups import GroupEffects, group_columns, group_effects
 from remlblup.model.random_terms import random_design, spellings, units_design
 from remlblup.model.records import check_names, stacked, usable_records
 from remlblup.model.residual import residual_structure
 from remlblup.model.residual_reading import ResidualTerm, parse_residual
 from remlblup.model.response import check_varies, offset_values
-from remlblup.model.scanner import squeeze, unquoted
+from remlblup.model.scanner import unquoted
 from remlblup.model.shorthand import with_dot
 from remlblup.model.smooth import smooth_designs
 from remlblup.model.terms import MixedFormula, RandomTerm, SmoothTerm
-from remlblup.relationship.base import IdentityRelationship, RelationshipBase
-from remlblup.relationship.coerce import coerce
-from remlblup.structure.covariance.identity import Identity
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.units import Units
 
@@ -219,6 +216,8 @@ def from_matrices(
     names: Sequence[str] | None,
     weights: Any,
     fixed_names: Sequence[str] | None,
+    effects: Sequence[Any] | None = None,
+    structures: Sequence[Any] | None = None,
 ) -> Specification:
     """The same specification from the matrices themselves; K_k is None for the identity."""
     response = array_of(y, "y", DataError)
@@ -238,22 +237,7 @@ def from_matrices(
     )
     if len(labels) != Xm.shape[1]:
         raise DataError(f"fixed_names has {len(labels)} names for the {Xm.shape[1]} columns of X.")
-    Zs = (
-        []
-        if Z is None
-        else [Z]
-        if sp.issparse(Z) or (isinstance(Z, np.ndarray) and Z.ndim == 2)
-        else listed("Z", Z, DataError)
-    )
-    Ks = [None] * len(Zs) if K is None else [K] if _is_matrix(K) else listed("K", K, DataError)
-    terms = (
-        [f"u{k + 1}" for k in range(len(Zs))] if names is None else list(map(str, listed("names", names, DataError)))
-    )
-    if not len(Zs) == len(Ks) == len(terms):
-        raise DataError(f"Z, K and names must have the same length; got {len(Zs)}, {len(Ks)} and {len(terms)}.")
-    if len({squeeze(t) for t in terms} - {RESIDUAL}) < len(terms):
-        raise DataError(f"names must differ from each other and from 'residual'; got {terms}.")
-    random = tuple(_design_of(as_matrix(z, n, f"Z of '{t}'"), k, t) for z, k, t in zip(Zs, Ks, terms, strict=True))
+    random = random_of_matrices(Z, K, names, effects, structures, n)
     w = np.ones(n) if weights is None else numeric_values(weights, "weights")
     if w.shape != (n,) or np.any(w <= 0):
         raise DataError(f"weights must be {n} positive numbers.")
@@ -264,59 +248,6 @@ def from_matrices(
     spec = Specification("y", values, fixed, random, Units(w), w, groups=groups)
     check_estimable(spec)
     return spec
-
-
-def _is_matrix(value: Any) -> bool:
-    return sp.issparse(value) or isinstance(value, (RelationshipBase, pd.DataFrame)) or getattr(value, "ndim", 0) == 2
-
-
-def _design_of(Z: Any, K: Any, name: str) -> RandomDesign:
-    Zr = sp.csr_array(Z)
-    q = Zr.shape[1]
-    if K is None:
-        relationship: RelationshipBase = IdentityRelationship(np.arange(q))
-    else:
-        # A bare matrix has its labels by position: the columns of Z.
-        bare = sp.issparse(K) or isinstance(K, (np.ndarray, list))
-        K = np.asarray(K) if isinstance(K, list) else K
-        if bare and K.shape != (q, q):
-            raise RelationshipError(f"K of '{name}' has shape {K.shape}; its Z has {q} columns: K must be {q} x {q}.")
-        relationship = coerce(name, (K, np.arange(q)) if bare else K)
-    if relationship.size != q:
-        raise RelationshipError(f"K of '{name}' is over {relationship.size} levels, but its Z has {q} columns.")
-    if q < 2:
-        raise ModelError(
-            f"the random term '{name}' has one level only: a single effect is no sample to estimate a variance from."
-        )
-    if Zr.nnz == 0:
-        raise ModelError(f"Z of '{name}' is zero: the term has no part in any record.")
-    require_magnitude(Zr, f"Z of '{name}'", DataError)
-    moments = np.array([[Zr.multiply(Zr).sum() / Zr.shape[0]]])
-    return RandomDesign(name, Identity(("Intercept",)), relationship, (Zr,), moments)
-
-
-def as_matrix(value: Any, n: int, what: str) -> Any:
-    """A dense float64 or CSC matrix with n rows; `DataError` otherwise."""
-    if np.iscomplexobj(value if sp.issparse(value) else array_of(value, what, DataError)):
-        raise DataError(f"{what} is complex: take its real and imaginary parts as two matrices.")
-    if sp.issparse(value):
-        require_well_formed(value, what, DataError)
-        if value.dtype.kind not in "biuf":
-            raise DataError(f"{what} is not a numeric matrix.")
-        matrix = sp.csc_array(value, dtype=np.float64)
-        entries = matrix.data
-    else:
-        try:
-            matrix = entries = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise DataError(f"{what} is not a numeric matrix.") from None
-        if matrix.ndim == 1:
-            matrix = matrix[:, None]
-    if matrix.ndim != 2 or matrix.shape[0] != n:
-        raise DataError(f"{what} must have one row per record ({n}); its shape is {matrix.shape}.")
-    if not np.all(np.isfinite(entries)):
-        raise DataError(f"{what} has infinite or missing values.")
-    return matrix
 
 
 def most_columns(spec: Specification) -> str:

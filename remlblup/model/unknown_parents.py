@@ -1,13 +1,13 @@
 """Records whose sire or dam is unknown: in a term over a pedigree the unknown parent adds nothing,
-and the record stays.
+and the record stays. So does one that lacks a neighbour, or a school, of a sum of them.
 
-Which columns hold parents: the factors of a term after its first, columns named like a sire, a dam or a maternal
-grandsire, and those the user lists. The individual itself, ``vm(animal, A)``, must be known.
+Which columns hold parents: the factors of a sum, those of a term after its first, columns named like a sire, a dam or
+a maternal grandsire, and those the user lists. The individual itself, ``vm(animal, A)``, must be known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,8 @@ import pandas as pd
 
 from remlblup.errors import DataError, OptionError, some
 from remlblup.model.given import Given
-from remlblup.model.grouping import group_keys, unknown_parents
+from remlblup.model.grouping import unknown_parents
+from remlblup.model.products import missing
 from remlblup.model.terms import Group, MixedFormula, RandomTerm
 from remlblup.relationship.pedigree.columns import candidates
 
@@ -53,10 +54,10 @@ def settle(
     for number, position, group in _of_pedigrees(parsed, frame, given):
         column = group.factors[0]
         named = column in kept if kept is not None else _named_like_a_parent(column)
-        if position == 0 and not named:
-            continue
         term = terms[number]
         assert isinstance(term, RandomTerm)
+        if not term.may_miss(position) and not named:
+            continue
         terms[number] = _marked(term, position, choice != "drop")
         relationship = given.relationship(str(group.relationship), terms[number].name)
         unknown[column] = unknown_parents(frame[column], relationship)
@@ -67,18 +68,35 @@ def settle(
 
 
 def counted(parsed: MixedFormula, frame: pd.DataFrame, given: Given) -> dict[str, int]:
-    """How many records have an unknown parent that adds nothing, by column."""
+    """How many records have an unknown parent or neighbour that adds nothing, by column; and all of a sum."""
     counts: dict[str, int] = {}
     for term in parsed.random:
         if not isinstance(term, RandomTerm):
             continue
+        absent = []
         for position, group in enumerate(term.groups):
-            if term.may_miss(position):
-                name = group.relationship
-                relationship = None if name is None else given.relationship(name, term.name)
-                number = int(unknown_parents(group_keys(group, frame), relationship).sum())
-                counts[group.label] = max(number, counts.get(group.label, 0))
+            parts = [None if name is None else given.relationship(name, term.name) for name in group.names]
+            absent.append(missing(term, position, frame, parts))
+            counts[group.label] = max(int(absent[-1].sum()), counts.get(group.label, 0))
+        for effect in dict.fromkeys(group.effect for group in term.groups):
+            own = [rows for rows, group in zip(absent, term.groups, strict=True) if group in term.of_effect(effect)]
+            if len(own) > 1:
+                label = "all of " + " + ".join(group.label for group in term.of_effect(effect))
+                counts[label] = int(np.all(own, axis=0).sum())
     return {label: number for label, number in counts.items() if number}
+
+
+def said(counts: Mapping[str, int], parsed: MixedFormula | None) -> str:
+    """What is said of records that stay though a parent, or another factor of a sum, is unknown."""
+    terms = [t for t in (parsed.random if parsed is not None else ()) if isinstance(t, RandomTerm)]
+    added = {g.label for t in terms for g in t.groups if len(t.of_effect(g.effect)) > 1}
+    parents = {label for label in counts if _named_like_a_parent(label) or not (label in added or " + " in label)}
+    texts = []
+    for what, labels in (("an unknown parent", parents), ("a missing level", set(counts) - parents)):
+        own = {label: number for label, number in counts.items() if label in labels}
+        if own:
+            texts.append(f"{what} adds nothing: " + ", ".join(f"{label} in {n:,}" for label, n in own.items()))
+    return "; ".join(texts)
 
 
 def _checked(choice: object) -> Choice:

@@ -29,6 +29,8 @@ SHORT = 1e-6
 TINY = float(np.finfo(float).tiny)
 # The logarithm of the largest value of a parameter that steps are taken in the logarithm of.
 FARTHEST = 230.0
+# How many times such a parameter may become larger or smaller in one step.
+STRIDE = 20.0
 
 
 @dataclass(frozen=True)
@@ -173,10 +175,15 @@ class Space:
         return least, most
 
     def limits(self, theta: Array) -> tuple[Array, Array]:
-        """How far one step from θ may go: to the bounds; in R, a tenth short of those where it is singular."""
+        """How far one step from θ may go: to the bounds; in R, a tenth short of those where it is singular; of what is
+        stepped in its logarithm to `STRIDE` times the value."""
         least, most = self.singular_residual
         keep, go = RESIDUAL_SHRINK * theta, 1.0 - RESIDUAL_SHRINK
-        return np.maximum(self.lower, keep + go * least), np.minimum(self.upper, keep + go * most)
+        low, high = np.maximum(self.lower, keep + go * least), np.minimum(self.upper, keep + go * most)
+        if self.powers is None or not np.any(self.powers == 0.0):
+            return low, high
+        near = np.where((self.powers == 0.0) & (theta > 0.0), STRIDE, np.inf)
+        return np.maximum(low, theta / near), np.minimum(high, np.where(np.isinf(near), np.inf, theta * near))
 
     def empty_columns(self, theta: Array) -> Iterator[np.ndarray]:
         """(n_parameters,) mask of the loadings of every column of them that is zero."""

@@ -13,6 +13,8 @@ from remlblup.fit.errors.satterthwaite import MISSING
 from remlblup.linalg.memory import all_within_memory
 from remlblup.model.design import FixedDesign
 from remlblup.model.grouping import UNITS
+from remlblup.model.specification import Specification
+from remlblup.model.unknown_parents import said
 from remlblup.report.matrix_tables import covariance_tables
 from remlblup.report.text import (
     WIDTH,
@@ -75,7 +77,7 @@ class Summary:
         stats = fit._equations.stats
         rows = [("Formula", fit.formula or "from matrices"), ("Records", records(fit))]
         if spec.records is not None and spec.records.unknown_parents:
-            rows.append(("", nothing_added(spec.records.unknown_parents)))
+            rows.append(("", nothing_added(spec)))
         if spec.records is not None and spec.records.weights is not None:
             rows.append(("Weights", f"{spec.records.weights} (residual variance over weight)"))
         rows.append(("Fixed", f"{count(spec.p, 'coefficient')}, {fit.df_residual:,} residual df"))
@@ -292,10 +294,9 @@ def dropped(fit: Solved) -> str:
     return f" ({records.n_dropped:,} more dropped for missing values: {counts})"
 
 
-def nothing_added(unknown: Mapping[str, int]) -> str:
-    """Records that stay though a parent of theirs is unknown."""
-    counts = ", ".join(f"{column} in {number:,}" for column, number in unknown.items())
-    return f"an unknown parent adds nothing: {counts} of them"
+def nothing_added(spec: Specification) -> str:
+    """Records that stay though a parent or neighbour of theirs is unknown."""
+    return f"{said(spec.records.unknown_parents if spec.records else {}, spec.formula)} of them"
 
 
 def no_columns(fixed: FixedDesign) -> list[tuple[str, str]]:

@@ -93,10 +93,12 @@ def save_matrices(spec: Specification, staging: Staging, escape: bool) -> dict[s
     staging.write("data.csv", text, "model")
     terms = []
     for k, d in enumerate(spec.random, start=1):
-        text, shape = triplets_to_csv(d.columns[0])
-        staging.write(f"Z{k}.csv", text, "model")
+        for file, column in zip(design_files(k, d.t), d.columns, strict=True):
+            text, shape = triplets_to_csv(column)
+            staging.write(file, text, "model")
         saved = None if d.is_identity else save_relationship(d.relationship, staging, f"K{k}", escape)
-        terms.append({"name": d.name, "shape": shape, "relationship": saved})
+        several = {"effects": list(d.structure.effects), "structure": d.structure.keyword} if d.t > 1 else {}
+        terms.append({"name": d.name, "shape": shape, "relationship": saved} | several)
     # The columns of groups of unknown parents, which come last, follow from the terms.
     own = spec.p - spec.n_group_columns
     text, shape = triplets_to_csv(spec.fixed.matrix[:, :own])
@@ -110,6 +112,11 @@ def save_matrices(spec: Specification, staging: Staging, escape: bool) -> dict[s
     }
 
 
+def design_files(k: int, t: int) -> list[str]:
+    """The files of Z of term k, one for each of its t effects."""
+    return [f"Z{k}.csv"] if t == 1 else [f"Z{k}_{i}.csv" for i in range(1, t + 1)]
+
+
 def load_matrices(model: dict[str, Any], folder: SavedFolder) -> Specification:
     """Inverse of `save_matrices`."""
     data = frame_from_csv(folder.read("data.csv"), _DATA, False)
@@ -117,8 +124,10 @@ def load_matrices(model: dict[str, Any], folder: SavedFolder) -> Specification:
     Z, K = [], []
     for k, term in enumerate(model["terms"], start=1):
         saved = term["relationship"]
-        Z.append(read_triplets(folder.read(f"Z{k}.csv"), term["shape"]))
+        read = [read_triplets(folder.read(f), term["shape"]) for f in design_files(k, len(term.get("effects", [1])))]
+        Z.append(read if len(read) > 1 else read[0])
         K.append(None if saved is None else load_relationship(saved, folder, f"K{k}"))
-    names = [t["name"] for t in model["terms"]]
-    spec = from_matrices(data["y"].to_numpy(), X, Z, K, names, data["weight"].to_numpy(), model["names"])
+    names, effects, structures = ([t.get(key) for t in model["terms"]] for key in ("name", "effects", "structure"))
+    weights = data["weight"].to_numpy()
+    spec = from_matrices(data["y"].to_numpy(), X, Z, K, names, weights, model["names"], effects, structures)
     return replace(spec, fixed=replace(spec.fixed, aliased=tuple(model["aliased"])))

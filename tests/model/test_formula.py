@@ -85,8 +85,21 @@ def test_correlated_effects_of_two_factors(structure):
     assert (term.name, term.structure, term.groups) == (
         text,
         structure,
-        (Group(("animal",), "A"), Group(("dam",), "A")),
+        (Group(("animal",), "A"), Group(("dam",), "A", effect=1)),
     )
+    assert term.effect_names == ("animal", "dam")
+
+
+def test_a_bracket_is_one_effect():
+    term = only("us(vm(tree, A) + 2*(vm(n1, A) - 0.5*w*vm(n2, A)))")
+    assert term.groups == (
+        Group(("tree",), "A"),
+        Group(("n1",), "A", 2.0, effect=1),
+        Group(("n2",), "A", -1.0, weights=("w",), effect=1),
+    )
+    assert term.effect_names == ("tree", "2*n1 - w*n2")
+    assert [term.may_miss(k) for k in range(3)] == [False, True, True]
+    assert only("(1 | w1*a + w2*b)").groups == (Group(("a",), weights=("w1",)), Group(("b",), weights=("w2",)))
 
 
 def test_smooth_terms():

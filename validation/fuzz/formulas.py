@@ -25,7 +25,7 @@ RANDOM = ["(1 | g)", "(1 | h)", "(1 | g) + (1 | h)", "(1 + x | g)", "(x || g)", 
           "gau(t, w | f)", "sph(x, w | g)", "lin(z, t | h)", "ratio(x, z | f)", "mat(x, w | f)", "mat(x | g, nu=1.5)",
           "exp(x, z | f, metric=each)", "sph(x, z | f, metric=angle)", "gau(x, z | f, metric=earth)",
           "(1 | vm(g, K):vm(h, L))", "(1 | vm(g, K):f)", "us(f | vm(g, K):h)", "(1 | vm(g, K):vm(g, K))",
-          "us(vm(g, K), 0.5*vm(g, K) + w*vm(h, K))", "(1 | w*g + z*h)", "(1 | 0.5*g + h)"]  # fmt: skip
+          "us(vm(g, K) + (0.5*vm(g, K) + w*vm(h, K)))", "(1 | w*g + z*h)", "(1 | 0.5*g + h)"]  # fmt: skip
 RESIDUALS = ["units"] * 12 + ["diag(f | units)", "ar1(t | g)", "us(t | g)", "exp(x | g)", "cs(f | g)", "power(x)",
                               "power(w)", "ar1(t):ar1(h)", "ar1(t):ar1(x) + units", "units | f", "toep(t | g)",
                               "corgh(f | g)", "csh(t | g)", "fa(t | g, k=1)", "ar1h(t | g)", "exp(t | g) | f",

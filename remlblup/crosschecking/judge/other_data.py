@@ -137,7 +137,7 @@ def factor_columns(spec: Specification) -> list[str]:
 def other_columns(ours: Ours) -> Iterator[Variant]:
     """A factor of the fixed part taken as a covariate, a covariate as a factor."""
     assert ours.spec.records is not None
-    behind = {f for d in ours.spec.random if d.term is not None for g in d.term.groups for f in g.factors}
+    behind = {f for d in ours.spec.random if d.term is not None for g in d.term.groups for f in g.factors + g.weights}
     skipped = {*behind, *ours.spec.responses, ours.spec.response, ours.spec.records.weights}
     for name in ours.spec.records.used:
         if name in skipped or name not in ours.frame.columns:

@@ -94,7 +94,8 @@ class Variables:
                     random[name] = own if single or name not in random else random[name]
                     if single:
                         spelled[squeeze(group.label)] = spelled[squeeze(design.name)] = name
-            effects = [c for c in term_columns(design.term, frame)[0] if c not in random and c not in factors]
+            needed = [*term_columns(design.term, frame)[0], *design.term.weights]
+            effects = [c for c in needed if c not in random and c not in factors]
             for name in effects:
                 if frame[name].dtype.kind in "iuf":
                     names.append(name)

@@ -13,8 +13,10 @@ from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.errors import OptionError, choose
 from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.model.design import RandomDesign
+from remlblup.model.places import FEW_PLACES
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Structure
+from remlblup.structure.distance.base import Distance
 
 ENGINES = ("auto", "dense", "sparse", "spectral")
 
@@ -123,6 +125,12 @@ def check_engine(spec: Specification, engine: str) -> None:
         raise OptionError(
             f"engine='sparse' needs a sparse inverse of R, and that of residual={spec.residual_text!r} is dense: leave"
             " engine= out."
+        )
+    wide = [d for d in spec.random if isinstance(d.structure, Distance) and d.t > FEW_PLACES]
+    if engine == "sparse" and wide:
+        raise OptionError(
+            f"engine='sparse' lists the products of the effects of '{wide[0].name}', and {wide[0].t:,} places are too"
+            f" many for that (at most {FEW_PLACES}): leave engine= out, or write engine='dense'."
         )
     if engine == "spectral" and (why := not_spectral(spec)):
         raise OptionError(

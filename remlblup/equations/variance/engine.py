@@ -126,7 +126,7 @@ class VarianceEquations(Projection):
         V = Need.of(8.0 * n * (n + 3.0 * p), 0.0)
         return Memory(
             built.then(V),
-            Need.of(points.kept, max(of_tiles, points.peak - points.kept)),
+            Need.of(points.kept, max(of_tiles, points.peak - points.kept) + needs.of_places(self)),
             Need(0.0, 8.0 * n * p * 5.0),
             tables,
         )

@@ -62,7 +62,7 @@ class ResidualTerm:
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Those of these columns that hold numbers: coordinates, the covariate of power(x), the variances of known(v)."""
+        """Those that hold numbers: coordinates, the covariate of power(x), the variances of known(v)."""
         return (*self.coordinates, *((self.effect,) if self.keyword in ("power", KNOWN) else ()))
 
 

@@ -62,7 +62,7 @@ class MixedModel:
     unknown_parents : {"keep", "drop", "error"} or sequence of str
         Of a record whose sire or dam is missing, or a code that the pedigree reads as unknown, in ``vm(sire, A)``: keep
         it, the unknown parent adding nothing, drop it, or refuse it. Columns hold parents if their name is known for
-        one (sire, father, dam, mother, mgs, …) or they are not the first in their term; a list names them instead.
+        one (sire, dam, mgs, …), or they are in a sum (neighbours), or not first in a term; a list names them instead.
     engine : {"auto", "dense", "sparse", "spectral"}
         How V is worked with: Henderson's equations (sparse, or dense where small), V itself ("dense", where a
         relationship is dense), or V made tridiagonal once ("spectral", one relationship and independent residuals).

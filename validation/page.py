@@ -42,7 +42,7 @@ AIREMLF90, ASReml, WOMBAT and GCTA are read in the tests as well; their data are
 _DIFFER = """
 ## Where they disagree, and who is right
 
-Both estimates are put into one log-likelihood; "higher by" is what it gains at ours. Where theirs is the maximum of
+Both estimates are put into one log-likelihood ℓ; "higher by" is what it gains at ours. Where theirs is the maximum of
 another model it is the difference of the two maxima, as stored with theirs.
 
 """
@@ -63,10 +63,10 @@ def write_page(path: Path, outcomes: Sequence[Outcome]) -> None:
 def page(outcomes: Sequence[Outcome]) -> str:
     """The page as Markdown."""
     stored = [o for o in outcomes if o.case.group == GROUP]
-    parts = [_HEAD, _table(("against", *KINDS), agreed(outcomes))]
+    parts = [_HEAD, _table(("against", *KINDS), agreed(outcomes)), highest(outcomes)]
     for head, lines in (
         (_DIFFER, disagreements(outcomes)),
-        (_SHORT, _table(("case", "program", "higher by", "worst quantity", "ours", "theirs"), short(outcomes))),
+        (_SHORT, _table(("case", "program", "ℓ higher by", "worst quantity", "ours", "theirs"), short(outcomes))),
         (_STORED, _table(("case", "program", "verdict", *KINDS[:-1]), by_output(stored))),
     ):
         parts += [head, lines.rstrip("\n") + "\n"] if lines else []
@@ -88,6 +88,19 @@ def agreed(outcomes: Iterable[Outcome]) -> list[Sequence[str]]:
 
 def _summary(digits: list[float] | None) -> str:
     return "–" if not digits else f"{min(digits):.1f} / {np.median(digits):.1f} ({len(digits)})"
+
+
+def highest(outcomes: Iterable[Outcome]) -> str:
+    """By how much any of theirs has the higher log-likelihood."""
+    gains = [r.difference for o in outcomes for r in o.comparisons if r.quantity.endswith(STANDING)]
+    gains = [g for g in gains if np.isfinite(g)]
+    if not gains:
+        return ""
+    most = max(-min(gains), 0.0)
+    return (
+        f"\n{len(gains)} sets of variances that others found were put into our log-likelihood: at none is it higher"
+        f" than at ours by more than {most:.0e}.\n"
+    )
 
 
 def by_output(outcomes: Iterable[Outcome]) -> list[Sequence[str]]:
@@ -126,7 +139,7 @@ def disagreements(outcomes: Iterable[Outcome]) -> str:
     for (program, words), lines in sorted(found.items(), key=lambda item: item[0][0].lower()):
         who, _, why = words.partition(": ")
         text += f"**{program}**: {why}. *{_RIGHT[who]}.*\n\n"
-        text += _table(("case", "higher by", "worst quantity", "ours", "theirs"), lines) + "\n"
+        text += _table(("case", "ℓ higher by", "worst quantity", "ours", "theirs"), lines) + "\n"
     return text
 
 

@@ -54,7 +54,9 @@ def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     variable = main_variable(term.effects, frame)
     check_size(structure, len(frame), term.name, variable, label, kind_of(variable, frame))
     seen = np.unique(np.concatenate(codes))
-    check_one_level(structure, relationship.labels[seen[seen >= 0]], term.name, label)
+    seen = seen[seen >= 0]
+    few = relationship.labels[seen].tolist() if len(seen) < 2 else seen.tolist()
+    check_one_level(structure, few, term.name, label)
     values = values_of()
     loads = loadings(term, values, frame, [code >= 0 for code in codes])
     check_nonzero(term, effects.names, np.sum([np.abs(load) for load in loads], axis=0))

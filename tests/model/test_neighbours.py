@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 from oracle import Oracle, Term
 
 import remlblup as rb
@@ -286,3 +288,50 @@ def test_what_stands_on_a_fit_works_with_weights(trial):
     assert fit.function(f"{term}[tree, w_north*north + south]").estimate == pytest.approx(fit.theta[1])
     with pytest.raises(rb.ModelError, match="several factors lie over one another"):
         rb.write_model(fit, "asreml", "nowhere")
+
+
+members = st.lists(
+    st.tuples(*[st.one_of(st.none(), st.integers(0, 4))] * 3, *[st.floats(-2, 2, width=16)] * 3),
+    min_size=4,
+    max_size=15,
+)
+
+
+@given(members)
+def test_sums_are_dense_algebra(rows):
+    d = pd.DataFrame(rows, columns=["a", "b", "c", "u", "v", "w"]).astype(dict.fromkeys("abc", "Int64"))
+    d["y"] = np.arange(len(d)) ** 2.0
+    labels = sorted({int(x) for x in d[list("abc")].to_numpy().ravel() if not pd.isna(x)})
+    Z = np.zeros((len(d), len(labels)))
+    for level, weight in (("a", "u"), ("b", "v"), ("c", "w")):
+        for i, (x, size) in enumerate(zip(d[level], d[weight], strict=True)):
+            if not pd.isna(x):
+                Z[i, labels.index(int(x))] += {"a": 1.0, "b": -0.5, "c": 1.0}[level] * (1.0 if level == "a" else size)
+    if len(labels) < 2 or not np.any(Z):
+        return
+    try:
+        model = rb.MixedModel("y ~ 1 + (1 | a - 0.5*v*b + w*c)", d)
+    except rb.ModelError:  # weights that are all zero beside levels that cancel
+        return
+    (design,) = model.specification.random
+    assert list(design.relationship.labels) == labels
+    np.testing.assert_allclose(design.columns[0].toarray(), Z, atol=1e-12)
+
+
+def test_command_line_with_numbered_trees(tmp_path, capsys):
+    """Columns of whole numbers with gaps: 7 and 7.0 are one tree, in the file and when read back."""
+    from remlblup.cli import main
+
+    d = stand(5).assign(y=np.random.default_rng(2).normal(size=25))
+    for column in ("tree", *SIDES):
+        d[column] = d[column].map(lambda v: int(v[1:]) + 1 if isinstance(v, str) else None)
+    d.to_csv(tmp_path / "stand.csv", index=False)
+    pd.DataFrame({"id": range(1, 26), "sire": 0, "dam": 0}).assign(sire=lambda p: (p["id"] > 10) * 3).to_csv(
+        tmp_path / "ped.csv", index=False
+    )
+    formula = "y ~ 1 + us(vm(tree, A) + (w_north*vm(north, A) + w_south*vm(south, A)))"
+    out = tmp_path / "out"
+    main(["fit", str(tmp_path / "stand.csv"), formula, "--pedigree", f"A={tmp_path / 'ped.csv'}", "--out", str(out)])
+    assert "a missing level adds nothing: north in 5, south in 5 of them" in capsys.readouterr().out
+    ours = rb.MixedModel(formula, d, {"A": rb.Pedigree.from_frame(pd.read_csv(tmp_path / "ped.csv"))}).fit()
+    assert rb.load(out).loglik == pytest.approx(ours.loglik, abs=1e-8)

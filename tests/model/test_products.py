@@ -277,3 +277,13 @@ def test_hybrids_general_and_specific_combining_ability(reference):
     whole = rb.MixedModel(general + "(1 | vm(hy, K))", d, given)
     one = product.loglik(values | {"vm(dent, D):vm(flint, F)": 3.0})
     assert one == pytest.approx(whole.loglik(values | {"vm(hy, K)": 3.0}), abs=1e-8)
+
+
+def test_means_refuse_combinations_without_records():
+    d = records()
+    d = d[~((d["animal"] == 4) & (d["site"] == "y"))]
+    fit = rb.MixedModel(f"y ~ site + (1 | {PAIRS})", d, given("singular")).fit()
+    with pytest.raises(rb.DataError, match="cells are combinations of levels without records"):
+        fit.marginal_means("animal", by="site")
+    whole = rb.MixedModel(f"y ~ site + (1 | {PAIRS})", records(200), given("singular")).fit()
+    assert len(whole.marginal_means("animal", by="site").table) == 18

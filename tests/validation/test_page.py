@@ -69,6 +69,13 @@ def test_verdicts_are_cut_to_their_first_words(note, words):
     assert page.verdict_of(outcome("a", [standing(0.0, 0.0, Verdict.OK, note)])) == words
 
 
+def test_the_most_by_which_theirs_is_higher_is_said():
+    gains = [standing(-10.0, theirs, Verdict.OK, "") for theirs in (-10.5, -10.0 + 4e-10, float("nan"))]
+    text = page.page([outcome("a/one", gains)])
+    assert "\n2 sets of variances that" in text and "than at ours by more than 4e-10." in text
+    assert page.highest([]) == ""
+
+
 def test_who_stops_short_in_other_groups_is_listed():
     row = standing(-10.0, -10.5, Verdict.SHORT, "")
     text = page.page([outcome("pastes.ML", [row], "statsmodels", "statsmodels")])

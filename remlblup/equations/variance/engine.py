@@ -262,7 +262,9 @@ class VarianceEquations(Projection):
                 of_factor.append(None)
         phi = solution.theta[self.spec.parameters.of_residual]
         diagonal = np.concatenate([d for _, d in blocks])
-        moments = self.residual.pattern.moments(solution.residual) + self._residual_traces(phi, diagonal, H, HC)
+        moments = self.residual.pattern.moments(solution.residual)
+        if self.residual.n_parameters:  # else nothing asks for them
+            moments = moments + self._residual_traces(phi, diagonal, H, HC)
         return ScoreMatrices(solution, tuple(of_sigma), tuple(of_factor), moments)
 
     def _residual_traces(self, phi: Array, diagonal: Array, H: Array, HC: Array) -> Array:

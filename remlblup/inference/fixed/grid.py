@@ -334,11 +334,15 @@ class _Maker:
                 value = self.at[name][0] if name in self.at else self.variables.factors[name][0]
                 new[name] = self._column(name, [value] * len(cells))
         try:
-            columns, _ = random_rows(self.spec, self.solution, new, set(positions), "error")
+            columns, unseen = random_rows(self.spec, self.solution, new, set(positions), "error")
+            if (
+                unseen.any()
+            ):  # of a product of relationships: predicted from others, with an error that rows do not hold
+                raise DataError(f"{int((unseen > 0.0).sum())} cells are combinations of levels without records.")
         except DataError as error:
             raise DataError(
                 f"{str(error).split(' Use new_levels')[0]} A random effect of a combination that is in no record has no"
-                " prediction: leave one of the factors out, or fit() to records of these levels and predict() them."
+                " mean: leave one of the factors out, or fit() to records of these levels and predict() them."
             ) from None
         _, rows = fixed_rows(self.spec, new, columns)
         rows = rows.toarray() if sp.issparse(rows) else np.asarray(rows)

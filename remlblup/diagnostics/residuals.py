@@ -24,6 +24,7 @@ from remlblup.arrays import Array
 from remlblup.errors import ModelError, choose
 from remlblup.fit.tables.shown import shown
 from remlblup.reml.singular_residual import has_no_inverse
+from remlblup.structure.residual.base import ResidualStructure
 
 if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 # P_ii of less than this share of what it is a remainder of is rounding: a record that only columns of X of its own tell
 # of, which fit it whatever it is.
 ZERO = 1e-12
+# Pivots of a dense R below this share of its largest variance are none.
+SINGULAR = 1e-9
 # What statsmodels calls our ways to adjust p values for their number.
 ADJUSTMENTS = {"holm": "holm", "bonferroni": "bonferroni", "sidak": "sidak", "fdr": "fdr_bh"}
 
@@ -71,9 +74,23 @@ def whitened_by_residual(fit: Estimates, Py: Array) -> Array:
     if spec.residual.pattern.is_diagonal:
         variance = spec.residual.record_variances(phi)
         return over_root(fit._solution.residual[: spec.n], variance)
+    if spec.residual.dense:
+        inverse = dense_inverse(spec.residual, phi)
+        return np.full(spec.n, np.nan) if inverse is None else over_root(Py, inverse)
     if has_no_inverse(spec.residual, phi):
         return np.full(spec.n, np.nan)
     return over_root(Py, precision_of_records(spec.residual, phi, spec.n))
+
+
+def dense_inverse(residual: ResidualStructure, phi: Array) -> Array | None:
+    """(n,) the diagonal of the inverse of a dense R; None where it has none, as with two records at one place."""
+    try:
+        root = np.linalg.cholesky(residual.multiply(phi, np.eye(residual.size)))
+    except np.linalg.LinAlgError:
+        return None
+    if np.min(np.diag(root)) ** 2 <= SINGULAR * float(np.max(residual.record_variances(phi))):
+        return None
+    return np.sum(np.linalg.inv(root) ** 2, axis=0)
 
 
 def precision_of_records(residual: Any, phi: Array, n: int) -> Array:

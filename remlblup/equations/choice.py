@@ -13,8 +13,10 @@ from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.errors import OptionError, choose
 from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.model.design import RandomDesign
+from remlblup.model.places import FEW_PLACES
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Structure
+from remlblup.structure.distance.base import Distance
 
 ENGINES = ("auto", "dense", "sparse", "spectral")
 
@@ -25,6 +27,8 @@ ITERATIONS, EIGEN = 12.0, 5.0
 
 # Up to this many effects the products of a term's effects are listed in no time; flops in the time one takes.
 FEW_EFFECTS, PRODUCT = 50, 2e4
+# Up to this many records any way is quick.
+FEW_RECORDS = 400
 
 
 def make_equations(spec: Specification, engine: str = "auto") -> Equations:
@@ -42,6 +46,8 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
         return _spectral(spec, "asked for")
     if engine == "auto" and (reason := wide_reason(spec)):
         return _variance(spec, reason)
+    if engine == "auto" and has_dense_residual(spec):
+        return _variance(spec, "R⁻¹ is known and has no zeros to keep")
     if engine == "sparse" or not dense_terms(spec):
         return MixedModelEquations(spec, engine)
     n, m = float(spec.n), float(spec.p + spec.n_random)
@@ -106,12 +112,25 @@ def slots_by_row(structure: Structure) -> np.ndarray:
     return np.bincount([i for i, _ in structure.slots], minlength=structure.size).astype(float)
 
 
+def has_dense_residual(spec: Specification) -> bool:
+    """Whether R⁻¹ is known and fills the equations of as many effects as records: V is a third of the work."""
+    full = 4 * len(spec.residual.pattern.rows) > spec.n**2
+    many = min(spec.n, 2 * spec.n_random) > FEW_RECORDS and 2 * spec.n_random > spec.n
+    return full and many and not spec.residual.n_parameters and not not_variance(spec)
+
+
 def check_engine(spec: Specification, engine: str) -> None:
     """Raise `OptionError` if the engine asked for cannot work with this model."""
     if engine == "sparse" and spec.residual.dense:
         raise OptionError(
             f"engine='sparse' needs a sparse inverse of R, and that of residual={spec.residual_text!r} is dense: leave"
             " engine= out."
+        )
+    wide = [d for d in spec.random if isinstance(d.structure, Distance) and d.t > FEW_PLACES]
+    if engine == "sparse" and wide:
+        raise OptionError(
+            f"engine='sparse' lists the products of the effects of '{wide[0].name}', and {wide[0].t:,} places are too"
+            f" many for that (at most {FEW_PLACES}): leave engine= out, or write engine='dense'."
         )
     if engine == "spectral" and (why := not_spectral(spec)):
         raise OptionError(

@@ -9,6 +9,9 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 
+# Effects from which on their pairs are not listed.
+MANY = 16
+
 
 def variance_derivatives(equations: Equations, solution: Any) -> tuple[Array, Array]:
     """var(β̂_j), shape (p,), and its derivatives by θ, shape (p, n_parameters).
@@ -27,8 +30,12 @@ def variance_derivatives(equations: Equations, solution: Any) -> tuple[Array, Ar
         for k, (design, r, b) in enumerate(zip(equations.random, of_effects, of_factors, strict=True)):
             h = equations.relate(k, solution, r, b)
             shape = (design.t, design.q, own.shape[1])
-            cross = np.einsum("iqc,jqc->cij", r.reshape(shape), h.reshape(shape))
             place = spec.parameters.slices[k]
+            if design.t > MANY:  # Σ̇ never held for all parameters, nor products of all pairs of effects
+                changed = design.structure.changes(parts[k], h.reshape(design.t, -1)).reshape(-1, *shape)
+                derivative[chunk, place] = np.einsum("iqc,piqc->cp", r.reshape(shape), changed)
+                continue
+            cross = np.einsum("iqc,jqc->cij", r.reshape(shape), h.reshape(shape))
             derivative[chunk, place] = np.einsum("cij,pij->cp", cross, design.structure.derivatives(parts[k]))
         moments = np.array([spec.residual.pattern.moments(v) for v in RH.T]).T
         derivative[chunk, spec.parameters.of_residual] = -(rho_dot @ moments).T

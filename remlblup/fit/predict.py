@@ -14,10 +14,12 @@ from remlblup.equations.base import Equations
 from remlblup.errors import DataError, check_switch, choose, some
 from remlblup.fit.errors.estimable import CHOICES, estimable
 from remlblup.fit.errors.prediction_intervals import check_interval, residual_variances, with_interval
+from remlblup.fit.kriging import Told, residual_told
 from remlblup.fit.tables.effects import term_index
 from remlblup.model.design import extended
 from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas, without_blanks
 from remlblup.model.grouping import UNITS
+from remlblup.model.parameters import RESIDUAL
 from remlblup.model.random_terms import new_rows
 from remlblup.model.records import offset_columns, term_columns
 from remlblup.model.response import TRAIT, long_frame, offset_values
@@ -45,6 +47,7 @@ def predict(
     choose("nonestimable", nonestimable, CHOICES)
     check_switch("se", se)
     spec = equations.spec
+    with_residual, include = without_residual(include)
     included = included_terms(spec, include)
     if new is None:
         index, frame = spec.index, None
@@ -56,22 +59,49 @@ def predict(
         columns, extra = random_rows(spec, solution, frame, included, new_levels)
         offset = offset_values(spec.formula.offset, frame)  # type: ignore[union-attr]
     X, judged = fixed_rows(spec, frame, columns)
+    told = told_by_residual(equations, solution, frame) if with_residual else None
     known = estimable(spec.fixed, judged, index, "prediction", nonestimable)
     Z = sp.hstack(columns, format="csr") if columns else sp.csr_array((len(index), 0))
     levels = np.concatenate([np.zeros(0), *(u.ravel() for u in equations.level_effects(solution))])
     values = X @ beta + Z @ levels + (0.0 if offset is None else offset)
+    if told is not None:
+        values = values + told.weights @ solution.residual[: spec.n]
     out = pd.DataFrame({"prediction": np.where(known, values, np.nan)}, index=index)
     if se:
         T = spec.fixed.transform
         work = sp.csr_array(X if T is None else (X @ T))
+        if told is not None:
+            work = sp.csr_array(work - told.weights @ sp.csr_array(spec.fixed.work))
+            own = [z for d in spec.random for z in d.columns]
+            Z = sp.csr_array(Z - told.weights @ sp.hstack(own, format="csr")) if own else Z
+            extra = extra + told.left
         rows = sp.hstack([work, Z], format="csr")
         variances = equations.prediction_variances(solution, rows) + extra
         out["std_error"] = np.sqrt(np.where(known, variances, np.nan))
     if interval is not None:
         phi = solution.theta[spec.parameters.of_residual]
-        added = residual_variances(spec, phi, frame) if interval == "prediction" else 0.0
+        more = interval == "prediction" and told is None
+        added = residual_variances(spec, phi, frame) if more else 0.0
         out = with_interval(out, added, df, level)
     return out
+
+
+def without_residual(include: Any) -> tuple[bool, Any]:
+    """Whether ``include=`` names the residual, and the terms in it."""
+    if isinstance(include, str):
+        include = [include]
+    if not isinstance(include, Sequence):
+        return False, include
+    rest = [t for t in include if str(t).strip() != RESIDUAL]
+    return len(rest) < len(include), rest
+
+
+def told_by_residual(equations: Equations, solution: Any, frame: pd.DataFrame | None) -> Told:
+    """What the errors of the records tell of those of the new ones; of their own all there is to tell."""
+    spec = equations.spec
+    if frame is None:
+        return Told(sp.csr_array(sp.eye_array(spec.n)), np.zeros(spec.n))
+    return residual_told(spec, solution.theta[spec.parameters.of_residual], frame)
 
 
 def included_terms(spec: Specification, include: Any) -> set[int]:
@@ -210,7 +240,7 @@ def random_rows(
         elif design.term is None:
             columns.append(sp.csr_array(design.spec.rows(frame)))
         else:
-            rows = new_rows(design, frame)
+            rows = new_rows(design, frame, parts[k])
             if rows.unknown and new_levels == "error":
                 raise DataError(
                     f"levels of '{design.name}' were not in the model: {some(rows.unknown)}."

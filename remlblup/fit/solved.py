@@ -309,6 +309,9 @@ class Solved:
     ) -> pd.DataFrame:
         """Predictions Xβ̂ + Zû for new records, with standard errors.
 
+        Random effects over times and places (`ar1`, `exp`, `sph`, `mat`, …) and smooth terms are predicted at times and
+        places without records as well.
+
         A record with a level, a cell or a combination of covariates that the data of the fit never had has no
         estimable Xβ: its prediction is missing.
 
@@ -317,7 +320,9 @@ class Solved:
         new : DataFrame, optional
             Records to predict; the data of the fit without.
         include : sequence of str, optional
-            The random terms to include, by name; all without, none for ``[]``.
+            The random terms to include, by name; all without, none for ``[]``. ``"residual"`` among them predicts the
+            errors as well, from those of the records in the same field, subject or trial (kriging): of a residual whose
+            correlation falls with a distance, `exp(x, y)`, `ar1(time | subject)`, `ar1(row):ar1(col)` and their like.
         new_levels : {"error", "population"}
             What to do with levels that were not in the model: refuse, or predict with u = 0 and
             its prior variance in the standard error.

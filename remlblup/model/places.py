@@ -14,7 +14,6 @@ from remlblup.errors import DataError, FormulaError, ModelError, OptionError, so
 from remlblup.linalg.memory import require
 from remlblup.model.design import RandomDesign
 from remlblup.model.given import Given
-from remlblup.model.grouping import factorize, group_keys
 from remlblup.model.positions import positions
 from remlblup.model.products import levels_of
 from remlblup.model.terms import Options, RandomTerm
@@ -117,6 +116,8 @@ def places_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     """Z, Σ over the places and K of ``exp(x, y | g)``."""
     if term.more:
         raise FormulaError(f"'{term.name}': places within one factor, not within several that are added up.")
+    if term.more or term.group.weights or term.group.coefficient != 1.0:
+        raise ModelError(f"'{term.name}': one factor without a weight stands behind the bar of effects at places.")
     relationship, (levels,) = levels_of(term, frame, given)
     effects, place = places_of(frame, term.coordinates, f"'{term.name}'")
     n, t = len(frame), len(effects.positions)
@@ -132,12 +133,12 @@ def places_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     return RandomDesign(term.name, structure, relationship, tuple(columns), moments, term, effects)
 
 
-def over_places(keyword: str, effects: PlaceEffects, options: Options, what: str) -> Distance:
+def over_places(keyword: str, effects: PlaceEffects, options: Options, what: str = "") -> Distance:
     """Σ over places; errors say which term they are about."""
     try:
         return DISTANCES[keyword](effects.names, effects.positions, effects.coordinates, **dict(options))
     except (ModelError, OptionError, DataError) as error:
-        raise type(error)(f"{what}: {error}") from None
+        raise type(error)(f"{what}: {error}" if what else str(error)) from None
 
 
 def residual_over_places(
@@ -160,15 +161,7 @@ def residual_over_places(
             f" {effects.names[place[first]]}: their errors would be one and the same. Add '+ units', errors of"
             " their own (a nugget), or correct the coordinates."
         )
-    structure = over_places(keyword, effects, options, f"'{keyword}'")
+    structure = over_places(keyword, effects, options)
     if not twice.any() and structure.size <= SMALL and len(np.unique(unit)) > 1:
         return Blocks(structure, unit, place)
     return Places(structure, unit, place)
-
-
-def unit_numbers(term_unit: object, frame: pd.DataFrame, known: pd.DataFrame) -> Index:
-    """Codes of the units of new records as those of the fit had them, −1 of new ones."""
-    from remlblup.relationship.labels import match
-
-    levels = factorize(group_keys(term_unit, known))[1]  # type: ignore[arg-type]
-    return np.asarray(match(levels, group_keys(term_unit, frame)))  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
 from remlblup.model.frame import numeric_values
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, group_keys
+from remlblup.model.kriging import effect_rows
 from remlblup.model.numbers import check_one_level, check_size
 from remlblup.model.places import places_design
 from remlblup.model.positions import kind_of, main_variable
@@ -139,26 +140,27 @@ class NewRows:
     unknown : the levels that are not in the model
     loads : pairs of (n, t) weights a, b of effects that the model does not know, and (n,) their covariance k under
         Σ = 1: each adds a'Σb k to the variance of a record
+    left : (n,) variance that no effect of the term explains, at places and times without one
     """
 
     columns: tuple[sp.csr_array, ...]
     unknown: tuple[str, ...]
     loads: tuple[tuple[Array, Array, Array], ...]
+    left: Array
 
     def prior(self, sigma: Array) -> Array:
-        """Variance that levels not in the model add to each record, (n,)."""
+        """Variance that levels, places and times not in the model add to each record, (n,)."""
         parts = [np.einsum("ni,ij,nj->n", a, sigma, b) * k for a, b, k in self.loads]
-        return np.asarray(sum(parts, np.zeros(self.columns[0].shape[0])))
+        return np.asarray(sum(parts, self.left))
 
 
-def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
+def new_rows(design: RandomDesign, frame: pd.DataFrame, theta: Array) -> NewRows:
     """Rows of Z for new records; a record without `units` is a unit of its own, new to the model.
 
     A combination of known levels that a product of relationships does not hold is predicted from those it does.
     """
     term, relationship = design.term, design.relationship
     assert term is not None and design.spec is not None
-    effects: Effects = design.spec
     n = len(frame)
     found, codes, outside = [], [], []
     for position, group in enumerate(term.groups):
@@ -175,10 +177,17 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
         absent = missing(term, position, frame, (None,) if independent else parts)
         codes.append(np.where(absent, -1, code))
         outside.append((code < 0) & ~absent)
-    loads = loadings(term, effects.values(frame), frame, [(c >= 0) | o for c, o in zip(codes, outside, strict=True)])
+    rows = effect_rows(design, frame, theta)
+    loads = loadings(term, rows.values, frame, [(c >= 0) | o for c, o in zip(codes, outside, strict=True)])
     inside = [load * (code >= 0)[:, None] for load, code in zip(loads, codes, strict=True)]
     columns = columns_of(codes, inside, design.q)
     predicted = unseen(relationship, found, outside)
+    if predicted is not None and np.any(rows.left):
+        raise DataError(
+            f"'{design.name}': combinations of levels without records are predicted at places of the model only."
+        )
+    sizes = np.append(np.asarray(relationship.diagonal), 1.0) if np.any(rows.left) else np.ones(1)
+    left = rows.left * sizes[codes[0]] if np.any(rows.left) else rows.left
     beyond = []
     if predicted is not None:
         for load, B in zip(loads, predicted.regressions, strict=True):
@@ -193,7 +202,7 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame) -> NewRows:
         if out.any() and not (group.factors == (UNITS,) and UNITS not in frame.columns)
         for key in group_keys(group, frame[out])
     ]
-    return NewRows(columns, tuple(dict.fromkeys(unknown)), tuple(beyond))
+    return NewRows(columns, tuple(dict.fromkeys(unknown)), tuple(beyond), left)
 
 
 def spellings(term: RandomTerm) -> list[str]:

@@ -29,6 +29,11 @@ def check_names(parsed: MixedFormula, residual: ResidualTerm) -> None:
             raise FormulaError(f"'{term.name}': 'units', the record itself, is not laid over another factor.")
     if residual.plus_units and UNITS in keys:
         raise FormulaError(f"'(1 | units)' and residual={residual.text!r} both add the units: keep one of them.")
+    if residual.coordinates and parsed.responses:
+        raise OptionError(
+            f"residual={residual.text!r}: with several responses write a random term over the places for each, as"
+            f" '{residual.keyword}({', '.join(residual.coordinates)} | trait)', and residual='us(trait | units)'."
+        )
     if residual.plus_units and parsed.responses:
         raise OptionError(
             f"residual={residual.text!r}: with several responses write the independent part as a random term with a"

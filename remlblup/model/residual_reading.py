@@ -60,6 +60,11 @@ class ResidualTerm:
         names += self.coordinates
         return [name for name in names if name]
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Those that hold numbers: coordinates, the covariate of power(x), the variances of known(v)."""
+        return (*self.coordinates, *((self.effect,) if self.keyword in ("power", KNOWN) else ()))
+
 
 def parse_residual(text: object) -> ResidualTerm:
     """Read the text of ``residual=``.

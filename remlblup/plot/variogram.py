@@ -40,8 +40,8 @@ def plot_variogram(
     """Average ½(ê_i − ê_j)² of pairs of residuals against their displacement, and what the model says of it.
 
     For a field two profiles, along rows and along columns, or the surface over both displacements (Gilmour,
-    Cullis & Verbyla 1997, *J. Agric. Biol. Environ. Stat.* 2:269); for times within subjects, or positions `x`,
-    one curve against the lag. Points are larger the more pairs they average; displacements with fewer than 30
+    Cullis & Verbyla 1997, *J. Agric. Biol. Environ. Stat.* 2:269); for times within subjects, places, or positions
+    `x`, one curve against the lag. Points are larger the more pairs they average; displacements with fewer than 30
     pairs, or a third of the most there are, are left out. With ``+ units`` the residual has the independent
     part in it. Residuals vary less than errors, so points lie somewhat below a correct model's line: `bands` show
     where they lie.
@@ -88,7 +88,11 @@ def plot_variogram(
             raise OptionError("kind='surface' is for a field; this variogram is over one lag.")
         ax = panels(axes, (1, 1), (6.4, 4.2))[0]
         profile(ax, table["lag"], table)
-        label(ax, f"lag in {shorten(table.attrs['name'], 30)}", response)
+        label(
+            ax,
+            f"{'distance' if ', ' in table.attrs['name'] else 'lag'} in {shorten(table.attrs['name'], 30)}",
+            response,
+        )
         title(ax, "Variogram of residuals", f"{table['pairs'].sum():,} pairs")
         return ax
     names = names_of(fit, row, col)

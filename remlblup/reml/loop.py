@@ -87,6 +87,7 @@ class Loop:
 
     def run(self) -> Optimum:
         """Iterate to convergence, a stall, or the limit of iterations."""
+        self.theta = likeliest(self.surface, self.theta, self.given)
         point = self.resumed() or self.begun()
         stopped = "iterations"
         while True:
@@ -129,7 +130,6 @@ class Loop:
 
     def begun(self) -> Point:
         """The start, evaluated."""
-        self.theta = likeliest(self.surface, self.theta, self.given)
         point = self.surface.at(self.theta)
         if point is None:
             given = "fix= and the start values" if self.space.held.any() else "the start values"

@@ -22,6 +22,7 @@ from remlblup.structure.covariance.reduced_rank import ReducedRank
 from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
+from remlblup.structure.residual.places import Places
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +132,7 @@ def residuals(fit: Plotted, seed: int) -> Iterator[Picture]:
                 name = "influence" if len(grouped) == 1 else f"influence_{k + 1}"
                 yield Picture(name, "residuals", f"{term}: {CAPTIONS['influence']}", image)
     parts = residual_parts(fit)
-    if isinstance(parts[0].structure, Field | Exponential | Blocks):
+    if isinstance(parts[0].structure, Field | Exponential | Blocks | Places):
         two = any(is_field(part) for part in parts)
         with contextlib.suppress(ModelError):  # traits of a unit: no distances
             image = png_of(fit.plot_variogram, shape=(2, 1) if two else (1, 1))

@@ -33,13 +33,16 @@ from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
 from remlblup.structure.residual.grouped_units import GroupedUnits
 from remlblup.structure.residual.known_residual import KnownResidual
+from remlblup.structure.residual.places import Places
 from remlblup.structure.residual.sections import Sections
 from remlblup.structure.residual.variance_power import Power
 
 if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates
     from remlblup.model.design import RandomDesign
-    from remlblup.structure.residual.base import ResidualStructure
+    from remlblup.structure.base import Structure
+from remlblup.structure.distance.base import Distance
+from remlblup.structure.residual.base import ResidualStructure
 
 SHOWN = 4  # effects up to which the estimated matrix is written out
 SIGMA, RHO, D, J = name("σ"), name("ρ"), bold("D"), bold("J")
@@ -74,7 +77,7 @@ def notation(fit: Estimates) -> Notation:
         u, S = indexed("u", index), indexed("Σ", index)
         formulas.append(display(normal(u, covariance(design, index))))
         if len(design.structure.effects) > 1:
-            formulas.append(display(S, op("="), form(design.structure.keyword, index), *estimated(fit, design)))
+            formulas.append(display(S, op("="), form_of(design.structure, index), *estimated(fit, design)))
         symbols.append((inline(indexed("Z", index), u), f"random effects of {design.name}: {size(design)}"))
         if not design.is_identity:
             symbols.append((inline(relation(design)), f"relationship of the {design.q:,} levels of {design.name}"))
@@ -161,6 +164,25 @@ def form(keyword: str, index: Math) -> Math:
     return forms.get(keyword, row(words(keyword), fenced(name("θ"))))
 
 
+def form_of(structure: Structure, index: Math) -> Math:
+    """Σ as its structure makes it; over places a function of the distance in ranges."""
+    if not isinstance(structure, Distance):
+        return form(structure.keyword, index)
+    ends = row(name("i"), name("j"))
+    h = row(sub(name("d"), ends), op("/"), name("φ"))
+    square = sup(fenced(h), number("2"))
+    functions = {
+        "exp": row(words("exp"), fenced(op("−"), h)),
+        "gau": row(words("exp"), fenced(op("−"), square)),
+        "sph": row(number("1"), op("−"), row(number("3"), op("/"), number("2")), h, op("+"),
+                   row(number("1"), op("/"), number("2")), sup(fenced(h), number("3"))),
+        "lin": row(number("1"), op("−"), h),
+        "ratio": row(number("1"), op("/"), fenced(number("1"), op("+"), square)),
+        "mat": row(sub(name("M"), name("ν")), fenced(h)),
+    }  # fmt: skip
+    return row(sup(SIGMA, number("2")), fenced(functions[structure.keyword], left="[", right="]"))
+
+
 def estimated(fit: Estimates, design: RandomDesign) -> tuple[Math, ...]:
     """= Σ̂ in numbers, where it is small."""
     sigma = fit.covariance(design.name).to_numpy()
@@ -205,8 +227,10 @@ def form_of_residual(fit: Estimates, R: ResidualStructure) -> Math:
         known = row(words("diag"), fenced(name("v"))) if R.pattern.is_diagonal else bold("O")
         return row(squared(SIGMA, name("e")), known) if R.scaled else known
     if isinstance(R, Blocks):
-        keyword = R.structure.keyword
-        return row(over("⨁", name("i")), fenced(form(keyword, "")))
+        return row(over("⨁", name("i")), fenced(form_of(R.structure, "")))
+    if isinstance(R, Places):
+        whole = form_of(R.structure, "")
+        return row(over("⨁", name("i")), fenced(whole)) if R.n_units > 1 else whole
     if isinstance(R, Exponential):
         return row(over("⨁", name("i")), fenced(form(R.keyword, "")))
     if isinstance(R, GroupedUnits):

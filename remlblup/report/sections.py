@@ -60,7 +60,7 @@ def columns_table(fit: Estimates) -> Table | None:
     if spec.records is None or spec.formula is None:
         return None
     frame, dropped = spec.records.original, spec.records.dropped
-    names = {*factors_of(spec.formula, spec.residual_term)} - {UNITS}
+    names = {*factors_of(spec.formula, spec.residual_term)} - {UNITS, *spec.residual_term.numbers}
     rows = []
     for name in [c for c in spec.records.used if c in frame.columns][:COLUMNS]:
         missing = dropped.get(name, 0) + spec.records.cells.get(name, 0) + spec.records.unknown_parents.get(name, 0)

@@ -33,6 +33,7 @@ from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field
 from remlblup.structure.residual.grouped_units import GroupedUnits
 from remlblup.structure.residual.known_residual import KnownResidual
+from remlblup.structure.residual.places import Places
 from remlblup.structure.residual.sections import Sections
 
 if TYPE_CHECKING:
@@ -329,6 +330,9 @@ def sizes_of(residual: ResidualStructure, n: int) -> str:
             return count(n - len(residual.near), "subject")
         case Blocks():
             return f"{count(int(residual.n_units), 'unit')}, {len(residual.structure.effects)} effects"
+        case Places():
+            places = f"{residual.structure.size:,} places"
+            return places + (f" in {count(residual.n_units, 'unit')}" if residual.n_units > 1 else "")
         case GroupedUnits():
             return f"{count(len(residual.levels), 'group')}"
     return ""

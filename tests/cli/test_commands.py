@@ -335,3 +335,22 @@ def test_text_in_the_response_is_pointed_out(run, tmp_path):
     path.write_text("g,y\na,1\na,2\nb,3kg\nb,4\n")
     code, _, err = run("fit", path, "y ~ 1 + (1 | g)")
     assert code == 2 and "'3kg' (first in line 4)" in err and "must be numeric" in err
+
+
+def test_a_known_residual(tmp_path, capsys):
+    """A matrix by --relationship, labelled by a column; a column of variances."""
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"g": list("abcde") * 4, "plot": [f"p{k}" for k in range(20)], "v": rng.uniform(0.5, 2.0, 20)})
+    data["y"] = rng.standard_normal(20) + rng.standard_normal(5).repeat(4)
+    z = rng.standard_normal((20, 30))
+    data.to_csv(tmp_path / "data.csv", index=False)
+    O = pd.DataFrame(z @ z.T / 30, index=data["plot"], columns=data["plot"].to_numpy())
+    O.to_csv(tmp_path / "O.csv")
+    for residual, more in (
+        ("known(plot, O) + units", ["--relationship", f"O={tmp_path / 'O.csv'}"]),
+        ("known(v) + units", []),
+    ):
+        call = ["fit", str(tmp_path / "data.csv"), "y ~ 1 + (1 | g)", "--residual", residual, *more]
+        assert main(call) == 0
+        fit = rb.MixedModel("y ~ 1 + (1 | g)", data, {"O": O}, residual=residual).fit(progress=False)
+        assert f"{fit.loglik:.4f}" in capsys.readouterr().out

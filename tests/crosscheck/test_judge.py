@@ -256,6 +256,8 @@ def test_what_cannot_be_compared_is_refused(sleep):
     [
         "loadings_rotated",
         "aliased_otherwise",
+        "correlation_for_range",
+        "covariance_for_correlation",
         "level_without_effect",
         "likelihood_and_inbreeding",
         "weights_and_records",
@@ -309,3 +311,20 @@ def test_fixed_effects_of_one_table_with_the_random_ones(tmp_path):
     fixed = table[table["quantity"] == "fixed effect"]
     assert len(fixed) == len(b) and fixed["agrees"].all()
     assert (table["quantity"] == "BLUP").sum() == 1
+
+
+def test_a_variance_beside_a_known_residual(tmp_path):
+    """What others call residual is `units` where R is known; in a table that has both they are two terms."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"v": rng.uniform(0.02, 0.2, 25), "g": np.repeat(list("abcde"), 5)})
+    data["y"] = rng.standard_normal(25) * 0.5 + rng.standard_normal(5)[pd.factorize(data["g"])[0]]
+    fit = rb.MixedModel("y ~ 1 + (1 | g)", data, residual="known(v) + units").fit(progress=False)
+    path = tmp_path / "theirs.csv"
+    for word in ("residual", "units", "Error"):
+        path.write_text(f"term,estimate\ng,{fit.theta[0]:.8g}\n{word},{fit.theta[1]:.8g}\n", encoding="utf-8")
+        assert rb.crosscheck(fit, path).verdict.startswith("they agree"), word
+    field = rb.MixedModel("y ~ 1", data.assign(t=range(25)), residual="ar1(t) + units").fit(progress=False)
+    rows = [f"{t},{'' if n == 'variance' else n},{x:.9g}" for (t, n), x in
+            zip(field.specification.parameters.pairs, field.theta, strict=True)]  # fmt: skip
+    path.write_text("\n".join(["term,parameter,estimate", *rows]) + "\n", encoding="utf-8")
+    assert rb.crosscheck(field, path).verdict.startswith("they agree")

@@ -92,6 +92,12 @@ def power_of(places) -> Callable:
     return lambda rho: rho[0] ** distance
 
 
+def falling(places, function: Callable) -> Callable:
+    """c(|x_i − x_j|/φ)."""
+    distance = np.abs(np.subtract.outer(places, places))
+    return lambda rho: function(distance / rho[0])
+
+
 def by_lag(t: int) -> Callable:
     lag = np.abs(np.subtract.outer(np.arange(t), np.arange(t)))
     return lambda rho: np.concatenate([[1.0], rho])[lag]
@@ -152,6 +158,14 @@ STRUCTURED: dict[str, tuple[str, str, Callable, list[float]]] = {
     "rr": ("rr({} | {}, k=1)", "site", reduced(4, 1), LOADS),
     "rr2": ("rr({} | {}, k=2)", "site", reduced(4, 2), [*LOADS, 0.7, -0.6, 0.3]),
     "rr4": ("rr({} | {}, k=4)", "site", reduced(4, 4), [*LOADS, 0.7, -0.6, 0.3, 0.5, 0.2, 0.3]),
+    "gau": ("gau({} | {})", "time", homogeneous(falling(TIMES, lambda h: np.exp(-h * h))), [1.3, 1.6]),
+    "sph": ("sph({} | {})", "time",
+            homogeneous(falling(TIMES, lambda h: np.where(h.real < 1.0, 1.0 - 1.5 * h + 0.5 * h**3, 0.0))), [1.3, 2.2]),
+    "lin": ("lin({} | {})", "time", homogeneous(falling(TIMES, lambda h: np.where(h.real < 1.0, 1.0 - h, 0.0))),
+            [1.3, 2.2]),
+    "ratio": ("ratio({} | {})", "time", homogeneous(falling(TIMES, lambda h: 1.0 / (1.0 + h * h))), [1.3, 1.1]),
+    "mat": ("mat({} | {}, nu=1.5)", "time",
+            homogeneous(falling(TIMES, lambda h: (1.0 + np.sqrt(3.0) * h) * np.exp(-np.sqrt(3.0) * h))), [1.3, 1.1]),
     "known": ("known({} | {}, matrix=S)", "site", constant(KNOWN), [0.9]),
     "known_singular": ("known({} | {}, matrix=S)", "site", constant(SINGULAR), [0.9]),
 }  # fmt: skip

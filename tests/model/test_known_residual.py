@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 import remlblup as rb
 from remlblup.crosschecking.judge.evaluation import evaluate
+from remlblup.equations.choice import equations_of_kind, make_equations
 
 N = 48
 
@@ -121,8 +122,6 @@ def test_spectral_is_refused_by_name(data):
 
 def test_by_v_and_by_the_equations(data):
     """The same by V itself, which a dense relationship of many levels beside R may call for."""
-    from remlblup.equations.choice import equations_of_kind
-
     rng = np.random.default_rng(5)
     M = rng.standard_normal((N, 200))
     relationships = given(data, "index") | {"K": (M @ M.T / 200, data["plot"])}
@@ -133,6 +132,22 @@ def test_by_v_and_by_the_equations(data):
     one, two = (fitted.fit(progress=False) for fitted in fits)
     assert (one._equations.kind, two._equations.kind) == ("equations", "V")
     assert np.allclose(one.theta, two.theta, rtol=1e-5, atol=1e-7) and np.isclose(one.loglik, two.loglik, rtol=1e-10)
+
+
+def test_v_is_taken_where_the_inverse_of_r_is_dense():
+    """Of as many effects as records; not for variances, nor for parts of records."""
+    rng = np.random.default_rng(6)
+    n = 420
+    frame = pd.DataFrame({"y": rng.standard_normal(n), "v": 1.0})
+    z = rng.standard_normal((n, 2 * n))
+    for O, residual, kind in (
+        (z @ z.T, "known(O) + units", "V"),
+        (z @ z.T, "known(O)", "equations"),
+        (sp.block_diag([z[:35] @ z[:35].T] * 12), "known(O) + units", "equations"),
+        (z @ z.T, "known(v) + units", "equations"),
+    ):
+        model = rb.MixedModel("y ~ 1", frame, {"O": (O, frame.index)}, residual=residual)
+        assert make_equations(model.specification).kind == kind
 
 
 def test_a_scale_of_variances_is_weights(data):

@@ -85,7 +85,15 @@ def test_new_records_are_new_units():
 
 
 def test_levels_of_a_structure_that_the_fit_did_not_see():
+    """With a variance for each time nothing is known of that of another; with one for all it is kriged."""
+    model = rb.MixedModel("y ~ 1 + diag(time | g)", frame().astype({"time": str}))
+    names = model.specification.random[0].structure.names
+    solved = model.solve({"diag(time | g)": dict.fromkeys(names, 1.0), "residual": 1.0})
+    with pytest.raises(DataError, match=r"'time' has levels.*'5'"):
+        solved.predict(pd.DataFrame({"time": ["5"], "g": ["a"]}))
     model = rb.MixedModel("y ~ 1 + ar1(time | g)", frame())
     solved = model.solve({"ar1(time | g)": {"variance": 1.0, "correlation": 0.5}, "residual": 1.0})
-    with pytest.raises(DataError, match=r"'time' has levels.*'5'"):
-        solved.predict(pd.DataFrame({"time": [5], "g": ["a"]}))
+    assert np.isfinite(solved.predict(pd.DataFrame({"time": [5], "g": ["a"]})).to_numpy()).all()
+    negative = model.solve({"ar1(time | g)": {"variance": 1.0, "correlation": -0.5}, "residual": 1.0})
+    with pytest.raises(DataError, match=r"'time' has levels.*'1.5'"):
+        negative.predict(pd.DataFrame({"time": [1.5], "g": ["a"]}))

@@ -132,7 +132,7 @@ def test_the_derivative_by_smoothness_is_that_of_the_integral(nu):
 
 def test_what_is_no_covariance_is_refused_by_name():
     names = tuple("abcdefg")
-    with pytest.raises(OptionError, match=r"'lin'.*1 coordinate"):
+    with pytest.raises(OptionError, match=r"'lin'.*at most 1 coordinate"):
         DISTANCES["lin"](names, PLACES)
     with pytest.raises(OptionError, match="'gau' is no covariance of great-circle"):
         DISTANCES["gau"](names, PLACES, ("x", "y"), "earth")

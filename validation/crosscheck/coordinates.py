@@ -1,4 +1,4 @@
-"""The same model and maximum in other coordinates: loadings turned, other aliased columns left out."""
+"""The same model and maximum in other coordinates: loadings turned, other aliased columns, ranges, covariances."""
 
 from __future__ import annotations
 
@@ -55,3 +55,31 @@ def aliased_otherwise(rng: np.random.Generator) -> Disagreement:
     if rng.random() < 0.5:
         fixed += [("siteS2", 0.0), ("siteS3", 0.0)]
     return Disagreement("aliasing of fixed effects", fit, components(fit), fixed=fixed)
+
+
+def correlation_for_range(rng: np.random.Generator) -> Disagreement:
+    """The correlation exp(−1/φ) at distance one, or three times φ, where ours has the range φ."""
+    places = rng.uniform(0.0, 10.0, (90, 2))
+    distance = np.linalg.norm(places[:, None] - places, axis=2)
+    root = np.linalg.cholesky(np.exp(-distance / 2.5) + 0.2 * np.eye(90))
+    data = pd.DataFrame({"y": root @ rng.standard_normal(90), "x": places[:, 0], "z": places[:, 1]})
+    fit = rb.MixedModel("y ~ 1", data, residual="exp(x, z) + units").fit(progress=False)
+    place = next(k for k, (_, name) in enumerate(fit.specification.parameters.pairs) if name == "range")
+    practical = rng.random() < 0.5
+
+    def of(theta: Array) -> Array:
+        theta[place] = 3.0 * theta[place] if practical else np.exp(-1.0 / theta[place])
+        return theta
+
+    return Disagreement("correlation for range", fit, components(fit, of))
+
+
+def covariance_for_correlation(rng: np.random.Generator) -> Disagreement:
+    """Compound symmetry as a variance between workers and one of workers by machines, as nested terms print it."""
+    u = rng.standard_normal(20)[:, None] + rng.standard_normal((20, 3)) * 0.7
+    y = np.repeat(u, 3, axis=0) + 0.5 * rng.standard_normal((60, 3))
+    data = pd.DataFrame({"y": y.ravel(), "m": ["a", "b", "c"] * 60, "w": np.repeat([f"w{k}" for k in range(20)], 9)})
+    fit = rb.MixedModel("y ~ m + cs(m | w)", data).fit(progress=False)
+    variance, rho = fit.theta[:2]
+    rows = components(fit, lambda theta: np.array([variance * (1.0 - rho), variance * rho, theta[2]]))
+    return Disagreement("covariance for correlation", fit, rows)

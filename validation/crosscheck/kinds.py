@@ -25,6 +25,8 @@ KINDS: dict[str, Callable[[np.random.Generator], Disagreement]] = {
         simulate.start_returned,
         coordinates.loadings_rotated,
         coordinates.aliased_otherwise,
+        coordinates.correlation_for_range,
+        coordinates.covariance_for_correlation,
         pairs.likelihood_and_inbreeding,
         pairs.weights_and_records,
         pairs.ratios_by_maximum_likelihood,

@@ -64,7 +64,7 @@ def crosscheck(
     data : all of the data, with rows that our model left out because something is missing: they may not have been
     reasons : whether to try the dull reasons where they differ
     pairs : whether to try two of them at once where no single one gives their numbers; None: in models of at most
-        10,000 records and random effects
+        3,000 records and random effects
 
     Returns
     -------

@@ -13,6 +13,7 @@ from remlblup.arrays import Array
 from remlblup.crosschecking.judge.names import factors, own_factors, plain_effect
 from remlblup.crosschecking.results import Row, effects_of, rows_by_term
 from remlblup.errors import OptionError, some
+from remlblup.model.grouping import UNITS
 from remlblup.model.parameters import RESIDUAL, Parameters
 from remlblup.model.scanner import squeeze
 from remlblup.model.specification import Specification
@@ -62,6 +63,8 @@ class Matched:
 
 def candidates(spec: Specification, components: pd.DataFrame, match: Mapping[str, str] | None) -> list[Matched]:
     """The ways to lay their terms on ours: one where names say it, else those in which leftovers may be paired."""
+    if not spec.residual.n_parameters and UNITS in spec.parameters.terms and UNITS not in set(components["term"]):
+        components = components.replace({"term": {RESIDUAL: UNITS}})  # theirs beside a known R
     theirs = list(dict.fromkeys(t for t in components["term"] if t != RESIDUAL))
     given = _given(spec.parameters, theirs, match)
     known = given | _by_name(spec, components, [t for t in theirs if t not in given], set(given.values()))

@@ -27,7 +27,7 @@ from remlblup.model.specification import Specification
 from remlblup.result import Fit
 
 #: Pairs are tried unasked up to this many records and random effects.
-MOST = 10_000
+MOST = 3_000
 #: A pair agrees within this share of a standard error, a twentieth of what a single reason may be off.
 CLOSE = SHARE / 20.0
 #: Where less is printed than this share of a standard error, two reasons cannot be told from others.

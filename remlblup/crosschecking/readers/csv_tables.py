@@ -23,6 +23,8 @@ RANEF = r'^"?grpvar"?,"?term"?,"?grp"?,"?condval"?,"?condsd"?'
 BROOM = r'^"?effect"?,("?component"?,)?"?group"?,"?term"?,"?estimate"?'
 PLAIN = r"(?i)^(?=.*\bestimate\b)(?=.*\b(term|quantity)\b)[^,\t;]*[,\t;]"
 RESIDUAL = "Residual"
+#: Words for R; where a table has another of them too, ``units`` is an independent part beside it.
+RESIDUALS = ("residual", "residuals", "error", "units")
 QUANTITIES = ("component", "fixed", "random", "loglik", "n_obs", "method", "program")
 
 
@@ -163,6 +165,9 @@ def read_plain(lines: Lines) -> Results:
             lines.fail(at, f"one of {', '.join(QUANTITIES)}")
     if not components and not fixed and not random:
         lines.fail(len(lines), "a component")
+    terms = {row.get("term", "").lower() for _, row in numeric}
+    if "units" in terms and terms & set(RESIDUALS) - {"units"}:  # then they are a term of their own
+        components = _with_units(numeric, components)
     words = {row["quantity"]: row["estimate"] for _, row in said}
     loglik = single.get("loglik")
     return Results(
@@ -177,6 +182,13 @@ def read_plain(lines: Lines) -> Results:
         0.0 if loglik is None else loglik.rounding,
         n_obs=int(single["n_obs"].value) if "n_obs" in single else None,
     )
+
+
+def _with_units(rows: list[tuple[int, dict[str, str]]], components: list[tuple]) -> list[tuple]:
+    """The components with the term ``units`` by its name."""
+    kinds = [row for _, row in rows if (row.get("quantity", "component") or "component") == "component"]
+    named = zip(kinds, components, strict=True)
+    return [("units", *made[1:]) if row.get("term", "").lower() == "units" else made for row, made in named]
 
 
 def _roundings(lines: Lines, rows: list[tuple[int, dict[str, str]]]) -> list[Number]:
@@ -199,5 +211,5 @@ def _plain_component(row: dict[str, str], term: str, effect: str, other: str, va
     elif parameter not in ("", "variance"):
         kind, effect = kind or parameter, effect or parameter
     kind = kind or ("covariance" if other else "variance")
-    name = "residual" if term.lower() in ("residual", "residuals", "error", "units") else term
+    name = "residual" if term.lower() in RESIDUALS else term
     return component(name, value.value, value.rounding, error, kind=kind, effect=effect, other=other)

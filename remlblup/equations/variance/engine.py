@@ -126,7 +126,7 @@ class VarianceEquations(Projection):
         V = Need.of(8.0 * n * (n + 3.0 * p), 0.0)
         return Memory(
             built.then(V),
-            Need.of(points.kept, max(of_tiles, points.peak - points.kept)),
+            Need.of(points.kept, max(of_tiles, points.peak - points.kept) + needs.of_places(self)),
             Need(0.0, 8.0 * n * p * 5.0),
             tables,
         )
@@ -262,7 +262,9 @@ class VarianceEquations(Projection):
                 of_factor.append(None)
         phi = solution.theta[self.spec.parameters.of_residual]
         diagonal = np.concatenate([d for _, d in blocks])
-        moments = self.residual.pattern.moments(solution.residual) + self._residual_traces(phi, diagonal, H, HC)
+        moments = self.residual.pattern.moments(solution.residual)
+        if self.residual.n_parameters:  # else nothing asks for them
+            moments = moments + self._residual_traces(phi, diagonal, H, HC)
         return ScoreMatrices(solution, tuple(of_sigma), tuple(of_factor), moments)
 
     def _residual_traces(self, phi: Array, diagonal: Array, H: Array, HC: Array) -> Array:

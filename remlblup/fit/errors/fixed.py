@@ -20,6 +20,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations, columns_at_once
+from remlblup.equations.fixed_errors import MANY
 from remlblup.equations.memory import WITHIN_REACH
 from remlblup.fit.errors.information import Information
 from remlblup.structure.parametric import Parametric
@@ -90,6 +91,10 @@ class FixedErrors:
         blocks = equations.term_blocks(equations.Wt @ H)
         for k, (design, r, h) in enumerate(zip(equations.random, blocks, related, strict=True)):
             r = r.reshape(h.shape)
+            if design.t > MANY:
+                changed = design.structure.changes(self.parts[k], h.reshape(design.t, -1)).reshape(-1, *h.shape)
+                out[places[k]] = np.tensordot(changed, r, axes=((1, 2), (0, 1)))
+                continue
             derivatives = design.structure.derivatives(self.parts[k])
             for i, j in np.argwhere(np.any(derivatives != 0.0, axis=0)):
                 out[places[k]] += derivatives[:, i, j, None, None] * (r[i].T @ h[j])
@@ -130,6 +135,9 @@ class FixedErrors:
             effects[equations.of_effects[k]] = np.tensordot(first, h, 1).reshape(design.t * design.q, -1)
             if not structure.linear:
                 second = second_derivative(structure, structure.derivatives, self.parts[k], own)
+                if design.t > MANY:
+                    bent += np.tensordot(scores[k].reshape(h.shape), np.tensordot(second, h, 1), axes=((0, 1), (0, 1)))
+                    continue
                 for i, j in np.argwhere(second != 0.0):
                     bent += second[i, j] * (scores[k].reshape(h.shape)[i].T @ h[j])
         phi, own = self.parts[-1], parts[-1]

@@ -17,6 +17,7 @@ import pandas as pd
 
 from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, ModelError, OptionError
+from remlblup.fit.terms.distance_variogram import of_places, places_variogram
 from remlblup.fit.terms.field_maps import (
     FieldMap,
     Given,
@@ -89,6 +90,8 @@ def variogram(
         return field_variogram(fit, field_maps(fit, row, col, by, trial), residual)
     if by is not None:
         raise OptionError("by= goes with x=, or with row= and col=.")
+    if all(of_places(part) is not None for part in residual_parts(fit)):
+        return places_variogram(fit, trial, residual)
     lines = [line for line in lines_of(fit) if trial is None or line.label == str(trial)]
     if not lines:
         raise OptionError(f"trial={trial!r} is not a section of residual='{fit.specification.residual_text}'.")

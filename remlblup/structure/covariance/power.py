@@ -19,6 +19,9 @@ from remlblup.errors import ModelError
 from remlblup.structure.chain import least_correlation
 from remlblup.structure.covariance.steps import InSteps
 
+# Distances from a whole number of steps below this are none.
+WHOLE = 1e-9
+
 
 class Autoregressive(InSteps):
     """Σ_ij = v r^d_ij, d the number of steps."""
@@ -51,6 +54,19 @@ class Autoregressive(InSteps):
         d = self.distances
         r = rho[0] if abs(rho[0]) > (least := least_correlation(self._gaps.min())) else least
         return np.where(d > 0.0, d * r ** (d - 1.0), 0.0)[None]
+
+    def between(self, theta: Array, here: Array) -> Array | None:
+        """v r^d from other positions; in steps, where a step is known and r tells of parts of one."""
+        if self.heterogeneous or self.positions is None:
+            return None
+        start, scale = float(np.min(self.positions)), float(np.ptp(self.places) / np.ptp(self.positions))
+        first = float(self.places[np.argmin(self.positions)])
+        d = np.abs(first + (here[:, None] - start) * scale - self.places)
+        if theta[1] < 0.0:
+            if np.any(np.abs(d - np.round(d)) > WHOLE):
+                return None
+            d = np.round(d)
+        return np.asarray(theta[0] * theta[1] ** d)
 
     def correlations_of(self, C: Array, present: np.ndarray) -> Array:
         """Mean of the values of r that neighbouring effects have."""

@@ -71,7 +71,7 @@ class Distance(Structure):
         names = tuple(coordinates) or tuple(f"x{k + 1}" for k in range(self.places.shape[1]))
         if self.places.shape[1] > self.most_coordinates:
             raise OptionError(
-                f"'{self.keyword}' is a covariance of up to {self.most_coordinates:g} coordinate(s), and no more: write"
+                f"'{self.keyword}' is a covariance of at most {self.most_coordinates:g} coordinate(s): write"
                 f" {'sph, ' if self.most_coordinates < 2 else ''}exp or gau (Chilès & Delfiner 2012, section 2.5)."
             )
         if metric == "earth" and not self.on_earth:
@@ -181,10 +181,14 @@ class Distance(Structure):
     def changes(self, theta: Array, h: Array) -> Array:
         return np.stack([change @ h for change in self.each_derivative(theta)])
 
-    def between(self, theta: Array, here: Array) -> Array:
-        """Σ (m, t) between other places (m, d) and those of the effects."""
+    def covariance_between(self, theta: Array, here: Array, there: Array) -> Array:
+        """v c (m, r) between any places (m, d) and (r, d)."""
         variance, metric, shape = self.split(theta)
-        return variance * self.falling(self.metric.scaled(metric, here, self.places), shape)[0]
+        d = self.places.shape[1]
+        return variance * self.falling(self.metric.scaled(metric, here.reshape(-1, d), there.reshape(-1, d)), shape)[0]
+
+    def between(self, theta: Array, here: Array) -> Array:
+        return self.covariance_between(theta, here, self.places)
 
     # -- finding θ ---------------------------------------------------------------------------
 

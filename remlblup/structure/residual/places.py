@@ -13,9 +13,6 @@ from remlblup.structure.distance.base import Distance
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.pattern import Pattern
 
-# Eigenvalues of a matrix below this share of the largest are rounding.
-SINGULAR = 1e-13
-
 
 class Places(ResidualStructure):
     """R(φ) = Σ(φ)[place i, place j] where two records are of one unit, else 0.
@@ -105,36 +102,3 @@ class Places(ResidualStructure):
     def information(self, phi: Array) -> Array:
         solved = self._solved(phi)
         return np.array([[0.5 * np.sum(a * b.T) for b in solved] for a in solved])
-
-    def kriged(self, phi: Array, here: Array, unit: Index) -> tuple[Index, Array, Array]:
-        """What the errors of the records tell of those at other places.
-
-        Parameters
-        ----------
-        here : (m, d) places
-        unit : (m,) codes of the units, −1 of one that has no records
-
-        Returns
-        -------
-        records (r,), one at each place of each unit; weights A (m, r) with E[e_new | e] = A e; var(e_new | e) (m,)
-        """
-        cell, records = np.unique(np.c_[self.unit, self.place], axis=0, return_index=True)
-        weights, left = np.zeros((len(here), len(records))), np.full(len(here), phi[0])
-        if phi[0] <= 0.0:
-            return records, weights, np.zeros(len(here))
-        for k in np.unique(unit[unit >= 0]):
-            own, new = np.flatnonzero(cell[:, 0] == k), np.flatnonzero(unit == k)
-            places = cell[own, 1]
-            known = self.structure.covariance(phi)[np.ix_(places, places)]
-            across = self.structure.between(phi, here[new])[:, places]
-            weights[np.ix_(new, own)], left[new] = conditional(known, across, phi[0])
-        return records, weights, left
-
-
-def conditional(known: Array, across: Array, variance: float) -> tuple[Array, Array]:
-    """C K⁻¹ and σ² − (C K⁻¹ C')_ii, for K (r, r) that may be singular and C (m, r)."""
-    values, vectors = np.linalg.eigh(known)
-    kept = values > SINGULAR * values[-1]
-    half = across @ vectors[:, kept]
-    weights = (half / values[kept]) @ vectors[:, kept].T
-    return weights, np.maximum(variance - np.einsum("mr,mr->m", weights, across), 0.0)

@@ -194,8 +194,8 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame, theta: Array) -> NewRows
             columns = tuple(sp.csr_array(Z + sp.diags_array(w) @ B) for Z, w in zip(columns, load.T, strict=True))
         outside = [out & ~rows for out, rows in zip(outside, predicted.rows, strict=True)]
         beyond = [(a, b, predicted.left(g, h)) for g, a in enumerate(loads) for h, b in enumerate(loads)]
-    sizes = [prior_sizes(relationship, own) for own in found] or [np.ones(1)] * len(loads)
-    beyond += [(load, load, out * size) for load, out, size in zip(loads, outside, sizes, strict=True)]
+    priors = [prior_sizes(relationship, own) for own in found] or [np.ones(1)] * len(loads)
+    beyond += [(load, load, out * prior) for load, out, prior in zip(loads, outside, priors, strict=True)]
     unknown = [
         str(key)
         for group, out in zip(term.groups, outside, strict=True)

@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-import pandas as pd
 import pytest
 from scipy import stats
 

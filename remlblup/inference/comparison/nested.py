@@ -307,9 +307,9 @@ def residual_restated(a: Specification, b: Specification, phi: Array) -> Array:
 def irregular(a: Specification, b: Specification, phi: Array, held: np.ndarray) -> str:
     """Why ℓ has no expansion in φ of the larger R where it is the smaller one: a bound, or two names for one variance.
 
-    At a range of zero the correlations and all their derivatives are zero. And a variance of `units` beside an R without
-    correlations is that of R: no correlation can be told where the share of R may be anything (Davies 1987, Biometrika
-    74:33).
+    At a range of zero the correlations and all their derivatives are zero. And a variance of `units` beside an R
+    without correlations is that of R, whose share may be anything: no correlation is known there (Davies 1987,
+    Biometrika 74:33).
     """
     large = b.residual
     at_bound = ~large.variances & ~held & (phi <= large.lower)

@@ -80,9 +80,10 @@ class StartCheck:
 
     @property
     def best(self) -> Climb | None:
-        """The highest of the searches that ended above the fit; None where none did."""
+        """The first of the searches that ended highest above the fit; None where none did."""
         above = [c for c in self.climbs if c.ended == HIGHER_END]
-        return max(above, key=lambda c: c.loglik, default=None)
+        highest = max((c.loglik for c in above), default=0.0)  # as high but for rounding will do
+        return next((c for c in above if c.loglik >= highest - HIGHER * (1.0 + abs(highest))), None)
 
     @property
     def higher(self) -> bool:

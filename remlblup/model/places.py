@@ -116,8 +116,8 @@ def places_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
     """Z, Σ over the places and K of ``exp(x, y | g)``."""
     if term.more:
         raise FormulaError(f"'{term.name}': places within one factor, not within several that are added up.")
-    if term.more or term.group.weights or term.group.coefficient != 1.0:
-        raise ModelError(f"'{term.name}': one factor without a weight stands behind the bar of effects at places.")
+    if term.group.weights or term.group.coefficient != 1.0:
+        raise FormulaError(f"'{term.name}': the factor of effects at places takes no weight.")
     relationship, (levels,) = levels_of(term, frame, given)
     effects, place = places_of(frame, term.coordinates, f"'{term.name}'")
     n, t = len(frame), len(effects.positions)

@@ -130,6 +130,16 @@ class Unseen:
         return out
 
 
+def prior_sizes(product: RelationshipBase, codes: np.ndarray) -> np.ndarray:
+    """K of combinations with itself, (n,); a level that its relationship does not hold counts one."""
+    assert isinstance(product, Product)
+    out = np.ones(len(codes))
+    for part, code in zip(product.parts, codes.T, strict=True):
+        known = code >= 0
+        out[known] *= np.asarray(part.diagonal)[code[known]]
+    return out
+
+
 def unseen(product: RelationshipBase, codes: list[np.ndarray], outside: list[np.ndarray]) -> Unseen | None:
     """Of the combinations `outside` the levels those that can be predicted; None without."""
     if not isinstance(product, PairsRelationship):

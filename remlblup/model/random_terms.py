@@ -22,7 +22,7 @@ from remlblup.model.kriging import effect_rows
 from remlblup.model.numbers import check_one_level, check_size
 from remlblup.model.places import places_design
 from remlblup.model.positions import kind_of, main_variable
-from remlblup.model.products import combinations, levels_of, missing, unseen
+from remlblup.model.products import combinations, levels_of, missing, prior_sizes, unseen
 from remlblup.model.scanner import squeeze
 from remlblup.model.terms import Group, Options, RandomTerm
 from remlblup.relationship.base import IdentityRelationship
@@ -194,7 +194,8 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame, theta: Array) -> NewRows
             columns = tuple(sp.csr_array(Z + sp.diags_array(w) @ B) for Z, w in zip(columns, load.T, strict=True))
         outside = [out & ~rows for out, rows in zip(outside, predicted.rows, strict=True)]
         beyond = [(a, b, predicted.left(g, h)) for g, a in enumerate(loads) for h, b in enumerate(loads)]
-    beyond += [(load, load, out.astype(float)) for load, out in zip(loads, outside, strict=True)]
+    priors = [prior_sizes(relationship, own) for own in found] or [np.ones(1)] * len(loads)
+    beyond += [(load, load, out * prior) for load, out, prior in zip(loads, outside, priors, strict=True)]
     unknown = [
         str(key)
         for group, out in zip(term.groups, outside, strict=True)

@@ -182,8 +182,11 @@ class Space:
         low, high = np.maximum(self.lower, keep + go * least), np.minimum(self.upper, keep + go * most)
         if self.powers is None or not np.any(self.powers == 0.0):
             return low, high
-        near = np.where((self.powers == 0.0) & (theta > 0.0), STRIDE, np.inf)
-        return np.maximum(low, theta / near), np.minimum(high, np.where(np.isinf(near), np.inf, theta * near))
+        strides = (self.powers == 0.0) & (theta > 0.0)
+        return (
+            np.where(strides, np.maximum(low, theta / STRIDE), low),
+            np.where(strides, np.minimum(high, theta * STRIDE), high),
+        )
 
     def empty_columns(self, theta: Array) -> Iterator[np.ndarray]:
         """(n_parameters,) mask of the loadings of every column of them that is zero."""

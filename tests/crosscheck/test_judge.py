@@ -211,6 +211,25 @@ def test_independent_effects_may_be_terms_of_theirs():
     assert (compared["difference"] == 0.0).all()
 
 
+@pytest.mark.parametrize("terms", ["(0 + Days | Subject) + (1 | Subject)", "(1 | Subject) + (0 + Days | Subject)"])
+def test_terms_of_one_factor_are_told_by_their_effects(terms):
+    """lme4 counts the terms of a factor, Subject and Subject.1, and has the BLUPs of all of them under its name."""
+    fit = rb.MixedModel(f"Reaction ~ Days + {terms}", rb.datasets.load("sleepstudy")).fit(progress=False)
+    value = fit.variance_components.set_index("term")["estimate"]
+    rows = [component("Subject", value["0 + Days | Subject"], 5e-7, effect="Days"),
+            component("Subject.1", value["Subject"], 5e-7, effect="(Intercept)"),
+            component("residual", value["residual"], 5e-7)]  # fmt: skip
+    blups = [
+        ("Subject", effect, str(level), u, np.nan, 1e-9)
+        for effect, name in (("Days", "0 + Days | Subject"), ("(Intercept)", "Subject"))
+        for level, u in fit.blup(name).iloc[:, 0].items()
+    ]
+    check = rb.crosscheck(fit, Results("peer", components=table(rows, COMPONENTS), random_effects=table(blups, RANDOM)))
+    assert check.verdict.startswith("they agree") and "Names" not in check.verdict
+    compared = check.table[check.table["quantity"] == "BLUP"]
+    assert compared["name"].tolist() == ["0 + Days | Subject", "Subject"] and (compared["difference"] == 0.0).all()
+
+
 def test_leftover_terms_are_paired_where_they_are_most_likely():
     fit = rb.MixedModel("diameter ~ 1 + (1 | plate) + (1 | sample)", rb.datasets.load("penicillin")).fit(progress=False)
     swapped = [component("effect 2", fit.theta[1], 5e-7), component("effect 3", fit.theta[0], 5e-7),

@@ -385,3 +385,11 @@ def test_results_show_themselves(reference):
     shown = repr(rb.read_results(reference("formats/gemma_lmm_wheat599_Y1.log.txt")))
     assert shown == "<results of GEMMA 0.98.5: 2 components, 1 fixed effects, log-likelihood -788.458>"
     assert isinstance(rb.read_results(reference("formats/gcta_example.hsq")).components, pd.DataFrame)
+
+
+def test_a_component_twice_is_refused(tmp_path):
+    """Its second estimate would be reported as a component that our model has not."""
+    path = tmp_path / "theirs.csv"
+    path.write_text("term,estimate\nherd,1\nherd,2\nresidual,2.2\n")
+    with pytest.raises(rb.ReaderError, match="line 3: expected each component once, found 'herd,2'"):
+        rb.read_results(path)

@@ -130,6 +130,30 @@ def test_a_residual_structure_is_free():
     ) == pytest.approx(small.loglik)
 
 
+def test_spatial_residuals_have_no_mixture():
+    """At a range of zero ℓ has no expansion, and a nugget beside no correlation is the residual twice."""
+    rng = np.random.default_rng(3)
+    plots = pd.DataFrame({"row": np.repeat(np.arange(7.0), 7), "col": np.tile(np.arange(7.0), 7)})
+    h = np.hypot(*(np.subtract.outer(v, v) for v in plots.to_numpy().T))
+    plots["y"] = np.linalg.cholesky(4.0 * np.exp(-h / 2.0) + 0.3 * np.eye(49)) @ rng.standard_normal(49)
+
+    def fit(residual):
+        return rb.MixedModel("y ~ 1", plots, residual=residual).fit()
+
+    units, alone, each = fit("units"), fit("exp(row, col)"), fit("exp(row, col, metric=each)")
+    for larger, word in (
+        (alone, "'range' of 'residual'"),
+        (fit("exp(row, col) + units"), "'range'"),
+        (each, r"range\(row\)"),
+        (fit("ar1(row):ar1(col) + units"), "'units' beside a residual without correlations"),
+    ):
+        with pytest.raises(rb.ModelError, match=f'{word}.*null="simulate"'):
+            rb.likelihood_ratio(units, larger)
+    assert rb.likelihood_ratio(units, fit("ar1(row):ar1(col)")).weights == {2: 1.0}
+    # A range for each coordinate has one range for all as its special case, on no bound.
+    assert rb.likelihood_ratio(alone, each).weights == {1: 1.0}
+
+
 def test_compare():
     fits = [sleep(), sleep("(1 | Subject)"), sleep("(1 + Days || Subject)"), sleep("(1 + Days | Subject)")]
     table = rb.compare(*fits)

@@ -287,3 +287,18 @@ def test_means_refuse_combinations_without_records():
         fit.marginal_means("animal", by="site")
     whole = rb.MixedModel(f"y ~ site + (1 | {PAIRS})", records(200), given("singular")).fit()
     assert len(whole.marginal_means("animal", by="site").table) == 18
+
+
+def test_a_new_environment_has_the_prior_of_its_animals():
+    d = records()
+    inbred = rb.Pedigree([1, 2, 3, 4, 5, 6], [0, 0, 1, 1, 3, 5], [0, 0, 2, 2, 4, 4])
+    assert inbred.diagonal.max() > 1.1
+    solved = rb.MixedModel("y ~ x + (1 | vm(animal, A):f)", d, {"A": inbred}).solve(
+        {"vm(animal, A):f": 0.7, "residual": 1.2}
+    )
+    new = pd.DataFrame({"animal": range(1, 7), "f": "r", "x": 0.0})
+    table = solved.predict(new, new_levels="population")
+    fixed = solved.predict(new, include=[])
+    np.testing.assert_allclose(
+        table["std_error"] ** 2, fixed["std_error"] ** 2 + 0.7 * inbred.dense(range(1, 7)).diagonal(), rtol=1e-10
+    )

@@ -11,6 +11,7 @@ from oracle import LOG_2PI
 import remlblup as rb
 from reml.panels import random_panel
 from remlblup.errors import OptionError
+from remlblup.fit.starts import Climb, StartCheck
 from remlblup.structure.table import STRUCTURES
 from remlblup.validation.verdicts import problem as verdict_problem
 
@@ -267,3 +268,12 @@ def test_a_dozen_records_between_two_structures_are_searched_from_many_starts():
     assert fit.converged
     assert fit.loglik == pytest.approx(19.7887081, abs=1e-6)
     assert len(fit.convergence.trials) > 9
+
+
+def test_the_best_of_ends_that_are_as_high_is_the_first():
+    """Which of them is higher in the last bits differs by processor."""
+    ends = [(-3.0, "higher"), (-2.0 - 1e-12, "higher"), (-2.0, "higher"), (-2.5, "higher"), (-9.0, "lower")]
+    climbs = tuple(Climb(k, (value,), np.zeros(1), ended, "") for k, (value, ended) in enumerate(ends, start=1))
+    check = StartCheck(-4.0, climbs, 5, 0, None, ())
+    assert check.best.number == 2
+    assert StartCheck(-4.0, climbs[4:], 1, 0, None, ()).best is None

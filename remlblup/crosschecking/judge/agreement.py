@@ -190,11 +190,14 @@ def _ours_of(fit: Fit, theirs: Matched, results: Results, term: str, effect: str
     """Our BLUPs of one of their terms and effects."""
     spec = fit.specification
     name = theirs.terms.get(term)
+    same = [d for d, f in zip(spec.random, own_factors(spec), strict=True) if f == factors(term)]
+    if effect and len(same) > 1:  # lme4 has the BLUPs of all terms of a factor under its name
+        same = [d for d in same if plain_effect(effect) in map(plain_effect, d.structure.effects)]
+        name = same[0].name if len(same) == 1 else name
     if name is None:
-        same = [d.name for d, f in zip(spec.random, own_factors(spec), strict=True) if f == factors(term)]
         if len(same) != 1:
             return None
-        name = same[0]
+        name = same[0].name
     table = fit.blup(name)
     places = {plain_effect(str(c)): c for c in table.columns}
     own = [t for t in dict.fromkeys(results.components["term"]) if theirs.terms.get(t) == name]

@@ -94,7 +94,15 @@ def _by_name(spec: Specification, components: pd.DataFrame, theirs: list[str], t
     sizes = {d.name: d.t for d in spec.random}
     count = {t: components.loc[components["term"] == t, "effect"].nunique() for t in theirs}
     named = {t: factors(t) for t in theirs}
+    own_effects = {d.name: set(map(plain_effect, d.structure.effects)) for d in spec.random}
+    inside = {t: _effects_of(components, t) for t in theirs}
+    alike = {(t, n) for t in theirs for n in ours if inside[t] and inside[t] <= own_effects[n]}
     out = {t: n for t in theirs for n in ours if squeeze(t) == squeeze(n)}
+    for term, name in list(
+        out.items()
+    ):  # herd [age] of lme4 is our 0 + age | herd, and our herd is its herd.1 [(Intercept)]
+        if inside[term] and (term, name) not in alike and any(ours[n] == ours[name] for t, n in alike if t == term):
+            del out[term]
     for fits in (frozenset.__eq__, lambda a, b: bool(a) and (a <= b or b <= a), _similar):
         for term, own in named.items():
             if term in out:
@@ -103,9 +111,15 @@ def _by_name(spec: Specification, components: pd.DataFrame, theirs: list[str], t
             found = [n for n, f in ours.items() if room[n] >= min(count[term], sizes[n]) and fits(own, f)]
             if len(found) > 1:
                 found = [n for n in found if sizes[n] == count[term]] or found
+                found = [n for n in found if (term, n) in alike] or found
             if len(found) == 1:
                 out[term] = found[0]
     return out
+
+
+def _effects_of(components: pd.DataFrame, term: str) -> set[str]:
+    """The effects that rows of a term name."""
+    return {plain_effect(e) for e in components.loc[components["term"] == term, "effect"] if e and e == e}
 
 
 def _similar(a: frozenset[str], b: frozenset[str]) -> bool:

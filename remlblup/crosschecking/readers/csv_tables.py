@@ -168,6 +168,12 @@ def read_plain(lines: Lines) -> Results:
     terms = {row.get("term", "").lower() for _, row in numeric}
     if "units" in terms and terms & set(RESIDUALS) - {"units"}:  # then they are a term of their own
         components = _with_units(numeric, components)
+    named: set[tuple] = set()
+    places = [at for at, row in numeric if row.get("quantity", "component") in ("component", "")]
+    for at, one in zip(places, components, strict=True):
+        if one[:4] in named:
+            lines.fail(at, "each component once")
+        named.add(one[:4])
     words = {row["quantity"]: row["estimate"] for _, row in said}
     loglik = single.get("loglik")
     return Results(

@@ -159,6 +159,8 @@ def mixture_of(added: Nesting, larger: Estimates) -> tuple[Mixture, str]:
     """
     free, bounded, grown = added.fixed, list[Added](), list[Added]()
     for term in added.terms:
+        if term.irregular:
+            raise unknown(f"the smaller model is the larger one with {term.irregular}")
         kind = kind_of(term, larger.options.constrain)
         if kind == "free":
             free += term.parameters

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.errors import DataError, ModelError, RemlBlupError
+from remlblup.errors import DataError, ModelError, RemlBlupError, some
 from remlblup.fit.estimates import Estimates
 from remlblup.inference.resampling.refit import held_values
 from remlblup.model.design import RandomDesign
@@ -35,6 +36,7 @@ class Added:
     places : positions in θ of the larger model of the parameters it adds, where they can be told
     freed : how many parameters the smaller model holds by fix= and the larger one does not
     singular : of those: whether Σ, or R, is singular where they are held
+    irregular : in words, why ℓ has no expansion where the smaller model is, so that no χ² follows; "" where it has
     """
 
     name: str
@@ -45,6 +47,7 @@ class Added:
     places: tuple[int, ...] = ()
     freed: int = 0
     singular: bool = False
+    irregular: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def nesting(smaller: Estimates, larger: Estimates) -> Nesting:
     before, after = held_small[of_small], held_large[of_large]
     if more := int(np.sum(~after)) - int(np.sum(~before)):
         freed = max(int(np.sum(before)) - int(np.sum(after)), 0)
-        terms.append(Added("residual", 1, 1, more, None, (), freed, bool(np.any(phi[b.residual.variances] <= 0.0))))
+        singular, why = bool(np.any(phi[b.residual.variances] <= 0.0)), irregular(a, b, phi, after)
+        terms.append(Added("residual", 1, 1, more, None, (), freed, singular, why))
     require_held_alike(larger, held_large, theta)
     if any(t.parameters < 0 for t in terms):
         raise ModelError(
@@ -300,10 +304,28 @@ def residual_restated(a: Specification, b: Specification, phi: Array) -> Array:
     )
 
 
+def irregular(a: Specification, b: Specification, phi: Array, held: np.ndarray) -> str:
+    """Why ℓ has no expansion in φ of the larger R where it is the smaller one: a bound, or two names for one variance.
+
+    At a range of zero the correlations and all their derivatives are zero. And a variance of `units` beside an R
+    without correlations is that of R, whose share may be anything: no correlation is known there (Davies 1987,
+    Biometrika 74:33).
+    """
+    large = b.residual
+    at_bound = ~large.variances & ~held & (phi <= large.lower)
+    if at_bound.any():
+        return f"{some([large.names[i] for i in np.flatnonzero(at_bound)])} of 'residual' on its bound"
+    nugget = any(d.name == "units" for d in b.random) and not any(d.name == "units" for d in a.random)
+    if nugget and a.residual.keyword == "units":
+        return "'units' beside a residual without correlations, one variance by two names"
+    return ""
+
+
 def guesses(small: ResidualStructure, large: ResidualStructure, phi: Array) -> list[Array]:
     """φ of the larger R that could be the smaller: by name, one variance for all, and no correlations."""
     named = dict(zip(small.names, phi, strict=True))
-    out = []
+    given = [named.get(name, named.get(re.sub(r"^.*: |\(.*", "", name), np.nan)) for name in large.names]
+    out = [np.array(given)]  # range(x) and range(y) are one range, as north: range and south: range are
     variance = small.single_variance(phi)
     other = variance if variance is not None else phi[0] if len(phi) else np.nan
     for fill in (0.0, 1.0):

@@ -8,7 +8,7 @@ averaged over a grid of its own, so that many factors do not multiply.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.errors import DataError, ModelError, choose, listed, some
 from remlblup.fit.predict import fixed_rows, random_rows
-from remlblup.inference.fixed.terms import GROUPS, INTERCEPT, fixed_terms
+from remlblup.inference.fixed.terms import GROUPS, INTERCEPT, fixed_terms, levels_of
 from remlblup.model.algebra import read_terms
 from remlblup.model.records import offset_columns, term_columns
 from remlblup.model.response import offset_values
@@ -121,18 +121,6 @@ class Variables:
 
     def knows(self, name: Any) -> bool:
         return name in self.factors or name in self.covariates or name in self.random
-
-
-def levels_of(column: pd.Series, order: Iterable[Any]) -> list[Any]:
-    """The values of a column that occur, in the order of the coding where there is one."""
-    values = list(pd.unique(column.dropna()))
-    place = {str(level): k for k, level in enumerate(order)}
-    if all(str(v) in place for v in values):
-        return sorted(values, key=lambda v: place[str(v)])
-    try:
-        return sorted(values)
-    except TypeError:
-        return sorted(values, key=str)
 
 
 @dataclass(frozen=True)

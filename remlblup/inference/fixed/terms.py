@@ -6,10 +6,12 @@ lmerTest have it): A in A:B, x in A:x, but x not in x:z, nor A in A:x.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from remlblup.errors import ModelError
 from remlblup.model.specification import Specification
@@ -113,3 +115,15 @@ def coding_in_words(spec: Specification) -> str:
         for f, state in contrasts.items()
     ]
     return ", ".join(sorted(said))  # they come from a set, in an order of the process's own
+
+
+def levels_of(column: pd.Series, order: Iterable[Any]) -> list[Any]:
+    """The values of a column that occur, in the order of the coding where there is one."""
+    values = list(pd.unique(column.dropna()))
+    place = {str(level): k for k, level in enumerate(order)}
+    if all(str(v) in place for v in values):
+        return sorted(values, key=lambda v: place[str(v)])
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=str)

@@ -15,6 +15,8 @@ PAIRS, RANGES = 1800, np.geomspace(0.005, 30.0, 25)
 TRIED = {"ratio": (0.25, 0.7), "angle": (-60.0, -20.0, 20.0, 60.0), "nu": (0.1, 0.3, 0.5, 1.0, 2.5, 8.0)}
 # A range of a further coordinate beside that of the first, and from how many of the nearest the search goes.
 SHORTER, CLIMBS = (0.3, 1.0, 3.0), 3
+# The logarithm of the largest range.
+FARTHEST = 230.0
 # Correlations below this are none.
 NONE = 1e-14
 
@@ -33,7 +35,10 @@ def nearest(structure: Any, C: Array) -> Array:
     upper, logarithmic = structure.upper[1:], structure.powers[1:] == 0.0
 
     def theta(x: Array) -> Array:
-        return np.r_[1.0, np.minimum(np.where(logarithmic, np.exp(np.where(logarithmic, x, 0.0)), x), upper)]
+        return np.r_[
+            1.0,
+            np.minimum(np.where(logarithmic, np.exp(np.where(logarithmic, np.minimum(x, FARTHEST), 0.0)), x), upper),
+        ]
 
     def coordinates(at: Array) -> Array:
         return np.where(logarithmic, np.log(np.where(logarithmic, np.maximum(at, 1e-300), 1.0)), at)

@@ -23,8 +23,8 @@ SMOOTHEST, LARGE = 20.0, 60.0
 LARGEST = 1e6
 # A smoothness below this is taken as that, and leaves no correlation.
 LEAST = 1e-12
-# √(2ν) h at which nothing is left of c.
-FAR = 1e6
+# x that is as good as infinite; what x exceeds 2ν by where c is below 1e-17.
+FAR, NOTHING = 1e6, 45.0
 # log K_ν(x) is an entire and even function of ν: central differences of sixth order at this step err by some 1e-14 by
 # their remainder, h⁶/140 times the seventh derivative, and 1e-13 by rounding.
 STEP, WEIGHTS = 0.02, ((1, 0.75), (2, -0.15), (3, 1.0 / 60.0))
@@ -77,17 +77,25 @@ class Matern(Distance):
         return max(float(shape[0]), LEAST) if self.nu is None else self.nu
 
     def falling(self, h: Array, shape: Array) -> tuple[Array, Array]:
-        c, fall = each_once(lambda part: matern(part, self._nu(shape)), h)
+        nu = self._nu(shape)
+        c, fall = each_once(lambda part: matern(part, nu), h, nu)
         return c, fall
 
     def by_shape(self, h: Array, shape: Array) -> Array:
-        return each_once(lambda part: (by_smoothness(part, self._nu(shape)),), h)[0]
+        nu = self._nu(shape)
+        return each_once(lambda part: (by_smoothness(part, nu),), h, nu)[0]
 
 
-def each_once(function: Callable[[Array], tuple[Array, ...]], h: Array) -> list[Array]:
-    """What an elementwise function gives of a matrix whose equal elements, many on a grid, are worked out once."""
+def each_once(function: Callable[[Array], tuple[Array, ...]], h: Array, nu: float) -> list[Array]:
+    """What a function of h gives of a matrix: of equal elements, many on a grid, once; 0 where nothing is left of c."""
     values, place = np.unique(h, return_inverse=True)
-    return [part[place.reshape(h.shape)] for part in function(values)]
+    near = np.sqrt(2.0 * nu) * values < NOTHING + 2.0 * nu
+    out = []
+    for part in function(values[near]):
+        whole = np.zeros(len(values))
+        whole[near] = part
+        out.append(whole[place.reshape(h.shape)])
+    return out
 
 
 def matern(h: Array, nu: float) -> tuple[Array, Array]:

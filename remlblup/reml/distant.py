@@ -17,6 +17,8 @@ from remlblup.structure.distance.base import Distance
 # Extents of the places beyond which a range is on its way to no end: while ℓ still rises, and whatever it does; and
 # from which on it is worth a word.
 BEYOND, FARTHER, NOTED = 30.0, 1000.0, 3.0
+# Extents at which another start is given up: the first one shows whether there is a maximum out there.
+LEAVING = 8.0
 
 
 def ranges(parameters: Parameters, theta: Array, held: np.ndarray) -> Iterator[tuple[str, Distance, Array]]:
@@ -45,6 +47,11 @@ def runs_off(parameters: Parameters, theta: Array, held: np.ndarray, rising: boo
                 " fewer coordinates or one range for all, or hold the range with fix=."
             )
     return ""
+
+
+def leaves(parameters: Parameters, theta: Array, held: np.ndarray) -> bool:
+    """Whether another start is on its way to no end."""
+    return any(found[0] > LEAVING for _, _, found in ranges(parameters, theta, held))
 
 
 def noted(parameters: Parameters, theta: Array, held: np.ndarray) -> str:

@@ -109,7 +109,8 @@ class Loop:
             if taken is None and (escaped := escaped_from(self.surface, point)) is not None:
                 taken = "escape", 0, escaped
             if taken is None:
-                stopped = "iterations" if met else "stall"
+                checks = checks if met else self.check(point, at_rest=True)
+                stopped = "iterations" if all(c.passed for c in checks) else "stall"
                 break
             name, halvings, new = taken
             if not met:
@@ -205,11 +206,12 @@ class Loop:
 
     # -- the end -----------------------------------------------------------------------------
 
-    def check(self, point: Point) -> tuple[Criterion, ...]:
-        """The five criteria at a point; without a previous step, by the step AI would take."""
+    def check(self, point: Point, at_rest: bool = False) -> tuple[Criterion, ...]:
+        """The five criteria at a point; without a previous step, or `at_rest`, where no step leads on, by the step AI
+        would take."""
         last = self.ascent.last
         delta, change = abs(last.delta), last.change
-        if len(self.ascent.rows) == 1:
+        if at_rest or len(self.ascent.rows) == 1:
             delta, change = 0.5 * last.decrement, np.sqrt(last.decrement)
         inward = inward_score(self.space, point)
         return criteria(delta, change, last.gradient, last.decrement, inward, self.options.tolerance)

@@ -19,6 +19,7 @@ from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.threads import single_threaded
 from remlblup.reml.convergence import Trial
+from remlblup.reml.distant import leaves
 from remlblup.reml.drawn_starts import drawn_starts, edge_starts, turning, typical
 from remlblup.reml.history import Iteration
 from remlblup.reml.line import maxima_along
@@ -179,6 +180,8 @@ class Search:
     def given_up(self, rows: list[Iteration]) -> str | None:
         """Why a climb that has got to the last of `rows` need not go on; None if it should."""
         row = rows[-1]
+        if row.iteration and leaves(self.equations.searched.spec.parameters, row.theta, ~np.isnan(self.fixed)):
+            return "no end: its range runs off"
         for theta, value in self.ends:
             away = np.abs(row.theta - theta) / np.maximum(np.maximum(np.abs(theta), np.abs(row.theta)), self.sizes)
             if away.max() < NEAR and -NEAR_LOGLIK < row.loglik - value <= HIGHER * (1.0 + abs(value)):

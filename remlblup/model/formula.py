@@ -113,9 +113,9 @@ def read_term(piece: str) -> list[RandomTerm | SmoothTerm] | None:
     if "vm(" in squeeze(inside) or (structure and has_bracket(split_top(inside, ",")[0])):
         return [read_by_factor(piece, keyword, inside)]
     if keyword in DISTANCES and len(split_top(inside, ",")) > 1:
-        names, options = options_apart(inside)
+        columns, options = options_apart(inside)
         raise FormulaError(
-            f"'{piece}': random effects of places need a bar, '{keyword}({names} | {', '.join(['1', *options])})', or"
+            f"'{piece}': random effects of places need a bar, '{keyword}({columns} | {', '.join(['1', *options])})', or"
             " '| trial' for those of each trial; correlated errors are residual=."
         )
     if structure:
@@ -136,10 +136,10 @@ def read_bar(piece: str, keyword: str, inside: str) -> list[RandomTerm]:
     effects, (group_text, *option_texts) = sides[0].strip(), split_top(sides[1], ",")
     if keyword and independent:
         raise FormulaError(f"'{piece}' names a structure and uses '||': use one of the two.")
-    names, misplaced = options_apart(effects)
+    columns, misplaced = options_apart(effects)
     if keyword and misplaced:
         behind = ", ".join([sides[1].strip(), *misplaced])
-        raise FormulaError(f"'{piece}': options stand behind the group: '{keyword}({names} | {behind})'.")
+        raise FormulaError(f"'{piece}': options stand behind the group: '{keyword}({columns} | {behind})'.")
     coordinates = read_coordinates(effects, piece) if keyword in DISTANCES else ()
     options = read_options(piece, keyword, option_texts, bool(coordinates))
     whole = keyword in DISTANCES and group_text.strip() == "1"

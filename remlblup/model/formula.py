@@ -112,6 +112,12 @@ def read_term(piece: str) -> list[RandomTerm | SmoothTerm] | None:
     structure = keyword in STRUCTURES and keyword not in table.TRANSFORMS and keyword not in table.ELEMENTWISE
     if "vm(" in squeeze(inside) or (structure and has_bracket(split_top(inside, ",")[0])):
         return [read_by_factor(piece, keyword, inside)]
+    if keyword in DISTANCES and len(split_top(inside, ",")) > 1:
+        columns, options = options_apart(inside)
+        raise FormulaError(
+            f"'{piece}': random effects of places need a bar, '{keyword}({columns} | {', '.join(['1', *options])})', or"
+            " '| trial' for those of each trial; correlated errors are residual=."
+        )
     if structure:
         raise FormulaError(f"'{piece}' needs a bar: write '{keyword}(effects | group)', as in '{keyword}(site | g)'.")
     return None
@@ -130,6 +136,10 @@ def read_bar(piece: str, keyword: str, inside: str) -> list[RandomTerm]:
     effects, (group_text, *option_texts) = sides[0].strip(), split_top(sides[1], ",")
     if keyword and independent:
         raise FormulaError(f"'{piece}' names a structure and uses '||': use one of the two.")
+    columns, misplaced = options_apart(effects)
+    if keyword and misplaced:
+        behind = ", ".join([sides[1].strip(), *misplaced])
+        raise FormulaError(f"'{piece}': options stand behind the group: '{keyword}({columns} | {behind})'.")
     coordinates = read_coordinates(effects, piece) if keyword in DISTANCES else ()
     options = read_options(piece, keyword, option_texts, bool(coordinates))
     whole = keyword in DISTANCES and group_text.strip() == "1"
@@ -148,6 +158,13 @@ def read_bar(piece: str, keyword: str, inside: str) -> list[RandomTerm]:
         RandomTerm(name, effects, first, structure, bool(keyword), options, tuple(more), short, coordinates)
         for name, (first, *more) in zip(names, groups, strict=True)
     ]
+
+
+def options_apart(effects: str) -> tuple[str, list[str]]:
+    """What stands in front of a bar without ``name=value``, and these."""
+    texts = [text.strip() for text in split_top(effects, ",")]
+    options = [text for text in texts if re.match(r"\w+\s*=[^=]", text)]
+    return ", ".join(text for text in texts if text not in options), options
 
 
 def read_coordinates(effects: str, piece: str) -> tuple[str, ...]:

@@ -181,7 +181,8 @@ def _read_places(keyword: str, inside: str, piece: str, text: str) -> ResidualTe
         raise OptionError(f"residual={text!r}: give coordinates that differ, as in '{keyword}(x, y)'.")
     unit = Group(())
     if len(sides) == 2:
-        group, *options = [a.strip() for a in split_top(sides[1], ",")]
+        group, *behind = [a.strip() for a in split_top(sides[1], ",")]
+        options += behind
         if keyword == "exp" and len(coordinates) == 1 and group != "1":
             return None
         unit = Group(()) if group == "1" else read_group(group)

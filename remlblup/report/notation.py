@@ -103,8 +103,11 @@ def response(fit: Estimates) -> str:
 
 
 def size(design: RandomDesign) -> str:
+    levels = count(design.q, "level")
+    if design.term is not None and design.term.coordinates:
+        return f"{levels} × {design.t:,} places"
     effects = ", ".join(map(str, design.structure.effects[:6])) + (", …" if design.t > 6 else "")
-    return f"{design.q:,} levels" + (f" × {design.t} effects ({effects})" if design.t > 1 else "")
+    return levels + (f" × {design.t} effects ({effects})" if design.t > 1 else "")
 
 
 def mean(fit: Estimates, effects: list[RandomDesign]) -> Math:

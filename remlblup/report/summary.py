@@ -264,7 +264,9 @@ def levels(design: RandomDesign) -> str:
         text += f", {int(seen.sum()):,} with records"
         if design.relationship.known_rank not in (None, design.q):
             text += f", rank {design.relationship.known_rank:,}"
-    if design.t > 1:
+    if design.term is not None and design.term.coordinates:  # a place has many digits and no name
+        text += f", {design.t:,} places"
+    elif design.t > 1:
         text += f", {design.t} effects ({', '.join(map(str, design.structure.effects[:4]))}"
         text += ", …)" if design.t > 4 else ")"
     return text

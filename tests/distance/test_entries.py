@@ -263,3 +263,34 @@ def test_relatives_at_places():
     expected = loglik(frame["w"].to_numpy(), np.ones((36, 1)), V)
     values = {term: {"variance": 1.4, "range": 1.8}, "residual": 0.6}
     assert model.loglik(values) == pytest.approx(expected, abs=1e-9)
+
+
+def test_options_count_wherever_they_stand(wheat):
+    """In front of the bar of a residual they were left out without a word; a random term says where they go."""
+    written = (
+        "exp(latitude, longitude, metric=each | Block) + units",
+        "exp(latitude, longitude | Block, metric=each) + units",
+    )
+    at = {"units": 5.0, "residual": {"variance": 20.0, "range(latitude)": 9.0, "range(longitude)": 4.0}}
+    one, other = (rb.MixedModel("yield ~ 1", wheat, residual=text).loglik(at) for text in written)
+    assert one == other
+    for text, word in (
+        ("exp(latitude, longitude, metric=each | 1)", r"'exp\(latitude, longitude \| 1, metric=each\)'"),
+        ("exp(latitude, longitude)", r"need a bar, 'exp\(latitude, longitude \| 1\)'"),
+        ("gau(latitude, longitude, metric=each)", r"'gau\(latitude, longitude \| 1, metric=each\)'"),
+        ("fa(Block, k=1 | variety)", r"'fa\(Block \| variety, k=1\)'"),
+    ):
+        with pytest.raises(FormulaError, match=word):
+            rb.MixedModel(f"yield ~ 1 + {text}", wheat)
+
+
+def test_means_of_a_factor_beside_effects_of_places(wheat):
+    """A mean is at no place: the effects of places are left out unless their coordinates are named."""
+    fit = rb.MixedModel(f"yield ~ 1 + (1 | Block) + {TERM}", wheat).fit(starts=1)
+    means = fit.marginal_means("Block")
+    expected = fit.fixed_effects["estimate"].iloc[0] + fit.blup("Block")["Intercept"]
+    np.testing.assert_allclose(means.table["mean"], expected, rtol=1e-9)
+    place = {name: [wheat[name][3]] for name in ("latitude", "longitude")}
+    there = fit.marginal_means("Block", at=place).table["mean"]
+    effect = fit.predict(wheat.iloc[[3]], include=[TERM])["prediction"].iloc[0] - fit.fixed_effects["estimate"].iloc[0]
+    np.testing.assert_allclose(there.to_numpy(), (expected + effect).to_numpy(), rtol=1e-9)

@@ -383,3 +383,13 @@ def test_covariances_of_means_that_cannot_be_estimated_are_missing():
     assert np.array_equal(np.isnan(np.diag(means.covariance)), np.isnan(means.table["mean"]))
     known = means.table["mean"].notna().to_numpy()
     assert np.allclose(np.sqrt(np.diag(means.covariance)[known]), means.table["std_error"][known], rtol=1e-10)
+
+
+def test_the_covariance_of_a_known_residual_is_refused():
+    """It was an empty table."""
+    data = pd.DataFrame({"y": np.arange(6.0) ** 2, "v": np.ones(6)})
+    for residual in ("known(v)", "known(v) + units"):
+        fit = rb.MixedModel("y ~ 1", data, residual=residual).fit()
+        for table in (fit.covariance, fit.correlation):
+            with pytest.raises(rb.ModelError, match="has no parameter"):
+                table("residual")

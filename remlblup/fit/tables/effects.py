@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.errors import DataError, VarianceError, some
+from remlblup.errors import DataError, ModelError, VarianceError, some
 from remlblup.fit.tables.functions import covariance_matrices, joined
 from remlblup.model.design import FixedDesign, RandomDesign
 from remlblup.model.specification import Specification
@@ -121,11 +121,22 @@ def term_index(spec: Specification, term: str) -> int:
 
 
 def covariance(spec: Specification, theta: Array, term: str) -> pd.DataFrame:
-    """Σ of a term, labelled by its effects; of R all its matrices along the diagonal, or its variances."""
+    """Σ of a term, labelled by its effects; of R all its matrices along the diagonal, or its variances.
+
+    Raises
+    ------
+    ModelError
+        If R is known, so that there is nothing to show.
+    """
     tables = []
     for label, effects, sigma, _ in covariance_matrices(spec.parameters, spec.parameters.index(term), theta):
         names = [f"{label}: {e}" if label else e for e in effects]
         tables.append(pd.DataFrame(sigma, index=names, columns=names))
+    if not any(len(table) for table in tables):
+        raise ModelError(
+            f"residual='{spec.residual_text}' is the covariance matrix of the records that was given: it"
+            " has no parameter, and so no table of its effects."
+        )
     return joined(tables)
 
 

@@ -224,13 +224,14 @@ class _Maker:
         self.included = self._included(at)
 
     def _included(self, at: dict[str, list[float]]) -> list[int]:
-        """Random terms all of whose factors are named, and smooth terms of a covariate that is."""
+        """Random terms all of whose factors and coordinates are named, and smooth terms of a covariate that is."""
         out = []
         for k, design in enumerate(self.spec.random):
             if design.term is None:
                 take = any(v in self.targets or v in at for v in design.spec.variables)
             else:
                 take = all(f in self.targets for g in design.term.groups for f in g.factors)
+                take &= all(c in self.targets or c in at for c in design.term.coordinates)
             out += [k] * take
         return out
 
@@ -326,7 +327,9 @@ class _Maker:
             if (
                 unseen.any()
             ):  # of a product of relationships: predicted from others, with an error that rows do not hold
-                raise DataError(f"{int((unseen > 0.0).sum())} cells are combinations of levels without records.")
+                raise DataError(
+                    f"{int((unseen > 0.0).sum())} cells are combinations of levels, or places, without records."
+                )
         except DataError as error:
             raise DataError(
                 f"{str(error).split(' Use new_levels')[0]} A random effect of a combination that is in no record has no"

@@ -54,6 +54,9 @@ class Metric(ABC):
     def lower(self) -> Array:
         return np.where(self.logarithmic, 0.0, -np.inf)
 
+    def require(self, places: Array) -> None:
+        """Raise `DataError` where places, new ones too, are none of this metric."""
+
     @abstractmethod
     def scaled(self, theta: Array, here: Array, there: Array) -> Array:
         """h (m, t) between the places `here` (m, d) and `there` (t, d)."""
@@ -115,13 +118,16 @@ class Earth(Isotropic):
     def __init__(self, coordinates: Sequence[str], places: Array):
         if places.shape[1] != 2:
             raise OptionError("metric=earth takes two coordinates, latitude and longitude in degrees.")
+        super().__init__(coordinates, places)
+        self.require(places)
+
+    def require(self, places: Array) -> None:
         if np.any(np.abs(places[:, 0]) > 90.0) or np.any(np.abs(places[:, 1]) > 360.0):
             raise DataError(
                 "metric=earth takes latitudes between -90 and 90, then longitudes between -180 and 180 degrees:"
-                f" '{coordinates[0]}' goes from {places[:, 0].min():g} to {places[:, 0].max():g}, '{coordinates[1]}'"
+                f" '{self.coordinates[0]}' goes from {places[:, 0].min():g} to {places[:, 0].max():g}, '{self.coordinates[1]}'"
                 f" from {places[:, 1].min():g} to {places[:, 1].max():g}."
             )
-        super().__init__(coordinates, places)
 
     def distances(self, here: Array, there: Array) -> Array:
         (a, x), (b, z) = (here * DEGREE).T, (there * DEGREE).T

@@ -20,7 +20,7 @@ from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Criterion, criteria
-from remlblup.reml.distant import runs_off
+from remlblup.reml.distant import leaving
 from remlblup.reml.escape import escaped_from
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import confounded
@@ -100,7 +100,7 @@ class Loop:
                 break
             if not met and len(self.ascent.rows) > self.limit:
                 break
-            if not met and runs_off(self.space.equations.spec.parameters, point.theta, self.space.held, True):
+            if not met and leaving(self.space, point):
                 break
             if not met and self.watch is not None and (reason := self.watch(point.theta)):
                 stopped = reason

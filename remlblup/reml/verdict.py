@@ -30,8 +30,7 @@ def judged(
     vanished = vanishing(space, point, failed)
     collapsed = bool(vanished) or (stopped == "collapse" and bool(failed))
     whole = len(vanished) == np.count_nonzero(space.equations.spec.residual.variances)
-    parameters = space.equations.spec.parameters
-    if why := runs_off(parameters, point.theta, space.held, bool(failed)):
+    if why := runs_off(space, point, bool(failed)):
         return Convergence(checks, why, labels(space, space.boundary(point)), (), len(ascent.rows) - 1, collapsed=True)
     reason = explain(
         not failed,
@@ -41,7 +40,7 @@ def judged(
         by_design=bool(confounded),
         trend=trend(space.equations.spec, point.theta) if failed or unidentified else "",
         names=() if whole else vanished,
-    ) + noted(parameters, point.theta, space.held)
+    ) + noted(space, point.theta)
     return Convergence(
         checks, reason, labels(space, space.boundary(point)), unidentified, len(ascent.rows) - 1, collapsed
     )

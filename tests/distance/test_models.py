@@ -189,3 +189,38 @@ def test_with_the_range_held_the_rest_is_nlmes():
 
     assert fit.loglik == pytest.approx(value([v, u]), abs=1e-8)
     np.testing.assert_allclose(slopes_of(value, np.array([v, u]), 1e-4), 0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("extents", [50.0, 2000.0])
+def test_a_range_held_far_beyond_the_places_has_not_run_off(data, extents):
+    span = extents * float(np.hypot(np.ptp(data["x"]), np.ptp(data["y"])))
+    model = rb.MixedModel("w ~ z", data, residual="exp(x, y) + units")
+    fit = model.fit(fix={"residual": {"range": span}})
+    assert fit.converged
+    assert "times the extent" not in fit.convergence.reason
+    at = {"units": fit.variances["units"], "residual": {**fit.variances["residual"]}}
+    for factor in (0.99, 1.01):
+        at["residual"]["variance"] = factor * fit.variances["residual"]["variance"]
+        assert model.loglik(at) < fit.loglik
+
+
+@pytest.mark.parametrize("start", [None, {"residual": {"range": 8.0}}])
+def test_a_step_to_a_range_far_beyond_the_places_is_taken_back(start):
+    """Without a mean the level of the records tells of the variance: ℓ has a maximum, which long steps overshoot."""
+    rng = np.random.default_rng(1012)
+    n = 30
+    a = np.sort(rng.uniform(0.0, 1.0, n))
+    span, nugget = 10.0 ** rng.uniform(0.3, 1.5) * np.ptp(a), 10.0 ** rng.uniform(-6.0, -1.0)
+    h = np.abs(a[:, None] - a) / span
+    y = np.linalg.cholesky(span * np.exp(-h) + nugget * np.eye(n)) @ rng.normal(size=n)
+    frame = pd.DataFrame({"a": a, "y": y, "c": rng.normal(size=n)})
+    model = rb.MixedModel("y ~ 0 + c", frame, residual="exp(a | 1) + units")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = model.fit(start=start, starts=1)
+        nearer, farther = (
+            model.fit(fix={"residual": {"range": k * fit.variances["residual"]["range"]}}, starts=1).loglik
+            for k in (0.8, 1.25)
+        )
+    assert fit.converged, fit.convergence.reason
+    assert fit.loglik > max(nearer, farther)

@@ -150,3 +150,11 @@ def test_what_is_no_covariance_is_refused_by_name():
         DISTANCES["exp"](names, np.c_[np.arange(7.0), 2 * np.arange(7.0)], ("x", "y"), "angle")
     with pytest.raises(ModelError, match="no two the same"):
         DISTANCES["exp"](("a", "b"), np.zeros((2, 2)))
+
+
+def test_a_range_of_zero_leaves_no_slope_by_smoothness():
+    """Far away c is zero whatever ν: with what a range and a smoothness of zero leave, nothing is to be certified."""
+    for nu in (1e-300, 1e-12, 1e-6, 0.1):
+        h = np.array([1e3 / np.sqrt(nu)]) if nu > 1e-12 else np.array([1e60])
+        assert matern(h, max(nu, 1e-12))[0] == pytest.approx(0.0, abs=1e-300)
+        assert by_smoothness(h, max(nu, 1e-12)) == pytest.approx(0.0, abs=1e-300)

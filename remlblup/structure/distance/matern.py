@@ -23,7 +23,7 @@ SMOOTHEST, LARGE = 20.0, 60.0
 LARGEST = 1e6
 # A smoothness below this is taken as that, and leaves no correlation.
 LEAST = 1e-12
-# h that is as good as infinite; x less 2ν beyond which c is below 1e-17.
+# x that is as good as infinite; what x exceeds 2ν by where c is below 1e-17.
 FAR, NOTHING = 1e6, 45.0
 # log K_ν(x) is an entire and even function of ν: central differences of sixth order at this step err by some 1e-14 by
 # their remainder, h⁶/140 times the seventh derivative, and 1e-13 by rounding.
@@ -100,7 +100,7 @@ def each_once(function: Callable[[Array], tuple[Array, ...]], h: Array, nu: floa
 
 def matern(h: Array, nu: float) -> tuple[Array, Array]:
     """c and −h c' of h ≥ 0: c = 2^(1−ν)/Γ(ν) x^ν K_ν(x) and x c K_(ν−1)(x)/K_ν(x)."""
-    x = np.sqrt(2.0 * nu) * np.minimum(h, FAR)
+    x = np.minimum(np.sqrt(2.0 * nu) * h, FAR)
     with np.errstate(all="ignore"):
         log_k = log_bessel(nu, x)
         log_c = (1.0 - nu) * np.log(2.0) - gammaln(nu) + nu * np.log(x) + log_k
@@ -114,7 +114,7 @@ def matern(h: Array, nu: float) -> tuple[Array, Array]:
 
 def by_smoothness(h: Array, nu: float) -> Array:
     """∂c/∂ν at a given h."""
-    x = np.sqrt(2.0 * nu) * np.minimum(h, FAR)
+    x = np.minimum(np.sqrt(2.0 * nu) * h, FAR)
     c, fall = matern(h, nu)
     with np.errstate(all="ignore"):
         slope = sum(

@@ -89,6 +89,10 @@ class Metric(ABC):
         """The longest range."""
         return theta[:1]
 
+    def lengthening(self, theta: Array, length: float) -> np.ndarray:
+        """Mask of the parameters that make ranges longer than `length`."""
+        return np.asarray(theta > length)
+
     def _least(self, value: float) -> float:
         return max(value, LEAST * self.extent)
 
@@ -221,6 +225,10 @@ class Angle(Metric):
 
     def ranges(self, theta: Array) -> Array:
         return np.array([theta[0], theta[0] * theta[1]])
+
+    def lengthening(self, theta: Array, length: float) -> np.ndarray:
+        along, across = self.ranges(theta) > length
+        return np.array([along, across and not along, False])
 
 
 def share(part: Array, whole: Array) -> Array:

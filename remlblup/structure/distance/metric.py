@@ -55,7 +55,8 @@ class Metric(ABC):
         return np.where(self.logarithmic, 0.0, -np.inf)
 
     def require(self, places: Array) -> None:
-        """Raise `DataError` where places, new ones too, are none of this metric."""
+        """Raise `DataError` where places, new ones too, are none of this metric; of a plane all are."""
+        return
 
     @abstractmethod
     def scaled(self, theta: Array, here: Array, there: Array) -> Array:
@@ -126,11 +127,12 @@ class Earth(Isotropic):
         self.require(places)
 
     def require(self, places: Array) -> None:
+        """Raise `DataError` where degrees are beyond the globe."""
         if np.any(np.abs(places[:, 0]) > 90.0) or np.any(np.abs(places[:, 1]) > 360.0):
+            (a, b), (low, high) = self.coordinates, (places.min(axis=0), places.max(axis=0))
             raise DataError(
                 "metric=earth takes latitudes between -90 and 90, then longitudes between -180 and 180 degrees:"
-                f" '{self.coordinates[0]}' goes from {places[:, 0].min():g} to {places[:, 0].max():g}, '{self.coordinates[1]}'"
-                f" from {places[:, 1].min():g} to {places[:, 1].max():g}."
+                f" '{a}' goes from {low[0]:g} to {high[0]:g}, '{b}' from {low[1]:g} to {high[1]:g}."
             )
 
     def distances(self, here: Array, there: Array) -> Array:

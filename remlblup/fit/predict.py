@@ -82,6 +82,8 @@ def predict(
         phi = solution.theta[spec.parameters.of_residual]
         more = interval == "prediction" and told is None
         added = residual_variances(spec, phi, frame) if more else 0.0
+        if interval == "prediction":
+            added = added + nugget_left_out(spec, solution, included)
         out = with_interval(out, added, df, level)
     return out
 
@@ -94,6 +96,13 @@ def without_residual(include: Any) -> tuple[bool, Any]:
         return False, include
     rest = [t for t in include if str(t).strip() != RESIDUAL]
     return len(rest) < len(include), rest
+
+
+def nugget_left_out(spec: Specification, solution: Any, included: set[int]) -> float:
+    """The variance of ``+ units``, a part of one more record, where the prediction does not have it already."""
+    parts = spec.parameters.split(solution.theta)
+    left_out = (k for k, d in enumerate(spec.random) if d.name == UNITS and k not in included)
+    return float(sum(spec.random[k].structure.covariance(parts[k])[0, 0] for k in left_out))
 
 
 def told_by_residual(equations: Equations, solution: Any, frame: pd.DataFrame | None) -> Told:

@@ -320,9 +320,10 @@ class Solved:
         new : DataFrame, optional
             Records to predict; the data of the fit without.
         include : sequence of str, optional
-            The random terms to include, by name; all without, none for ``[]``. ``"residual"`` among them predicts the
-            errors as well, from those of the records in the same field, subject or trial (kriging): of a residual whose
-            correlation falls with a distance, `exp(x, y)`, `ar1(time | subject)`, `ar1(row):ar1(col)` and their like.
+            The random terms to include, by name; all without, none for ``[]``. `units` of ``residual="… + units"`` is
+            one of them: it adds the variance of a new record. ``"residual"`` among them predicts the errors as well,
+            from those of the records in the same field, subject or trial (kriging): of a residual whose correlation
+            falls with a distance, `exp(x, y)`, `ar1(time | subject)`, `ar1(row):ar1(col)` and their like.
         new_levels : {"error", "population"}
             What to do with levels that were not in the model: refuse, or predict with u = 0 and
             its prior variance in the standard error.
@@ -332,8 +333,8 @@ class Solved:
             Where Xβ is not estimable: NaN with an `EstimabilityWarning`, NaN alone, or a `ModelError`.
         interval : {None, "confidence", "prediction"}
             Columns `lower` and `upper`: of the mean of such records, ± t std_error; or of one more record, the residual
-            variance of which (by its group, covariate and weight) is added. Degrees of freedom are n − p, infinite at
-            known variances.
+            variance of which (by its group, covariate and weight, with that of `units`) is added. Degrees of freedom
+            are n − p, infinite at known variances.
         level : float
             Coverage of the interval.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import remlblup as rb
 from distance.dense import correlation, differences, kriging
@@ -183,3 +184,35 @@ def test_what_tells_nothing_is_refused(field, times):
     )
     with pytest.raises(DataError, match="between whole steps"):
         negative.predict(AT.assign(t=2.5), include=["residual"])
+
+
+@pytest.mark.parametrize("residual", ["exp(x, y) + units", "known(v) + units"])
+def test_one_more_record_has_the_nugget(residual):
+    """A prediction interval without `units` in include= left out its variance: a part of the residual."""
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame(rng.uniform(0, 9, (30, 2)), columns=["x", "y"]).assign(v=0.7, z=rng.standard_normal(30))
+    own = {} if "known" in residual else {"residual": {"variance": 0.7, "range": 3.0}}
+    fit = rb.MixedModel("z ~ 1", data, residual=residual).solve({"units": 0.5} | own)
+    one = pd.DataFrame({"x": [4.0], "y": [5.0], "v": [0.7]})
+    for include, added in (([], 1.2), (None, 0.7)):  # the term adds its variance to the standard error itself
+        found = fit.predict(one, include=include, interval="prediction").iloc[0]
+        half = 0.5 * (found["upper"] - found["lower"]) / stats.norm.ppf(0.975)
+        assert half**2 - found["std_error"] ** 2 == pytest.approx(added, rel=1e-9)
+    if own:
+        there, both = (
+            fit.predict(one, include=include, interval="prediction")
+            for include in (["residual"], ["residual", "units"])
+        )
+        np.testing.assert_allclose(there[["lower", "upper"]], both[["lower", "upper"]], rtol=1e-9)
+
+
+def test_new_places_lie_on_the_globe():
+    rng = np.random.default_rng(6)
+    data = pd.DataFrame({"lat": rng.uniform(40, 50, 20), "lon": rng.uniform(0, 10, 20), "z": rng.standard_normal(20)})
+    term, parameters = "exp(lat, lon | 1, metric=earth)", {"variance": 1.0, "range": 300.0}
+    as_term = rb.MixedModel(f"z ~ 1 + {term}", data).solve({term: parameters, "residual": 0.5})
+    residual = rb.MixedModel("z ~ 1", data, residual="exp(lat, lon, metric=earth) + units")
+    as_residual = residual.solve({"residual": parameters, "units": 0.5})
+    for fit, include in ((as_term, [term]), (as_residual, ["residual"])):
+        with pytest.raises(rb.DataError, match="'lat' goes from -95 to 45"):
+            fit.predict(pd.DataFrame({"lat": [45.0, -95.0], "lon": [3.0, 4.0]}), include=include)

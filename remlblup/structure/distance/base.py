@@ -184,8 +184,9 @@ class Distance(Structure):
     def covariance_between(self, theta: Array, here: Array, there: Array) -> Array:
         """v c (m, r) between any places (m, d) and (r, d)."""
         variance, metric, shape = self.split(theta)
-        d = self.places.shape[1]
-        return variance * self.falling(self.metric.scaled(metric, here.reshape(-1, d), there.reshape(-1, d)), shape)[0]
+        here, there = (places.reshape(-1, self.places.shape[1]) for places in (here, there))
+        self.metric.require(here)
+        return variance * self.falling(self.metric.scaled(metric, here, there), shape)[0]
 
     def between(self, theta: Array, here: Array) -> Array:
         return self.covariance_between(theta, here, self.places)

@@ -54,6 +54,10 @@ class Metric(ABC):
     def lower(self) -> Array:
         return np.where(self.logarithmic, 0.0, -np.inf)
 
+    def require(self, places: Array) -> None:
+        """Raise `DataError` where places, new ones too, are none of this metric; of a plane all are."""
+        return
+
     @abstractmethod
     def scaled(self, theta: Array, here: Array, there: Array) -> Array:
         """h (m, t) between the places `here` (m, d) and `there` (t, d)."""
@@ -119,13 +123,17 @@ class Earth(Isotropic):
     def __init__(self, coordinates: Sequence[str], places: Array):
         if places.shape[1] != 2:
             raise OptionError("metric=earth takes two coordinates, latitude and longitude in degrees.")
+        super().__init__(coordinates, places)
+        self.require(places)
+
+    def require(self, places: Array) -> None:
+        """Raise `DataError` where degrees are beyond the globe."""
         if np.any(np.abs(places[:, 0]) > 90.0) or np.any(np.abs(places[:, 1]) > 360.0):
+            (a, b), (low, high) = self.coordinates, (places.min(axis=0), places.max(axis=0))
             raise DataError(
                 "metric=earth takes latitudes between -90 and 90, then longitudes between -180 and 180 degrees:"
-                f" '{coordinates[0]}' goes from {places[:, 0].min():g} to {places[:, 0].max():g}, '{coordinates[1]}'"
-                f" from {places[:, 1].min():g} to {places[:, 1].max():g}."
+                f" '{a}' goes from {low[0]:g} to {high[0]:g}, '{b}' from {low[1]:g} to {high[1]:g}."
             )
-        super().__init__(coordinates, places)
 
     def distances(self, here: Array, there: Array) -> Array:
         (a, x), (b, z) = (here * DEGREE).T, (there * DEGREE).T

@@ -158,3 +158,13 @@ def test_a_range_of_zero_leaves_no_slope_by_smoothness():
         h = np.array([1e3 / np.sqrt(nu)]) if nu > 1e-12 else np.array([1e60])
         assert matern(h, max(nu, 1e-12))[0] == pytest.approx(0.0, abs=1e-300)
         assert by_smoothness(h, max(nu, 1e-12)) == pytest.approx(0.0, abs=1e-300)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "power", "factor"), [("exp", 1, 1.0), ("gau", 2, 2.0), ("sph", 1, 1.5), ("ratio", 2, 2.0)]
+)
+def test_the_slope_within_a_long_range_has_all_its_digits(keyword, power, factor):
+    """−h c'(h) = k a h^k + … of c = 1 − a h^k + …, also where 1 − c has lost them."""
+    structure = DISTANCES[keyword](["a", "b", "c"], np.array([[0.0], [1.0], [3.0]]), ("x",))
+    h = np.array([1e-6, 1e-7])
+    np.testing.assert_allclose(structure.falling(h, np.zeros(0))[1], factor * h**power, rtol=3e-6)

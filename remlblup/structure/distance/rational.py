@@ -17,4 +17,4 @@ class RationalQuadratic(Distance):
     def falling(self, h: Array, shape: Array) -> tuple[Array, Array]:
         square = h * h
         c = 1.0 / (1.0 + square)
-        return c, np.asarray(2.0 * (1.0 - c) * c)
+        return c, np.asarray(2.0 * (square * c) * c)  # 1 − c of a small h would be rounding

@@ -29,6 +29,8 @@ SHORT = 1e-6
 TINY = float(np.finfo(float).tiny)
 # The logarithm of the largest value of a parameter that steps are taken in the logarithm of.
 FARTHEST = 230.0
+# Logarithms up to here stand for zero; a unit above that of TINY, whatever a processor makes of the last bit.
+NEAREST = float(np.log(TINY)) + 1.0
 # How many times such a parameter may become larger or smaller in one step.
 STRIDE = 20.0
 
@@ -115,7 +117,8 @@ class Space:
         logarithms = self.powers == 0.0
         theta = np.maximum(x, 0.0) ** (1.0 / np.where(logarithms, 1.0, self.powers))
         theta = np.where(self.powers == 1.0, x, theta)
-        return np.where(logarithms, np.exp(np.where(logarithms, np.minimum(x, FARTHEST), 0.0)), theta)
+        exponentials = np.exp(np.where(logarithms, np.minimum(x, FARTHEST), 0.0))
+        return np.where(logarithms, np.where(x > NEAREST, exponentials, 0.0), theta)
 
     def slopes(self, theta: Array) -> Array:
         """dθ/dx; at zero that of a small value, where the derivatives of the structure are taken as well."""

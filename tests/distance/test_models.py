@@ -236,3 +236,28 @@ def test_a_row_given_twice_has_no_maximum():
         fit = rb.MixedModel("z ~ 1", twice, residual="exp(x, y) + units").fit(starts=1)
     assert not fit.converged
     assert "variances go to zero: units" in str(fit.convergence)
+
+
+@pytest.mark.parametrize("keyword", ["exp", "mat"])
+def test_a_range_of_zero_is_zero_on_its_bound(data, keyword):
+    """Without correlation the model is that of independent errors, and nothing depends on a smoothness."""
+    rng = np.random.default_rng(0)
+    frame = data.iloc[:40].assign(w=rng.normal(size=40))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = rb.MixedModel("w ~ z", frame, residual=f"{keyword}(x, y)").fit(fix={"residual": {"range": 0.0}}, starts=1)
+    independent = rb.MixedModel("w ~ z", frame).fit()
+    assert fit.loglik == pytest.approx(independent.loglik, abs=1e-9)
+
+
+def test_a_search_that_ends_without_correlation_says_boundary():
+    rng = np.random.default_rng(0)
+    n = 40
+    frame = pd.DataFrame({"x": rng.uniform(0, 10, n), "z": rng.uniform(0, 10, n), "y": rng.normal(size=n)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = rb.MixedModel("y ~ 1", frame, residual="exp(x, z)").fit(starts=1)
+    assert fit.loglik == pytest.approx(rb.MixedModel("y ~ 1", frame).fit().loglik, abs=1e-9)
+    table = fit.variance_components.set_index("parameter")
+    assert table.estimate["range"] == 0.0
+    assert table.status["range"] == "boundary"

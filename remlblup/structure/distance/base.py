@@ -221,8 +221,11 @@ class Distance(Structure):
 
     def undefined(self, theta: Array) -> np.ndarray:
         variance, metric, _ = self.split(theta)
+        ranges = np.r_[False, self.metric_ranges]
         mask = np.r_[False, self.metric.undefined(metric), np.zeros(len(self.shape_names), dtype=bool)]
-        return mask | (np.arange(len(theta)) > 0) & (variance == 0.0)
+        mask |= ~ranges & bool(np.all(theta[ranges] == 0.0))  # no correlation at all
+        mask |= variance == 0.0
+        return mask & (np.arange(len(theta)) > 0)
 
     def lifted(self, theta: Array, S: Array, scale: Array, free: np.ndarray) -> Array | None:
         """The ranges of a grid with the largest ∂ℓ/∂v = tr(S C)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.model.grouping import UNITS
 from remlblup.model.specification import Specification
 from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Convergence, Criterion, explain
@@ -18,6 +19,8 @@ from remlblup.structure.residual.sections import Sections
 
 # A correlation this near to 1 along every dimension of a field is that of a trend, if the search does not end there.
 TREND = 1e-2
+# A nugget below this share of its scale, at which ℓ still rises, goes to zero.
+GONE = 1e-6
 
 
 def judged(
@@ -27,9 +30,10 @@ def judged(
     space = ascent.space
     unidentified = confounded or labels(space, flat(space, point))
     failed = [c.name for c in checks if not c.passed]
-    vanished = vanishing(space, point, failed)
+    nugget = nugget_gone(space, point) if failed else ()
+    vanished = nugget or vanishing(space, point, failed)
     collapsed = bool(vanished) or (stopped == "collapse" and bool(failed))
-    whole = len(vanished) == np.count_nonzero(space.equations.spec.residual.variances)
+    whole = not nugget and len(vanished) == np.count_nonzero(space.equations.spec.residual.variances)
     if why := runs_off(space, point, bool(failed)):
         return Convergence(checks, why, labels(space, space.boundary(point)), (), len(ascent.rows) - 1, collapsed=True)
     reason = explain(
@@ -86,6 +90,16 @@ def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
         regular.append(np.linalg.eigvalsh(matrices[label][1] * np.outer(d, d))[0] >= least)
     # A specific variance of zero is no collapse.
     return () if regular and all(regular) else labels(space, mask)
+
+
+def nugget_gone(space: Space, point: Point) -> tuple[str, ...]:
+    """The label of `units`, where ℓ rises without end as its variance falls: records at one place that are alike."""
+    spec = space.equations.spec
+    mask = np.zeros(len(point.theta), dtype=bool)
+    for design, place in zip(spec.random, spec.parameters.of_terms, strict=True):
+        mask[place] = design.name == UNITS
+    gone = (point.theta > 0.0) & (point.theta < GONE * space.sizes) & (point.theta * point.gradient < -FALLING)
+    return labels(space, mask & gone)
 
 
 def edge(ascent: Ascent, point: Point) -> str | None:

@@ -226,6 +226,18 @@ def test_a_step_to_a_range_far_beyond_the_places_is_taken_back(start):
     assert fit.loglik > max(nearer, farther)
 
 
+def test_a_row_given_twice_has_no_maximum():
+    """Two records at one place that are equal: ℓ rises without end as the nugget falls, and the verdict says that."""
+    rng = np.random.default_rng(7)
+    plots = pd.DataFrame({"x": rng.uniform(0, 100, 60), "y": rng.uniform(0, 60, 60)})
+    plots["z"] = rng.standard_normal(60) + np.sin(plots["x"] / 15)
+    twice = pd.concat([plots, plots.head(3)], ignore_index=True)
+    with pytest.warns(rb.ConvergenceWarning):
+        fit = rb.MixedModel("z ~ 1", twice, residual="exp(x, y) + units").fit(starts=1)
+    assert not fit.converged
+    assert "variances go to zero: units" in str(fit.convergence)
+
+
 @pytest.mark.parametrize("keyword", ["exp", "mat"])
 def test_a_range_of_zero_is_zero_on_its_bound(data, keyword):
     """Without correlation the model is that of independent errors, and nothing depends on a smoothness."""

@@ -283,7 +283,7 @@ def test_means_refuse_combinations_without_records():
     d = records()
     d = d[~((d["animal"] == 4) & (d["site"] == "y"))]
     fit = rb.MixedModel(f"y ~ site + (1 | {PAIRS})", d, given("singular")).fit()
-    with pytest.raises(rb.DataError, match="cells are combinations of levels without records"):
+    with pytest.raises(rb.DataError, match="2 cells are combinations of levels, or places, without records"):
         fit.marginal_means("animal", by="site")
     whole = rb.MixedModel(f"y ~ site + (1 | {PAIRS})", records(200), given("singular")).fit()
     assert len(whole.marginal_means("animal", by="site").table) == 18

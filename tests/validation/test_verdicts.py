@@ -314,7 +314,6 @@ def test_no_verdict_is_false(first):
         (24, 49, "called flat because no step could be taken beside a singular R"),
         (24, 102, "flat, though by as little as the components are there (the judge looked too far)"),
         (26, 0, "a ridge that ends in a corner, with no information to take its direction from (the judge saw none)"),
-        (26, 8, "a field without a maximum: higher still further out (the judge took its last point for one)"),
         (26, 14, "the higher maximum given up, on its way along a valley that AI does not see"),
         (26, 38, "the same by ML, where it has no information but a slope"),
         (27, 0, "two components that X alone tells apart: no information along a direction, but a slope"),

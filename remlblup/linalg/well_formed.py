@@ -64,7 +64,11 @@ def _positions(matrix: Any) -> str:
 
 def _compressed(matrix: Any, form: str) -> str:
     indptr, indices, data = (np.asarray(a) for a in (matrix.indptr, matrix.indices, matrix.data))
+    if form == "bsr" and (data.ndim != 3 or 0 in data.shape[1:]):
+        return f"its data are of shape {data.shape}, not blocks of some rows and columns"
     blocks = matrix.blocksize if form == "bsr" else (1, 1)
+    if any(n % b for n, b in zip(matrix.shape, blocks, strict=True)):
+        return f"its shape {matrix.shape} is no multiple of its blocks, {blocks}"
     lines, across = (n // b for n, b in zip(matrix.shape, blocks, strict=True))
     if form == "csc":
         lines, across = across, lines

@@ -177,3 +177,10 @@ def test_a_sparse_matrix_where_something_else_is_wanted(form):
     ):
         with pytest.raises(rb.RemlBlupError):
             wrong()
+
+
+@pytest.mark.parametrize("change", [lambda d: d[:, :-1], lambda d: d[:, :, :0], lambda d: d.ravel()])
+def test_blocks_that_are_none(change):
+    matrix = sp.bsr_array(np.eye(2), blocksize=(1, 1))
+    matrix.data = change(matrix.data)
+    assert "not blocks of some rows and columns" in fault(matrix)

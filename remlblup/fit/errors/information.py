@@ -15,6 +15,8 @@ from remlblup.reml.start import residual_variance, unit_matrices
 # An eigenvalue of the scaled information below this (and below this share of the largest) is none, and so is
 # information below this about a direction that changes the variance of y by as much as there is.
 FLAT = 1e-10
+# A natural size beyond this, squared twice, is out of the range of numbers.
+FARTHEST = 1e70
 # A score, in standard errors, below which it holds nothing on a bound.
 PRESSED = 1e-5
 # A parameter is unknown if its share in a flat direction is above this part of the largest one.
@@ -96,4 +98,4 @@ def natural_sizes(equations: Equations, theta: Array, J: Array) -> Array:
     own = J[places[-1]]
     change += np.einsum("ik,ij,jk->k", own, spec.residual.information(parts[-1]), own) / spec.n
     with np.errstate(divide="ignore"):
-        return 1.0 / np.sqrt(change)
+        return np.where(change > 0.0, np.minimum(1.0 / np.sqrt(change), FARTHEST), np.inf)

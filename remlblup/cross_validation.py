@@ -34,6 +34,7 @@ from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
 from remlblup.model.design import named_relationships
 from remlblup.model.folds import fold_labels
+from remlblup.model.grouping import factorize
 from remlblup.model.specification import Specification, from_formula
 from remlblup.reml.singular_residual import equations_at
 from remlblup.result import Fit
@@ -145,7 +146,7 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     spec = fit.specification
     k = None if term is None else term_index(spec, term)
     labels = fold_labels(spec, folds, groups, seed)
-    names, codes = np.unique(labels, return_inverse=True)
+    codes, names = factorize(pd.Series(labels))
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     if len(members) < 2:
         raise OptionError("cross-validation needs at least two folds.")

@@ -347,3 +347,11 @@ def test_records_almost_without_error(engine, ratio):
         mean = float((X[rest].T @ W @ y[rest])[0] / (X[rest].T @ W @ X[rest])[0, 0])
         expected[i] = mean + V[i, rest] @ W @ (y[rest] - mean)
     np.testing.assert_allclose(found, expected, atol=1e-3 if engine == "sparse" else 1e-7)
+
+
+def test_folds_named_by_labels_of_several_types(data):
+    """There is no order among them."""
+    solved, alike = model(data).solve(VARIANCES), np.arange(39) % 3
+    mixed = [["a", 2.5, 1][k] for k in alike]
+    found, plain = (rb.cross_validate(solved, folds).predictions["predicted"] for folds in (mixed, alike))
+    np.testing.assert_allclose(found, plain, rtol=1e-10)

@@ -19,7 +19,6 @@ from remlblup.fit.describe import Description
 from remlblup.fit.interrupted import interrupted, interruptible
 from remlblup.fit.progress import log_verdict, printer, reporter
 from remlblup.fit.solved import Solved
-from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, owned_property, single_threaded
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
@@ -84,7 +83,6 @@ class MixedModel:
     -893.2325
     """
 
-    @known_arguments
     @single_threaded
     def __init__(
         self,
@@ -111,7 +109,6 @@ class MixedModel:
             warn_of_written_missing(records.frame, records.used)
 
     @classmethod
-    @known_arguments
     @single_threaded
     def from_matrices(
         cls,
@@ -168,7 +165,6 @@ class MixedModel:
     def _equations(self) -> Equations:
         return make_equations(self.specification, self.engine)
 
-    @known_arguments
     @interruptible
     @single_threaded
     def fit(
@@ -294,7 +290,6 @@ class MixedModel:
 
         return checkpointed(checkpoint, fingerprint(self._equations, options, given, fixed, starts))
 
-    @known_arguments
     @single_threaded
     def solve(self, variances: Mapping[str, Any], *, method: str = "REML") -> Solved:
         """Henderson's mixed model equations at known variances: β̂, û, standard errors, PEV, reliability.
@@ -321,7 +316,6 @@ class MixedModel:
             equations, _ = equations_at(self._equations, theta)
             return Solved(equations, equations.solve(theta, ml=method == "ML"), method)
 
-    @known_arguments
     @single_threaded
     def loglik(self, variances: Mapping[str, Any], *, method: str = "REML") -> float:
         """The (RE)ML log-likelihood at given variances, with all constants.

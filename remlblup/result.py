@@ -95,7 +95,6 @@ class Fit(Plotted):
 
         return save(self, path, escape=escape)
 
-    @known_arguments
     def report(
         self,
         path: str | Path,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from remlblup.inference.component_methods import ComponentMethods
-from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive, owned_property
 
@@ -32,7 +31,6 @@ class DiagnosticMethods(ComponentMethods):
 
         return score(self)
 
-    @known_arguments
     @exclusive
     def information(self, kind: str = "average") -> pd.DataFrame:
         """Information about the variance parameters, whose inverse is their covariance matrix.
@@ -76,7 +74,6 @@ class DiagnosticMethods(ComponentMethods):
 
         return correlation_of_estimates(self)
 
-    @known_arguments
     @exclusive
     def flat_direction(self) -> Direction:
         """The direction in which ℓ is flat, where components are confounded; else the one with least information.
@@ -128,7 +125,6 @@ class DiagnosticMethods(ComponentMethods):
 
         return residual_table(self)
 
-    @known_arguments
     @exclusive
     def outlier_test(self, adjust: str | None = "holm") -> pd.DataFrame:
         """Whether a record is shifted against what all the others say of it, for every record; the furthest first.
@@ -164,7 +160,6 @@ class DiagnosticMethods(ComponentMethods):
 
     # -- influence ---------------------------------------------------------------------------
 
-    @known_arguments
     @exclusive
     def influence(self, term: str | None = None, components: bool = True, progress: bool | None = None) -> Influence:
         """Leave out the records one by one, or all records of each level, by update formulas: nothing is refitted.

@@ -16,7 +16,6 @@ from remlblup.fit.predict import predict
 from remlblup.fit.tables import effects as tables
 from remlblup.fit.tables.group_effects import total_covariances, total_effects
 from remlblup.fit.tables.shown import shown
-from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, exclusive, owned_property
 from remlblup.model.specification import Specification
@@ -295,7 +294,6 @@ class Solved:
 
     # -- prediction --------------------------------------------------------------------------
 
-    @known_arguments
     @exclusive
     def predict(
         self,

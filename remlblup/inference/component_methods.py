@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from remlblup.inference.methods import InferenceMethods
-from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive, owned_property
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 class ComponentMethods(InferenceMethods):
     """Estimates with what can be drawn from them and asked about their components."""
 
-    @known_arguments
     @exclusive
     def simulate(self, n: int = 1, seed: int = 0) -> pd.DataFrame:
         """Records drawn from the fitted model: β̂ as it is, random effects and errors anew.
@@ -44,7 +42,6 @@ class ComponentMethods(InferenceMethods):
 
         return simulate(self.specification, self.beta, self.theta, n, seed)
 
-    @known_arguments
     @exclusive
     def refit(self, y: Any) -> Self:
         """The same model for another response, with the same options: the fit that a new model would have,
@@ -70,7 +67,6 @@ class ComponentMethods(InferenceMethods):
 
         return refit(self, y)
 
-    @known_arguments
     @exclusive
     def bootstrap(
         self,
@@ -111,7 +107,6 @@ class ComponentMethods(InferenceMethods):
 
         return bootstrap(self, n, seed, statistic, workers, progress)
 
-    @known_arguments
     @exclusive
     def intervals(
         self,
@@ -159,7 +154,6 @@ class ComponentMethods(InferenceMethods):
 
         return Profile
 
-    @known_arguments
     @exclusive
     def profile(self, parameters: str | Sequence[str] | None = None, points: int = 6) -> Profile:
         """Profile likelihood of components, and of functions of them: ζ, the signed root of the deviance.
@@ -184,7 +178,6 @@ class ComponentMethods(InferenceMethods):
         paths = profile(self, parameters, points)
         return self._kind_of_profile(paths, self._note, self.specification.parameters.columns)
 
-    @known_arguments
     @exclusive
     def surface(self, a: str, b: str, points: int = 21, others: str = "held") -> pd.DataFrame:
         """ℓ over two parameters, three standard errors to both sides of the estimates and within their bounds.
@@ -214,7 +207,6 @@ class ComponentMethods(InferenceMethods):
 
         return surface(self, a, b, points, others)
 
-    @known_arguments
     @exclusive
     def heritability(self, term: str, method: str = "components") -> float:
         """Heritability by one of its definitions; [components.md](components.md) says when they agree.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from remlblup.fit.estimates import Estimates
-from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive
 
@@ -28,7 +27,6 @@ class InferenceMethods(Estimates):
 
         return MarginalMeans
 
-    @known_arguments
     @exclusive
     def wald_tests(
         self, kind: str = "conditional", df: str = "satterthwaite", information: str = "average"
@@ -60,7 +58,6 @@ class InferenceMethods(Estimates):
 
         return self._said(wald_tests(self, kind, df, information))
 
-    @known_arguments
     @exclusive
     def fixed_effects_table(self, df: str = "kenward-roger", information: str = "average") -> pd.DataFrame:
         """`fixed_effects` by other degrees of freedom, with adjusted standard errors where the method has them.
@@ -82,7 +79,6 @@ class InferenceMethods(Estimates):
 
         return self._said(fixed_effects_table(self, df, information))
 
-    @known_arguments
     @exclusive
     def test(self, L: Any, rhs: Any = 0.0, df: str = "satterthwaite", information: str = "average") -> LinearTest:
         """Test any linear functions of the fixed effects, Lβ = rhs.
@@ -109,7 +105,6 @@ class InferenceMethods(Estimates):
         self._said(out.table)
         return out
 
-    @known_arguments
     @exclusive
     def marginal_means(
         self,

@@ -12,7 +12,6 @@ from remlblup.diagnostics.direction import Direction
 from remlblup.diagnostics.influence import Influence
 from remlblup.diagnostics.methods import DiagnosticMethods
 from remlblup.fit.starts import StartCheck
-from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import exclusive
 
@@ -66,7 +65,6 @@ class DiagnosticPlots(DiagnosticMethods):
 
     influence.__doc__ = DiagnosticMethods.influence.__doc__
 
-    @known_arguments
     def plot_convergence(
         self,
         kind: str = "criteria",
@@ -136,7 +134,6 @@ class DiagnosticPlots(DiagnosticMethods):
 
         return plot_surface(self, self.surface(a, b, points, others), ax)
 
-    @known_arguments
     @exclusive
     def plot_random_effects(
         self,
@@ -188,7 +185,6 @@ class DiagnosticPlots(DiagnosticMethods):
 
         return plot_random_effects(self, term, effect, kind, intervals, draws, seed, ax)
 
-    @known_arguments
     @exclusive
     def plot_residuals(
         self,
@@ -232,7 +228,6 @@ class DiagnosticPlots(DiagnosticMethods):
 
         return plot_residuals(self, kind, by, draws, seed, ax)
 
-    @known_arguments
     def plot_influence(
         self, term: str | None = None, components: bool = True, axes: Axes | Iterable[Axes] | None = None
     ) -> np.ndarray:

@@ -15,8 +15,8 @@ import numpy as np
 from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, ModelError, NotPositiveDefiniteError, some
 from remlblup.structure.base import Structure
-from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.grouped_units import weighted_means
+from remlblup.structure.residual.of_structure import OfStructure
 from remlblup.structure.residual.pattern import Pattern
 from remlblup.structure.residual.scoring import ascend
 from remlblup.structure.residual.unit_patterns import Stack, fill_in, repeated_units, stack_units
@@ -27,7 +27,7 @@ DEFINITE = 1e-10
 CAPACITY = 2**22
 
 
-class Blocks(ResidualStructure):
+class Blocks(OfStructure):
     """R = W^-½ (⊕_units Σ_oo) W^-½ with Σ(φ) any `Structure` over the t effects.
 
     Parameters
@@ -74,18 +74,6 @@ class Blocks(ResidualStructure):
         i, j, diagonal, k = (np.concatenate(column) for column in zip(*parts, strict=True))
         value = np.ones(len(i)) if self.weights is None else np.where(diagonal, w[i], np.sqrt(w[i] * w[j]))
         return Pattern(n, np.maximum(i, j), np.minimum(i, j), k, value, first)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.structure.names
-
-    @property
-    def lower(self) -> Array:
-        return self.structure.lower
-
-    @property
-    def upper(self) -> Array:
-        return self.structure.upper
 
     @property
     def several_maxima(self) -> bool:

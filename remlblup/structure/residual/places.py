@@ -10,11 +10,11 @@ import numpy as np
 
 from remlblup.arrays import Array, Index
 from remlblup.structure.distance.base import Distance
-from remlblup.structure.residual.base import ResidualStructure
+from remlblup.structure.residual.of_structure import OfStructure
 from remlblup.structure.residual.pattern import Pattern
 
 
-class Places(ResidualStructure):
+class Places(OfStructure):
     """R(φ) = Σ(φ)[place i, place j] where two records are of one unit, else 0.
 
     Parameters
@@ -24,6 +24,7 @@ class Places(ResidualStructure):
     """
 
     dense = True
+    structure: Distance
 
     def __init__(self, structure: Distance, unit: Index, place: Index):
         self.structure, self.keyword = structure, structure.keyword
@@ -34,18 +35,6 @@ class Places(ResidualStructure):
     @property
     def n_units(self) -> int:
         return int(self.unit.max()) + 1
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.structure.names
-
-    @property
-    def lower(self) -> Array:
-        return self.structure.lower
-
-    @property
-    def upper(self) -> Array:
-        return self.structure.upper
 
     @property
     def variances(self) -> np.ndarray:

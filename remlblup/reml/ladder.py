@@ -132,8 +132,8 @@ class Automatic(Ladder):
         if not self.ascent.creeps():
             yield from self.by_strata(point, SHORT if first else 0.0)
         if first and len(space.held) > 1:
-            first = px_em_update(equations, point.score, space.held, space.units)
-            yield "EM" if equations.expansion is None else "PX-EM", first
+            updated = px_em_update(equations, point.score, space.held, space.units)
+            yield "EM" if equations.expansion is None else "PX-EM", updated
         face = across(space, point, point.information, reluctant)
         if face is not None:
             yield "face", face

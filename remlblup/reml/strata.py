@@ -1,12 +1,12 @@
 """A step taken in the precisions of the strata, where a step in variances is a poor one far from the maximum.
 
-In balanced data V has a few eigenvalues λ, each with its own contrasts of y (the strata of an analysis of variance), and
-ℓ = −½ Σ (f log λ + s/λ). A step of the average information, λ + λ(1 − λ/λ̂) with λ̂ = s/f, is Newton's for the precision
-of a stratum: with r = Δλ/λ, λ/(1 − r) is λ̂ itself, from wherever it starts.
+In balanced data V has a few eigenvalues λ, each with its own f contrasts of y (the strata of an analysis of variance):
+ℓ = −½ Σ (f log λ + s/λ). A step of the average information, λ + λ(1 − λ/λ̂) with λ̂ = s/f, is Newton's for 1/λ, the
+precision of a stratum: with r = Δλ/λ, λ/(1 − r) is λ̂ itself, from wherever it starts.
 
-The average information ½ F'PF is a sum over strata as well, ½ Σ (s/λ³) a a' with λ = a'θ: eliminating terms from the
-coarsest to the residual leaves a block LDL' whose rows are the a's. In other data this holds by halves, the step is
-as good as AI's to first order, and the likelihood judges it as any other. Of a covariance matrix λ and r are matrices.
+The average information is a sum over strata as well, ½ Σ (s/λ³) a a' with λ = a'θ, so that the rows of L' in its
+block LDL', from the coarsest term to the residual, are the a's. In other data this holds by halves; the step is as good
+as AI's to first order, and the likelihood judges it as any other. Of a covariance matrix λ and r are matrices.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def in_strata(space: Space, theta: Array, model: Newton, d: Array, least: float)
         if moved is None:
             return None
         new[own] = moved - row @ new[left]
-        if least and space.constrain:
-            new[own] = np.maximum(new[own], least * theta[own]) if structure is None else new[own]
+        if structure is None and least and space.constrain:
+            new[own] = np.maximum(new[own], least * theta[own])
     return new
 
 

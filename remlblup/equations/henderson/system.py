@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.linalg.lapack import dtrtrs
 
 from remlblup.arrays import Array

@@ -52,7 +52,7 @@ def offer_diagonals(equations: System) -> None:
             values = layout.precision.copy()
             values[columns[values[columns] == 0.0]] = 1.0  # X, and cells filled in
             equations.at = None
-            equations.factor.factorize(values)
+            equations.factor.factorize(layout.with_blocks(values, np.ones(len(layout.offsets))))
             del values
             design.relationship.take_diagonal(equations.factor.inverse_on_pattern()[columns[place]])
         block += design.structure.n_factors

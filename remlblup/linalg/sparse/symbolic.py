@@ -11,6 +11,7 @@ later processes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,6 +46,8 @@ class Symbolic:
         Entries in each column of L, diagonal included.
     pattern : (indptr, indices)
         Lower triangle of C.
+    clique : ndarray of int32, shape (n,)
+        Number of the dense block of each equation, −1 for none.
     """
 
     ordering: Ordering
@@ -53,12 +56,12 @@ class Symbolic:
     parent: np.ndarray
     counts: np.ndarray
     pattern: tuple[np.ndarray, np.ndarray]
+    clique: np.ndarray
 
     @cached_property
     def rows(self) -> np.ndarray:
         """Row numbers of L, ascending within a column, (nnz_l,); made again where they have been forgotten."""
-        n = len(self.parent)
-        graph = Graph(*off_diagonal_entries(*self.pattern), np.full(n, -1, np.int32))
+        graph = Graph(*off_diagonal_entries(*self.pattern), self.clique)
         return pattern_of_factor(*permuted_upper(graph, self.ordering.permutation), self.parent, self.indptr)
 
     def forget_rows(self) -> None:
@@ -68,19 +71,33 @@ class Symbolic:
     @cached_property
     def places(self) -> np.ndarray:
         """Where each value of C goes, shape (nnz_c,): below nnz_l, the entry of L; from there on, the diagonal."""
-        place_of = inverse_permutation(self.ordering.permutation)
         indptr, indices = self.pattern
-        return places_in_factor(place_of[indices], place_of[columns_of(indptr)], self.indptr, self.rows)
+        return self.places_of(indices, columns_of(indptr))
+
+    def places_of(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The same of any entries."""
+        return places_in_factor(self.place_of[rows], self.place_of[columns], self.indptr, self.rows)
+
+    @cached_property
+    def place_of(self) -> np.ndarray:
+        """Place of every equation in the order of elimination."""
+        return inverse_permutation(self.ordering.permutation)
 
 
 def analyse(
-    indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None, beside: float = 0.0
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    n: int,
+    groups: np.ndarray | None = None,
+    beside: float = 0.0,
+    cliques: Sequence[np.ndarray] = (),
 ) -> Symbolic:
     """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L.
 
-    `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor.
+    `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor;
+    `cliques` are the equations of each dense block of C, whose entries the pattern need not hold.
     """
-    graph = compact_graph(indptr, indices, n, groups)
+    graph = numbered_graph(indptr, indices, n, cliques) if cliques else compact_graph(indptr, indices, n, groups)
 
     def flops_of(permutation: np.ndarray) -> float:
         upper = permuted_upper(graph, permutation)
@@ -111,7 +128,7 @@ def analyse_in_order(
         f"the model with a factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
     )
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
-    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices))
+    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices), graph.clique)
     found.__dict__["rows"] = pattern_of_factor(*upper, parent, l_indptr)
     return found
 
@@ -146,6 +163,16 @@ def compact_graph(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.nd
         kept = outside(rows, columns, number)
         rows, columns = rows[kept], columns[kept]
     return Graph(rows, columns, number)
+
+
+def numbered_graph(indptr: np.ndarray, indices: np.ndarray, n: int, cliques: Sequence[np.ndarray]) -> Graph:
+    """The graph of C, of which the cliques are known."""
+    number = np.full(n, -1, np.int32)
+    for k, members in enumerate(cliques):
+        number[members] = k
+    rows, columns = off_diagonal_entries(indptr, indices)
+    kept = outside(rows, columns, number)
+    return Graph(rows[kept], columns[kept], number)
 
 
 def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +241,9 @@ def in_postorder(graph: Graph, permutation: np.ndarray) -> np.ndarray:
     """
     upper = permuted_upper(graph, permutation)
     parent = elimination_tree(*upper)
-    heaviest_first = np.argsort(-column_counts(*upper, parent), kind="stable")
+    counts = column_counts(*upper, parent)
+    # Of equals the latest: a column of the same supernode as its parent has one entry more, and no child has two more.
+    heaviest_first = len(counts) - 1 - np.argsort(-counts[::-1], kind="stable")
     return permutation[postorder(parent, heaviest_first)]
 
 

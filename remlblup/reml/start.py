@@ -58,7 +58,7 @@ def term_sizes(structure: Structure, unit: Array) -> Array:
         return own
     scale = np.sqrt(np.diag(unit))
     if structure.cone:
-        return np.outer(scale, scale)[np.tril_indices(len(scale))]
+        return structure.project(np.outer(scale, scale))
     of_unit = structure.project(unit)
     if (loadings := structure.loading_derivatives(of_unit)) is not None:
         of_loadings = np.einsum("pia,i->p", np.abs(loadings), scale)

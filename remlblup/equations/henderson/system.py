@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
+from scipy.linalg.lapack import dtrtrs
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
@@ -65,6 +65,14 @@ class Solution:
     logdet_random: float | None
     quadratic: float
     kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+
+def back_substituted(factor: Array, v: Array) -> Array:
+    """Λ⁻ᵀ v of a lower triangular, nonsingular Λ."""
+    out, info = dtrtrs(factor, v, lower=1, trans=1)
+    if info:
+        raise np.linalg.LinAlgError("a factor with a zero on its diagonal has no inverse.")
+    return np.asarray(out)
 
 
 def signs_of(factors: list[tuple[Array, Array]]) -> Array:
@@ -175,7 +183,7 @@ class System(Equations):
         M = self.cross_products.values(rho)
         self.factor.factorize(self.layout.assemble(M, slots, signs))
         self._spent("factor", started)
-        negative = int(self.levels @ (signs < 0.0))
+        negative = int(self.levels[signs < 0.0].sum())
         logdet_random = None
         if ml or negative:
             logdet_random, of_random = self._factorize_random(M, slots, signs)
@@ -264,7 +272,7 @@ class System(Equations):
         if factor.size == 1 and not design.structure.in_factor:
             return np.asarray(signed / factor[0, 0])
         if not design.structure.in_factor:
-            return np.asarray(scipy.linalg.solve_triangular(factor.T, signed))
+            return back_substituted(factor, signed)
         return design.relate(r)
 
     def _penalty(self, b: Array, factors: list[tuple[Array, Array]]) -> float:

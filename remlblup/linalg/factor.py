@@ -49,8 +49,8 @@ def make_factor(
     beside : float
         Bytes that will be needed beside the factor: what does not fit with them is refused before it is made.
     blocks : sequence of DenseBlock
-        Dense parts of the matrix, each with a coefficient of its own behind the values of the pattern, which need not
-        hold their entries. For the sparse engine only.
+        Dense parts of the matrix, of different equations, each with a coefficient of its own behind the values of the
+        pattern, which need not hold their entries. For the sparse engine only.
     """
     choose("engine", engine, ENGINES)
     indptr, indices = np.asarray(indptr), np.asarray(indices)
@@ -60,8 +60,8 @@ def make_factor(
         from remlblup.linalg.dense.bordered import BorderedFactor, independent_blocks
         from remlblup.linalg.dense.full import DenseFactor
 
-        blocks = independent_blocks(indices, columns_of(indptr), n, groups) if n > SMALLEST_BORDERED else None
-        return DenseFactor(indptr, indices, n, beside) if blocks is None else BorderedFactor(indptr, indices, n, blocks)
+        apart = independent_blocks(indices, columns_of(indptr), n, groups) if n > SMALLEST_BORDERED else None
+        return DenseFactor(indptr, indices, n, beside) if apart is None else BorderedFactor(indptr, indices, n, apart)
     # Imported only here: the module brings numba, and its functions may have to be compiled.
     announce_compilation()
     from remlblup.linalg.sparse.factor import SparseFactor

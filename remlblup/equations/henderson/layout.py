@@ -310,16 +310,21 @@ def precision_parts(
     random: Sequence[RandomDesign], apart: bool
 ) -> tuple[list[sp.csc_array | None], list[DenseBlock | None]]:
     """K⁻¹ of each term: its lower triangle (None for I), and its dense part if that is to stay apart."""
-    sparse, dense = [], []
-    for design in random:
-        lower, block = (None, None) if design.is_identity or not apart else design.relationship.precision_parts
-        if block is not None and (
-            len(block.at) < SMALLEST_BLOCK or block.entries < BLOCK_SHARE * (lower.nnz + block.entries)
-        ):
-            lower, block = None, None
-        sparse.append(design.relationship.lower_precision if lower is None and not design.is_identity else lower)
-        dense.append(block)
+    sparse: list[sp.csc_array | None] = [None] * len(random)
+    dense: list[DenseBlock | None] = [None] * len(random)
+    for k, design in enumerate(random):
+        if design.is_identity:
+            continue
+        lower, block = design.relationship.precision_parts if apart else (design.relationship.lower_precision, None)
+        if block is not None and not is_large(block, lower.nnz):
+            lower, block = design.relationship.lower_precision, None
+        sparse[k], dense[k] = lower, block
     return sparse, dense
+
+
+def is_large(block: DenseBlock, nnz: int) -> bool:
+    """Whether a dense part is large enough to stay off the pattern, beside so many entries on it."""
+    return len(block.at) >= SMALLEST_BLOCK and block.entries >= BLOCK_SHARE * (nnz + block.entries)
 
 
 def factor_blocks(
@@ -327,8 +332,8 @@ def factor_blocks(
 ) -> tuple[tuple[DenseBlock, ...], tuple[int, ...]]:
     """The dense part of K⁻¹ at the equations of each factor of a term, and the numbers of their signs."""
     of_factor = [block for design, block in zip(random, dense, strict=True) for _ in range(design.structure.n_factors)]
-    signs = [k for k, block in enumerate(of_factor) if block is not None]
-    return tuple(of_factor[k].moved(int(offsets[1 + k])) for k in signs), tuple(signs)
+    found = [(block.moved(int(offsets[1 + k])), k) for k, block in enumerate(of_factor) if block is not None]
+    return tuple(block for block, _ in found), tuple(k for _, k in found)
 
 
 def precision_entries(

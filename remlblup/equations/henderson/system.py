@@ -96,9 +96,7 @@ class System(Equations):
         super().__init__(spec, tuple(d.in_equations for d in spec.random))
         self.engine = engine
         self.cross_products: CrossProducts = cross_products(sp.csr_array(self.W), spec.residual.pattern)
-        self.layout: Layout = build_layout(
-            self.cross_products, spec.p, self.random, spec.residual.n_filled, engine
-        )
+        self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled, engine)
         self.factor: Factor = make_factor(
             self.layout.indptr,
             self.layout.indices,

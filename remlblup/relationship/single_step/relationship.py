@@ -29,7 +29,6 @@ from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
 from remlblup.relationship.single_step.blocks import (
     A22_SINGULAR,
-    G_SINGULAR,
     blending,
     both_inverted,
     check_weights,

@@ -16,7 +16,7 @@ inverse, so that a fit of ten iterations ends long before numba would have compi
 functions (seconds on the first use on a machine, some tenths of a second from its cache).
 """
 
-SMALLEST_BORDERED = 24
+SMALLEST_BORDERED = 64
 """Below this order there is nothing to be gained from the blocks of C."""
 
 ENGINES = ("auto", "dense", "sparse")

@@ -107,6 +107,13 @@ def start_values(equations: Equations, variance: float, given: Array, held: np.n
     return theta
 
 
+def first_values(equations: Equations) -> Array:
+    """θ to start from where nothing is given."""
+    size = equations.spec.parameters.size
+    nothing = np.zeros(size, dtype=bool)
+    return start_values(equations, residual_variance(equations), np.full(size, np.nan), nothing)
+
+
 def other_starts(equations: Equations, theta: Array, given: np.ndarray) -> list[Array]:
     """θ with other starts of the terms that have some and of which nothing is `given`."""
     parameters = equations.spec.parameters

@@ -8,7 +8,7 @@ import pytest
 from oracle import Oracle, Term
 
 from remlblup import MixedModel, Pedigree, Relationship, SingleStep
-from remlblup.linalg.sparse.symbolic import numbered_graph
+from remlblup.linalg.sparse.cliques import numbered_graph
 
 
 def flock(n: int, genotyped: int, seed: int):

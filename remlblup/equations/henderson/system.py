@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.linalg.lapack import dtrtrs
 
 from remlblup.arrays import Array
@@ -95,7 +94,7 @@ class System(Equations):
     def __init__(self, spec: Specification, engine: str = "auto"):
         super().__init__(spec, tuple(d.in_equations for d in spec.random))
         self.engine = engine
-        self.cross_products: CrossProducts = cross_products(sp.csr_array(self.W), spec.residual.pattern)
+        self.cross_products: CrossProducts = cross_products(self.W, spec.residual.pattern)
         self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled, engine)
         self.factor: Factor = make_factor(
             self.layout.indptr,

@@ -16,7 +16,7 @@ from remlblup.linalg.sparse.symbolic import Symbolic, inverse_permutation
 from remlblup.linalg.threads import n_threads, side_by_side
 
 ENTRIES = 500_000
-"""Entries of C whose places are looked for at a time."""
+"""Entries of C whose places a thread looks for at a time."""
 
 
 class SupernodalFactor:
@@ -180,21 +180,31 @@ class SupernodalFactor:
 
 
 def entry_places(sn: Supernodes, place_of: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Position in the panels of the entries of C, some at a time."""
+    """Position in the panels of the entries of C, of which every thread takes its share."""
     places = np.empty(len(rows), np.int32 if sn.panel_at[-1] < 2**31 else np.int64)
-    for start in range(0, len(rows), ENTRIES):
-        part = slice(start, start + ENTRIES)
-        places[part] = panel_places(sn, place_of[rows[part]], place_of[columns[part]])
-    return places
-
-
-def panel_places(sn: Supernodes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Position in the panels of the entry of C at places (first[i], second[i]) of the elimination."""
     supernode_of = np.repeat(np.arange(sn.size, dtype=np.int32), np.diff(sn.first))
-    return places_in_panels(supernode_of, sn.first, sn.rows_at, sn.rows, sn.panel_at, first, second)
+    place_of = place_of.astype(np.int32)
+
+    def share(part: slice) -> None:
+        places_in_panels(
+            supernode_of,
+            sn.first,
+            sn.rows_at,
+            sn.rows,
+            sn.panel_at,
+            place_of,
+            rows[part],
+            columns[part],
+            places[part],
+        )
+
+    side_by_side(share, [(slice(start, start + ENTRIES),) for start in range(0, len(rows), ENTRIES)])
+    return places
 
 
 def diagonal_places(sn: Supernodes) -> np.ndarray:
     """Position in the panels of every diagonal element."""
     columns = np.arange(sn.first[-1])
-    return panel_places(sn, columns, columns)
+    supernode_of = np.repeat(np.arange(sn.size), np.diff(sn.first))
+    height = np.diff(sn.rows_at)[supernode_of]
+    return sn.panel_at[supernode_of] + (columns - sn.first[supernode_of]) * (height + 1)

@@ -11,6 +11,7 @@ later processes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from remlblup.cached import cached_property
 from remlblup.linalg.compiler import njit
 from remlblup.linalg.contract import columns_of
 from remlblup.linalg.memory import require
-from remlblup.linalg.sparse.cliques import SHARE, find_clique, outside, star
+from remlblup.linalg.sparse.cliques import Graph, compact_graph, numbered_graph, off_diagonal_entries, star
 from remlblup.linalg.sparse.graphs import both_directions
 from remlblup.linalg.sparse.ordering import Ordering, as_graph, choose_ordering
 from remlblup.linalg.sparse.schedule import uncut_workspace
@@ -46,6 +47,8 @@ class Symbolic:
         Entries in each column of L, diagonal included.
     pattern : (indptr, indices)
         Lower triangle of C.
+    clique : ndarray of int32, shape (n,)
+        Number of the dense block of each equation, −1 for none.
     """
 
     ordering: Ordering
@@ -54,12 +57,12 @@ class Symbolic:
     parent: np.ndarray
     counts: np.ndarray
     pattern: tuple[np.ndarray, np.ndarray]
+    clique: np.ndarray
 
     @cached_property
     def rows(self) -> np.ndarray:
         """Row numbers of L, ascending within a column, (nnz_l,); made again where they have been forgotten."""
-        n = len(self.parent)
-        graph = Graph(*off_diagonal_entries(*self.pattern), np.full(n, -1, np.int32))
+        graph = Graph(*off_diagonal_entries(*self.pattern), self.clique)
         return pattern_of_factor(*permuted_upper(graph, self.ordering.permutation), self.parent, self.indptr)
 
     def forget_rows(self) -> None:
@@ -69,19 +72,33 @@ class Symbolic:
     @cached_property
     def places(self) -> np.ndarray:
         """Where each value of C goes, shape (nnz_c,): below nnz_l, the entry of L; from there on, the diagonal."""
-        place_of = inverse_permutation(self.ordering.permutation)
         indptr, indices = self.pattern
-        return places_in_factor(place_of[indices], place_of[columns_of(indptr)], self.indptr, self.rows)
+        return self.places_of(indices, columns_of(indptr))
+
+    def places_of(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The same of any entries."""
+        return places_in_factor(self.place_of[rows], self.place_of[columns], self.indptr, self.rows)
+
+    @cached_property
+    def place_of(self) -> np.ndarray:
+        """Place of every equation in the order of elimination."""
+        return inverse_permutation(self.ordering.permutation)
 
 
 def analyse(
-    indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None, beside: float = 0.0
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    n: int,
+    groups: np.ndarray | None = None,
+    beside: float = 0.0,
+    cliques: Sequence[np.ndarray] = (),
 ) -> Symbolic:
     """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L.
 
-    `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor.
+    `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor;
+    `cliques` are the equations of each dense block of C, whose entries the pattern need not hold.
     """
-    graph = compact_graph(indptr, indices, n, groups)
+    graph = numbered_graph(indptr, indices, n, cliques) if cliques else compact_graph(indptr, indices, n, groups)
     tried: list[tuple[np.ndarray, Outline]] = []
 
     def flops_of(permutation: np.ndarray) -> float:
@@ -120,7 +137,7 @@ def laid_out(
         f"the model with a factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
     )
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
-    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices))
+    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices), graph.clique)
     found.__dict__["rows"] = pattern_of_factor(*permuted_upper(graph, ordering.permutation), parent, l_indptr)
     return found
 
@@ -142,45 +159,6 @@ def outline(upper: tuple[np.ndarray, np.ndarray]) -> Outline:
     """Elimination tree and column counts of a permuted pattern."""
     parent = elimination_tree(*upper)
     return Outline(parent, column_counts(*upper, parent))
-
-
-class Graph(NamedTuple):
-    """The graph of C.
-
-    Attributes
-    ----------
-    rows, columns : (nnz,) ends of the edges, each once, but for those inside a clique
-    clique : (n,) number of the clique of each node, −1 for none
-    """
-
-    rows: np.ndarray
-    columns: np.ndarray
-    clique: np.ndarray
-
-
-def compact_graph(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> Graph:
-    """The graph of C, a large clique of it set apart, and those of the same groups (the other traits) with it."""
-    rows, columns = off_diagonal_entries(indptr, indices)
-    number = np.full(n, -1, np.int32)
-    traits = 1 if groups is None else max(1, round(n / (int(groups.max()) + 1)))
-    for k in range(traits):
-        members = find_clique(rows, columns, n, SHARE / (traits - k))
-        if k and groups is not None:
-            first = np.unique(groups[number == 0])
-            members = members[np.isin(groups[members], first) & (number[members] < 0)]
-        if not len(members):
-            break
-        number[members] = k
-        kept = outside(rows, columns, number)
-        rows, columns = rows[kept], columns[kept]
-    return Graph(rows, columns, number)
-
-
-def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column numbers of the entries below the diagonal."""
-    columns, rows = columns_of(indptr).astype(np.int32), indices.astype(np.int32, copy=False)
-    below = rows != columns
-    return rows[below], columns[below]
 
 
 def factor_bytes(parent: np.ndarray, counts: np.ndarray, nnz: int) -> float:
@@ -240,7 +218,9 @@ def in_postorder(outline: Outline) -> np.ndarray:
     The fill is the same; columns that update each other come to lie close in memory.
     """
     less = outline.counts.max(initial=0) - outline.counts
-    heaviest_first = np.argsort(less.astype(np.uint16) if less.max(initial=0) < 2**16 else less, kind="stable")
+    keys = less.astype(np.uint16) if less.max(initial=0) < 2**16 else less
+    # Of equals the latest: a column of the same supernode as its parent has one entry more, and no child has two more.
+    heaviest_first = len(keys) - 1 - np.argsort(keys[::-1], kind="stable")
     return postorder(outline.parent, heaviest_first)
 
 

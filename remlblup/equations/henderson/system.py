@@ -95,7 +95,7 @@ class System(Equations):
         super().__init__(spec, tuple(d.in_equations for d in spec.random))
         self.engine = engine
         self.cross_products: CrossProducts = cross_products(self.W, spec.residual.pattern)
-        self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled)
+        self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled, engine)
         self.factor: Factor = make_factor(
             self.layout.indptr,
             self.layout.indices,
@@ -103,6 +103,7 @@ class System(Equations):
             engine,
             self.layout.groups,
             self._memory(FactorStats(self.layout.m, 0, 0, 0.0, "", "", "")).ahead,
+            self.layout.blocks,
         )
         self.stats = self.factor.stats
         self.of_factors = term_slices(spec.p, [d.structure.n_factors * d.q for d in self.random])
@@ -148,7 +149,9 @@ class System(Equations):
     def random_system(self) -> tuple[Layout, Factor]:
         """Layout and factor of the random block alone, whose log-determinant ML needs."""
         layout = self.layout.without_fixed(self.p)
-        return layout, make_factor(layout.indptr, layout.indices, layout.m, self.engine, layout.groups)
+        return layout, make_factor(
+            layout.indptr, layout.indices, layout.m, self.engine, layout.groups, blocks=layout.blocks
+        )
 
     # -- one solve ---------------------------------------------------------------------------
 

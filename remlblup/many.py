@@ -252,8 +252,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
         )
     warn_of_codes(codes)
     if fits:
-        name, first = next(iter(fits.items()))
-        spec = first.specification if isinstance(first, Fit) else model(name).specification
+        name, one = next(iter(fits.items()))
+        spec = one.specification if isinstance(one, Fit) else model(name).specification
         codes |= spec.codes
         warn_of_one_effect(spec.formula.random if spec.formula else ())
         warn_of_written_missing(frame, spec.records.used if spec.records else ())

@@ -128,6 +128,11 @@ class RelationshipBase(ABC):
         """What it takes of memory, once made, to give the equations its inverse."""
         return Need()
 
+    @property
+    def dense_matrices(self) -> tuple[int, tuple[str, ...]]:
+        """Order of the dense matrices it holds beside what the user gave, and which they are."""
+        return 0, ()
+
     #: Whether the diagonal takes a factorisation of K⁻¹, for which somebody else may have the factor at hand.
     diagonal_is_far = False
 

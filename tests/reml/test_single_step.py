@@ -61,5 +61,9 @@ def test_the_sparse_engine_sets_the_block_apart_and_agrees_with_the_dense_invers
     for k, start in enumerate(layout.offsets[1:-1]):  # one block per effect
         assert set(start + H.positions) == set(np.flatnonzero(graph.clique == k))
     assert sparse.loglik == pytest.approx(dense.loglik, abs=1e-7)
+    held = 5 + 2 * len(layout.blocks)  # G and A22 with their inverses, H22; in L and C⁻¹ once per effect
+    assert f"160 x 160 of {sparse.specification.random[0].name}, 0.205 MB, held {held} times" in str(
+        MixedModel(formula, data, relationships={"H": H}, engine="sparse").describe()
+    )
     for column in ("estimate", "pev", "reliability"):
         np.testing.assert_allclose(sparse.random_effects[column], dense.random_effects[column], rtol=1e-5, atol=1e-6)

@@ -252,7 +252,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
         )
     warn_of_codes(codes)
     if fits:
-        spec = made[next(iter(fits))].specification
+        name, one = next(iter(fits.items()))
+        spec = one.specification if isinstance(one, Fit) else model(name).specification
         codes |= spec.codes
         warn_of_one_effect(spec.formula.random if spec.formula else ())
         warn_of_written_missing(frame, spec.records.used if spec.records else ())

@@ -301,20 +301,23 @@ class Equations(ABC):
     # -- regressions on X --------------------------------------------------------------------
 
     def _ordinary_least_squares(self, v: Array) -> Array:
-        """β_work of the weighted regression of v (n,) on X."""
+        """β_work of the weighted regression of v (n,) or (n, k) on X."""
         X = self.spec.fixed.work
         if self.p == 0:
-            return np.zeros(0)
+            return np.zeros((0, *v.shape[1:]))
         root = np.sqrt(self.spec.weights)
+        right = (root * v.T).T
         if not sp.issparse(X):
-            return np.linalg.lstsq(root[:, None] * X, root * v, rcond=None)[0]
+            return np.linalg.lstsq(root[:, None] * X, right, rcond=None)[0]
         weighted = sp.csc_array(X.multiply(root[:, None]))
-        rhs = weighted.T @ (root * v)
+        rhs = weighted.T @ right
         normal = weighted.T @ weighted
-        return rhs / normal.diagonal() if self.p == 1 else np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs))
+        if self.p == 1:
+            return rhs / normal.diagonal()
+        return np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs)).reshape(rhs.shape)
 
     def project_out(self, v: Array) -> Array:
-        """What is left of v (n,) after its weighted regression on X."""
+        """What is left of v (n,) or (n, k) after its weighted regression on X."""
         return v - self.spec.fixed.work @ self._ordinary_least_squares(v)
 
     def _spent(self, phase: str, started: float) -> None:

@@ -12,7 +12,6 @@ import remlblup.structure
 from remlblup.cached import cached_property
 from remlblup.structure.parametric import Parametric
 
-
 for found in pkgutil.walk_packages(remlblup.structure.__path__, "remlblup.structure."):
     importlib.import_module(found.name)
 

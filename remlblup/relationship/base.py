@@ -129,6 +129,11 @@ class RelationshipBase(ABC):
         return Need()
 
     @property
+    def plainer(self) -> RelationshipBase | None:
+        """A relationship of the same levels, not far from it, whose inverse has far fewer entries: for start values."""
+        return None
+
+    @property
     def dense_matrices(self) -> tuple[int, tuple[str, ...]]:
         """Order of the dense matrices it holds beside what the user gave, and which they are."""
         return 0, ()

@@ -206,6 +206,10 @@ class SingleStep(RelationshipBase):
         return product
 
     @property
+    def plainer(self) -> RelationshipBase:
+        return self.pedigree
+
+    @property
     def dense_matrices(self) -> tuple[int, tuple[str, ...]]:
         held = ["G blended and tuned", "its part of H⁻¹"]
         held += ["H22"] if self._H22 is not self._Gw else []

@@ -17,14 +17,15 @@ NARROW, SHORT = 4, 24
 
 
 @njit(cache=True, nogil=True)
-def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, inverse, arena, block, product):
-    """Panels of C⁻¹ on the pattern of L, from the root down.
+def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entries, values, arena, block, product):
+    """Entries of C⁻¹, from the root down; of its panels none is kept longer than its children read it.
 
     Parameters
     ----------
     begin, end, top, sn, plan, pending : as in `multifrontal.factorize`; `pending` holds the inverse over the rows
         below the roots of subtrees
-    inverse : as `panels`, receives the panels of C⁻¹ (lower triangle)
+    entries : Entries
+    values : receives C⁻¹ there
     arena : workspace for the inverse fronts of supernodes with children
     block : workspace for one front
     product : workspace for `invert_front`
@@ -34,28 +35,25 @@ def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, inve
     while s >= begin:
         height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
         if top and plan.leave[s] > 0:
-            gather_below(
-                s, root, sn, plan, pending, inverse, arena, pending.ctypes.data + 8 * plan.pending_at[s], height - width
-            )
+            gather_below(s, root, sn, plan, pending, arena, pending.ctypes.data + 8 * plan.pending_at[s], height - width)
             s = plan.leave[s] - 2
             continue
-        panel, out = panels[sn.panel_at[s] : sn.panel_at[s + 1]], inverse[sn.panel_at[s] : sn.panel_at[s + 1]]
+        panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
         if width == 1 and height > 1 and sn.n_children[s] == 0 and s != root and not dependent[sn.first[s]]:
-            invert_twig(s, panel, inverse_front(sn.parent[s], root, sn, plan, pending, inverse, arena, block), sn, out)
+            p_front = inverse_front(sn.parent[s], root, sn, plan, pending, arena, block)
+            invert_twig(s, panel, p_front, sn, block[:height])
+            take_entries(s, block.ctypes.data, entries, values)
         elif width > 0 or s != root:  # what is pending for a batch is its front
-            front = inverse_front(s, root, sn, plan, pending, inverse, arena, block)
-            gather_front(s, root, sn, plan, pending, inverse, arena, block, front)
+            front = inverse_front(s, root, sn, plan, pending, arena, block)
+            gather_front(s, root, sn, plan, pending, arena, block, front)
             invert_front(panel, height, width, front, dependent[sn.first[s] : sn.first[s + 1]], product)
-            store_columns(front, height, width, out)
+            take_entries(s, front, entries, values)
         s -= 1
 
 
 @njit(cache=True, nogil=True)
-def inverse_front(s, root, sn, plan, pending, inverse, arena, block):
-    """Address of the inverse front of s; with no rows below, of its columns in the result themselves."""
-    width = sn.first[s + 1] - sn.first[s]
-    if width > 0 and sn.rows_at[s + 1] - sn.rows_at[s] == width:
-        return inverse.ctypes.data + 8 * sn.panel_at[s]
+def inverse_front(s, root, sn, plan, pending, arena, block):
+    """Address of the inverse front of s."""
     if sn.n_children[s] == 0:
         return block.ctypes.data
     if s == root and sn.first[s] == sn.first[s + 1]:
@@ -64,27 +62,27 @@ def inverse_front(s, root, sn, plan, pending, inverse, arena, block):
 
 
 @njit(cache=True, nogil=True)
-def gather_front(s, root, sn, plan, pending, inverse, arena, block, front):
+def gather_front(s, root, sn, plan, pending, arena, block, front):
     """The inverse over the rows below s, into its front."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
     below, corner = height - width, front + 8 * width * (height + 1)
     if sn.n_children[s] > 0 and s != root and below > 0 and plan.front_at[s] == plan.front_at[sn.parent[s]]:
         # The parent's front stands in the same place, and is read for the last time.
-        gather_below(s, root, sn, plan, pending, inverse, arena, block.ctypes.data, below)
+        gather_below(s, root, sn, plan, pending, arena, block.ctypes.data, below)
         copy_triangle(block.ctypes.data, below, corner, height)
     else:
-        gather_below(s, root, sn, plan, pending, inverse, arena, corner, height)
+        gather_below(s, root, sn, plan, pending, arena, corner, height)
 
 
 @njit(cache=True, nogil=True)
-def gather_below(s, root, sn, plan, pending, inverse, arena, target, stride):
+def gather_below(s, root, sn, plan, pending, arena, target, stride):
     """The inverse over the rows below s, from its parent's front; for the root of a subtree, from `pending`."""
     rows = sn.relative[sn.rows_at[s] + sn.first[s + 1] - sn.first[s] : sn.rows_at[s + 1]]
     if s == root:
         copy_triangle(pending.ctypes.data + 8 * plan.pending_at[s], len(rows), target, stride)
     elif len(rows) > 0:
         p = sn.parent[s]
-        p_front = inverse_front(p, root, sn, plan, pending, inverse, arena, arena)
+        p_front = inverse_front(p, root, sn, plan, pending, arena, arena)
         for j in range(len(rows)):
             source = p_front + 8 * rows[j] * (sn.rows_at[p + 1] - sn.rows_at[p])
             for i in range(j, len(rows)):
@@ -100,13 +98,10 @@ def copy_triangle(source, size, target, stride):
 
 
 @njit(cache=True, nogil=True)
-def store_columns(front, height, width, out):
-    """The columns of a panel of C⁻¹, from its inverse front, unless they are it."""
-    if front == out.ctypes.data:
-        return
-    for j in range(width):
-        for i in range(j * height + j, (j + 1) * height):
-            out[i] = load(front, i)
+def take_entries(s, front, entries, values):
+    """The entries of C⁻¹ that stand in the columns of s, from its inverse front."""
+    for k in range(entries.starts[s], entries.starts[s + 1]):
+        values[entries.order[k]] = load(front, entries.places[k])
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ from remlblup.linalg.sparse.inverse_multifrontal import invert_diagonal, multipl
 from remlblup.linalg.sparse.multifrontal import form_update_columns
 from remlblup.linalg.sparse.panels import TILE, divide_rows, factorize_tile, update_columns
 from remlblup.linalg.sparse.schedule import LARGE_BLOCK, Plan
-from remlblup.linalg.sparse.supernodes import Supernodes
+from remlblup.linalg.sparse.supernodes import Entries, Supernodes
 from remlblup.linalg.threads import side_by_side
 
 ROWS = 256
@@ -58,18 +58,19 @@ def selected_inverse(
     pending: np.ndarray,
     panels: np.ndarray,
     dependent: np.ndarray,
-    inverse: np.ndarray,
+    entries: Entries,
+    values: np.ndarray,
     arena: np.ndarray,
     block: np.ndarray,
     product: np.ndarray,
 ) -> None:
     """One supernode of the top, as in `inverse_multifrontal.selected_inverse`."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
-    front = inverse_multifrontal.inverse_front(s, -1, sn, plan, pending, inverse, arena, block)
-    inverse_multifrontal.gather_front(s, -1, sn, plan, pending, inverse, arena, block, front)
-    panel, out = panels[sn.panel_at[s] : sn.panel_at[s + 1]], inverse[sn.panel_at[s] : sn.panel_at[s + 1]]
+    front = inverse_multifrontal.inverse_front(s, -1, sn, plan, pending, arena, block)
+    inverse_multifrontal.gather_front(s, -1, sn, plan, pending, arena, block, front)
+    panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
     invert_front(panel, height, width, front, dependent[sn.first[s] : sn.first[s + 1]], product)
-    inverse_multifrontal.store_columns(front, height, width, out)
+    inverse_multifrontal.take_entries(s, front, entries, values)
 
 
 def over_tiles(run: Callable[[int, int], None], start: int, stop: int, size: int) -> None:

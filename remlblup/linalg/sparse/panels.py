@@ -130,19 +130,12 @@ def update_columns(panel, height, start, stop, left, right, row, last_row):
 
 
 @njit(cache=True, nogil=True)
-def scatter_matrix(values, places, panels):
+def scatter_matrix(values, entries, panel_at, panels):
     """Values of C into the panels, which are zero."""
-    for i in range(len(values)):
-        panels[places[i]] = values[i]
-
-
-@njit(cache=True, nogil=True)
-def gather(panels, places):
-    """Values of the panels at the entries of C."""
-    values = np.empty(len(places))
-    for i in range(len(places)):
-        values[i] = panels[places[i]]
-    return values
+    for s in range(len(panel_at) - 1):
+        panel = panels[panel_at[s] : panel_at[s + 1]]
+        for k in range(entries.starts[s], entries.starts[s + 1]):
+            panel[entries.places[k]] = values[entries.order[k]]
 
 
 @njit(cache=True, nogil=True)

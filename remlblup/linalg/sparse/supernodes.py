@@ -45,6 +45,21 @@ class Supernodes(NamedTuple):
         return len(self.parent)
 
 
+class Entries(NamedTuple):
+    """Entries of a symmetric matrix on the pattern of L, by supernodes.
+
+    Attributes
+    ----------
+    starts : (s + 1,) where the entries in the columns of each supernode start in the other two
+    order : number of each entry in the matrix
+    places : where it stands in the panel of its supernode
+    """
+
+    starts: np.ndarray
+    order: np.ndarray
+    places: np.ndarray
+
+
 def find_supernodes(parent: np.ndarray, counts: np.ndarray, l_indptr: np.ndarray, l_rows: np.ndarray) -> Supernodes:
     """Supernodes of L from its postordered elimination tree, column counts and pattern."""
     outline = outline_supernodes(parent, counts)
@@ -219,3 +234,19 @@ def places_in_panels(supernode_of, first, rows_at, rows, panel_at, one, other):
                 high = middle
         places[i] = panel_at[s] + (early - first[s]) * (rows_at[s + 1] - rows_at[s]) + low - rows_at[s]
     return places
+
+
+def by_supernode(size: int, owner: np.ndarray, places: np.ndarray) -> Entries:
+    """Entries whose supernodes, and places in the panels of these, are known."""
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(owner, minlength=size))])
+    order = counting_sort(owner, starts[:-1].copy(), np.empty(len(owner), np.int32 if len(owner) < 2**31 else np.int64))
+    return Entries(starts, order, places[order])
+
+
+@njit(cache=True)
+def counting_sort(key, end, order):
+    """Numbers of the elements by rising keys, equal ones as they come; each key's start moves to its end."""
+    for i in range(len(key)):
+        order[end[key[i]]] = i
+        end[key[i]] += 1
+    return order

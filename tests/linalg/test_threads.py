@@ -79,7 +79,7 @@ def tile_always(cut_always, monkeypatch):
     """Small fronts count as large and are cut into small tiles; twigs count as heavy."""
     monkeypatch.setattr(schedule, "LARGE_FRONT", 5e4)
     monkeypatch.setattr(schedule, "VISITED", 2e4)
-    for name, size in (("TILE", 16), ("ROWS", 24), ("LARGE_BLOCK", 16)):
+    for name, size in (("TILE", 16), ("COLUMNS", 8), ("ROWS", 24), ("LARGE_BLOCK", 16)):
         monkeypatch.setattr(large_fronts, name, size)
 
 

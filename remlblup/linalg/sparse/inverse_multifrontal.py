@@ -12,6 +12,9 @@ from remlblup.linalg.sparse.blas import gemm_nn, gemm_tn, load, solve_right_lowe
 BLOCK = 64
 """Columns of a front inverted at a time."""
 
+SOLVED = 32
+"""Columns divided by a triangle at a time."""
+
 NARROW, SHORT = 4, 24
 """So few columns do without level-3 BLAS, but for the product with Z_RR of fewer rows than SHORT."""
 
@@ -35,7 +38,9 @@ def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entr
     while s >= begin:
         height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
         if top and plan.leave[s] > 0:
-            gather_below(s, root, sn, plan, pending, arena, pending.ctypes.data + 8 * plan.pending_at[s], height - width)
+            gather_below(
+                s, root, sn, plan, pending, arena, pending.ctypes.data + 8 * plan.pending_at[s], height - width
+            )
             s = plan.leave[s] - 2
             continue
         panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
@@ -129,14 +134,8 @@ def scale_rows(panel, height, start, stop, row, last_row, product):
         for i in range(row, last_row):
             product[j * rest + i - stop] = panel[(start + j) * height + i]
     if size > NARROW:
-        solve_right_lower(
-            last_row - row,
-            size,
-            panel.ctypes.data + 8 * (start * height + start),
-            height,
-            product.ctypes.data + 8 * (row - stop),
-            rest,
-        )
+        corner = panel.ctypes.data + 8 * (start * height + start)
+        divide_columns(last_row - row, size, corner, height, product.ctypes.data + 8 * (row - stop), rest)
         return
     for j in range(size - 1, -1, -1):
         own = product[j * rest + row - stop : j * rest + last_row - stop]
@@ -148,6 +147,16 @@ def scale_rows(panel, height, start, stop, row, last_row, product):
         factor = 1.0 / column[j]
         for i in range(len(own)):
             own[i] *= factor
+
+
+@njit(cache=True, nogil=True)
+def divide_columns(m, n, a, lda, b, ldb):
+    """B (m, n) ← B A⁻¹ with A (n, n) lower triangular, some columns at a time (see `panels.divide_rows`)."""
+    for first in range((n - 1) // SOLVED * SOLVED, -1, -SOLVED):
+        last = min(first + SOLVED, n)
+        solve_right_lower(m, last - first, a + 8 * (first * lda + first), lda, b + 8 * first * ldb, ldb)
+        if first > 0:
+            gemm_nn(m, first, last - first, -1.0, b + 8 * first * ldb, ldb, a + 8 * first, lda, 1.0, b, ldb)
 
 
 @njit(cache=True, nogil=True)
@@ -170,9 +179,18 @@ def multiply_rows(front, height, start, stop, row, last_row, product):
 
 @njit(cache=True, nogil=True)
 def invert_diagonal(panel, height, start, stop, front, dependent, product):
-    """Z_KK; the rows and columns of dependent equations are zero in the generalised inverse."""
+    """Z_KK, when Z_RK is there."""
+    invert_corner(panel, height, start, stop, front, product)
+    if stop < height:
+        complete_corner(front, height, start, stop, start, stop, product)
+    clear_dependent(front, height, start, stop, dependent)
+
+
+@njit(cache=True, nogil=True)
+def invert_corner(panel, height, start, stop, front, product):
+    """(L_KK L_KK')⁻¹ in the place of Z_KK."""
     size, rest = stop - start, height - stop
-    y, corner = product.ctypes.data, 8 * (start * height + start)
+    corner = 8 * (start * height + start)
     z = front + corner
     w = product[rest * size : rest * size + size * size]  # L_KK⁻¹
     for j in range(size):
@@ -187,10 +205,21 @@ def invert_diagonal(panel, height, start, stop, front, dependent, product):
                     total += w[i * size + k] * w[j * size + k]
                 store(z, j * height + i, total)
     else:
-        solve_right_lower(size, size, panel.ctypes.data + corner, height, w.ctypes.data, size)
+        divide_columns(size, size, panel.ctypes.data + corner, height, w.ctypes.data, size)
         gemm_tn(size, size, size, 1.0, w.ctypes.data, size, w.ctypes.data, size, 0.0, z, height)
-    if rest > 0:
-        gemm_tn(size, size, rest, -1.0, y, rest, z + 8 * size, height, 1.0, z, height)
+
+
+@njit(cache=True, nogil=True)
+def complete_corner(front, height, start, stop, left, right, product):
+    """Columns left … right of Z_KK less Y' Z_RK, from the diagonal down."""
+    rest = height - stop
+    y, z = product.ctypes.data + 8 * rest * (left - start), front + 8 * (left * height + stop)
+    gemm_tn(stop - left, right - left, rest, -1.0, y, rest, z, height, 1.0, front + 8 * (left * height + left), height)
+
+
+@njit(cache=True, nogil=True)
+def clear_dependent(front, height, start, stop, dependent):
+    """The rows and columns of dependent equations are zero in the generalised inverse."""
     for j in range(start, stop):
         if dependent[j]:
             for i in range(j, height):

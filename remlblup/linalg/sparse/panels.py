@@ -113,12 +113,17 @@ def is_indefinite(panel, height, j, stop, reference, column, tolerance):
 @njit(cache=True, nogil=True)
 def divide_rows(panel, height, start, stop, row, last_row, dependent, column):
     """Rows row … last_row of the columns start … stop, times the inverse transpose of their diagonal block."""
-    corner, target = panel.ctypes.data + 8 * (start * height + start), panel.ctypes.data + 8 * (start * height + row)
-    solve_right_lower_transposed(last_row - row, stop - start, corner, height, target, height)
-    for j in range(start, stop):
-        if dependent[column + j]:
-            for i in range(row, last_row):
-                panel[j * height + i] = 0.0
+    address = panel.ctypes.data
+    for first in range(start, stop, BLOCK):  # dtrsm of many columns runs at half the rate of its parts
+        last = min(first + BLOCK, stop)
+        corner, target = address + 8 * (first * height + first), address + 8 * (first * height + row)
+        solve_right_lower_transposed(last_row - row, last - first, corner, height, target, height)
+        for j in range(first, last):
+            if dependent[column + j]:
+                for i in range(row, last_row):
+                    panel[j * height + i] = 0.0
+        if last < stop:
+            update_columns(panel, height, first, last, last, stop, row, last_row)
 
 
 @njit(cache=True, nogil=True)

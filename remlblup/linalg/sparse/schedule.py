@@ -30,7 +30,7 @@ WORTH_BATCH = 4.0
 LARGE_FRONT = 3e8
 """A front of this much work is done by all threads together."""
 
-LARGE_BLOCK = 128
+LARGE_BLOCK = 256
 """Columns of a large front inverted at a time."""
 
 MOVED, VISITED = 25.0, 1000.0

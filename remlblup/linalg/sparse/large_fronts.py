@@ -5,8 +5,6 @@ The tiles are the same for any number of threads, and each element is summed ins
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from remlblup.linalg.sparse import inverse_multifrontal, multifrontal

@@ -6,7 +6,7 @@ C⁻¹ over all rows of its panel; what its children need is gathered from it.
 
 from __future__ import annotations
 
-from remlblup.linalg.compiler import njit
+from remlblup.linalg.compiler import kernel
 from remlblup.linalg.sparse.blas import gemm_nn, gemm_tn, load, solve_right_lower, store, symm_lower, symv_lower
 
 BLOCK = 64
@@ -18,8 +18,11 @@ SOLVED = 32
 NARROW, SHORT = 4, 24
 """So few columns do without level-3 BLAS, but for the product with Z_RR of fewer rows than SHORT."""
 
+FEW = 12
+"""So few rows below a NARROW front do without BLAS: a call takes as long as some hundred operations."""
 
-@njit(cache=True, nogil=True)
+
+@kernel
 def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entries, values, arena, block, product):
     """Entries of C⁻¹, from the root down; of its panels none is kept longer than its children read it.
 
@@ -56,7 +59,7 @@ def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entr
         s -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def inverse_front(s, root, sn, plan, pending, arena, block):
     """Address of the inverse front of s."""
     if sn.n_children[s] == 0:
@@ -66,7 +69,7 @@ def inverse_front(s, root, sn, plan, pending, arena, block):
     return arena.ctypes.data + 8 * plan.front_at[s]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_front(s, root, sn, plan, pending, arena, block, front):
     """The inverse over the rows below s, into its front."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
@@ -79,7 +82,7 @@ def gather_front(s, root, sn, plan, pending, arena, block, front):
         gather_below(s, root, sn, plan, pending, arena, corner, height)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_below(s, root, sn, plan, pending, arena, target, stride):
     """The inverse over the rows below s, from its parent's front; for the root of a subtree, from `pending`."""
     rows = sn.relative[sn.rows_at[s] + sn.first[s + 1] - sn.first[s] : sn.rows_at[s + 1]]
@@ -94,7 +97,7 @@ def gather_below(s, root, sn, plan, pending, arena, target, stride):
                 store(target, j * stride + i, load(source, rows[i]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_triangle(source, size, target, stride):
     """A lower triangle (size × size) into one whose columns are `stride` apart."""
     for j in range(size):
@@ -102,14 +105,14 @@ def copy_triangle(source, size, target, stride):
             store(target, j * stride + i, load(source, j * size + i))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take_entries(s, front, entries, values):
     """The entries of C⁻¹ that stand in the columns of s, from its inverse front."""
     for k in range(entries.starts[s], entries.starts[s + 1]):
         values[entries.order[k]] = load(front, entries.places[k])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert_front(panel, height, width, front, dependent, product):
     """The columns of a panel in its inverse front (an address), by blocks from the last;
     the rows below are there already.
@@ -126,7 +129,7 @@ def invert_front(panel, height, width, front, dependent, product):
         invert_diagonal(panel, height, start, stop, front, dependent, product)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scale_rows(panel, height, start, stop, row, last_row, product):
     """Rows row … last_row of Y."""
     rest, size = height - stop, stop - start
@@ -149,7 +152,7 @@ def scale_rows(panel, height, start, stop, row, last_row, product):
             own[i] *= factor
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def divide_columns(m, n, a, lda, b, ldb):
     """B (m, n) ← B A⁻¹ with A (n, n) lower triangular, some columns at a time (see `panels.divide_rows`)."""
     for first in range((n - 1) // SOLVED * SOLVED, -1, -SOLVED):
@@ -159,12 +162,15 @@ def divide_columns(m, n, a, lda, b, ldb):
             gemm_nn(m, first, last - first, -1.0, b + 8 * first * ldb, ldb, a + 8 * first, lda, 1.0, b, ldb)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def multiply_rows(front, height, start, stop, row, last_row, product):
     """Rows row … last_row of Z_RK = −Z_RR Y; of Z_RR the lower triangle is read."""
     z, y, rest = front, product.ctypes.data, height - stop
     size, rows = stop - start, last_row - row
     target, corner = z + 8 * (start * height + row), z + 8 * (row * height + row)
+    if rows == rest and size <= NARROW and rest <= FEW:
+        multiply_few(rest, size, corner, height, y, target)
+        return
     if rows == rest and size <= NARROW and rest >= SHORT:
         for j in range(size):
             symv_lower(rest, -1.0, corner, height, y + 8 * j * rest, 0.0, target + 8 * j * height)
@@ -177,7 +183,23 @@ def multiply_rows(front, height, start, stop, row, last_row, product):
                 y + 8 * (last_row - stop), rest, 1.0, target, height)  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def multiply_few(rest, size, corner, height, y, target):
+    """`multiply_rows` for few rows and columns."""
+    for j in range(size):
+        own, out = y + 8 * j * rest, target + 8 * j * height
+        for i in range(rest):
+            store(out, i, 0.0)
+        for k in range(rest):
+            factor, total = load(own, k), load(corner, k * height + k) * load(own, k)
+            for i in range(k + 1, rest):
+                z = load(corner, k * height + i)
+                store(out, i, load(out, i) - z * factor)
+                total += z * load(own, i)
+            store(out, k, load(out, k) - total)
+
+
+@kernel
 def invert_diagonal(panel, height, start, stop, front, dependent, product):
     """Z_KK, when Z_RK is there."""
     invert_corner(panel, height, start, stop, front, product)
@@ -186,7 +208,7 @@ def invert_diagonal(panel, height, start, stop, front, dependent, product):
     clear_dependent(front, height, start, stop, dependent)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert_corner(panel, height, start, stop, front, product):
     """(L_KK L_KK')⁻¹ in the place of Z_KK."""
     size, rest = stop - start, height - stop
@@ -209,15 +231,23 @@ def invert_corner(panel, height, start, stop, front, product):
         gemm_tn(size, size, size, 1.0, w.ctypes.data, size, w.ctypes.data, size, 0.0, z, height)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def complete_corner(front, height, start, stop, left, right, product):
     """Columns left … right of Z_KK less Y' Z_RK, from the diagonal down."""
     rest = height - stop
     y, z = product.ctypes.data + 8 * rest * (left - start), front + 8 * (left * height + stop)
+    if stop - left <= NARROW and rest <= FEW:
+        for j in range(right - left):
+            for i in range(j, stop - left):
+                total, at = 0.0, (left + j) * height + left + i
+                for k in range(rest):
+                    total += load(y, i * rest + k) * load(z, j * height + k)
+                store(front, at, load(front, at) - total)
+        return
     gemm_tn(stop - left, right - left, rest, -1.0, y, rest, z, height, 1.0, front + 8 * (left * height + left), height)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clear_dependent(front, height, start, stop, dependent):
     """The rows and columns of dependent equations are zero in the generalised inverse."""
     for j in range(start, stop):
@@ -228,7 +258,7 @@ def clear_dependent(front, height, start, stop, dependent):
                 store(front, k * height + j, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert_triangle(panel, height, start, stop, w):
     """The identity matrix W ← L_KK⁻¹ W, for few columns."""
     size = stop - start
@@ -239,7 +269,7 @@ def invert_triangle(panel, height, start, stop, w):
             w[j * size + i] /= panel[(start + i) * height + start + i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert_twig(s, panel, p_front, sn, out):
     """`gather_front` and `invert_front` in one, for a supernode of one column without children."""
     p = sn.parent[s]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from remlblup.linalg.compiler import njit
+from remlblup.linalg.compiler import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def forward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
     """X (n, k) ← L⁻¹ X, in permuted order; dependent equations give zero."""
     k = X.shape[1]
@@ -24,7 +24,7 @@ def forward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
                     X[row, c] -= value * X[column, c]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def backward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
     """X (n, k) ← L⁻ᵀ X, in permuted order."""
     k = X.shape[1]

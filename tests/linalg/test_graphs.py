@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -19,7 +21,7 @@ def some_graph(rng: np.random.Generator, n: int, density: float) -> tuple[np.nda
 
 def dense(indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
     n = len(indptr) - 1
-    for start, stop in zip(indptr[:-1], indptr[1:], strict=True):
+    for start, stop in itertools.pairwise(indptr):
         assert np.all(np.diff(indices[start:stop]) > 0)
     return sp.csr_array((np.ones(len(indices)), indices, indptr), shape=(n, n)).toarray() > 0.0
 

@@ -123,6 +123,16 @@ class RelationshipBase(ABC):
         """What it takes of memory, once made, to give the equations its inverse."""
         return Need()
 
+    @property
+    def plainer(self) -> RelationshipBase | None:
+        """A relationship of the same levels, not far from it, whose inverse has far fewer entries: for start values."""
+        return None
+
+    @property
+    def dense_matrices(self) -> tuple[int, tuple[str, ...]]:
+        """Order of the dense matrices it holds beside what the user gave, and which they are."""
+        return 0, ()
+
     #: Whether the diagonal takes a factorisation of K⁻¹, for which somebody else may have the factor at hand.
     diagonal_is_far = False
 

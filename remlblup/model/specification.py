@@ -15,6 +15,7 @@ from remlblup.linalg.magnitude import SMALLEST
 from remlblup.linalg.well_formed import array_of
 from remlblup.model import unknown_parents
 from remlblup.model.algebra import read_terms
+from remlblup.model.columns import Columns
 from remlblup.model.covariates import likely_codes
 from remlblup.model.design import FixedDesign, RandomDesign, extended, fixed_design, fixed_from_formula
 from remlblup.model.formula import parse_formula
@@ -116,7 +117,7 @@ class Specification:
         if self.formula is None or self.records is None:
             return {}
         terms = read_terms(self.formula.fixed)
-        return likely_codes(terms, self.formula.random, self.residual_term, self.records.frame)
+        return likely_codes(terms, self.formula.random, self.residual_term, Columns(self.records.frame))
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -150,20 +151,21 @@ def from_formula(
     check_names(parsed, residual_term)
     given = Given(relationships, matrix_names(parsed.random, residual_term.options))
     parsed, frame, choice = unknown_parents.settle(parsed, frame, given, parents)
-    records = usable_records(parsed, residual_term, frame, weights, missing)
+    records, data = usable_records(parsed, residual_term, frame, weights, missing)
     records = replace(records, unknown_parents=unknown_parents.counted(parsed, records.frame, given))
     y, rows, record = stacked(parsed, residual_term, records)
+    data = Columns(rows) if parsed.responses else data.beside(rows)
     check_varies(y, rows, parsed.responses, unquoted(parsed.response))
     offset = offset_values(parsed.offset, rows)
     w = _weights(rows, weights)
-    random = [d for t in parsed.random for d in _designs(t, rows, given)]
+    random = [d for t in parsed.random for d in _designs(t, data, given)]
     if residual_term.plus_units:
         random.append(units_design(rows))
     R = residual_structure(residual_term, rows, record, None if weights is None else w, given)
     if rows is not records.frame:
         records = replace(records, frame=rows, source=records.frame)
     names, columns = group_columns(random)
-    fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
+    fixed = fixed_from_formula(parsed.fixed, data, (names, columns))
     groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
     spec = Specification(
         unquoted(parsed.response),
@@ -184,8 +186,8 @@ def from_formula(
     return spec
 
 
-def _designs(term: RandomTerm | SmoothTerm, rows: pd.DataFrame, given: Given) -> list[RandomDesign]:
-    return smooth_designs(term, rows) if isinstance(term, SmoothTerm) else [random_design(term, rows, given)]
+def _designs(term: RandomTerm | SmoothTerm, data: Columns, given: Given) -> list[RandomDesign]:
+    return smooth_designs(term, data.frame) if isinstance(term, SmoothTerm) else [random_design(term, data, given)]
 
 
 def _weights(rows: pd.DataFrame, weights: str | None) -> np.ndarray:

@@ -75,7 +75,8 @@ class Column:
     @cached_property
     def text(self) -> bool:
         """Whether a value is text."""
-        return holds_text(self.series)
+        plain = isinstance(self.dtype, np.dtype) and self.dtype.kind in "biufcmM"
+        return not plain and holds_text(self.series)
 
     @cached_property
     def coded(self) -> Coded:
@@ -176,9 +177,8 @@ def without_blanks(data: Columns | pd.DataFrame, columns: Iterable[str], factors
     Of `columns` that are not `factors` only where the other cells are no numbers, which may be meant as a covariate.
     """
     changed, factors, data = {}, set(factors), Columns.of(data)
-    for name in {*columns, *factors} & set(data.frame.columns):
-        column = data[name]
-        if not column.text:
+    for name in {*columns, *factors}:
+        if name not in data or not (column := data[name]).text:
             continue
         check_cells(column.series)
         codes, levels, texts = column.coded

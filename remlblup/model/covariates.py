@@ -4,7 +4,7 @@ numbers that are codes."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,9 +108,11 @@ def whole_covariates(fixed: Terms, data: Columns) -> dict[str, int]:
         column = plain(data[name].series)
         if column.dtype.kind not in "iuf":
             continue
-        values = column.unique()
-        whole = bool(np.all(np.isfinite(values)) and np.all(values == np.floor(values)))
-        if whole and 1 < len(values) < len(data) and not set(values) <= {0, 1}:
+        numbers = column.to_numpy()
+        if numbers.dtype.kind == "f" and not (np.isfinite(numbers).all() and np.all(numbers == np.floor(numbers))):
+            continue
+        values = pd.unique(numbers)
+        if 1 < len(values) < len(data) and not set(values) <= {0, 1}:
             found[str(name)] = len(values)
     return dict(sorted(found.items()))
 
@@ -147,7 +149,7 @@ def sounds_like_factor(name: str, values: int) -> bool:
     return any(part in words or part.removesuffix("s") in words for part in parts)
 
 
-def warn_of_codes(codes: dict[str, int]) -> None:
+def warn_of_codes(codes: Mapping[str, int]) -> None:
     """One warning for all columns."""
     if codes:
         warn(codes_text(codes), CodesWarning)
@@ -193,9 +195,8 @@ def writes_missing(column: Column) -> bool:
 
 def warn_of_written_missing(frame: pd.DataFrame, factors: Iterable[str]) -> None:
     """Say that such a word stands as a level of a factor."""
-    for name in sorted(set(factors) & set(frame.columns)):
-        column = Column(frame[name])
-        if not writes_missing(column):
+    for name in sorted(set(factors)):
+        if name not in frame.columns or not writes_missing(column := Column(frame[name])):
             continue
         words = [v for v in column.coded.levels if isinstance(v, str) and v.strip() in WRITTEN_MISSING]
         if n := int(column.series.isin(words).sum()):
@@ -208,7 +209,7 @@ def warn_of_written_missing(frame: pd.DataFrame, factors: Iterable[str]) -> None
             )
 
 
-def codes_text(codes: dict[str, int]) -> str:
+def codes_text(codes: Mapping[str, int]) -> str:
     """What is said of them."""
     which = ", ".join(f"'{name}' ({n} values)" for name, n in codes.items())
     wrapped = ", ".join(f"C({name})" for name in codes)

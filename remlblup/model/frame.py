@@ -79,14 +79,10 @@ def to_pandas(data: Any) -> pd.DataFrame:
 
 def in_memory_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Sparse columns, numbers with their bytes in another machine's order, and floats that pandas has no index of."""
-    others = [
-        c
-        for c, t in frame.dtypes.items()
-        if isinstance(t, pd.SparseDtype)
-        or (isinstance(t, np.dtype) and (not t.isnative or t in (np.float16, np.longdouble)))
-    ]
-    if not others:
+    foreign = list(map(is_foreign, frame.dtypes.tolist()))
+    if not any(foreign):
         return frame
+    others = frame.columns[foreign]
     frame = frame.copy(deep=False)
     for name in others:
         values = np.asarray(frame[name])
@@ -95,11 +91,19 @@ def in_memory_order(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def is_foreign(dtype: Any) -> bool:
+    """Whether a column is of one of these types."""
+    if isinstance(dtype, np.dtype):
+        return not dtype.isnative or dtype in (np.float16, np.longdouble)
+    return isinstance(dtype, pd.SparseDtype)
+
+
 def with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns named by text, each name once: formulas are text."""
     if frame.columns.nlevels > 1:
         raise DataError("the columns of data= have names of several levels: give them one name each first.")
-    if not all(isinstance(name, str) for name in frame.columns.tolist()):
+    text = isinstance(frame.columns.dtype, pd.StringDtype) and not frame.columns.hasnans
+    if not text and not all(isinstance(name, str) for name in frame.columns.tolist()):
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     if not frame.columns.is_unique:
         raise DataError(f"column names occur twice in the data: {some(frame.columns[frame.columns.duplicated()])}.")
@@ -216,6 +220,8 @@ def numeric_values(values: object, what: str) -> np.ndarray:
 
 def as_numbers(series: pd.Series, what: str) -> np.ndarray:
     """The series as float64; decimal, nullable and object columns of plain numbers are welcome, nothing else is."""
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
+        return np.array(series.to_numpy(), dtype=np.float64)
     if series.dtype.kind == "c":
         raise DataError(f"the {what} is complex: fit its real and imaginary parts as two responses.")
     check_no_dates(series, what)

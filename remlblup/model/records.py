@@ -61,7 +61,7 @@ def usable_records(
             f"the data have a column 'units', the name of the records in residual={residual.text!r}: rename it."
         )
     made = made_columns(parsed, frame)
-    visible = dict.fromkeys([*frame.columns, *made])
+    visible = dict.fromkeys([*frame.columns.tolist(), *made])
     own = {name: response_columns(name, frame) for name in parsed.responses or (parsed.response,)}
     for needed in own.values():
         require_columns(frame, needed, "the response")
@@ -192,8 +192,8 @@ def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame | Collection
 
 
 def stacked(
-    parsed: MixedFormula, residual: ResidualTerm, records: Records
-) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
+    parsed: MixedFormula, residual: ResidualTerm, records: Records, data: Columns
+) -> tuple[np.ndarray, Columns, np.ndarray]:
     """y, the rows of the model, and the number of the record each row comes from."""
     rows = records.frame
     named = residual.plus_units or any(
@@ -201,9 +201,10 @@ def stacked(
     )
     if parsed.responses:
         rows = with_units(rows[list(records.used)]) if named else rows[list(records.used)]
-        return stack({name: response_columns(name, rows) for name in parsed.responses}, rows)
-    y = response_values(parsed.response, rows)
-    return y, with_units(rows) if named else rows, np.arange(len(rows))
+        y, rows, record = stack({name: response_columns(name, rows) for name in parsed.responses}, rows)
+        return y, Columns(rows), record
+    y = response_values(parsed.response, data)
+    return y, data.beside(with_units(rows)) if named else data, np.arange(len(rows))
 
 
 def with_plain_optional(records: Records, data: Columns, optional: list[str]) -> tuple[Records, Columns]:

@@ -57,6 +57,7 @@ class Specification:
     groups : fixed effects of groups of unknown parents
     unknown_parents : what is done with records whose sire or dam is unknown; see `MixedModel`
     offset : (n,) what ``offset(x)`` adds to the mean, None without; `y` is the response less this
+    codes : covariates of the fixed part that are probably codes of a factor, with their numbers of values
     """
 
     response: str
@@ -72,6 +73,7 @@ class Specification:
     groups: tuple[GroupEffects, ...] = ()
     unknown_parents: str | tuple[str, ...] = "keep"
     offset: np.ndarray | None = field(default=None, repr=False)
+    codes: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def residual_text(self) -> str:
@@ -111,14 +113,6 @@ class Specification:
         """Row labels of the records."""
         return pd.RangeIndex(self.n) if self.records is None else self.records.frame.index
 
-    @property
-    def codes(self) -> dict[str, int]:
-        """Covariates of the fixed part that are probably codes of a factor, with their numbers of values."""
-        if self.formula is None or self.records is None:
-            return {}
-        terms = read_terms(self.formula.fixed)
-        return likely_codes(terms, self.formula.random, self.residual_term, Columns(self.records.frame))
-
     @cached_property
     def parameters(self) -> Parameters:
         names = tuple(d.name for d in self.random)
@@ -153,8 +147,8 @@ def from_formula(
     parsed, frame, choice = unknown_parents.settle(parsed, frame, given, parents)
     records, data = usable_records(parsed, residual_term, frame, weights, missing)
     records = replace(records, unknown_parents=unknown_parents.counted(parsed, records.frame, given))
-    y, rows, record = stacked(parsed, residual_term, records)
-    data = Columns(rows) if parsed.responses else data.beside(rows)
+    y, data, record = stacked(parsed, residual_term, records, data)
+    rows = data.frame
     check_varies(y, rows, parsed.responses, unquoted(parsed.response))
     offset = offset_values(parsed.offset, rows)
     w = _weights(rows, weights)
@@ -181,6 +175,7 @@ def from_formula(
         groups,
         choice,
         offset,
+        likely_codes(read_terms(parsed.fixed), parsed.random, residual_term, data),
     )
     check_estimable(spec)
     return spec

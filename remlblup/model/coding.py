@@ -49,8 +49,38 @@ def model_spec(coding: Any) -> Any:
     return coding.made() if isinstance(coding, Later) else coding
 
 
-def coded_matrix(formula: str, data: Columns, what: str, sparse: bool) -> tuple[Any, list[str], Any]:
-    """The matrix (n, P) of a right-hand side, dense or CSC, the names of its columns and their coding.
+@dataclass(frozen=True)
+class Matrix:
+    """The matrix (n, P) of a right-hand side.
+
+    Attributes
+    ----------
+    names : of its columns
+    coding : formulaic's ModelSpec, or how to make it
+    n : number of records
+    blocks : the columns of each term; None where formulaic has coded them
+    made : what formulaic has made
+    """
+
+    names: list[str]
+    coding: Any
+    n: int
+    blocks: list[Block] | None = None
+    made: Any = None
+
+    def dense(self) -> np.ndarray:
+        """The matrix as float64, by rows."""
+        if self.blocks is not None:
+            return joined_dense(self.blocks, self.n)
+        return np.ascontiguousarray(self.made.toarray() if sp.issparse(self.made) else self.made, dtype=np.float64)
+
+    def sparse(self) -> sp.csc_array:
+        """The same, CSC."""
+        return sp.csc_array(self.made) if self.blocks is None else joined_sparse(self.blocks, self.n)
+
+
+def coded_matrix(formula: str, data: Columns, what: str, sparse: bool) -> Matrix:
+    """The matrix of a right-hand side; of what formulaic has to code, `sparse` or dense.
 
     Raises
     ------
@@ -62,14 +92,11 @@ def coded_matrix(formula: str, data: Columns, what: str, sparse: bool) -> tuple[
     check_width(terms, data, what)
     blocks = plain_blocks(terms, data)
     if blocks is None:
-        matrix = materialize(formula, data.frame, what, sparse)
-        names = list(matrix.model_spec.column_names)
-        X = sp.csc_array(matrix) if sparse else np.ascontiguousarray(matrix, dtype=np.float64)
-        return X, names, matrix.model_spec
+        made = materialize(formula, data.frame, what, sparse)
+        return Matrix(list(made.model_spec.column_names), made.model_spec, len(data), made=made)
     columns = {name: data[name].series for name in terms.columns}
     later = Later(formula, columns, data.frame.index, what, sparse)
-    join = joined_sparse if sparse else joined_dense
-    return join(blocks, len(data)), [name for block in blocks for name in block.names], later
+    return Matrix([name for block in blocks for name in block.names], later, len(data), blocks)
 
 
 # -- columns alone ---------------------------------------------------------------------------
@@ -159,7 +186,8 @@ def joined_sparse(blocks: list[Block], n: int) -> sp.csc_array:
             data.append(block.values[own])
             counts.append(np.array([len(own)]))
         else:
-            own = np.argsort(block.codes, kind="stable")
+            few = len(block.names) < 2**15  # of short numbers the sort is linear
+            own = np.argsort(block.codes.astype(np.int16) if few else block.codes, kind="stable")
             counts.append(np.bincount(block.codes + 1, minlength=len(block.names) + 1)[1:])
             own = own[n - int(counts[-1].sum()) :]
             data.append(np.ones(len(own)))

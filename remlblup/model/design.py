@@ -194,7 +194,9 @@ def centred(X: Any) -> tuple[Any, np.ndarray | None]:
 
 def fixed_from_formula(fixed: str, data: Columns, extra: tuple[list[str], list[Any]] = ([], [])) -> FixedDesign:
     """X of the fixed formula, and behind it `extra` named columns."""
-    X, names, coding = coded_matrix(fixed, data, "the fixed part", sparse=len(data) > DENSE_RECORDS)
+    sparse = len(data) > DENSE_RECORDS
+    coded = coded_matrix(fixed, data, "the fixed part", sparse)
+    X, names = coded.sparse() if sparse else coded.dense(), coded.names
     values = X.data if sp.issparse(X) else X
     if not np.all(np.isfinite(values)):
         bad = [n for k, n in enumerate(names) if not np.all(np.isfinite(_column(X, k)))]
@@ -203,7 +205,7 @@ def fixed_from_formula(fixed: str, data: Columns, extra: tuple[list[str], list[A
             f"the fixed part has infinite or undefined values in {some(bad)}, row(s) {some(data.frame.index[rows])}:"
             " correct the rows or the transform."
         )
-    return fixed_design(extended(X, extra[1]), [*names, *extra[0]], coding)
+    return fixed_design(extended(X, extra[1]), [*names, *extra[0]], coded.coding)
 
 
 def extended(X: Any, extra: list[Any]) -> Any:

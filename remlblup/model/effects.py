@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -164,30 +164,29 @@ def levels_of(variable: str, frame: pd.DataFrame, structure: type[Structure]) ->
 
 def covariates_of(term: RandomTerm, data: Columns) -> tuple[Effects, Callable[[], Array]]:
     """Effects of a formula, their values checked."""
-    sparse = len(data) > DENSE_RECORDS
     what = f"the effects of '{term.name}'"
-    matrix, written, coding = coded_matrix(implicit_intercept(term.effects), data, what, sparse)
-    names = tuple(written)
+    matrix = coded_matrix(implicit_intercept(term.effects), data, what, sparse=len(data) > DENSE_RECORDS)
+    names = tuple(matrix.names)
     if not names:
         raise FormulaError(f"the random term '{term.name}' has no effect in front of the bar.")
 
     def values() -> Array:
-        found: Array = matrix.toarray() if sparse else matrix
+        found = matrix.dense()
         if not np.all(np.isfinite(found)):
             rows = data.frame.index[~np.all(np.isfinite(found), axis=1)]
             raise DataError(
                 f"{what} have infinite or undefined values in row(s) {some(rows)}: correct the rows or the transform."
             )
         require_columns_in_range(found, list(names), what, DataError)
-        check_nonzero(term, names, found)
+        check_nonzero(term, names, [found])
         return found
 
-    return Covariates(coding, short_names(names)), values
+    return Covariates(matrix.coding, short_names(names)), values
 
 
-def check_nonzero(term: RandomTerm, names: tuple[str, ...], values: Array) -> None:
-    """Refuse effects that are in no record."""
-    zero = [n for n, k in zip(names, np.any(values != 0, axis=0), strict=True) if not k]
+def check_nonzero(term: RandomTerm, names: tuple[str, ...], loads: Sequence[Array]) -> None:
+    """Refuse effects that are in no record; `loads` are their weights (n, t), of each factor of a term."""
+    zero = [name for k, name in enumerate(names) if not any(load[:, k].any() for load in loads)]
     if zero:
         raise ModelError(f"in '{term.name}' the effect {some(zero)} is zero in every record: drop it.")
 

@@ -65,7 +65,7 @@ def random_design(term: RandomTerm, data: Columns, given: Given) -> RandomDesign
     check_one_level(structure, few, term.name, label)
     values = values_of()
     loads = loadings(term, values, frame, [code >= 0 for code in codes])
-    check_nonzero(term, effects.names, np.sum([np.abs(load) for load in loads], axis=0))
+    check_nonzero(term, effects.names, loads)
     moments = np.sum([load.T @ load for load in loads], axis=0) / len(frame)
     return RandomDesign(
         term.name, structure, relationship, columns_of(codes, loads, relationship.size), moments, term, effects

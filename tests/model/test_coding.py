@@ -137,10 +137,10 @@ def frame(n: int = 30) -> pd.DataFrame:
 
 @pytest.mark.parametrize("formula", ["1", "0 + x", "x", "x + f", "0 + f + g", "f + x + g"])
 def test_what_is_read_directly(formula):
-    X, names, kept = coded_matrix(formula, Columns(frame()), "X", sparse=False)
-    assert isinstance(kept, Later)
-    assert list(kept.made().column_names) == names
-    assert X.shape == (30, len(names))
+    matrix = coded_matrix(formula, Columns(frame()), "X", sparse=False)
+    assert isinstance(matrix.coding, Later)
+    assert list(matrix.coding.made().column_names) == matrix.names
+    assert matrix.dense().shape == matrix.sparse().shape == (30, len(matrix.names))
 
 
 @pytest.mark.parametrize("formula", ["x:f", "x * f", "C(f)", "log(x)", "poly(x, 2)", "I(x > 3)", "C(f, contr.sum)"])

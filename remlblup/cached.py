@@ -3,7 +3,8 @@
 Before Python 3.12 that lock is one for all instances of a class. A thread that computes a property of one fit while it
 waits for equations that another thread has, and the other way round, would wait for ever, and so would a forked process
 whose parent was just computing. Without a lock two threads may compute the same value;
-both get the one that came first.
+both get the one that came first. One that asks ``super()`` for the same name is a plain `property`: an instance keeps
+one value under a name.
 """
 
 from __future__ import annotations

@@ -39,8 +39,10 @@ from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
 from remlblup.model.shorthand import with_dot
 from remlblup.model.specification import from_formula
+from remlblup.reml.start import first_values
+from remlblup.reml.starts import is_small, is_tied
 from remlblup.reml.together.choice import search_of
-from remlblup.reml.together.outcome import Outcome
+from remlblup.reml.together.errors import standard_errors
 from remlblup.reml.together.reduction import is_one, reducible
 from remlblup.result import Fit
 
@@ -132,7 +134,9 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
 
     With one relationship and independent residuals the spectral reduction is made once for all responses with the
     same records (Kang et al. 2008; Zhou & Stephens 2012), and every response then costs O(n) an iteration. Twenty
-    responses or more with the same records and one variance are searched together, as arrays over the responses.
+    responses or more with the same records are searched together, as arrays over the responses, if the residuals are
+    independent and the model has one variance beside theirs, or several (``us`` and ``diag`` terms) over up to 120
+    effects.
 
     Parameters
     ----------
@@ -248,7 +252,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
         )
     warn_of_codes(codes)
     if fits:
-        spec = made[next(iter(fits))].specification
+        name, one = next(iter(fits.items()))
+        spec = one.specification if isinstance(one, Fit) else model(name).specification
         codes |= spec.codes
         warn_of_one_effect(spec.formula.random if spec.formula else ())
         warn_of_written_missing(frame, spec.records.used if spec.records else ())
@@ -258,7 +263,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
 @single_threaded
 def searched_together(names: Sequence[str], frame: pd.DataFrame, model: Callable[[str], MixedModel],
                       options: Mapping[str, Any]) -> dict[str, Later]:  # fmt: skip
-    """The responses with the same records as many others, if the model has one variance: those that converged.
+    """The responses with the same records as many others, if the model is one of those: those that converged.
 
     What is left is fitted one by one, and what is wrong with it told there.
     """
@@ -288,37 +293,33 @@ def searched_together(names: Sequence[str], frame: pd.DataFrame, model: Callable
 def group_together(names: Sequence[str], values: Any, index: pd.Index, model: Callable[[str], MixedModel],
                    options: Mapping[str, Any]) -> dict[str, Later]:  # fmt: skip
     """The same for responses with the same missing values."""
-    spec = model(names[0]).specification
+    first = model(names[0])
+    spec = first.specification
     method, tolerance = options.get("method", "REML"), options.get("tolerance", 1e-8)
-    free = np.zeros(spec.parameters.size, dtype=bool)
+    held = np.zeros(spec.parameters.size, dtype=bool)
     if method not in METHODS or not isinstance(tolerance, float) or not 0.0 < tolerance < 1.0:
         return {}
-    if spec.responses or (spec.random and not is_one(spec)) or reducible(spec, free, True) is not None:
+    if spec.responses or reducible(spec, held, True) is not None:
         return {}
+    several = bool(spec.random) and not is_one(spec)
+    # A fit of a few records shared among several terms looks for other maxima.
+    if several and is_small(first._equations) and is_tied(first._equations, ~held):
+        return {}
+    start = first_values(first._equations) if several else np.zeros(0)
     Y = values[index.get_indexer(spec.index)]
     Y = Y if spec.offset is None else Y - spec.offset[:, None]
-    out = search_of(spec, method == "ML", np.zeros(0)).maximize(Y, tolerance, information=True)
-    errors = standard_errors(out)
+    out = search_of(spec, method == "ML", start).maximize(Y, tolerance, information=True)
+    errors = standard_errors(out, first._equations)
     labels = spec.parameters.columns
     found = {}
-    for k in map(int, np.flatnonzero(out.converged)):
+    # What is not known of every component is told where the response is fitted by itself.
+    for k in map(int, np.flatnonzero(out.converged & ~np.isnan(errors).all(axis=1))):
         row: dict[str, Any] = {"converged": True, "records": spec.n, "loglik": float(out.loglik[k])}
         for label, value, error in zip(labels, out.theta[k], errors[k], strict=True):
             row[label], row[f"se {label}"] = float(value), float(error)
         name = names[k]
         found[name] = Later(row, partial(made_later, model, name, dict(options)))
     return found
-
-
-def standard_errors(out: Outcome) -> Any:
-    """(B, n_parameters) by the average information; none on a boundary, where the rest is free of it."""
-    assert out.information is not None
-    diagonal = out.information.diagonal(axis1=1, axis2=2)
-    errors = np.where(out.boundary, np.nan, 1.0 / np.sqrt(diagonal))
-    inside = np.flatnonzero(out.converged & ~out.boundary.any(axis=1))
-    inverse = np.linalg.inv(out.information[inside])
-    errors[inside] = np.sqrt(inverse.diagonal(axis1=1, axis2=2))
-    return errors
 
 
 def made_later(model: Callable[[str], MixedModel], name: str, options: dict[str, Any]) -> Fit:

@@ -21,6 +21,7 @@ def warm_up() -> None:
     import numpy as np
     import scipy.sparse as sp
 
+    from remlblup.linalg.contract import DenseBlock
     from remlblup.linalg.factor import make_factor
     from remlblup.relationship.descent import numerator
 
@@ -31,8 +32,9 @@ def warm_up() -> None:
         factor.solve(np.ones((40, 2)))
         factor.inverse_on_pattern()
     pattern = two_cliques(660, 40)
-    factor = make_factor(pattern.indptr, pattern.indices, pattern.shape[0], "sparse")
-    factor.factorize(pattern.data)
+    block = DenseBlock(np.arange(2), np.eye(2))
+    factor = make_factor(pattern.indptr, pattern.indices, pattern.shape[0], "sparse", blocks=[block])
+    factor.factorize(np.append(pattern.data, 1.0))
     factor.inverse_on_pattern()
     factor.logdet  # noqa: B018  a property, computed
     parents = np.concatenate([[-1, -1], np.zeros(8)]).astype(np.int32)

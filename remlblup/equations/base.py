@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 from remlblup.equations.expansion import Expansion
 from remlblup.equations.memory import Memory
@@ -70,8 +70,7 @@ class Equations(ABC):
         self.spec, self.random = spec, random
         self.p, self.residual = spec.p, spec.residual
         self.of_effects = term_slices(spec.p, [d.t * d.q for d in random])
-        W = self._incidence()
-        self.W = W.toarray() if W.shape[0] * W.shape[1] <= DENSE_ELEMENTS else W
+        self.W = self._incidence()
         self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
         self.bench = Bench()
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
@@ -124,9 +123,15 @@ class Equations(ABC):
         self.beta_ols = self._ordinary_least_squares(y)
         self.y = np.concatenate([y - self.spec.fixed.work @ self.beta_ols, np.zeros(self.n_filled)])
 
-    def _incidence(self) -> sp.csr_array:
-        """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in."""
+    def _incidence(self) -> sp.csr_array | Array:
+        """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in.
+
+        Dense up to `DENSE_ELEMENTS`.
+        """
         spec, filled = self.spec, self.n_filled
+        n, m = spec.n + filled, spec.p + sum(d.t * d.q for d in self.random) + filled
+        if n * m <= DENSE_ELEMENTS:
+            return dense_incidence(spec.fixed.work, [z for d in self.random for z in d.columns], n, m)
         W = sp.csr_array(sp.hstack([sp.csr_array(spec.fixed.work), *[z for d in self.random for z in d.columns]]))
         return sp.csr_array(sp.block_diag([W, sp.eye_array(filled)])) if filled else W
 
@@ -292,24 +297,41 @@ class Equations(ABC):
     # -- regressions on X --------------------------------------------------------------------
 
     def _ordinary_least_squares(self, v: Array) -> Array:
-        """β_work of the weighted regression of v (n,) on X."""
+        """β_work of the weighted regression of v (n,) or (n, k) on X."""
         X = self.spec.fixed.work
         if self.p == 0:
-            return np.zeros(0)
+            return np.zeros((0, *v.shape[1:]))
         root = np.sqrt(self.spec.weights)
+        right = (root * v.T).T
         if not sp.issparse(X):
-            return np.linalg.lstsq(root[:, None] * X, root * v, rcond=None)[0]
+            return np.linalg.lstsq(root[:, None] * X, right, rcond=None)[0]
         weighted = sp.csc_array(X.multiply(root[:, None]))
-        rhs = weighted.T @ (root * v)
+        rhs = weighted.T @ right
         normal = weighted.T @ weighted
-        return rhs / normal.diagonal() if self.p == 1 else np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs))
+        if self.p == 1:
+            return rhs / normal.diagonal()
+        return np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs)).reshape(rhs.shape)
 
     def project_out(self, v: Array) -> Array:
-        """What is left of v (n,) after its weighted regression on X."""
+        """What is left of v (n,) or (n, k) after its weighted regression on X."""
         return v - self.spec.fixed.work @ self._ordinary_least_squares(v)
 
     def _spent(self, phase: str, started: float) -> None:
         self.seconds[phase] += time.perf_counter() - started
+
+
+def dense_incidence(X: Any, Z: Sequence[sp.csr_array], n: int, m: int) -> Array:
+    """[X Z_1 …] (n, m), with ones from the last row and column upwards where it is larger."""
+    rows, width = X.shape
+    W = np.zeros((n, m))
+    W[:rows, :width] = X.toarray() if sp.issparse(X) else X
+    for z in Z:
+        at = m * np.repeat(np.arange(rows), np.diff(z.indptr)) + width + z.indices
+        W += sums(at, z.data, n * m).reshape(n, m)
+        width += z.shape[1]
+    filled = np.arange(n - rows)
+    W[rows + filled, width + filled] = 1.0
+    return W
 
 
 def columns_at_once(m: int) -> int:

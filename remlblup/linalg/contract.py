@@ -64,6 +64,29 @@ class FactorStats:
     analysis: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class DenseBlock:
+    """A dense symmetric block that is added to a sparse matrix at some of its rows and columns.
+
+    Attributes
+    ----------
+    at : (g,) rows and columns, ascending
+    values : (g, g) float64, C-order, both triangles
+    """
+
+    at: np.ndarray
+    values: np.ndarray
+
+    @property
+    def entries(self) -> int:
+        """Elements of its lower triangle."""
+        return len(self.at) * (len(self.at) + 1) // 2
+
+    def moved(self, by: int) -> DenseBlock:
+        """The block in the rows that lie so many further on."""
+        return DenseBlock(self.at + by, self.values)
+
+
 class Factor(Protocol):
     """LDL' of a symmetric matrix with a fixed pattern: analyse once, refactorise many times.
 
@@ -97,6 +120,8 @@ class Factor(Protocol):
 
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C from its values, aligned with the lower-triangle pattern given at construction.
+
+        After them stands a coefficient for each dense block it was made with.
 
         Raises
         ------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from remlblup.errors import OptionError, choose
 from remlblup.linalg.compilation import announce_compilation
-from remlblup.linalg.contract import Factor, columns_of
+from remlblup.linalg.contract import DenseBlock, Factor, columns_of
 
 DENSE_LIMIT = 1000
 """Orders up to this one use the dense engine under ``engine="auto"``.
@@ -16,7 +18,7 @@ inverse, so that a fit of ten iterations ends long before numba would have compi
 functions (seconds on the first use on a machine, some tenths of a second from its cache).
 """
 
-SMALLEST_BORDERED = 24
+SMALLEST_BORDERED = 64
 """Below this order there is nothing to be gained from the blocks of C."""
 
 ENGINES = ("auto", "dense", "sparse")
@@ -29,6 +31,7 @@ def make_factor(
     engine: str = "auto",
     groups: np.ndarray | None = None,
     beside: float = 0.0,
+    blocks: Sequence[DenseBlock] = (),
 ) -> Factor:
     """Make the factor of a symmetric matrix from its pattern.
 
@@ -45,23 +48,32 @@ def make_factor(
         Equations that stay together, e.g. the traits of one animal: one node of an ordering.
     beside : float
         Bytes that will be needed beside the factor: what does not fit with them is refused before it is made.
+    blocks : sequence of DenseBlock
+        Dense parts of the matrix, of different equations, each with a coefficient of its own behind the values of the
+        pattern, which need not hold their entries. For the sparse engine only.
     """
     choose("engine", engine, ENGINES)
     indptr, indices = np.asarray(indptr), np.asarray(indices)
     check_lower_pattern(indptr, indices, n)
-    if engine == "auto":
-        engine = "dense" if n <= DENSE_LIMIT else "sparse"
-    if engine == "dense":
+    if engine_of(engine, n) == "dense":
+        assert not blocks
         from remlblup.linalg.dense.bordered import BorderedFactor, independent_blocks
         from remlblup.linalg.dense.full import DenseFactor
 
-        blocks = independent_blocks(indices, columns_of(indptr), n, groups) if n > SMALLEST_BORDERED else None
-        return DenseFactor(indptr, indices, n, beside) if blocks is None else BorderedFactor(indptr, indices, n, blocks)
+        apart = independent_blocks(indices, columns_of(indptr), n, groups) if n > SMALLEST_BORDERED else None
+        return DenseFactor(indptr, indices, n, beside) if apart is None else BorderedFactor(indptr, indices, n, apart)
     # Imported only here: the module brings numba, and its functions may have to be compiled.
     announce_compilation()
     from remlblup.linalg.sparse.factor import SparseFactor
 
-    return SparseFactor(indptr, indices, n, groups, beside)
+    return SparseFactor(indptr, indices, n, groups, beside, blocks)
+
+
+def engine_of(engine: str, n: int) -> str:
+    """The engine of a matrix of order n."""
+    if engine == "auto":
+        return "dense" if n <= DENSE_LIMIT else "sparse"
+    return engine
 
 
 def check_lower_pattern(indptr: np.ndarray, indices: np.ndarray, n: int) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError, some
+from remlblup.linalg.contract import DenseBlock
 from remlblup.linalg.memory import Need
 from remlblup.relationship.labels import match, tidy
 
@@ -102,6 +103,11 @@ class RelationshipBase(ABC):
         counts = np.bincount(columns[kept], minlength=whole.shape[1])
         indptr = np.concatenate([np.zeros(1, whole.indptr.dtype), np.cumsum(counts, dtype=whole.indptr.dtype)])
         return sp.csc_array((whole.data[kept], whole.indices[kept], indptr), shape=whole.shape)
+
+    @property
+    def precision_parts(self) -> tuple[sp.csc_array, DenseBlock | None]:
+        """K⁻¹ as a sum: a sparse lower triangle, and a dense block among some levels if there is one."""
+        return self.lower_precision, None
 
     def precision_times(self, V: np.ndarray) -> np.ndarray:
         """K⁻¹ V for V of shape (q,) or (q, m)."""

@@ -70,7 +70,7 @@ def spectrum(equations: Equations, point: Point, J: Array, units: Array) -> Spec
     d = 1.0 / np.sqrt(np.diag(H)[~unknown])
     values, vectors = np.linalg.eigh(H[np.ix_(~unknown, ~unknown)] * np.outer(d, d))
     n = np.count_nonzero(unknown)
-    values = np.r_[np.zeros(n), values]
+    values = np.concatenate([np.zeros(n), values])
     directions = np.hstack([J[:, :n], J[:, n:] @ (d[:, None] * vectors)])
     flat = np.zeros(len(values), dtype=bool)
     for i in np.flatnonzero(values < SUSPECT):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from remlblup.equations.base import Equations
 from remlblup.errors import ModelError
 from remlblup.linalg.memory import require
+from remlblup.model.design import RandomDesign
 from remlblup.model.parameters import RESIDUAL
 
 # Share of ‖Zu‖² left outside the span of X below which Z lies in it.
 INSIDE = 1e-12
+# Elements of the columns that are projected at once.
+ELEMENTS = 2_000_000
 
 
 def require_enough(equations: Equations, held: np.ndarray) -> None:
@@ -53,19 +58,27 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
         place = parameters.slices[k]
         if held[place].all():
             continue
-        for i, Z in enumerate(() if ml else design.columns):
-            z = Z @ random.standard_normal(design.q)
-            left = equations.project_out(z)
-            if left @ left <= INSIDE * (z @ z):
-                names = parameters.columns[place]
-                found += [
-                    n
-                    for n, p in zip(names, design.structure.names, strict=True)
-                    if design.t == 1 or design.structure.effects[i] in p
-                ]
+        for i in () if ml else inside_fixed(equations, design, random):
+            names = parameters.columns[place]
+            found += [
+                n
+                for n, p in zip(names, design.structure.names, strict=True)
+                if design.t == 1 or design.structure.effects[i] in p
+            ]
         if repeats_residual(equations, k) and not held[parameters.of_residual].all():
             found += [*parameters.columns[place], *parameters.columns[parameters.of_residual]]
     return tuple(dict.fromkeys(found))
+
+
+def inside_fixed(equations: Equations, design: RandomDesign, random: np.random.Generator) -> Iterator[int]:
+    """The effects of a term whose Z lies in the span of X."""
+    at_once = max(1, ELEMENTS // equations.spec.n)
+    for first in range(0, design.t, at_once):
+        columns = design.columns[first : first + at_once]
+        z = np.column_stack([Z @ random.standard_normal(design.q) for Z in columns])
+        left = equations.project_out(z)
+        small = np.einsum("ij,ij->j", left, left) <= INSIDE * np.einsum("ij,ij->j", z, z)
+        yield from (first + np.flatnonzero(small)).tolist()
 
 
 def repeats_residual(equations: Equations, k: int) -> bool:

@@ -138,7 +138,7 @@ def supported(H: Array, g: Array, free: np.ndarray) -> Array:
     own = np.flatnonzero(free)
     if len(own) < 2:
         return H
-    block = H[np.ix_(own, own)]
+    block = H if len(own) == len(H) else H[np.ix_(own, own)]
     d = 1.0 / np.sqrt(block.diagonal())
     scaled = block * d * d[:, None]
     root, info = dpotrf(scaled, lower=1)

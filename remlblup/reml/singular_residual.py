@@ -242,7 +242,10 @@ def share_left(residual: ResidualStructure, phi: Array, unit: Array) -> float:
 
     Of a correlation its distance to the bound, relative to `CLOSE`.
     """
-    shares = [phi[residual.variances] / unit[residual.variances]]
+    variances = residual.variances
+    shares = [phi[variances] / unit[variances]]
+    if variances.all():
+        return float(np.min(shares[0], initial=np.inf))
     before, after = residual.matrices(unit), residual.matrices(phi)
     for label, (_, whole) in before.items():
         d = 1.0 / np.sqrt(np.diag(whole))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
 from remlblup.reml.point import Point
 from remlblup.reml.start import parameter_sizes
+from remlblup.structure.base import Structure
 from remlblup.structure.edge.base import SNAP, Edge
 from remlblup.structure.edge.cone import Chart
 
@@ -152,8 +154,11 @@ class Space:
 
         The full likelihood of a variance that the fixed effects absorb falls with it; AI, made of P alone, is zero.
         """
+        curved = self.curved(information)
+        if curved.all():
+            return information
         slope = np.abs(gradient) * self.sizes
-        steep = (slope > LEVEL) & ~self.curved(information) & self.linear
+        steep = (slope > LEVEL) & ~curved & self.linear
         if not steep.any():
             return information
         new = information.copy()
@@ -276,10 +281,17 @@ class Space:
     def chart(self, k: int, theta: Array) -> Edge:
         """Coordinates of the charted parameters of term k around θ."""
         parameters = self.equations.spec.parameters
-        structure = parameters.structures[k]
-        if structure.cone:
-            return Chart.at(self.sigma(k, theta), self.roots[k])
-        return structure.edge(theta[parameters.slices[k]])
+        structure, part = parameters.structures[k], theta[parameters.slices[k]]
+        key = k, part.tobytes()
+        if self._chart.get("key") != key:
+            chart = Chart.at(structure.covariance(part), self.roots[k]) if structure.cone else structure.edge(part)
+            self._chart.update(key=key, chart=chart)
+        return self._chart["chart"]
+
+    @cached_property
+    def _chart(self) -> dict[str, Any]:
+        """The last chart made and what it is of: at its end a search asks for the same one several times."""
+        return {}
 
     def edge_score(self, k: int, point: Point) -> Array:
         """The score matrix that the chart of term k takes."""
@@ -289,10 +301,16 @@ class Space:
     def undefined(self, theta: Array) -> np.ndarray:
         """(n_parameters,) correlations that nothing depends on, the variance being zero."""
         mask = np.zeros(len(theta), dtype=bool)
-        parameters = self.equations.spec.parameters
-        for structure, place in zip(parameters.structures, parameters.of_terms, strict=True):
+        for structure, place in self._correlated:
             mask[place] = structure.undefined(theta[place])
         return mask
+
+    @cached_property
+    def _correlated(self) -> list[tuple[Structure, slice]]:
+        """The structures with parameters that can be void, and where these lie in θ."""
+        parameters = self.equations.spec.parameters
+        pairs = zip(parameters.structures, parameters.of_terms, strict=True)
+        return [(s, place) for s, place in pairs if type(s).undefined is not Structure.undefined]
 
     def charts(self, theta: Array) -> dict[int, Edge]:
         """Charts of the terms whose Σ is singular at θ."""
@@ -361,5 +379,7 @@ def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array
 
 def labels(space: Space, mask: np.ndarray) -> tuple[str, ...]:
     """Labels of the components in a mask."""
+    if not mask.any():
+        return ()
     columns = space.equations.spec.parameters.columns
     return tuple(columns[i] for i in np.flatnonzero(mask))

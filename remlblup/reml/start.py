@@ -58,7 +58,7 @@ def term_sizes(structure: Structure, unit: Array) -> Array:
         return own
     scale = np.sqrt(np.diag(unit))
     if structure.cone:
-        return np.outer(scale, scale)[np.tril_indices(len(scale))]
+        return structure.project(np.outer(scale, scale))
     of_unit = structure.project(unit)
     if (loadings := structure.loading_derivatives(of_unit)) is not None:
         of_loadings = np.einsum("pia,i->p", np.abs(loadings), scale)
@@ -105,6 +105,13 @@ def start_values(equations: Equations, variance: float, given: Array, held: np.n
             if np.linalg.eigvalsh(in_metric(sigma, np.asarray(np.linalg.cholesky(unit), np.float64)))[0] < 1e-6:
                 theta[place] = design.structure.project(sigma + 1e-2 * unit)
     return theta
+
+
+def first_values(equations: Equations) -> Array:
+    """θ to start from where nothing is given."""
+    size = equations.spec.parameters.size
+    nothing = np.zeros(size, dtype=bool)
+    return start_values(equations, residual_variance(equations), np.full(size, np.nan), nothing)
 
 
 def other_starts(equations: Equations, theta: Array, given: np.ndarray) -> list[Array]:

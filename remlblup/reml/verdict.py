@@ -131,4 +131,4 @@ def flat(space: Space, point: Point) -> np.ndarray:
     diagonal = np.maximum(np.diag(point.information), TINY)
     pressed = point.on_bound & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
     known = spectrum(space.equations, point, space.tangent(point.theta, pressed), space.sizes)
-    return known.concerned(known.flat) & space.moving
+    return known.concerned(known.flat) & space.moving if known.flat.any() else np.zeros(len(point.theta), dtype=bool)

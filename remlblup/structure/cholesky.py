@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf
 
 from remlblup.arrays import Array
 from remlblup.errors import NotPositiveDefiniteError
@@ -25,12 +26,10 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
     if t == 1:
         variance = float(sigma[0, 0])
         return np.array([[sqrt(abs(variance))]]), np.array([-1.0 if variance < 0.0 else 1.0])
-    try:
-        factor = np.linalg.cholesky(sigma)
-        if np.all(np.diag(factor) ** 2 > SINGULAR * np.diag(sigma)):
-            return np.asarray(factor, float), np.ones(t)
-    except np.linalg.LinAlgError:
-        pass
+    factor, info = dpotrf(sigma, lower=1)
+    pivots = factor.diagonal()
+    if info == 0 and (pivots * pivots > SINGULAR * sigma.diagonal()).all():
+        return factor, np.ones(t)
     root = semidefinite_cholesky(sigma)
     return indefinite_cholesky(sigma) if root is None else (root, np.ones(t))
 

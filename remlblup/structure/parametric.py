@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 
 
 class Parametric(ABC):
@@ -24,17 +25,17 @@ class Parametric(ABC):
     def lower(self) -> Array:
         """Lower bounds: 0 for a variance, -inf where there is none."""
 
-    @property
+    @cached_property
     def upper(self) -> Array:
         """Upper bounds, inf where there is none."""
         return np.full(self.n_parameters, np.inf)
 
-    @property
+    @cached_property
     def variances(self) -> np.ndarray:
         """Mask of the variances: bounded below by zero and not above."""
         return (self.lower == 0.0) & np.isinf(self.upper)
 
-    @property
+    @cached_property
     def one_variance(self) -> bool:
         """Whether there is one variance for all effects or records."""
         return bool(np.count_nonzero(self.variances) == 1)
@@ -44,7 +45,7 @@ class Parametric(ABC):
     def signed(self) -> np.ndarray:
         """Mask of the parameters that may take any value without constraints: those the matrix is linear in."""
 
-    @property
+    @cached_property
     def roots(self) -> np.ndarray:
         """Mask of the variances whose square roots the steps are taken in, those of the effects in their order.
 
@@ -52,7 +53,7 @@ class Parametric(ABC):
         """
         return np.zeros(self.n_parameters, dtype=bool)
 
-    @property
+    @cached_property
     def powers(self) -> Array:
         """Powers of the parameters that steps are taken in, 0 for the logarithm; a correlation per unit of time goes by
         that of a usual gap."""
@@ -63,7 +64,7 @@ class Parametric(ABC):
         tells."""
         return None
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         """Number of parameters."""
         return len(self.names)

@@ -81,3 +81,54 @@ def test_options_of_a_search_are_kept():
     np.testing.assert_allclose(single.table["loglik"], together.table["loglik"], atol=1e-7)
     with pytest.raises(rb.OptionError):
         rb.fit_many("~ x + (1 | vm(line, G))", d, Y, given, method="exact")
+
+
+def slopes(responses: int = 60):
+    """Twenty subjects of nine records in three places; from no variance of the subjects to much, slopes in between."""
+    rng = np.random.default_rng(11)
+    subject = np.repeat(np.arange(20), 9)
+    d = pd.DataFrame(
+        {"s": subject.astype(str), "x": np.tile(np.arange(9.0), 20), "p": rng.integers(0, 12, 180).astype(str)}
+    )
+    size = np.linspace(0.0, 2.0, responses)
+    u, v, w = (rng.standard_normal((k, responses)) for k in (20, 20, 12))
+    Y = u[subject] * size + 0.2 * (v[subject] * rng.permutation(size)) * d[["x"]].to_numpy()
+    Y += w[d["p"].astype(int)] * rng.permutation(size) + rng.standard_normal((180, responses))
+    return d, pd.DataFrame(100.0 + 7.0 * Y, columns=[f"y{k}" for k in range(responses)])
+
+
+SEVERAL = {
+    "~ x + (1 + x | s)": {},
+    "~ x + (1 + x || s) + (1 | p)": {},
+    "~ (1 | s) + (1 | p)": {},
+    "~ x + (1 + x | s) + (1 | p)": {"weights": "w"},
+}
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("formula", SEVERAL)
+def test_several_variances_are_those_of_its_own_fit(method, formula):
+    d, Y = slopes()
+    d["w"] = np.tile([1.0, 2.0, 0.5], 60)
+    fits = rb.fit_many(formula, d, Y, method=method, **SEVERAL[formula])
+    later = [name for name, fit in fits._fits.items() if isinstance(fit, Later)]
+    assert len(later) > 50
+    table, on_boundary = fits.table, 0
+    for name in later[::3]:
+        fit = rb.MixedModel(f"y {formula}", d.assign(y=Y[name]), **SEVERAL[formula]).fit(method)
+        row, components = table.loc[name], fit.variance_components
+        assert row["loglik"] == pytest.approx(fit.loglik, abs=1e-6)
+        found = np.array([row[label] for label in fit.specification.parameters.columns])
+        errors = np.array([row[f"se {label}"] for label in fit.specification.parameters.columns])
+        np.testing.assert_allclose(found, components["estimate"], rtol=1e-4, atol=1e-5 * fit.theta.max())
+        np.testing.assert_allclose(errors, components["std_error"], rtol=1e-3)  # missing where the fit's are
+        on_boundary += "boundary" in fit.status
+    assert on_boundary
+
+
+def test_components_that_cannot_be_told_apart_are_left_to_their_own_fits():
+    d, Y = slopes(24)
+    d["copy"] = d["s"]
+    with pytest.warns(rb.ConvergenceWarning, match="24 of 24"):
+        fits = rb.fit_many("~ x + (1 | s) + (1 | copy)", d, Y)
+    assert not any(isinstance(fit, Later) for fit in fits._fits.values())

@@ -57,9 +57,9 @@ def test_agrees_with_dense_algebra(q, t, r, seed, definite):
 
 @pytest.mark.parametrize("t", [1, 2])
 def test_the_blocks_are_found_and_do_not_touch(t):
-    C, indptr, indices, group = bordered(40, t, 5, 7)
+    C, indptr, indices, group = bordered(70, t, 5, 7)
     blocks = independent_blocks(indices, np.repeat(np.arange(len(C)), np.diff(indptr)), len(C), group)
-    assert blocks.shape == (40, t)
+    assert blocks.shape == (70, t)
     inside = np.zeros_like(C, dtype=bool)
     for block in blocks:
         inside[np.ix_(block, block)] = True
@@ -77,7 +77,7 @@ def test_a_dense_matrix_has_no_blocks():
 
 @pytest.mark.parametrize("where", ["inside", "border"])
 def test_a_singular_matrix_is_refused(where):
-    C, indptr, indices, _ = bordered(30, 1, 3, 3)
+    C, indptr, indices, _ = bordered(70, 1, 3, 3)
     degree = (C != 0).sum(axis=0)
     k = int(np.argmin(degree) if where == "inside" else np.argmax(degree))
     C[k], C[:, k] = 0.0, 0.0

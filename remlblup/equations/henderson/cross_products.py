@@ -45,9 +45,14 @@ class CrossProducts:
         return np.array([weights @ self.bases]) if isinstance(self.bases, np.ndarray) else self.bases.T @ weights
 
 
-def cross_products(W: sp.csr_array, pattern: Pattern) -> CrossProducts:
+def cross_products(W: sp.csr_array | Array, pattern: Pattern) -> CrossProducts:
     """Lay out W'D_rW (W is (n, m)) for the D_r of R⁻¹."""
     m = W.shape[1]
+    if pattern.n_coefficients == 1 and pattern.is_diagonal and isinstance(W, np.ndarray):
+        filled = (W != 0.0).astype(float)
+        columns, rows = np.nonzero(np.triu(filled.T @ filled))
+        return CrossProducts(rows, columns, (W.T @ (pattern.value[:, None] * W))[rows, columns])
+    W = sp.csr_array(W)
     if pattern.n_coefficients == 1 and pattern.is_diagonal:
         product = one_product(W, pattern.rows, pattern.rows, pattern.value)
         columns = np.repeat(np.arange(m), np.diff(product.indptr))

@@ -27,7 +27,7 @@ class MixedModelEquations(System):
     kind = "equations"
 
     def assembled(self, solution: Solution) -> Array:
-        """Values of C at a solution, on the pattern of the layout."""
+        """Values of C at a solution, on the pattern of the layout, then the coefficients of its blocks."""
         return self.layout.assemble(
             self.cross_products.values(solution.rho), solution.slots, signs_of(solution.factors)
         )

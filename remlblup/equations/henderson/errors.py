@@ -35,6 +35,8 @@ def level_covariances(equations: System, solution: Solution) -> list[Array]:
         out.append(of_level if design.root is None else _of_singular(equations, solution, block, factor, design.root))
         block += rank
     del inverse
+    if any(d.relationship.diagonal_is_far for d in equations.random) and equations.spec.fixed.transform is None:
+        fixed_variances(equations, solution)  # read while the factor is that of the solution
     offer_diagonals(equations)
     return out
 
@@ -52,7 +54,7 @@ def offer_diagonals(equations: System) -> None:
             values = layout.precision.copy()
             values[columns[values[columns] == 0.0]] = 1.0  # X, and cells filled in
             equations.at = None
-            equations.factor.factorize(values)
+            equations.factor.factorize(layout.with_blocks(values, np.ones(len(layout.offsets))))
             del values
             design.relationship.take_diagonal(equations.factor.inverse_on_pattern()[columns[place]])
         block += design.structure.n_factors
@@ -90,11 +92,15 @@ def fixed_columns(equations: System, solution: Solution) -> Iterator[tuple[slice
 
 def fixed_variances(equations: System, solution: Solution) -> Array:
     """var(β̂_j), shape (p,): from the diagonal of the selected inverse, without a solve."""
-    if equations.spec.fixed.transform is not None:
-        return np.diag(fixed_covariance(equations, solution))
-    equations.require(solution)
-    # Row numbers ascend within a column of the lower triangle: the diagonal comes first.
-    return equations.factor.inverse_on_pattern()[equations.layout.indptr[: equations.p]]
+    if "fixed variances" not in solution.kept:
+        if equations.spec.fixed.transform is not None:
+            found = np.diag(fixed_covariance(equations, solution))
+        else:
+            equations.require(solution)
+            # Row numbers ascend within a column of the lower triangle: the diagonal comes first.
+            found = equations.factor.inverse_on_pattern()[equations.layout.indptr[: equations.p]]
+        solution.kept["fixed variances"] = found
+    return solution.kept["fixed variances"]
 
 
 def fixed_covariance(equations: System, solution: Solution) -> Array:

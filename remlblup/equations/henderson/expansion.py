@@ -21,14 +21,14 @@ class SlotExpansion:
     def regressed(self, solution: Solution, ml: bool, how: list[str]) -> tuple[Array, Array]:
         """Slots λ regressed anew, and the ê they leave; `how` says of each term which slots move."""
         of_term = [slot.term for slot in self.equations.layout.slots]
-        targets = np.array([s for s, k in enumerate(of_term) if k >= 0 and how[k]], int)
+        moves = np.array([k >= 0 and bool(how[k]) for k in of_term])
+        targets, others = np.flatnonzero(moves), np.flatnonzero(~moves)
         columns = self.slot_columns(solution, targets)
         T, _ = self.equations.slot_traces(solution, ml=ml)
         # The fitted part Σ λ_s Z_s b̂_s is added back to ê: what the slots regress on.
         fitted = columns @ solution.slots[targets]
         residual = self.equations.spec.residual
         weighted = residual.precision(solution.theta[self.equations.spec.parameters.of_residual], columns)
-        others = np.setdiff1d(np.arange(len(solution.slots)), targets)
         normal = columns.T @ weighted + T[np.ix_(targets, targets)]
         rhs = weighted.T @ (solution.residual + fitted) - T[np.ix_(targets, others)] @ solution.slots[others]
         directions = np.array(

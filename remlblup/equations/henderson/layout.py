@@ -23,11 +23,15 @@ import scipy.sparse as sp
 from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 from remlblup.equations.henderson.cross_products import CrossProducts
+from remlblup.linalg.contract import DenseBlock
+from remlblup.linalg.factor import engine_of
 from remlblup.linalg.memory import Need, require
 from remlblup.model.design import RandomDesign
 
 # Slots of one effect from which memory is counted before the second stage; bytes of a list and of an entry of it.
 WIDE, BYTES = 50, (600.0, 60.0)
+# The dense part of a K⁻¹ stays out of the pattern where it has so many levels, and this share of the entries of K⁻¹.
+SMALLEST_BLOCK, BLOCK_SHARE = 100, 0.25
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,13 @@ class Layout:
     pairs : (n_pairs, 2) pairs of slots s <= s' with coefficient λ_s λ_s'
     indptr, indices : lower triangle of the pattern
     c_at, m_at, pair : one entry per term of the second stage: C[c_at] += M[m_at] λ_s λ_s'
-    precision : (nnz,) I ⊗ K⁻¹ on the pattern
+    precision : (nnz,) I ⊗ K⁻¹ on the pattern, less the blocks
     twice : (nnz,) 1 on the diagonal, 2 below: the weight of an entry in ⟨C⁻¹, B⟩
     level_at : place on the pattern of the entries that join the factors of one level, term by term, see `level_keys`
     groups : (m,) number of the node of each equation in the ordering: one per level with all its factors; None where
         no term has more than one
+    blocks : the dense part of the K⁻¹ of each factor of a term, where it is not on the pattern
+    block_signs : (n_blocks,) number of the sign of each
     """
 
     m: int
@@ -76,6 +82,8 @@ class Layout:
     twice: np.ndarray
     level_at: np.ndarray
     groups: np.ndarray | None
+    blocks: tuple[DenseBlock, ...] = ()
+    block_signs: tuple[int, ...] = ()
 
     @property
     def nnz(self) -> int:
@@ -93,10 +101,14 @@ class Layout:
         return max(8.0 * self.nnz + 24.0 * len(self.c_at), 32.0 * len(self.c_at))
 
     def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
-        """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D."""
+        """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D, then the sign of each block."""
         values = sums(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
         values += self._precision(signs)
-        return values
+        return self.with_blocks(values, signs)
+
+    def with_blocks(self, values: Array, signs: Array) -> Array:
+        """Values on the pattern, and the coefficients of the blocks."""
+        return np.concatenate([values, signs[list(self.block_signs)]]) if self.blocks else values
 
     def _precision(self, signs: Array) -> Array:
         """D ⊗ K⁻¹ on the pattern; hardly ever is a sign negative. A block of columns has one sign."""
@@ -149,6 +161,7 @@ class Layout:
             precision=self.precision[keep],
             level_at=place[self.level_at],
             groups=None if self.groups is None else self.groups[p:] - p,
+            blocks=tuple(block.moved(-p) for block in self.blocks),
         )
 
 
@@ -169,8 +182,10 @@ def block_offsets(p: int, sizes: Sequence[tuple[int, int]], n_filled: int) -> np
     return np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
 
 
-def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_filled: int = 0) -> Layout:
-    """Lay out C for the pattern of M, the slots of Λ and the K⁻¹ of every term."""
+def build_layout(
+    M: CrossProducts, p: int, random: Sequence[RandomDesign], n_filled: int = 0, engine: str = "dense"
+) -> Layout:
+    """Lay out C for the pattern of M, the slots of Λ and the K⁻¹ of every term, for an engine of its factor."""
     sources = block_offsets(p, [(d.t, d.q) for d in random], n_filled)
     offsets = block_offsets(p, [(d.structure.n_factors, d.q) for d in random], n_filled)
     slots = slots_of(random, n_filled)
@@ -184,7 +199,7 @@ def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_fil
     keys, m_at, pair = (np.concatenate(part) for part in zip(*parts, strict=True))
     del parts
     of_levels, diagonal = level_keys(random, offsets, m), np.arange(m, dtype=np.int64) * (m + 1)
-    lower = [None if d.is_identity else d.relationship.lower_precision for d in random]
+    lower, dense = precision_parts(random, engine_of(engine, m) == "sparse")
     # Of a dense relationship there are many millions of keys: they are sorted in place, and none is kept.
     found = distinct([keys, *(k for k, _ in precision_entries(random, lower, offsets, m)), of_levels, diagonal])
     precision = np.zeros(len(found))
@@ -210,6 +225,7 @@ def build_layout(M: CrossProducts, p: int, random: Sequence[RandomDesign], n_fil
         twice,
         level_at,
         level_groups(p, random, n_filled),
+        *factor_blocks(random, dense, offsets),
     )
 
 
@@ -288,6 +304,36 @@ def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, 
     for number, at in zip(present, np.split(order, starts[1:]), strict=True):
         i, j = divmod(int(number), n_blocks)
         yield i, j, at
+
+
+def precision_parts(
+    random: Sequence[RandomDesign], apart: bool
+) -> tuple[list[sp.csc_array | None], list[DenseBlock | None]]:
+    """K⁻¹ of each term: its lower triangle (None for I), and its dense part if that is to stay apart."""
+    sparse: list[sp.csc_array | None] = [None] * len(random)
+    dense: list[DenseBlock | None] = [None] * len(random)
+    for k, design in enumerate(random):
+        if design.is_identity:
+            continue
+        lower, block = design.relationship.precision_parts if apart else (design.relationship.lower_precision, None)
+        if block is not None and not is_large(block, lower.nnz):
+            lower, block = design.relationship.lower_precision, None
+        sparse[k], dense[k] = lower, block
+    return sparse, dense
+
+
+def is_large(block: DenseBlock, nnz: int) -> bool:
+    """Whether a dense part is large enough to stay off the pattern, beside so many entries on it."""
+    return len(block.at) >= SMALLEST_BLOCK and block.entries >= BLOCK_SHARE * (nnz + block.entries)
+
+
+def factor_blocks(
+    random: Sequence[RandomDesign], dense: Sequence[DenseBlock | None], offsets: np.ndarray
+) -> tuple[tuple[DenseBlock, ...], tuple[int, ...]]:
+    """The dense part of K⁻¹ at the equations of each factor of a term, and the numbers of their signs."""
+    of_factor = [block for design, block in zip(random, dense, strict=True) for _ in range(design.structure.n_factors)]
+    found = [(block.moved(int(offsets[1 + k])), k) for k, block in enumerate(of_factor) if block is not None]
+    return tuple(block for block, _ in found), tuple(k for _, k in found)
 
 
 def precision_entries(

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import scipy.linalg
-import scipy.sparse as sp
+from scipy.linalg.lapack import dtrtrs
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
@@ -67,6 +66,14 @@ class Solution:
     kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
+def back_substituted(factor: Array, v: Array) -> Array:
+    """Λ⁻ᵀ v of a lower triangular, nonsingular Λ."""
+    out, info = dtrtrs(factor, v, lower=1, trans=1)
+    if info:
+        raise np.linalg.LinAlgError("a factor with a zero on its diagonal has no inverse.")
+    return np.asarray(out)
+
+
 def signs_of(factors: list[tuple[Array, Array]]) -> Array:
     """The diagonal of D, a sign for each factor of each term."""
     return np.concatenate([s for _, s in factors]) if factors else np.ones(0)
@@ -87,8 +94,8 @@ class System(Equations):
     def __init__(self, spec: Specification, engine: str = "auto"):
         super().__init__(spec, tuple(d.in_equations for d in spec.random))
         self.engine = engine
-        self.cross_products: CrossProducts = cross_products(sp.csr_array(self.W), spec.residual.pattern)
-        self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled)
+        self.cross_products: CrossProducts = cross_products(self.W, spec.residual.pattern)
+        self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled, engine)
         self.factor: Factor = make_factor(
             self.layout.indptr,
             self.layout.indices,
@@ -96,6 +103,7 @@ class System(Equations):
             engine,
             self.layout.groups,
             self._memory(FactorStats(self.layout.m, 0, 0, 0.0, "", "", "")).ahead,
+            self.layout.blocks,
         )
         self.stats = self.factor.stats
         self.of_factors = term_slices(spec.p, [d.structure.n_factors * d.q for d in self.random])
@@ -141,7 +149,9 @@ class System(Equations):
     def random_system(self) -> tuple[Layout, Factor]:
         """Layout and factor of the random block alone, whose log-determinant ML needs."""
         layout = self.layout.without_fixed(self.p)
-        return layout, make_factor(layout.indptr, layout.indices, layout.m, self.engine, layout.groups)
+        return layout, make_factor(
+            layout.indptr, layout.indices, layout.m, self.engine, layout.groups, blocks=layout.blocks
+        )
 
     # -- one solve ---------------------------------------------------------------------------
 
@@ -170,7 +180,7 @@ class System(Equations):
         M = self.cross_products.values(rho)
         self.factor.factorize(self.layout.assemble(M, slots, signs))
         self._spent("factor", started)
-        negative = int(self.levels @ (signs < 0.0))
+        negative = int(self.levels[signs < 0.0].sum())
         logdet_random = None
         if ml or negative:
             logdet_random, of_random = self._factorize_random(M, slots, signs)
@@ -259,7 +269,7 @@ class System(Equations):
         if factor.size == 1 and not design.structure.in_factor:
             return np.asarray(signed / factor[0, 0])
         if not design.structure.in_factor:
-            return np.asarray(scipy.linalg.solve_triangular(factor.T, signed))
+            return back_substituted(factor, signed)
         return design.relate(r)
 
     def _penalty(self, b: Array, factors: list[tuple[Array, Array]]) -> float:

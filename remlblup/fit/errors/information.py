@@ -59,10 +59,11 @@ class Information:
         point, J = optimum.point, optimum.tangent
         strength = np.sqrt(np.maximum(np.diag(point.information), np.finfo(float).tiny))
         loose = point.on_bound & ~optimum.held & (np.abs(point.gradient) <= PRESSED * strength)
-        ends = [J, np.hstack([J, np.eye(len(J))[:, loose]])]
-        sizes = (natural_sizes(optimum.searched, point.theta, D) for D in ends)
-        own, wide = (cls.along(D, point.information, s) for D, s in zip(ends, sizes, strict=True))
-        own_sizes = natural_sizes(optimum.searched, point.theta, np.eye(len(J)))
+        one, (k, more) = np.eye(len(J)), (J.shape[1], int(loose.sum()))
+        D = np.hstack([J, one[:, loose]])
+        sizes, own_sizes = np.split(natural_sizes(optimum.searched, point.theta, np.hstack([D, one])), [k + more])
+        own = cls.along(J, point.information, sizes[:k])
+        wide = cls.along(D, point.information, sizes) if more else own
         strength = point.information.diagonal()
         told = strength * np.where(np.isfinite(own_sizes), own_sizes, 0.0) ** 2 > FLAT
         return cls(own.curved, wide.flat, np.where(told, 1.0 / np.sqrt(np.where(told, strength, 1.0)), own_sizes))

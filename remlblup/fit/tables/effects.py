@@ -13,29 +13,21 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import DataError, ModelError, VarianceError, some
 from remlblup.fit.tables.functions import covariance_matrices, joined
+from remlblup.fit.tables.student import quantile, two_sided
 from remlblup.model.design import FixedDesign, RandomDesign
 from remlblup.model.specification import Specification
 
 
 def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, df_method: str) -> pd.DataFrame:
     """Estimates with t tests on the given degrees of freedom; aliased columns are not listed."""
-    from scipy import stats
-
     with np.errstate(divide="ignore", invalid="ignore"):  # a variance of which no digit is left is missing
         se = np.sqrt(variance)
         t = beta / se
-        half = stats.t.ppf(0.975, df) * se
+        half = quantile(0.975, df) * se
     table = pd.DataFrame(
-        {
-            "estimate": beta,
-            "std_error": se,
-            "df": df,
-            "t": t,
-            "p_value": 2.0 * stats.t.sf(np.abs(t), df),
-            "lower": beta - half,
-            "upper": beta + half,
-        },
+        np.column_stack([beta, se, df, t, two_sided(t, df), beta - half, beta + half]),
         index=pd.Index(fixed.names, name="coefficient"),
+        columns=["estimate", "std_error", "df", "t", "p_value", "lower", "upper"],
     )
     table.attrs["df_method"] = df_method
     return table
@@ -69,6 +61,8 @@ def random_effects(
                 }
             )
         )
+    if len(frames) == 1:
+        return frames[0]
     columns = ["term", "effect", "level", "estimate", "std_error", "pev", "reliability"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 

@@ -13,7 +13,12 @@ So the analysis of C takes time by its entries outside the block.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
+
+from remlblup.linalg.contract import columns_of
 
 SMALLEST = 100
 """A clique of fewer nodes is not worth a search."""
@@ -23,6 +28,55 @@ SHARE = 0.25
 
 ATTEMPTS, ROUNDS = 8, 30
 """Nodes tried as members of a clique, and rounds in which other nodes are dropped from around one."""
+
+
+class Graph(NamedTuple):
+    """The graph of C.
+
+    Attributes
+    ----------
+    rows, columns : (nnz,) ends of the edges, each once, but for those inside a clique
+    clique : (n,) number of the clique of each node, −1 for none
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    clique: np.ndarray
+
+
+def compact_graph(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> Graph:
+    """The graph of C, a large clique of it set apart, and those of the same groups (the other traits) with it."""
+    rows, columns = off_diagonal_entries(indptr, indices)
+    number = np.full(n, -1, np.int32)
+    traits = 1 if groups is None else max(1, round(n / (int(groups.max()) + 1)))
+    for k in range(traits):
+        members = find_clique(rows, columns, n, SHARE / (traits - k))
+        if k and groups is not None:
+            first = np.unique(groups[number == 0])
+            members = members[np.isin(groups[members], first) & (number[members] < 0)]
+        if not len(members):
+            break
+        number[members] = k
+        kept = outside(rows, columns, number)
+        rows, columns = rows[kept], columns[kept]
+    return Graph(rows, columns, number)
+
+
+def numbered_graph(indptr: np.ndarray, indices: np.ndarray, n: int, cliques: Sequence[np.ndarray]) -> Graph:
+    """The graph of C, of which the cliques are known."""
+    number = np.full(n, -1, np.int32)
+    for k, members in enumerate(cliques):
+        number[members] = k
+    rows, columns = off_diagonal_entries(indptr, indices)
+    kept = outside(rows, columns, number)
+    return Graph(rows[kept], columns[kept], number)
+
+
+def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column numbers of the entries below the diagonal."""
+    columns, rows = columns_of(indptr).astype(np.int32), indices.astype(np.int32, copy=False)
+    below = rows != columns
+    return rows[below], columns[below]
 
 
 def find_clique(rows: np.ndarray, columns: np.ndarray, n: int, share: float = SHARE) -> np.ndarray:

@@ -5,12 +5,13 @@ Positive definite equations, nearly all there are, never come here (see `remlblu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import fsum
 
 import numpy as np
 
 from remlblup.errors import NotPositiveDefiniteError
-from remlblup.linalg.contract import DEPENDENT_PIVOT, explain_failure
+from remlblup.linalg.contract import DEPENDENT_PIVOT, DenseBlock, explain_failure
 from remlblup.linalg.sparse.ldl import backward_solve, forward_solve, ldl
 from remlblup.linalg.sparse.ldl_selected_inverse import selected_inverse
 from remlblup.linalg.sparse.symbolic import Symbolic
@@ -23,10 +24,12 @@ class ColumnFactor:
     ----------
     symbolic : Symbolic
         Order of elimination and pattern of L.
+    blocks : sequence of DenseBlock
+        Dense parts of C.
     """
 
-    def __init__(self, symbolic: Symbolic) -> None:
-        self._symbolic = symbolic
+    def __init__(self, symbolic: Symbolic, blocks: Sequence[DenseBlock] = ()) -> None:
+        self._symbolic, self._blocks = symbolic, blocks
         self.n = len(symbolic.ordering.permutation)
         nnz_l = len(symbolic.rows)
         # L and D in one array, so that one scatter loads C and one gather reads the inverse.
@@ -37,7 +40,12 @@ class ColumnFactor:
         """Factorise C; the signs of its pivots are free."""
         symbolic = self._symbolic
         self._storage.fill(0.0)
-        self._storage[symbolic.places] = values
+        self._storage[symbolic.places] = values[: len(symbolic.places)]
+        for block, coefficient in zip(self._blocks, values[len(symbolic.places) :], strict=True):
+            for j in range(len(block.at)):
+                rows = block.at[j:]
+                places = symbolic.places_of(rows, np.full(len(rows), block.at[j]))
+                self._storage[places] += coefficient * block.values[j, j:]
         stop = ldl(symbolic.indptr, symbolic.rows, self._lower, self._pivots, DEPENDENT_PIVOT)
         if stop >= 0:
             raise NotPositiveDefiniteError(self._breakdown(values, stop))

@@ -6,11 +6,12 @@ cache later on: import it only when a sparse factor is made (`remlblup.linalg.fa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from remlblup.linalg.contract import FactorStats, check_ready, check_values, columns_of
+from remlblup.linalg.contract import DenseBlock, FactorStats, check_ready, check_values, columns_of
 from remlblup.linalg.sparse.supernodal import SupernodalFactor
 from remlblup.linalg.sparse.symbolic import analyse
 
@@ -41,20 +42,28 @@ class SparseFactor:
         Equations to be ordered as one node.
     beside : float
         Bytes needed beside the factor, see `make_factor`.
+    blocks : sequence of DenseBlock
+        Dense parts of C, see `make_factor`.
     """
 
     def __init__(
-        self, indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None, beside: float = 0.0
+        self,
+        indptr: np.ndarray,
+        indices: np.ndarray,
+        n: int,
+        groups: np.ndarray | None = None,
+        beside: float = 0.0,
+        blocks: Sequence[DenseBlock] = (),
     ) -> None:
-        self.n = n
-        self._symbolic = analyse(indptr, indices, n, groups, beside)
-        self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr, np.int32), beside)
+        self.n, self._blocks, self._nnz = n, blocks, len(indices)
+        self._symbolic = analyse(indptr, indices, n, groups, beside, [block.at for block in blocks])
+        self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr, np.int32), beside, blocks)
         self._symbolic.forget_rows()
         self._indefinite: ColumnFactor | None = None
         self._current: SupernodalFactor | ColumnFactor = self._definite
         self.stats = FactorStats(
             n=n,
-            nnz_matrix=len(indices),
+            nnz_matrix=len(indices) + sum(block.entries for block in blocks),
             nnz_factor=int(self._symbolic.indptr[-1]) + n,
             flops=self._symbolic.flops,
             engine="sparse",
@@ -62,7 +71,7 @@ class SparseFactor:
             ordering_reason=self._symbolic.ordering.reason,
             memory=self._definite.memory,
             kept=self._definite.kept,
-            analysis=ANALYSIS * len(indices) + PER_EQUATION * n,
+            analysis=ANALYSIS * len(indices) + PER_EQUATION * n + 4.0 * sum(block.entries for block in blocks),
         )
         self._selected: np.ndarray | None = None
         self._logdet: float | None = None
@@ -72,14 +81,14 @@ class SparseFactor:
 
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C; the signs of its pivots are free."""
-        values = check_values(values, self.stats.nnz_matrix)
+        values = check_values(values, self._nnz + len(self._blocks))
         self._ready, self._selected, self._logdet = False, None, None
         self._current = self._definite
         if not np.isfinite(values).all() or not self._definite.factorize(values):
             if self._indefinite is None:
                 from remlblup.linalg.sparse.columns import ColumnFactor
 
-                self._indefinite = ColumnFactor(self._symbolic)
+                self._indefinite = ColumnFactor(self._symbolic, self._blocks)
             self._indefinite.factorize(values)
             self._current = self._indefinite
         self.n_negative, self.n_dependent = self._current.n_negative, self._current.n_dependent

@@ -49,7 +49,7 @@ def edge_table(indptr, indices):
     """Open-addressing hash table of the edges a < b as keys a·n + b; its last element counts them."""
     n = len(indptr) - 1
     size = 16
-    while size < 2 * len(indices) + 16:
+    while size < len(indices) + 16:  # of which every edge has two
         size *= 2
     table = np.full(size + 1, -1, np.int64)
     table[-1] = 0
@@ -70,29 +70,34 @@ def grown(array):
 
 @njit(cache=True)
 def remaining_edges(indptr, indices, head, link, gained, gone, kept, number):
-    """Both directions of every edge between nodes that are left."""
-    total = 0
+    """The graph between nodes that are left, neighbours ascending."""
+    out = np.zeros(len(kept) + 1, np.int64)
     for pass_ in range(2):
         if pass_ == 1:
-            rows, columns = np.empty(total, np.int32), np.empty(total, np.int32)
-            total = 0
-        for v in kept:
+            left = np.empty(out[-1], np.int32)
+        total = 0
+        for i in range(len(kept)):
+            v = kept[i]
             for p in range(indptr[v], indptr[v + 1]):
                 if not gone[indices[p]]:
                     if pass_ == 1:
-                        rows[total], columns[total] = number[v], number[indices[p]]
+                        left[total] = number[indices[p]]
                     total += 1
             at = head[v]
             while at >= 0:
                 if not gone[gained[at]]:
                     if pass_ == 1:
-                        rows[total], columns[total] = number[v], number[gained[at]]
+                        left[total] = number[gained[at]]
                     total += 1
                 at = link[at]
-    return rows, columns
+            if pass_ == 0:
+                out[i + 1] = total
+            elif head[v] >= 0:
+                left[out[i] : total].sort()
+    return out, left
 
 
-@njit("Tuple((int32[::1], int32[::1], int32[::1], int32[::1]))(int64[::1], int32[::1], int64)", cache=True)
+@njit("Tuple((int32[::1], int32[::1], int64[::1], int32[::1]))(int64[::1], int32[::1], int64)", cache=True)
 def eliminate_low_degree(indptr, indices, limit):
     """Eliminate nodes of degree <= limit, smallest degree first, adding the fill.
 
@@ -105,7 +110,7 @@ def eliminate_low_degree(indptr, indices, limit):
     -------
     order : eliminated nodes
     kept : nodes that remain
-    rows, columns : edges among `kept` (both directions), numbered within it
+    indptr, indices : graph between these, numbered by their places in `kept`, neighbours ascending
     """
     n = len(indptr) - 1
     degree = np.empty(n, np.int32)
@@ -179,5 +184,5 @@ def eliminate_low_degree(indptr, indices, limit):
     number = np.full(n, -1, np.int32)
     for i in range(len(kept)):
         number[kept[i]] = i
-    rows, columns = remaining_edges(indptr, indices, head, link, gained, gone, kept, number)
-    return order[:count].copy(), kept, rows, columns
+    core = remaining_edges(indptr, indices, head, link, gained, gone, kept, number)
+    return order[:count].copy(), kept, core[0], core[1]

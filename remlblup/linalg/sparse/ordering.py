@@ -75,11 +75,10 @@ def choose_ordering(
         in_block[block if groups is None else groups[block]] = True
     if groups is not None:
         graph = quotient_graph(graph, groups)
-    group, quotient = merge_twins(graph, in_block)
-    in_block = in_block[np.unique(group, return_index=True)[1]]
+    group, representative, quotient = merge_twins(graph, in_block)
     group = group if groups is None else group[groups]
-    rest, last = split_last(quotient, in_block)
-    quotient_rest = quotient[rest][:, rest]
+    rest, last = split_last(quotient, in_block[representative])
+    quotient_rest = between(quotient, rest)
 
     def order(first: np.ndarray, core: sp.csr_array, kept: np.ndarray) -> np.ndarray:
         nodes = np.concatenate([rest[first], rest[kept[nested_dissection(core)]], last])
@@ -109,7 +108,7 @@ def quotient_graph(graph: sp.csr_array, groups: np.ndarray) -> sp.csr_array:
     return quotient
 
 
-def merge_twins(graph: sp.csr_array, alone: np.ndarray) -> tuple[np.ndarray, sp.csr_array]:
+def merge_twins(graph: sp.csr_array, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray, sp.csr_array]:
     """Merge nodes that touch each other and have the same neighbours, e.g. the traits of one animal.
 
     Twins can be eliminated one after the other without more fill, so that one node stands for all
@@ -120,21 +119,34 @@ def merge_twins(graph: sp.csr_array, alone: np.ndarray) -> tuple[np.ndarray, sp.
     -------
     group : ndarray of int, shape (n,)
         Group of each node; groups are numbered by their first members.
+    first : ndarray of int, shape (m,)
+        These members.
     quotient : csr_array, shape (m, m)
         Graph of the groups.
     """
-    n = graph.shape[0]
-    marks = np.random.default_rng(20240607).integers(1, 2**63, n, dtype=np.uint64)
-    running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(marks[graph.indices], dtype=np.uint64)])
-    sums = running[graph.indptr[1:]] - running[graph.indptr[:-1]] + marks  # modulo 2^64
-    sums[alone] = marks[alone]
-    _, first, group = np.unique(sums, return_index=True, return_inverse=True)
-    by_member = np.argsort(first)
-    rank = np.empty_like(by_member)
-    rank[by_member] = np.arange(len(first))
-    group, first = rank[group], first[by_member]
-    quotient = graph if len(first) == n else graph[first][:, first]
-    return group, quotient
+    from remlblup.linalg.sparse.graphs import twins
+
+    marks = np.random.default_rng(20240607).integers(1, 2**63, graph.shape[0], dtype=np.uint64)
+    group, first = twins(*pointers(graph), marks, alone)
+    return group, first, between(graph, first)
+
+
+def between(graph: sp.csr_array, nodes: np.ndarray) -> sp.csr_array:
+    """The graph of some of the nodes, in ascending order."""
+    from remlblup.linalg.sparse.graphs import subgraph
+
+    return graph if len(nodes) == graph.shape[0] else as_graph(*subgraph(*pointers(graph), nodes))
+
+
+def pointers(graph: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Its arrays, as the compiled functions take them."""
+    return graph.indptr.astype(np.int64), graph.indices.astype(np.int32, copy=False)
+
+
+def as_graph(indptr: np.ndarray, indices: np.ndarray) -> sp.csr_array:
+    """A graph of these arrays."""
+    n = len(indptr) - 1
+    return sp.csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=(n, n))
 
 
 def expand(nodes: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -168,10 +180,8 @@ def eliminate_low_degree(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array,
     """
     from remlblup.linalg.sparse import low_degree
 
-    indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int32)
-    first, kept, rows, columns = low_degree.eliminate_low_degree(indptr, indices, LOW_DEGREE)
-    core = sp.csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(kept), len(kept)))
-    return first, core, kept
+    first, kept, *core = low_degree.eliminate_low_degree(*pointers(graph), LOW_DEGREE)
+    return first, as_graph(*core), kept
 
 
 def multiple_minimum_degree(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_array, np.ndarray]:
@@ -183,6 +193,7 @@ def multiple_minimum_degree(graph: sp.csr_array) -> tuple[np.ndarray, sp.csr_arr
     -------
     as `eliminate_low_degree`
     """
+    graph = graph.astype(np.float64)  # products of edges are counted
     random = np.random.default_rng(20240608)  # breaks ties: along a chain, order would free one end only
     kept, eliminated = np.arange(graph.shape[0]), []
     while len(kept):

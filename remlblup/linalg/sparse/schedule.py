@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from remlblup.linalg.compiler import njit
-from remlblup.linalg.sparse.supernodes import Supernodes, stack_places, with_parents
+from remlblup.linalg.sparse.supernodes import Supernodes, number_of_children, stack_places, with_relative_rows
 
 SMALLEST_SHARE, LARGEST_SHARES = 0.004, (0.08, 0.25)
 """Shares of the work, large fronts apart, that a subtree may have;
@@ -79,6 +79,7 @@ class Schedule:
 def make_schedule(sn: Supernodes) -> tuple[Supernodes, Schedule]:
     """Batch the twigs, cut the tree, and place the workspaces."""
     sn, start, stop = batch_and_cut(sn)
+    sn = with_relative_rows(sn)
     step = np.zeros(sn.size + 1, np.int64)
     step[start] += 1
     step[stop] -= 1
@@ -183,7 +184,7 @@ def insert_batches(sn: Supernodes, batches: list[tuple[np.ndarray, np.ndarray]])
     height = np.insert(np.diff(sn.rows_at), last + 1, size)
     rows_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(height)])
     rows = np.insert(sn.rows, np.repeat(sn.rows_at[last + 1], size), np.concatenate([rows for _, rows in batches]))
-    return with_parents(first, rows_at, rows, panel_at, parent)
+    return Supernodes(first, rows_at, rows, panel_at, parent, sn.relative, number_of_children(parent))
 
 
 def place_workspaces(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarray) -> Plan:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from remlblup.linalg.contract import DEPENDENT_PIVOT
+from remlblup.linalg.contract import DEPENDENT_PIVOT, DenseBlock
 from remlblup.linalg.memory import require
 from remlblup.linalg.sparse import inverse_multifrontal, large_fronts, multifrontal, panels, solves
+from remlblup.linalg.sparse.dense_blocks import PlacedBlock
 from remlblup.linalg.sparse.schedule import Task, make_schedule
 from remlblup.linalg.sparse.supernodes import Supernodes, find_supernodes, places_in_panels
 from remlblup.linalg.sparse.symbolic import Symbolic, inverse_permutation
 from remlblup.linalg.threads import n_threads, side_by_side
 
 ENTRIES = 500_000
-"""Entries of C whose places are looked for at a time."""
+"""Entries of C whose places a thread looks for at a time."""
 
 
 class SupernodalFactor:
@@ -27,9 +30,18 @@ class SupernodalFactor:
         Row and column of every entry of the lower triangle of C.
     beside : float
         Bytes needed beside the factor.
+    blocks : sequence of DenseBlock
+        Dense parts of C.
     """
 
-    def __init__(self, symbolic: Symbolic, rows: np.ndarray, columns: np.ndarray, beside: float = 0.0) -> None:
+    def __init__(
+        self,
+        symbolic: Symbolic,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        beside: float = 0.0,
+        blocks: Sequence[DenseBlock] = (),
+    ) -> None:
         self.permutation = symbolic.ordering.permutation
         self.n = len(self.permutation)
         self.supernodes, self.schedule = make_schedule(
@@ -39,6 +51,7 @@ class SupernodalFactor:
         place_of = inverse_permutation(self.permutation)
         self.places = entry_places(sn, place_of, rows, columns)
         self.diagonal = diagonal_places(sn)
+        self.blocks = [PlacedBlock.of(block, place_of, sn) for block in blocks]
         self.reference = np.zeros(self.n)
         self.dependent = np.zeros(self.n, dtype=np.bool_)
         self._opened = np.zeros(sn.size, dtype=np.bool_)
@@ -47,9 +60,11 @@ class SupernodalFactor:
         self._pending = np.empty(self.schedule.plan.pending_at[-1])
 
     def factorize(self, values: np.ndarray) -> bool:
-        """Factorise C; False if it is not positive (semi)definite."""
+        """Factorise C, from its values and the coefficients of its blocks; False if not positive (semi)definite."""
         self.panels.fill(0.0)
-        panels.scatter_matrix(values, self.places, self.panels)
+        panels.scatter_matrix(values[: len(self.places)], self.places, self.panels)
+        for block, coefficient in zip(self.blocks, values[len(self.places) :], strict=True):
+            block.add(coefficient, self.supernodes, self.panels)
         np.abs(self.panels[self.diagonal], out=self.reference)
         self.dependent.fill(False)
         self._opened.fill(False)
@@ -165,21 +180,31 @@ class SupernodalFactor:
 
 
 def entry_places(sn: Supernodes, place_of: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Position in the panels of the entries of C, some at a time."""
+    """Position in the panels of the entries of C, of which every thread takes its share."""
     places = np.empty(len(rows), np.int32 if sn.panel_at[-1] < 2**31 else np.int64)
-    for start in range(0, len(rows), ENTRIES):
-        part = slice(start, start + ENTRIES)
-        places[part] = panel_places(sn, place_of[rows[part]], place_of[columns[part]])
-    return places
-
-
-def panel_places(sn: Supernodes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Position in the panels of the entry of C at places (first[i], second[i]) of the elimination."""
     supernode_of = np.repeat(np.arange(sn.size, dtype=np.int32), np.diff(sn.first))
-    return places_in_panels(supernode_of, sn.first, sn.rows_at, sn.rows, sn.panel_at, first, second)
+    place_of = place_of.astype(np.int32)
+
+    def share(part: slice) -> None:
+        places_in_panels(
+            supernode_of,
+            sn.first,
+            sn.rows_at,
+            sn.rows,
+            sn.panel_at,
+            place_of,
+            rows[part],
+            columns[part],
+            places[part],
+        )
+
+    side_by_side(share, [(slice(start, start + ENTRIES),) for start in range(0, len(rows), ENTRIES)])
+    return places
 
 
 def diagonal_places(sn: Supernodes) -> np.ndarray:
     """Position in the panels of every diagonal element."""
     columns = np.arange(sn.first[-1])
-    return panel_places(sn, columns, columns)
+    supernode_of = np.repeat(np.arange(sn.size), np.diff(sn.first))
+    height = np.diff(sn.rows_at)[supernode_of]
+    return sn.panel_at[supernode_of] + (columns - sn.first[supernode_of]) * (height + 1)

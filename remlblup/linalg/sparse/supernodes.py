@@ -46,10 +46,10 @@ class Supernodes(NamedTuple):
 
 
 def find_supernodes(parent: np.ndarray, counts: np.ndarray, l_indptr: np.ndarray, l_rows: np.ndarray) -> Supernodes:
-    """Supernodes of L from its postordered elimination tree, column counts and pattern."""
+    """Supernodes of L from its postordered elimination tree, column counts and pattern; `relative` is to come."""
     outline = outline_supernodes(parent, counts)
     rows = panel_rows(outline.first, outline.rows_at, l_indptr, l_rows)
-    return with_parents(outline.first, outline.rows_at, rows, outline.panel_at, outline.parent)
+    return outline._replace(rows=rows)
 
 
 def outline_supernodes(parent: np.ndarray, counts: np.ndarray) -> Supernodes:
@@ -71,12 +71,9 @@ def number_of_children(parent: np.ndarray) -> np.ndarray:
     return np.bincount(parent[parent >= 0], minlength=len(parent)).astype(np.int32)
 
 
-def with_parents(
-    first: np.ndarray, rows_at: np.ndarray, rows: np.ndarray, panel_at: np.ndarray, parent: np.ndarray
-) -> Supernodes:
-    """Supernodes whose rows and parents are known."""
-    relative = relative_rows(first, rows_at, rows, parent)
-    return Supernodes(first, rows_at, rows, panel_at, parent, relative, number_of_children(parent))
+def with_relative_rows(sn: Supernodes) -> Supernodes:
+    """The same, and where their rows stand among their parents'."""
+    return sn._replace(relative=relative_rows(sn.first, sn.rows_at, sn.rows, sn.parent))
 
 
 @njit("int64[::1](int32[::1], int64[::1])", cache=True)
@@ -200,22 +197,25 @@ def stack_places(parent, size):
     return place
 
 
-@njit(
-    "int64[::1](int32[::1], int64[::1], int64[::1], int32[::1], int64[::1], int64[::1], int64[::1])",
-    cache=True,
-)
-def places_in_panels(supernode_of, first, rows_at, rows, panel_at, one, other):
-    """Position in the panels of the entries of C at places (one[i], other[i]) of the elimination."""
-    places = np.empty(len(one), np.int64)
+@njit(cache=True, nogil=True)
+def places_in_panels(supernode_of, first, rows_at, rows, panel_at, place_of, one, other, places):
+    """Position in the panels of the entries of C at rows one[i] and columns other[i], into `places`.
+
+    place_of : (n,) place of each row of C in the elimination
+    """
     for i in range(len(one)):
-        late, early = max(one[i], other[i]), min(one[i], other[i])
+        a, b = place_of[one[i]], place_of[other[i]]
+        late, early = max(a, b), min(a, b)
         s = supernode_of[early]
-        low, high = rows_at[s], rows_at[s + 1] - 1
-        while low < high:  # binary search among the rows of the panel
-            middle = (low + high) // 2
-            if rows[middle] < late:
-                low = middle + 1
-            else:
-                high = middle
-        places[i] = panel_at[s] + (early - first[s]) * (rows_at[s + 1] - rows_at[s]) + low - rows_at[s]
-    return places
+        start, width = rows_at[s], first[s + 1] - first[s]
+        if late < first[s + 1]:  # one of the columns, which come first
+            low = start + late - first[s]
+        else:
+            low, high = start + width, rows_at[s + 1] - 1
+            while low < high:  # binary search among the rows below
+                middle = (low + high) // 2
+                if rows[middle] < late:
+                    low = middle + 1
+                else:
+                    high = middle
+        places[i] = panel_at[s] + (early - first[s]) * (rows_at[s + 1] - start) + low - start

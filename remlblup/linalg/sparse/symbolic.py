@@ -11,6 +11,7 @@ later processes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,8 +22,9 @@ from remlblup.cached import cached_property
 from remlblup.linalg.compiler import njit
 from remlblup.linalg.contract import columns_of
 from remlblup.linalg.memory import require
-from remlblup.linalg.sparse.cliques import SHARE, find_clique, outside, star
-from remlblup.linalg.sparse.ordering import Ordering, choose_ordering
+from remlblup.linalg.sparse.cliques import Graph, compact_graph, numbered_graph, off_diagonal_entries, star
+from remlblup.linalg.sparse.graphs import both_directions
+from remlblup.linalg.sparse.ordering import Ordering, as_graph, choose_ordering
 from remlblup.linalg.sparse.schedule import uncut_workspace
 from remlblup.linalg.sparse.supernodes import outline_supernodes
 
@@ -45,6 +47,8 @@ class Symbolic:
         Entries in each column of L, diagonal included.
     pattern : (indptr, indices)
         Lower triangle of C.
+    clique : ndarray of int32, shape (n,)
+        Number of the dense block of each equation, −1 for none.
     """
 
     ordering: Ordering
@@ -53,12 +57,12 @@ class Symbolic:
     parent: np.ndarray
     counts: np.ndarray
     pattern: tuple[np.ndarray, np.ndarray]
+    clique: np.ndarray
 
     @cached_property
     def rows(self) -> np.ndarray:
         """Row numbers of L, ascending within a column, (nnz_l,); made again where they have been forgotten."""
-        n = len(self.parent)
-        graph = Graph(*off_diagonal_entries(*self.pattern), np.full(n, -1, np.int32))
+        graph = Graph(*off_diagonal_entries(*self.pattern), self.clique)
         return pattern_of_factor(*permuted_upper(graph, self.ordering.permutation), self.parent, self.indptr)
 
     def forget_rows(self) -> None:
@@ -68,29 +72,46 @@ class Symbolic:
     @cached_property
     def places(self) -> np.ndarray:
         """Where each value of C goes, shape (nnz_c,): below nnz_l, the entry of L; from there on, the diagonal."""
-        place_of = inverse_permutation(self.ordering.permutation)
         indptr, indices = self.pattern
-        return places_in_factor(place_of[indices], place_of[columns_of(indptr)], self.indptr, self.rows)
+        return self.places_of(indices, columns_of(indptr))
+
+    def places_of(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The same of any entries."""
+        return places_in_factor(self.place_of[rows], self.place_of[columns], self.indptr, self.rows)
+
+    @cached_property
+    def place_of(self) -> np.ndarray:
+        """Place of every equation in the order of elimination."""
+        return inverse_permutation(self.ordering.permutation)
 
 
 def analyse(
-    indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None, beside: float = 0.0
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    n: int,
+    groups: np.ndarray | None = None,
+    beside: float = 0.0,
+    cliques: Sequence[np.ndarray] = (),
 ) -> Symbolic:
     """Choose an order of elimination for the lower-triangle pattern of C, and find the pattern of L.
 
-    `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor.
+    `groups` (n,) numbers the equations that are to stay together, if any; `beside` are bytes needed beside the factor;
+    `cliques` are the equations of each dense block of C, whose entries the pattern need not hold.
     """
-    graph = compact_graph(indptr, indices, n, groups)
+    graph = numbered_graph(indptr, indices, n, cliques) if cliques else compact_graph(indptr, indices, n, groups)
+    tried: list[tuple[np.ndarray, Outline]] = []
 
     def flops_of(permutation: np.ndarray) -> float:
-        upper = permuted_upper(graph, permutation)
-        return flops(column_counts(*upper, elimination_tree(*upper)))
+        tried.append((permutation, outline(permuted_upper(graph, permutation))))
+        return flops(tried[-1][1].counts)
 
     block = np.flatnonzero(graph.clique >= 0)
     chosen = choose_ordering(symmetric_graph(graph.rows, graph.columns, n), flops_of, groups, block)
     reason = f"a dense block of {len(block):,} equations last; {chosen.reason}" if len(block) else chosen.reason
-    permutation = in_postorder(graph, chosen.permutation)
-    return analyse_in_order(indptr, indices, Ordering(permutation, chosen.name, reason), graph, beside)
+    found = next(found for permutation, found in tried if permutation is chosen.permutation)
+    order = in_postorder(found)
+    ordering = Ordering(chosen.permutation[order], chosen.name, reason)
+    return laid_out(indptr, indices, ordering, graph, found.renumbered(order), beside)
 
 
 def analyse_natural(indptr: np.ndarray, indices: np.ndarray, n: int) -> Symbolic:
@@ -103,56 +124,41 @@ def analyse_in_order(
     indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph, beside: float = 0.0
 ) -> Symbolic:
     """Pattern of L for a given order of elimination."""
-    upper = permuted_upper(graph, ordering.permutation)
-    parent = elimination_tree(*upper)
-    counts = column_counts(*upper, parent)
+    return laid_out(indptr, indices, ordering, graph, outline(permuted_upper(graph, ordering.permutation)), beside)
+
+
+def laid_out(
+    indptr: np.ndarray, indices: np.ndarray, ordering: Ordering, graph: Graph, outline: Outline, beside: float
+) -> Symbolic:
+    """Pattern of L for a given order of elimination, whose tree and counts are known."""
+    parent, counts = outline
     require(
         factor_bytes(parent, counts, len(indices)) + beside,
         f"the model with a factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
     )
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
-    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices))
-    found.__dict__["rows"] = pattern_of_factor(*upper, parent, l_indptr)
+    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices), graph.clique)
+    found.__dict__["rows"] = pattern_of_factor(*permuted_upper(graph, ordering.permutation), parent, l_indptr)
     return found
 
 
-class Graph(NamedTuple):
-    """The graph of C.
+class Outline(NamedTuple):
+    """What is known of L without its pattern: the parent of each column in the elimination tree, and its entries."""
 
-    Attributes
-    ----------
-    rows, columns : (nnz,) ends of the edges, each once, but for those inside a clique
-    clique : (n,) number of the clique of each node, −1 for none
-    """
+    parent: np.ndarray
+    counts: np.ndarray
 
-    rows: np.ndarray
-    columns: np.ndarray
-    clique: np.ndarray
-
-
-def compact_graph(indptr: np.ndarray, indices: np.ndarray, n: int, groups: np.ndarray | None = None) -> Graph:
-    """The graph of C, a large clique of it set apart, and those of the same groups (the other traits) with it."""
-    rows, columns = off_diagonal_entries(indptr, indices)
-    number = np.full(n, -1, np.int32)
-    traits = 1 if groups is None else max(1, round(n / (int(groups.max()) + 1)))
-    for k in range(traits):
-        members = find_clique(rows, columns, n, SHARE / (traits - k))
-        if k and groups is not None:
-            first = np.unique(groups[number == 0])
-            members = members[np.isin(groups[members], first) & (number[members] < 0)]
-        if not len(members):
-            break
-        number[members] = k
-        kept = outside(rows, columns, number)
-        rows, columns = rows[kept], columns[kept]
-    return Graph(rows, columns, number)
+    def renumbered(self, order: np.ndarray) -> Outline:
+        """The same where the columns come in another order, that of a postorder."""
+        place_of = inverse_permutation(order).astype(np.int32)
+        parent = self.parent[order]
+        return Outline(np.where(parent >= 0, place_of[parent], np.int32(-1)), self.counts[order])
 
 
-def off_diagonal_entries(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column numbers of the entries below the diagonal."""
-    columns, rows = columns_of(indptr).astype(np.int32), indices.astype(np.int32, copy=False)
-    below = rows != columns
-    return rows[below], columns[below]
+def outline(upper: tuple[np.ndarray, np.ndarray]) -> Outline:
+    """Elimination tree and column counts of a permuted pattern."""
+    parent = elimination_tree(*upper)
+    return Outline(parent, column_counts(*upper, parent))
 
 
 def factor_bytes(parent: np.ndarray, counts: np.ndarray, nnz: int) -> float:
@@ -181,8 +187,7 @@ def flops(counts: np.ndarray) -> float:
 
 def symmetric_graph(rows: np.ndarray, columns: np.ndarray, n: int) -> sp.csr_array:
     """Graph with an edge for every off-diagonal entry (rows[i], columns[i])."""
-    lower = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
-    return (lower + lower.T).tocsr()
+    return as_graph(*both_directions(rows, columns, n))
 
 
 def inverse_permutation(permutation: np.ndarray) -> np.ndarray:
@@ -197,28 +202,29 @@ def permuted_upper(graph: Graph, permutation: np.ndarray) -> tuple[np.ndarray, n
 
     Column i of it lists the columns k < i of L in which row i starts a path of the elimination tree.
     """
-    place_of, rows, columns = inverse_permutation(permutation), graph.rows, graph.columns
-    first, second = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(columns, np.int64)
+    place_of = inverse_permutation(permutation)
+    first, second = np.ascontiguousarray(graph.rows, np.int32), np.ascontiguousarray(graph.columns, np.int32)
     if (graph.clique >= 0).any():
         centre, others = star(graph.clique, place_of)
         # Back to the numbers before the permutation, which the sort applies.
-        first = np.concatenate([first, permutation[centre]])
-        second = np.concatenate([second, permutation[others]])
-    return upper_by_columns(first, second, place_of)
+        first = np.concatenate([first, permutation[centre].astype(np.int32)])
+        second = np.concatenate([second, permutation[others].astype(np.int32)])
+    return upper_by_columns(first, second, place_of.astype(np.int32))
 
 
-def in_postorder(graph: Graph, permutation: np.ndarray) -> np.ndarray:
-    """Renumber an order of elimination so that each subtree of the elimination tree is contiguous.
+def in_postorder(outline: Outline) -> np.ndarray:
+    """An order of the columns in which each subtree of the elimination tree is contiguous.
 
     The fill is the same; columns that update each other come to lie close in memory.
     """
-    upper = permuted_upper(graph, permutation)
-    parent = elimination_tree(*upper)
-    heaviest_first = np.argsort(-column_counts(*upper, parent), kind="stable")
-    return permutation[postorder(parent, heaviest_first)]
+    less = outline.counts.max(initial=0) - outline.counts
+    keys = less.astype(np.uint16) if less.max(initial=0) < 2**16 else less
+    # Of equals the latest: a column of the same supernode as its parent has one entry more, and no child has two more.
+    heaviest_first = len(keys) - 1 - np.argsort(keys[::-1], kind="stable")
+    return postorder(outline.parent, heaviest_first)
 
 
-@njit("Tuple((int64[::1], int32[::1]))(int64[::1], int64[::1], int64[::1])", cache=True)
+@njit("Tuple((int64[::1], int32[::1]))(int32[::1], int32[::1], int32[::1])", cache=True)
 def upper_by_columns(rows, columns, place_of):
     """The entries by the later of their two places: pointers, and the earlier place of each, in no order."""
     n = len(place_of)

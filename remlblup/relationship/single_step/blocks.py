@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import scipy.linalg
 import scipy.sparse as sp
 
-from remlblup.errors import OptionError, RelationshipError, some
-from remlblup.linalg.threads import side_by_side
+from remlblup.errors import NotPositiveDefiniteError, OptionError, RelationshipError, some
+from remlblup.linalg.dense.tiled import TiledCholesky
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.genomic.genotypes import Genotypes
@@ -81,7 +80,7 @@ def read_matrix(G: object) -> tuple[np.ndarray, np.ndarray]:
 
 
 def inverted(matrix: np.ndarray, what: str, cure: str) -> tuple[np.ndarray, float]:
-    """Inverse, in the place of the matrix, and log-determinant of a positive definite one (LAPACK potrf and potri).
+    """Inverse, in the place of the matrix (C-order), and log-determinant of a positive definite one.
 
     Raises
     ------
@@ -89,15 +88,15 @@ def inverted(matrix: np.ndarray, what: str, cure: str) -> tuple[np.ndarray, floa
         Where a pivot is zero to rounding, or negative: "The `what` is not positive definite. `cure`".
     """
     norm = max(float(np.abs(matrix[rows]).sum(axis=1).max()) for rows in stripes(len(matrix)))
-    # Symmetric: its transpose is in the order of LAPACK, without a copy of another kind.
-    factor, info = scipy.linalg.lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
-    pivots = np.diag(factor)
-    if info or not pivots.min() ** 2 > len(matrix) * np.finfo(float).eps * norm:
-        raise RelationshipError(f"The {what} is not positive definite. {cure}")
-    log_determinant = 2.0 * float(np.log(pivots).sum())
-    inverse, _ = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
-    mirror(inverse)
-    return inverse.T, log_determinant
+    singular = RelationshipError(f"The {what} is not positive definite. {cure}")
+    try:
+        factor = TiledCholesky(matrix, least=0.0)
+    except NotPositiveDefiniteError:
+        raise singular from None
+    if not matrix.diagonal().min() ** 2 > len(matrix) * np.finfo(float).eps * norm:
+        raise singular
+    mirror(factor.inverse())
+    return matrix, factor.logdet
 
 
 def mirror(lower: np.ndarray) -> None:
@@ -128,14 +127,8 @@ def combined(Gw_inverse: np.ndarray, A22_inverse: np.ndarray, tau: float, omega:
 
 
 def both_inverted(A22: np.ndarray, Gw: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Inverses of A₂₂ and G_w, in their places, and log-determinants, side by side."""
-    return side_by_side(
-        inverted,
-        [
-            (A22, *A22_SINGULAR),
-            (Gw, *G_SINGULAR),
-        ],
-    )
+    """Inverses of A₂₂ and G_w, in their places, and log-determinants."""
+    return [inverted(A22, *A22_SINGULAR), inverted(Gw, *G_SINGULAR)]
 
 
 def likeness(matrix: np.ndarray, A22: np.ndarray) -> list[float]:

@@ -22,13 +22,13 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, choose
+from remlblup.linalg.contract import DenseBlock
 from remlblup.linalg.memory import Need, all_within_memory, require
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
 from remlblup.relationship.single_step.blocks import (
     A22_SINGULAR,
-    G_SINGULAR,
     blending,
     both_inverted,
     check_weights,
@@ -179,20 +179,17 @@ class SingleStep(RelationshipBase):
     def _A22_inverse(self) -> np.ndarray:
         return inverted(self._A22.copy(), *A22_SINGULAR)[0]
 
-    @cached_property
-    @single_threaded
-    def _block(self) -> np.ndarray:
-        """τG_w⁻¹ − ωA₂₂⁻¹; let go once the inverse of H holds it."""
-        return combined(inverted(self._Gw.copy(), *G_SINGULAR)[0], self._A22_inverse, self.tau, self.omega)
+    @property
+    def precision_parts(self) -> tuple[sp.csc_array, DenseBlock | None]:
+        """A⁻¹ (its lower triangle), and the block τG_w⁻¹ − ωA₂₂⁻¹ of the genotyped animals."""
+        return self.pedigree.lower_precision, DenseBlock(self.positions, self._block)
 
-    @cached_property
+    @property
     def lower_precision(self) -> sp.csc_array:
-        """Lower triangle of H⁻¹, shape (n, n): A⁻¹ and one dense block over the genotyped animals,
-        then held here alone."""
+        """Lower triangle of H⁻¹ as one sparse matrix, shape (n, n); made anew each time."""
         dense = lower_block(self._block, self.positions, self.size)
         result = sp.csc_array(self.pedigree.lower_precision + dense)
         result.sort_indices()
-        self.__dict__.pop("_block", None)
         return result
 
     @property
@@ -204,13 +201,13 @@ class SingleStep(RelationshipBase):
         return result
 
     def precision_times(self, V: np.ndarray) -> np.ndarray:
-        lower = self.lower_precision
-        return lower @ V + lower.T @ V - (V.T * lower.diagonal()).T
+        product = self.pedigree.precision_times(V)
+        product[self.positions] += self._block @ V[self.positions]
+        return product
 
     @property
     def need(self) -> Need:
-        half = 0.5 * len(self.positions) ** 2
-        return self.pedigree.need.then(Need(-4.0 * half, 28.0 * half))  # the whole block goes, half of it stays
+        return self.pedigree.need  # the block is there
 
     @property
     def group_fraction_matrix(self) -> sp.csr_array | None:  # type: ignore[override]
@@ -310,9 +307,10 @@ class SingleStep(RelationshipBase):
         announce_compilation()
         from remlblup.linalg.sparse.factor import SparseFactor
 
-        lower = self.lower_precision
-        factor = SparseFactor(lower.indptr, lower.indices, self.size)
-        factor.factorize(lower.data)
+        lower, block = self.precision_parts
+        assert block is not None
+        factor = SparseFactor(lower.indptr, lower.indices, self.size, blocks=[block])
+        factor.factorize(np.append(lower.data, 1.0))
         self.take_diagonal(factor.inverse_diagonal())
         return self.__dict__["diagonal"]
 

@@ -96,10 +96,10 @@ class Several:
     def maximize(self, Y: Array, tolerance: float, information: bool = False) -> Outcome:
         """The maxima of the responses Y (n, B), offsets taken off."""
         step = max(8, ELEMENTS // max(self.Q**2, 1))
-        parts = [(Y[:, k : k + step], tolerance) for k in range(0, Y.shape[1], step)]
+        parts = [(Y[:, k : k + step], tolerance, information) for k in range(0, Y.shape[1], step)]
         return joined(side_by_side(self._maximize, parts))
 
-    def _maximize(self, Y: Array, tolerance: float) -> Outcome:
+    def _maximize(self, Y: Array, tolerance: float, information: bool) -> Outcome:
         reduction = self.reduction
         c, s, beta_ols = reduction.responses(Y)
         B = len(s)
@@ -123,7 +123,8 @@ class Several:
         converged = np.all(checks <= limits(tolerance), axis=1)
         beta = beta_ols - self.effects(x, now.r) @ reduction.of_random.T
         boundary = np.column_stack([on_face, np.zeros(B, dtype=bool)])
-        return Outcome(theta, now.loglik, beta, checks, converged, steps, boundary)
+        known = self.information(x, c, now, sigma2) if information else None
+        return Outcome(theta, now.loglik, beta, checks, converged, steps, boundary, known)
 
     def step(self, now: State, going: np.ndarray) -> tuple[Array, Array, Array]:
         """Newton steps d, the gradient in standard errors, and the decrement; negative curvature is turned round."""
@@ -282,6 +283,29 @@ class Several:
             S[:, own, own] = -0.5 * (traces - weight[:, None, None] * (rk @ np.swapaxes(rk, 1, 2)))
             blocks.append(rk)
         return S, blocks
+
+    def information(self, x: Array, c: Array, now: State, sigma2: Array) -> Array:
+        """Average information about θ, (B, n_parameters, n_parameters): ½ f'Pf, f = V̇Py.
+
+        Of an element of Γσ² f = Z Ġ Z'Py; of σ² f = W⁻¹Py, where σ²PW⁻¹Py = Py − PZΓZ'Py.
+        """
+        B, m, r = len(x), len(self.slots), now.r
+        A = self.projected(self.reduction.M, self.factors(x), c)[0]
+        V = np.zeros((B, m, self.Q))
+        for j, (k, i, a) in enumerate(self.slots):
+            (t, width), place = self.terms[k], self.places[k]
+            block, own = np.zeros((B, t, width)), r[:, place].reshape(B, t, width)
+            block[:, i] += own[:, a]
+            if i != a:
+                block[:, a] += own[:, i]
+            V[:, j, place] = block.reshape(B, t * width)
+        u = self.effects(x, r)
+        left = r - np.einsum("bij,bj->bi", A, u)
+        out = np.empty((B, m + 1, m + 1))
+        out[:, :m, :m] = V @ A @ np.swapaxes(V, 1, 2)
+        out[:, m, :m] = out[:, :m, m] = np.einsum("bmq,bq->bm", V, left)
+        out[:, m, m] = now.q - np.einsum("bi,bi->b", u, r + left)
+        return 0.5 * out / sigma2[:, None, None] ** 3
 
     def curvature(
         self, factors: list[Array], A: Array, traced: Array, r: Array, q: Array, S: Array, blocks: list[Array]

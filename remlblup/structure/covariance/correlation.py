@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.errors import ModelError, NotPositiveDefiniteError
 from remlblup.structure.base import Structure
 from remlblup.structure.cholesky import signed_cholesky
@@ -78,20 +79,20 @@ class CorrelationStructure(Structure):
     def _variances(self) -> int:
         return self.size if self.heterogeneous else 1
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         variances = tuple(f"var({e})" for e in self.effects) if self.heterogeneous else ("variance",)
         return variances + self.correlation_names
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.r_[np.zeros(self._variances), np.full(len(self.correlation_names), self.correlation_bounds[0])]
 
-    @property
+    @cached_property
     def upper(self) -> Array:
         return np.r_[np.full(self._variances, np.inf), np.full(len(self.correlation_names), self.correlation_bounds[1])]
 
-    @property
+    @cached_property
     def roots(self) -> np.ndarray:
         return np.arange(self.n_parameters) < (self.size if self.heterogeneous else 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.structure.base import Structure
 
 
@@ -13,11 +14,11 @@ class Diagonal(Structure):
 
     keyword = "diag"
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(f"var({e})" for e in self.effects)
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.zeros(self.size)
 

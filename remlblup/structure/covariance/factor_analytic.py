@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.errors import ModelError
 from remlblup.structure.base import Structure
 from remlblup.structure.covariance.loadings import Loadings, standardized
@@ -45,11 +46,11 @@ class FactorAnalytic(Structure):
                 f" its covariance matrix: {advice}, or write us(…) with every element free."
             )
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(f"specific({e})" for e in self.effects) + self.factors.names
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.r_[np.zeros(self.size), np.full(len(self.factors), -np.inf)]
 

@@ -23,7 +23,7 @@ class GeneralCorrelation(CorrelationStructure):
     keyword = "corg"
     least_effects = 1
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         return self._variances + self.size * (self.size - 1) // 2  # without spelling out the names
 
@@ -85,6 +85,6 @@ class HeterogeneousGeneralCorrelation(GeneralCorrelation):
 class Congruent(Unstructured):
     """``us`` as what a `corgh` is searched in: its parameters carry the names of those they determine."""
 
-    @property
+    @property  # not kept: what is kept is the one it asks
     def names(self) -> tuple[str, ...]:
         return tuple(name.replace("cov(", "cor(", 1) if name.startswith("cov(") else name for name in super().names)

@@ -16,11 +16,11 @@ class Identity(Structure):
 
     keyword = "id"
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return ("variance",)
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.zeros(1)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.errors import NotPositiveDefiniteError, OptionError, some
 from remlblup.linalg.magnitude import require_magnitude
 from remlblup.structure.base import Structure
@@ -81,11 +82,11 @@ class Known(Structure):
             )
         return factor
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return ("scale",)
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.zeros(1)
 

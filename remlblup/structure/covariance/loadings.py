@@ -39,7 +39,7 @@ class Loadings:
         columns, rows = np.triu_indices(self.k, 0, self.t)
         return rows, columns
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """``loading 1(e)`` and so on."""
         return tuple(f"loading {j + 1}({self.effects[i]})" for i, j in zip(*self.places, strict=True))

@@ -32,7 +32,7 @@ class Autoregressive(InSteps):
     def correlation_bounds(self) -> tuple[float, float]:
         return (-1.0, 1.0) if self._gaps.min() == 1.0 else (0.0, 1.0)
 
-    @property
+    @property  # not kept: what is kept is the one it asks
     def powers(self) -> Array:
         # In r^d of the smallest gap ℓ has a slope at r = 0; in that of a larger one it would be infinite there.
         return np.r_[super().powers[:-1], 1.0 if self.correlation_bounds[0] < 0.0 else self._gaps.min()]

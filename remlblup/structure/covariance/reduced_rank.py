@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.structure.base import Structure
 from remlblup.structure.covariance.loadings import Loadings, standardized
 
@@ -27,11 +28,11 @@ class ReducedRank(Structure):
         super().__init__(effects, positions)
         self.factors = Loadings(self.keyword, self.effects, k)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return self.factors.names
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.full(len(self.factors), -np.inf)
 

@@ -15,7 +15,7 @@ class Unstructured(Structure):
     keyword = "us"
     cone = True
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         return self.size * (self.size + 1) // 2  # without spelling out the names
 
@@ -23,12 +23,12 @@ class Unstructured(Structure):
     def slots(self) -> tuple[tuple[int, int], ...]:
         return tuple((i, j) for i in range(self.size) for j in range(i + 1))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         e = self.effects
         return tuple(f"var({e[i]})" if i == j else f"cov({e[j]}, {e[i]})" for i, j in self.slots)
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.array([0.0 if i == j else -np.inf for i, j in self.slots])
 

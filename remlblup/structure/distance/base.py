@@ -103,23 +103,23 @@ class Distance(Structure):
         """The shape to start from."""
         return np.zeros(0)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return ("variance", *self.metric.names, *self.shape_names)
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.r_[0.0, self.metric.lower, np.zeros(len(self.shape_names))]
 
-    @property
+    @cached_property
     def upper(self) -> Array:
         return np.r_[np.inf, np.full(len(self.metric.names), np.inf), self.shape_upper]
 
-    @property
+    @cached_property
     def variances(self) -> np.ndarray:
         return np.arange(self.n_parameters) == 0
 
-    @property
+    @cached_property
     def powers(self) -> Array:
         """Steps in the logarithms of ranges, ratios and smoothness."""
         logarithmic = np.r_[self.metric.logarithmic, np.ones(len(self.shape_names), dtype=bool)]

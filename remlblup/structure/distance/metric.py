@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, ModelError, OptionError
 
 # The mean radius of the earth (IUGG), km.
@@ -50,7 +51,7 @@ class Metric(ABC):
     def names(self) -> tuple[str, ...]:
         """Of the parameters, the range first."""
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.where(self.logarithmic, 0.0, -np.inf)
 
@@ -104,7 +105,7 @@ class Isotropic(Metric):
     keyword = "isotropic"
     logarithmic = (True,)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return ("range",)
 
@@ -159,7 +160,7 @@ class Each(Metric):
             raise ModelError(f"'{still[0]}' has one value only: nothing shows a range along it.")
         super().__init__(coordinates, places)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(f"range({c})" for c in self.coordinates)
 
@@ -197,7 +198,7 @@ class Angle(Metric):
             raise ModelError("metric=angle: all places lie on one line, and nothing shows another direction.")
         super().__init__(coordinates, places)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return "range", "ratio", "angle"
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.linalg.pivoted_cholesky import pivoted_cholesky
 from remlblup.structure.edge.base import SNAP, Edge, Inward
 
@@ -47,7 +48,7 @@ class Chart(Edge):
     def near_face(self, snap: float) -> Chart:
         return Chart.at(self.sigma(), self.root, snap)
 
-    @property
+    @cached_property
     def slots(self) -> list[tuple[int, int]]:
         """Free entries (i, a) of L, in pivot order."""
         t = len(self.order)

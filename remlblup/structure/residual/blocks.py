@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from remlblup.arrays import Array, Index
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, ModelError, NotPositiveDefiniteError, some
 from remlblup.structure.base import Structure
 from remlblup.structure.residual.grouped_units import weighted_means
@@ -174,11 +175,11 @@ class Blocks(OfStructure):
         sigma, inverses = self.structure.covariance(phi), [inverse for _, inverse, _ in self._inverses(phi)]
         return self.structure.project(fill_in(sigma, self.stacks, inverses, moments))
 
-    @property
+    @cached_property
     def roots(self) -> np.ndarray:
         return self.structure.roots
 
-    @property
+    @cached_property
     def powers(self) -> Array:
         return self.structure.powers
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.arrays import Array, Index
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
 from remlblup.structure.chain import chain_multiply, distinct_gaps, log_q, steps
 from remlblup.structure.residual.pattern import Pattern
@@ -95,11 +96,11 @@ class Exponential(Scaled):
             1 + 2 * len(self.gaps),
         )
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.zeros(2)
 
-    @property
+    @property  # not kept: what is kept is the one it asks
     def powers(self) -> Array:
         # In r^d of the smallest gap ℓ has a slope at r = 0; in that of a larger one it would be infinite there.
         return np.array([1.0, self.gaps.min()])
@@ -168,10 +169,10 @@ class Autoregressive(Exponential):
         super().__init__(occasion.astype(float), subject, weights)
         self._one_step = self.gaps.min() == 1.0
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.array([0.0, -1.0 if self._one_step else 0.0])
 
-    @property
+    @property  # not kept: what is kept is the one it asks
     def powers(self) -> Array:
         return np.ones(2) if self._one_step else super().powers

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from remlblup.arrays import Array, Index
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.pattern import Pattern
@@ -43,11 +44,11 @@ class GroupedUnits(ResidualStructure):
         self.pattern = Pattern.diagonal(codes, self.weights, len(self.levels))
         self._log_weights = float(np.sum(np.log(self.weights)))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(f"var({level})" for level in self.levels)
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.zeros(len(self.levels))
 

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.pattern import Pattern
 
@@ -41,11 +42,11 @@ class KnownResidual(ResidualStructure):
     def _scale(self, phi: Array) -> float:
         return float(phi[0]) if self.scaled else 1.0
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return ("scale",) if self.scaled else ()
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.zeros(self.n_parameters)
 

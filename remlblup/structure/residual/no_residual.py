@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.pattern import Pattern
 
@@ -28,11 +29,11 @@ class NoResidual(ResidualStructure):
     def stands_for(self) -> ResidualStructure:
         return self._stands_for or self
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return ()
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.zeros(0)
 

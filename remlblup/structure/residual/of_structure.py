@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.structure.base import Structure
 from remlblup.structure.residual.base import ResidualStructure
 
@@ -17,14 +18,14 @@ class OfStructure(ResidualStructure):
 
     structure: Structure
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return self.structure.names
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return self.structure.lower
 
-    @property
+    @cached_property
     def upper(self) -> Array:
         return self.structure.upper

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.arrays import Array, Index
+from remlblup.cached import cached_property
 from remlblup.structure.distance.base import Distance
 from remlblup.structure.residual.of_structure import OfStructure
 from remlblup.structure.residual.pattern import Pattern
@@ -36,11 +37,11 @@ class Places(OfStructure):
     def n_units(self) -> int:
         return int(self.unit.max()) + 1
 
-    @property
+    @cached_property
     def variances(self) -> np.ndarray:
         return self.structure.variances
 
-    @property
+    @cached_property
     def powers(self) -> Array:
         return self.structure.powers
 

@@ -14,6 +14,7 @@ from abc import abstractmethod
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.structure.residual.base import ResidualStructure
 
 # A step of `maximize` is halved at most this often before φ stays where it is.
@@ -64,15 +65,15 @@ class Scaled(ResidualStructure):
     def shape_start(self) -> Array:
         """r to start from."""
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return ("variance", *self.shape_names)
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.array([0.0, *(-1.0 for _ in self.shape_names)])
 
-    @property
+    @cached_property
     def upper(self) -> Array:
         return np.array([np.inf, *(1.0 for _ in self.shape_names)])
 

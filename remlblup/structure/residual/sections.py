@@ -9,6 +9,7 @@ import numpy as np
 import scipy.linalg
 
 from remlblup.arrays import Array, Index
+from remlblup.cached import cached_property
 from remlblup.errors import DataError
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.pattern import Pattern
@@ -65,7 +66,7 @@ class Sections(ResidualStructure):
     def _split(self, phi: Array) -> list[tuple[ResidualStructure, Array]]:
         return [(part, phi[place]) for part, place in zip(self.parts, self.slices, strict=True)]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(
             f"{label}: {name}" for label, part in zip(self.labels, self.parts, strict=True) for name in part.names
@@ -75,7 +76,7 @@ class Sections(ResidualStructure):
     def several_maxima(self) -> bool:
         return any(part.several_maxima for part in self.parts)
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.concatenate([part.lower for part in self.parts])
 
@@ -83,19 +84,19 @@ class Sections(ResidualStructure):
     def signed(self) -> np.ndarray:
         return np.concatenate([part.signed for part in self.parts])
 
-    @property
+    @cached_property
     def roots(self) -> np.ndarray:
         return np.concatenate([part.roots for part in self.parts])
 
-    @property
+    @cached_property
     def powers(self) -> Array:
         return np.concatenate([part.powers for part in self.parts])
 
-    @property
+    @cached_property
     def upper(self) -> Array:
         return np.concatenate([part.upper for part in self.parts])
 
-    @property
+    @cached_property
     def variances(self) -> np.ndarray:
         return np.concatenate([part.variances for part in self.parts])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.pattern import Pattern
 
@@ -26,11 +27,11 @@ class Units(ResidualStructure):
         self.pattern = Pattern.diagonal(np.zeros(self.n, np.int64), weights, 1)
         self._log_weights = float(np.sum(np.log(weights)))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return ("variance",)
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.zeros(1)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.errors import DataError
 from remlblup.structure.residual.pattern import Pattern
 from remlblup.structure.residual.scaled import Scaled
@@ -49,11 +50,11 @@ class Power(Scaled):
         value = np.ones(len(size)) if self.weights is None else self.weights
         self.pattern = Pattern.diagonal(which, value, len(distinct))
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return np.array([0.0, -np.inf])
 
-    @property
+    @cached_property
     def upper(self) -> Array:
         return np.array([np.inf, np.inf])
 

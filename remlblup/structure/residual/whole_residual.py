@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.structure.base import Structure
 from remlblup.structure.residual.scaled import Scaled
 
@@ -30,19 +31,19 @@ class WholeResidual(Structure):
         self.residual = residual
         self.keyword = residual.keyword
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return self.residual.names
 
-    @property
+    @cached_property
     def lower(self) -> Array:
         return self.residual.lower
 
-    @property
+    @cached_property
     def upper(self) -> Array:
         return self.residual.upper
 
-    @property
+    @cached_property
     def powers(self) -> Array:
         return self.residual.powers
 

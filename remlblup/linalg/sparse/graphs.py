@@ -1,0 +1,81 @@
+"""Graphs of symmetric matrices as the ordering needs them: made, cut and merged in a pass or two over their edges.
+
+A graph is (indptr, indices): the neighbours of every node, ascending, each edge in both directions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from remlblup.linalg.compiler import njit
+
+
+@njit("Tuple((int64[::1], int32[::1]))(int32[::1], int32[::1], int64)", cache=True)
+def both_directions(rows, columns, n):
+    """The graph of edges below the diagonal, each given once, column by column with ascending rows."""
+    indptr = np.zeros(n + 1, np.int64)
+    for p in range(len(rows)):
+        indptr[rows[p] + 1] += 1
+        indptr[columns[p] + 1] += 1
+    for v in range(n):
+        indptr[v + 1] += indptr[v]
+    end = indptr[:-1].copy()
+    indices = np.empty(2 * len(rows), np.int32)
+    for p in range(len(rows)):  # the neighbours before a node, then those behind it
+        indices[end[rows[p]]] = columns[p]
+        end[rows[p]] += 1
+    for p in range(len(rows)):
+        indices[end[columns[p]]] = rows[p]
+        end[columns[p]] += 1
+    return indptr, indices
+
+
+@njit("Tuple((int64[::1], int32[::1]))(int64[::1], int32[::1], int64[::1])", cache=True)
+def subgraph(indptr, indices, kept):
+    """The graph between some nodes, ascending, renumbered in their order."""
+    number = np.full(len(indptr) - 1, -1, np.int32)
+    for i in range(len(kept)):
+        number[kept[i]] = i
+    out = np.zeros(len(kept) + 1, np.int64)
+    for i in range(len(kept)):
+        out[i + 1] = out[i]
+        for p in range(indptr[kept[i]], indptr[kept[i] + 1]):
+            if number[indices[p]] >= 0:
+                out[i + 1] += 1
+    between = np.empty(out[-1], np.int32)
+    for i in range(len(kept)):
+        at = out[i]
+        for p in range(indptr[kept[i]], indptr[kept[i] + 1]):
+            if number[indices[p]] >= 0:
+                between[at] = number[indices[p]]
+                at += 1
+    return out, between
+
+
+@njit("Tuple((int64[::1], int64[::1]))(int64[::1], int32[::1], uint64[::1], bool_[::1])", cache=True)
+def twins(indptr, indices, marks, alone):
+    """Group of each node, those of one group with the same sum of marks over the node and its neighbours.
+
+    Groups are numbered by their first members, which are returned as well. Who is alone counts without neighbours.
+    """
+    n = len(indptr) - 1
+    size = 16
+    while size < 2 * n:
+        size *= 2
+    table = np.full(size, -1, np.int32)  # the groups, by their sums
+    sums = np.empty(n, np.uint64)
+    group, first = np.empty(n, np.int64), np.empty(n, np.int64)
+    count = 0
+    for v in range(n):
+        total = marks[v]
+        if not alone[v]:
+            for p in range(indptr[v], indptr[v + 1]):
+                total += marks[indices[p]]
+        slot = np.int64(total & np.uint64(size - 1))
+        while table[slot] >= 0 and sums[table[slot]] != total:
+            slot = (slot + 1) & (size - 1)
+        if table[slot] < 0:
+            table[slot], sums[count], first[count] = count, total, v
+            count += 1
+        group[v] = table[slot]
+    return group, first[:count].copy()

@@ -378,7 +378,11 @@ def test_csv(tmp_path):
 def test_the_command(fakes, tmp_path, capsys):
     file = tmp_path / "table.csv"
     programs = [fakes("GOOD"), fakes("FAILING"), fakes("ABSENT")]
-    assert command.main(["--case", "dyestuff", "--repeats", "0", "--out", str(file), "--peer", *programs]) == 0
+    page = tmp_path / "benchmarks.md"
+    options = ["--repeats", "0", "--out", str(file), "--page", str(page)]
+    assert command.main(["--case", "dyestuff", *options, "--peer", *programs]) == 0
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| `")]
+    assert len(rows) == 1 and rows[0].startswith("| `dyestuff`: 30 records, 6 batches | **")
     out = capsys.readouterr().out
     assert "processor: " in out
     assert "-159.827138" in out

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
-from remlblup.validation.benchmarks import table
+from remlblup.validation.benchmarks import machine, table
 from remlblup.validation.benchmarks.cases import CASES, TRIALS
 from remlblup.validation.benchmarks.outcome import Outcome
+from remlblup.validation.benchmarks.page import page as page_of
 from remlblup.validation.benchmarks.registry import PEERS, find_case, find_peer
 from remlblup.validation.benchmarks.runner import REFERENCE, Left, Settings, run_case
 
@@ -30,12 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list:
         _print_list()
         return 0
-    return run(cases, peers, Settings(options.repeats, options.time_limit, options.cold), options.out)
+    settings = Settings(options.repeats, options.time_limit, options.cold)
+    return run(cases, peers, settings, options.out, options.page)
 
 
-def run(cases: Iterable[str], peers: Sequence[str], settings: Settings, out: str | None = None) -> int:
+def run(
+    cases: Iterable[str], peers: Sequence[str], settings: Settings, out: str | None = None, page: str | None = None
+) -> int:
     """All cases, a row at a time."""
-    _print_machine(peers, settings)
+    facts = [*machine.facts(), "programs: " + "; ".join(f"{n} {_version(n)}" for n in (REFERENCE, *_others(peers)))]
+    _print_settings(facts, settings)
     print(table.header())
     rows: list[tuple[Outcome | Left, Outcome | None]] = []
     sound = True
@@ -54,17 +60,16 @@ def run(cases: Iterable[str], peers: Sequence[str], settings: Settings, out: str
             sound = sound and reference.answer.get("converged") is True
         if out:
             table.write_csv(out, rows)  # after every case: a long run may be interrupted
-    if out:
-        print(f"Written to {out}.")
+    if page:
+        Path(page).write_text(page_of([item for item, _ in rows], facts), encoding="utf-8")
+    for written in filter(None, (out, page)):
+        print(f"Written to {written}.")
     return 0 if sound else 1
 
 
-def _print_machine(peers: Sequence[str], settings: Settings) -> None:
-    from remlblup.validation.benchmarks import machine
-
-    for text in machine.facts():
+def _print_settings(facts: Sequence[str], settings: Settings) -> None:
+    for text in facts:
         print(text)
-    print("programs: " + "; ".join(f"{name} {_version(name)}" for name in (REFERENCE, *_others(peers))))
     compiled = "compiled anew" if settings.cold else "compiled or read from numba's cache"
     print(f"first: the first run in a new process (remlblup's functions {compiled}); seconds: the runs after")
     print(
@@ -116,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cold", action="store_true", help="let remlblup compile its functions in every process")
     parser.add_argument("--list", action="store_true", help="list cases and programs, and stop")
     parser.add_argument("--out", metavar="FILE.csv", help="write the table, with the estimates, to a CSV file")
+    parser.add_argument("--page", metavar="FILE.md", help="write the page of the documentation")
     return parser
 
 

@@ -28,6 +28,7 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.journal import Journal
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.optimum import Options
+from remlblup.reml.plainer import plainer_start
 from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.starts import Search
 from remlblup.result import Fit
@@ -272,7 +273,8 @@ class MixedModel:
             search = Search(self._equations, replace(options, journal=journal), fixed, report)
             try:
                 with self._equations.lock.now:
-                    optimum = search.highest(given, None if starts == "auto" else int(starts))
+                    begin = plainer_start(self._equations, options, given, fixed)
+                    optimum = search.highest(given, None if starts == "auto" else int(starts), begin)
                 log_verdict(self, optimum.convergence)
                 say_unconverged(optimum.convergence)
                 return Fit(optimum, options)

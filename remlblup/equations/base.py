@@ -145,6 +145,10 @@ class Equations(ABC):
         """Sizes of the variances before anything is estimated."""
         return Scales.of(self.spec, self.y[: self.spec.n])
 
+    def dense_parts(self, k: int) -> tuple[str, ...]:
+        """Where the dense part of the relationship of term k is held once more."""
+        return ()
+
     @property
     @abstractmethod
     def memory(self) -> Memory:

@@ -25,6 +25,8 @@ class Description:
     unknown_parents : column → records in which the parent, or the level in a sum, is unknown and adds nothing
     missing : the same in words
     notes : name of a term → what else there is to say of its relationship, its groups of unknown parents
+    dense : name of a term → order of the dense matrices of its relationship, and where each is held beside what was
+        given
     stats : order and nonzeros of C and of its factor, flops per factorisation, engine and ordering
     memory : bytes beside the data and the relationships: ``fit``, the most that `fit` takes, and ``all``,
         with `summary`
@@ -42,6 +44,7 @@ class Description:
     unknown_parents: dict[str, int] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     missing: str = ""
+    dense: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, equations: Equations) -> Description:
@@ -60,6 +63,7 @@ class Description:
             spec.records.unknown_parents if spec.records else {},
             notes,
             said(spec.records.unknown_parents, spec.formula) if spec.records else "",
+            dense_matrices(equations),
         )
 
     @property
@@ -89,10 +93,25 @@ class Description:
             f"equations        order {s.n:,}, {s.nnz_matrix:,} nonzeros below and on the diagonal",
             f"factor           {s.nnz_factor:,} nonzeros, {s.flops / 1e9:.3g} GF per factorisation,"
             f" about {3 * s.flops / 1e9:.3g} GF per iteration with the selected inverse",
+            *(
+                f"dense block      {g:,} x {g:,} of {name}, {amount(8.0 * g * g)}, held {len(held)} times:"
+                f" {', '.join(held)}"
+                for name, (g, held) in self.dense.items()
+            ),
             f"memory           {self.memory_text}",
             f"engine           {s.engine}; ordering: {s.ordering} ({s.ordering_reason})",
         ]
         return "\n".join(lines)
+
+
+def dense_matrices(equations: Equations) -> dict[str, tuple[int, tuple[str, ...]]]:
+    """Of each term whose relationship holds dense matrices: their order, and where each is held."""
+    found = {}
+    for k, design in enumerate(equations.random):
+        order, held = design.relationship.dense_matrices
+        if held:
+            found[design.name] = order, (*held, *equations.dense_parts(k))
+    return found
 
 
 def amount(size: float) -> str:

@@ -72,16 +72,17 @@ class Search:
         self.climbing: tuple[int, list[Iteration]] | None = None
 
     @single_threaded  # an interrupt comes out of it as one
-    def highest(self, start: Array, starts: int | None = None) -> Optimum:
+    def highest(self, start: Array, starts: int | None = None, begin: Array | None = None) -> Optimum:
         """The highest of the maxima that several starts lead to; from one start where that is all there is to do.
 
         Parameters
         ----------
         start : (n_parameters,) values to start from, NaN where not given
         starts : how many in all; None for as many as the model calls for
+        begin : where to start the first climb instead of at values of the data, see `plainer`
         """
         equations, options = self.equations, self.options
-        self.first(start)
+        self.first(start if begin is None else begin)
         free = np.isnan(self.fixed)
         whole = free.any() and not np.isnan(start[free]).any()
         # A climb cut short on purpose is left as it is; one that creeps is better begun elsewhere.

@@ -9,6 +9,7 @@ from oracle import Oracle, Term
 
 from remlblup import MixedModel, Pedigree, Relationship, SingleStep
 from remlblup.linalg.sparse.cliques import numbered_graph
+from remlblup.reml import plainer
 
 
 def flock(n: int, genotyped: int, seed: int):
@@ -61,5 +62,29 @@ def test_the_sparse_engine_sets_the_block_apart_and_agrees_with_the_dense_invers
     for k, start in enumerate(layout.offsets[1:-1]):  # one block per effect
         assert set(start + H.positions) == set(np.flatnonzero(graph.clique == k))
     assert sparse.loglik == pytest.approx(dense.loglik, abs=1e-7)
+    held = 5 + 2 * len(layout.blocks)  # G and A22 with their inverses, H22; in L and C⁻¹ once per effect
+    assert f"160 x 160 of {sparse.specification.random[0].name}, 0.205 MB, held {held} times" in str(
+        MixedModel(formula, data, relationships={"H": H}, engine="sparse").describe()
+    )
     for column in ("estimate", "pev", "reliability"):
         np.testing.assert_allclose(sparse.random_effects[column], dense.random_effects[column], rtol=1e-5, atol=1e-6)
+
+
+def test_a_long_fit_starts_at_the_estimates_by_pedigree(monkeypatch):
+    H, data = flock(1300, 160, 5)
+    whole = MixedModel("y ~ group + (1 | vm(id, H))", data, relationships={"H": H})
+    by_pedigree = MixedModel("y ~ group + (1 | vm(id, A))", data, relationships={"A": H.pedigree}).fit()
+    from_data = whole.fit()
+    monkeypatch.setattr(plainer, "LONG", 0.0)
+    monkeypatch.setattr(plainer, "SHARE", 1.0)
+    fit = whole.fit()
+    names = fit.history.columns[-2:]
+    sizes = by_pedigree.variance_components["std_error"].to_numpy()
+    start = fit.history.loc[0, names].to_numpy(float)
+    assert np.all(np.abs(start - by_pedigree.variance_components["estimate"]) < 0.02 * sizes)
+    assert fit.converged and fit.loglik == pytest.approx(from_data.loglik, abs=1e-7)
+    assert fit.history["iteration"].max() < from_data.history["iteration"].max()
+    given = {"vm(id, H)": 0.4, "residual": 3.0}
+    np.testing.assert_allclose(whole.fit(start=given).history.loc[0, names].to_numpy(float), [0.4, 3.0])
+    held = whole.fit(fix={"residual": 1.0})  # something of θ is known: as without
+    assert abs(held.history.loc[0, names[0]] - start[0]) > sizes[0]

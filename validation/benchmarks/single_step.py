@@ -50,7 +50,6 @@ def job(data: Data, clock: Clock) -> Any:
 
     animals = clock.time("pedigree, inbreeding", pedigree)
     H = clock.time("A22, blending, inverses", lambda: SingleStep(animals, data.genomic))
-    clock.time("H inverse", lambda: H.lower_precision)
     model = clock.time("model", lambda: MixedModel(ANIMAL.formula, data.frame, relationships={"A": H}))
     fit = clock.time("fit", lambda: model.fit(progress=False))
     clock.time("BLUPs, reliabilities", lambda: fit.random_effects)

@@ -140,6 +140,11 @@ class System(Equations):
         effects = needs.of_table(self).beside(Need(0.0, stats.memory - stats.kept if far else 0.0))
         return Memory(built, iterated, columns, effects)
 
+    def dense_parts(self, k: int) -> tuple[str, ...]:
+        ranks = [d.structure.n_factors for d in self.random]
+        own = range(sum(ranks[:k]), sum(ranks[: k + 1]))
+        return ("L", "C⁻¹ while it is made") * sum(sign in own for sign in self.layout.block_signs)
+
     @property
     def m(self) -> int:
         """Order of C."""

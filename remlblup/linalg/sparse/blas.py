@@ -37,6 +37,7 @@ _dsymm = external("dsymm", 12)
 _dsymv = external("dsymv", 10)
 _dsyrk = external("dsyrk", 10)
 _dtrsm = external("dtrsm", 11)
+_dtrsv = external("dtrsv", 8)
 
 
 N, T, L, R, U = (np.uint8(ord(letter)) for letter in "NTLRU")
@@ -118,6 +119,20 @@ def symv_lower(n, alpha, a, lda, x, beta, y):
     """y (n,) ← alpha A x + beta y with A (n, n) symmetric, of which the lower triangle is read."""
     _dsymv(by_reference(L), by_reference(n), by_reference(alpha), a, by_reference(lda), x, by_reference(1),
            by_reference(beta), y, by_reference(1))  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def solve_lower(n, a, lda, x, step):
+    """x (n,), its elements so many apart, ← A⁻¹ x with A (n, n) lower triangular."""
+    _dtrsv(by_reference(L), by_reference(N), by_reference(N), by_reference(n), a, by_reference(lda), x,
+           by_reference(step))  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def solve_lower_transposed(n, a, lda, x, step):
+    """x ← A⁻ᵀ x, as `solve_lower`."""
+    _dtrsv(by_reference(L), by_reference(T), by_reference(N), by_reference(n), a, by_reference(lda), x,
+           by_reference(step))  # fmt: skip
 
 
 @njit(cache=True, nogil=True)

@@ -74,10 +74,12 @@ def asymmetry(matrix: np.ndarray) -> tuple[float, tuple[int, int]]:
     worst, place = 0.0, (0, 0)
     for start in range(0, len(matrix), _ROWS):
         rows = slice(start, start + _ROWS)
-        gap = np.abs(matrix[rows] - matrix[:, rows].T)
+        # Tile by tile, for a whole row of tiles would be read down its columns; what lies before has been seen.
+        tiles = [slice(left, left + _ROWS) for left in range(start, len(matrix), _ROWS)]
+        gap = np.abs(np.hstack([matrix[rows, columns] - matrix[columns, rows].T for columns in tiles]))
         if (largest := float(gap.max())) > worst:
             row, column = np.unravel_index(int(gap.argmax()), gap.shape)
-            worst, place = largest, (rows.start + int(row), int(column))
+            worst, place = largest, (start + int(row), start + int(column))
     return worst, place
 
 

@@ -206,6 +206,17 @@ class SingleStep(RelationshipBase):
         return product
 
     @property
+    def plainer(self) -> RelationshipBase:
+        return self.pedigree
+
+    @property
+    def dense_matrices(self) -> tuple[int, tuple[str, ...]]:
+        held = ["G blended and tuned", "its part of H⁻¹"]
+        held += ["H22"] if self._H22 is not self._Gw else []
+        held += [text for name, text in (("_A22", "A22"), ("_A22_inverse", "A22⁻¹")) if name in self.__dict__]
+        return len(self.positions), tuple(held)
+
+    @property
     def need(self) -> Need:
         return self.pedigree.need  # the block is there
 

@@ -107,7 +107,7 @@ class MixedModel:
             warn_of_traits(parsed, self.specification.residual_term)
             warn_of_one_effect(parsed.random)
         if (records := self.specification.records) is not None:
-            warn_of_written_missing(records.frame, records.used)
+            warn_of_written_missing(records.frame, records.doubtful)
 
     @classmethod
     @single_threaded

@@ -23,6 +23,7 @@ def warm_up() -> None:
 
     from remlblup.linalg.contract import DenseBlock
     from remlblup.linalg.factor import make_factor
+    from remlblup.linalg.sparse import stages
     from remlblup.relationship.descent import numerator
 
     pattern = sp.csc_array(sp.tril(sp.diags_array([np.full(40, 4.0), np.ones(39)], offsets=[0, -1])))
@@ -37,6 +38,10 @@ def warm_up() -> None:
     factor.factorize(np.append(pattern.data, 1.0))
     factor.inverse_on_pattern()
     factor.logdet  # noqa: B018  a property, computed
+    at, one = np.zeros(2, np.int32), np.ones(2)
+    for pair in (np.zeros(2, np.int16), at):  # of few slots, and of many
+        stages.add_products(at, at, pair, one, one, np.zeros(2))
+        stages.pair_traces(at, at, pair, one, at.astype(np.int8), one, np.zeros(2))
     parents = np.concatenate([[-1, -1], np.zeros(8)]).astype(np.int32)
     mates = np.concatenate([[-1, -1], np.ones(8)]).astype(np.int32)
     F = numerator.inbreeding(parents, mates, "columns")

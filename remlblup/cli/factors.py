@@ -9,7 +9,8 @@ import pandas as pd
 
 from remlblup.errors import DataError, some
 from remlblup.model.algebra import read_terms
-from remlblup.model.covariates import whole_covariates
+from remlblup.model.columns import Columns
+from remlblup.model.covariates import few_whole
 from remlblup.relationship.labels import tidy
 
 
@@ -36,4 +37,4 @@ def make_factors(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
 
 def likely_factors(specification: Any) -> dict[str, int]:
     """Columns of few whole numbers that X holds as covariates, with the number of values."""
-    return whole_covariates(read_terms(specification.formula.fixed), specification.records.frame)
+    return few_whole(read_terms(specification.formula.fixed), Columns(specification.records.frame))

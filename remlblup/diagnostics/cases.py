@@ -13,6 +13,7 @@ from remlblup.equations.base import CHUNK
 from remlblup.errors import ModelError, OptionError, VarianceError, some
 from remlblup.fit.tables.effects import term_index
 from remlblup.fit.terms.field_maps import column
+from remlblup.model.columns import Columns
 from remlblup.model.design import RandomDesign
 from remlblup.model.grouping import factorize, grouped
 
@@ -100,7 +101,7 @@ def of_term(fit: Estimates, k: int, design: RandomDesign) -> Cases:
     """By the levels of a random term that have records, whatever their covariates are."""
     spec, q = fit.specification, design.q
     if design.term is not None and spec.records is not None:
-        _, found = grouped(design.term, spec.records.frame, design.relationship)
+        _, found = grouped(design.term, Columns(spec.records.frame), design.relationship)
         pairs = np.concatenate([np.column_stack([code, np.arange(spec.n)])[code >= 0] for code in found])
     else:
         parts = [Z.tocoo() for Z in design.columns]

@@ -16,8 +16,9 @@ from remlblup.fit.errors.estimable import CHOICES, estimable
 from remlblup.fit.errors.prediction_intervals import check_interval, residual_variances, with_interval
 from remlblup.fit.kriging import Told, residual_told
 from remlblup.fit.tables.effects import term_index
+from remlblup.model.columns import without_blanks
 from remlblup.model.design import extended
-from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas, without_blanks
+from remlblup.model.frame import check_no_dates, numeric_values, require_columns, to_pandas
 from remlblup.model.grouping import UNITS
 from remlblup.model.parameters import RESIDUAL
 from remlblup.model.random_terms import new_rows
@@ -151,7 +152,7 @@ def checked_frame(spec: Specification, frame: pd.DataFrame, included: set[int]) 
         weighing += design.term.weights
     needed = list(dict.fromkeys([*covariates, *groups]))
     require_columns(frame, [*needed, *parents, *weighing], "the prediction", "the new data")
-    frame = without_blanks(frame, covariates, [*groups, *parents])
+    frame = without_blanks(frame, covariates, [*groups, *parents]).frame
     missing = frame[needed].isna().any(axis=1)
     if missing.any():
         raise DataError(f"the new data have missing values in row(s) {some(frame.index[missing])}: fill or drop them.")

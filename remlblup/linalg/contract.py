@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import scipy.sparse as sp
 
 from remlblup.errors import OptionError
 
@@ -146,6 +147,13 @@ class Factor(Protocol):
 def columns_of(indptr: np.ndarray, dtype: type = np.int64) -> np.ndarray:
     """Column number of every stored entry of a compressed sparse column pattern, shape (nnz,)."""
     return np.repeat(np.arange(len(indptr) - 1, dtype=dtype), np.diff(indptr))
+
+
+def lower_triangle(whole: sp.csc_array) -> sp.csc_array:
+    """The entries on and below the diagonal, in the order they are stored in."""
+    kept = whole.indices >= columns_of(whole.indptr, whole.indices.dtype.type)
+    before = np.concatenate([np.zeros(1, whole.indptr.dtype), np.cumsum(kept, dtype=whole.indptr.dtype)])
+    return sp.csc_array((whole.data[kept], whole.indices[kept], before[whole.indptr]), shape=whole.shape)
 
 
 def check_values(values: np.ndarray, nnz: int) -> np.ndarray:

@@ -4,7 +4,7 @@ numbers that are codes."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,8 @@ import pandas as pd
 
 from remlblup.errors import CodesWarning, DataError, RemlBlupWarning, some, warn
 from remlblup.model.algebra import Terms, read_terms
-from remlblup.model.frame import check_no_dates, holds_text, plain
+from remlblup.model.columns import Column, Columns
+from remlblup.model.frame import check_no_dates, plain
 from remlblup.model.terms import RandomTerm
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ FACTOR_WORDS = frozenset(_WORDS.split())
 SOMETIMES = frozenset(("year", "yr", "month", "season", "parity", "lactation"))
 
 
-def check_covariates(expressions: Iterable[Expression], frame: pd.DataFrame, what: str) -> None:
+def check_covariates(expressions: Iterable[Expression], data: Columns, what: str) -> None:
     """Refuse columns that stand as covariates and hold dates, or numbers with a cell of text among them.
 
     Raises
@@ -54,20 +55,20 @@ def check_covariates(expressions: Iterable[Expression], frame: pd.DataFrame, wha
     """
     for expression in expressions:
         name = expression.bare
-        if name is not None and name in frame.columns:
-            check_no_dates(frame[name], f"column '{name}' in {what}", f"C({name})")
-            check_numbers_as_text(frame[name], what)
+        if name is not None and name in data:
+            check_no_dates(data[name].series, f"column '{name}' in {what}", f"C({name})")
+            check_numbers_as_text(data[name], what)
 
 
-def check_numbers_as_text(column: pd.Series, what: str) -> None:
+def check_numbers_as_text(column: Column, what: str) -> None:
     """Refuse a text column whose cells are numbers but for a few; of whole numbers, which may be labels, warn.
 
     Text is a factor with a level for every value. ``C(x)`` says that this is meant.
     """
-    if isinstance(column.dtype, pd.CategoricalDtype) or not holds_text(column):
+    if column.is_categorical or not column.text:
         return
-    codes, levels = pd.factorize(column.astype(object))
-    labels = [str(level) for level in levels]
+    codes, levels, texts = column.coded.occurring
+    labels = texts or [str(level) for level in levels]
     is_number = np.array([re.fullmatch(NUMBER, label) is not None for label in labels])
     decimal = any(re.fullmatch(DECIMAL, label) for label in labels)
     number = is_number[codes] & (codes >= 0)
@@ -78,9 +79,9 @@ def check_numbers_as_text(column: pd.Series, what: str) -> None:
     blank = bool(wrong) and all(label.strip().lower() in ABSENT for label in wrong)
     if not (decimal or blank or share >= NEARLY_ALL):
         return
-    name = str(column.name)
+    series, name = column.series, str(column.series.name)
     why = (
-        f"because of {some(wrong, 4)} in row(s) {some(column.index[~number], 6)}"
+        f"because of {some(wrong, 4)} in row(s) {some(series.index[~number], 6)}"
         if wrong
         else "though every cell is a number"
     )
@@ -97,27 +98,37 @@ def check_numbers_as_text(column: pd.Series, what: str) -> None:
 # -- numbers that are codes ------------------------------------------------------------------
 
 
-def whole_covariates(fixed: Terms, frame: pd.DataFrame, most: int | None = None) -> dict[str, int]:
-    """Columns of few whole numbers that the fixed part takes as covariates, with their numbers of values."""
-    found, most = {}, min(FEW, len(frame) // SHARE) if most is None else most
+def whole_covariates(fixed: Terms, data: Columns) -> dict[str, int]:
+    """Columns of whole numbers that the fixed part takes as covariates, with their numbers of values."""
+    found = {}
     for expression in fixed.expressions:
         name = expression.bare
-        if name is None or name not in frame.columns or holds_text(frame[name]):
+        if name is None or name not in data or data[name].text:
             continue
-        column = plain(frame[name])
+        column = plain(data[name].series)
         if column.dtype.kind not in "iuf":
             continue
-        values = column.unique()
-        whole = bool(np.all(np.isfinite(values)) and np.all(values == np.floor(values)))
-        if whole and 1 < len(values) <= most and not set(values) <= {0, 1}:
+        numbers = column.to_numpy()
+        if numbers.dtype.kind == "f" and not (np.isfinite(numbers).all() and np.all(numbers == np.floor(numbers))):
+            continue
+        values = pd.unique(numbers)
+        if 1 < len(values) < len(data) and not set(values) <= {0, 1}:
             found[str(name)] = len(values)
     return dict(sorted(found.items()))
 
 
+def few_whole(fixed: Terms, data: Columns) -> dict[str, int]:
+    """Those of so few values that a factor may be meant."""
+    most = min(FEW, len(data) // SHARE)
+    return {name: number for name, number in whole_covariates(fixed, data).items() if number <= most}
+
+
 def likely_codes(
-    fixed: Terms, random: Iterable[RandomTerm | SmoothTerm], residual: ResidualTerm, frame: pd.DataFrame
+    fixed: Terms, random: Iterable[RandomTerm | SmoothTerm], residual: ResidualTerm, data: Columns
 ) -> dict[str, int]:
-    """Those of `whole_covariates` that are levels elsewhere in the model, or are called like a factor."""
+    """Those of `whole_covariates` that are levels elsewhere in the model, or are few and called like a factor."""
+    if not (found := whole_covariates(fixed, data)):
+        return {}
     levels = {f for t in random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors}
     # A variance for every time, diag(time | units), goes with a trend over time; units and sections are levels.
     levels |= {*residual.unit.factors, residual.section}
@@ -125,9 +136,10 @@ def likely_codes(
     # What stands in a polynomial or is a slope is a covariate.
     meant = {c for e in fixed.expressions if e.bare is None and not e.is_factor for c in e.columns}
     meant |= {c for t in random if isinstance(t, RandomTerm) and t.effects for c in read_terms(t.effects).columns}
-    few = whole_covariates(fixed, frame)
-    found = whole_covariates(fixed, frame, most=len(frame) - 1)
-    return {c: n for c, n in found.items() if c in levels or (c in few and c not in meant and sounds_like_factor(c, n))}
+    most = min(FEW, len(data) // SHARE)
+    return {
+        c: n for c, n in found.items() if c in levels or (n <= most and c not in meant and sounds_like_factor(c, n))
+    }
 
 
 def sounds_like_factor(name: str, values: int) -> bool:
@@ -137,7 +149,7 @@ def sounds_like_factor(name: str, values: int) -> bool:
     return any(part in words or part.removesuffix("s") in words for part in parts)
 
 
-def warn_of_codes(codes: dict[str, int]) -> None:
+def warn_of_codes(codes: Mapping[str, int]) -> None:
     """One warning for all columns."""
     if codes:
         warn(codes_text(codes), CodesWarning)
@@ -172,15 +184,22 @@ def warn_of_one_effect(terms: Iterable[RandomTerm | SmoothTerm]) -> None:
             warn(f"{text}. Terms of their own are {apart}.", RemlBlupWarning)
 
 
+def writes_missing(column: Column) -> bool:
+    """Whether a level is a word for a missing value, which files are read with as missing."""
+    if not column.text:
+        return False
+    levels, texts = column.coded.levels, column.coded.texts
+    words = [v for v in levels if isinstance(v, str)] if texts is None else texts
+    return not WRITTEN_MISSING.isdisjoint(map(str.strip, words))
+
+
 def warn_of_written_missing(frame: pd.DataFrame, factors: Iterable[str]) -> None:
-    """Say that a word for a missing value, which files are read with as missing, stands as a level of a factor."""
-    for name in sorted(set(factors) & set(frame.columns)):
-        column = frame[name]
-        if not holds_text(column):
+    """Say that such a word stands as a level of a factor."""
+    for name in sorted(set(factors)):
+        if name not in frame.columns or not writes_missing(column := Column(frame[name])):
             continue
-        known = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else pd.unique(column)
-        words = [v for v in known if isinstance(v, str) and v.strip() in WRITTEN_MISSING]
-        if words and (n := int(column.isin(words).sum())):
+        words = [v for v in column.coded.levels if isinstance(v, str) and v.strip() in WRITTEN_MISSING]
+        if n := int(column.series.isin(words).sum()):
             text = (
                 f"the column '{name}' holds {some(words)} in {n:,} rows, taken as a level; "
                 "read from a file it is missing"
@@ -190,7 +209,7 @@ def warn_of_written_missing(frame: pd.DataFrame, factors: Iterable[str]) -> None
             )
 
 
-def codes_text(codes: dict[str, int]) -> str:
+def codes_text(codes: Mapping[str, int]) -> str:
     """What is said of them."""
     which = ", ".join(f"'{name}' ({n} values)" for name, n in codes.items())
     wrapped = ", ".join(f"C({name})" for name in codes)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
@@ -16,8 +15,9 @@ from remlblup.errors import DataError, some
 from remlblup.linalg.magnitude import require_columns_in_range
 from remlblup.linalg.rank.independent import independent_columns, whiten
 from remlblup.linalg.rank.null_space import NullSpace, null_space
+from remlblup.model.coding import coded_matrix, model_spec
+from remlblup.model.columns import Columns
 from remlblup.model.terms import RandomTerm
-from remlblup.model.wilkinson import materialize
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.structure.base import Structure
 
@@ -42,7 +42,7 @@ class FixedDesign:
     work : (n, p) the columns the equations use: `matrix`, or an orthonormal basis of it
     transform : (p, p) T with work = matrix T, so β = T β_work; None if work is matrix
     logdet_transform : log|det T| (0 without transform)
-    spec : formulaic's ModelSpec (None when X was given as a matrix)
+    coding : formulaic's ModelSpec, or how to make it (None when X was given as a matrix)
     kept : positions of the kept columns among all columns
     columns : names of all columns: of the formula, and behind them those of groups of unknown parents
     null : the dependencies among all columns
@@ -57,7 +57,12 @@ class FixedDesign:
     kept: np.ndarray
     columns: tuple[str, ...]
     null: NullSpace
-    spec: Any = field(default=None, repr=False)
+    coding: Any = field(default=None, repr=False)
+
+    @cached_property
+    def spec(self) -> Any:
+        """formulaic's ModelSpec; None when X was given as a matrix."""
+        return model_spec(self.coding)
 
     @property
     def p(self) -> int:
@@ -134,12 +139,12 @@ class RandomDesign:
         return replace(self, relationship=independent, columns=columns, moments=moments, root=root)
 
 
-def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
+def fixed_design(X: Any, names: list[str], coding: Any = None) -> FixedDesign:
     """Find and set aside aliased columns of X (n, P), and orthonormalise it if it is ill-conditioned."""
     if X.shape[1] == 0:
         empty = np.zeros((X.shape[0], 0))
         none = null_space(np.zeros((0, 0)), np.zeros(0), len(empty))
-        return FixedDesign((), (), empty, empty, None, 0.0, np.zeros(0, dtype=int), (), none, spec)
+        return FixedDesign((), (), empty, empty, None, 0.0, np.zeros(0, dtype=int), (), none, coding)
     require_columns_in_range(X, names, "the fixed part", DataError)
     rank = independent_columns(X)
     kept = np.asarray(rank.kept)
@@ -160,7 +165,7 @@ def fixed_design(X: Any, names: list[str], spec: Any = None) -> FixedDesign:
         kept,
         tuple(names),
         rank.null,
-        spec,
+        coding,
     )
 
 
@@ -187,20 +192,20 @@ def centred(X: Any) -> tuple[Any, np.ndarray | None]:
     return work, T
 
 
-def fixed_from_formula(fixed: str, frame: pd.DataFrame, extra: tuple[list[str], list[Any]] = ([], [])) -> FixedDesign:
-    """X of the fixed formula, through formulaic, and behind it `extra` named columns."""
-    matrix = materialize(fixed, frame, "the fixed part", sparse=len(frame) > DENSE_RECORDS)
-    spec = matrix.model_spec
-    X = sp.csc_array(matrix) if sp.issparse(matrix) else np.ascontiguousarray(matrix, dtype=np.float64)
+def fixed_from_formula(fixed: str, data: Columns, extra: tuple[list[str], list[Any]] = ([], [])) -> FixedDesign:
+    """X of the fixed formula, and behind it `extra` named columns."""
+    sparse = len(data) > DENSE_RECORDS
+    coded = coded_matrix(fixed, data, "the fixed part", sparse)
+    X, names = coded.sparse() if sparse else coded.dense(), coded.names
     values = X.data if sp.issparse(X) else X
     if not np.all(np.isfinite(values)):
-        bad = [n for k, n in enumerate(spec.column_names) if not np.all(np.isfinite(_column(X, k)))]
+        bad = [n for k, n in enumerate(names) if not np.all(np.isfinite(_column(X, k)))]
         rows = np.any([~np.isfinite(_column(X, k).ravel()) for k in range(X.shape[1])], axis=0)
         raise DataError(
-            f"the fixed part has infinite or undefined values in {some(bad)}, row(s) {some(frame.index[rows])}: correct"
-            " the rows or the transform."
+            f"the fixed part has infinite or undefined values in {some(bad)}, row(s) {some(data.frame.index[rows])}:"
+            " correct the rows or the transform."
         )
-    return fixed_design(extended(X, extra[1]), [*spec.column_names, *extra[0]], spec)
+    return fixed_design(extended(X, extra[1]), [*names, *extra[0]], coded.coding)
 
 
 def extended(X: Any, extra: list[Any]) -> Any:
@@ -218,6 +223,8 @@ def incidence(codes: np.ndarray, q: int, values: np.ndarray) -> sp.csr_array:
     """Z (n, q) with `values` in the column of each record's level; zeros are not stored."""
     n = len(codes)
     nonzero = values != 0
+    if nonzero.all():
+        return sp.csr_array((values.copy(), codes.astype(np.int32), np.arange(n + 1, dtype=np.int32)), shape=(n, q))
     indptr = np.concatenate([[0], np.cumsum(nonzero)]).astype(np.int32)
     return sp.csr_array((values[nonzero], codes[nonzero].astype(np.int32), indptr), shape=(n, q))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -12,15 +12,18 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
 from remlblup.linalg.magnitude import require_columns_in_range
+from remlblup.model.coding import coded_matrix, model_spec
+from remlblup.model.columns import Columns
 from remlblup.model.covariates import check_numbers_as_text
 from remlblup.model.design import DENSE_RECORDS
 from remlblup.model.grouping import factorize
 from remlblup.model.positions import positions
 from remlblup.model.scanner import signed_pieces, unquoted
 from remlblup.model.terms import RandomTerm
-from remlblup.model.wilkinson import as_values, materialize, model_matrix
+from remlblup.model.wilkinson import as_values, model_matrix
 from remlblup.relationship.labels import match
 from remlblup.structure.base import Structure
 from remlblup.structure.covariance.steps import in_steps
@@ -99,20 +102,26 @@ OF_COVARIATES = ("id", "diag", "us")
 
 @dataclass(frozen=True)
 class Covariates:
-    """Effects of any formula, ``1 + x``, ``leg(age, 2)``; `spec` is formulaic's memory of their coding."""
+    """Effects of any formula, ``1 + x``, ``leg(age, 2)``; `coding` is formulaic's memory of it, or how to make it."""
 
-    spec: Any
+    coding: Any
     names: tuple[str, ...]
     positions: Array | None = None
     steps: Array | None = None
+
+    @cached_property
+    def spec(self) -> Any:
+        """formulaic's ModelSpec."""
+        return model_spec(self.coding)
 
     def values(self, frame: pd.DataFrame) -> Array:
         return as_values(model_matrix(self.spec, frame, output="numpy"))
 
 
-def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable[[], Array]]:
+def effects_of(term: RandomTerm, data: Columns) -> tuple[Effects, Callable[[], Array]]:
     """The effects of a term, and a function that gives their covariates (n, t) in the records:
     there may be too many."""
+    frame = data.frame
     if term.by_factor:
         ones = Ones(term.effect_names)
         return ones, partial(ones.values, frame)
@@ -121,10 +130,10 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable
         return intercept, partial(intercept.values, frame)
     name = unquoted(term.effects)
     structure = STRUCTURES[term.structure]
-    bare = name in frame.columns
-    if term.named and bare and (term.structure not in OF_COVARIATES or frame[name].dtype.kind not in "iufc"):
+    bare = name in data
+    if term.named and bare and (term.structure not in OF_COVARIATES or data[name].dtype.kind not in "iufc"):
         if term.structure in OF_COVARIATES:
-            check_numbers_as_text(frame[name], f"the effects of '{term.name}'")
+            check_numbers_as_text(data[name], f"the effects of '{term.name}'")
         try:
             levels = levels_of(name, frame, structure)
         except RemlBlupError as error:
@@ -135,7 +144,7 @@ def effects_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable
             f"'{term.name}': the structure '{term.structure}' is over the levels of one variable in their order, as in"
             f" '{term.structure}(time | g)'; '{term.effects}' is not a column of the data."
         )
-    return covariates_of(term, frame)
+    return covariates_of(term, data)
 
 
 def levels_of(variable: str, frame: pd.DataFrame, structure: type[Structure]) -> Levels:
@@ -153,32 +162,31 @@ def levels_of(variable: str, frame: pd.DataFrame, structure: type[Structure]) ->
     return Levels(variable, tuple(labels.tolist()), x, in_steps(x) if structure.in_steps else None)
 
 
-def covariates_of(term: RandomTerm, frame: pd.DataFrame) -> tuple[Effects, Callable[[], Array]]:
-    """Effects through formulaic, their values checked."""
-    sparse = len(frame) > DENSE_RECORDS
-    matrix = materialize(implicit_intercept(term.effects), frame, f"the effects of '{term.name}'", sparse)
-    names = tuple(matrix.model_spec.column_names)
+def covariates_of(term: RandomTerm, data: Columns) -> tuple[Effects, Callable[[], Array]]:
+    """Effects of a formula, their values checked."""
+    what = f"the effects of '{term.name}'"
+    matrix = coded_matrix(implicit_intercept(term.effects), data, what, sparse=len(data) > DENSE_RECORDS)
+    names = tuple(matrix.names)
     if not names:
         raise FormulaError(f"the random term '{term.name}' has no effect in front of the bar.")
 
     def values() -> Array:
-        found = as_values(matrix.toarray() if sparse else matrix)
+        found = matrix.dense()
         if not np.all(np.isfinite(found)):
-            rows = frame.index[~np.all(np.isfinite(found), axis=1)]
+            rows = data.frame.index[~np.all(np.isfinite(found), axis=1)]
             raise DataError(
-                f"the effects of '{term.name}' have infinite or undefined values in row(s) {some(rows)}: correct the"
-                " rows or the transform."
+                f"{what} have infinite or undefined values in row(s) {some(rows)}: correct the rows or the transform."
             )
-        require_columns_in_range(found, list(names), f"the effects of '{term.name}'", DataError)
-        check_nonzero(term, names, found)
+        require_columns_in_range(found, list(names), what, DataError)
+        check_nonzero(term, names, [found])
         return found
 
-    return Covariates(matrix.model_spec, short_names(names)), values
+    return Covariates(matrix.coding, short_names(names)), values
 
 
-def check_nonzero(term: RandomTerm, names: tuple[str, ...], values: Array) -> None:
-    """Refuse effects that are in no record."""
-    zero = [n for n, k in zip(names, np.any(values != 0, axis=0), strict=True) if not k]
+def check_nonzero(term: RandomTerm, names: tuple[str, ...], loads: Sequence[Array]) -> None:
+    """Refuse effects that are in no record; `loads` are their weights (n, t), of each factor of a term."""
+    zero = [name for k, name in enumerate(names) if not any(load[:, k].any() for load in loads)]
     if zero:
         raise ModelError(f"in '{term.name}' the effect {some(zero)} is zero in every record: drop it.")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 from remlblup.errors import FormulaError, some
 from remlblup.model import functions as table
@@ -35,6 +36,12 @@ def parse_formula(text: str) -> MixedFormula:
     """
     if not isinstance(text, str):
         raise FormulaError(f"the formula must be text like 'y ~ x + (1 | g)', not {type(text).__name__}.")
+    return _parsed(text, tuple(STRUCTURES.values()))
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, known: tuple[type, ...]) -> MixedFormula:
+    """The same, read once for the structures `known` at the time."""
     sides = split_top(text, "~")
     if len(sides) != 2 or not sides[0].strip():
         raise FormulaError(f"the formula {text!r} needs one response and one '~', as in 'y ~ x + (1 | g)'.")

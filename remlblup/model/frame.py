@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import DataError, RemlBlupWarning, choose, some, warn
+from remlblup.errors import DataError, RemlBlupWarning, some, warn
 from remlblup.linalg.magnitude import require_magnitude
 from remlblup.linalg.well_formed import array_of
 from remlblup.readers.tables import is_path, read_table
@@ -33,6 +33,7 @@ class Records:
     cells : of several responses the number of missing values in the rows used
     source : the rows used as the user gave them, where `frame` differs; see `original`
     unknown_parents : mapping of column to the number of rows used whose parent is unknown there and adds nothing
+    doubtful : columns among those used that have a word for a missing value as a level
     """
 
     frame: pd.DataFrame
@@ -43,6 +44,7 @@ class Records:
     cells: dict[str, int] = field(default_factory=dict)
     source: pd.DataFrame | None = None
     unknown_parents: dict[str, int] = field(default_factory=dict)
+    doubtful: tuple[str, ...] = ()
 
     @property
     def original(self) -> pd.DataFrame:
@@ -77,14 +79,10 @@ def to_pandas(data: Any) -> pd.DataFrame:
 
 def in_memory_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Sparse columns, numbers with their bytes in another machine's order, and floats that pandas has no index of."""
-    others = [
-        c
-        for c, t in frame.dtypes.items()
-        if isinstance(t, pd.SparseDtype)
-        or (isinstance(t, np.dtype) and (not t.isnative or t in (np.float16, np.longdouble)))
-    ]
-    if not others:
+    foreign = list(map(is_foreign, frame.dtypes.tolist()))
+    if not any(foreign):
         return frame
+    others = frame.columns[foreign]
     frame = frame.copy(deep=False)
     for name in others:
         values = np.asarray(frame[name])
@@ -93,13 +91,21 @@ def in_memory_order(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def is_foreign(dtype: Any) -> bool:
+    """Whether a column is of one of these types."""
+    if isinstance(dtype, np.dtype):
+        return not dtype.isnative or dtype in (np.float16, np.longdouble)
+    return isinstance(dtype, pd.SparseDtype)
+
+
 def with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns named by text, each name once: formulas are text."""
     if frame.columns.nlevels > 1:
         raise DataError("the columns of data= have names of several levels: give them one name each first.")
-    if not all(isinstance(name, str) for name in frame.columns):
+    text = isinstance(frame.columns.dtype, pd.StringDtype) and not frame.columns.hasnans
+    if not text and not all(isinstance(name, str) for name in frame.columns.tolist()):
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
-    if frame.columns.duplicated().any():
+    if not frame.columns.is_unique:
         raise DataError(f"column names occur twice in the data: {some(frame.columns[frame.columns.duplicated()])}.")
     return frame
 
@@ -159,89 +165,15 @@ def _of_arrow_stream(data: Any) -> Any:
     return data
 
 
-def require_columns(frame: pd.DataFrame, columns: Iterable[str], role: str, what: str = "the data") -> None:
-    """Raise `DataError` naming the columns that the data do not have."""
-    absent = [c for c in columns if c not in frame.columns]
+def require_columns(
+    data: pd.DataFrame | Collection[str], columns: Iterable[str], role: str, what: str = "the data"
+) -> None:
+    """Raise `DataError` naming the columns that the data, or a collection of names, do not have."""
+    names = data.columns if isinstance(data, pd.DataFrame) else data
+    absent = [c for c in columns if c not in names]
     if absent:
-        own = [c for c in frame.columns if c != "units"]  # a name the model itself adds
+        own = [c for c in names if c != "units"]  # a name the model itself adds
         raise DataError(f"{role} needs {some(absent)}: not a column of {what}. Columns: {some(own, 20)}.")
-
-
-def complete_records(
-    frame: pd.DataFrame,
-    columns: Iterable[str],
-    missing: str,
-    weights: str | None = None,
-    *,
-    optional: Iterable[str] = (),
-    responses: Mapping[str, Sequence[str]] | None = None,
-) -> Records:
-    """Set aside the rows where a needed column is missing, or refuse them (``missing="error"``).
-
-    Parameters
-    ----------
-    columns : columns that must hold a value
-    missing : "drop" or "error"
-    optional : further columns the model reads, in which a value may be missing
-    responses : of several responses the columns of each: one of them must have a value
-
-    Raises
-    ------
-    DataError
-        If there are missing values and `missing` is "error", or if no row is left.
-    """
-    choose("missing", missing, ("drop", "error"))
-    responses = responses or {}
-    needed = list(dict.fromkeys(columns))
-    used = list(dict.fromkeys([*needed, *optional, *(c for own in responses.values() for c in own)]))
-    if len(frame) == 0:
-        raise DataError("the data have no rows.")
-    for name in used:
-        check_cells(frame[name])
-    if complex_columns := [c for c in used if frame[c].dtype.kind == "c"]:
-        raise DataError(
-            f"the column {some(complex_columns)} is complex: use its real and imaginary parts as two columns."
-        )
-    absent = frame[needed].isna()
-    empty = pd.DataFrame({name: frame[list(own)].isna().any(axis=1) for name, own in responses.items()})
-    if responses:
-        absent["all of " + ", ".join(responses)] = empty.all(axis=1)
-    rows = absent.any(axis=1).to_numpy()
-    cells = {str(name): int(k) for name, k in empty[~rows].sum().items() if k} if responses else {}
-    dropped = {str(c): int(k) for c, k in absent.sum().items() if k}
-    if not dropped:
-        return Records(frame, {}, 0, tuple(used), weights, cells)
-    counts = ", ".join(f"{c} ({k})" for c, k in dropped.items())
-    if missing == "error":
-        raise DataError(
-            f"missing values in {counts}; first rows concerned: {some(frame.index[rows])}."
-            " Remove or fill them, or use missing='drop'."
-        )
-    if rows.all():
-        raise DataError(f"no rows are left after dropping missing values in {counts}.")
-    return Records(frame.loc[~rows], dropped, int(rows.sum()), tuple(used), weights, cells)
-
-
-def without_blanks(frame: pd.DataFrame, columns: Iterable[str], factors: Iterable[str]) -> pd.DataFrame:
-    """The frame with blank text (``""``, ``"  "``) as missing values: a blank names no level.
-
-    Of `columns` that are not `factors` only where the other cells are no numbers, which may be meant as a covariate.
-    """
-    changed, factors = {}, set(factors)
-    for name in {*columns, *factors} & set(frame.columns):
-        column = frame[name]
-        if not holds_text(column):
-            continue
-        check_cells(column)
-        codes, levels = pd.factorize(column)
-        blank = np.array([isinstance(level, str) and not level.strip() for level in levels], dtype=bool)
-        if not blank.any():
-            continue
-        if name in factors or pd.to_numeric(pd.Series(levels[~blank]), errors="coerce").isna().any():
-            changed[name] = column.mask(np.append(blank, False)[codes])
-            if isinstance(column.dtype, pd.CategoricalDtype):
-                changed[name] = changed[name].cat.remove_categories(levels[blank])
-    return frame.assign(**changed) if changed else frame
 
 
 def check_cells(column: pd.Series) -> None:
@@ -252,6 +184,8 @@ def check_cells(column: pd.Series) -> None:
             " their midpoints."
         )
     if column.dtype.kind == "O" and not isinstance(column.dtype, (pd.CategoricalDtype, pd.StringDtype)):
+        if pd.api.types.infer_dtype(column, skipna=True) == "string":
+            return
         several = (list, tuple, set, dict, np.ndarray, pd.Series)
         first = next((v for v in column.to_numpy(dtype=object) if isinstance(v, several)), None)
         if first is not None:
@@ -286,6 +220,8 @@ def numeric_values(values: object, what: str) -> np.ndarray:
 
 def as_numbers(series: pd.Series, what: str) -> np.ndarray:
     """The series as float64; decimal, nullable and object columns of plain numbers are welcome, nothing else is."""
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
+        return np.array(series.to_numpy(), dtype=np.float64)
     if series.dtype.kind == "c":
         raise DataError(f"the {what} is complex: fit its real and imaginary parts as two responses.")
     check_no_dates(series, what)

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, ModelError, RelationshipError, some
+from remlblup.model.columns import Column, Columns
 from remlblup.model.terms import UNITS, Group, RandomTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
-from remlblup.relationship.labels import canonical, match, tidy
+from remlblup.relationship.labels import canonical, tidy
 from remlblup.relationship.pedigree.reading import UNKNOWN
 
-__all__ = ["UNITS", "factorize", "group_keys", "grouped", "unknown_parents"]
+__all__ = ["UNITS", "factor_of", "factorize", "group_keys", "grouped", "unknown_parents"]
 
 
 def group_keys(group: Group, frame: pd.DataFrame) -> pd.Series:
@@ -36,25 +37,18 @@ def group_keys(group: Group, frame: pd.DataFrame) -> pd.Series:
 
 def factorize(keys: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Codes (n,) and the levels that occur, in category order or sorted; the code of a missing value is −1."""
-    if isinstance(keys.dtype, pd.CategoricalDtype):
-        keys = keys.cat.remove_unused_categories()
-        codes, levels = keys.cat.codes.to_numpy(), keys.cat.categories
-    else:
-        try:
-            codes, levels = pd.factorize(keys, sort=True)
-        except TypeError:  # labels of several types have no common order
-            codes, levels = pd.factorize(pd.Series(canonical(keys), dtype=object), sort=True)
-    # Spellings that mean one label ("a" and "a ") are one level.
-    same, first = np.unique(canonical(levels), return_index=True)
-    if len(same) < len(levels):
-        first = np.sort(first)
-        codes = np.append(match(levels[first], levels), -1)[codes]
-        levels = levels[first]
-    return codes, np.asarray(tidy(levels))
+    return Column(keys).factor
+
+
+def factor_of(group: Group, data: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """The same of what stands behind a bar."""
+    if len(group.factors) == 1 and (column := data[group.factors[0]]).dtype.kind != "f":
+        return column.factor
+    return factorize(group_keys(group, data.frame))
 
 
 def grouped(
-    term: RandomTerm, frame: pd.DataFrame, relationship: RelationshipBase | None
+    term: RandomTerm, data: Columns, relationship: RelationshipBase | None
 ) -> tuple[RelationshipBase, list[np.ndarray]]:
     """K, and the position of each record's level in it for every factor of the term (−1: unknown parent).
 
@@ -70,16 +64,20 @@ def grouped(
     """
     found = []
     for position, group in enumerate(term.groups):
-        keys = group_keys(group, frame)
         if term.may_miss(position):
-            keys = keys.where(~unknown_parents(keys, relationship))
-        found.append(factorize(keys))
+            keys = group_keys(group, data.frame)
+            found.append(factorize(keys.where(~unknown_parents(keys, relationship))))
+        else:
+            found.append(factor_of(group, data))
     levels = found[0][1] if len(found) == 1 else union([levels for _, levels in found])
     label = "' and '".join(g.label for g in term.groups)
     if not len(levels):
         raise ModelError(f"'{label}' of the random term '{term.name}' is unknown in every record: drop the term.")
     if relationship is None:
-        relationship = IdentityRelationship(levels)
+        relationship = IdentityRelationship(levels[:0])
+        relationship.labels = levels  # as they are: tidied already, which of many levels is noticed
+        if len(found) == 1:
+            return relationship, [found[0][0]]
     codes = []
     for group, (code, own) in zip(term.groups, found, strict=True):
         try:

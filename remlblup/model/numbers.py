@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from remlblup.errors import ModelError, some
 from remlblup.linalg.memory import require
 from remlblup.structure.base import Structure
@@ -54,7 +56,7 @@ def fewer(variable: str, group: str, kind: str) -> str:
     )
 
 
-def check_one_level(structure: Structure, levels: Sequence[object], where: str, label: str) -> None:
+def check_one_level(structure: Structure, levels: Sequence[object] | np.ndarray, where: str, label: str) -> None:
     """Refuse a term over a single level that shows too little of Σ.
 
     Raises

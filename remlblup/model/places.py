@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, FormulaError, ModelError, OptionError, some
 from remlblup.linalg.memory import require
+from remlblup.model.columns import Columns
 from remlblup.model.design import RandomDesign
 from remlblup.model.given import Given
 from remlblup.model.positions import positions
@@ -112,13 +113,14 @@ def check_records(n: int, t: int, names: Sequence[str], what: str) -> None:
     )
 
 
-def places_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> RandomDesign:
+def places_design(term: RandomTerm, data: Columns, given: Given) -> RandomDesign:
     """Z, Σ over the places and K of ``exp(x, y | g)``."""
     if term.more:
         raise FormulaError(f"'{term.name}': places within one factor, not within several that are added up.")
     if term.group.weights or term.group.coefficient != 1.0:
         raise FormulaError(f"'{term.name}': the factor of effects at places takes no weight.")
-    relationship, (levels,) = levels_of(term, frame, given)
+    frame = data.frame
+    relationship, (levels,) = levels_of(term, data, given)
     effects, place = places_of(frame, term.coordinates, f"'{term.name}'")
     n, t = len(frame), len(effects.positions)
     require(8.0 * (4.0 * t * t + 0.5 * n * t), f"'{term.name}' over {t:,} places", "or fewer places.")

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.errors import ModelError, RelationshipError
+from remlblup.model.columns import Columns
 from remlblup.model.given import Given
 from remlblup.model.grouping import factorize, group_keys, grouped, union, unknown_parents
 from remlblup.model.terms import Group, RandomTerm
@@ -18,12 +19,12 @@ from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.relationship.product import PairsRelationship, Product, paired, product_of
 
 
-def levels_of(term: RandomTerm, frame: pd.DataFrame, given: Given) -> tuple[RelationshipBase, list[np.ndarray]]:
+def levels_of(term: RandomTerm, data: Columns, given: Given) -> tuple[RelationshipBase, list[np.ndarray]]:
     """K, and the position of each record's level in it for every group of the term (−1: unknown parent)."""
     if term.group.product:
-        return multiplied(term, frame, given)
+        return multiplied(term, data.frame, given)
     name = term.group.relationship
-    return grouped(term, frame, None if name is None else given.relationship(name, term.name))
+    return grouped(term, data, None if name is None else given.relationship(name, term.name))
 
 
 def multiplied(term: RandomTerm, frame: pd.DataFrame, given: Given) -> tuple[Product, list[np.ndarray]]:

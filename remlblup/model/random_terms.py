@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.errors import DataError, RemlBlupError, some
+from remlblup.model.columns import Columns
 from remlblup.model.design import RandomDesign, incidence
 from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
 from remlblup.model.frame import numeric_values
@@ -21,7 +22,7 @@ from remlblup.model.grouping import UNITS, group_keys
 from remlblup.model.kriging import effect_rows
 from remlblup.model.numbers import check_one_level, check_size
 from remlblup.model.places import places_design
-from remlblup.model.positions import kind_of, main_variable
+from remlblup.model.positions import main_variable
 from remlblup.model.products import combinations, levels_of, missing, prior_sizes, unseen
 from remlblup.model.scanner import squeeze
 from remlblup.model.terms import Group, Options, RandomTerm
@@ -35,7 +36,7 @@ from remlblup.structure.table import STRUCTURES
 MOST_CROSSED = 4
 
 
-def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> RandomDesign:
+def random_design(term: RandomTerm, data: Columns, given: Given) -> RandomDesign:
     """Z_i, Σ and K of one term of the formula.
 
     Raises
@@ -46,20 +47,25 @@ def random_design(term: RandomTerm, frame: pd.DataFrame, given: Given) -> Random
         If a factor has a single level, or an effect is in no record.
     """
     if term.coordinates:
-        return places_design(term, frame, given)
-    relationship, codes = levels_of(term, frame, given)
-    effects, values_of = effects_of(term, frame)
+        return places_design(term, data, given)
+    frame = data.frame
+    relationship, codes = levels_of(term, data, given)
+    effects, values_of = effects_of(term, data)
     structure = make_structure(term.structure, effects, term.options, given, term.name)
     label = " + ".join(g.label for g in term.groups)
     variable = main_variable(term.effects, frame)
-    check_size(structure, len(frame), term.name, variable, label, kind_of(variable, frame))
-    seen = np.unique(np.concatenate(codes))
-    seen = seen[seen >= 0]
-    few = relationship.labels[seen].tolist() if len(seen) < 2 else seen.tolist()
+    check_size(
+        structure, len(frame), term.name, variable, label, data[variable].dtype.kind if variable in data else "O"
+    )
+    seen = np.zeros(relationship.size + 1, dtype=bool)  # the last one is that of unknown levels
+    for code in codes:
+        seen[code] = True
+    places = np.flatnonzero(seen[:-1])
+    few = relationship.labels[places].tolist() if len(places) < 2 else places
     check_one_level(structure, few, term.name, label)
     values = values_of()
     loads = loadings(term, values, frame, [code >= 0 for code in codes])
-    check_nonzero(term, effects.names, np.sum([np.abs(load) for load in loads], axis=0))
+    check_nonzero(term, effects.names, loads)
     moments = np.sum([load.T @ load for load in loads], axis=0) / len(frame)
     return RandomDesign(
         term.name, structure, relationship, columns_of(codes, loads, relationship.size), moments, term, effects

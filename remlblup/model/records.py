@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, FormulaError, OptionError
+from remlblup.errors import DataError, FormulaError, OptionError, choose, some
+from remlblup.model.columns import Columns, without_blanks
+from remlblup.model.covariates import writes_missing
 from remlblup.model.expression import read
-from remlblup.model.frame import Records, complete_records, require_columns, without_blanks
+from remlblup.model.frame import Records, check_cells, require_columns
 from remlblup.model.grouping import UNITS
 from remlblup.model.parameters import RESIDUAL
 from remlblup.model.residual_reading import ResidualTerm
@@ -43,8 +46,8 @@ def check_names(parsed: MixedFormula, residual: ResidualTerm) -> None:
 
 def usable_records(
     parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataFrame, weights: str | None, missing: str
-) -> Records:
-    """The rows in which every column that must be there is there.
+) -> tuple[Records, Columns]:
+    """The rows in which every column that must be there is there, and what is known of their columns.
 
     Raises
     ------
@@ -57,7 +60,8 @@ def usable_records(
         raise DataError(
             f"the data have a column 'units', the name of the records in residual={residual.text!r}: rename it."
         )
-    visible, made = with_made_columns(parsed, frame)
+    made = made_columns(parsed, frame)
+    visible = dict.fromkeys([*frame.columns.tolist(), *made])
     own = {name: response_columns(name, frame) for name in parsed.responses or (parsed.response,)}
     for needed in own.values():
         require_columns(frame, needed, "the response")
@@ -80,11 +84,75 @@ def usable_records(
         require_columns(frame, [weights], "weights=")
         columns.append(weights)
     columns, optional = [c for c in columns if c not in made], [c for c in optional if c not in {*columns, *made}]
-    frame = without_blanks(frame, fixed, factors_of(parsed, residual))
-    records = complete_records(
-        frame, columns, missing, weights, optional=[*optional, *weighing], responses=own if parsed.responses else None
+    data = without_blanks(frame, fixed, factors_of(parsed, residual))
+    records, data = complete_records(
+        data, columns, missing, weights, optional=[*optional, *weighing], responses=own if parsed.responses else None
     )
-    return with_plain_optional(records, optional)
+    doubtful = tuple(name for name in records.used if writes_missing(data[name]))
+    return with_plain_optional(replace(records, doubtful=doubtful), data, optional)
+
+
+def complete_records(
+    data: Columns,
+    columns: Iterable[str],
+    missing: str,
+    weights: str | None = None,
+    *,
+    optional: Iterable[str] = (),
+    responses: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[Records, Columns]:
+    """Set aside the rows where a needed column is missing, or refuse them (``missing="error"``).
+
+    Parameters
+    ----------
+    columns : columns that must hold a value
+    missing : "drop" or "error"
+    optional : further columns the model reads, in which a value may be missing
+    responses : of several responses the columns of each: one of them must have a value
+
+    Raises
+    ------
+    DataError
+        If there are missing values and `missing` is "error", or if no row is left.
+    """
+    choose("missing", missing, ("drop", "error"))
+    frame = data.frame
+    responses = responses or {}
+    needed = list(dict.fromkeys(columns))
+    used = list(dict.fromkeys([*needed, *optional, *(c for own in responses.values() for c in own)]))
+    if len(frame) == 0:
+        raise DataError("the data have no rows.")
+    for name in used:
+        check_cells(data[name].series)
+    if complex_columns := [c for c in used if data[c].dtype.kind == "c"]:
+        raise DataError(
+            f"the column {some(complex_columns)} is complex: use its real and imaginary parts as two columns."
+        )
+    absent = {name: rows for name in needed if (rows := data[name].missing) is not None}
+    lacking = {name: missing_in(data, own) for name, own in responses.items()}
+    if responses and (none := np.all(list(lacking.values()), axis=0)).any():
+        absent["all of " + ", ".join(responses)] = none
+    rows = np.any(list(absent.values()), axis=0) if absent else np.zeros(len(frame), dtype=bool)
+    cells = {name: k for name, empty in lacking.items() if (k := int(np.sum(empty & ~rows)))}
+    if not absent:
+        return Records(frame, {}, 0, tuple(used), weights, cells), data
+    dropped = {name: int(own.sum()) for name, own in absent.items()}
+    counts = ", ".join(f"{c} ({k})" for c, k in dropped.items())
+    if missing == "error":
+        raise DataError(
+            f"missing values in {counts}; first rows concerned: {some(frame.index[rows])}."
+            " Remove or fill them, or use missing='drop'."
+        )
+    if rows.all():
+        raise DataError(f"no rows are left after dropping missing values in {counts}.")
+    left = data.among(~rows)
+    return Records(left.frame, dropped, int(rows.sum()), tuple(used), weights, cells), left
+
+
+def missing_in(data: Columns, names: Iterable[str]) -> np.ndarray:
+    """Where one of some columns is missing, (n,)."""
+    absent = [rows for name in names if (rows := data[name].missing) is not None]
+    return np.any(absent, axis=0) if absent else np.zeros(len(data), dtype=bool)
 
 
 def factors_of(parsed: MixedFormula, residual: ResidualTerm) -> list[str]:
@@ -95,22 +163,22 @@ def factors_of(parsed: MixedFormula, residual: ResidualTerm) -> list[str]:
     ]
 
 
-def offset_columns(parsed: MixedFormula, frame: pd.DataFrame) -> list[str]:
+def offset_columns(parsed: MixedFormula, frame: pd.DataFrame | Collection[str]) -> list[str]:
     """The columns of the offsets."""
     names = [c for text in parsed.offset for c in read(text).columns]
     require_columns(frame, names, "the offset")
     return names
 
 
-def with_made_columns(parsed: MixedFormula, frame: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
-    """The data with the columns that the model makes itself, `trait` and `units`, as text; and their names."""
+def made_columns(parsed: MixedFormula, frame: pd.DataFrame) -> set[str]:
+    """The names of the columns that the model makes itself, `trait` and `units`."""
     made = {TRAIT} if parsed.responses else set()
     if UNITS not in frame.columns:
         made.add(UNITS)
-    return frame.assign(**dict.fromkeys(made, "")), made
+    return made
 
 
-def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame) -> tuple[list[str], list[str]]:
+def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame | Collection[str]) -> tuple[list[str], list[str]]:
     """The columns that a random term needs, and those in which a value may be missing: unknown parents, neighbours."""
     if isinstance(term, SmoothTerm):
         require_columns(frame, term.variables, f"the smooth term '{term.name}'")
@@ -124,8 +192,8 @@ def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame) -> tuple[li
 
 
 def stacked(
-    parsed: MixedFormula, residual: ResidualTerm, records: Records
-) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
+    parsed: MixedFormula, residual: ResidualTerm, records: Records, data: Columns
+) -> tuple[np.ndarray, Columns, np.ndarray]:
     """y, the rows of the model, and the number of the record each row comes from."""
     rows = records.frame
     named = residual.plus_units or any(
@@ -133,13 +201,18 @@ def stacked(
     )
     if parsed.responses:
         rows = with_units(rows[list(records.used)]) if named else rows[list(records.used)]
-        return stack({name: response_columns(name, rows) for name in parsed.responses}, rows)
-    y = response_values(parsed.response, rows)
-    return y, with_units(rows) if named else rows, np.arange(len(rows))
+        y, rows, record = stack({name: response_columns(name, rows) for name in parsed.responses}, rows)
+        return y, Columns(rows), record
+    y = response_values(parsed.response, data)
+    return y, data.beside(with_units(rows)) if named else data, np.arange(len(rows))
 
 
-def with_plain_optional(records: Records, optional: list[str]) -> Records:
+def with_plain_optional(records: Records, data: Columns, optional: list[str]) -> tuple[Records, Columns]:
     """Columns with unknown parents as labels without type, so that they can be saved and read back."""
-    frame = records.frame
-    changed = {c: pd.Series(tidy(frame[c]), index=frame.index, dtype=object) for c in optional if frame[c].isna().any()}
-    return replace(records, frame=frame.assign(**changed)) if changed else records
+    changed = {
+        c: pd.Series(tidy(data[c].series), index=data.frame.index, dtype=object)
+        for c in optional
+        if data[c].missing is not None
+    }
+    data = data.changed(changed)
+    return (replace(records, frame=data.frame) if changed else records), data

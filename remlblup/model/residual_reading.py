@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from remlblup.errors import OptionError, check_switch
 from remlblup.model.formula import read_options, read_values
@@ -76,6 +77,12 @@ def parse_residual(text: object) -> ResidualTerm:
     """
     if not isinstance(text, str) or not text.strip():
         raise OptionError(f"residual= takes a text such as {EXAMPLES}; not {text!r}.")
+    return _parsed(text, tuple(STRUCTURES.values()))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, known: tuple[type, ...]) -> ResidualTerm:
+    """The same, read once for the structures `known` at the time."""
     pieces = signed_pieces(text)
     if any(sign == "-" for sign, _ in pieces):
         raise OptionError(f"residual={text!r}: nothing can be subtracted.")

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, some
+from remlblup.model.columns import Columns
 from remlblup.model.evaluation import numbers
 from remlblup.model.expression import Expression, column, read
-from remlblup.model.frame import numeric_column
+from remlblup.model.frame import numeric_values
 from remlblup.model.grouping import UNITS
 from remlblup.model.scanner import call, unquoted
 
@@ -23,11 +24,11 @@ def response_columns(response: str, frame: pd.DataFrame) -> list[str]:
     return list(response_expression(response, frame).columns)
 
 
-def response_expression(response: str, frame: pd.DataFrame) -> Expression:
+def response_expression(response: str, frame: pd.DataFrame | Columns) -> Expression:
     """A column, or arithmetic on columns, ``log(y)``, ``post - pre``, ``y^2``;
     the algebra of formulas has no part in it."""
     name = unquoted(response)
-    if name != response.strip() or name in frame.columns:
+    if name != response.strip() or name in Columns.of(frame):
         return column(name)
     try:
         return read(name[1:-1] if name.startswith("{") and name.endswith("}") else name)
@@ -35,14 +36,15 @@ def response_expression(response: str, frame: pd.DataFrame) -> Expression:
         raise FormulaError(f"the response: {error}") from None
 
 
-def response_values(response: str, rows: pd.DataFrame) -> np.ndarray:
+def response_values(response: str, data: pd.DataFrame | Columns) -> np.ndarray:
     """y as float64, one column."""
-    expression = response_expression(response, rows)
+    data = Columns.of(data)
+    expression = response_expression(response, data)
     if expression.bare is not None:
-        return numeric_column(rows, expression.bare, "response")
+        return numeric_values(data[expression.bare].series, f"response '{expression.bare}'")
     if not expression.columns:
         raise FormulaError(f"the response '{response}' names no column of the data.")
-    return numbers(expression, rows, f"response '{response}'")
+    return numbers(expression, data.frame, f"response '{response}'")
 
 
 def offset_values(offset: Sequence[str], rows: pd.DataFrame) -> np.ndarray | None:

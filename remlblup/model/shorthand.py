@@ -39,7 +39,9 @@ def with_dot(
     FormulaError
         If the dot is not in the fixed part, or stands for nothing.
     """
-    sides = split_top(formula, "~") if isinstance(formula, str) else []
+    if not isinstance(formula, str) or "." not in formula:
+        return formula
+    sides = split_top(formula, "~")
     if len(sides) != 2 or not (places := dots(sides[1])):
         return formula
     parsed = parse_formula(formula)

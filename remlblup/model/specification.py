@@ -15,6 +15,7 @@ from remlblup.linalg.magnitude import SMALLEST
 from remlblup.linalg.well_formed import array_of
 from remlblup.model import unknown_parents
 from remlblup.model.algebra import read_terms
+from remlblup.model.columns import Columns
 from remlblup.model.covariates import likely_codes
 from remlblup.model.design import FixedDesign, RandomDesign, extended, fixed_design, fixed_from_formula
 from remlblup.model.formula import parse_formula
@@ -56,6 +57,7 @@ class Specification:
     groups : fixed effects of groups of unknown parents
     unknown_parents : what is done with records whose sire or dam is unknown; see `MixedModel`
     offset : (n,) what ``offset(x)`` adds to the mean, None without; `y` is the response less this
+    codes : covariates of the fixed part that are probably codes of a factor, with their numbers of values
     """
 
     response: str
@@ -71,6 +73,7 @@ class Specification:
     groups: tuple[GroupEffects, ...] = ()
     unknown_parents: str | tuple[str, ...] = "keep"
     offset: np.ndarray | None = field(default=None, repr=False)
+    codes: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def residual_text(self) -> str:
@@ -110,14 +113,6 @@ class Specification:
         """Row labels of the records."""
         return pd.RangeIndex(self.n) if self.records is None else self.records.frame.index
 
-    @property
-    def codes(self) -> dict[str, int]:
-        """Covariates of the fixed part that are probably codes of a factor, with their numbers of values."""
-        if self.formula is None or self.records is None:
-            return {}
-        terms = read_terms(self.formula.fixed)
-        return likely_codes(terms, self.formula.random, self.residual_term, self.records.frame)
-
     @cached_property
     def parameters(self) -> Parameters:
         names = tuple(d.name for d in self.random)
@@ -150,20 +145,21 @@ def from_formula(
     check_names(parsed, residual_term)
     given = Given(relationships, matrix_names(parsed.random, residual_term.options))
     parsed, frame, choice = unknown_parents.settle(parsed, frame, given, parents)
-    records = usable_records(parsed, residual_term, frame, weights, missing)
+    records, data = usable_records(parsed, residual_term, frame, weights, missing)
     records = replace(records, unknown_parents=unknown_parents.counted(parsed, records.frame, given))
-    y, rows, record = stacked(parsed, residual_term, records)
+    y, data, record = stacked(parsed, residual_term, records, data)
+    rows = data.frame
     check_varies(y, rows, parsed.responses, unquoted(parsed.response))
     offset = offset_values(parsed.offset, rows)
     w = _weights(rows, weights)
-    random = [d for t in parsed.random for d in _designs(t, rows, given)]
+    random = [d for t in parsed.random for d in _designs(t, data, given)]
     if residual_term.plus_units:
         random.append(units_design(rows))
     R = residual_structure(residual_term, rows, record, None if weights is None else w, given)
     if rows is not records.frame:
         records = replace(records, frame=rows, source=records.frame)
     names, columns = group_columns(random)
-    fixed = fixed_from_formula(parsed.fixed, rows, (names, columns))
+    fixed = fixed_from_formula(parsed.fixed, data, (names, columns))
     groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
     spec = Specification(
         unquoted(parsed.response),
@@ -179,13 +175,14 @@ def from_formula(
         groups,
         choice,
         offset,
+        likely_codes(read_terms(parsed.fixed), parsed.random, residual_term, data),
     )
     check_estimable(spec)
     return spec
 
 
-def _designs(term: RandomTerm | SmoothTerm, rows: pd.DataFrame, given: Given) -> list[RandomDesign]:
-    return smooth_designs(term, rows) if isinstance(term, SmoothTerm) else [random_design(term, rows, given)]
+def _designs(term: RandomTerm | SmoothTerm, data: Columns, given: Given) -> list[RandomDesign]:
+    return smooth_designs(term, data.frame) if isinstance(term, SmoothTerm) else [random_design(term, data, given)]
 
 
 def _weights(rows: pd.DataFrame, weights: str | None) -> np.ndarray:

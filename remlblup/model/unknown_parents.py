@@ -71,7 +71,7 @@ def counted(parsed: MixedFormula, frame: pd.DataFrame, given: Given) -> dict[str
     """How many records have an unknown parent or neighbour that adds nothing, by column; and all of a sum."""
     counts: dict[str, int] = {}
     for term in parsed.random:
-        if not isinstance(term, RandomTerm):
+        if not isinstance(term, RandomTerm) or not any(map(term.may_miss, range(len(term.groups)))):
             continue
         absent = []
         for position, group in enumerate(term.groups):

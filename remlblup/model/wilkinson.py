@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -12,9 +13,9 @@ import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
 from remlblup.model.algebra import Terms, read_terms
-from remlblup.model.covariates import check_covariates
+from remlblup.model.columns import Columns
 from remlblup.model.expression import Expression, column, read
-from remlblup.model.frame import holds_text, require_columns
+from remlblup.model.frame import require_columns
 
 # More columns than this, and than records, are the product of factors that are no fixed effects.
 MOST_COLUMNS = 100_000
@@ -24,9 +25,6 @@ def materialize(formula: str, frame: pd.DataFrame, what: str, sparse: bool = Fal
     """formulaic's model matrix of one right-hand side; its errors become `FormulaError`."""
     from remlblup.model.materializer import Materializer
 
-    terms = read_terms(formula)
-    check_covariates(terms.expressions, frame, what)
-    check_width(terms, frame, what)
     try:
         return Materializer(frame).get_model_matrix(
             parsed_formula(formula), output="sparse" if sparse else "numpy", na_action="ignore"
@@ -35,7 +33,7 @@ def materialize(formula: str, frame: pd.DataFrame, what: str, sparse: bool = Fal
         raise in_our_words(error, f"{what} '{formula}' cannot be coded", FormulaError, what) from None
 
 
-def check_width(terms: Terms, frame: pd.DataFrame, what: str) -> None:
+def check_width(terms: Terms, data: Columns, what: str) -> None:
     """Refuse products of factors of so many levels that their columns cannot be meant.
 
     Raises
@@ -44,12 +42,12 @@ def check_width(terms: Terms, frame: pd.DataFrame, what: str) -> None:
         Naming the term and its numbers of levels.
     """
     levels = {
-        e: int(frame[e.factor].nunique())
+        e: len(data[name].ordered.levels)
         for e in terms.expressions
-        if e.factor in frame.columns and (e.is_factor or holds_text(frame[e.factor]))
+        if (name := e.factor) is not None and name in data and (e.is_factor or data[name].text)
     }
     widths = {term: math.prod(levels.get(e, 1) for e in term) for term in terms.terms}
-    if sum(widths.values()) <= max(MOST_COLUMNS, len(frame)):
+    if sum(widths.values()) <= max(MOST_COLUMNS, len(data)):
         return
     widest = max(widths, key=lambda term: widths[term])
     counts = ", ".join(f"{e.text} {levels[e]:,}" for e in widest if e in levels)
@@ -83,7 +81,7 @@ def parsed_formula(formula: str) -> Any:
     return SimpleFormula([Term(map(factor, term)) if term else one for term in read_terms(formula).terms])
 
 
-def required_columns(formula: str, what: str, frame: pd.DataFrame) -> list[str]:
+def required_columns(formula: str, what: str, frame: pd.DataFrame | Collection[str]) -> list[str]:
     """Names of the data columns a right-hand side needs; `FormulaError` or `DataError` if they are not there."""
     try:
         names = sorted(read_terms(formula).columns)

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError, some
-from remlblup.linalg.contract import DenseBlock
+from remlblup.linalg.contract import DenseBlock, lower_triangle
 from remlblup.linalg.memory import Need
 from remlblup.relationship.labels import match, tidy
 
@@ -97,12 +97,7 @@ class RelationshipBase(ABC):
     @property
     def lower_precision(self) -> sp.csc_array:
         """Lower triangle of K⁻¹, columns sorted: what the equations are made of."""
-        whole = self.precision
-        columns = np.repeat(np.arange(whole.shape[1], dtype=whole.indices.dtype), np.diff(whole.indptr))
-        kept = whole.indices >= columns
-        counts = np.bincount(columns[kept], minlength=whole.shape[1])
-        indptr = np.concatenate([np.zeros(1, whole.indptr.dtype), np.cumsum(counts, dtype=whole.indptr.dtype)])
-        return sp.csc_array((whole.data[kept], whole.indices[kept], indptr), shape=whole.shape)
+        return lower_triangle(self.precision)
 
     @property
     def precision_parts(self) -> tuple[sp.csc_array, DenseBlock | None]:

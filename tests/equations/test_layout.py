@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -196,6 +198,9 @@ def test_assembly_and_traces_for_any_slots(model):
     B = symmetric(layout, values)
     traces = layout.slot_traces(M, values)
     assert np.array_equal(traces, traces.T)
+    with patch("remlblup.equations.henderson.layout.DENSE_LIMIT", 0):  # by the compiled sums, to the bit
+        assert np.array_equal(C, symmetric(layout, layout.assemble(M, slots, signs)))
+        assert np.array_equal(traces, layout.slot_traces(M, values))
     quadratic = np.sum(B * (T.T @ full @ T))
     scale = np.sum(np.abs(B) * np.abs(T.T @ full @ T)) + 1.0
     assert slots @ traces @ slots == pytest.approx(quadratic, abs=1e-10 * scale)

@@ -179,7 +179,7 @@ def test_the_traits_of_a_dense_block_go_together():
 
 def test_digits_of_a_dense_block_do_not_depend_on_threads(monkeypatch):
     monkeypatch.setattr(schedule, "LARGE_FRONT", 1e5)
-    for name, size in (("TILE", 32), ("ROWS", 48), ("LARGE_BLOCK", 32)):
+    for name, size in (("TILE", 32), ("COLUMNS", 16), ("ROWS", 48), ("LARGE_BLOCK", 32)):
         monkeypatch.setattr(large_fronts, name, size)
     C, _ = with_block(900, 200, 7)
     indptr, indices, values = lower_pattern(C)

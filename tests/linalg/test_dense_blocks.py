@@ -84,4 +84,4 @@ def test_a_block_is_held_where_it_was():
     C, blocks = parted(900, (400,), 9)
     factor = SparseFactor(*lower_pattern(C)[:2], 900, blocks=blocks)
     assert factor._definite.blocks[0].values is blocks[0].values
-    assert len(factor._definite.places) == sp.csc_array(np.tril(C)).nnz
+    assert len(factor._definite.entries.order) == sp.csc_array(np.tril(C)).nnz

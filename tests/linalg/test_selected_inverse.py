@@ -35,6 +35,7 @@ def in_pieces() -> ExitStack:
         (schedule, "VISITED", 1e5),
         (schedule, "LARGE_FRONT", 200.0),
         (large_fronts, "TILE", 5),
+        (large_fronts, "COLUMNS", 3),
         (large_fronts, "ROWS", 7),
         (large_fronts, "LARGE_BLOCK", 4),
     ):

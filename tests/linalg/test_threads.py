@@ -79,7 +79,7 @@ def tile_always(cut_always, monkeypatch):
     """Small fronts count as large and are cut into small tiles; twigs count as heavy."""
     monkeypatch.setattr(schedule, "LARGE_FRONT", 5e4)
     monkeypatch.setattr(schedule, "VISITED", 2e4)
-    for name, size in (("TILE", 16), ("ROWS", 24), ("LARGE_BLOCK", 16)):
+    for name, size in (("TILE", 16), ("COLUMNS", 8), ("ROWS", 24), ("LARGE_BLOCK", 16)):
         monkeypatch.setattr(large_fronts, name, size)
 
 
@@ -170,8 +170,10 @@ def test_memory_is_predicted(cut, request):
     lower.sort_indices()
     factor = SparseFactor(lower.indptr.astype(np.int64), lower.indices.astype(np.int64), C.shape[0])
     definite = factor._definite
-    kept = [*vars(definite).values(), *definite.supernodes, *definite.schedule.plan]
+    kept = [*vars(definite).values(), *definite.supernodes, *definite.entries, *definite.schedule.plan]
     kept_bytes = sum(array.nbytes for array in kept if isinstance(array, np.ndarray))
+    assert definite.factorize(lower.data)  # the kernels are loaded by the first call
+    definite.inverse_on_pattern()
     tracemalloc.start()
     try:
         assert definite.factorize(lower.data)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
+from remlblup.linalg.contract import columns_of, lower_triangle
 from remlblup.linalg.memory import Need
 from remlblup.structure.residual.pattern import Pattern
 
@@ -55,8 +56,7 @@ def cross_products(W: sp.csr_array | Array, pattern: Pattern) -> CrossProducts:
     W = sp.csr_array(W)
     if pattern.n_coefficients == 1 and pattern.is_diagonal:
         product = one_product(W, pattern.rows, pattern.rows, pattern.value)
-        columns = np.repeat(np.arange(m), np.diff(product.indptr))
-        return CrossProducts(product.indices.astype(np.int64), columns, product.data)
+        return CrossProducts(product.indices, columns_of(product.indptr, product.indices.dtype.type), product.data)
     parts = [by_coefficient, listed][pattern.n_coefficients > FEW_COEFFICIENTS](W, pattern)
     keys, coefficient, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     found, position = np.unique(keys, return_inverse=True)
@@ -81,7 +81,7 @@ def one_product(W: sp.csr_array, rows: np.ndarray, columns: np.ndarray, value: A
         half = sp.diags_array(np.where(diagonal, 0.5, 1.0)) @ scaled
         product = left.T @ half
         product = product + product.T
-    lower = sp.csc_array(sp.tril(product, format="csc"))
+    lower = lower_triangle(sp.csc_array(product))
     lower.sort_indices()
     return lower
 

@@ -24,7 +24,7 @@ from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 from remlblup.equations.henderson.cross_products import CrossProducts
 from remlblup.linalg.contract import DenseBlock
-from remlblup.linalg.factor import engine_of
+from remlblup.linalg.factor import DENSE_LIMIT, engine_of
 from remlblup.linalg.memory import Need, require
 from remlblup.model.design import RandomDesign
 
@@ -102,7 +102,14 @@ class Layout:
 
     def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
         """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D, then the sign of each block."""
-        values = sums(self.c_at, M[self.m_at] * self.coefficients(slots)[self.pair], self.nnz)
+        coefficients = self.coefficients(slots)
+        if self.m > DENSE_LIMIT:
+            from remlblup.linalg.sparse import stages
+
+            values = np.zeros(self.nnz)
+            stages.add_products(self.c_at, self.m_at, self.pair, M, coefficients, values)
+        else:
+            values = sums(self.c_at, M[self.m_at] * coefficients[self.pair], self.nnz)
         values += self._precision(signs)
         return self.with_blocks(values, signs)
 
@@ -125,8 +132,14 @@ class Layout:
 
     def slot_traces(self, M: Array, inverse: Array) -> Array:
         """T (n_slots, n_slots) symmetric with λ'Tλ = ⟨C⁻¹, T'W'R⁻¹WT⟩, so that ∂log|C|/∂λ = 2Tλ."""
-        weights = self.twice[self.c_at] * inverse[self.c_at]
-        t = np.bincount(self.pair, M[self.m_at] * weights, len(self.pairs) + 1)
+        if self.m > DENSE_LIMIT:
+            from remlblup.linalg.sparse import stages
+
+            t: Array = np.zeros(len(self.pairs) + 1)
+            stages.pair_traces(self.c_at, self.m_at, self.pair, M, self.twice, inverse, t)
+        else:
+            weights = self.twice[self.c_at] * inverse[self.c_at]
+            t = sums(self.pair, M[self.m_at] * weights, len(self.pairs) + 1)
         number, share = self._square
         return np.asarray(share * t[number])
 

@@ -206,7 +206,7 @@ def collected(first: int, rows: Sequence[tuple[Array, bool, int, str]]) -> Batch
 
 def bare(spec: Specification) -> Specification:
     """The numbers of a model without the data frame and the formula behind them."""
-    fixed = replace(spec.fixed, spec=None)
+    fixed = replace(spec.fixed, coding=None)
     terms = tuple(replace(d, term=None) for d in spec.random)
     return replace(spec, records=None, formula=None, fixed=fixed, random=terms, matrices={})
 

@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from scipy.linalg import cython_blas
 
-from remlblup.linalg.compiler import cgutils, extending, njit, types
+from remlblup.linalg.compiler import cgutils, extending, kernel, types
 
 intrinsic: Any = extending.intrinsic  # annotated as if its functions kept the typing context
 
@@ -86,70 +86,70 @@ def _element(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.gep(pointer, [context.cast(builder, arguments[1], signature.args[1], types.intp)])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gemm_nt(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
     """C (m, n) ← alpha A (m, k) B (n, k)' + beta C."""
     _dgemm(by_reference(N), by_reference(T), by_reference(m), by_reference(n), by_reference(k), by_reference(alpha),
            a, by_reference(lda), b, by_reference(ldb), by_reference(beta), c, by_reference(ldc))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gemm_nn(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
     """C (m, n) ← alpha A (m, k) B (k, n) + beta C."""
     _dgemm(by_reference(N), by_reference(N), by_reference(m), by_reference(n), by_reference(k), by_reference(alpha),
            a, by_reference(lda), b, by_reference(ldb), by_reference(beta), c, by_reference(ldc))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gemm_tn(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
     """C (m, n) ← alpha A (k, m)' B (k, n) + beta C."""
     _dgemm(by_reference(T), by_reference(N), by_reference(m), by_reference(n), by_reference(k), by_reference(alpha),
            a, by_reference(lda), b, by_reference(ldb), by_reference(beta), c, by_reference(ldc))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def symm_lower(m, n, alpha, a, lda, b, ldb, beta, c, ldc):
     """C (m, n) ← alpha A B (m, n) + beta C with A (m, m) symmetric, of which the lower triangle is read."""
     _dsymm(by_reference(L), by_reference(L), by_reference(m), by_reference(n), by_reference(alpha),
            a, by_reference(lda), b, by_reference(ldb), by_reference(beta), c, by_reference(ldc))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def symv_lower(n, alpha, a, lda, x, beta, y):
     """y (n,) ← alpha A x + beta y with A (n, n) symmetric, of which the lower triangle is read."""
     _dsymv(by_reference(L), by_reference(n), by_reference(alpha), a, by_reference(lda), x, by_reference(1),
            by_reference(beta), y, by_reference(1))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def solve_lower(n, a, lda, x, step):
     """x (n,), its elements so many apart, ← A⁻¹ x with A (n, n) lower triangular."""
     _dtrsv(by_reference(L), by_reference(N), by_reference(N), by_reference(n), a, by_reference(lda), x,
            by_reference(step))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def solve_lower_transposed(n, a, lda, x, step):
     """x ← A⁻ᵀ x, as `solve_lower`."""
     _dtrsv(by_reference(L), by_reference(T), by_reference(N), by_reference(n), a, by_reference(lda), x,
            by_reference(step))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def syrk_lower(n, k, alpha, a, lda, beta, c, ldc):
     """Lower triangle of C (n, n) ← alpha A (n, k) A' + beta C."""
     _dsyrk(by_reference(L), by_reference(N), by_reference(n), by_reference(k), by_reference(alpha),
            a, by_reference(lda), by_reference(beta), c, by_reference(ldc))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def solve_right_lower_transposed(m, n, a, lda, b, ldb):
     """B (m, n) ← B A⁻ᵀ with A (n, n) lower triangular."""
     _dtrsm(by_reference(R), by_reference(L), by_reference(T), by_reference(N), by_reference(m), by_reference(n),
            by_reference(1.0), a, by_reference(lda), b, by_reference(ldb))  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def solve_right_lower(m, n, a, lda, b, ldb):
     """B (m, n) ← B A⁻¹ with A (n, n) lower triangular."""
     _dtrsm(by_reference(R), by_reference(L), by_reference(N), by_reference(N), by_reference(m), by_reference(n),

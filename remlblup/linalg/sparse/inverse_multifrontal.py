@@ -6,25 +6,32 @@ C⁻¹ over all rows of its panel; what its children need is gathered from it.
 
 from __future__ import annotations
 
-from remlblup.linalg.compiler import njit
+from remlblup.linalg.compiler import kernel
 from remlblup.linalg.sparse.blas import gemm_nn, gemm_tn, load, solve_right_lower, store, symm_lower, symv_lower
 
 BLOCK = 64
 """Columns of a front inverted at a time."""
 
+SOLVED = 32
+"""Columns divided by a triangle at a time."""
+
 NARROW, SHORT = 4, 24
 """So few columns do without level-3 BLAS, but for the product with Z_RR of fewer rows than SHORT."""
 
+FEW = 12
+"""So few rows below a NARROW front do without BLAS: a call takes as long as some hundred operations."""
 
-@njit(cache=True, nogil=True)
-def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, inverse, arena, block, product):
-    """Panels of C⁻¹ on the pattern of L, from the root down.
+
+@kernel
+def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entries, values, arena, block, product):
+    """Entries of C⁻¹, from the root down; of its panels none is kept longer than its children read it.
 
     Parameters
     ----------
     begin, end, top, sn, plan, pending : as in `multifrontal.factorize`; `pending` holds the inverse over the rows
         below the roots of subtrees
-    inverse : as `panels`, receives the panels of C⁻¹ (lower triangle)
+    entries : Entries
+    values : receives C⁻¹ there
     arena : workspace for the inverse fronts of supernodes with children
     block : workspace for one front
     product : workspace for `invert_front`
@@ -35,27 +42,26 @@ def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, inve
         height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
         if top and plan.leave[s] > 0:
             gather_below(
-                s, root, sn, plan, pending, inverse, arena, pending.ctypes.data + 8 * plan.pending_at[s], height - width
+                s, root, sn, plan, pending, arena, pending.ctypes.data + 8 * plan.pending_at[s], height - width
             )
             s = plan.leave[s] - 2
             continue
-        panel, out = panels[sn.panel_at[s] : sn.panel_at[s + 1]], inverse[sn.panel_at[s] : sn.panel_at[s + 1]]
+        panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
         if width == 1 and height > 1 and sn.n_children[s] == 0 and s != root and not dependent[sn.first[s]]:
-            invert_twig(s, panel, inverse_front(sn.parent[s], root, sn, plan, pending, inverse, arena, block), sn, out)
+            p_front = inverse_front(sn.parent[s], root, sn, plan, pending, arena, block)
+            invert_twig(s, panel, p_front, sn, block[:height])
+            take_entries(s, block.ctypes.data, entries, values)
         elif width > 0 or s != root:  # what is pending for a batch is its front
-            front = inverse_front(s, root, sn, plan, pending, inverse, arena, block)
-            gather_front(s, root, sn, plan, pending, inverse, arena, block, front)
+            front = inverse_front(s, root, sn, plan, pending, arena, block)
+            gather_front(s, root, sn, plan, pending, arena, block, front)
             invert_front(panel, height, width, front, dependent[sn.first[s] : sn.first[s + 1]], product)
-            store_columns(front, height, width, out)
+            take_entries(s, front, entries, values)
         s -= 1
 
 
-@njit(cache=True, nogil=True)
-def inverse_front(s, root, sn, plan, pending, inverse, arena, block):
-    """Address of the inverse front of s; with no rows below, of its columns in the result themselves."""
-    width = sn.first[s + 1] - sn.first[s]
-    if width > 0 and sn.rows_at[s + 1] - sn.rows_at[s] == width:
-        return inverse.ctypes.data + 8 * sn.panel_at[s]
+@kernel
+def inverse_front(s, root, sn, plan, pending, arena, block):
+    """Address of the inverse front of s."""
     if sn.n_children[s] == 0:
         return block.ctypes.data
     if s == root and sn.first[s] == sn.first[s + 1]:
@@ -63,35 +69,35 @@ def inverse_front(s, root, sn, plan, pending, inverse, arena, block):
     return arena.ctypes.data + 8 * plan.front_at[s]
 
 
-@njit(cache=True, nogil=True)
-def gather_front(s, root, sn, plan, pending, inverse, arena, block, front):
+@kernel
+def gather_front(s, root, sn, plan, pending, arena, block, front):
     """The inverse over the rows below s, into its front."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
     below, corner = height - width, front + 8 * width * (height + 1)
     if sn.n_children[s] > 0 and s != root and below > 0 and plan.front_at[s] == plan.front_at[sn.parent[s]]:
         # The parent's front stands in the same place, and is read for the last time.
-        gather_below(s, root, sn, plan, pending, inverse, arena, block.ctypes.data, below)
+        gather_below(s, root, sn, plan, pending, arena, block.ctypes.data, below)
         copy_triangle(block.ctypes.data, below, corner, height)
     else:
-        gather_below(s, root, sn, plan, pending, inverse, arena, corner, height)
+        gather_below(s, root, sn, plan, pending, arena, corner, height)
 
 
-@njit(cache=True, nogil=True)
-def gather_below(s, root, sn, plan, pending, inverse, arena, target, stride):
+@kernel
+def gather_below(s, root, sn, plan, pending, arena, target, stride):
     """The inverse over the rows below s, from its parent's front; for the root of a subtree, from `pending`."""
     rows = sn.relative[sn.rows_at[s] + sn.first[s + 1] - sn.first[s] : sn.rows_at[s + 1]]
     if s == root:
         copy_triangle(pending.ctypes.data + 8 * plan.pending_at[s], len(rows), target, stride)
     elif len(rows) > 0:
         p = sn.parent[s]
-        p_front = inverse_front(p, root, sn, plan, pending, inverse, arena, arena)
+        p_front = inverse_front(p, root, sn, plan, pending, arena, arena)
         for j in range(len(rows)):
             source = p_front + 8 * rows[j] * (sn.rows_at[p + 1] - sn.rows_at[p])
             for i in range(j, len(rows)):
                 store(target, j * stride + i, load(source, rows[i]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_triangle(source, size, target, stride):
     """A lower triangle (size × size) into one whose columns are `stride` apart."""
     for j in range(size):
@@ -99,17 +105,14 @@ def copy_triangle(source, size, target, stride):
             store(target, j * stride + i, load(source, j * size + i))
 
 
-@njit(cache=True, nogil=True)
-def store_columns(front, height, width, out):
-    """The columns of a panel of C⁻¹, from its inverse front, unless they are it."""
-    if front == out.ctypes.data:
-        return
-    for j in range(width):
-        for i in range(j * height + j, (j + 1) * height):
-            out[i] = load(front, i)
+@kernel
+def take_entries(s, front, entries, values):
+    """The entries of C⁻¹ that stand in the columns of s, from its inverse front."""
+    for k in range(entries.starts[s], entries.starts[s + 1]):
+        values[entries.order[k]] = load(front, entries.places[k])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert_front(panel, height, width, front, dependent, product):
     """The columns of a panel in its inverse front (an address), by blocks from the last;
     the rows below are there already.
@@ -126,7 +129,7 @@ def invert_front(panel, height, width, front, dependent, product):
         invert_diagonal(panel, height, start, stop, front, dependent, product)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scale_rows(panel, height, start, stop, row, last_row, product):
     """Rows row … last_row of Y."""
     rest, size = height - stop, stop - start
@@ -134,14 +137,8 @@ def scale_rows(panel, height, start, stop, row, last_row, product):
         for i in range(row, last_row):
             product[j * rest + i - stop] = panel[(start + j) * height + i]
     if size > NARROW:
-        solve_right_lower(
-            last_row - row,
-            size,
-            panel.ctypes.data + 8 * (start * height + start),
-            height,
-            product.ctypes.data + 8 * (row - stop),
-            rest,
-        )
+        corner = panel.ctypes.data + 8 * (start * height + start)
+        divide_columns(last_row - row, size, corner, height, product.ctypes.data + 8 * (row - stop), rest)
         return
     for j in range(size - 1, -1, -1):
         own = product[j * rest + row - stop : j * rest + last_row - stop]
@@ -155,12 +152,25 @@ def scale_rows(panel, height, start, stop, row, last_row, product):
             own[i] *= factor
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def divide_columns(m, n, a, lda, b, ldb):
+    """B (m, n) ← B A⁻¹ with A (n, n) lower triangular, some columns at a time (see `panels.divide_rows`)."""
+    for first in range((n - 1) // SOLVED * SOLVED, -1, -SOLVED):
+        last = min(first + SOLVED, n)
+        solve_right_lower(m, last - first, a + 8 * (first * lda + first), lda, b + 8 * first * ldb, ldb)
+        if first > 0:
+            gemm_nn(m, first, last - first, -1.0, b + 8 * first * ldb, ldb, a + 8 * first, lda, 1.0, b, ldb)
+
+
+@kernel
 def multiply_rows(front, height, start, stop, row, last_row, product):
     """Rows row … last_row of Z_RK = −Z_RR Y; of Z_RR the lower triangle is read."""
     z, y, rest = front, product.ctypes.data, height - stop
     size, rows = stop - start, last_row - row
     target, corner = z + 8 * (start * height + row), z + 8 * (row * height + row)
+    if rows == rest and size <= NARROW and rest <= FEW:
+        multiply_few(rest, size, corner, height, y, target)
+        return
     if rows == rest and size <= NARROW and rest >= SHORT:
         for j in range(size):
             symv_lower(rest, -1.0, corner, height, y + 8 * j * rest, 0.0, target + 8 * j * height)
@@ -173,11 +183,36 @@ def multiply_rows(front, height, start, stop, row, last_row, product):
                 y + 8 * (last_row - stop), rest, 1.0, target, height)  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def multiply_few(rest, size, corner, height, y, target):
+    """`multiply_rows` for few rows and columns."""
+    for j in range(size):
+        own, out = y + 8 * j * rest, target + 8 * j * height
+        for i in range(rest):
+            store(out, i, 0.0)
+        for k in range(rest):
+            factor, total = load(own, k), load(corner, k * height + k) * load(own, k)
+            for i in range(k + 1, rest):
+                z = load(corner, k * height + i)
+                store(out, i, load(out, i) - z * factor)
+                total += z * load(own, i)
+            store(out, k, load(out, k) - total)
+
+
+@kernel
 def invert_diagonal(panel, height, start, stop, front, dependent, product):
-    """Z_KK; the rows and columns of dependent equations are zero in the generalised inverse."""
+    """Z_KK, when Z_RK is there."""
+    invert_corner(panel, height, start, stop, front, product)
+    if stop < height:
+        complete_corner(front, height, start, stop, start, stop, product)
+    clear_dependent(front, height, start, stop, dependent)
+
+
+@kernel
+def invert_corner(panel, height, start, stop, front, product):
+    """(L_KK L_KK')⁻¹ in the place of Z_KK."""
     size, rest = stop - start, height - stop
-    y, corner = product.ctypes.data, 8 * (start * height + start)
+    corner = 8 * (start * height + start)
     z = front + corner
     w = product[rest * size : rest * size + size * size]  # L_KK⁻¹
     for j in range(size):
@@ -192,10 +227,29 @@ def invert_diagonal(panel, height, start, stop, front, dependent, product):
                     total += w[i * size + k] * w[j * size + k]
                 store(z, j * height + i, total)
     else:
-        solve_right_lower(size, size, panel.ctypes.data + corner, height, w.ctypes.data, size)
+        divide_columns(size, size, panel.ctypes.data + corner, height, w.ctypes.data, size)
         gemm_tn(size, size, size, 1.0, w.ctypes.data, size, w.ctypes.data, size, 0.0, z, height)
-    if rest > 0:
-        gemm_tn(size, size, rest, -1.0, y, rest, z + 8 * size, height, 1.0, z, height)
+
+
+@kernel
+def complete_corner(front, height, start, stop, left, right, product):
+    """Columns left … right of Z_KK less Y' Z_RK, from the diagonal down."""
+    rest = height - stop
+    y, z = product.ctypes.data + 8 * rest * (left - start), front + 8 * (left * height + stop)
+    if stop - left <= NARROW and rest <= FEW:
+        for j in range(right - left):
+            for i in range(j, stop - left):
+                total, at = 0.0, (left + j) * height + left + i
+                for k in range(rest):
+                    total += load(y, i * rest + k) * load(z, j * height + k)
+                store(front, at, load(front, at) - total)
+        return
+    gemm_tn(stop - left, right - left, rest, -1.0, y, rest, z, height, 1.0, front + 8 * (left * height + left), height)
+
+
+@kernel
+def clear_dependent(front, height, start, stop, dependent):
+    """The rows and columns of dependent equations are zero in the generalised inverse."""
     for j in range(start, stop):
         if dependent[j]:
             for i in range(j, height):
@@ -204,7 +258,7 @@ def invert_diagonal(panel, height, start, stop, front, dependent, product):
                 store(front, k * height + j, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert_triangle(panel, height, start, stop, w):
     """The identity matrix W ← L_KK⁻¹ W, for few columns."""
     size = stop - start
@@ -215,7 +269,7 @@ def invert_triangle(panel, height, start, stop, w):
             w[j * size + i] /= panel[(start + i) * height + start + i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert_twig(s, panel, p_front, sn, out):
     """`gather_front` and `invert_front` in one, for a supernode of one column without children."""
     p = sn.parent[s]

@@ -5,20 +5,27 @@ The tiles are the same for any number of threads, and each element is summed ins
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from remlblup.linalg.sparse import inverse_multifrontal, multifrontal
-from remlblup.linalg.sparse.inverse_multifrontal import invert_diagonal, multiply_rows, scale_rows
+from remlblup.linalg.sparse.inverse_multifrontal import (
+    clear_dependent,
+    complete_corner,
+    invert_corner,
+    multiply_rows,
+    scale_rows,
+)
 from remlblup.linalg.sparse.multifrontal import form_update_columns
-from remlblup.linalg.sparse.panels import TILE, divide_rows, factorize_tile, update_columns
+from remlblup.linalg.sparse.panels import divide_rows, factorize_tile, update_columns
 from remlblup.linalg.sparse.schedule import LARGE_BLOCK, Plan
-from remlblup.linalg.sparse.supernodes import Supernodes
+from remlblup.linalg.sparse.supernodes import Entries, Supernodes
 from remlblup.linalg.threads import side_by_side
 
-ROWS = 256
-"""Rows of a tile."""
+TILE, COLUMNS = 256, 128
+"""Columns that are complete before those to their right are updated, and columns of a tile of these."""
+
+ROWS = 640
+"""The most rows of a tile: of a front of thousands of rows every column of a tile is in another page of memory."""
 
 
 def factorize(
@@ -58,23 +65,30 @@ def selected_inverse(
     pending: np.ndarray,
     panels: np.ndarray,
     dependent: np.ndarray,
-    inverse: np.ndarray,
+    entries: Entries,
+    values: np.ndarray,
     arena: np.ndarray,
     block: np.ndarray,
     product: np.ndarray,
 ) -> None:
     """One supernode of the top, as in `inverse_multifrontal.selected_inverse`."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
-    front = inverse_multifrontal.inverse_front(s, -1, sn, plan, pending, inverse, arena, block)
-    inverse_multifrontal.gather_front(s, -1, sn, plan, pending, inverse, arena, block, front)
-    panel, out = panels[sn.panel_at[s] : sn.panel_at[s + 1]], inverse[sn.panel_at[s] : sn.panel_at[s + 1]]
+    front = inverse_multifrontal.inverse_front(s, -1, sn, plan, pending, arena, block)
+    inverse_multifrontal.gather_front(s, -1, sn, plan, pending, arena, block, front)
+    panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
     invert_front(panel, height, width, front, dependent[sn.first[s] : sn.first[s + 1]], product)
-    inverse_multifrontal.store_columns(front, height, width, out)
+    inverse_multifrontal.take_entries(s, front, entries, values)
 
 
-def over_tiles(run: Callable[[int, int], None], start: int, stop: int, size: int) -> None:
-    """Run a step over start … stop, tile by tile."""
-    side_by_side(run, [(left, min(left + size, stop)) for left in range(start, stop, size)])
+def tiles(start: int, stop: int, size: int) -> list[tuple[int, int]]:
+    """The parts start … stop is cut into."""
+    return [(left, min(left + size, stop)) for left in range(start, stop, size)]
+
+
+def strips(start: int, stop: int) -> list[tuple[int, int]]:
+    """Rows start … stop in an even number of tiles, for an odd one would leave the last to one thread of two."""
+    pairs = -(-(stop - start) // (2 * ROWS))
+    return tiles(start, stop, -(-(stop - start) // max(2 * pairs, 1)) or 1)
 
 
 def factorize_panel(
@@ -99,19 +113,18 @@ def factorize_panel(
         def update(left: int, right: int, start: int = start, stop: int = stop) -> None:
             update_columns(panel, height, start, stop, left, right, left, height)
 
-        over_tiles(divide, stop, height, ROWS)
-        over_tiles(update, stop, width, TILE)
+        side_by_side(divide, strips(stop, height))
+        side_by_side(update, tiles(stop, width, COLUMNS))
     return -1
 
 
 def form_update_matrix(panel: np.ndarray, height: int, width: int, update: int, keep: float) -> None:
     """As `multifrontal.form_update_matrix`."""
-    over_tiles(
-        lambda left, right: form_update_columns(panel, height, width, update, keep, left, right),
-        0,
-        height - width,
-        TILE,
-    )
+
+    def form(left: int, right: int) -> None:
+        form_update_columns(panel, height, width, update, keep, left, right)
+
+    side_by_side(form, tiles(0, height - width, COLUMNS))
 
 
 def invert_front(
@@ -125,8 +138,16 @@ def invert_front(
             scale_rows(panel, height, start, stop, row, last, product)
 
         def multiply(row: int, last: int, start: int = start, stop: int = stop) -> None:
-            multiply_rows(front, height, start, stop, row, last, product)
+            if row == start:
+                invert_corner(panel, height, start, stop, front, product)
+            else:
+                multiply_rows(front, height, start, stop, row, last, product)
 
-        over_tiles(scale, stop, height, ROWS)
-        over_tiles(multiply, stop, height, ROWS)
-        invert_diagonal(panel, height, start, stop, front, dependent, product)
+        def complete(left: int, right: int, start: int = start, stop: int = stop) -> None:
+            complete_corner(front, height, start, stop, left, right, product)
+
+        side_by_side(scale, strips(stop, height))
+        side_by_side(multiply, [(start, stop), *strips(stop, height)])
+        if stop < height:
+            side_by_side(complete, tiles(start, stop, COLUMNS))
+        clear_dependent(front, height, start, stop, dependent)

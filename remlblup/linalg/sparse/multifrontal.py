@@ -8,7 +8,7 @@ matrices of one path of the tree are open at a time. Of update matrices the lowe
 
 from __future__ import annotations
 
-from remlblup.linalg.compiler import njit
+from remlblup.linalg.compiler import kernel
 from remlblup.linalg.sparse.blas import gemm_nt, load, store, syrk_lower
 from remlblup.linalg.sparse.panels import factorize_panel
 
@@ -16,7 +16,7 @@ SMALL = 2000
 """Work below which a supernode without children is subtracted from its parent by plain loops."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def factorize(begin, end, top, sn, plan, pending, panels, reference, dependent, tolerance, opened, arena, work):
     """Overwrite the panels of C by those of L; returns the column where a pivot is negative, or -1.
 
@@ -62,7 +62,7 @@ def factorize(begin, end, top, sn, plan, pending, panels, reference, dependent, 
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def open_update_matrix(s, root, sn, plan, pending, opened, arena):
     """Address of the update matrix of s, set to zero when asked for the first time."""
     below = sn.rows_at[s + 1] - sn.rows_at[s] - (sn.first[s + 1] - sn.first[s])
@@ -77,7 +77,7 @@ def open_update_matrix(s, root, sn, plan, pending, opened, arena):
     return update
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def move_update(s, update, sn, opened, work):
     """The update matrix of s, out of the way of its parent's, which would open in the same place."""
     p = sn.parent[s]
@@ -90,7 +90,7 @@ def move_update(s, update, sn, opened, work):
     return work.ctypes.data
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def form_update_matrix(panel, height, width, update, keep):
     """U ← keep U − L_b L_b', the lower triangle."""
     below = height - width
@@ -98,7 +98,7 @@ def form_update_matrix(panel, height, width, update, keep):
         syrk_lower(below, width, -1.0, panel.ctypes.data + 8 * width, height, keep, update, below)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def form_update_columns(panel, height, width, update, keep, left, right):
     """The columns left … right of `form_update_matrix`."""
     address, below = panel.ctypes.data + 8 * width, height - width
@@ -106,7 +106,7 @@ def form_update_columns(panel, height, width, update, keep, left, right):
             update + 8 * (left * below + left), below)  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def extend_add(s, update, root, sn, plan, pending, panels, opened, arena):
     """Extend-add: the lower triangle of the update matrix of s into the front of its parent."""
     p = sn.parent[s]
@@ -122,7 +122,7 @@ def extend_add(s, update, root, sn, plan, pending, panels, opened, arena):
             store(target, at, load(target, at) + load(update, j * below + i))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def front_column(s, column, sn, panels, update):
     """Address of a column of the front of s: of the panel, or of the update matrix as if it had all rows."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
@@ -131,7 +131,7 @@ def front_column(s, column, sn, panels, update):
     return update + 8 * ((column - width) * (height - width) - width)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def extend_add_twig(s, root, sn, plan, pending, panels, opened, arena):
     """`form_update_matrix` and `extend_add` in one, for a small supernode without children."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]

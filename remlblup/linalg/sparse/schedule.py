@@ -30,7 +30,7 @@ WORTH_BATCH = 4.0
 LARGE_FRONT = 3e8
 """A front of this much work is done by all threads together."""
 
-LARGE_BLOCK = 128
+LARGE_BLOCK = 256
 """Columns of a large front inverted at a time."""
 
 MOVED, VISITED = 25.0, 1000.0
@@ -65,6 +65,11 @@ class Task:
     for_factor: tuple[int, ...]
     for_inverse: tuple[int, ...]
 
+    @property
+    def elements(self) -> int:
+        """Of one workspace for either."""
+        return max(sum(self.for_factor), sum(self.for_inverse))
+
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
@@ -94,8 +99,7 @@ def uncut_workspace(sn: Supernodes) -> int:
     """Elements of the workspaces if the tree is not cut."""
     none = np.zeros(0, np.int64)
     plan = place_workspaces(sn, none, none, np.zeros(sn.size, np.bool_))
-    whole = workspaces(sn, plan, [np.arange(sn.size)])[0]
-    return max(sum(whole.for_factor), sum(whole.for_inverse))
+    return workspaces(sn, plan, [np.arange(sn.size)])[0].elements
 
 
 def batch_and_cut(sn: Supernodes) -> tuple[Supernodes, np.ndarray, np.ndarray]:
@@ -207,12 +211,12 @@ def place_workspaces(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside
 def sizes_in_arena(sn: Supernodes, is_root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Elements of each update matrix and inverse front, but for those that stand elsewhere.
 
-    Those are in `pending` at the roots of subtrees, and in the result where there are no rows below.
+    Those are in `pending` at the roots of subtrees.
     """
     width, height = np.diff(sn.first), np.diff(sn.rows_at)
     inner = sn.n_children > 0
     update = np.where(inner & ~is_root, height - width, 0) ** 2
-    front = np.where(inner & ~(is_root & (width == 0)) & (height > width), height, 0) ** 2
+    front = np.where(inner & ~(is_root & (width == 0)), height, 0) ** 2
     return update, front
 
 
@@ -226,7 +230,7 @@ def workspaces(sn: Supernodes, plan: Plan, tasks: list[np.ndarray]) -> list[Task
         plan.update_at + update,
         below**2,
         plan.front_at + front,
-        np.where((sn.n_children > 0) | (height == width), below, height) ** 2,
+        np.where(sn.n_children > 0, below, height) ** 2,
         height * np.minimum(width, LARGE_BLOCK),
     )
     found = []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from remlblup.linalg.compiler import njit
+from remlblup.linalg.compiler import kernel
 from remlblup.linalg.sparse.blas import solve_lower, solve_lower_transposed
 
 WIDE = 128
 """Columns of a supernode from which its triangle is solved with by BLAS."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def forward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
     """X (n, k) ← L⁻¹ X, in permuted order; dependent equations give zero."""
     k = X.shape[1]
@@ -33,7 +33,7 @@ def forward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
                     X[row, c] -= value * X[column, c]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def backward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
     """X (n, k) ← L⁻ᵀ X, in permuted order."""
     k = X.shape[1]
@@ -56,7 +56,7 @@ def backward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
             solve_triangle(first[s], width, height, panel_at[s], panels, dependent, X, True)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def solve_triangle(first, width, height, at, panels, dependent, X, transposed):
     """The columns of a supernode among themselves; the column of a dependent one is that of an identity."""
     k = X.shape[1]

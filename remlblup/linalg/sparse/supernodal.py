@@ -11,7 +11,7 @@ from remlblup.linalg.memory import require
 from remlblup.linalg.sparse import inverse_multifrontal, large_fronts, multifrontal, panels, solves
 from remlblup.linalg.sparse.dense_blocks import PlacedBlock
 from remlblup.linalg.sparse.schedule import Task, make_schedule
-from remlblup.linalg.sparse.supernodes import Supernodes, find_supernodes, places_in_panels
+from remlblup.linalg.sparse.supernodes import Entries, Supernodes, by_supernode, find_supernodes, places_in_panels
 from remlblup.linalg.sparse.symbolic import Symbolic, inverse_permutation
 from remlblup.linalg.threads import n_threads, side_by_side
 
@@ -49,7 +49,7 @@ class SupernodalFactor:
         )
         sn = self.supernodes
         place_of = inverse_permutation(self.permutation)
-        self.places = entry_places(sn, place_of, rows, columns)
+        self.entries = entry_places(sn, place_of, rows, columns)
         self.diagonal = diagonal_places(sn)
         self.blocks = [PlacedBlock.of(block, place_of, sn) for block in blocks]
         self.reference = np.zeros(self.n)
@@ -58,12 +58,15 @@ class SupernodalFactor:
         require(self.memory + beside, f"the model with a factor of {self.n:,} equations")
         self.panels = np.zeros(sn.panel_at[-1])
         self._pending = np.empty(self.schedule.plan.pending_at[-1])
+        # Kept, for the system may take long to find as much memory again in every iteration.
+        self._workspace = np.empty(self.schedule.top.elements)
 
     def factorize(self, values: np.ndarray) -> bool:
         """Factorise C, from its values and the coefficients of its blocks; False if not positive (semi)definite."""
         self.panels.fill(0.0)
-        panels.scatter_matrix(values[: len(self.places)], self.places, self.panels)
-        for block, coefficient in zip(self.blocks, values[len(self.places) :], strict=True):
+        n_entries = len(self.entries.order)
+        panels.scatter_matrix(values[:n_entries], self.entries, self.supernodes.panel_at, self.panels)
+        for block, coefficient in zip(self.blocks, values[n_entries:], strict=True):
             block.add(coefficient, self.supernodes, self.panels)
         np.abs(self.panels[self.diagonal], out=self.reference)
         self.dependent.fill(False)
@@ -87,7 +90,7 @@ class SupernodalFactor:
 
     def _factorize_top(self, state: tuple) -> bool:
         """The supernodes above the subtrees, the large fronts among them by all threads."""
-        workspace = tuple(map(np.empty, self.schedule.top.for_factor))
+        workspace = split(self._workspace, self.schedule.top.for_factor)
         begin = 0
         for s in self.schedule.large:
             if multifrontal.factorize(begin, s, True, *state, *workspace) >= 0:
@@ -103,25 +106,24 @@ class SupernodalFactor:
         arrays = [
             *self.supernodes,
             *self.schedule.plan,
+            *self.entries,
             self.permutation,
-            self.places,
             self.diagonal,
             self.reference,
             self.dependent,
             self._opened,
         ]
         return float(sum(array.nbytes for array in arrays)) + 8.0 * float(
-            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1]
+            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1] + self.schedule.top.elements
         )
 
     @property
     def memory(self) -> float:
         """Bytes of L, of the inverse and of the workspaces, taken or not."""
-        panels = int(self.supernodes.panel_at[-1])
-        top, subtrees = self.schedule.top, self.schedule.subtrees
+        subtrees = self.schedule.subtrees
         at_once = [sum(task.for_factor) for task in subtrees], [sum(task.for_inverse) for task in subtrees]
-        at_a_time = [sum(top.for_factor), sum(top.for_inverse), *(sum(sorted(s)[-n_threads() :]) for s in at_once)]
-        return self.kept + 8.0 * (max(at_a_time) + panels + len(self.places))
+        at_a_time = [sum(sorted(size)[-n_threads() :]) for size in at_once]
+        return self.kept + 8.0 * (max(at_a_time) + len(self.entries.order))
 
     n_negative = 0
 
@@ -147,18 +149,18 @@ class SupernodalFactor:
 
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the pattern of C."""
-        return panels.gather(self._inverse_panels(), self.places)
+        return self._inverse_at(self.entries)
 
     def inverse_diagonal(self) -> np.ndarray:
         """Diagonal of C⁻¹, (n,)."""
-        out = np.empty(self.n)
-        out[self.permutation] = self._inverse_panels()[self.diagonal]
-        return out
+        sn, kind = self.supernodes, self.entries.places.dtype
+        places = self.diagonal - np.repeat(sn.panel_at[:-1], np.diff(sn.first))
+        return self._inverse_at(Entries(sn.first, self.permutation.astype(np.int32), places.astype(kind)))
 
-    def _inverse_panels(self) -> np.ndarray:
-        """C⁻¹ on the pattern of L; not kept, for it is as large as L."""
-        inverse = np.empty_like(self.panels)
-        state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, inverse
+    def _inverse_at(self, entries: Entries) -> np.ndarray:
+        """C⁻¹ at some entries of the pattern of L."""
+        values = np.empty(len(entries.order))
+        state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, entries, values
 
         def subtree(task: Task) -> None:
             workspace = map(np.empty, task.for_inverse)
@@ -166,11 +168,11 @@ class SupernodalFactor:
 
         self._invert_top(state)
         side_by_side(subtree, [(task,) for task in self.schedule.subtrees])
-        return inverse
+        return values
 
     def _invert_top(self, state: tuple) -> None:
         """As `_factorize_top`, from the root down."""
-        workspace = tuple(map(np.empty, self.schedule.top.for_inverse))
+        workspace = split(self._workspace, self.schedule.top.for_inverse)
         end = self.supernodes.size
         for s in reversed(self.schedule.large):
             inverse_multifrontal.selected_inverse(s + 1, end, True, *state, *workspace)
@@ -179,9 +181,16 @@ class SupernodalFactor:
         inverse_multifrontal.selected_inverse(0, end, True, *state, *workspace)
 
 
-def entry_places(sn: Supernodes, place_of: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Position in the panels of the entries of C, of which every thread takes its share."""
-    places = np.empty(len(rows), np.int32 if sn.panel_at[-1] < 2**31 else np.int64)
+def split(space: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
+    """Workspaces of these sizes, one behind the other."""
+    stops = np.cumsum(sizes)
+    return [space[stop - size : stop] for stop, size in zip(stops, sizes, strict=True)]
+
+
+def entry_places(sn: Supernodes, place_of: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Entries:
+    """Where the entries of C stand in the panels, of which every thread takes its share."""
+    places = np.empty(len(rows), np.int32 if np.diff(sn.panel_at).max(initial=0) < 2**31 else np.int64)
+    owners = np.empty(len(rows), np.int32)
     supernode_of = np.repeat(np.arange(sn.size, dtype=np.int32), np.diff(sn.first))
     place_of = place_of.astype(np.int32)
 
@@ -191,15 +200,15 @@ def entry_places(sn: Supernodes, place_of: np.ndarray, rows: np.ndarray, columns
             sn.first,
             sn.rows_at,
             sn.rows,
-            sn.panel_at,
             place_of,
             rows[part],
             columns[part],
+            owners[part],
             places[part],
         )
 
     side_by_side(share, [(slice(start, start + ENTRIES),) for start in range(0, len(rows), ENTRIES)])
-    return places
+    return by_supernode(sn.size, owners, places)
 
 
 def diagonal_places(sn: Supernodes) -> np.ndarray:

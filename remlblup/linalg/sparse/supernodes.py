@@ -45,6 +45,21 @@ class Supernodes(NamedTuple):
         return len(self.parent)
 
 
+class Entries(NamedTuple):
+    """Entries of a symmetric matrix on the pattern of L, by supernodes.
+
+    Attributes
+    ----------
+    starts : (s + 1,) where the entries in the columns of each supernode start in the other two
+    order : number of each entry in the matrix
+    places : where it stands in the panel of its supernode
+    """
+
+    starts: np.ndarray
+    order: np.ndarray
+    places: np.ndarray
+
+
 def find_supernodes(parent: np.ndarray, counts: np.ndarray, l_indptr: np.ndarray, l_rows: np.ndarray) -> Supernodes:
     """Supernodes of L from its postordered elimination tree, column counts and pattern; `relative` is to come."""
     outline = outline_supernodes(parent, counts)
@@ -198,8 +213,8 @@ def stack_places(parent, size):
 
 
 @njit(cache=True, nogil=True)
-def places_in_panels(supernode_of, first, rows_at, rows, panel_at, place_of, one, other, places):
-    """Position in the panels of the entries of C at rows one[i] and columns other[i], into `places`.
+def places_in_panels(supernode_of, first, rows_at, rows, place_of, one, other, owners, places):
+    """Supernode of the entries of C at rows one[i] and columns other[i], and their place in its panel.
 
     place_of : (n,) place of each row of C in the elimination
     """
@@ -218,4 +233,21 @@ def places_in_panels(supernode_of, first, rows_at, rows, panel_at, place_of, one
                     low = middle + 1
                 else:
                     high = middle
-        places[i] = panel_at[s] + (early - first[s]) * (rows_at[s + 1] - start) + low - start
+        owners[i], places[i] = s, (early - first[s]) * (rows_at[s + 1] - start) + low - start
+
+
+def by_supernode(size: int, owners: np.ndarray, places: np.ndarray) -> Entries:
+    """Entries whose supernodes, and places in the panels of these, are known."""
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(owners, minlength=size))])
+    numbers = np.empty(len(owners), np.int32 if len(owners) < 2**31 else np.int64)
+    order = counting_sort(owners, starts[:-1].copy(), numbers)
+    return Entries(starts, order, places[order])
+
+
+@njit(cache=True, nogil=True)
+def counting_sort(key, end, order):
+    """Numbers of the elements by rising keys, equal ones as they come; each key's start moves to its end."""
+    for i in range(len(key)):
+        order[end[key[i]]] = i
+        end[key[i]] += 1
+    return order

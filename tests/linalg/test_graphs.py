@@ -1,0 +1,69 @@
+"""Graphs of symmetric matrices, beside those that scipy and a dense matrix make."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from remlblup.linalg.sparse.graphs import both_directions, subgraph, twins
+from remlblup.linalg.sparse.low_degree import eliminate_low_degree
+
+
+def some_graph(rng: np.random.Generator, n: int, density: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ends of edges below the diagonal, column by column, and the dense adjacency."""
+    lower = np.tril(rng.uniform(size=(n, n)) < density, -1)
+    columns, rows = np.nonzero(lower.T)
+    return rows.astype(np.int32), columns.astype(np.int32), lower | lower.T
+
+
+def dense(indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    n = len(indptr) - 1
+    for start, stop in itertools.pairwise(indptr):
+        assert np.all(np.diff(indices[start:stop]) > 0)
+    return sp.csr_array((np.ones(len(indices)), indices, indptr), shape=(n, n)).toarray() > 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_directions_and_parts(seed):
+    rng = np.random.default_rng(seed)
+    rows, columns, adjacency = some_graph(rng, 40, 0.1)
+    graph = both_directions(rows, columns, 40)
+    assert np.array_equal(dense(*graph), adjacency)
+    kept = np.flatnonzero(rng.uniform(size=40) < 0.6)
+    assert np.array_equal(dense(*subgraph(*graph, kept)), adjacency[np.ix_(kept, kept)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_twins_have_the_same_closed_neighbourhood(seed):
+    rng = np.random.default_rng(seed)
+    _, _, between = some_graph(rng, 12, 0.2)
+    group = rng.permutation(np.repeat(np.arange(12), 3))
+    adjacency = (between | np.eye(12, dtype=bool))[np.ix_(group, group)] & ~np.eye(36, dtype=bool)
+    columns, rows = np.nonzero(np.tril(adjacency, -1).T)
+    graph = both_directions(rows.astype(np.int32), columns.astype(np.int32), 36)
+    marks = rng.integers(1, 2**63, 36, dtype=np.uint64)
+    found, first = twins(*graph, marks, np.zeros(36, np.bool_))
+    closed = adjacency | np.eye(36, dtype=bool)
+    _, index, number = np.unique(closed, axis=0, return_index=True, return_inverse=True)
+    assert np.array_equal(first, np.sort(index))
+    assert np.array_equal(found[:, None] == found, number.ravel()[:, None] == number.ravel())
+    assert np.array_equal(found[first], np.arange(len(first)))
+    alone = np.arange(36) % 2 == 0
+    assert len(twins(*graph, marks, alone)[1]) >= alone.sum()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_left_when_nodes_of_few_neighbours_are_gone(seed):
+    rng = np.random.default_rng(seed)
+    rows, columns, adjacency = some_graph(rng, 60, 0.12)
+    order, kept, *left = eliminate_low_degree(*both_directions(rows, columns, 60), 6)
+    for v in order:  # its neighbours meet
+        near = np.flatnonzero(adjacency[v])
+        assert len(near) <= 6
+        adjacency[np.ix_(near, near)] = True
+        adjacency[v] = adjacency[:, v] = False
+        np.fill_diagonal(adjacency, False)
+    assert np.array_equal(dense(*left), adjacency[np.ix_(kept, kept)])

@@ -74,7 +74,7 @@ def _compare(folder: Path, stored: Stored, case: str) -> list[Comparison]:
     model = build(folder, stored)
     rows: list[Comparison] = []
     for method in ("REML", "ML") if file.get("ML") else ("REML",):
-        fit = model.fit(method, constrain=stored.constrain, progress=False)
+        fit = model.fit(method, constrain=stored.constrain, tolerance=stored.tolerance, progress=False)
         answers = answers_of(file, method, fit, stored.terms, stored.where, stored.effects, stored.fixed)
         for label, answer in answers.items():
             if stored.digits is not None:

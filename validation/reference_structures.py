@@ -76,6 +76,7 @@ STRUCTURED_ANSWERS: tuple[Stored, ...] = (
         f"BWT ~ SEX + {MATERNAL} + (1 | MOTHER)",
         pedigrees=GRYPHON,
         constrain=False,
+        tolerance=1e-10,
         digits=Digits(10.0, 7.0, 8.0, 8.0, 8.0, 8.0, 8.0),
         where={
             "direct": _DIRECT,

@@ -27,6 +27,7 @@ class Stored:
     where : their component → our term and effects, or our term and the parameter
     residual : structure of R
     constrain : False where the stored optimum is outside the parameter space
+    tolerance : of the fit, where the digits required are more than its own promises
     effects : their random factor → our term and effect, where the effect is not the intercept
     fixed : their coefficient → ours in R's spelling, where the two differ by more than coding
     digits : required of each kind, where they are not those of `reference_files.CONVERGED`
@@ -47,6 +48,7 @@ class Stored:
     where: Where = field(default_factory=dict)
     residual: str = "units"
     constrain: bool = True
+    tolerance: float = 1e-8
     effects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     digits: Digits | None = None

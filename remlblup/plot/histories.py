@@ -32,6 +32,7 @@ KINDS = (
     ("AI+", "AI with EM, damping or secant", "^", ORANGE),
     ("AI", "AI", "o", BLUE),
     ("EM", "EM", "s", GREEN),
+    ("strata", "strata", "h", BLUE),
     ("escape", "escape", "*", VERMILION),
     ("release", "release from a bound", "P", VERMILION),
     ("", "other", "X", SKY),

@@ -124,7 +124,6 @@ def resumed(surface: Surface, ascent: Ascent, state: State) -> Point:
             f"and of these data it is {value:.6f}."
         )
     point = surface.point(last.theta, value, solution)
-    before = state.rows[-2].decrement if len(state.rows) > 1 else np.inf
     model = Newton.at(surface.space, point, point.information, point.charts)
-    ascent.secant.resume(model, before, last.decrement, state.correction)
+    ascent.secant.resume(model, last.decrement, state.correction)
     return point

@@ -15,7 +15,8 @@ from remlblup.reml.ascent import Ascent
 from remlblup.reml.em import complete_information, em_update, px_em_update
 from remlblup.reml.observed import observed
 from remlblup.reml.point import Point
-from remlblup.reml.step import across, near_faces, propose, release
+from remlblup.reml.step import across, inside, near_faces, propose, release
+from remlblup.reml.strata import has_strata, in_strata
 from remlblup.reml.surface import Surface
 
 # Steps tried in turn until one raises ℓ: (name, weight of the EM information, of the diagonal of AI, fraction).
@@ -36,6 +37,8 @@ LADDERS = {
 }  # fmt: skip
 # Parts of a Newton step by the observed information.
 PARTS = 1.0, 0.25, 0.0625
+# The share of a variance that a first step leaves where it would go to the bound: from far away that says little.
+SHORT = 0.1
 # Up to this many records the expected information is worth its price.
 FEW_RECORDS = 600
 
@@ -123,11 +126,14 @@ class Automatic(Ladder):
         yield from self.after(point)
 
     def before(self, point: Point) -> Iterator[tuple[str, Array]]:
-        """A first round of EM, the way to another face, off a face, and the secant step."""
+        """The step by strata, a first round of EM, the way to another face, off a face, and the secant step."""
         equations, space, reluctant = self.surface.equations, self.surface.space, self.ascent.reluctant
-        if self.from_data and len(self.ascent.rows) == 1 and len(space.held) > 1:
-            first = px_em_update(equations, point.score, space.held, space.units)
-            yield "EM" if equations.expansion is None else "PX-EM", first
+        first = self.from_data and len(self.ascent.rows) == 1
+        if not self.ascent.creeps():
+            yield from self.by_strata(point, SHORT if first else 0.0)
+        if first and len(space.held) > 1:
+            updated = px_em_update(equations, point.score, space.held, space.units)
+            yield "EM" if equations.expansion is None else "PX-EM", updated
         face = across(space, point, point.information, reluctant)
         if face is not None:
             yield "face", face
@@ -138,6 +144,21 @@ class Automatic(Ladder):
         learnt = self.ascent.secant.corrected()
         if learnt is not None:
             yield "AI+QN", propose(space, point, point.information, 1.0, reluctant, learnt)
+
+    def by_strata(self, point: Point, least: float) -> Iterator[tuple[str, Array]]:
+        """The step in the precisions of the strata, if it stays inside the parameter space;
+        no variance falls below its share `least`."""
+        space, secant = self.surface.space, self.ascent.secant
+        if point.charts or not self.has_strata or secant.last is None or not secant.last.free.any():
+            return
+        learnt = secant.corrected()
+        theta = in_strata(space, point.theta, secant.last, (learnt or secant.last).direction(), least)
+        if theta is not None and inside(space, point.theta, theta):
+            yield ("strata" if learnt is None else "strata+QN"), theta
+
+    @cached_property
+    def has_strata(self) -> bool:
+        return has_strata(self.surface.space)
 
     def after(self, point: Point) -> Iterator[tuple[str, Array]]:
         """Off a face that is near, and Newton's own step."""

@@ -20,8 +20,6 @@ from remlblup.reml.space import TINY
 
 # Newton decrement below which ℓ is close enough to quadratic for its curvature to be learnt.
 QUADRATIC = 0.1
-# A step that leaves less than this share of the gradient needs no help.
-FAST = 0.05
 # M is used while every eigenvalue of the corrected curvature, relative to the model's, lies between these.
 LEAST, MOST = 0.01, 100.0
 
@@ -32,14 +30,12 @@ class Secant:
     def __init__(self) -> None:
         self.last: Newton | None = None
         self.decrement = np.inf
-        self.slow = False
         self.correction: Array | None = None
 
     def learn(self, now: Newton, decrement: float) -> None:
         """Take in the quadratic model at a new iterate, in the coordinates of its step."""
         last, self.last = self.last, now
         before, self.decrement = self.decrement, decrement
-        self.slow = decrement > FAST**2 * before
         if last is None or last.signature != now.signature or max(before, decrement) > QUADRATIC:
             self.correction = None
             return
@@ -48,7 +44,9 @@ class Secant:
             return
         M = np.zeros_like(now.hessian) if self.correction is None else self.correction
         slope = now.gradient - last.gradient
-        missed = np.where(change != 0.0, -slope - (now.hessian + M) @ change, 0.0)
+        # The mean of both ends: of one end alone M would be what the model's curvature changes by on the way.
+        between = 0.5 * (last.hessian + now.hessian)
+        missed = np.where(change != 0.0, -slope - (between + M) @ change, 0.0)
         along = float(missed @ change)
         scale = np.sqrt(np.maximum(now.hessian.diagonal(), TINY))
         short, long = missed / scale, scale * change
@@ -56,14 +54,13 @@ class Secant:
         if abs(along) > 1e-6 * sqrt((short @ short) * (long @ long)):
             self.correction = M + missed[:, None] * missed / along
 
-    def resume(self, now: Newton, before: float, decrement: float, correction: Array | None) -> None:
-        """As after `learn` at an iterate, from the Newton decrements there and at the one before, and M."""
+    def resume(self, now: Newton, decrement: float, correction: Array | None) -> None:
+        """As after `learn` at an iterate, from the Newton decrement there and M."""
         self.last, self.decrement, self.correction = now, decrement, correction
-        self.slow = decrement > FAST**2 * before
 
     def corrected(self) -> Newton | None:
         """The last quadratic model with what was learnt, if that is needed and trustworthy."""
-        if self.last is None or self.correction is None or not self.slow or not self.last.free.any():
+        if self.last is None or self.correction is None or not self.last.free.any():
             return None
         block = np.ix_(self.last.free, self.last.free)
         values, _, info = dsygv(self.correction[block], self.last.hessian[block], jobz="N")

@@ -103,6 +103,13 @@ def leaves_cone(space: Space, k: int, old: Array, new: Array) -> bool:
     return space.smallest_eigenvalue(k, new) < SHRINK * space.smallest_eigenvalue(k, old)
 
 
+def inside(space: Space, old: Array, new: Array) -> bool:
+    """Whether a step ends short of every bound, and no further than one may go."""
+    low, high = space.limits(old)
+    within = space.held | space.in_cone | (new == old) | (low <= new) & (new <= high) & ~space.at_bound(new)
+    return bool(within.all()) and not any(leaves_cone(space, k, old, new) for k, _ in space.cones)
+
+
 def keep_residual(space: Space, old: Array, new: Array) -> Array:
     """R must stay positive definite: no combination of its effects loses more than nine tenths of its variance."""
     place, residual = space.equations.spec.parameters.of_residual, space.equations.spec.residual

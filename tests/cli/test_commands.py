@@ -57,7 +57,7 @@ def test_fit_prints_and_writes(run, sleepstudy, tmp_path):
         "fit", sleepstudy, SLOPES, "--out", out, "--function", "ratio=(1 + Days | Subject)[Days]/residual"
     )
     assert code == 0
-    assert text.startswith("iter  step") and "PX-EM" in text
+    assert text.startswith("iter  step") and "strata" in text
     assert "612.09" in text and "ratio" in text
     assert f"Written to {out}" in text
     assert "covariates in the fixed part: Days (10 values)" in err and "--factor Days" in err
@@ -119,7 +119,7 @@ def test_options_reach_the_fit(run, sleepstudy):
 def test_the_same_command_goes_on_from_its_checkpoint(run, sleepstudy, tmp_path):
     file = tmp_path / "sleep.npz"
     command = ("fit", sleepstudy, SLOPES, "--checkpoint", file)
-    assert run(*command, "--quiet", "--max-iterations", 2)[0] == 1
+    assert run(*command, "--quiet", "--max-iterations", 1)[0] == 1
     code, text, _ = run(*command)
     assert code == 0
     assert text.startswith(f"Going on from {file}:")

@@ -92,7 +92,8 @@ def test_without_a_reported_loglik_there_is_no_excuse(ours):
 
 def test_when_ours_is_the_one_that_stops_short_it_fails(ours):
     model, fit = ours
-    early = model.fit(start={"1 + Days | Subject": np.diag([9e3, 900.0]), "residual": 90.0}, max_iterations=2)
+    start = {"1 + Days | Subject": np.diag([9e3, 900.0]), "residual": 90.0}
+    early = model.fit(start=start, algorithm="ai", max_iterations=2)
     assert not early.converged
     failed = {r.quantity for r in compare_answer("c", model, early, answer_at(model, fit, 1.0)) if r.failed}
     assert failed >= {"convergence", "loglik at ours | at theirs", "loglik", "residual"}

@@ -1,0 +1,97 @@
+"""A step taken in the precisions of the strata, where a step in variances is a poor one far from the maximum.
+
+In balanced data V has a few eigenvalues λ, each with its own f contrasts of y (the strata of an analysis of variance):
+ℓ = −½ Σ (f log λ + s/λ). A step of the average information, λ + λ(1 − λ/λ̂) with λ̂ = s/f, is Newton's for 1/λ, the
+precision of a stratum: with r = Δλ/λ, λ/(1 − r) is λ̂ itself, from wherever it starts.
+
+The average information is a sum over strata as well, ½ Σ (s/λ³) a a' with λ = a'θ, so that the rows of L' in its
+block LDL', from the coarsest term to the residual, are the a's. In other data this holds by halves; the step is as good
+as AI's to first order, and the likelihood judges it as any other. Of a covariance matrix λ and r are matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from remlblup.arrays import Array
+from remlblup.linalg.scaled_solve import scaled_solve
+from remlblup.reml.newton import Newton
+from remlblup.reml.space import Space
+from remlblup.structure.base import Structure
+
+# From here 1/(1 − r) goes on along its tangent: r of 1 and above are none of balanced data.
+TANGENT = 0.8
+
+# The parameters of a variance, or of a covariance matrix with its structure.
+Block = tuple[np.ndarray, Structure | None]
+
+
+def has_strata(space: Space) -> bool:
+    """Whether θ is made of variances and covariance matrices, and records are left that tell of the residual alone."""
+    spec = space.equations.spec
+    return (
+        space.straight
+        and spec.n > spec.p + spec.n_random
+        and bool(np.all(spec.parameters.residual.variances))
+        and all(s.cone or (s.linear and bool(np.all(s.variances))) for s in spec.parameters.structures)
+    )
+
+
+def blocks(space: Space, free: np.ndarray) -> Iterator[Block]:
+    """What may move, terms with few levels first: those of the others are nested in theirs, or cross them."""
+    spec = space.equations.spec
+    for k in np.argsort([design.q for design in spec.random], kind="stable"):
+        structure, place = spec.random[k].structure, spec.parameters.of_terms[k]
+        own = np.arange(place.start, place.stop)
+        if structure.cone and structure.size > 1 and free[own].all():
+            yield own, structure
+        else:
+            yield from ((own[i : i + 1], None) for i in np.flatnonzero(free[own]))
+    place = spec.parameters.of_residual
+    yield from ((np.array([i]), None) for i in range(place.start, place.stop) if free[i])
+
+
+def in_strata(space: Space, theta: Array, model: Newton, d: Array, least: float) -> Array | None:
+    """θ where the displacement d leads in the precisions of the strata; None where a stratum has no variance.
+
+    No variance falls below its share `least`.
+    """
+    moving = list(blocks(space, model.free))
+    left = np.concatenate([*(own for own, _ in moving), np.flatnonzero(~model.free)])
+    A, rows = model.hessian.copy(), []
+    for own, _ in moving:
+        left = left[len(own) :]
+        rows.append((left, row := scaled_solve(A[np.ix_(own, own)], A[np.ix_(own, left)])))
+        A[np.ix_(left, left)] -= A[np.ix_(left, own)] @ row
+    new = theta.copy()
+    for (own, structure), (left, row) in zip(reversed(moving), reversed(rows), strict=True):
+        stratum, change = theta[own] + row @ theta[left], d[own] + row @ d[left]
+        moved = in_precision(structure, stratum, change)
+        if moved is None:
+            return None
+        new[own] = moved - row @ new[left]
+        if structure is None and least and space.constrain:
+            new[own] = np.maximum(new[own], least * theta[own])
+    return new
+
+
+def in_precision(structure: Structure | None, stratum: Array, change: Array) -> Array | None:
+    """λ/(1 − Δλ/λ) of a variance, L(I − L⁻¹ΔL⁻ᵀ)⁻¹L' of a matrix LL'; None where it is not positive definite."""
+    if structure is None:
+        return stratum * reciprocal(change / stratum) if stratum[0] > 0.0 else None
+    try:
+        root = np.linalg.cholesky(structure.covariance(stratum))
+    except np.linalg.LinAlgError:
+        return None
+    inverse = np.linalg.inv(root)
+    values, vectors = np.linalg.eigh(inverse @ structure.covariance(change) @ inverse.T)
+    turned = root @ vectors
+    return structure.project((turned * reciprocal(values)) @ turned.T)
+
+
+def reciprocal(r: Array) -> Array:
+    """1/(1 − r), from `TANGENT` on along its tangent."""
+    slope = 1.0 / (1.0 - TANGENT) ** 2
+    return 1.0 / (1.0 - np.minimum(r, TANGENT)) + slope * np.maximum(r - TANGENT, 0.0)

@@ -49,9 +49,10 @@ def canonical(values: Iterable) -> np.ndarray:
         texts = objects(list(map(str, whole.tolist())))
         texts[missing] = None
         return texts
-    if array.dtype.kind == "U":
-        return objects([text.strip() for text in array.tolist()])
-    return objects([_spell(value) for value in _elements(array)])
+    items = _elements(array)
+    if are_texts(items):
+        return objects(list(map(str.strip, items)))
+    return objects([_spell(value) for value in items])
 
 
 def tidy(values: Iterable) -> np.ndarray:
@@ -80,7 +81,10 @@ def tidy(values: Iterable) -> np.ndarray:
         shown = whole.astype(object)
         shown[missing] = None
         return shown
-    cleaned = [_clean(value) for value in _elements(array)]
+    items = _elements(array)
+    if are_texts(items):
+        return objects(list(map(str.strip, items)))
+    cleaned = [_clean(value) for value in items]
     if cleaned and all(type(value) is int for value in cleaned):
         try:
             return np.array(cleaned, dtype=np.int64)
@@ -122,6 +126,11 @@ def match(labels: Iterable, wanted: Iterable) -> np.ndarray:
     positions = index.get_indexer(sought)
     positions[missing] = -1
     return positions
+
+
+def are_texts(items: list) -> bool:
+    """Whether all are plain text, of which there is nothing to clean but blanks."""
+    return set(map(type, items)) == {str}
 
 
 def nameless(keys: np.ndarray) -> np.ndarray:

@@ -68,6 +68,8 @@ class NullSpace:
 
 def null_space(vectors: np.ndarray, lengths: np.ndarray, n: int) -> NullSpace:
     """The null space of X (n, p) from null vectors (p', r) of its columns other than zero and the lengths of all."""
+    if not vectors.shape[1] and lengths.all():
+        return NullSpace(sp.csc_array((len(lengths), 0)), lengths, np.zeros(0))
     zero, nonzero = np.flatnonzero(lengths == 0.0), np.flatnonzero(lengths)
     largest = np.abs(vectors).max(axis=0, initial=0.0)
     vectors = np.where(np.abs(vectors) > ROUNDOFF * largest, vectors, 0.0)

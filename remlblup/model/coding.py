@@ -94,7 +94,7 @@ def coded_matrix(formula: str, data: Columns, what: str, sparse: bool) -> Matrix
     if blocks is None:
         made = materialize(formula, data.frame, what, sparse)
         return Matrix(list(made.model_spec.column_names), made.model_spec, len(data), made=made)
-    columns = {name: data[name].series for name in terms.columns}
+    columns = {name: data[name].series.copy() for name in terms.columns}  # the user's may change by then
     later = Later(formula, columns, data.frame.index, what, sparse)
     return Matrix([name for block in blocks for name in block.names], later, len(data), blocks)
 

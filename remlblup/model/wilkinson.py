@@ -84,10 +84,15 @@ def parsed_formula(formula: str) -> Any:
 def required_columns(formula: str, what: str, frame: pd.DataFrame | Collection[str]) -> list[str]:
     """Names of the data columns a right-hand side needs; `FormulaError` or `DataError` if they are not there."""
     try:
-        names = sorted(read_terms(formula).columns)
+        terms = read_terms(formula)
     except FormulaError as error:
         raise FormulaError(f"{what}: {error}") from None
+    names = sorted(terms.columns)
     require_columns(frame, names, what)
+    if any(e.bare == "1" for e in terms.expressions):  # to formulaic it is the intercept
+        raise FormulaError(
+            f"{what}: a column named '1' cannot stand in a formula, where 1 is the intercept: rename it."
+        )
     return names
 
 

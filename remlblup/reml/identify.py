@@ -14,6 +14,8 @@ from remlblup.model.parameters import RESIDUAL
 
 # Share of ‖Zu‖² left outside the span of X below which Z lies in it.
 INSIDE = 1e-12
+# Share of effects Z_i u left by a combination of them that is zero but for rounding; the least weight of one in it.
+REPEATED, REPEATED_SHARE = 1e-13, 1e-6
 # Elements of the columns that are projected at once.
 ELEMENTS = 2_000_000
 
@@ -49,7 +51,7 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
 
     A term whose Z lies in the span of X leaves the restricted likelihood flat (seen by projecting Z u for a random
     u; the full likelihood falls with its variance); a term with independent levels of one record each is a second
-    residual.
+    residual. Effects whose columns repeat each other (a slope on a constant beside an intercept) share one variance.
     """
     parameters = equations.spec.parameters
     found: list[str] = []
@@ -58,7 +60,9 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
         place = parameters.slices[k]
         if held[place].all():
             continue
-        for i in () if ml else inside_fixed(equations, design, random):
+        inside = () if ml else inside_fixed(equations, design, random)
+        again = () if held[place].any() else repeated(equations, design, random)
+        for i in (*inside, *again):
             names = parameters.columns[place]
             found += [
                 n
@@ -79,6 +83,18 @@ def inside_fixed(equations: Equations, design: RandomDesign, random: np.random.G
         left = equations.project_out(z)
         small = np.einsum("ij,ij->j", left, left) <= INSIDE * np.einsum("ij,ij->j", z, z)
         yield from (first + np.flatnonzero(small)).tolist()
+
+
+def repeated(equations: Equations, design: RandomDesign, random: np.random.Generator) -> list[int]:
+    """The effects of a covariance matrix of any form with Σ c_i Z_i = 0 for some c: Σ + h cc' fits as Σ does."""
+    if design.t == 1 or not design.structure.cone or design.t * equations.spec.n > ELEMENTS:
+        return []
+    u = random.standard_normal(design.q)
+    z = np.column_stack([Z @ u for Z in design.columns])
+    size = np.linalg.norm(z, axis=0)
+    _, left, c = np.linalg.svd(np.linalg.qr(z / np.where(size > 0.0, size, 1.0), mode="r"))
+    void = c[: len(left)][left <= REPEATED]
+    return np.flatnonzero(np.any(np.abs(void) > REPEATED_SHARE, axis=0)).tolist()
 
 
 def repeats_residual(equations: Equations, k: int) -> bool:

@@ -282,16 +282,16 @@ class Space:
         """Coordinates of the charted parameters of term k around θ."""
         parameters = self.equations.spec.parameters
         structure, part = parameters.structures[k], theta[parameters.slices[k]]
-        key = k, part.tobytes()
-        if self._chart.get("key") != key:
+        key, (kept, chart) = (k, part.tobytes()), self._chart[0]  # at once: a fit's space is asked by several threads
+        if kept != key:
             chart = Chart.at(structure.covariance(part), self.roots[k]) if structure.cone else structure.edge(part)
-            self._chart.update(key=key, chart=chart)
-        return self._chart["chart"]
+            self._chart[0] = key, chart
+        return chart
 
     @cached_property
-    def _chart(self) -> dict[str, Any]:
-        """The last chart made and what it is of: at its end a search asks for the same one several times."""
-        return {}
+    def _chart(self) -> list[tuple[Any, Any]]:
+        """What the last chart made is of, and the chart: at its end a search asks for the same one several times."""
+        return [(None, None)]
 
     def edge_score(self, k: int, point: Point) -> Array:
         """The score matrix that the chart of term k takes."""

@@ -20,7 +20,7 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
     Raises
     ------
     NotPositiveDefiniteError
-        If Σ is indefinite in a way that has no such factor (a zero pivot above a nonzero element).
+        If Σ is indefinite in a way that has no such factor (a zero pivot above a nonzero element), or not finite.
     """
     t = sigma.shape[0]
     if t == 1:
@@ -30,6 +30,8 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
     pivots = factor.diagonal()
     if info == 0 and (pivots * pivots > SINGULAR * sigma.diagonal()).all():
         return factor, np.ones(t)
+    if not np.isfinite(sigma).all():  # no comparison below would see it
+        raise NotPositiveDefiniteError("the covariance matrix of a random term is not finite.")
     root = semidefinite_cholesky(sigma)
     return indefinite_cholesky(sigma) if root is None else (root, np.ones(t))
 

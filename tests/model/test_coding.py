@@ -163,3 +163,15 @@ def test_covariates_of_a_random_term_are_read_directly_too():
     assert effects.names == ("Intercept", "x")
     assert isinstance(effects.coding, Later)
     np.testing.assert_array_equal(effects.values(frame()), np.column_stack([np.ones(30), frame()["x"]]))
+
+
+def test_new_records_are_coded_by_the_data_as_they_were():
+    levels = np.array([["abc"[k % 3]] for k in range(60)], dtype=object)
+    rng = np.random.default_rng(1)
+    d = pd.DataFrame(levels, columns=["f"], dtype=object, copy=False)
+    d["g"], d["y"] = np.arange(60) % 10, rng.normal(size=60)
+    model, new = rb.MixedModel("y ~ f + (1 | g)", d), d.iloc[:6].copy()
+    expected = rb.MixedModel("y ~ f + (1 | g)", d.copy()).fit().predict(new)
+    levels[:] = "other"
+    assert d["f"].eq("other").all()
+    pd.testing.assert_frame_equal(model.fit().predict(new), expected)

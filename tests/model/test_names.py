@@ -101,6 +101,12 @@ def test_columns_named_by_numbers():
     )
 
 
+@pytest.mark.parametrize("formula", ["y ~ `1` + (1 | g)", "y ~ g:`1` + (1 | f)", "y ~ f + (`1` | g)"])
+def test_a_column_named_1_is_not_taken_for_the_intercept(formula):
+    with pytest.raises(rb.FormulaError, match="a column named '1'"):
+        rb.MixedModel(formula, frame().rename(columns={"x": "1"}))
+
+
 def test_functions_of_components_by_quoted_names():
     fit = model("group", "my col", "`my col`").fit(progress=False)
     plain = model("group", "g", "g").fit(progress=False).function("g / (g + residual)")

@@ -10,6 +10,7 @@ from equations.models import case, field
 import remlblup as rb
 from remlblup import datasets
 from remlblup.reml.convergence import Convergence, Criterion, criteria
+from remlblup.reml.identify import confounded
 
 
 def sleep() -> rb.MixedModel:
@@ -323,3 +324,30 @@ def test_variances_below_zero_that_end_where_v_is_singular_among_the_fixed_effec
     assert "V is no longer positive definite" in str(fit.convergence)
     g, h, e = fit.theta
     assert 0.0 < (e + 4 * g + 6 * h) / e < 1e-4  # the eigenvalue of the intercept
+
+
+@pytest.mark.parametrize("constant", [True, 7, 0.3, 2e6])
+def test_a_slope_on_a_constant_repeats_the_intercept(constant):
+    d = field(3).assign(c=constant)
+    fit = rb.MixedModel("y ~ x + (1 + c | g)", d).fit()
+    assert not fit.converged
+    assert set(fit.convergence.unidentified) == {
+        "1 + c | g: var(Intercept)",
+        "1 + c | g: cov(Intercept, c)",
+        "1 + c | g: var(c)",
+    }
+    assert fit.loglik == pytest.approx(rb.MixedModel("y ~ x + (1 | g)", d).fit().loglik, abs=1e-6)
+
+
+def test_slopes_that_repeat_each_other_are_named_without_the_intercept():
+    d = field(3).assign(twice=lambda d: 2.0 * d["x"])
+    unidentified = rb.MixedModel("y ~ x + (1 + x + twice | g)", d).fit().convergence.unidentified
+    assert not {"1 + x + twice | g: var(x)", "1 + x + twice | g: var(twice)"} - set(unidentified)
+    assert "1 + x + twice | g: var(Intercept)" not in unidentified
+
+
+@pytest.mark.parametrize("shift", [0.0, 2000.0, 1e8])
+def test_a_slope_far_from_zero_does_not_repeat_the_intercept(shift):
+    d = field(3).assign(far=lambda d: d["x"] + shift)
+    equations = rb.MixedModel("y ~ x + (1 + far | g)", d)._equations
+    assert confounded(equations, np.zeros(equations.spec.parameters.size, dtype=bool)) == ()

@@ -339,6 +339,16 @@ def test_an_indefinite_matrix_without_such_a_factor_is_refused():
         signed_cholesky(np.array([[0.0, 1.0], [1.0, 2.0]]))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("at", [(0, 0), (1, 0), (1, 1)])
+def test_a_matrix_that_is_not_finite_is_refused(value, at):
+    """Not taken as one of zeros."""
+    sigma = np.eye(2)
+    sigma[at] = sigma[at[::-1]] = value
+    with pytest.raises(NotPositiveDefiniteError, match="not finite"):
+        signed_cholesky(sigma)
+
+
 # -- structures of R ---------------------------------------------------------------------------
 
 RECORDS = 7

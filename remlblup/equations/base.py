@@ -305,16 +305,19 @@ class Equations(ABC):
         X = self.spec.fixed.work
         if self.p == 0:
             return np.zeros((0, *v.shape[1:]))
-        root = np.sqrt(self.spec.weights)
-        right = (root * v.T).T
         if not sp.issparse(X):
-            return np.linalg.lstsq(root[:, None] * X, right, rcond=None)[0]
-        weighted = sp.csc_array(X.multiply(root[:, None]))
-        rhs = weighted.T @ right
-        normal = weighted.T @ weighted
+            root = np.sqrt(self.spec.weights)
+            return np.linalg.lstsq(root[:, None] * X, (root * v.T).T, rcond=None)[0]
+        rhs = X.T @ (self.spec.weights * v.T).T
         if self.p == 1:
-            return rhs / normal.diagonal()
-        return np.asarray(sp.linalg.spsolve(sp.csc_matrix(normal), rhs)).reshape(rhs.shape)
+            return rhs / self._normal.diagonal()
+        return np.asarray(sp.linalg.spsolve(self._normal, rhs)).reshape(rhs.shape)
+
+    @cached_property
+    def _normal(self) -> sp.csc_matrix:
+        """X'WX of a sparse X, W the weights."""
+        X = self.spec.fixed.work
+        return sp.csc_matrix(X.T @ X.multiply(self.spec.weights[:, None]))
 
     def project_out(self, v: Array) -> Array:
         """What is left of v (n,) or (n, k) after its weighted regression on X."""

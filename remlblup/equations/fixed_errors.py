@@ -37,6 +37,5 @@ def variance_derivatives(equations: Equations, solution: Any) -> tuple[Array, Ar
                 continue
             cross = np.einsum("iqc,jqc->cij", r.reshape(shape), h.reshape(shape))
             derivative[chunk, place] = np.einsum("cij,pij->cp", cross, design.structure.derivatives(parts[k]))
-        moments = np.array([spec.residual.pattern.moments(v) for v in RH.T]).T
-        derivative[chunk, spec.parameters.of_residual] = -(rho_dot @ moments).T
+        derivative[chunk, spec.parameters.of_residual] = -(rho_dot @ spec.residual.pattern.moments(RH)).T
     return variance, derivative

@@ -33,11 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_list()
         return 0
     settings = Settings(options.repeats, options.time_limit, options.cold)
-    return run(cases, peers, settings, options.out, options.page)
+    return run(cases, peers, settings, options.out, options.page, options.skip)
 
 
 def run(
-    cases: Iterable[str], peers: Sequence[str], settings: Settings, out: str | None = None, page: str | None = None
+    cases: Iterable[str],
+    peers: Sequence[str],
+    settings: Settings,
+    out: str | None = None,
+    page: str | None = None,
+    skip: Sequence[str] = (),
 ) -> int:
     """All cases, a row at a time."""
     facts = [*machine.facts(), "programs: " + "; ".join(f"{n} {_version(n)}" for n in (REFERENCE, *_others(peers)))]
@@ -47,7 +52,7 @@ def run(
     sound = True
     for case in cases:
         reference, left = None, []
-        for item in run_case(case, peers, settings):
+        for item in run_case(case, [peer for peer in peers if f"{case}:{peer}" not in skip], settings):
             if isinstance(item, Left):
                 left.append(item)
             else:
@@ -110,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m remlblup.validation.benchmarks", description=__doc__)
     parser.add_argument("--case", nargs="+", metavar="NAME", help="only these cases")
     parser.add_argument("--peer", nargs="+", metavar="NAME", help="only these programs beside remlblup")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="CASE:NAME", help="but not these on these cases")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="timed runs after the first (default 3)")
     parser.add_argument(
         "--time-limit",

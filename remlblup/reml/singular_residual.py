@@ -47,6 +47,8 @@ AT_EDGE = (
     "without constraints the components went to where V is no longer positive definite, and the likelihood rises"
     " towards that edge. Keep the constraints (constrain=True), or use a structure with fewer parameters."
 )
+# A step that is expected to gain less than half of this gains nothing.
+NOTHING = 1e-8
 # A residual correlation this close to its bound counts as the share 1 of R, and in proportion.
 CLOSE = 0.01
 
@@ -175,7 +177,8 @@ class Route:
             failed = [c.name for c in found.convergence.criteria if not c.passed]
             return replace(found, convergence=replace(found.convergence, reason=has_trend(added, failed)))
         left = share_left(self.residual, found.point.theta[self.place], self.unit)
-        if left < NEAR and self.closed:
+        # Where no step is expected to gain anything R goes nowhere, however small it is.
+        if left < NEAR and self.closed and not at_rest(found):
             return replace(found, convergence=replace(found.convergence, reason=too_large(self.spec.n)))
         if not constrain and self.spec.n <= FEW and self.makes() and self.at_edge(found.point.theta, whole=True):
             return replace(
@@ -223,6 +226,11 @@ class Route:
         )
         found = replace(found, solution=solution, equations=equations, convergence=convergence, iterations=tuple(rows))
         return found if convergence.converged else self.judged(found, options.constrain, options.ml)
+
+
+def at_rest(found: Optimum) -> bool:
+    """Whether the search ended where another step would gain nothing."""
+    return bool(found.iterations[-1].decrement < NOTHING)
 
 
 def has_no_inverse(residual: ResidualStructure, phi: Array) -> bool:

@@ -487,3 +487,17 @@ def test_what_the_data_do_not_tell_has_no_standard_error_in_any_unit(unit):
     fit = rb.MixedModel("y ~ x + (1 + x | g) + (1 + x | h)", data).fit()
     assert not fit.converged
     assert list(fit.variance_components["std_error"].isna()) == [True] * 6 + [False]
+
+
+def test_a_small_residual_at_a_maximum_is_not_called_singular(monkeypatch):
+    """A tolerance that rounding does not let be met is no sign of where R goes."""
+    monkeypatch.setattr("remlblup.reml.singular_residual.MOST", 10)
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(30), 12)
+    x = np.tile(np.arange(12.0), 30)
+    y = 3.0 * x + 40.0 * rng.standard_normal(30)[group] + 25.0 * rng.standard_normal(30)[group] * x
+    data = pd.DataFrame({"y": y + rng.standard_normal(360), "x": x, "g": group.astype(str)})
+    with pytest.warns(rb.ConvergenceWarning):
+        fit = rb.MixedModel("y ~ x + (1 + x | g)", data).fit(tolerance=1e-18)
+    assert not fit.converged and fit.convergence.table.set_index("criterion").loc["Newton decrement", "value"] < 1e-12
+    assert "becomes singular" not in fit.convergence.reason and "gradient" in fit.convergence.reason

@@ -79,13 +79,12 @@ def animals(n: int) -> Callable[[], Any]:
 
 
 def records(n: int) -> Callable[[], Any]:
-    """Random slopes of 1,000 subjects with n records in all."""
+    """n ratings of 500 lecturers by 2,000 students, crossed."""
     import remlblup as rb
-    from remlblup.validation.benchmarks.simulate import random_slopes
+    from remlblup.validation.benchmarks.simulate import insteval_shape
 
-    each = n // 1_000
-    frame = random_slopes(1_000, each, each).frame
-    return lambda: whole(rb.MixedModel("y ~ x + (1 + x | subject)", frame))
+    frame = insteval_shape(n, 2_000, 500, 10).frame
+    return lambda: whole(rb.MixedModel("y ~ service + (1 | s) + (1 | d) + (1 | dept_service)", frame))
 
 
 def traits(t: int) -> Callable[[], Any]:
@@ -136,7 +135,7 @@ def dense(n: int) -> Callable[[], Any]:
 SERIES = {
     "animals": Series("animals", (2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000), animals),
     "records": Series(
-        "records of 1,000 subjects", (5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000), records
+        "records, 2,000 × 500 levels", (5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000), records
     ),
     "traits": Series("traits of 2,000 animals", (1, 2, 3, 4, 5, 6), traits),
     "dense": Series("individuals with a genomic matrix", (250, 500, 1_000, 2_000, 3_000, 4_000), dense),

@@ -15,7 +15,8 @@ HEAD = """# Benchmarks
 One run of `python -m remlblup.validation.benchmarks`: medians of the runs after the first, from data in memory to
 estimates, BLUPs and standard errors, every program in a process of its own. For remlblup that is all of it: pedigree,
 model, fit, prediction error variances and reliabilities of every level, Satterthwaite's degrees of freedom.
-`validation/benchmarks/README.md` says how times are taken, and what each program does not do.
+cholmod-metis fits nothing: it is CHOLMOD's analysis and three factorisations an iteration of the same equations. A
+program that is not named on a row cannot fit the model, or was left out. `validation/benchmarks/README.md` says more.
 
 {facts}
 

@@ -95,14 +95,20 @@ def _fit(model: Any, method: str = "REML") -> Any:
 def save_matrix(fit: Any, path: str) -> None:
     """Write the lower triangle of C at the estimates of a fit (compressed columns), as the yardstick takes it."""
     import numpy as np
+    import scipy.sparse as sp
 
     equations, solution = fit._equations, fit._solution
-    layout = equations.layout
+    layout, values = equations.layout, equations.assembled(fit._solution)
+    C = sp.csc_array((values[: layout.nnz], layout.indices, layout.indptr), shape=(layout.m, layout.m))
+    for block, coefficient in zip(layout.blocks, values[layout.nnz :], strict=True):
+        i, j = np.tril_indices(len(block.at))
+        C = C + sp.csc_array((coefficient * block.values[i, j], (block.at[i], block.at[j])), shape=C.shape)
+    C.sort_indices()
     np.savez(
         path,
-        indptr=layout.indptr,
-        indices=layout.indices,
-        values=equations.assembled(solution),
+        indptr=C.indptr,
+        indices=C.indices,
+        values=C.data,
         iterations=int(fit.history["iteration"].max()),
         logdet=solution.logdet,
     )

@@ -38,7 +38,7 @@ def test_the_first_step_lands_on_the_maximum_of_balanced_data(name, formula, met
     # The mean is estimated in a stratum of its own, of which ML does not free the others where terms cross.
     if method == "REML" or name != "penicillin":
         assert fit.history["gradient"][1] < 1e-9
-        assert len(fit.history) == 3
+        assert len(fit.history) <= 3  # the second step, if any, is one within rounding
 
 
 def test_it_lands_there_from_other_starts_too():

@@ -318,9 +318,7 @@ def test_sites_in_other_units_take_the_same_path(structure):
     fixed, scale = "0 + site + site:x", np.array([1.0, 1e3, 1.0, 1e6])
     one, other = sites(np.ones(4), fixed, structure).fit(), sites(scale, fixed, structure).fit()
     assert one.converged and other.converged
-    # But for a last step within rounding, which other BLAS kernels take in one of them alone.
-    far = [fit.history["decrement"].to_numpy() > 1e-10 for fit in (one, other)]
-    assert far[0].sum() == far[1].sum() and abs(len(far[0]) - len(far[1])) <= 1
+    assert len(one.history) == len(other.history)
     codes = sites(scale, fixed, structure).specification.records.frame["site"].cat.codes.to_numpy()
     shift = np.sum(np.log(scale[codes])) - 2 * np.sum(np.log(scale))  # two fixed effects of each site
     assert other.loglik == pytest.approx(one.loglik - shift, abs=1e-8)

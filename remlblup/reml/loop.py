@@ -30,9 +30,9 @@ from remlblup.reml.newton import Newton
 from remlblup.reml.observed import observed
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.point import Point
-from remlblup.reml.space import Space, bounds
-from remlblup.reml.start import other_starts, residual_variance, start_values, unit_matrices, zero_covariances
-from remlblup.reml.step import FLOOR, inward_score, propose
+from remlblup.reml.space import Space
+from remlblup.reml.start import other_starts, residual_variance, start_values, zero_covariances
+from remlblup.reml.step import inward_score, propose
 from remlblup.reml.surface import Surface
 from remlblup.reml.verdict import judged
 
@@ -66,11 +66,9 @@ class Loop:
         self.options, self.report, self.watch = options, report, watch
         variance = residual_variance(equations)
         parameters = equations.spec.parameters
-        floor = FLOOR * equations.scales.residual[: parameters.residual.n_parameters]
-        lower, upper = bounds(parameters, options.constrain, floor)
         fixed = zero_covariances(equations, fixed)
         held = ~np.isnan(fixed)
-        space = Space(equations, held, lower, upper, unit_matrices(equations, variance), options.constrain)
+        space = Space.of(equations, held, options.constrain)
         given = np.where(held, fixed, start)
         self.given = ~np.isnan(given)
         self.theta = start_values(equations, variance, given, held)

@@ -13,7 +13,7 @@ from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.model.parameters import Parameters
 from remlblup.reml.point import Point
-from remlblup.reml.start import parameter_sizes
+from remlblup.reml.start import parameter_sizes, residual_variance, unit_matrices
 from remlblup.structure.base import Structure
 from remlblup.structure.edge.base import SNAP, Edge
 from remlblup.structure.edge.cone import Chart
@@ -28,6 +28,8 @@ ABSORBED, LEVEL, FAR = 1e-30, 1e-9, 1e3
 RESIDUAL_SHRINK = 0.1
 # How far a residual correlation stays from ±1, where R is singular and ℓ drowns in rounding.
 SHORT = 1e-6
+# A residual variance never falls below this share of where it starts.
+FLOOR = 1e-12
 TINY = float(np.finfo(float).tiny)
 # The logarithm of the largest value of a parameter that steps are taken in the logarithm of.
 FARTHEST = 230.0
@@ -56,6 +58,15 @@ class Space:
     upper: Array
     units: list[Array]
     constrain: bool
+
+    @classmethod
+    def of(cls, equations: Equations, held: np.ndarray, constrain: bool) -> Space:
+        """Where a search of these equations may go."""
+        parameters = equations.spec.parameters
+        floor = FLOOR * equations.scales.residual[: parameters.residual.n_parameters]
+        lower, upper = bounds(parameters, constrain, floor)
+        units = unit_matrices(equations, residual_variance(equations))
+        return cls(equations, held, lower, upper, units, constrain)
 
     @cached_property
     def moving(self) -> np.ndarray:

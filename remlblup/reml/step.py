@@ -29,8 +29,6 @@ SHRINK = 0.02
 NEAR = 1e-3
 # A variance stepped in its square root is zero below this share of its unit.
 VANISHED = 1e-20
-# A residual variance never falls below this share of where it starts.
-FLOOR = 1e-12
 
 
 def propose(

@@ -213,6 +213,18 @@ def stack_places(parent, size):
 
 
 @njit(cache=True, nogil=True)
+def found_among(rows, low, high, row):
+    """Where a row stands in rows[low : high + 1], which ascend and hold it: a binary search."""
+    while low < high:
+        middle = (low + high) // 2
+        if rows[middle] < row:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True)
 def places_in_panels(supernode_of, first, rows_at, rows, place_of, one, other, owners, places):
     """Supernode of the entries of C at rows one[i] and columns other[i], and their place in its panel.
 
@@ -226,13 +238,7 @@ def places_in_panels(supernode_of, first, rows_at, rows, place_of, one, other, o
         if late < first[s + 1]:  # one of the columns, which come first
             low = start + late - first[s]
         else:
-            low, high = start + width, rows_at[s + 1] - 1
-            while low < high:  # binary search among the rows below
-                middle = (low + high) // 2
-                if rows[middle] < late:
-                    low = middle + 1
-                else:
-                    high = middle
+            low = found_among(rows, start + width, rows_at[s + 1] - 1, late)
         owners[i], places[i] = s, (early - first[s]) * (rows_at[s + 1] - start) + low - start
 
 

@@ -26,7 +26,7 @@ from remlblup.linalg.sparse.cliques import Graph, compact_graph, numbered_graph,
 from remlblup.linalg.sparse.graphs import both_directions
 from remlblup.linalg.sparse.ordering import Ordering, as_graph, choose_ordering
 from remlblup.linalg.sparse.schedule import uncut_workspace
-from remlblup.linalg.sparse.supernodes import outline_supernodes
+from remlblup.linalg.sparse.supernodes import found_among, outline_supernodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,12 +352,5 @@ def places_in_factor(first, second, l_indptr, rows):
         if late == early:
             places[i] = nnz_l + early
             continue
-        low, high = l_indptr[early], l_indptr[early + 1] - 1
-        while low < high:  # binary search in a sorted column
-            middle = (low + high) // 2
-            if rows[middle] < late:
-                low = middle + 1
-            else:
-                high = middle
-        places[i] = low
+        places[i] = found_among(rows, l_indptr[early], l_indptr[early + 1] - 1, late)
     return places

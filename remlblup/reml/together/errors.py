@@ -7,9 +7,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.reml.flat import SUSPECT
-from remlblup.reml.space import Space, bounds
-from remlblup.reml.start import residual_variance, unit_matrices
-from remlblup.reml.step import FLOOR
+from remlblup.reml.space import Space
 from remlblup.reml.together.outcome import Outcome
 
 
@@ -28,7 +26,7 @@ def standard_errors(out: Outcome, equations: Equations) -> Array:
     errors[inside] = errors_along(out.information[inside])
     space: Space | None = None
     for k in np.flatnonzero(out.converged & ~inside):
-        space = whole_space(equations) if space is None else space
+        space = Space.of(equations, np.zeros(out.theta.shape[1], dtype=bool), True) if space is None else space
         J = space.tangent(out.theta[k])
         if J.shape[1]:
             errors[k] = errors_along(out.information[k : k + 1], J)[0]
@@ -51,12 +49,3 @@ def errors_along(information: Array, J: Array | None = None) -> Array:
     along = J @ (d[rows][:, :, None] * vectors[known] / np.sqrt(values[known])[:, None, :])
     errors[rows] = np.sqrt(np.einsum("bik,bik->bi", along, along))
     return errors
-
-
-def whole_space(equations: Equations) -> Space:
-    """The parameter space with constraints and nothing held."""
-    parameters = equations.spec.parameters
-    floor = FLOOR * equations.scales.residual[: parameters.residual.n_parameters]
-    lower, upper = bounds(parameters, True, floor)
-    units = unit_matrices(equations, residual_variance(equations))
-    return Space(equations, np.zeros(parameters.size, dtype=bool), lower, upper, units, True)

@@ -1,0 +1,1 @@
+"""V = ZGZ' + R by products alone: nothing of the size n × n is formed or factorised."""

@@ -272,7 +272,7 @@ def _held(fit: Fit) -> dict[str, dict[str, float]]:
 
 def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
     """The model of a fit for some of its records (positions)."""
-    spec, engine = fit.specification, fit._equations.engine
+    spec, asked = fit.specification, fit._equations.asked
     if spec.responses:
         raise ModelError("refit=True is for models of one response.")
     if spec.formula is None or spec.records is None:
@@ -281,8 +281,8 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
         return MixedModel.from_matrices(
             spec.y[train], spec.fixed.matrix[train][:, :own], [[z[train] for z in d.columns] for d in spec.random], K,
             [d.name for d in spec.random], weights=spec.weights[train], fixed_names=spec.fixed.names[:own],
-            effects=[d.structure.effects for d in spec.random], engine=engine,
-            structures=[d.structure.keyword for d in spec.random],
+            effects=[d.structure.effects for d in spec.random], engine=asked.engine,
+            structures=[d.structure.keyword for d in spec.random], device=asked.device, client=asked.client,
         )  # fmt: skip
     known = named_relationships(spec.random)
     part = from_formula(
@@ -294,7 +294,7 @@ def training_model(fit: Solved, train: np.ndarray) -> MixedModel:
         "drop",
         spec.unknown_parents,
     )
-    return MixedModel._of(part, engine)
+    return MixedModel._of(part, asked)
 
 
 def _shares(h2: Any, fit: Solved, k: int | None) -> dict[str, float]:

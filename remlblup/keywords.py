@@ -12,7 +12,7 @@ from remlblup.errors import OptionError, some
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-OF_MODEL = ("relationships", "residual", "weights", "missing", "engine", "data", "formula")
+OF_MODEL = ("relationships", "residual", "weights", "missing", "engine", "device", "client", "data", "formula")
 OF_FIT = (
     "method",
     "algorithm",

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from remlblup.equations.base import Equations
-from remlblup.equations.choice import ENGINES, not_spectral, shared_basis, worth_sharing
+from remlblup.equations.choice import not_spectral, shared_basis, worth_sharing
+from remlblup.equations.computation import Computation
 from remlblup.errors import (
     ConvergenceWarning,
     DataError,
@@ -19,7 +20,6 @@ from remlblup.errors import (
     FormulaError,
     OptionError,
     RemlBlupError,
-    choose,
     listed,
     said_elsewhere,
     some,
@@ -29,7 +29,7 @@ from remlblup.fit.tables.shown import shown
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded
-from remlblup.mixed_model import METHODS, MixedModel
+from remlblup.mixed_model import MixedModel
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_written_missing
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
@@ -39,6 +39,7 @@ from remlblup.model.response import response_columns
 from remlblup.model.scanner import split_top
 from remlblup.model.shorthand import with_dot
 from remlblup.model.specification import from_formula
+from remlblup.reml.optimum import METHODS
 from remlblup.reml.start import first_values
 from remlblup.reml.starts import is_small, is_tied
 from remlblup.reml.together.choice import search_of
@@ -128,7 +129,7 @@ class Later:
 def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFrame,
              relationships: Mapping[str, Any] | None = None, residual: str = "units", weights: str | None = None, *,
              missing: str = "drop", engine: str = "auto", unknown_parents: str | Sequence[str] = "keep",
-             progress: Callable[[str, Fit], None] | None = None,
+             device: str = "cpu", client: Any = None, progress: Callable[[str, Fit], None] | None = None,
              **options: Any) -> Fits:  # fmt: skip
     """Fit one model to each of many responses.
 
@@ -145,7 +146,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     data : DataFrame
     responses : sequence of str or DataFrame
         Columns of `data`, or arithmetic on them, ``"log(y1)"``, or a data frame of further columns in the same rows.
-    relationships, residual, weights, missing, engine, unknown_parents
+    relationships, residual, weights, missing, engine, unknown_parents, device, client
         As for `MixedModel`.
     progress : callable, optional
         Called with the response and its fit after each.
@@ -178,7 +179,7 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     """
     if not isinstance(formula, str) or len(split_top(formula, "~")) != 2:
         raise FormulaError(f"fit_many needs a formula like '~ x + (1 | vm(id, G))', not {formula!r}.")
-    choose("engine", engine, ENGINES)
+    computation = Computation.checked(engine, device, client)
     if progress is not None and progress is not False and not callable(progress):
         raise OptionError(f"progress={progress!r} must be a function of a response and its fit, or None.")
     if "checkpoint" in options:
@@ -216,7 +217,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     codes: dict[str, int] = {}
 
     def model(name: str) -> MixedModel:
-        made = model_of(f"{written[name]} ~ {right}", frame, given, residual, weights, missing, engine, unknown_parents)
+        text = f"{written[name]} ~ {right}"
+        made = model_of(text, frame, given, residual, weights, missing, unknown_parents, computation)
         shared.give(made)
         return made
 
@@ -329,9 +331,9 @@ def made_later(model: Callable[[str], MixedModel], name: str, options: dict[str,
 
 @single_threaded
 def model_of(formula: str, frame: pd.DataFrame, given: Mapping[str, Any], residual: str, weights: str | None,
-             missing: str, engine: str, parents: str | Sequence[str]) -> MixedModel:  # fmt: skip
+             missing: str, parents: str | Sequence[str], computation: Computation) -> MixedModel:  # fmt: skip
     """The model of one response; what is said of the columns is said once for all."""
-    return MixedModel._of(from_formula(formula, frame, given, residual, weights, missing, parents), engine)
+    return MixedModel._of(from_formula(formula, frame, given, residual, weights, missing, parents), computation)
 
 
 def in_order_of(frame: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:

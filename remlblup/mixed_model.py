@@ -8,13 +8,13 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.choice import ENGINES, make_equations
-from remlblup.errors import OptionError, check_share, check_switch, choose, whole_number
+from remlblup.equations.choice import make_equations
+from remlblup.equations.computation import AUTO, Computation
+from remlblup.errors import OptionError, check_switch, choose
 from remlblup.fit.describe import Description
 from remlblup.fit.interrupted import interrupted, interruptible
 from remlblup.fit.progress import log_verdict, printer, reporter
@@ -27,14 +27,11 @@ from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import Iteration
 from remlblup.reml.journal import Journal
 from remlblup.reml.likelihood import log_likelihood
-from remlblup.reml.optimum import Options
+from remlblup.reml.optimum import METHODS, Options
 from remlblup.reml.plainer import plainer_start
 from remlblup.reml.singular_residual import equations_at
-from remlblup.reml.starts import Search
+from remlblup.reml.starts import Search, checked_starts
 from remlblup.result import Fit
-
-METHODS = ("REML", "ML")
-ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
 
 
 @all_within_memory
@@ -67,6 +64,10 @@ class MixedModel:
         How V is worked with: Henderson's equations (sparse, or dense where small), V itself ("dense", where a
         relationship is dense), or V made tridiagonal once ("spectral", one relationship and independent residuals).
         "auto" takes the one with the fewest flops; `describe` says which and why.
+    device : {"cpu", "cuda"}
+        Where V is worked with, for ``engine="dense"``.
+    client : optional
+        Of workers that share an engine's products; no engine has any yet.
 
     Raises
     ------
@@ -96,9 +97,10 @@ class MixedModel:
         missing: str = "drop",
         engine: str = "auto",
         unknown_parents: str | Sequence[str] = "keep",
+        device: str = "cpu",
+        client: Any = None,
     ):
-        choose("engine", engine, ENGINES)
-        self.engine, self._lock = engine, Lock()
+        self.computation, self._lock = Computation.checked(engine, device, client), Lock()
         self.specification: Specification = from_formula(
             formula, data, relationships, residual, weights, missing, unknown_parents
         )
@@ -124,6 +126,8 @@ class MixedModel:
         effects: Sequence[Sequence[str] | None] | None = None,
         structures: Sequence[str | None] | None = None,
         engine: str = "auto",
+        device: str = "cpu",
+        client: Any = None,
     ) -> MixedModel:
         """The same model from the matrices themselves.
 
@@ -140,7 +144,7 @@ class MixedModel:
         fixed_names : names of the columns of X (default x0, x1, …)
         effects : names of the effects of each term of several Z (default z1, z2, …), None for others
         structures : Σ over these, by its keyword: "us" (default), "diag", "id", "cs", "csh", "corg" or "corgh"
-        engine : as of `MixedModel`
+        engine, device, client : as of `MixedModel`
 
         Returns
         -------
@@ -152,19 +156,19 @@ class MixedModel:
         >>> rb.MixedModel.from_matrices([1.0, 2.0, 4.0, 3.0, 7.0, 5.0], np.ones((6, 1)), [Z]).fit().converged
         True
         """
-        choose("engine", engine, ENGINES)
-        return cls._of(from_matrices(y, X, Z, K, names, weights, fixed_names, effects, structures), engine)
+        computation = Computation.checked(engine, device, client)
+        return cls._of(from_matrices(y, X, Z, K, names, weights, fixed_names, effects, structures), computation)
 
     @classmethod
-    def _of(cls, specification: Specification, engine: str) -> MixedModel:
+    def _of(cls, specification: Specification, computation: Computation = AUTO) -> MixedModel:
         """The model of a specification; nothing is said of its columns, as where a model is made again."""
         model = cls.__new__(cls)
-        model.engine, model.specification, model._lock = engine, specification, Lock()
+        model.computation, model.specification, model._lock = computation, specification, Lock()
         return model
 
     @owned_property
     def _equations(self) -> Equations:
-        return make_equations(self.specification, self.engine)
+        return make_equations(self.specification, self.computation)
 
     @interruptible
     @single_threaded
@@ -245,20 +249,13 @@ class MixedModel:
         >>> model.fit(method="ML").converged
         True
         """
-        choose("method", method, METHODS)
-        choose("algorithm", algorithm, ALGORITHMS)
-        limit = ALGORITHMS[algorithm] if max_iterations is None else whole_number("max_iterations", max_iterations, 1)
-        check_switch("constrain", constrain)
+        options = Options.checked(method, algorithm, constrain, max_iterations, tolerance)
         if progress is not None:
             check_switch("progress", progress)
-        check_share("tolerance", tolerance)
-        automatic = isinstance(starts, str) and starts == "auto"
-        if not automatic and (isinstance(starts, bool) or not isinstance(starts, (int, np.integer)) or starts < 1):
-            raise OptionError(f"starts={starts!r} must be 'auto' or a positive whole number.")
+        n_starts = checked_starts(starts)
         parameters = self.specification.parameters
         given = parameters.read(start, what="start", complete=False, constrain=constrain)
         fixed = parameters.read(fix, what="fix", complete=False, constrain=constrain)
-        options = Options(method == "ML", algorithm, bool(constrain), limit, float(tolerance))
         if algorithm == "px-em" and self._equations.expansion is None:
             raise OptionError(
                 f"algorithm='px-em' is for the mixed model equations, and this model is fitted by the"
@@ -274,7 +271,7 @@ class MixedModel:
             try:
                 with self._equations.lock.now:
                     begin = plainer_start(self._equations, options, given, fixed)
-                    optimum = search.highest(given, None if starts == "auto" else int(starts), begin)
+                    optimum = search.highest(given, n_starts, begin)
                 log_verdict(self, optimum.convergence)
                 say_unconverged(optimum.convergence)
                 return Fit(optimum, options)

@@ -222,6 +222,7 @@ def read_model(given: Namespace) -> MixedModel:
                 given.weights,
                 missing=given.missing,
                 engine=given.engine,
+                device=given.device,
                 unknown_parents=_choice(given.unknown_parents),
             )
         except DataError:

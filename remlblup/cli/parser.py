@@ -261,4 +261,5 @@ def _data(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--engine", choices=("auto", "dense", "sparse", "spectral"), default="auto", help="how V is worked with"
     )
+    g.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where --engine dense works (default cpu)")
     g.add_argument("--sep", metavar="CHAR", help=r"separator of the columns in DATA (default: found out; \t for tabs)")

@@ -20,6 +20,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
+from remlblup.equations.computation import Computation
 from remlblup.equations.expansion import Expansion
 from remlblup.equations.memory import Memory
 from remlblup.equations.record_errors import RecordErrors
@@ -62,8 +63,8 @@ class Equations(ABC):
     """
 
     stats: FactorStats
-    #: The engine as asked for, and what a saved fit calls these equations.
-    engine: str
+    #: How to make them again, and what a saved fit calls these equations.
+    asked: Computation
     kind: str
 
     def __init__(self, spec: Specification, random: tuple[RandomDesign, ...]):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from remlblup.equations.base import Equations
+from remlblup.equations.computation import AUTO, Computation
 from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.errors import OptionError, choose
 from remlblup.linalg.factor import DENSE_LIMIT
@@ -17,8 +18,6 @@ from remlblup.model.places import FEW_PLACES
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Structure
 from remlblup.structure.distance.base import Distance
-
-ENGINES = ("auto", "dense", "sparse", "spectral")
 
 # Flops, in units of a cube: V inverted once an iteration, for some twelve;
 # a tridiagonal reduction runs at a quarter of the rate.
@@ -31,7 +30,7 @@ FEW_EFFECTS, PRODUCT = 50, 2e4
 FEW_RECORDS = 400
 
 
-def make_equations(spec: Specification, engine: str = "auto") -> Equations:
+def make_equations(spec: Specification, asked: Computation = AUTO) -> Equations:
     """The equations of a model in the engine asked for, or in the one with the fewest flops.
 
     Raises
@@ -39,9 +38,10 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
     OptionError
         If the engine cannot work with this model, with what it can do.
     """
-    check_engine(spec, engine)
+    check_engine(spec, asked)
+    engine = asked.engine
     if spec.residual.dense:
-        return _without_inverse(spec, engine)
+        return _without_inverse(spec, asked)
     if engine == "spectral":
         return _spectral(spec, "asked for")
     if engine == "auto" and (reason := wide_reason(spec)):
@@ -76,19 +76,19 @@ def make_equations(spec: Specification, engine: str = "auto") -> Equations:
     return equations
 
 
-def equations_of_kind(spec: Specification, engine: str, kind: str | None) -> Equations:
+def equations_of_kind(spec: Specification, asked: Computation, kind: str | None) -> Equations:
     """The equations of a fit that was made before, whatever `make_equations` would take;
     without its kind what that takes."""
     from remlblup.equations.variance.without_inverse import WithoutInverse
 
     if kind is None:
-        return make_equations(spec, engine)
+        return make_equations(spec, asked)
     if kind == MixedModelEquations.kind:
-        return MixedModelEquations(spec, engine)
+        return MixedModelEquations(spec, asked.engine)
     if kind == WithoutInverse.kind:
-        return _without_inverse(spec, engine)
+        return _without_inverse(spec, asked)
     choose("equations", kind, ("V", "spectral"))
-    check_engine(spec, engine)
+    check_engine(spec, asked)
     return (_variance if kind == "V" else _spectral)(spec, "taken when the model was fitted")
 
 
@@ -119,8 +119,9 @@ def has_dense_residual(spec: Specification) -> bool:
     return full and many and not spec.residual.n_parameters and not not_variance(spec)
 
 
-def check_engine(spec: Specification, engine: str) -> None:
+def check_engine(spec: Specification, asked: Computation) -> None:
     """Raise `OptionError` if the engine asked for cannot work with this model."""
+    engine = asked.engine
     if engine == "sparse" and spec.residual.dense:
         raise OptionError(
             f"engine='sparse' needs a sparse inverse of R, and that of residual={spec.residual_text!r} is dense: leave"
@@ -186,10 +187,10 @@ def shared_basis(spec: Specification, basis: Any = None) -> tuple[Equations, Any
     return SpectralEquations(spec, "the reduction serves several responses", basis), basis
 
 
-def _without_inverse(spec: Specification, engine: str) -> Equations:
+def _without_inverse(spec: Specification, asked: Computation) -> Equations:
     from remlblup.equations.variance.without_inverse import WithoutInverse, with_residual_effects
 
-    return WithoutInverse(spec, with_residual_effects(spec), engine)
+    return WithoutInverse(spec, with_residual_effects(spec, asked), asked)
 
 
 def _variance(spec: Specification, reason: str) -> Equations:

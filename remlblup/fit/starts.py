@@ -145,7 +145,7 @@ def check_starts(fit: Estimates, n: int = 5, seed: int = 0, progress: bool | Non
         raise OptionError("every parameter is held by fix=: there is nothing to search for.")
     equations = fit._equations
     if equations.searched is not equations and not fit.specification.residual.dense:
-        equations = make_equations(fit.specification, equations.engine)
+        equations = make_equations(fit.specification, equations.asked)
     # Another stream than that of the starts a fit tries by itself.
     draws = drawn_starts(equations, fit.options, fixed, np.random.default_rng([int(seed), 1]))
     climbs: list[Climb] = []

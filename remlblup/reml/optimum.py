@@ -9,10 +9,15 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
+from remlblup.errors import check_share, check_switch, choose, whole_number
 from remlblup.reml.convergence import Convergence
 from remlblup.reml.history import Iteration
 from remlblup.reml.journal import Journal
 from remlblup.reml.point import Point
+
+METHODS = ("REML", "ML")
+#: Algorithm → iterations it may take.
+ALGORITHMS = {"auto": 200, "ai": 200, "em": 20_000, "px-em": 20_000}
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,24 @@ class Options:
     max_iterations: int = 200
     tolerance: float = 1e-8
     journal: Journal | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def checked(
+        cls, method: str, algorithm: str, constrain: bool, max_iterations: int | None, tolerance: float
+    ) -> Options:
+        """As the user gives them.
+
+        Raises
+        ------
+        OptionError
+            If one of them is not known, or has a value it cannot take.
+        """
+        choose("method", method, METHODS)
+        choose("algorithm", algorithm, ALGORITHMS)
+        limit = ALGORITHMS[algorithm] if max_iterations is None else whole_number("max_iterations", max_iterations, 1)
+        check_switch("constrain", constrain)
+        check_share("tolerance", tolerance)
+        return cls(method == "ML", algorithm, bool(constrain), limit, float(tolerance))
 
 
 @dataclass(frozen=True)

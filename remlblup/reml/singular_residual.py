@@ -88,8 +88,8 @@ def equations_at(equations: Equations, theta: Array) -> tuple[Equations, Equatio
         return equations, equations.searched
     if not has_no_inverse(equations.residual, theta[equations.spec.parameters.of_residual]):
         return equations, equations
-    effects = with_residual_effects(equations.spec)
-    return WithoutInverse(equations.spec, effects, equations.engine), effects
+    effects = with_residual_effects(equations.spec, equations.asked)
+    return WithoutInverse(equations.spec, effects, equations.asked), effects
 
 
 class Route:
@@ -118,7 +118,7 @@ class Route:
         self.closed |= self.spec.n > MOST
         if self.effects is None and not self.closed:
             try:
-                self.effects = with_residual_effects(self.spec)
+                self.effects = with_residual_effects(self.spec, self.equations.asked)
             except (MemoryLimitError, ModelError):
                 self.closed = True
         return self.effects is not None
@@ -199,7 +199,7 @@ class Route:
         before: tuple[Iteration, ...] = (),
     ) -> Optimum:
         """The optimum by the other equations, in the words of the model."""
-        effects = self.effects = self.effects or with_residual_effects(self.spec)
+        effects = self.effects = self.effects or with_residual_effects(self.spec, self.equations.asked)
         labels = dict(zip(effects.spec.parameters.columns, self.spec.parameters.columns, strict=True))
         rows = list(before)
 
@@ -215,7 +215,7 @@ class Route:
             return "collapse" if self.bottomless(theta, options.ml) else None
 
         found = search(effects, options, start, fixed, note, watch)
-        equations = WithoutInverse(self.spec, effects, self.equations.engine)
+        equations = WithoutInverse(self.spec, effects, self.equations.asked)
         solution = equations.solve(found.point.theta, ml=options.ml)
         verdict = found.convergence
         convergence = replace(

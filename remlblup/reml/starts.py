@@ -16,7 +16,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
-from remlblup.errors import NotPositiveDefiniteError
+from remlblup.errors import NotPositiveDefiniteError, OptionError
 from remlblup.linalg.threads import single_threaded
 from remlblup.reml.convergence import Trial
 from remlblup.reml.distant import leaves
@@ -46,6 +46,21 @@ PATIENCE, LONGEST = 8, 60
 SHORT = 12
 
 Report = Callable[[Iteration], None]
+
+
+def checked_starts(starts: object) -> int | None:
+    """How many starts the user asks for; None for as many as the model calls for.
+
+    Raises
+    ------
+    OptionError
+        If it is neither "auto" nor a positive whole number.
+    """
+    if isinstance(starts, str) and starts == "auto":
+        return None
+    if isinstance(starts, bool) or not isinstance(starts, (int, np.integer)) or starts < 1:
+        raise OptionError(f"starts={starts!r} must be 'auto' or a positive whole number.")
+    return int(starts)
 
 
 class Search:

@@ -20,6 +20,7 @@ import numpy as np
 from remlblup._version import __version__
 from remlblup.equations.base import Equations
 from remlblup.equations.choice import equations_of_kind
+from remlblup.equations.computation import Computation
 from remlblup.errors import (
     ConvergenceWarning,
     MemoryLimitError,
@@ -69,6 +70,7 @@ def to_dict(fit: Estimates) -> dict[str, Any]:
             "random_effects": spec.n_random,
             "df_residual": fit.df_residual,
             "engine": fit._equations.stats.engine,
+            "device": fit._equations.asked.device,
             "converged": fit.converged,
             "convergence": {
                 "reason": fit.convergence.reason,
@@ -135,7 +137,7 @@ def save(
             text = csv_text(getattr(fit, name), escape, index=name == "fixed_effects")
             staging.write(f"{name}.csv", text, "table")
         content = to_dict(fit)
-        content["engine_asked"] = fit._equations.engine
+        content["engine_asked"] = fit._equations.asked.engine
         content["equations"] = fit._equations.kind
         content["history"] = [row_to_dict(row) for row in fit._optimum.iterations]
         content["status"] = list(fit.status)
@@ -176,7 +178,8 @@ def read(path: str | Path, *, verify: bool = True) -> tuple[Optimum, Options]:
             saved.check_tables()
         content = saved.content
         spec = with_dropped(load_model(content["model"], saved), content)
-        equations = equations_of_kind(spec, content.get("engine_asked", content["engine"]), content.get("equations"))
+        asked = Computation(content.get("engine_asked", content["engine"]))  # wherever it was fitted: on this machine
+        equations = equations_of_kind(spec, asked, content.get("equations"))
         optimum, options = restore(equations, content)
         if verify:
             check_agreement(optimum, options, content, folder)

@@ -92,7 +92,7 @@ def test_quadratic_forms_of_every_structure(name):
     """w'V̇_iw with V̇ by differences of the dense V."""
     spec, oracle, theta = case(name)
     W = np.random.default_rng(1).standard_normal((spec.n, 2))
-    found = acceleration.quadratics(make_equations(spec, "auto"), theta, W)
+    found = acceleration.quadratics(make_equations(spec), theta, W)
     for i, value in enumerate(theta):
         h = 1e-5 * max(abs(value), 1e-2) * np.eye(1, len(theta), i)[0]
         slope = (oracle.V(theta + h) - oracle.V(theta - h)) / (2.0 * h[i])

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import remlblup as rb
 from remlblup.crosschecking.judge.evaluation import evaluate
 from remlblup.equations.choice import equations_of_kind, make_equations
+from remlblup.equations.computation import AUTO
 
 N = 48
 
@@ -126,9 +127,9 @@ def test_by_v_and_by_the_equations(data):
     M = rng.standard_normal((N, 200))
     relationships = given(data, "index") | {"K": (M @ M.T / 200, data["plot"])}
     model = rb.MixedModel("y ~ x + (1 | vm(plot, K))", data, relationships, residual="known(O) + units")
-    fits = [rb.MixedModel._of(model.specification, "auto") for _ in range(2)]
+    fits = [rb.MixedModel._of(model.specification) for _ in range(2)]
     for fitted, kind in zip(fits, ("equations", "V"), strict=True):
-        fitted.__dict__["_equations"] = equations_of_kind(model.specification, "auto", kind)
+        fitted.__dict__["_equations"] = equations_of_kind(model.specification, AUTO, kind)
     one, two = (fitted.fit(progress=False) for fitted in fits)
     assert (one._equations.kind, two._equations.kind) == ("equations", "V")
     assert np.allclose(one.theta, two.theta, rtol=1e-5, atol=1e-7) and np.isclose(one.loglik, two.loglik, rtol=1e-10)

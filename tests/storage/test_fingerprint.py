@@ -113,7 +113,7 @@ def parts(spec) -> list[str]:
 def test_structures_of_terms(term):
     used = structured(term)
     first = parts(used)
-    rb.MixedModel._of(used, "auto").fit(starts=1, max_iterations=4, progress=False)
+    rb.MixedModel._of(used).fit(starts=1, max_iterations=4, progress=False)
     assert parts(used) == first == parts(structured(term))
     assert parts(structured(STRUCTURES[term])) != first
 
@@ -126,7 +126,7 @@ def test_structures_of_the_residual():
     for residual in RESIDUALS:
         used = structured("(1 | g)", residual)
         first = digest(used.residual)
-        rb.MixedModel._of(used, "auto").fit(starts=1, max_iterations=4, progress=False)
+        rb.MixedModel._of(used).fit(starts=1, max_iterations=4, progress=False)
         assert digest(used.residual) == first == digest(structured("(1 | g)", residual).residual)
         seen[first] = residual
     assert len(seen) == len(RESIDUALS)

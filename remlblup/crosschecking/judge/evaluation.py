@@ -57,7 +57,7 @@ class Evaluation:
 
 def model_of(fit: Fit) -> MixedModel:
     """The model of a fit, to be evaluated and fitted again with what is already analysed."""
-    model = MixedModel._of(fit.specification, "auto")
+    model = MixedModel._of(fit.specification)
     if not isinstance(fit._equations, WithoutInverse):  # those are for a singular R alone
         model.__dict__["_equations"] = fit._equations
     return model

@@ -96,7 +96,7 @@ def _may_be(variant: Variant, theirs: Matched, fit: Fit) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = MixedModel._of(variant.make(), "auto")
+            model = MixedModel._of(variant.make())
     except (RemlBlupError, np.linalg.LinAlgError):
         return False
     if model.specification.parameters.size != len(theirs.theta):

@@ -96,7 +96,7 @@ def refit(fit: Fit, variant: Variant) -> Fit | str:
     try:
         with warnings.catch_warnings(), said_elsewhere(ConvergenceWarning):
             warnings.simplefilter("ignore")
-            model = model_of(fit) if variant.make is None else MixedModel._of(variant.make(), "auto")
+            model = model_of(fit) if variant.make is None else MixedModel._of(variant.make())
             found = model.fit(variant.method or fit.method, constrain=fit.options.constrain, progress=False)
     except (RemlBlupError, np.linalg.LinAlgError) as error:
         return str(error)

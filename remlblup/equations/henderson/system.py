@@ -21,6 +21,7 @@ from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import needs
 from remlblup.equations.base import Equations, columns_at_once, term_slices
+from remlblup.equations.computation import Computation
 from remlblup.equations.henderson.cross_products import CrossProducts, cross_products
 from remlblup.equations.henderson.layout import Layout, build_layout
 from remlblup.equations.memory import WITHIN_REACH, Memory
@@ -93,7 +94,7 @@ class System(Equations):
 
     def __init__(self, spec: Specification, engine: str = "auto"):
         super().__init__(spec, tuple(d.in_equations for d in spec.random))
-        self.engine = engine
+        self.asked = Computation(engine)
         self.cross_products: CrossProducts = cross_products(self.W, spec.residual.pattern)
         self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled, engine)
         self.factor: Factor = make_factor(
@@ -155,7 +156,7 @@ class System(Equations):
         """Layout and factor of the random block alone, whose log-determinant ML needs."""
         layout = self.layout.without_fixed(self.p)
         return layout, make_factor(
-            layout.indptr, layout.indices, layout.m, self.engine, layout.groups, blocks=layout.blocks
+            layout.indptr, layout.indices, layout.m, self.asked.engine, layout.groups, blocks=layout.blocks
         )
 
     # -- one solve ---------------------------------------------------------------------------

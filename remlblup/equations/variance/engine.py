@@ -22,6 +22,7 @@ from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 from remlblup.equations import needs
 from remlblup.equations.base import CHUNK, Bench
+from remlblup.equations.computation import Computation
 from remlblup.equations.memory import Memory
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.equations.variance.projection import Projection, regression
@@ -89,7 +90,7 @@ class VarianceEquations(Projection):
         with the same P, restricted likelihood and β̂, and (X'V⁻¹X)⁻¹ + D for var(β̂)
     """
 
-    engine, kind = "dense", "V"
+    asked, kind = Computation("dense"), "V"
 
     def __init__(
         self,

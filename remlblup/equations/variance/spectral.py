@@ -25,6 +25,7 @@ from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import needs
 from remlblup.equations.base import CHUNK
+from remlblup.equations.computation import Computation
 from remlblup.equations.memory import Memory
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.equations.variance.projection import Projection, regression
@@ -190,7 +191,7 @@ class SpectralEquations(Projection):
     basis : the decomposition, where another response has made it already
     """
 
-    engine = kind = "spectral"
+    asked, kind = Computation("spectral"), "spectral"
 
     def __init__(self, spec: Specification, reason: str = "asked for", basis: Basis | None = None):
         super().__init__(spec, spec.random)

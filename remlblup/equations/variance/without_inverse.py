@@ -13,6 +13,7 @@ from typing import Self
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
+from remlblup.equations.computation import Computation
 from remlblup.equations.memory import Memory
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.equations.variance.engine import VarianceEquations, VarianceSolution
@@ -25,7 +26,7 @@ from remlblup.model.specification import Specification
 SINGULAR_V = 1e-9
 
 
-def with_residual_effects(spec: Specification) -> VarianceEquations:
+def with_residual_effects(spec: Specification, asked: Computation) -> VarianceEquations:
     """The equations of the model with its residual among the random terms.
 
     Raises
@@ -44,13 +45,13 @@ class WithoutInverse(Projection):
     ----------
     spec : Specification
     effects : the equations of the same model with its residual among the random terms
-    engine : as asked for
+    asked : of the model
     """
 
     kind = "V with the residual among the effects"
 
-    def __init__(self, spec: Specification, effects: VarianceEquations, engine: str):
-        self.effects_of_all, self.engine = effects, engine
+    def __init__(self, spec: Specification, effects: VarianceEquations, asked: Computation):
+        self.effects_of_all, self.asked = effects, asked
         super().__init__(spec, spec.random)
         self.bench, self.stats, self.X = effects.bench, effects.stats, effects.X
 

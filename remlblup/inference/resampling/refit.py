@@ -27,7 +27,7 @@ def equations_of(fit: Estimates) -> Equations:
     """The equations of the model a fit is of, as a search begins with."""
     equations = fit._equations
     own = equations.searched is equations or fit.specification.residual.dense
-    return equations if own else make_equations(fit.specification, equations.engine)
+    return equations if own else make_equations(fit.specification, equations.asked)
 
 
 def responded(equations: Equations, spec: Specification, ml: bool) -> Equations:

@@ -78,7 +78,7 @@ class Replicates:
     def __init__(self, fit: Estimates, statistic: tuple[str, ...] | Callable[[Any], Any] | None = None,
                  drawn_from: Estimates | None = None):  # fmt: skip
         source = fit if drawn_from is None else drawn_from
-        self.spec, self.engine = fit.specification, fit._equations.engine
+        self.spec, self.asked = fit.specification, fit._equations.asked
         self.options: Options = replace(fit.options, journal=None)
         self.theta, self.held, self.statistic = fit.theta, held_values(fit), statistic
         self.bounded = np.array([status == "boundary" for status in fit.status])
@@ -99,7 +99,7 @@ class Replicates:
     @property
     def base(self) -> Equations:
         if self._base is None:
-            self._base = make_equations(self.spec, self.engine)
+            self._base = make_equations(self.spec, self.asked)
         return self._base
 
     @cached_property

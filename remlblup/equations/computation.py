@@ -1,0 +1,56 @@
+"""How a model is to be worked with: by which engine, on which device, with whose workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from remlblup.errors import OptionError, choose
+
+ENGINES = ("auto", "dense", "sparse", "spectral")
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Computation:
+    """What was asked for, carried to wherever equations of the same model are made again.
+
+    Attributes
+    ----------
+    engine : one of `ENGINES`
+    device : one of `DEVICES`
+    client : of workers that share products, for the engine that has some
+    """
+
+    engine: str = "auto"
+    device: str = "cpu"
+    client: Any = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def checked(cls, engine: str, device: str, client: Any) -> Computation:
+        """As the user gives it.
+
+        Raises
+        ------
+        OptionError
+            If one of them is not known, or does not go with the engine.
+        """
+        choose("engine", engine, ENGINES)
+        choose("device", device, DEVICES)
+        if device != "cpu" and engine != "dense":
+            raise OptionError(
+                f"device={device!r} is for V itself, and engine={engine!r} is something else: write engine='dense', or"
+                " leave device= out."
+            )
+        if device != "cpu":
+            raise OptionError(f"device={device!r} is not there yet in this version: leave device= out.")
+        if client is not None:
+            raise OptionError(
+                f"client= is for an engine whose products are shared among workers, and engine={engine!r} works on"
+                " this machine alone: leave client= out."
+            )
+        return cls(engine, device, client)
+
+
+AUTO = Computation()
+"""The engine with the fewest flops, on this machine."""

@@ -1,9 +1,11 @@
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from pedigrees import MRODE, kinship_matrix, numbered_pedigrees, random_pedigree
 
 from remlblup.errors import OptionError, PedigreeError, RelationshipError
@@ -68,6 +70,7 @@ def test_everything_follows_from_kinship(selfing):
         inverse = numerator.inverse(sire, dam, F).toarray()
         scale = np.abs(inverse).max()
         np.testing.assert_allclose(A @ inverse, np.eye(len(A)), atol=1e-12 * scale)
+        check_compiled_inverse(sire, dam, d, inverse)
         np.testing.assert_allclose(numerator_matrix.matrix(sire, dam, d), A, atol=1e-13)
         assert numerator.log_determinant(d) == pytest.approx(np.linalg.slogdet(A)[1], abs=1e-9)
         V = np.random.default_rng(len(A)).normal(size=(len(A), 3))
@@ -75,6 +78,32 @@ def test_everything_follows_from_kinship(selfing):
         np.testing.assert_allclose(numerator.multiply(sire, dam, d, V[:, 0]), A @ V[:, 0], atol=1e-12)
 
     check()
+
+
+def check_compiled_inverse(sire, dam, d, inverse, gamma=None):
+    """The kernel of Henderson's rules and its products, against A⁻¹ as an array."""
+    with mock.patch.object(numerator, "SMALL", -1):
+        lower = numerator.lower_precision(sire, dam, d, gamma)
+    assert lower.has_canonical_format and (lower.indices[lower.indptr[:-1]] == np.arange(len(d))).all()
+    scale = np.abs(inverse).max()
+    np.testing.assert_allclose(lower.toarray(), np.tril(inverse), rtol=1e-13, atol=1e-14 * scale)
+    V = np.random.default_rng(len(d)).normal(size=(len(d), 2))
+    solved = numerator.precision_times(sire, dam, d, V, gamma)
+    np.testing.assert_allclose(solved, inverse @ V, rtol=1e-11, atol=1e-12 * scale)
+
+
+@given(numbered_pedigrees(), st.integers(0, 2**32))
+def test_compiled_inverse_with_metafounders(parents, seed):
+    # Two founder rows in front of the animals, their parents where one is unknown.
+    g, rng = 2, np.random.default_rng(seed)
+    sire, dam = (np.where(p < 0, rng.integers(g, size=len(p)), p + g) for p in parents)
+    sire, dam = (np.append(np.full(g, -1), p) for p in (sire, dam))
+    gamma = np.array([[0.8, 0.3], [0.3, 0.6]])
+    variance = rng.uniform(0.2, 1.0, len(sire))
+    T = np.linalg.inv(numerator.descent_operator(sire, dam).toarray())
+    D = np.diag(variance)
+    D[:g, :g] = gamma
+    check_compiled_inverse(sire, dam, variance, np.linalg.inv(T @ D @ T.T), gamma)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -104,6 +133,8 @@ def test_large_pedigree_holds_together():
     pedigree = Pedigree(np.arange(1, 20_001), sire + 1, dam + 1)
     v = np.random.default_rng(1).normal(size=20_000)
     np.testing.assert_allclose(pedigree.precision @ pedigree.multiply(v), v, atol=1e-9)
+    np.testing.assert_allclose(pedigree.precision_times(pedigree.multiply(v)), v, atol=1e-9)
+    assert abs(pedigree.precision - pedigree.precision.T).max() == 0.0
     unit = np.zeros(20_000)
     unit[-1] = 1.0
     assert pedigree.multiply(unit)[-1] == pytest.approx(1 + pedigree.inbreeding[-1])

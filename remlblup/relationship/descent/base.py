@@ -12,7 +12,7 @@ from scipy.sparse.linalg import splu
 from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, RelationshipError, some
 from remlblup.linalg.memory import Need
-from remlblup.relationship.base import RelationshipBase, are_all, check_dense
+from remlblup.relationship.base import RelationshipBase, are_all, check_dense, conformable
 from remlblup.relationship.descent import numerator, numerator_matrix
 from remlblup.relationship.descent.genealogy import ancestors, generations
 from remlblup.relationship.given.matrix import MatrixRelationship
@@ -76,15 +76,30 @@ class DescentRelationship(RelationshipBase):
 
     @cached_property
     def precision(self) -> sp.csc_array:
-        """K⁻¹, sparse, both triangles, shape (n, n). See `numerator.precision`."""
+        """K⁻¹, sparse, both triangles, shape (n, n). See `numerator.lower_precision`."""
         self._check_variance()
         return numerator.precision(self.sire, self.dam, self.mendelian_variance, self.gamma)
 
     @property
+    def lower_precision(self) -> sp.csc_array:
+        """Its lower triangle, made anew: the equations ask for it once, and hold its values."""
+        self._check_variance()
+        return numerator.lower_precision(self.sire, self.dam, self.mendelian_variance, self.gamma)
+
+    def precision_times(self, V: np.ndarray) -> np.ndarray:
+        """K⁻¹ V for V of shape (n,) or (n, m); of a large pedigree without forming K⁻¹."""
+        if self.size <= numerator.SMALL:
+            return super().precision_times(V)
+        self._check_variance()
+        columns = conformable(V, self.size).reshape(self.size, -1)
+        solved = numerator.precision_times(self.sire, self.dam, self.mendelian_variance, columns, self.gamma)
+        return solved.reshape(np.shape(V))
+
+    @property
     def need(self) -> Need:
         sire, dam = self.sire >= 0, self.dam >= 0
-        entries = self.size + 2.0 * (sire.sum() + dam.sum() + (sire & dam).sum())
-        return Need.of(12.0 * entries + 40.0 * self.size, 36.0 * entries)
+        entries = self.size + sire.sum() + dam.sum() + (sire & dam).sum()
+        return Need.of(32.0 * self.size, 12.0 * entries + 36.0 * self.size)
 
     @cached_property
     def logdet(self) -> float:

@@ -134,7 +134,15 @@ def inverse(sire: np.ndarray, dam: np.ndarray, F: np.ndarray) -> sp.csc_array:
 
 
 def precision(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, gamma: np.ndarray | None = None) -> sp.csc_array:
-    """A⁻¹ by Henderson's rules (Henderson 1976; Quaas 1976).
+    """A⁻¹, symmetric, both triangles stored, indices sorted. See `lower_precision`."""
+    lower = lower_precision(sire, dam, variance, gamma)
+    return sp.csc_array(lower + sp.tril(lower, -1).T)
+
+
+def lower_precision(
+    sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, gamma: np.ndarray | None = None
+) -> sp.csc_array:
+    """Lower triangle of A⁻¹ by Henderson's rules (Henderson 1976; Quaas 1976).
 
     Animal i with parents s and d adds 1/d_i times (1, −½, −½)(1, −½, −½)' to the rows and columns i, s, d;
     metafounders add Γ⁻¹.
@@ -149,7 +157,7 @@ def precision(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, gamma: np
     Returns
     -------
     scipy.sparse.csc_array, shape (n, n)
-        Symmetric, both triangles stored, indices sorted.
+        Indices sorted, the diagonal first in its column.
 
     Raises
     ------
@@ -160,16 +168,42 @@ def precision(sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, gamma: np
     check_variance(variance[g:])
     weight = 1.0 / variance
     weight[:g] = 0.0
-    descent = descent_operator(sire, dam)
-    weighted = descent.copy()
-    weighted.data *= np.repeat(weight, np.diff(descent.indptr))
-    result = (descent.T.tocsr() @ weighted).tocsr()
+    if n <= SMALL:
+        descent = descent_operator(sire, dam)
+        weighted = descent.copy()
+        weighted.data *= np.repeat(weight, np.diff(descent.indptr))
+        result = sp.csc_array(sp.tril(descent.T @ weighted, format="csc"))
+    else:
+        from remlblup.relationship.descent import numerator_kernels as kernels
+
+        parents = np.asarray(sire, dtype=np.int32), np.asarray(dam, dtype=np.int32)
+        indptr, indices, data = kernels.lower_precision(*parents, weight)
+        # Two kinds of integers would both be copied into the longer one.
+        short = indptr.astype(np.int32) if len(indices) < 2**31 else indptr
+        result = sp.csc_array((data, indices, short), shape=(n, n))
     if gamma is not None:
-        corner = sp.coo_array(np.linalg.inv(gamma))
-        result = (result + sp.coo_array((corner.data, (corner.row, corner.col)), shape=(n, n))).tocsr()
+        corner = sp.coo_array(np.tril(np.linalg.inv(gamma)))
+        result = sp.csc_array(result + sp.coo_array((corner.data, (corner.row, corner.col)), shape=(n, n)))
     result.sort_indices()
-    # Symmetric, entry for entry, so that its rows are its columns.
-    return sp.csc_array((result.data, result.indices, result.indptr), shape=(n, n))
+    return result
+
+
+def precision_times(
+    sire: np.ndarray, dam: np.ndarray, variance: np.ndarray, V: np.ndarray, gamma: np.ndarray | None = None
+) -> np.ndarray:
+    """A⁻¹ V without forming A⁻¹: T⁻ᵀ D⁻¹ T⁻¹ V, compiled, of a V of shape (n, m) as floats."""
+    from remlblup.relationship.descent import numerator_kernels as kernels
+
+    g = 0 if gamma is None else len(gamma)
+    sire, dam = np.asarray(sire, dtype=np.int32), np.asarray(dam, dtype=np.int32)
+    result = np.array(V, order="C")
+    kernels.deviations_in_place(sire, dam, result)
+    founders = result[:g].copy()
+    result /= variance[:, None]
+    if gamma is not None:
+        result[:g] = np.linalg.solve(gamma, founders)
+    kernels.from_offspring_in_place(sire, dam, result)
+    return result
 
 
 def log_determinant(variance: np.ndarray) -> float:

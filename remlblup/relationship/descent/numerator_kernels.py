@@ -165,3 +165,105 @@ def down_in_place(sire, dam, V):
             if parent >= 0:
                 for j in range(m):
                     V[i, j] += 0.5 * V[parent, j]
+
+
+@njit(cache=True)
+def _by_later_parent(sire, dam):
+    """Animals of two different parents by the later of these, each parent's in ascending order: starts, numbers."""
+    n = len(sire)
+    start = np.zeros(n + 1, np.int64)
+    for i in range(n):
+        if min(sire[i], dam[i]) >= 0 and sire[i] != dam[i]:
+            start[max(sire[i], dam[i]) + 1] += 1
+    for k in range(n):
+        start[k + 1] += start[k]
+    end = start[:-1].copy()
+    animals = np.empty(start[n], np.int32)
+    for i in range(n):
+        if min(sire[i], dam[i]) >= 0 and sire[i] != dam[i]:
+            later = max(sire[i], dam[i])
+            animals[end[later]] = i
+            end[later] += 1
+    return start, animals
+
+
+@njit(cache=True)
+def lower_precision(sire, dam, weight):
+    """Lower triangle of Σ_i weight_i (1, −½, −½)(1, −½, −½)' over every animal and its parents, by columns.
+
+    Row r holds the animal itself, its parents, and the earlier of two mates whose later one it is. Rows are filled in
+    ascending order, so that those of a column come sorted, and what meets an entry again finds it at the column's end.
+
+    Returns
+    -------
+    indptr, indices, data : the diagonal first in its column
+    """
+    n = len(sire)
+    start, offspring = _by_later_parent(sire, dam)
+    diagonal = weight.copy()
+    for i in range(n):
+        if sire[i] >= 0 and sire[i] == dam[i]:
+            diagonal[sire[i]] += weight[i]
+            continue
+        for parent in (sire[i], dam[i]):
+            if parent >= 0:
+                diagonal[parent] += 0.25 * weight[i]
+    indptr, last = np.zeros(n + 1, np.int64), np.full(n, -1, np.int32)
+    for r in range(n):
+        indptr[r + 1] += 1
+        for parent in (sire[r], dam[r]):
+            if parent >= 0 and last[parent] != r:
+                last[parent] = r
+                indptr[parent + 1] += 1
+        for k in range(start[r], start[r + 1]):
+            mate = min(sire[offspring[k]], dam[offspring[k]])
+            if last[mate] != r:
+                last[mate] = r
+                indptr[mate + 1] += 1
+    for j in range(n):
+        indptr[j + 1] += indptr[j]
+    end = indptr[:-1].copy()
+    indices, data = np.empty(indptr[n], np.int32), np.empty(indptr[n])
+    for r in range(n):
+        indices[end[r]], data[end[r]] = r, diagonal[r]
+        end[r] += 1
+        for parent in (sire[r], dam[r]):
+            if parent >= 0:
+                _add_to_column(parent, r, -0.5 * weight[r], end, indices, data)
+        for k in range(start[r], start[r + 1]):
+            i = offspring[k]
+            _add_to_column(min(sire[i], dam[i]), r, 0.25 * weight[i], end, indices, data)
+    return indptr, indices, data
+
+
+@njit(cache=True)
+def _add_to_column(column, row, value, end, indices, data):
+    """Add to the entry of a row that is no earlier than the last one of the column, whose end moves if it is later."""
+    at = end[column] - 1
+    if indices[at] == row:
+        data[at] += value
+    else:
+        indices[at + 1], data[at + 1] = row, value
+        end[column] += 1
+
+
+@njit(cache=True, nogil=True)
+def deviations_in_place(sire, dam, V):
+    """Overwrite V, shape (n, m), by T⁻¹ V: every animal less half of each parent's row."""
+    n, m = V.shape
+    for i in range(n - 1, -1, -1):
+        for parent in (sire[i], dam[i]):
+            if parent >= 0:
+                for j in range(m):
+                    V[i, j] -= 0.5 * V[parent, j]
+
+
+@njit(cache=True, nogil=True)
+def from_offspring_in_place(sire, dam, V):
+    """Overwrite V, shape (n, m), by T⁻ᵀ V: half of every animal's own row is taken from each parent's."""
+    n, m = V.shape
+    for i in range(n):
+        for parent in (sire[i], dam[i]):
+            if parent >= 0:
+                for j in range(m):
+                    V[parent, j] -= 0.5 * V[i, j]

@@ -188,14 +188,13 @@ class Equations(ABC):
     def score_matrices(self, solution: Any, units: list[Array], ml: bool) -> ScoreMatrices:
         """∂ℓ/∂Σ of every term and the moments of R; `units` (t, t) per term are what counts as 1 for a nudge."""
 
+    @abstractmethod
     def average_information(self, solution: Any) -> Array:
         """AI (n_parameters, n_parameters), at a solution with nonsingular Λ (that of `score_matrices`).
 
         AI_ij = ½ f_i'P f_j with the working variates f_i = V̇_i P y: one solve per parameter, no traces (Gilmour,
         Thompson & Cullis 1995; Johnson & Thompson 1995).
         """
-        ai = 0.5 * self.products(solution, *self.working_variates(solution))
-        return 0.5 * (ai + ai.T)
 
     @property
     def expansion(self) -> Expansion | None:
@@ -205,10 +204,6 @@ class Equations(ABC):
     @abstractmethod
     def relate(self, k: int, solution: Any, r: Array, b: Array | None) -> Array:
         """(I ⊗ K) r of term k for r (t, q·c); b as `factor_blocks` gives it, where the engine has one."""
-
-    @abstractmethod
-    def products(self, solution: Any, variates: Array, weighted: Array) -> Array:
-        """F'PF of variates F (n, k), with R⁻¹F."""
 
     def factor_blocks(self, b: Array | None) -> Sequence[Array | None]:
         """The random part of b over the factors, per term; None in an engine without."""
@@ -220,25 +215,11 @@ class Equations(ABC):
             solution.kept["scores"] = self.Wt @ solution.weighted_residual
         return solution.kept["scores"]
 
-    def working_variates(self, solution: Any) -> tuple[Array, Array]:
-        """F (n, n_parameters) with columns V̇_i P y, and R⁻¹F.
+    def working_effects(self, solution: Any) -> Array:
+        """(Σ̇_i ⊗ I) h of every parameter of G, h = (I ⊗ K) Z'Py, as columns over the effects of W.
 
-        Of a parameter of G: f_i = Z (Σ̇_i ⊗ I) h, with h = (I ⊗ K) Z'Py; of one of R: R⁻¹f_i = −Σ_r ρ̇_r D_r ê.
+        W times these are the working variates of these parameters.
         """
-        residual = self.residual
-        place = self.spec.parameters.of_residual
-        phi, n_random = solution.theta[place], place.start
-        shape = (len(solution.residual), len(solution.theta))
-        variates, weighted = np.empty(shape, order="F"), np.empty(shape, order="F")
-        variates[:, :n_random] = self.W @ self._working_effects(solution)
-        weighted[:, :n_random] = residual.precision(phi, variates[:, :n_random])
-        for column, rho_dot in enumerate(residual.jacobian(phi), start=n_random):
-            weighted[:, column] = -residual.pattern.times(rho_dot, solution.residual)
-        variates[:, n_random:] = residual.multiply(phi, weighted[:, n_random:])
-        return variates, weighted
-
-    def _working_effects(self, solution: Any) -> Array:
-        """(Σ̇_i ⊗ I) h of every parameter of G, h = (I ⊗ K) Z'Py, as columns over the effects of W."""
         places, parts = self.spec.parameters.slices, self.spec.parameters.split(solution.theta)
         out = np.zeros((self.W.shape[1], places[-1].start))
         scores, solved = self.term_blocks(self.effect_scores(solution)), self.factor_blocks(solution.b)

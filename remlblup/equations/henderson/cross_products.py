@@ -14,6 +14,8 @@ from remlblup.structure.residual.pattern import Pattern
 
 # Up to this many coefficients each W'D_rW is one sparse product; beyond, all products are listed at once.
 FEW_COEFFICIENTS = 64
+# W'R⁻¹W of so few elements is multiplied as a dense matrix.
+DENSE_ELEMENTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,20 @@ class CrossProducts:
     def traces(self, weights: Array) -> Array:
         """Σ over the entries of weights · W'D_rW, for every r."""
         return np.array([weights @ self.bases]) if isinstance(self.bases, np.ndarray) else self.bases.T @ weights
+
+    def times(self, rho: Array, B: Array) -> Array:
+        """W'R⁻¹W B for B (m, k)."""
+        m = len(B)
+        if m * m <= DENSE_ELEMENTS:
+            M = np.zeros((m, m))
+            M[self.rows, self.columns] = M[self.columns, self.rows] = self.values(rho)
+            return M @ B
+        values, starts = self.values(rho), np.searchsorted(self.columns, np.arange(m + 1))
+        lower = sp.csc_array((values, self.rows, starts), shape=(m, m))
+        diagonal = np.zeros(m)
+        on = self.rows == self.columns
+        diagonal[self.rows[on]] = values[on]
+        return np.asarray(lower @ B + lower.T @ B - diagonal[:, None] * B)
 
 
 def cross_products(W: sp.csr_array | Array, pattern: Pattern) -> CrossProducts:

@@ -13,7 +13,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.equations.henderson import errors, score
+from remlblup.equations.henderson import errors, information, score
 from remlblup.equations.henderson.expansion import SlotExpansion
 from remlblup.equations.henderson.record_errors import record_errors
 from remlblup.equations.henderson.system import Solution, System, signs_of
@@ -41,10 +41,8 @@ class MixedModelEquations(System):
             self.require(solution, ml=True)
         return known + solution.logdet_random  # type: ignore[operator]
 
-    def products(self, solution: Solution, variates: Array, weighted: Array) -> Array:
-        """F'PF = F'R⁻¹F − F'R⁻¹W C⁻¹W'R⁻¹F."""
-        columns = self.to_factor(self.Wt @ weighted, solution.factors)
-        return variates.T @ weighted - columns.T @ self.solve_columns(solution, columns)
+    def average_information(self, solution: Solution) -> Array:
+        return information.average_information(self, solution)
 
     def score_matrices(self, solution: Solution, units: list[Array], ml: bool) -> ScoreMatrices:
         return score.score_matrices(self, solution, units, ml)

@@ -105,7 +105,26 @@ class Projection(Equations):
         """(I ⊗ K) r for r (t, q·c)."""
         return self.random[k].relate(r)
 
-    def products(self, solution: Regressed, variates: Array, weighted: Array) -> Array:
+    def average_information(self, solution: Regressed) -> Array:
+        ai = 0.5 * self.products(solution, self.working_variates(solution))
+        return 0.5 * (ai + ai.T)
+
+    def working_variates(self, solution: Regressed) -> Array:
+        """F (n, n_parameters) with columns V̇_i P y.
+
+        Of a parameter of G: f_i = Z (Σ̇_i ⊗ I) h, with h = (I ⊗ K) Z'Py; of one of R: R⁻¹f_i = −Σ_r ρ̇_r D_r ê.
+        """
+        residual, place = self.residual, self.spec.parameters.of_residual
+        phi = solution.theta[place]
+        first, F = place.start, np.empty((len(solution.residual), len(solution.theta)), order="F")
+        F[:, :first] = self.W @ self.working_effects(solution)
+        for column, slope in enumerate(residual.jacobian(phi), start=first):
+            F[:, column] = -residual.pattern.times(slope, solution.residual)
+        F[:, first:] = residual.multiply(phi, F[:, first:])
+        return F
+
+    def products(self, solution: Regressed, variates: Array) -> Array:
+        """F'PF of variates F (n, k)."""
         return variates.T @ self.project(solution, variates)
 
     def project(self, solution: Regressed, columns: Array) -> Array:

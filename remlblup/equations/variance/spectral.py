@@ -290,14 +290,13 @@ class SpectralEquations(Projection):
         moment = sigma2**2 * float(a @ a) + self.spec.n * sigma2 - sigma2**2 * of_residual
         return ScoreMatrices(solution, (np.array([[S]]),), (None,), np.array([moment]))
 
-    def working_variates(self, solution: Any) -> tuple[Array, Array]:
-        """H'W^½V̇_i P y of both variances; with R⁻¹F left out, which `products` does not need."""
+    def working_variates(self, solution: Any) -> Array:
+        """H'W^½V̇_i P y of both variances."""
         place = self.spec.parameters.slices[0]
         slopes = self.random[0].structure.derivatives(solution.theta[place])[:, 0, 0]
-        F = np.column_stack([np.outer(self.basis.times(solution.scaled), slopes), solution.scaled])
-        return F, F
+        return np.column_stack([np.outer(self.basis.times(solution.scaled), slopes), solution.scaled])
 
-    def products(self, solution: Any, variates: Array, weighted: Array) -> Array:
+    def products(self, solution: Any, variates: Array) -> Array:
         """F'PF for F in the coordinates H'W^½."""
         cross = solution.solved.T @ variates
         return variates.T @ solved_by(solution.pivots, variates) - cross.T @ solution.covariance @ cross

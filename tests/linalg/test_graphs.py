@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from remlblup.linalg.sparse.graphs import both_directions, subgraph, twins
+from remlblup.linalg.sparse import ordering
+from remlblup.linalg.sparse.graphs import Adjacency, both_directions, subgraph, twins
 from remlblup.linalg.sparse.low_degree import eliminate_low_degree
 
 
@@ -34,6 +35,8 @@ def test_both_directions_and_parts(seed):
     assert np.array_equal(dense(*graph), adjacency)
     kept = np.flatnonzero(rng.uniform(size=40) < 0.6)
     assert np.array_equal(dense(*subgraph(*graph, kept)), adjacency[np.ix_(kept, kept)])
+    assert np.array_equal(Adjacency(*graph).degree_between(kept), adjacency[np.ix_(kept, kept)].sum(axis=1))
+    assert np.array_equal(dense(*Adjacency.of(Adjacency(*graph).matrix())), adjacency)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -67,3 +70,32 @@ def test_what_is_left_when_nodes_of_few_neighbours_are_gone(seed):
         adjacency[v] = adjacency[:, v] = False
         np.fill_diagonal(adjacency, False)
     assert np.array_equal(dense(*left), adjacency[np.ix_(kept, kept)])
+
+
+def with_hubs(n: int, m: int, step: int) -> Adjacency:
+    """A chain of n nodes, m hubs that know each other, and in turn every node of the chain at such steps."""
+    known = np.arange(0, n, step)
+    hubs = n + np.arange(m)
+    pairs = np.array(list(itertools.combinations(hubs, 2)))
+    rows = np.concatenate([np.arange(1, n), n + known % m, pairs[:, 1]]).astype(np.int32)
+    columns = np.concatenate([np.arange(n - 1), known, pairs[:, 0]]).astype(np.int32)
+    order = np.lexsort([rows, columns])
+    return Adjacency(*both_directions(rows[order], columns[order], n + m))
+
+
+def test_hubs_come_last_in_a_dissection():
+    graph = with_hubs(3000, 3, 1)
+    order = ordering.nested_dissection(graph)
+    assert np.array_equal(np.sort(order), np.arange(3003))
+    assert set(order[-3:]) == {3000, 3001, 3002}
+
+
+def test_without_hubs():
+    graph = with_hubs(3000, 3, 1)
+    rest, kept, hubs = ordering.without_hubs(graph)
+    assert kept.tolist() == list(range(3000)) and set(hubs) == {3000, 3001, 3002}
+    assert np.array_equal(rest.degree, np.minimum(2, [1, *[2] * 2998, 1]))
+    # Of few edges, or without any, nobody is set apart.
+    for plain in (with_hubs(3000, 3, 30), graph.between(np.arange(3000)), graph.between(np.zeros(0, np.int64))):
+        rest, kept, hubs = ordering.without_hubs(plain)
+        assert len(kept) == plain.size and not len(hubs) and rest is plain

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from remlblup.linalg.sparse import factor as sparse
 from remlblup.linalg.sparse import large_fronts, low_degree, ordering, schedule, symbolic
+from remlblup.linalg.sparse.graphs import Adjacency, both_directions
 from remlblup.linalg.sparse.ordering import Ordering
 from remlblup.linalg.sparse.symbolic import (
     analyse_in_order,
@@ -68,7 +69,7 @@ def test_selected_inverse_and_log_determinant(n, neighbours, shift, seed, pieces
 
 def order_of(name: str, indptr: np.ndarray, indices: np.ndarray, n: int) -> np.ndarray:
     """An order of elimination of the kind named."""
-    graph = symbolic.symmetric_graph(*off_diagonal_entries(indptr, indices), n)
+    graph = Adjacency(*both_directions(*off_diagonal_entries(indptr, indices), n))
     if name == "natural":
         return np.arange(n)
     if name == "reversed":
@@ -79,8 +80,7 @@ def order_of(name: str, indptr: np.ndarray, indices: np.ndarray, n: int) -> np.n
         first, core, kept = ordering.multiple_minimum_degree(graph)
         return np.concatenate([first, kept[ordering.nested_dissection(core)]])
     if name == "low degree":
-        rows = graph.indptr.astype(np.int64), graph.indices.astype(np.int32)
-        first, kept, *_ = low_degree.eliminate_low_degree(*rows, ordering.LOW_DEGREE)
+        first, kept, *_ = low_degree.eliminate_low_degree(*graph, ordering.LOW_DEGREE)
         return np.concatenate([first, kept])
     return np.random.default_rng(int(name.split()[-1])).permutation(n)
 

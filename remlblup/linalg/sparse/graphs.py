@@ -5,9 +5,53 @@ A graph is (indptr, indices): the neighbours of every node, ascending, each edge
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import scipy.sparse as sp
 
 from remlblup.linalg.compiler import njit
+
+
+class Adjacency(NamedTuple):
+    """A graph, as the compiled functions take it.
+
+    Attributes
+    ----------
+    indptr : (n + 1,) int64, where the neighbours of each node start
+    indices : (nnz,) int32, the neighbours, ascending
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of nodes."""
+        return len(self.indptr) - 1
+
+    @property
+    def degree(self) -> np.ndarray:
+        """(n,) number of neighbours."""
+        return np.diff(self.indptr)
+
+    def between(self, nodes: np.ndarray) -> Adjacency:
+        """The graph of some of the nodes, in ascending order."""
+        return self if len(nodes) == self.size else Adjacency(*subgraph(self.indptr, self.indices, nodes))
+
+    def degree_between(self, nodes: np.ndarray) -> np.ndarray:
+        """Number of neighbours of some of the nodes among these."""
+        return self.degree if len(nodes) == self.size else degrees_between(self.indptr, self.indices, nodes)
+
+    @classmethod
+    def of(cls, matrix: sp.csr_array) -> Adjacency:
+        """The pattern of a symmetric matrix without a diagonal."""
+        matrix.sort_indices()
+        return cls(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False))
+
+    def matrix(self) -> sp.csr_array:
+        """Ones on the edges."""
+        return sp.csr_array((np.ones(len(self.indices)), self.indices, self.indptr), shape=(self.size, self.size))
 
 
 @njit("Tuple((int64[::1], int32[::1]))(int32[::1], int32[::1], int64)", cache=True)
@@ -50,6 +94,18 @@ def subgraph(indptr, indices, kept):
                 between[at] = number[indices[p]]
                 at += 1
     return out, between
+
+
+@njit("int64[::1](int64[::1], int32[::1], int64[::1])", cache=True)
+def degrees_between(indptr, indices, kept):
+    """Number of neighbours of some nodes among these."""
+    inside = np.zeros(len(indptr) - 1, np.bool_)
+    inside[kept] = True
+    degree = np.zeros(len(kept), np.int64)
+    for i in range(len(kept)):
+        for p in range(indptr[kept[i]], indptr[kept[i] + 1]):
+            degree[i] += inside[indices[p]]
+    return degree
 
 
 @njit("Tuple((int64[::1], int64[::1]))(int64[::1], int32[::1], uint64[::1], bool_[::1])", cache=True)

@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from remlblup.cached import cached_property
 from remlblup.linalg.compiler import njit
 from remlblup.linalg.contract import columns_of
 from remlblup.linalg.memory import require
 from remlblup.linalg.sparse.cliques import Graph, compact_graph, numbered_graph, off_diagonal_entries, star
-from remlblup.linalg.sparse.graphs import both_directions
-from remlblup.linalg.sparse.ordering import Ordering, as_graph, choose_ordering
+from remlblup.linalg.sparse.graphs import Adjacency, both_directions
+from remlblup.linalg.sparse.ordering import Ordering, choose_ordering
 from remlblup.linalg.sparse.schedule import uncut_workspace
 from remlblup.linalg.sparse.supernodes import found_among, outline_supernodes
 
@@ -106,7 +105,7 @@ def analyse(
         return flops(tried[-1][1].counts)
 
     block = np.flatnonzero(graph.clique >= 0)
-    chosen = choose_ordering(symmetric_graph(graph.rows, graph.columns, n), flops_of, groups, block)
+    chosen = choose_ordering(Adjacency(*both_directions(graph.rows, graph.columns, n)), flops_of, groups, block)
     reason = f"a dense block of {len(block):,} equations last; {chosen.reason}" if len(block) else chosen.reason
     found = next(found for permutation, found in tried if permutation is chosen.permutation)
     order = in_postorder(found)
@@ -182,11 +181,6 @@ def factor_bytes(parent: np.ndarray, counts: np.ndarray, nnz: int) -> float:
 def flops(counts: np.ndarray) -> float:
     """Operations of a factorisation whose columns of L have these numbers of entries."""
     return float((counts.astype(np.float64) ** 2).sum())
-
-
-def symmetric_graph(rows: np.ndarray, columns: np.ndarray, n: int) -> sp.csr_array:
-    """Graph with an edge for every off-diagonal entry (rows[i], columns[i])."""
-    return as_graph(*both_directions(rows, columns, n))
 
 
 def inverse_permutation(permutation: np.ndarray) -> np.ndarray:

@@ -71,6 +71,10 @@ class OptionError(RemlBlupError):
     """An option is unknown or has a value it cannot take."""
 
 
+class StochasticError(RemlBlupError):
+    """Something was asked of engine="stochastic" that products and probes do not tell: it is missing there."""
+
+
 class NotPositiveDefiniteError(RemlBlupError):
     """A matrix that must be positive definite is not."""
 

@@ -13,6 +13,7 @@ from remlblup.errors import check_share, check_switch, choose, whole_number
 from remlblup.reml.convergence import Convergence
 from remlblup.reml.history import Iteration
 from remlblup.reml.journal import Journal
+from remlblup.reml.monte_carlo import MonteCarlo
 from remlblup.reml.point import Point
 
 METHODS = ("REML", "ML")
@@ -29,6 +30,8 @@ class Options:
     constrain: bool = True
     max_iterations: int = 200
     tolerance: float = 1e-8
+    seed: int = 0
+    probes: int | None = None
     journal: Journal | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -65,6 +68,7 @@ class Optimum:
     tangent : (n_parameters, k) directions the information is inverted in (`Space.tangent`)
     equations : those that `solution` belongs to, which the tables are made from
     searched : those that `point` belongs to: others where R is singular
+    monte_carlo : what probes add to the error of θ̂; None of an engine without
     """
 
     point: Point
@@ -76,3 +80,4 @@ class Optimum:
     tangent: Array
     equations: Equations
     searched: Equations
+    monte_carlo: MonteCarlo | None = None

@@ -1,0 +1,342 @@
+"""The engine of products: y'Py, β̂ and û by conjugate gradients, slopes of ℓ by random probes.
+
+Nothing of the order of the records squared is formed or factorised. ℓ itself is not known: log|V| would need a
+factorisation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from remlblup.arrays import Array
+from remlblup.cached import cached_property
+from remlblup.equations import needs
+from remlblup.equations.memory import Memory
+from remlblup.equations.record_errors import RecordErrors
+from remlblup.equations.solution import ScoreMatrices
+from remlblup.equations.stochastic.conjugate_gradients import Solved, projected
+from remlblup.equations.stochastic.preconditioner import Preconditioner, ProjectionOfM
+from remlblup.equations.stochastic.probes import Probes
+from remlblup.equations.stochastic.products import Products
+from remlblup.equations.variance.projection import Projection
+from remlblup.errors import StochasticError
+from remlblup.linalg.contract import FactorStats
+from remlblup.linalg.memory import Need
+from remlblup.model.specification import Specification
+
+# What is left of y, of working variates and of columns for tables, relative to what they were.
+EXACT = 1e-8
+# Of probes: what they err by stays below this share of the standard error of a score, and never above `LOOSE`.
+SHARE, LOOSE = 0.05, 1e-3
+# Fixed effects up to which var(β̂) is solved for, a column each.
+FEW_FIXED = 200
+# Probes where nobody has said how many.
+PROBES = 100
+
+
+@dataclass
+class StochasticSolution:
+    """V(θ) solved for y by conjugate gradients.
+
+    Attributes
+    ----------
+    theta : (n_parameters,)
+    beta : (p,) of the response free of its mean, for X as `FixedDesign.work`
+    residual : (n,) ê = R Py
+    weighted_residual : (n,) Py
+    related : K Z'Py of each term, (t, q)
+    quadratic : y'Py
+    left : what was left of y, relative to it
+    kept : what has been computed from it, its `Slopes` among it
+    """
+
+    theta: Array
+    beta: Array
+    residual: Array
+    weighted_residual: Array
+    related: list[Array]
+    quadratic: float
+    left: float
+    equations: StochasticEquations = field(repr=False)
+    b: None = None
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def effects(self) -> Array:
+        return self.equations.effects(self)
+
+    @cached_property
+    def _of_fixed(self) -> tuple[Array, Array]:
+        return self.equations.generalised(self)
+
+    @property
+    def covariance(self) -> Array:
+        """(p, p) (X'V⁻¹X)⁻¹."""
+        return self._of_fixed[0]
+
+    @property
+    def solved_X(self) -> Array:
+        """(n, p) V⁻¹X."""
+        return self._of_fixed[1]
+
+    @property
+    def added(self) -> Array:
+        return np.zeros(self.equations.p)
+
+    @property
+    def logdet(self) -> float:
+        raise StochasticError(NO_LIKELIHOOD)
+
+    logdet_fixed = logdet
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """First derivatives of ℓ by probes.
+
+    Attributes
+    ----------
+    gradient : (n_parameters,) their mean over the probes
+    by_probe : (N, n_parameters) what each alone would say
+    of_sigma : ∂ℓ/∂Σ (t, t) of each term
+    probes : with P z at this θ
+    left : what was left of the worst of them, relative to it
+    information : (n_parameters, n_parameters) average information
+    """
+
+    gradient: Array
+    by_probe: Array
+    of_sigma: tuple[Array, ...]
+    probes: Probes
+    left: float
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Of the mean, (n_parameters, n_parameters): S/N, S that of one probe."""
+        away = self.by_probe - self.by_probe.mean(axis=0)
+        n = len(away)
+        return np.asarray(away.T @ away / (max(n - 1, 1) * n))
+
+
+NO_LIKELIHOOD = (
+    "engine='stochastic' knows slopes of the log-likelihood and not its value, which takes a factorisation of V: there"
+    " is no AIC, BIC or likelihood ratio test. Compare estimates with their standard errors, or fit a part of the data"
+    " with engine='dense' or 'sparse'."
+)
+
+
+class StochasticEquations(Projection):
+    """V(θ) by products and conjugate gradients.
+
+    Parameters
+    ----------
+    spec : Specification
+    """
+
+    engine = kind = "stochastic"
+
+    def __init__(self, spec: Specification):
+        super().__init__(spec, spec.random)
+        self.products_of = Products(spec)
+        self.preconditioner = Preconditioner(spec)
+        own = self.preconditioner.equations.stats
+        self.stats = FactorStats(
+            spec.n, own.nnz_matrix, own.nnz_factor, own.flops, "stochastic", own.ordering, own.ordering_reason
+        )
+        self.tolerance = min(LOOSE, SHARE * np.sqrt(2.0 / max(spec.n, 2)))
+        self.iterations = 0
+        self._at: tuple[bytes, ProjectionOfM] | None = None
+
+    @property
+    def memory(self) -> Memory:
+        """The preconditioner's equations; then blocks of columns over the records and the effects."""
+        n, effects = float(self.spec.n), float(self.spec.n_random)
+        own = self.preconditioner.equations.memory
+        columns = 8.0 * PROBES * (6.0 * n + 3.0 * effects)
+        return Memory(
+            own.built.then(needs.of_incidence(self)),
+            own.iterated.then(Need.of(columns, 0.0)),
+            Need(0.0, 8.0 * n * 4.0 * min(self.p, FEW_FIXED)),
+            needs.of_table(self),
+        )
+
+    @cached_property
+    def X(self) -> Array:  # type: ignore[override]
+        """(n, p), dense: for tables of few fixed effects."""
+        work = self.spec.fixed.work
+        return work.toarray() if sp.issparse(work) else np.asarray(work)
+
+    # -- solves --------------------------------------------------------------------------------
+
+    def projected(self, theta: Array, B: Array, tolerance: float = EXACT, start: Array | None = None) -> Solved:
+        """P B at θ, (n, c)."""
+        started = time.perf_counter()
+        precondition = self._projection_of_M(theta)
+        found = projected(lambda D: self.products_of.times(theta, D), precondition, B, tolerance, start)
+        self.iterations = max(self.iterations, found.iterations)
+        self._spent("solve", started)
+        return found
+
+    def _projection_of_M(self, theta: Array) -> ProjectionOfM:
+        key = theta.tobytes()
+        if self._at is None or self._at[0] != key:
+            self._at = None
+            started = time.perf_counter()
+            self._at = key, self.preconditioner.at(theta)
+            self._spent("factor", started)
+        return self._at[1]
+
+    def solve(self, theta: Array, *, ml: bool = False, start: Array | None = None) -> StochasticSolution:
+        """The solution at θ; `start` (n,) is Py at another."""
+        if ml:
+            raise StochasticError("engine='stochastic' is for REML: leave method= out, or choose another engine.")
+        found = self.projected(theta, self.y[:, None], start=None if start is None else start[:, None])
+        weighted = found.x[:, 0]
+        products = self.products_of
+        related = products.related(products.scores(found.x))
+        residual = self.times_residual(theta, weighted)
+        fitted = products.Z @ products.spread(theta, related) if self.random else 0.0 * found.x
+        beta = self._ordinary_least_squares(self.y - fitted[:, 0] - residual)  # V Py = y − Xβ̂
+        return StochasticSolution(
+            theta,
+            beta,
+            residual,
+            weighted,
+            [block[:, :, 0] for block in related],
+            float(self.y @ weighted),
+            float(found.left[0]),
+            self,
+        )
+
+    def effects(self, solution: Any) -> Array:
+        spread = self.products_of.spread(solution.theta, [h[:, :, None] for h in solution.related])
+        return np.concatenate([solution.beta, spread[:, 0]])
+
+    def _working_effects(self, solution: Any) -> Array:
+        places, parts = self.spec.parameters.slices, self.spec.parameters.split(solution.theta)
+        out = np.zeros((self.W.shape[1], places[-1].start))
+        for k, (design, h) in enumerate(zip(self.random, solution.related, strict=True)):
+            variates = design.structure.changes(parts[k], h)
+            out[self.of_effects[k], places[k]] = variates.reshape(-1, design.t * design.q).T
+        return out
+
+    def generalised(self, solution: StochasticSolution) -> tuple[Array, Array]:
+        """(X'V⁻¹X)⁻¹ and V⁻¹X, from H = V⁻¹X(X'V⁻¹X)⁻¹: X'H = I and VH lies in the columns of X.
+
+        With any H₀ of X'H₀ = I it is H₀ − P V H₀.
+        """
+        p, X = self.p, self.X
+        if p > FEW_FIXED:
+            raise StochasticError(
+                f"engine='stochastic' solves for standard errors of at most {FEW_FIXED} fixed effects, one column each,"
+                f" and there are {p:,}: make factors of many levels random terms, or choose another engine."
+            )
+        if not p:
+            return np.zeros((0, 0)), np.zeros((self.spec.n, 0))
+        H = np.linalg.pinv(X).T
+        H = H - self.projected(solution.theta, self.products_of.times(solution.theta, H)).x
+        covariance = np.linalg.pinv(X) @ self.products_of.times(solution.theta, H)
+        covariance = 0.5 * (covariance + covariance.T)
+        return covariance, scipy.linalg.solve(covariance, H.T, assume_a="pos").T
+
+    def require(self, solution: Any) -> None:
+        """Nothing is kept but what the solution holds."""
+
+    def solve_columns(self, solution: StochasticSolution, columns: Array) -> Array:
+        """V⁻¹B = PB + V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹B."""
+        solved_X = solution.solved_X
+        return self.project(solution, columns) + solved_X @ (solution.covariance @ (solved_X.T @ columns))
+
+    def project(self, solution: StochasticSolution, columns: Array) -> Array:
+        wide = columns.reshape(len(columns), -1)
+        return self.projected(solution.theta, wide).x.reshape(columns.shape)
+
+    def relate(self, k: int, solution: Any, r: Array, b: Array | None) -> Array:
+        design = self.random[k]
+        if design.is_identity:
+            return r
+        block = r.reshape(design.t, design.q, -1)
+        wide = np.moveaxis(block, 1, 0).reshape(design.q, -1)
+        product = self.products_of.multiply(design, np.ascontiguousarray(wide))
+        return np.moveaxis(product.reshape(design.q, design.t, -1), 0, 1).reshape(r.shape)
+
+    # -- slopes --------------------------------------------------------------------------------
+
+    def slopes(self, solution: StochasticSolution, probes: Probes) -> Slopes:
+        """∂ℓ/∂θ_i = −½[tr(P V̇_i) − y'P V̇_i P y], the trace by the probes."""
+        theta, products, spec = solution.theta, self.products_of, self.spec
+        found = self.projected(theta, probes.z, self.tolerance, probes.solved)
+        parts, places = spec.parameters.split(theta), spec.parameters.slices
+        Py = solution.weighted_residual[:, None]
+        blocks = products.scores(Py)
+        of_probes, of_sigma = np.empty((len(probes), len(theta))), []
+        for k, T in enumerate(probes.traces(products, found.x)):
+            design, part, place = spec.random[k], parts[k], places[k]
+            quadratic = blocks[k][:, :, 0] @ solution.related[k].T
+            quadratic = 0.5 * (quadratic + quadratic.T)
+            of_sigma.append(-0.5 * (T.mean(axis=0) - quadratic))
+            of_probes[:, place] = [design.structure.score(part, -0.5 * (one - quadratic)) for one in T]
+        traces = probes.residual_traces(products, theta, found.x)
+        phi, residual = parts[-1], solution.residual
+        own = [-(residual @ spec.residual.pattern.times(rho, residual)) for rho in spec.residual.jacobian(phi)]
+        of_probes[:, places[-1]] = -0.5 * (traces - np.array(own))
+        kept = Probes(probes.seed, probes.z, probes.related, found.x)
+        left = float(found.left.max(initial=0.0))
+        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), kept, left)
+
+    def slopes_of(self, solution: StochasticSolution) -> Slopes:
+        """Those at hand, or by `PROBES` probes of the seed 0."""
+        if "slopes" not in solution.kept:
+            solution.kept["slopes"] = self.slopes(solution, Probes.drawn(self.products_of, 0, PROBES))
+        return solution.kept["slopes"]
+
+    def score_matrices(self, solution: StochasticSolution, units: list[Array], ml: bool) -> ScoreMatrices:
+        """∂ℓ/∂Σ of every term; of R moments that have its score, which is all that is asked of them."""
+        slopes = self.slopes_of(solution)
+        place, residual = self.spec.parameters.of_residual, self.spec.residual
+        phi = solution.theta[place]
+        wanted = -2.0 * slopes.gradient[place] - residual.logdet_gradient(phi)
+        moments = np.linalg.lstsq(residual.jacobian(phi), wanted, rcond=None)[0]
+        return ScoreMatrices(solution, slopes.of_sigma, (None,) * len(self.random), moments)
+
+    def average_information(self, solution: StochasticSolution, start: Array | None = None) -> Array:
+        return self.information(solution, None)[0]
+
+    def information(self, solution: StochasticSolution, start: Array | None) -> tuple[Array, Array]:
+        """AI = ½F'PF of the working variates F = V̇_i P y, and PF, from which the next begins."""
+        F, _ = self.working_variates(solution)
+        found = self.projected(solution.theta, F, start=start)
+        ai = 0.5 * F.T @ found.x
+        return 0.5 * (ai + ai.T), found.x
+
+    # -- what takes as many solves as there are levels or records ---------------------------------
+
+    def log_determinant(self, solution: Any, ml: bool) -> float:
+        raise StochasticError(NO_LIKELIHOOD)
+
+    def level_covariances(self, solution: StochasticSolution) -> list[Array]:
+        """Missing: each would be a solve per level."""
+        return [np.full((d.q, d.t, d.t), np.nan) for d in self.random]
+
+    def fixed_responses(self, solution: Any) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
+        if self.p > FEW_FIXED:
+            self.generalised(solution)
+        return super().fixed_responses(solution)
+
+    def fixed_covariance(self, solution: StochasticSolution) -> Array:
+        if self.p > FEW_FIXED:
+            return np.full((self.p, self.p), np.nan)
+        return super().fixed_covariance(solution)
+
+    def record_errors(self, solution: Any) -> RecordErrors:
+        raise StochasticError(
+            "leverages and standardised residuals take a solve for each record, which engine='stochastic' does not do:"
+            " fit a part of the data with another engine."
+        )

@@ -1,0 +1,91 @@
+"""Random probes: what they tell of the traces tr(P V̇_i).
+
+With z of independent signs, E[zz'] = I (Hutchinson 1990, Commun Stat Simul 19:433),
+
+    tr(P Z_a K Z_b') = E[(Z_a'Pz)' K (Z_b'z)],    tr(P Ṙ) = E[(Ṙz)' Pz],
+
+so that K times Z'z, which no θ changes, is formed once, and an iteration costs P z alone. Probe j depends on the seed and
+on j: more of them leave the others as they are, and the score stays a smooth function of θ (common random numbers).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from remlblup.arrays import Array
+from remlblup.equations.stochastic.products import Products
+
+
+def signs(n: int, seed: int, numbers: range) -> Array:
+    """Columns of ±1 (n, probes), each by its own number."""
+    columns = [np.random.default_rng([seed, j]).integers(0, 2, n, dtype=np.int8) for j in numbers]
+    return np.asarray(2.0 * np.column_stack(columns) - 1.0) if columns else np.zeros((n, 0))
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Probes with what they need once for all θ.
+
+    Attributes
+    ----------
+    seed : of the draws
+    z : (n, N)
+    related : K Z'z of each term, (t, q, N); None where levels are unrelated
+    solved : (n, N) P z at the last θ, to start from
+    """
+
+    seed: int
+    z: Array
+    related: tuple[Array | None, ...]
+    solved: Array | None = None
+
+    @classmethod
+    def drawn(cls, products: Products, seed: int, count: int) -> Probes:
+        """The first `count` probes of a seed."""
+        return cls._of(products, seed, range(count))
+
+    @classmethod
+    def _of(cls, products: Products, seed: int, numbers: range) -> Probes:
+        z = signs(products.spec.n, seed, numbers)
+        blocks = products.related(products.scores(z))
+        related = tuple(None if d.is_identity else b for d, b in zip(products.spec.random, blocks, strict=True))
+        return cls(seed, z, related)
+
+    def __len__(self) -> int:
+        return self.z.shape[1]
+
+    def more(self, products: Products, count: int) -> Probes:
+        """Up to `count` of them, those that are there as they are."""
+        if count <= len(self):
+            return self
+        new = self._of(products, self.seed, range(len(self), count))
+        related = tuple(
+            None if a is None or b is None else np.concatenate([a, b], axis=2)
+            for a, b in zip(self.related, new.related, strict=True)
+        )
+        solved = None
+        if self.solved is not None:
+            solved = np.hstack([self.solved, np.zeros_like(new.z)])
+        return Probes(self.seed, np.hstack([self.z, new.z]), related, solved)
+
+    def traces(self, products: Products, x: Array) -> list[Array]:
+        """(N, t, t) of each term, (Z_a'x)' K (Z_b'z) of each probe for x = Pz, made symmetric."""
+        own = products.scores(x)
+        plain = products.scores(self.z) if any(b is None for b in self.related) else own
+        out = []
+        for xs, zs, related in zip(own, plain, self.related, strict=True):
+            T = np.einsum("aqj,bqj->jab", xs, zs if related is None else related)
+            out.append(0.5 * (T + np.swapaxes(T, 1, 2)))
+        return out
+
+    def residual_traces(self, products: Products, theta: Array, x: Array) -> Array:
+        """(N, n_parameters of R) (Ṙ_i z)' x of each probe, Ṙ = −R (R⁻¹)˙ R."""
+        residual, phi = products.spec.residual, theta[products.spec.parameters.of_residual]
+        Rz, Rx = residual.multiply(phi, self.z), residual.multiply(phi, x)
+        slopes = residual.jacobian(phi)
+        out = np.empty((len(self), len(slopes)))
+        for i, rho_dot in enumerate(slopes):
+            out[:, i] = -np.einsum("nj,nj->j", residual.pattern.times(rho_dot, Rz), Rx)
+        return out

@@ -1,0 +1,49 @@
+"""What the probes add to the error of θ̂.
+
+The score by N probes is that of ℓ plus an error of covariance S/N; its root is therefore that of ℓ plus one of
+
+    A⁻¹ (S/N) A⁻¹,
+
+A the average information (first order). Where θ lies on a boundary both are taken along the directions it may move in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from remlblup.arrays import Array
+from remlblup.linalg.scaled_solve import scaled_solve
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """The part of the probes in the error of θ̂.
+
+    Attributes
+    ----------
+    probes : how many
+    seed : of their draws
+    covariance : (n_parameters, n_parameters) of θ̂ over other draws; zero where it cannot move
+    errors : (n_parameters,) its roots
+    """
+
+    probes: int
+    seed: int
+    covariance: Array
+
+    @property
+    def errors(self) -> Array:
+        return np.sqrt(np.diag(self.covariance))
+
+    @classmethod
+    def of(cls, information: Array, of_score: Array, tangent: Array, probes: int, seed: int) -> MonteCarlo:
+        """From the average information and the covariance of the score, (n_parameters, n_parameters), in the directions
+        `tangent` (n_parameters, k)."""
+        if not tangent.shape[1]:
+            return cls(probes, seed, np.zeros_like(information))
+        inner = tangent.T @ information @ tangent
+        spread = tangent @ scaled_solve(inner, np.asarray(tangent.T @ of_score @ tangent))
+        out = spread @ scaled_solve(inner, tangent.T)
+        return cls(probes, seed, 0.5 * (out + out.T))

@@ -1,0 +1,216 @@
+"""Newton's method on a score by probes: from start values to its root, and more probes until their error is small.
+
+θ ← start values, a few probes
+repeat
+    Py and P z of the probes by conjugate gradients            equations
+    score, and average information by another solve
+    while the next step is within what the probes err by: more probes, up to a tenth of a standard error
+    stop if the next step is a hundredth of a standard error   verdict
+    θ ← a step of average information inside the parameter space
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+import numpy as np
+
+from remlblup.arrays import Array
+from remlblup.equations.stochastic.engine import StochasticEquations
+from remlblup.equations.stochastic.probes import Probes
+from remlblup.errors import NotPositiveDefiniteError, OptionError, StochasticError
+from remlblup.linalg.threads import single_threaded
+from remlblup.reml.ascent import Ascent
+from remlblup.reml.convergence import Criterion, Trial
+from remlblup.reml.history import Iteration
+from remlblup.reml.identify import confounded, require_enough
+from remlblup.reml.monte_carlo import MonteCarlo
+from remlblup.reml.optimum import Optimum, Options
+from remlblup.reml.point import Point
+from remlblup.reml.score import Score
+from remlblup.reml.space import Space
+from remlblup.reml.start import residual_variance, start_values, zero_covariances
+from remlblup.reml.step import inward_score, propose
+from remlblup.reml.stochastic.verdict import RATIO, STEP, criteria, judged, ratios
+
+# Probes to begin with, and at most.
+FEW, MOST = 16, 1000
+# A step that ends beyond the root by more than this share of the slope it began with goes back.
+BEYOND = 0.5
+Report = Callable[[Iteration], None]
+
+
+class StochasticSearch:
+    """The search for the root of the score, as `reml.starts.Search`.
+
+    Parameters
+    ----------
+    fixed : (n_parameters,) values to hold, NaN where not given
+    report : told every row
+    """
+
+    trials: tuple[Trial, ...] = ()
+
+    def __init__(
+        self, equations: StochasticEquations, options: Options, fixed: Array, report: Report | None = None
+    ):
+        check_options(options)
+        self.equations, self.options, self.report = equations, options, report
+        self.fixed = zero_covariances(equations, fixed)
+        held = ~np.isnan(self.fixed)
+        require_enough(equations, held)
+        self.space = Space.of(equations, held, options.constrain)
+        self.confounded = confounded(equations, held)
+        self.limit = STEP if options.tolerance == Options.tolerance else options.tolerance
+        self.ascent = Ascent(self.space, self.limit, np.zeros(len(held), dtype=bool))
+        self.probes: Probes | None = None
+        self.before: tuple[Array, Array] | None = None
+
+    def so_far(self) -> tuple[Iteration, ...]:
+        """The history up to now."""
+        return tuple(self.ascent.rows)
+
+    @single_threaded
+    def highest(self, start: Array, starts: int | None = None, begin: Array | None = None) -> Optimum:
+        """The root of the score.
+
+        Parameters
+        ----------
+        start : (n_parameters,) values to start from, NaN where not given
+        starts : None or 1: without ℓ there is nothing to compare ends by
+        """
+        if starts not in (None, 1):
+            raise StochasticError(
+                "starts= compares ends by their log-likelihoods, which engine='stochastic' does not know: leave it out,"
+                " or give start=."
+            )
+        equations, options = self.equations, self.options
+        given = np.where(self.space.held, self.fixed, start)
+        theta = start_values(equations, residual_variance(equations), given, self.space.held)
+        self.probes = Probes.drawn(equations.products_of, options.seed, options.probes or FEW)
+        point = self.evaluated(theta)
+        self.record("start", point, None, 0)
+        while True:
+            checks = self.checks(point)
+            if all(c.passed for c in checks):
+                return self.ended(point, checks, "iterations")
+            wanted = self.wanted(point, checks)
+            if len(self.ascent.rows) > options.max_iterations:
+                return self.ended(point, checks, "iterations")
+            if wanted > len(self.probes):
+                self.probes = self.probes.more(equations.products_of, wanted)
+                new = self.evaluated(point.theta)
+                self.record(f"{wanted} probes", new, point, 0)
+            elif (taken := self.advanced(point)) is not None:
+                name, halvings, new = taken
+                self.ascent.reluctant |= point.on_bound & ~new.on_bound
+                self.record(name, new, point, halvings)
+            else:
+                return self.ended(point, checks, "stall")
+            point = new
+
+    # -- points ------------------------------------------------------------------------------
+
+    def evaluated(self, theta: Array) -> Point:
+        """Solution, score and average information at θ, each solve from where the last one ended."""
+        equations, space = self.equations, self.space
+        assert self.probes is not None
+        y, F = self.before or (None, None)
+        solution = equations.solve(theta, start=y)
+        slopes = equations.slopes(solution, self.probes)
+        information, solved = equations.information(solution, F)
+        self.probes = slopes.probes
+        self.before = solution.weighted_residual, solved
+        solution.kept["slopes"] = slopes
+        moments = np.zeros(0)  # EM asks for them, and is not here
+        score = Score(slopes.gradient, slopes.of_sigma, (None,) * len(equations.random), moments, solution)
+        return Point(theta, np.nan, solution, score, information, space.charts(theta), space.at_bound(theta))
+
+    def advanced(self, point: Point) -> tuple[str, int, Point] | None:
+        """A step of average information; shorter where V is not positive definite, back where it went too far."""
+        theta = propose(self.space, point, point.information, 1.0, self.ascent.reluctant)
+        fraction = 1.0
+        for halvings in range(20):
+            along = fraction * (theta - point.theta)
+            if not np.any(along):
+                return None
+            at = theta if fraction == 1.0 else point.theta + along
+            try:
+                new = self.evaluated(at)
+            except NotPositiveDefiniteError:
+                fraction *= 0.25
+                continue
+            here, there = float(point.gradient @ along), float(new.gradient @ along)
+            if here > 0.0 and there < -BEYOND * here and halvings < 3:
+                fraction *= max(here / (here - there), 0.1)  # regula falsi
+                continue
+            return "AI" if halvings == 0 else f"AI x{fraction:.2f}", halvings, new
+        return None
+
+    def record(self, step: str, point: Point, before: Point | None, halvings: int) -> None:
+        row = self.ascent.record(step, point, before, halvings)
+        if self.report is not None:
+            self.report(row)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def monte_carlo(self, point: Point) -> MonteCarlo:
+        """The part of the probes in the error at a point."""
+        slopes = point.solution.kept["slopes"]
+        J = self.space.tangent(point.theta)
+        return MonteCarlo.of(point.information, slopes.covariance, J, len(slopes.probes), self.options.seed)
+
+    def checks(self, point: Point) -> tuple[Criterion, ...]:
+        inward = inward_score(self.space, point)
+        given = self.options.probes is not None
+        decrement = self.ascent.last.decrement
+        return criteria(self.space, point, decrement, inward, self.monte_carlo(point), self.limit, given)
+
+    def wanted(self, point: Point, checks: tuple[Criterion, ...]) -> int:
+        """How many probes it takes from here on: more once the next step is within what these err by."""
+        assert self.probes is not None
+        largest, n = float(ratios(self.space, point, self.monte_carlo(point)).max(initial=0.0)), len(self.probes)
+        step = float(np.sqrt(self.ascent.last.decrement))
+        if self.options.probes is not None or largest <= RATIO or step > max(self.limit, largest):
+            return n
+        return min(MOST, ceil(1.1 * n * (largest / RATIO) ** 2))
+
+    def ended(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
+        space, monte_carlo = self.space, self.monte_carlo(point)
+        rows = tuple(self.ascent.rows)
+        verdict = judged(space, point, checks, stopped, monte_carlo, len(rows) - 1, self.confounded)
+        return Optimum(
+            point,
+            point.solution,
+            verdict,
+            rows,
+            space.boundary(point),
+            space.held,
+            space.tangent(point.theta),
+            space.equations,
+            space.equations,
+            monte_carlo,
+        )
+
+
+def check_options(options: Options) -> None:
+    """Refuse what takes ℓ, or EM.
+
+    Raises
+    ------
+    StochasticError, OptionError
+    """
+    if options.ml:
+        raise StochasticError("engine='stochastic' is for REML: leave method= out, or choose another engine.")
+    if options.algorithm not in ("auto", "ai"):
+        raise OptionError(
+            f"algorithm={options.algorithm!r} is not there for engine='stochastic', which steps by the average"
+            " information: leave algorithm= out."
+        )
+    if not options.constrain:
+        raise StochasticError(
+            "constrain=False goes by the log-likelihood along the edge of the positive definite matrices, which"
+            " engine='stochastic' does not know: leave it out, or choose another engine."
+        )
+

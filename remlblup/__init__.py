@@ -29,7 +29,7 @@ _PUBLIC = {
     "plot_pedigree": "remlblup.plot.pedigree",
     "Genotypes": "remlblup.relationship.genomic.genotypes",
     "genomic_matrix": "remlblup.relationship.genomic.matrix",
-    "genomic_relationship": "remlblup.relationship.genomic.matrix",
+    "genomic_relationship": "remlblup.relationship.genomic.relationship",
     "blend": "remlblup.relationship.genomic.tuning",
     "tune": "remlblup.relationship.genomic.tuning",
     "snp_effects": "remlblup.fit.terms.marker_effects",
@@ -51,6 +51,7 @@ _PUBLIC = {
     "VarianceError": "remlblup.errors",
     "ModelError": "remlblup.errors",
     "OptionError": "remlblup.errors",
+    "StochasticError": "remlblup.errors",
     "NotPositiveDefiniteError": "remlblup.errors",
     "DependencyError": "remlblup.errors",
     "MemoryLimitError": "remlblup.errors",
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from remlblup.errors import RelationshipError as RelationshipError
     from remlblup.errors import RemlBlupError as RemlBlupError
     from remlblup.errors import RemlBlupWarning as RemlBlupWarning
+    from remlblup.errors import StochasticError as StochasticError
     from remlblup.errors import StoreError as StoreError
     from remlblup.errors import VarianceError as VarianceError
     from remlblup.fit.solved import Solved as Solved
@@ -106,7 +108,7 @@ if TYPE_CHECKING:
     from remlblup.plot.pedigree import plot_pedigree as plot_pedigree
     from remlblup.relationship.genomic.genotypes import Genotypes as Genotypes
     from remlblup.relationship.genomic.matrix import genomic_matrix as genomic_matrix
-    from remlblup.relationship.genomic.matrix import genomic_relationship as genomic_relationship
+    from remlblup.relationship.genomic.relationship import genomic_relationship as genomic_relationship
     from remlblup.relationship.genomic.tuning import blend as blend
     from remlblup.relationship.genomic.tuning import tune as tune
     from remlblup.relationship.given.matrix import Relationship as Relationship

@@ -29,8 +29,9 @@ from remlblup.reml.journal import Journal
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.optimum import METHODS, Options
 from remlblup.reml.plainer import plainer_start
+from remlblup.reml.searches import search_of
 from remlblup.reml.singular_residual import equations_at
-from remlblup.reml.starts import Search, checked_starts
+from remlblup.reml.starts import checked_starts
 from remlblup.result import Fit
 
 
@@ -63,11 +64,12 @@ class MixedModel:
     engine : {"auto", "dense", "sparse", "spectral"}
         How V is worked with: Henderson's equations (sparse, or dense where small), V itself ("dense", where a
         relationship is dense), or V made tridiagonal once ("spectral", one relationship and independent residuals).
-        "auto" takes the one with the fewest flops; `describe` says which and why.
+        "auto" takes the one with the fewest flops; `describe` says which and why. "stochastic", never taken by itself,
+        forms and factorises nothing of the size of the data: products, and random probes with a Monte Carlo error.
     device : {"cpu", "cuda"}
         Where V is worked with, for ``engine="dense"``.
     client : optional
-        Of workers that share an engine's products; no engine has any yet.
+        Of workers that share the products of ``engine="stochastic"``: a ``dask.distributed.Client``.
 
     Raises
     ------
@@ -185,6 +187,8 @@ class MixedModel:
         starts: int | str = "auto",
         checkpoint: str | PathLike[str] | None = None,
         callback: Callable[[Iteration], object] | None = None,
+        seed: int = 0,
+        probes: int | None = None,
     ) -> Fit:
         """Estimate the variance components, and with them β̂ and û.
 
@@ -223,6 +227,8 @@ class MixedModel:
             highest. What it returns is ignored; a `KeyboardInterrupt` raised in it stops the fit as Ctrl-C does. The
             same rows, and the verdict, go to the logger ``remlblup`` of Python's `logging`: rows as DEBUG, the verdict
             as INFO, or WARNING if the fit has not converged.
+        seed, probes : int
+            Of ``engine="stochastic"``: of its draws, and how many (by default until Monte Carlo errors are small).
 
         Returns
         -------
@@ -249,7 +255,7 @@ class MixedModel:
         >>> model.fit(method="ML").converged
         True
         """
-        options = Options.checked(method, algorithm, constrain, max_iterations, tolerance)
+        options = Options.checked(method, algorithm, constrain, max_iterations, tolerance, seed, probes)
         if progress is not None:
             check_switch("progress", progress)
         n_starts = checked_starts(starts)
@@ -267,7 +273,7 @@ class MixedModel:
         with self._journal(checkpoint, options, given, fixed, starts) as journal:
             if printed is not None and journal is not None and journal.states:
                 print(f"Going on from {checkpoint}:")
-            search = Search(self._equations, replace(options, journal=journal), fixed, report)
+            search = search_of(self._equations, replace(options, journal=journal), fixed, report)
             try:
                 with self._equations.lock.now:
                     begin = plainer_start(self._equations, options, given, fixed)

@@ -63,6 +63,8 @@ class Equations(ABC):
     """
 
     stats: FactorStats
+    #: Whether ℓ has a value here, and not its slopes alone.
+    knows_likelihood: bool = True
     #: How to make them again, and what a saved fit calls these equations.
     asked: Computation
     kind: str

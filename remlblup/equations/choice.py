@@ -40,6 +40,8 @@ def make_equations(spec: Specification, asked: Computation = AUTO) -> Equations:
     """
     check_engine(spec, asked)
     engine = asked.engine
+    if engine == "stochastic":
+        return _stochastic(spec, asked)
     if spec.residual.dense:
         return _without_inverse(spec, asked)
     if engine == "spectral":
@@ -87,8 +89,10 @@ def equations_of_kind(spec: Specification, asked: Computation, kind: str | None)
         return MixedModelEquations(spec, asked.engine)
     if kind == WithoutInverse.kind:
         return _without_inverse(spec, asked)
-    choose("equations", kind, ("V", "spectral"))
+    choose("equations", kind, ("V", "spectral", "stochastic"))
     check_engine(spec, asked)
+    if kind == "stochastic":
+        return _stochastic(spec, asked)
     return (_variance if kind == "V" else _spectral)(spec, "taken when the model was fitted")
 
 
@@ -133,6 +137,8 @@ def check_engine(spec: Specification, asked: Computation) -> None:
             f"engine='sparse' lists the products of the effects of '{wide[0].name}', and {wide[0].t:,} places are too"
             f" many for that (at most {FEW_PLACES}): leave engine= out, or write engine='dense'."
         )
+    if engine == "stochastic" and (why := not_stochastic(spec)):
+        raise OptionError(f"engine='stochastic' works with V by products, and {why}: choose another engine.")
     if engine == "spectral" and (why := not_spectral(spec)):
         raise OptionError(
             f"engine='spectral' needs one relationship beside independent residuals: {why}. Use engine='auto'."
@@ -171,6 +177,13 @@ def not_spectral(spec: Specification) -> str | None:
     return None if spec.residual.keyword == "units" else f"the residual is '{spec.residual_text}'"
 
 
+def not_stochastic(spec: Specification) -> str | None:
+    """Why V cannot be multiplied with record by record; None if it can."""
+    if spec.residual.dense:
+        return f"the inverse of residual={spec.residual_text!r} is dense"
+    return not_variance(spec)
+
+
 def worth_sharing(spec: Specification, responses: int) -> bool:
     """Whether one spectral reduction for many responses is less work than each on its own."""
     if not_spectral(spec) or not dense_terms(spec):
@@ -197,6 +210,12 @@ def _variance(spec: Specification, reason: str) -> Equations:
     from remlblup.equations.variance.engine import VarianceEquations
 
     return VarianceEquations(spec, reason)
+
+
+def _stochastic(spec: Specification, asked: Computation) -> Equations:
+    from remlblup.equations.stochastic.engine import StochasticEquations
+
+    return StochasticEquations(spec, asked)
 
 
 def _spectral(spec: Specification, reason: str) -> Equations:

@@ -7,7 +7,7 @@ from typing import Any
 
 from remlblup.errors import OptionError, choose
 
-ENGINES = ("auto", "dense", "sparse", "spectral")
+ENGINES = ("auto", "dense", "sparse", "spectral", "stochastic")
 DEVICES = ("cpu", "cuda")
 
 
@@ -44,7 +44,7 @@ class Computation:
             )
         if device != "cpu":
             raise OptionError(f"device={device!r} is not there yet in this version: leave device= out.")
-        if client is not None:
+        if client is not None and engine != "stochastic":
             raise OptionError(
                 f"client= is for an engine whose products are shared among workers, and engine={engine!r} works on"
                 " this machine alone: leave client= out."

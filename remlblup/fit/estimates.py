@@ -57,7 +57,9 @@ class Estimates(Solved, StatsmodelsNames):
 
     @property
     def _note(self) -> str:  # type: ignore[override]
-        return "" if self.converged else str(self.convergence)
+        told = "" if self.converged else str(self.convergence)
+        drawn = self._optimum.monte_carlo
+        return told if drawn is None else " ".join(filter(None, [told, drawn.in_words]))
 
     def _said(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table of estimates, with a warning if they are not those of a maximum."""
@@ -87,19 +89,27 @@ class Estimates(Solved, StatsmodelsNames):
     def variance_covariance(self) -> Array:
         """var(θ̂), (n, n): the inverse average information, along the face for a singular Σ; zero where θ cannot move.
 
-        NaN for parameters in a direction the likelihood is flat in: no standard error is better than a wild one.
+        NaN for parameters in a direction the likelihood is flat in: no standard error is better than a wild one. Of
+        ``engine="stochastic"`` with the Monte Carlo covariance of θ̂ added.
         """
-        return self._information.covariance_of_known
+        drawn, own = self._optimum.monte_carlo, self._information.covariance_of_known
+        return own if drawn is None else own + drawn.covariance
 
     @property
     def variance_components(self) -> pd.DataFrame:
-        """term, parameter, estimate, std_error (from the average information), z_ratio, status."""
+        """term, parameter, estimate, std_error (from the average information), z_ratio, status.
+
+        Of ``engine="stochastic"`` also monte_carlo_error, what other probes would change, and total_error, the root of
+        the sum of both squares, which is that of z_ratio.
+        """
         return self._said(self._variance_components)
 
     @cached_property
     def _variance_components(self) -> pd.DataFrame:
         spec = self.specification
-        return self._shown(tables.variance_components(spec, self.theta, self.variance_covariance, self.status))
+        sampling, drawn = self._information.covariance_of_known, self._optimum.monte_carlo
+        errors = None if drawn is None else drawn.errors
+        return self._shown(tables.variance_components(spec, self.theta, sampling, self.status, errors))
 
     def function(self, expression: str) -> Estimate:
         """A function of the components with its delta-method standard error.

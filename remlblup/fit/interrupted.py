@@ -15,6 +15,7 @@ from remlblup.linalg.threads import single_threaded
 from remlblup.reml.known import interrupted_at
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.starts import Search
+from remlblup.reml.stochastic.search import StochasticSearch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,7 +38,12 @@ def interruptible(function: F) -> F:
 NOTHING = "the fit was interrupted before its first iteration was finished: there are no estimates yet."
 
 
-def interrupted(search: Search, kind: Callable[[Optimum, Options], Estimates]) -> FitInterrupted:
+def at(loglik: float) -> str:
+    """Where a search was, if it knows."""
+    return f", at a log-likelihood of {loglik:.6f}" if np.isfinite(loglik) else ""
+
+
+def interrupted(search: Search | StochasticSearch, kind: Callable[[Optimum, Options], Estimates]) -> FitInterrupted:
     """The exception of a search that was interrupted; its fit, of this kind, is made when it is asked for."""
     rows, trials = search.so_far(), tuple(search.trials)
     if not rows:
@@ -56,8 +62,9 @@ def interrupted(search: Search, kind: Callable[[Optimum, Options], Estimates]) -
         if search.options.journal is None
         else "its checkpoint goes on from there"
     )
+    times = "1 iteration" if n == 1 else f"{n} iterations"
     return FitInterrupted(
-        f"the fit was interrupted after {n} iteration{'' if n == 1 else 's'}, at a log-likelihood of"
-        f" {rows[-1].loglik:.6f}. The estimates so far are in `fit` of this exception; {way}.",
+        f"the fit was interrupted after {times}{at(rows[-1].loglik)}. The estimates so far are in `fit` of this"
+        f" exception; {way}.",
         fit,
     )

@@ -22,7 +22,7 @@ from remlblup.errors import DataError, DependencyError, OptionError, Relationshi
 from remlblup.linalg.memory import within_memory
 from remlblup.relationship.coerce import looks_like_pedigree
 from remlblup.relationship.genomic.genotypes import Genotypes
-from remlblup.relationship.genomic.matrix import genomic_relationship
+from remlblup.relationship.genomic.relationship import genomic_relationship
 from remlblup.relationship.given.matrix import Relationship
 from remlblup.relationship.labels import canonical
 from remlblup.relationship.pedigree.pedigree import Pedigree

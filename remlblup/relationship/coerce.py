@@ -8,6 +8,7 @@ import pandas as pd
 from remlblup.errors import RelationshipError, some
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.genomic.genotypes import Genotypes
+from remlblup.relationship.genomic.relationship import UnformedRelationship
 from remlblup.relationship.given.matrix import MatrixRelationship
 from remlblup.relationship.labels import as_frame, canonical
 from remlblup.relationship.pedigree.columns import candidates
@@ -16,7 +17,7 @@ from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
 from remlblup.relationship.pedigree.pedigree import Pedigree
 
 _ACCEPTED = (
-    "Give a Pedigree, a Relationship, a data frame (a pedigree with columns id, sire, dam, or a square "
+    "Give a Pedigree, a Relationship, Genotypes, a data frame (a pedigree with columns id, sire, dam, or a square "
     "matrix with the levels as index and columns), a pair (matrix, labels), or a dict "
     '{"matrix": ..., "labels": ..., "inverse": True or False}'
 )
@@ -30,7 +31,8 @@ def coerce(name: str, obj: object) -> RelationshipBase:
     name : str
         Its name in the formula, for messages.
     obj : object
-        A `Pedigree` or `Relationship`; a data frame holding a pedigree or a labelled square matrix (an
+        A `Pedigree` or `Relationship`; `Genotypes`, for K of VanRaden's first method; a
+        data frame holding a pedigree or a labelled square matrix (an
         inverse if ``df.attrs["inverse"]`` or ``df.attrs["INVERSE"]`` is true); a pair ``(matrix, labels)``;
         or a dict with ``matrix``, ``labels`` and optionally ``inverse``.
 
@@ -75,9 +77,7 @@ def _coerce(obj: object) -> RelationshipBase:
         of_bulls = candidates(frame.columns, "mgs") and not candidates(frame.columns, "dam")
         return (MaternalGrandsirePedigree if of_bulls else Pedigree).from_frame(frame)
     if isinstance(obj, Genotypes):
-        raise RelationshipError(
-            "these are genotypes, not a relationship made of them. Give rb.genomic_relationship(genotypes)."
-        )
+        return UnformedRelationship(obj)
     raise RelationshipError(f"cannot make a relationship of {type(obj).__name__}. {_ACCEPTED}.")
 
 

@@ -34,6 +34,11 @@ class MonteCarlo:
     covariance: Array
 
     @property
+    def in_words(self) -> str:
+        """What stands above tables."""
+        return f"Stochastic, by {self.probes} probes of seed {self.seed}: estimates have a Monte Carlo error."
+
+    @property
     def errors(self) -> Array:
         return np.sqrt(np.diag(self.covariance))
 

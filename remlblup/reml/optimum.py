@@ -36,7 +36,14 @@ class Options:
 
     @classmethod
     def checked(
-        cls, method: str, algorithm: str, constrain: bool, max_iterations: int | None, tolerance: float
+        cls,
+        method: str,
+        algorithm: str,
+        constrain: bool,
+        max_iterations: int | None,
+        tolerance: float,
+        seed: int = 0,
+        probes: int | None = None,
     ) -> Options:
         """As the user gives them.
 
@@ -50,7 +57,9 @@ class Options:
         limit = ALGORITHMS[algorithm] if max_iterations is None else whole_number("max_iterations", max_iterations, 1)
         check_switch("constrain", constrain)
         check_share("tolerance", tolerance)
-        return cls(method == "ML", algorithm, bool(constrain), limit, float(tolerance))
+        seed = whole_number("seed", seed, 0)
+        probes = probes if probes is None else whole_number("probes", probes, 2)
+        return cls(method == "ML", algorithm, bool(constrain), limit, float(tolerance), seed, probes)
 
 
 @dataclass(frozen=True)

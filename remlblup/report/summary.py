@@ -97,12 +97,7 @@ class Summary:
             rows.append(("Boundary", ", ".join(fit.convergence.boundary)))
         if not fit.options.constrain:
             rows.append(("Unconstrained", "components may be negative as long as V is positive definite"))
-        conventions = f"{fit.loglik:.4f} with all constants, {fit.loglik_asreml:.4f} as ASReml"
-        if fit.method == "REML":
-            conventions += f", {fit.loglik_nlme:.4f} with ½ log|X'X|"
-        rows.append(("logL", conventions))
-        rows.append(("AIC, BIC", f"{fit.aic:.3f}, {fit.bic:.3f} ({count(fit.n_parameters, 'parameter')})"))
-        return rows
+        return rows + (likelihoods(fit) if fit._equations.knows_likelihood else monte_carlo(fit))
 
     def tables(self) -> list[Table]:
         """The parts of the report."""
@@ -161,19 +156,37 @@ NOTEBOOK_STYLE = (
 )
 
 
+def likelihoods(fit: Estimates) -> list[tuple[str, str]]:
+    """ℓ in its conventions, and what is made of it."""
+    conventions = f"{fit.loglik:.4f} with all constants, {fit.loglik_asreml:.4f} as ASReml"
+    if fit.method == "REML":
+        conventions += f", {fit.loglik_nlme:.4f} with ½ log|X'X|"
+    criteria = f"{fit.aic:.3f}, {fit.bic:.3f} ({count(fit.n_parameters, 'parameter')})"
+    return [("logL", conventions), ("AIC, BIC", criteria)]
+
+
+def monte_carlo(fit: Estimates) -> list[tuple[str, str]]:
+    """What stands in place of ℓ where only its slopes are known, by probes."""
+    drawn = fit._optimum.monte_carlo
+    said = drawn.in_words if drawn else "no probes: interrupted"
+    return [("Monte Carlo", said), ("logL", "not known to the stochastic engine, nor AIC, BIC")]
+
+
 # -- the tables of a fit ---------------------------------------------------------------------
 
 
 def components_table(fit: Estimates) -> Table:
     """Term, parameter, estimate, s.e., z, status; the share of the total where variances simply add up."""
     table = fit.variance_components
-    estimate, error = aligned(table["estimate"], table["std_error"])
+    by_probes = [table[c] for c in ("monte_carlo_error", "total_error") if c in table]
+    estimate, error, *drawn = aligned(table["estimate"], table["std_error"], *by_probes)
     share = shares(fit)
-    header = ["term", "parameter", "estimate", "s.e.", "z", *(["share"] if share else []), "status"]
+    of_probes = ["Monte Carlo", "total"] if drawn else []
+    header = ["term", "parameter", "estimate", "s.e.", *of_probes, "z", *(["share"] if share else []), "status"]
     rows, before = [], None
     for k, (term, parameter, status) in enumerate(zip(table["term"], table["parameter"], table["status"], strict=True)):
         z = fixed_point(table["z_ratio"].iloc[k], 2)
-        row = ["" if term == before else term, parameter, estimate[k], error[k], z]
+        row = ["" if term == before else term, parameter, estimate[k], error[k], *(d[k] for d in drawn), z]
         rows.append((*row, *([share[k]] if share else []), status))
         before = term
     whole = Table("Variance components", tuple(header), tuple(rows), 2, ("status",))

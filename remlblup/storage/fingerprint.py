@@ -53,6 +53,8 @@ def fingerprint(equations: Equations, options: Options, start: Array, fixed: Arr
         said[f"relationship of '{d.name}'"] = digest(d.relationship)
     said["structure of the residual"] = digest(spec.residual)
     said["engine"] = equations.stats.engine
+    if not equations.knows_likelihood:
+        said["seed"], said["probes"] = repr(options.seed), repr(options.probes)
     if equations.asked.device != "cpu":
         said["device"] = equations.asked.device
     return said

@@ -21,6 +21,7 @@ from remlblup._version import __version__
 from remlblup.equations.base import Equations
 from remlblup.equations.choice import equations_of_kind
 from remlblup.equations.computation import Computation
+from remlblup.equations.stochastic.engine import StochasticEquations
 from remlblup.errors import (
     ConvergenceWarning,
     MemoryLimitError,
@@ -38,6 +39,7 @@ from remlblup.reml.convergence import Convergence, Criterion
 from remlblup.reml.history import Iteration
 from remlblup.reml.known import optimum_at
 from remlblup.reml.likelihood import log_likelihood
+from remlblup.reml.monte_carlo import MonteCarlo
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.storage.cells import csv_text
 from remlblup.storage.model import load_model, save_model
@@ -81,11 +83,7 @@ def to_dict(fit: Estimates) -> dict[str, Any]:
                 "interrupted": fit.convergence.interrupted,
                 "criteria": fit.convergence.table.to_dict("records"),
             },
-            "loglik": fit.loglik,
-            "loglik_asreml": fit.loglik_asreml,
-            "loglik_nlme": fit.loglik_nlme,
-            "aic": fit.aic,
-            "bic": fit.bic,
+            **likelihoods(fit),
             "n_parameters": fit.n_parameters,
             "variances": fit.variances,
             "variance_components": components.to_dict("records"),
@@ -94,6 +92,16 @@ def to_dict(fit: Estimates) -> dict[str, Any]:
             "fixed_effects": fit.fixed_effects.reset_index().to_dict("records"),
         }
     )
+
+
+def likelihoods(fit: Estimates) -> dict[str, Any]:
+    """ℓ and what is made of it, missing where it is not known; there what its slopes by probes err by."""
+    names = ("loglik", "loglik_asreml", "loglik_nlme", "aic", "bic")
+    drawn = fit._optimum.monte_carlo
+    if drawn is None:
+        return {name: getattr(fit, name) for name in names}
+    said = {"probes": drawn.probes, "seed": drawn.seed, "covariance": drawn.covariance.tolist()}
+    return dict.fromkeys(names) | {"monte_carlo": said}
 
 
 def clean(value: Any) -> Any:
@@ -206,8 +214,9 @@ def named_errors(folder: Path) -> Iterator[None]:
 def check_agreement(optimum: Optimum, options: Options, content: dict[str, Any], folder: Path) -> None:
     """Raise `StoreError` if estimates, data and verdict are not of one fit."""
     saved, converged = content["loglik"], optimum.convergence.converged
-    found = log_likelihood(optimum.equations, optimum.solution, options.ml)
-    if not abs(found - saved) <= AGREES + RELATIVELY * (optimum.equations.spec.n + abs(saved)):
+    known = optimum.equations.knows_likelihood
+    found = log_likelihood(optimum.equations, optimum.solution, options.ml) if known else np.nan
+    if known and not abs(found - saved) <= AGREES + RELATIVELY * (optimum.equations.spec.n + abs(saved)):
         raise StoreError(
             f"{folder} holds data, relationships and estimates that are not of one fit: at the saved variances the data"
             f" have a log-likelihood of {found:.6f}, and {saved:.6f} is saved. Fit the model again."
@@ -251,9 +260,15 @@ def restore(equations: Equations, content: dict[str, Any]) -> tuple[Optimum, Opt
     if any(len(v) != equations.spec.parameters.size for v in (status, *(row.theta for row in iterations))):
         raise StoreError("the saved estimates are not those of the saved model: they differ in number.")
     held, boundary = status == "fixed", status == "boundary"
-    return optimum_at(
-        equations, options, iterations, content["loglik"], held, boundary, lambda *_: convergence
-    ), options
+    drawn = content.get("monte_carlo")
+    if isinstance(equations, StochasticEquations) and drawn is not None:
+        equations.draws = int(drawn["seed"]), int(drawn["probes"])
+    loglik = number(content["loglik"])
+    optimum = optimum_at(equations, options, iterations, loglik, held, boundary, lambda *_: convergence)
+    if drawn is not None:
+        covariance = np.array(drawn["covariance"], dtype=np.float64)
+        optimum = replace(optimum, monte_carlo=MonteCarlo(int(drawn["probes"]), int(drawn["seed"]), covariance))
+    return optimum, options
 
 
 def iteration_of(row: dict[str, Any]) -> Iteration:

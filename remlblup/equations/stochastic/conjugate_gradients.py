@@ -1,7 +1,7 @@
 """x = P b by conjugate gradients on the records free of X, each column its own.
 
-P b is the solution of V x = b + Xλ, X'x = 0. With a preconditioner P_M that has the same form, of a matrix M like V that
-can be factorised, every iterate keeps X'x = 0 (projected conjugate gradients with a constraint preconditioner: Gould,
+P b is the solution of V x = b + Xλ, X'x = 0. With a preconditioner P_M of the same form, of a matrix M like V that can
+be factorised, every iterate keeps X'x = 0 (projected conjugate gradients with a constraint preconditioner: Gould,
 Hribar & Nocedal 2001, SIAM J Sci Comput 23:1376). No fixed effect costs a column of its own. The columns advance
 together, so that each pass over the data serves all of them, and leave when they are done.
 """

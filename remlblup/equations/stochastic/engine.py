@@ -18,19 +18,23 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import needs
+from remlblup.equations.computation import Computation
 from remlblup.equations.memory import Memory
 from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.solution import ScoreMatrices
+from remlblup.equations.stochastic.blocks import Workers
 from remlblup.equations.stochastic.conjugate_gradients import Solved, projected
 from remlblup.equations.stochastic.preconditioner import Preconditioner, ProjectionOfM
 from remlblup.equations.stochastic.probes import Probes
 from remlblup.equations.stochastic.products import Products
+from remlblup.equations.stochastic.workers import Threads
 from remlblup.equations.variance.projection import Projection
-from remlblup.errors import StochasticError
+from remlblup.errors import OptionError, StochasticError
 from remlblup.linalg.contract import FactorStats
 from remlblup.linalg.memory import Need
 from remlblup.model.specification import Specification
 
+STOCHASTIC = Computation("stochastic")
 # What is left of y, of working variates and of columns for tables, relative to what they were.
 EXACT = 1e-8
 # Of probes: what they err by stays below this share of the standard error of a score, and never above `LOOSE`.
@@ -132,6 +136,19 @@ NO_LIKELIHOOD = (
 )
 
 
+def workers_of(asked: Computation) -> Workers:
+    """Where products with genotypes run.
+
+    Raises
+    ------
+    OptionError
+        If the client cannot be used.
+    """
+    if asked.client is None:
+        return Threads()
+    raise OptionError("client= is not there yet in this version: leave it out.")
+
+
 class StochasticEquations(Projection):
     """V(θ) by products and conjugate gradients.
 
@@ -140,11 +157,13 @@ class StochasticEquations(Projection):
     spec : Specification
     """
 
-    engine = kind = "stochastic"
+    kind = "stochastic"
+    knows_likelihood = False
 
-    def __init__(self, spec: Specification):
+    def __init__(self, spec: Specification, asked: Computation = STOCHASTIC):
         super().__init__(spec, spec.random)
-        self.products_of = Products(spec)
+        self.asked = asked
+        self.products_of = Products(spec, workers_of(asked))
         self.preconditioner = Preconditioner(spec)
         own = self.preconditioner.equations.stats
         self.stats = FactorStats(
@@ -152,6 +171,8 @@ class StochasticEquations(Projection):
         )
         self.tolerance = min(LOOSE, SHARE * np.sqrt(2.0 / max(spec.n, 2)))
         self.iterations = 0
+        #: Seed and number of the probes where none are given.
+        self.draws = 0, PROBES
         self._at: tuple[bytes, ProjectionOfM] | None = None
 
     @property
@@ -168,7 +189,7 @@ class StochasticEquations(Projection):
         )
 
     @cached_property
-    def X(self) -> Array:  # type: ignore[override]
+    def X(self) -> Array:
         """(n, p), dense: for tables of few fixed effects."""
         work = self.spec.fixed.work
         return work.toarray() if sp.issparse(work) else np.asarray(work)
@@ -227,7 +248,7 @@ class StochasticEquations(Projection):
             out[self.of_effects[k], places[k]] = variates.reshape(-1, design.t * design.q).T
         return out
 
-    def generalised(self, solution: StochasticSolution) -> tuple[Array, Array]:
+    def generalised(self, solution: Any) -> tuple[Array, Array]:
         """(X'V⁻¹X)⁻¹ and V⁻¹X, from H = V⁻¹X(X'V⁻¹X)⁻¹: X'H = I and VH lies in the columns of X.
 
         With any H₀ of X'H₀ = I it is H₀ − P V H₀.
@@ -240,21 +261,22 @@ class StochasticEquations(Projection):
             )
         if not p:
             return np.zeros((0, 0)), np.zeros((self.spec.n, 0))
-        H = np.linalg.pinv(X).T
+        inverse: Array = np.linalg.pinv(X).astype(float)
+        H = inverse.T
         H = H - self.projected(solution.theta, self.products_of.times(solution.theta, H)).x
-        covariance = np.linalg.pinv(X) @ self.products_of.times(solution.theta, H)
+        covariance = inverse @ self.products_of.times(solution.theta, H)
         covariance = 0.5 * (covariance + covariance.T)
         return covariance, scipy.linalg.solve(covariance, H.T, assume_a="pos").T
 
     def require(self, solution: Any) -> None:
         """Nothing is kept but what the solution holds."""
 
-    def solve_columns(self, solution: StochasticSolution, columns: Array) -> Array:
+    def solve_columns(self, solution: Any, columns: Array) -> Array:
         """V⁻¹B = PB + V⁻¹X(X'V⁻¹X)⁻¹X'V⁻¹B."""
         solved_X = solution.solved_X
         return self.project(solution, columns) + solved_X @ (solution.covariance @ (solved_X.T @ columns))
 
-    def project(self, solution: StochasticSolution, columns: Array) -> Array:
+    def project(self, solution: Any, columns: Array) -> Array:
         wide = columns.reshape(len(columns), -1)
         return self.projected(solution.theta, wide).x.reshape(columns.shape)
 
@@ -269,7 +291,7 @@ class StochasticEquations(Projection):
 
     # -- slopes --------------------------------------------------------------------------------
 
-    def slopes(self, solution: StochasticSolution, probes: Probes) -> Slopes:
+    def slopes(self, solution: Any, probes: Probes) -> Slopes:
         """∂ℓ/∂θ_i = −½[tr(P V̇_i) − y'P V̇_i P y], the trace by the probes."""
         theta, products, spec = solution.theta, self.products_of, self.spec
         found = self.projected(theta, probes.z, self.tolerance, probes.solved)
@@ -291,25 +313,25 @@ class StochasticEquations(Projection):
         left = float(found.left.max(initial=0.0))
         return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), kept, left)
 
-    def slopes_of(self, solution: StochasticSolution) -> Slopes:
-        """Those at hand, or by `PROBES` probes of the seed 0."""
+    def slopes_of(self, solution: Any) -> Slopes:
+        """Those at hand, or by the probes of `draws`."""
         if "slopes" not in solution.kept:
-            solution.kept["slopes"] = self.slopes(solution, Probes.drawn(self.products_of, 0, PROBES))
+            solution.kept["slopes"] = self.slopes(solution, Probes.drawn(self.products_of, *self.draws))
         return solution.kept["slopes"]
 
-    def score_matrices(self, solution: StochasticSolution, units: list[Array], ml: bool) -> ScoreMatrices:
+    def score_matrices(self, solution: Any, units: list[Array], ml: bool) -> ScoreMatrices:
         """∂ℓ/∂Σ of every term; of R moments that have its score, which is all that is asked of them."""
         slopes = self.slopes_of(solution)
         place, residual = self.spec.parameters.of_residual, self.spec.residual
         phi = solution.theta[place]
         wanted = -2.0 * slopes.gradient[place] - residual.logdet_gradient(phi)
-        moments = np.linalg.lstsq(residual.jacobian(phi), wanted, rcond=None)[0]
+        moments: Array = np.linalg.lstsq(residual.jacobian(phi), wanted, rcond=None)[0].astype(float)
         return ScoreMatrices(solution, slopes.of_sigma, (None,) * len(self.random), moments)
 
-    def average_information(self, solution: StochasticSolution, start: Array | None = None) -> Array:
+    def average_information(self, solution: Any, start: Array | None = None) -> Array:
         return self.information(solution, None)[0]
 
-    def information(self, solution: StochasticSolution, start: Array | None) -> tuple[Array, Array]:
+    def information(self, solution: Any, start: Array | None) -> tuple[Array, Array]:
         """AI = ½F'PF of the working variates F = V̇_i P y, and PF, from which the next begins."""
         F, _ = self.working_variates(solution)
         found = self.projected(solution.theta, F, start=start)
@@ -321,7 +343,7 @@ class StochasticEquations(Projection):
     def log_determinant(self, solution: Any, ml: bool) -> float:
         raise StochasticError(NO_LIKELIHOOD)
 
-    def level_covariances(self, solution: StochasticSolution) -> list[Array]:
+    def level_covariances(self, solution: Any) -> list[Array]:
         """Missing: each would be a solve per level."""
         return [np.full((d.q, d.t, d.t), np.nan) for d in self.random]
 
@@ -330,7 +352,7 @@ class StochasticEquations(Projection):
             self.generalised(solution)
         return super().fixed_responses(solution)
 
-    def fixed_covariance(self, solution: StochasticSolution) -> Array:
+    def fixed_covariance(self, solution: Any) -> Array:
         if self.p > FEW_FIXED:
             return np.full((self.p, self.p), np.nan)
         return super().fixed_covariance(solution)

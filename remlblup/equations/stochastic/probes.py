@@ -4,8 +4,8 @@ With z of independent signs, E[zz'] = I (Hutchinson 1990, Commun Stat Simul 19:4
 
     tr(P Z_a K Z_b') = E[(Z_a'Pz)' K (Z_b'z)],    tr(P Ṙ) = E[(Ṙz)' Pz],
 
-so that K times Z'z, which no θ changes, is formed once, and an iteration costs P z alone. Probe j depends on the seed and
-on j: more of them leave the others as they are, and the score stays a smooth function of θ (common random numbers).
+so that K times Z'z, which no θ changes, is formed once, and an iteration costs P z alone. Probe j depends on the seed
+and on j: more of them leave the others as they are, and the score stays a smooth function of θ (common random numbers).
 """
 
 from __future__ import annotations

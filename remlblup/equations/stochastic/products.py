@@ -13,8 +13,10 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import term_slices
+from remlblup.equations.stochastic.blocks import Block, Workers, genotype_blocks
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
+from remlblup.relationship.genomic.relationship import UnformedRelationship
 
 
 class Products:
@@ -23,6 +25,7 @@ class Products:
     Parameters
     ----------
     spec : Specification
+    workers : where products with genotypes run
 
     Attributes
     ----------
@@ -31,8 +34,9 @@ class Products:
     columns : how many columns that were in all
     """
 
-    def __init__(self, spec: Specification):
-        self.spec = spec
+    def __init__(self, spec: Specification, workers: Workers):
+        self.spec, self.workers = spec, workers
+        self._blocks: dict[int, list[Block]] = {}
         n = spec.n
         columns = [z for d in spec.random for z in d.columns]
         self.Z = sp.csr_array(sp.hstack(columns)) if columns else sp.csr_array((n, 0))
@@ -42,9 +46,7 @@ class Products:
 
     def blocks(self, effects: Array) -> list[Array]:
         """(effects, c) cut into (t, q, c) of each term."""
-        return [
-            effects[place].reshape(d.t, d.q, -1) for d, place in zip(self.spec.random, self.places, strict=True)
-        ]
+        return [effects[place].reshape(d.t, d.q, -1) for d, place in zip(self.spec.random, self.places, strict=True)]
 
     def scores(self, B: Array) -> list[Array]:
         """Z'B of each term, (t, q, c)."""
@@ -69,7 +71,13 @@ class Products:
         """K columns, (q, c)."""
         self.passes += 1
         self.columns += columns.shape[1]
-        return np.asarray(design.relationship.multiply(columns))
+        relationship = design.relationship
+        if not isinstance(relationship, UnformedRelationship):
+            return np.asarray(relationship.multiply(columns))
+        blocks = self._blocks.get(id(relationship))
+        if blocks is None:
+            blocks = self._blocks[id(relationship)] = genotype_blocks(relationship.genotypes, relationship.coding)
+        return relationship.beside(self.workers.total(blocks, columns), columns)
 
     @property
     def shared(self) -> list[list[int]]:

@@ -88,19 +88,29 @@ def records_by_level(design: RandomDesign) -> np.ndarray:
     return np.bincount(distinct % design.q, minlength=design.q)
 
 
-def variance_components(spec: Specification, theta: Array, covariance: Array, status: Sequence[str]) -> pd.DataFrame:
-    """term, parameter, estimate, std_error, z_ratio, status; no standard error unless the status is free."""
+def variance_components(
+    spec: Specification, theta: Array, covariance: Array, status: Sequence[str], monte_carlo: Array | None = None
+) -> pd.DataFrame:
+    """term, parameter, estimate, std_error, z_ratio, status; no standard error unless the status is free.
+
+    With errors by random probes, `monte_carlo` (n_parameters,), also those and the root of the sum of both squares.
+    """
     free = np.array([s == "free" for s in status])
     se = np.where(free, np.sqrt(np.maximum(np.diag(covariance), 0.0)), np.nan)
     se[se == 0.0] = np.nan
-    pairs = spec.parameters.pairs
+    pairs, total, more = spec.parameters.pairs, se, {}
+    if monte_carlo is not None:
+        drawn = np.where(np.isnan(se), np.nan, monte_carlo)
+        total = np.sqrt(se**2 + drawn**2)
+        more = {"monte_carlo_error": drawn, "total_error": total}
     return pd.DataFrame(
         {
             "term": [term for term, _ in pairs],
             "parameter": [name for _, name in pairs],
             "estimate": theta,
             "std_error": se,
-            "z_ratio": theta / se,
+            **more,
+            "z_ratio": theta / total,
             "status": list(status),
         }
     )

@@ -27,6 +27,8 @@ def intervals_of(
     n, seed = checked(n, seed)
     functions, own = listed("functions=", functions), method in ("log", "wald")
     components, parameters = fit.variance_components, fit.specification.parameters
+    if "total_error" in components:  # what other probes would change is an error as any other
+        components = components.assign(std_error=components["total_error"])
     table = intervals(
         components,
         parameters,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -16,48 +16,11 @@ from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
 from remlblup.relationship.genomic.codings import METHODS, Coding, coded, coding
 from remlblup.relationship.genomic.genotypes import BLOCK, Genotypes, as_genotypes
-from remlblup.relationship.given.matrix import MatrixRelationship
 
 Progress = Callable[[int, int], None]
 
 # Elements of a standardised block: 256 MB in float64.
 _ELEMENTS = 32_000_000
-
-
-@known_arguments
-@within_memory
-def genomic_relationship(
-    genotypes: Genotypes | pd.DataFrame,
-    method: str = "vanraden1",
-    frequencies: object = None,
-    *,
-    block: int | None = None,
-    dtype: str = "float64",
-    progress: bool | Progress | None = None,
-) -> MatrixRelationship:
-    """`genomic_matrix` as a `Relationship`, ready for ``relationships={"G": …}``.
-
-    Parameters
-    ----------
-    genotypes, method, frequencies, block, dtype, progress : as of `genomic_matrix`
-
-    Returns
-    -------
-    Relationship, for ``relationships={"G": …}``
-
-    Examples
-    --------
-    >>> genotypes = rb.Genotypes.from_matrix([[0, 1, 2], [2, 1, 0], [1, 1, 1]], ids=["a", "b", "c"])
-    >>> rb.genomic_relationship(genotypes).labels.tolist()
-    ['a', 'b', 'c']
-    """
-    genotypes = as_genotypes(genotypes)
-    G = genomic_matrix(genotypes, method, frequencies, block=block, dtype=dtype, progress=progress)
-    return _as_relationship(G.to_numpy(), genotypes.ids)
-
-
-def _as_relationship(G: np.ndarray, labels: Iterable) -> MatrixRelationship:
-    return MatrixRelationship(G, labels)
 
 
 @known_arguments
@@ -154,7 +117,7 @@ def _outer(genotypes: Genotypes, code: Coding, size: int, kind: type, report: Pr
     for place, values in genotypes.blocks(size):
         total.add(coded(values, code.table[place], kind))
         if code.diagonal is not None:
-            own += _row_sums(values, code.diagonal[place])
+            own += row_sums(values, code.diagonal[place])
         if report is not None:
             report(place.stop, genotypes.shape[1])
     K = total.finish()
@@ -179,7 +142,7 @@ def _pairs(genotypes: Genotypes, code: Coding, size: int, kind: type, report: Pr
     return K
 
 
-def _row_sums(block: np.ndarray, table: np.ndarray) -> np.ndarray:
+def row_sums(block: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Sum of the codes of each individual: by parts of fixed size, in a fixed order."""
     if block.dtype != np.int8:
         return coded(block, table).sum(axis=1)

@@ -34,8 +34,8 @@ from remlblup.reml.start import residual_variance, start_values, zero_covariance
 from remlblup.reml.step import inward_score, propose
 from remlblup.reml.stochastic.verdict import RATIO, STEP, criteria, judged, ratios
 
-# Probes to begin with, and at most.
-FEW, MOST = 16, 1000
+# Probes to begin with, next at most (what few say of their own error is not much), and at most.
+FEW, NEXT, MOST = 16, 100, 1000
 # A step that ends beyond the root by more than this share of the slope it began with goes back.
 BEYOND = 0.5
 Report = Callable[[Iteration], None]
@@ -52,9 +52,7 @@ class StochasticSearch:
 
     trials: tuple[Trial, ...] = ()
 
-    def __init__(
-        self, equations: StochasticEquations, options: Options, fixed: Array, report: Report | None = None
-    ):
+    def __init__(self, equations: StochasticEquations, options: Options, fixed: Array, report: Report | None = None):
         check_options(options)
         self.equations, self.options, self.report = equations, options, report
         self.fixed = zero_covariances(equations, fixed)
@@ -174,7 +172,7 @@ class StochasticSearch:
         step = float(np.sqrt(self.ascent.last.decrement))
         if self.options.probes is not None or largest <= RATIO or step > max(self.limit, largest):
             return n
-        return min(MOST, ceil(1.1 * n * (largest / RATIO) ** 2))
+        return min(max(NEXT, 2 * n), MOST, ceil(1.05 * n * (largest / RATIO) ** 2))
 
     def ended(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         space, monte_carlo = self.space, self.monte_carlo(point)
@@ -213,4 +211,3 @@ def check_options(options: Options) -> None:
             "constrain=False goes by the log-likelihood along the edge of the positive definite matrices, which"
             " engine='stochastic' does not know: leave it out, or choose another engine."
         )
-

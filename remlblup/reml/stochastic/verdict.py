@@ -39,7 +39,7 @@ def criteria(
     largest = float(ratios(space, point, monte_carlo).max(initial=0.0))
     said = "the number of probes was given" if given else "largest Monte Carlo error of a component, in its s.e."
     return (
-        Criterion("next step", float(np.sqrt(decrement)), limit, "√(s'A⁻¹s): of Newton's next step, in standard errors"),
+        Criterion("next step", float(np.sqrt(decrement)), limit, "√(s'A⁻¹s): Newton's next step, in standard errors"),
         Criterion("boundary score", inward, limit, "largest score pointing inward from a boundary"),
         Criterion("Monte Carlo error", largest, np.inf if given else RATIO, said),
         Criterion("linear equations", point.solution.left, 1.01 * EXACT, "what is left of y by conjugate gradients"),

@@ -1,0 +1,168 @@
+"""V by products and conjugate gradients, against dense algebra."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import remlblup as rb
+from remlblup.equations.stochastic.conjugate_gradients import projected
+from remlblup.equations.stochastic.engine import StochasticEquations
+from remlblup.equations.stochastic.probes import Probes, signs
+
+PEDIGREE = pd.DataFrame(
+    {
+        "id": range(1, 121),
+        "sire": [0] * 20 + [(7 * k) % 10 + 1 for k in range(100)],
+        "dam": [0] * 20 + [(3 * k) % 10 + 11 for k in range(100)],
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def genotypes() -> rb.Genotypes:
+    rng = np.random.default_rng(5)
+    M = rng.binomial(2, rng.uniform(0.1, 0.5, 60), (120, 60)).astype(float)
+    M[rng.random(M.shape) < 0.02] = np.nan
+    return rb.Genotypes.from_matrix(M, ids=range(1, 121))
+
+
+@pytest.fixture(scope="module")
+def data() -> pd.DataFrame:
+    rng = np.random.default_rng(6)
+    animal = rng.integers(1, 121, 200)
+    u = rng.standard_normal(121)
+    frame = pd.DataFrame({"animal": animal, "herd": rng.integers(0, 8, 200).astype(str), "x": rng.standard_normal(200)})
+    frame["y"] = 3.0 + frame["x"] + u[animal] + rng.standard_normal(200) + 1000.0
+    frame["z"] = 1.0 + 0.5 * u[animal] + rng.standard_normal(200)
+    frame["w"] = rng.uniform(0.5, 2.0, 200)
+    return frame
+
+
+MODELS = {
+    "two genomic terms and a factor": {
+        "formula": "y ~ x + (1 | vm(animal, G)) + (1 | vm(animal, H)) + (1 | herd)",
+        "theta": [0.8, 0.5, 0.6, 1.2],
+    },
+    "pedigree": {"formula": "y ~ x + (1 | vm(animal, A)) + (1 | herd)", "theta": [0.8, 0.6, 1.2]},
+    "slopes": {"formula": "y ~ x + us(1 + x | vm(animal, G))", "theta": [0.8, 0.2, 0.5, 1.1]},
+    "groups of residuals": {
+        "formula": "y ~ x + (1 | vm(animal, G))",
+        "residual": "diag(herd | units)",
+        "theta": [0.7, *np.linspace(0.6, 1.4, 8)],
+    },
+    "weights, a variance of zero": {
+        "formula": "y ~ 1 + (1 | vm(animal, G)) + (1 | herd)",
+        "weights": "w",
+        "theta": [0.9, 0.0, 1.0],
+    },
+    "two traits": {
+        "formula": "c(y, z) ~ trait + us(trait | vm(animal, G))",
+        "residual": "us(trait | units)",
+        "theta": [0.9, 0.3, 0.5, 1.2, 0.2, 0.8],
+    },
+}
+
+
+def both(name: str, data: pd.DataFrame, genotypes: rb.Genotypes):
+    """Equations by products, P by dense algebra, V and ∂V/∂θ by the definitions, θ."""
+    given = dict(MODELS[name])
+    theta = np.array(given.pop("theta"))
+    relationships = {
+        "G": genotypes,
+        "H": rb.genomic_relationship(genotypes, "yang", formed=False),
+        "A": rb.Pedigree.from_frame(PEDIGREE),
+    }
+    spec = rb.MixedModel(data=data, relationships=relationships, engine="stochastic", **given).specification
+    K = {
+        "G": rb.genomic_relationship(genotypes, progress=False).dense(),
+        "H": rb.genomic_matrix(genotypes, "yang", progress=False).to_numpy(),
+    }
+    K["A"] = relationships["A"].dense()
+    dense = [K[next(iter(d.named))] if d.named else np.eye(d.q) for d in spec.random]
+
+    def V(at: np.ndarray) -> np.ndarray:
+        parts = spec.parameters.split(at)
+        total = spec.residual.multiply(parts[-1], np.eye(spec.n))
+        for design, part, k in zip(spec.random, parts, dense, strict=False):
+            Z = np.hstack([z.toarray() for z in design.columns])
+            total = total + Z @ np.kron(design.structure.covariance(part), k) @ Z.T
+        return total
+
+    slopes = []
+    for i in range(len(theta)):
+        step = 1e-6 * np.eye(len(theta))[i]
+        slopes.append((V(theta + step) - V(theta - step)) / 2e-6)
+    X, inverse = np.asarray(spec.fixed.work), np.linalg.inv(V(theta))
+    P = inverse - inverse @ X @ np.linalg.inv(X.T @ inverse @ X) @ X.T @ inverse
+    return StochasticEquations(spec), P, inverse, slopes, theta
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_agrees_with_dense_algebra(name, data, genotypes):
+    """Py, β̂, û, var(β̂), V⁻¹, the average information, and the score by given probes."""
+    equations, P, inverse, slopes, theta = both(name, data, genotypes)
+    spec, solution = equations.spec, equations.solve(theta)
+    Py = P @ spec.y
+    assert np.allclose(solution.weighted_residual, Py, rtol=0, atol=1e-6 * np.abs(Py).max())
+    X = np.asarray(spec.fixed.work)
+    information = X.T @ inverse @ X
+    beta = np.linalg.solve(information, X.T @ inverse @ spec.y)
+    assert np.allclose(solution.beta + equations.beta_ols, beta, rtol=1e-7)
+    assert np.allclose(solution.covariance, np.linalg.inv(information), rtol=1e-6, atol=1e-7 * np.abs(beta).min())
+    columns = np.random.default_rng(0).standard_normal((spec.n, 3))
+    assert np.allclose(equations.solve_columns(solution, columns), inverse @ columns, rtol=0, atol=1e-6)
+    F = np.column_stack([s @ Py for s in slopes])
+    ai = 0.5 * F.T @ P @ F
+    assert np.allclose(equations.average_information(solution), ai, rtol=1e-5, atol=1e-6 * np.abs(ai).max())
+    probes = Probes.drawn(equations.products_of, 3, 12)
+    equations.tolerance = 1e-9
+    found = equations.slopes(solution, probes)
+    z = signs(spec.n, 3, range(12))
+    wanted = np.array([[-0.5 * (c @ s @ P @ c - Py @ s @ Py) for s in slopes] for c in z.T])
+    assert np.allclose(found.by_probe, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_a_pedigree_alone_is_solved_at_once(data, genotypes):
+    """M is V where nothing is dense."""
+    equations, _, _, _, theta = both("pedigree", data, genotypes)
+    assert equations.preconditioner.exact
+    equations.solve(theta)
+    assert equations.iterations <= 1
+
+
+def test_more_probes_leave_the_others(data, genotypes):
+    equations, _, _, _, _ = both("two genomic terms and a factor", data, genotypes)
+    few, many = (Probes.drawn(equations.products_of, 1, n) for n in (3, 5))
+    grown = few.more(equations.products_of, 5)
+    assert np.array_equal(grown.z, many.z)
+    for a, b in zip(grown.related, many.related, strict=True):
+        assert (a is None) == (b is None)
+        assert a is None or np.allclose(a, b, rtol=1e-12)
+
+
+def test_columns_of_X_and_zeros_are_solved_as_nothing():
+    rng = np.random.default_rng(1)
+    X = np.column_stack([np.ones(50), rng.standard_normal(50)])
+    L = rng.standard_normal((50, 50))
+    V = L @ L.T + np.eye(50)
+
+    def free_of_X(B):
+        left = B - X @ np.linalg.lstsq(X, B, rcond=None)[0]
+        return left, left
+
+    B = np.column_stack([X @ [2.0, 1.0], np.zeros(50), rng.standard_normal(50)])
+    found = projected(lambda D: V @ D, free_of_X, B, 1e-10)
+    inverse = np.linalg.inv(V)
+    P = inverse - inverse @ X @ np.linalg.inv(X.T @ inverse @ X) @ X.T @ inverse
+    assert np.all(found.x[:, :2] == 0.0)
+    assert np.allclose(found.x[:, 2], P @ B[:, 2], atol=1e-8)
+    far = 1e3 * free_of_X(rng.standard_normal((50, 3)))[0]
+    again = projected(lambda D: V @ D, free_of_X, B, 1e-10, start=far)
+    assert np.allclose(again.x, found.x, atol=1e-8)
+
+
+def test_indefinite_is_named():
+    with pytest.raises(rb.NotPositiveDefiniteError):
+        projected(lambda D: -D, lambda B: (B, B), np.ones((4, 1)), 1e-8)

@@ -1,0 +1,136 @@
+"""engine="stochastic": estimates within their Monte Carlo errors, labelled as such wherever they are shown."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import remlblup as rb
+
+
+@pytest.fixture(scope="module")
+def flock():
+    rng = np.random.default_rng(11)
+    M = rng.binomial(2, rng.uniform(0.1, 0.5, 300), (250, 300))
+    ids = [f"a{k}" for k in range(250)]
+    one, two = (rb.Genotypes.from_matrix(part, ids=ids) for part in (M[:, :150], M[:, 150:]))
+    animal = rng.integers(0, 250, 500)
+    u = (M - M.mean(axis=0)) @ rng.standard_normal(300) / np.sqrt(120.0)
+    data = pd.DataFrame({"animal": [ids[k] for k in animal], "herd": rng.integers(0, 20, 500).astype(str)})
+    data["x"] = rng.standard_normal(500)
+    herd = rng.standard_normal(20)
+    data["y"] = 2.0 + data["x"] + u[animal] + 0.7 * herd[data["herd"].astype(int)] + 1.2 * rng.standard_normal(500)
+    return data, {"G": one, "H": two}
+
+
+FORMULA = "y ~ x + (1 | vm(animal, G)) + (1 | vm(animal, H)) + (1 | herd)"
+
+
+@pytest.fixture(scope="module")
+def fits(flock):
+    data, relationships = flock
+    exact = rb.MixedModel(FORMULA, data, relationships).fit()
+    return rb.MixedModel(FORMULA, data, relationships, engine="stochastic").fit(seed=4), exact
+
+
+def test_within_its_monte_carlo_error(fits):
+    """All components, and effects that follow from them."""
+    fit, exact = fits
+    assert fit.converged
+    table = fit.variance_components
+    away = (table["estimate"] - exact.theta) / table["monte_carlo_error"]
+    assert np.all(np.abs(away) < 3.5)
+    assert np.all(table["monte_carlo_error"] <= 0.1 * table["std_error"])
+    assert np.allclose(table["std_error"], exact.variance_components["std_error"], rtol=0.1)
+    assert np.allclose(table["total_error"] ** 2, table["std_error"] ** 2 + table["monte_carlo_error"] ** 2)
+    assert np.corrcoef(fit.random_effects["estimate"], exact.random_effects["estimate"])[0, 1] > 0.999
+    assert np.allclose(fit.fixed_effects["std_error"], exact.fixed_effects["std_error"], rtol=0.02)
+
+
+def test_never_looks_exact(fits):
+    fit, _ = fits
+    probes = f"{fit._optimum.monte_carlo.probes} probes"
+    for shown in (str(fit.summary()), str(fit.variance_components), str(fit.random_effects), str(fit.convergence)):
+        assert probes in shown
+    assert "Monte Carlo" in str(fit.summary()) and "Monte Carlo error" in set(fit.convergence.table["criterion"])
+    for missing in ("loglik", "loglik_asreml", "aic", "bic", "llf"):
+        with pytest.raises(rb.StochasticError, match="stochastic"):
+            getattr(fit, missing)
+    assert fit.random_effects["pev"].isna().all()
+
+
+def test_the_same_seed_is_the_same_fit(flock):
+    data, relationships = flock
+    one, two, other = (
+        rb.MixedModel(FORMULA, data, relationships, engine="stochastic").fit(seed=seed, probes=10) for seed in (1, 1, 2)
+    )
+    assert np.array_equal(one.theta, two.theta)
+    assert not np.array_equal(one.theta, other.theta)
+
+
+def test_given_probes_are_kept_and_said(flock):
+    data, relationships = flock
+    fit = rb.MixedModel(FORMULA, data, relationships, engine="stochastic").fit(probes=8)
+    assert fit.converged and fit._optimum.monte_carlo.probes == 8
+    assert "given" in fit.convergence.table["meaning"].to_list()[2]
+
+
+def test_saved_and_read_back(fits, tmp_path):
+    fit, _ = fits
+    again = rb.load(fit.save(tmp_path / "fit"))
+    assert np.array_equal(again.theta, fit.theta)
+    assert np.allclose(again.variance_components.iloc[:, 2:7].astype(float), fit.variance_components.iloc[:, 2:7])
+    saved = json.loads((tmp_path / "fit" / "fit.json").read_text())
+    assert saved["loglik"] is None and saved["monte_carlo"]["seed"] == 4
+    assert str(again.summary()).splitlines()[-1] == str(fit.summary()).splitlines()[-1]
+
+
+def test_a_variance_of_zero_stays_on_its_boundary(flock):
+    data, relationships = flock
+    data = data.assign(pen=(np.arange(500) // 2).astype(str))
+    model = rb.MixedModel("y ~ x + (1 | vm(animal, G)) + (1 | pen)", data, relationships, engine="stochastic")
+    exact = rb.MixedModel("y ~ x + (1 | vm(animal, G)) + (1 | pen)", data, relationships).fit()
+    fit = model.fit(seed=2)
+    assert fit.converged
+    assert fit.status == exact.status
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"method": "ML"}, "REML"),
+        ({"algorithm": "em"}, "algorithm"),
+        ({"starts": 3}, "starts"),
+        ({"constrain": False}, "constrain"),
+        ({"probes": 1}, "probes"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_what_it_does_not_do_is_named(flock, options, said):
+    data, relationships = flock
+    model = rb.MixedModel(FORMULA, data, relationships, engine="stochastic")
+    with pytest.raises(rb.RemlBlupError, match=said):
+        model.fit(**options)
+
+
+def test_what_takes_a_likelihood_is_named(fits):
+    fit, _ = fits
+    for ask in (
+        lambda: fit.profile(points=3),
+        lambda: fit.intervals(method="profile"),
+        lambda: rb.likelihood_ratio(fit, fit),
+        lambda: fit.check_starts(n=2),
+        lambda: rb.compare(fit, fit),
+        lambda: fit.surface("herd", "residual"),
+    ):
+        with pytest.raises(rb.RemlBlupError):
+            ask()
+
+
+def test_residuals_that_are_dense_are_refused(flock):
+    data, _relationships = flock
+    with pytest.raises(rb.OptionError, match="stochastic"):
+        rb.MixedModel("y ~ x", data, residual="exp(x)", engine="stochastic").describe()

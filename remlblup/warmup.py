@@ -25,6 +25,7 @@ def warm_up() -> None:
     from remlblup.linalg.factor import make_factor
     from remlblup.linalg.sparse import stages
     from remlblup.relationship.descent import numerator
+    from remlblup.relationship.genomic import packed
 
     pattern = sp.csc_array(sp.tril(sp.diags_array([np.full(40, 4.0), np.ones(39)], offsets=[0, -1])))
     for sign in (1.0, -1.0):  # positive definite, then indefinite
@@ -46,3 +47,6 @@ def warm_up() -> None:
     mates = np.concatenate([[-1, -1], np.ones(8)]).astype(np.int32)
     F = numerator.inbreeding(parents, mates, "columns")
     numerator.multiply(parents, mates, numerator.mendelian_variance(parents, mates, F), np.ones(10))
+    counts = np.zeros((4, 2), np.int8, order="F")
+    for genotypes in (packed.packed_bed(np.zeros((2, 1), np.uint8), True, None, 4), packed.packed_counts(counts)):
+        packed.packed_product(genotypes, np.zeros((2, 4)), np.zeros((4, 17)))  # a wide panel and a narrow one

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import remlblup as rb
 from remlblup.equations.stochastic.blocks import genotype_blocks
-from remlblup.equations.stochastic.workers import Threads
+from remlblup.equations.stochastic.workers import Threads, tree_sum
 from remlblup.linalg.threads import n_threads
 from remlblup.relationship.genomic.codings import coding
+from remlblup.relationship.genomic.packed import TILE
 
 
 def genotypes(n: int = 60, m: int = 171, missing: float = 0.05, seed: int = 1) -> rb.Genotypes:
@@ -41,3 +44,67 @@ def test_the_bits_do_not_depend_on_the_threads():
     finally:
         rb.set_threads(before)
     assert all(np.array_equal(sums[0], each) for each in sums)
+
+
+def test_genotypes_of_a_bed_are_multiplied_as_they_are_read(tmp_path):
+    """Individuals and markers chosen from it, in another order, of either allele, which 61 fill no whole bytes with."""
+    bed_reader = pytest.importorskip("bed_reader")
+    rng = np.random.default_rng(5)
+    M = rng.integers(0, 3, (61, 83)).astype(float)
+    M[rng.random(M.shape) < 0.1] = np.nan
+    bed_reader.to_bed(tmp_path / "set.bed", M, properties={"iid": [f"a{i}" for i in range(61)]})
+    V = rng.normal(size=(61, 2))
+    for counted in ("A1", "A2"):
+        G = rb.Genotypes.from_bed(tmp_path / "set.bed", counted=counted)
+        rows, columns = rng.permutation(61)[:50], np.r_[70:83, 3, 9, 20:50]
+        for chosen in (G, G.select(G.ids[rows]), G.select(markers=G.markers[columns]), G._take(rows, columns)):
+            K = rb.genomic_matrix(chosen, "dominance").to_numpy()
+            code, v = coding(chosen, "dominance"), V[: len(chosen)]
+            product = Threads().total(genotype_blocks(chosen, code, 25), v)
+            np.testing.assert_allclose(product, K @ v, rtol=0, atol=1e-13 * np.abs(K @ v).max())
+            held = rb.Genotypes.from_matrix(chosen.to_frame())
+            assert np.array_equal(product, Threads().total(genotype_blocks(held, code, 25), v))
+
+
+def test_dosages(tmp_path):
+    rng = np.random.default_rng(5)
+    G = rb.Genotypes.from_matrix(rng.uniform(0, 2, (40, 300)), ids=range(40))
+    K, V = rb.genomic_matrix(G, "vanraden2").to_numpy(), rng.normal(size=(40, 3))
+    product = Threads().total(genotype_blocks(G, coding(G, "vanraden2"), 128), V)
+    np.testing.assert_allclose(product, K @ V, rtol=0, atol=1e-13 * np.abs(K @ V).max())
+
+
+@pytest.mark.parametrize("n", [9, 300, TILE + 5])
+def test_a_column_has_the_same_bits_beside_any_others(n):
+    """The digits follow from the genotypes and the column: not from other columns, the panel or the order in memory."""
+    G = genotypes(n, 45)
+    blocks = genotype_blocks(G, coding(G, "vanraden2"))
+    V = np.random.default_rng(3).normal(size=(n, 37))
+    product = Threads().total(blocks, V)
+    for columns in (slice(0, 1), slice(5, 12), slice(12, 37), slice(36, 37)):
+        assert np.array_equal(product[:, columns], Threads().total(blocks, np.asfortranarray(V[:, columns])))
+
+
+def test_a_bed_that_has_changed_is_named(tmp_path):
+    bed_reader = pytest.importorskip("bed_reader")
+    bed_reader.to_bed(tmp_path / "set.bed", np.random.default_rng(0).integers(0, 3, (20, 30)).astype(float))
+    G = rb.Genotypes.from_bed(tmp_path / "set.bed")
+    blocks = genotype_blocks(G, coding(G, "vanraden1"))
+    with open(tmp_path / "set.bed", "ab") as file:
+        file.write(b"0")
+    with pytest.raises(rb.DataError, match="another file there, or has been written anew"):
+        Threads().total(blocks, np.ones((20, 1)))
+    (tmp_path / "set.bed").unlink()
+    with pytest.raises(rb.DataError, match="every worker must see the file under this path"):
+        Threads().total(blocks, np.ones((20, 1)))
+
+
+@given(leaves=st.integers(1, 40), height=st.integers(0, 4))
+def test_the_tree_does_not_depend_on_how_it_is_shared_out(leaves, height):
+    """Sums of floating point numbers that differ in any other order."""
+    values = np.random.default_rng(leaves).normal(size=(leaves, 64)) * 10.0 ** np.arange(-8, 8).repeat(4)
+    whole = tree_sum(iter(values.copy()))
+    size = 2**height
+    shared = tree_sum(tree_sum(iter(values[k : k + size].copy())) for k in range(0, leaves, size))
+    assert np.array_equal(whole, shared)
+    np.testing.assert_allclose(whole, values.sum(axis=0), rtol=1e-9, atol=1e-9)

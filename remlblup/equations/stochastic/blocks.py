@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from remlblup.arrays import Array
-from remlblup.linalg.threads import single_threaded
-from remlblup.relationship.genomic.codings import Coding, coded
+from remlblup.relationship.genomic.codings import Coding
 from remlblup.relationship.genomic.genotypes import Genotypes
+from remlblup.relationship.genomic.parts import Part
 
 MARKERS = 1024
 """Markers of a block. The digits of a sum follow from it, so that it never depends on the workers at hand."""
@@ -43,25 +43,20 @@ class Workers(Protocol):
 
 @dataclass(frozen=True)
 class GenotypeBlock:
-    """Markers start to stop − 1 of genotypes in memory.
+    """Some markers of genotypes.
 
     Attributes
     ----------
-    genotypes : all of them
-    start, stop : markers of this block
-    table : (stop − start, 4) codes of 0, 1, 2 copies and of a missing genotype, over the root of the coding's divisor
+    part : what reads and multiplies them
+    table : (markers, 4) codes of 0, 1, 2 copies and of a missing genotype, over the root of the coding's divisor
     """
 
-    genotypes: Genotypes
-    start: int
-    stop: int
+    part: Part
     table: np.ndarray
 
-    @single_threaded
     def times(self, V: Array) -> Array:
-        """W (W' V); see `Block`."""
-        W = coded(self.genotypes.block(self.start, self.stop), self.table)
-        return W @ (W.T @ V)
+        """W (W'V); see `Block`."""
+        return self.part.product(self.table, V)
 
 
 def genotype_blocks(genotypes: Genotypes, coding: Coding, size: int = MARKERS) -> list[Block]:
@@ -72,4 +67,4 @@ def genotype_blocks(genotypes: Genotypes, coding: Coding, size: int = MARKERS) -
     table = coding.table / np.sqrt(coding.divisor)
     m = genotypes.shape[1]
     places = [slice(start, min(start + size, m)) for start in range(0, m, size)]
-    return [GenotypeBlock(genotypes, p.start, p.stop, table[p]) for p in places]
+    return [GenotypeBlock(genotypes.part(p.start, p.stop), table[p]) for p in places]

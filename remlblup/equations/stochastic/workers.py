@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.blocks import Block
-from remlblup.linalg.threads import n_threads, side_by_side, single_threaded
+from remlblup.linalg.threads import n_threads, side_by_side
 
 
 class Threads:
-    """The threads of this machine, out of core: every task holds one block and one sum."""
+    """The threads of this machine, out of core: every task holds a block at a time, and a few sums."""
 
-    @single_threaded
     def total(self, blocks: Sequence[Block], V: Array) -> Array:
         """Σ_c W_c (W_c' V); see `blocks.Workers`."""
-        waiting: list[tuple[int, Array]] = []
-        for first in range(0, len(blocks), n_threads()):
-            for product in side_by_side(
-                lambda block: block.times(V), [(b,) for b in blocks[first : first + n_threads()]]
-            ):
-                climb(waiting, product)
-        return collapse(waiting)
+        height = subtree_height(len(blocks), n_threads())
+        parts = [(blocks[first : first + 2**height], V) for first in range(0, len(blocks), 2**height)]
+        return tree_sum(side_by_side(subtree, parts))
 
     def describe(self) -> str:
         """Where products run."""
@@ -29,18 +24,35 @@ class Threads:
         return f"{threads} thread{'s' if threads > 1 else ''} of this machine"
 
 
-def climb(waiting: list[tuple[int, Array]], summand: Array) -> None:
-    """Add the next leaf of a binary tree: sums of 2^h leaves wait, with h, for their neighbour of the same height."""
-    height = 0
-    while waiting and waiting[-1][0] == height:
-        summand = waiting.pop()[1] + summand
-        height += 1
-    waiting.append((height, summand))
+def subtree_height(leaves: int, threads: int) -> int:
+    """Height of the subtrees that are tasks: of the highest that still leave four tasks a thread."""
+    return max(0, (leaves // (4 * threads)).bit_length() - 1)
 
 
-def collapse(waiting: list[tuple[int, Array]]) -> Array:
-    """The sum when no leaf is left, the smaller subtrees first."""
+def subtree(blocks: Sequence[Block], V: Array) -> Array:
+    """The sum of the products of some blocks."""
+    return tree_sum(block.times(V) for block in blocks)
+
+
+def tree_sum(summands: Iterable[Array]) -> Array:
+    """The sum by a binary tree over the summands as they come; they are overwritten.
+
+    Subtrees of 2^h summands first: of these the same sum whether each comes as its summands or as one.
+    """
+    waiting: list[tuple[int, Array]] = []  # height and sum of the subtrees that are full
+    for summand in summands:
+        height = 0
+        while waiting and waiting[-1][0] == height:
+            summand = add(waiting.pop()[1], summand)
+            height += 1
+        waiting.append((height, summand))
     total = waiting.pop()[1]
     while waiting:
-        total = waiting.pop()[1] + total
+        total = add(waiting.pop()[1], total)
     return total
+
+
+def add(left: Array, right: Array) -> Array:
+    """left + right, in the place of left."""
+    left += right
+    return left

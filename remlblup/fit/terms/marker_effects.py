@@ -13,7 +13,8 @@ from remlblup.fit.tables.effects import effect_index, term_index
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
-from remlblup.relationship.genomic.codings import coded, coding
+from remlblup.relationship.genomic.codings import coding
+from remlblup.relationship.genomic.decoding import coded
 from remlblup.relationship.genomic.genotypes import Genotypes, as_genotypes
 from remlblup.relationship.genomic.matrix import Progress, block_size, reporter
 from remlblup.relationship.labels import match

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from remlblup.arrays import objects
 from remlblup.errors import DataError, OptionError, some
 from remlblup.linalg.well_formed import array_of, require_well_formed
+from remlblup.relationship.genomic.parts import HeldPart, Part
 from remlblup.relationship.labels import as_items, canonical, nameless
 from remlblup.relationship.pedigree.columns import candidates, plain
 
@@ -38,6 +39,10 @@ class Source(Protocol):
         """Genotypes (individuals, markers): int8, negative for missing; or float32, NaN for missing."""
         ...
 
+    def part(self, rows: np.ndarray | None, columns: slice | np.ndarray) -> Part:
+        """The same as a part that is read where it is multiplied."""
+        ...
+
 
 class ArraySource:
     """Genotypes held in one array of int8 or float32, in column-major order."""
@@ -52,6 +57,10 @@ class ArraySource:
     def read(self, rows: np.ndarray | None, columns: slice | np.ndarray) -> np.ndarray:
         chosen = self.values[:, columns]
         return chosen if rows is None else chosen[rows]
+
+    def part(self, rows: np.ndarray | None, columns: slice | np.ndarray) -> Part:
+        """See `Source`."""
+        return HeldPart(self.values, rows, columns)
 
 
 def check_labels(labels: np.ndarray, size: int, what: str) -> None:

@@ -10,11 +10,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, choose, some
-from remlblup.linalg.threads import side_by_side
 from remlblup.relationship.genomic.genotypes import Genotypes
 from remlblup.relationship.labels import match
-
-_COLUMNS = 128
 
 METHODS = (
     "vanraden1",
@@ -155,27 +152,3 @@ def _with_missing(genotypes: Genotypes, codes: np.ndarray, exact: bool) -> np.nd
     else:
         mean = np.einsum("mg,mg->m", counts[:, :3], codes) / present
     return np.column_stack([codes, mean])
-
-
-def coded(block: np.ndarray, table: np.ndarray, dtype: type = np.float64) -> np.ndarray:
-    """Z (n, k), column-major, of a block of genotypes (n, k) by its table (k, 4)."""
-    out: np.ndarray = np.empty(block.shape, dtype=dtype, order="F")
-    if block.dtype == np.int8:
-        from remlblup.relationship.genomic.kernels import decode
-
-        tables: np.ndarray = np.ascontiguousarray(table, dtype=dtype)
-        side_by_side(decode, [(block[:, p], tables[p], out[:, p]) for p in _parts(block.shape[1])])
-    else:
-        side_by_side(_interpolate, [(block[:, p], table[p], out[:, p]) for p in _parts(block.shape[1])])
-    return out
-
-
-def _parts(k: int) -> list[slice]:
-    return [slice(start, min(start + _COLUMNS, k)) for start in range(0, k, _COLUMNS)]
-
-
-def _interpolate(block: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
-    """Dosages: the parabola through the codes of 0, 1 and 2, a straight line for additive codes."""
-    x = block.astype(np.float64)
-    slope, bend = table[:, 1] - table[:, 0], 0.5 * (table[:, 2] - 2.0 * table[:, 1] + table[:, 0])
-    out[...] = np.where(np.isnan(x), table[:, 3], table[:, 0] + x * slope + x * (x - 1.0) * bend)

@@ -15,6 +15,7 @@ import pandas as pd
 from remlblup.errors import DataError, DependencyError, OptionError, choose, some
 from remlblup.linalg.threads import n_threads
 from remlblup.relationship.genomic.arrays import ArraySource, unpack_matrix
+from remlblup.relationship.genomic.parts import BedPart
 from remlblup.relationship.genomic.vcf_lines import declare_chromosomes
 
 Read = tuple[Any, Iterable, Iterable, str]
@@ -25,14 +26,18 @@ class BedSource:
 
     dosage = False
 
-    def __init__(self, bed: Any, name: str) -> None:
-        self._bed = bed
+    def __init__(self, bed: Any, file: Path, first_counted: bool) -> None:
+        self._bed, self._path, self._first_counted = bed, str(file.resolve()), first_counted
         self.shape: tuple[int, int] = bed.shape
-        self.where = f"read from {name}"
+        self.where = f"read from {file.name}"
 
     def read(self, rows: np.ndarray | None, columns: slice | np.ndarray) -> np.ndarray:
         index = (slice(None) if rows is None else rows, columns)
         return self._bed.read(index=index, dtype="int8", order="F", num_threads=n_threads())
+
+    def part(self, rows: np.ndarray | None, columns: slice | np.ndarray) -> BedPart:
+        """See `arrays.Source`."""
+        return BedPart(self._path, *self.shape, rows, columns, self._first_counted)
 
 
 def path_of(path: object) -> Path:
@@ -75,7 +80,7 @@ def read_bed(path: str | Path, ids: str, counted: str) -> Read:
     _check_bed(file, len(names), len(markers))
     column = {"A1": "fifth", "A2": "sixth"}[counted]
     return (
-        BedSource(bed, file.name),
+        BedSource(bed, file, counted == "A1"),
         np.asarray(names, dtype=object),
         markers,
         f"{counted}, {column} column of the .bim",

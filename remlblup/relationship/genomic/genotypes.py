@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from remlblup.cached import cached_property
-from remlblup.errors import DataError, some
+from remlblup.errors import DataError
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import side_by_side
 from remlblup.relationship.genomic.arrays import ArraySource, Source, check_labels, unpack_matrix
-from remlblup.relationship.labels import match, tidy
+from remlblup.relationship.genomic.parts import Part
+from remlblup.relationship.genomic.selection import composed, positions
+from remlblup.relationship.labels import tidy
 
 #: Markers read, decoded and multiplied at a time.
 BLOCK = 2048
@@ -177,8 +178,8 @@ class Genotypes:
         DataError
             If one is not there, or booleans are not one for each.
         """
-        rows = None if ids is None else _positions(self.ids, ids, "individuals")
-        columns = None if markers is None else _positions(self.markers, markers, "markers")
+        rows = None if ids is None else positions(self.ids, ids, "individuals")
+        columns = None if markers is None else positions(self.markers, markers, "markers")
         return self._take(rows, columns)
 
     def _take(self, rows: np.ndarray | None, columns: np.ndarray | None) -> Genotypes:
@@ -188,8 +189,8 @@ class Genotypes:
         out.markers = self.markers if columns is None else self.markers[columns]
         check_labels(out.ids, len(out.ids), "individual")
         check_labels(out.markers, len(out.markers), "marker")
-        out._rows = _compose(self._rows, rows)
-        out._columns = _compose(self._columns, columns)
+        out._rows = composed(self._rows, rows)
+        out._columns = composed(self._columns, columns)
         if rows is None and columns is not None and "_by_marker" in self.__dict__:
             counts, sums = self._by_marker
             out.__dict__["_by_marker"] = counts[columns], None if sums is None else sums[columns]
@@ -197,8 +198,14 @@ class Genotypes:
 
     def block(self, start: int, stop: int) -> np.ndarray:
         """Genotypes of markers start to stop − 1, (n, k): int8 with negative values missing, or float32 with NaN."""
-        columns = slice(start, stop) if self._columns is None else self._columns[start:stop]
-        return self._source.read(self._rows, columns)
+        return self._source.read(self._rows, self._places(start, stop))
+
+    def part(self, start: int, stop: int) -> Part:
+        """The same markers as a part that is read where it is multiplied."""
+        return self._source.part(self._rows, self._places(start, stop))
+
+    def _places(self, start: int, stop: int) -> slice | np.ndarray:
+        return slice(start, stop) if self._columns is None else self._columns[start:stop]
 
     def blocks(self, size: int = BLOCK) -> Iterator[tuple[slice, np.ndarray]]:
         """The blocks of all markers in their order, each with its place."""
@@ -340,12 +347,6 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         return np.where(whole > 0, part / whole, np.nan)
 
 
-def _compose(outer: np.ndarray | None, inner: np.ndarray | None) -> np.ndarray | None:
-    if inner is None:
-        return outer
-    return np.asarray(inner) if outer is None else outer[inner]
-
-
 def as_genotypes(genotypes: object) -> Genotypes:
     """Genotypes as they are, or of a data frame with the individuals as index (`Genotypes.from_matrix`).
 
@@ -362,39 +363,3 @@ def as_genotypes(genotypes: object) -> Genotypes:
         f"genotypes are needed here, not {type(genotypes).__name__}. Say whose they are: Genotypes.from_matrix(M,"
         " ids=...) with M individuals x markers, or a data frame with the individuals as index."
     )
-
-
-def _are_booleans(wanted: Any) -> bool:
-    if hasattr(wanted, "dtype"):  # numpy, pandas, polars
-        return str(wanted.dtype).lower() in ("bool", "boolean")
-    return len(wanted) > 0 and all(isinstance(value, (bool, np.bool_)) for value in wanted)
-
-
-def _mask(labels: np.ndarray, wanted: Any, what: str) -> np.ndarray:
-    """Booleans by position; of a Series by its labels, where it has any."""
-    size = len(wanted)
-    if size != len(labels):
-        raise DataError(f"there are {len(labels):,} {what}, but {size:,} booleans to select them by.")
-    if isinstance(wanted, pd.Series):
-        if pd.isna(wanted).any():
-            raise DataError(f"the booleans that select {what} are missing for {some(wanted.index[wanted.isna()])}.")
-        if not isinstance(wanted.index, pd.RangeIndex):
-            place = match(wanted.index, labels)
-            if (place < 0).any():
-                raise DataError(
-                    f"the booleans that select {what} are labelled by their index, which does not hold"
-                    f" {some(labels[place < 0])}. Give them with the {what} as index, or as an array in their order."
-                )
-            wanted = wanted.iloc[place]
-    return np.asarray(wanted, dtype=bool)
-
-
-def _positions(labels: np.ndarray, wanted: Iterable, what: str) -> np.ndarray:
-    wanted = list(wanted) if not hasattr(wanted, "__len__") else wanted
-    if _are_booleans(wanted):
-        return np.flatnonzero(_mask(labels, wanted, what))
-    positions = match(labels, wanted)
-    if (positions < 0).any():
-        absent = tidy(wanted)[positions < 0]
-        raise DataError(f"{len(absent)} of the {what} asked for are not among the genotypes: {some(absent)}.")
-    return positions

@@ -14,7 +14,8 @@ from remlblup.keywords import known_arguments
 from remlblup.linalg.dense.outer import OuterSum
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import side_by_side, single_threaded
-from remlblup.relationship.genomic.codings import METHODS, Coding, coded, coding
+from remlblup.relationship.genomic.codings import METHODS, Coding, coding
+from remlblup.relationship.genomic.decoding import coded
 from remlblup.relationship.genomic.genotypes import BLOCK, Genotypes, as_genotypes
 
 Progress = Callable[[int, int], None]

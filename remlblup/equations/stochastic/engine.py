@@ -240,7 +240,7 @@ class StochasticEquations(Projection):
         spread = self.products_of.spread(solution.theta, [h[:, :, None] for h in solution.related])
         return np.concatenate([solution.beta, spread[:, 0]])
 
-    def _working_effects(self, solution: Any) -> Array:
+    def working_effects(self, solution: Any) -> Array:
         places, parts = self.spec.parameters.slices, self.spec.parameters.split(solution.theta)
         out = np.zeros((self.W.shape[1], places[-1].start))
         for k, (design, h) in enumerate(zip(self.random, solution.related, strict=True)):
@@ -333,7 +333,7 @@ class StochasticEquations(Projection):
 
     def information(self, solution: Any, start: Array | None) -> tuple[Array, Array]:
         """AI = ½F'PF of the working variates F = V̇_i P y, and PF, from which the next begins."""
-        F, _ = self.working_variates(solution)
+        F = self.working_variates(solution)
         found = self.projected(solution.theta, F, start=start)
         ai = 0.5 * F.T @ found.x
         return 0.5 * (ai + ai.T), found.x

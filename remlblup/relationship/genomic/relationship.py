@@ -12,7 +12,8 @@ from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import Need, within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
-from remlblup.relationship.genomic.codings import Coding, coded, coding
+from remlblup.relationship.genomic.codings import Coding, coding
+from remlblup.relationship.genomic.decoding import coded
 from remlblup.relationship.genomic.genotypes import Genotypes, as_genotypes
 from remlblup.relationship.genomic.matrix import Progress, block_size, genomic_matrix, row_sums
 from remlblup.relationship.given.matrix import MatrixRelationship

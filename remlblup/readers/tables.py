@@ -304,7 +304,9 @@ def _roles(columns: str | None) -> dict[str, str]:
 
 
 def read_genotypes(file: str) -> Genotypes:
-    """By the suffix: PLINK .bed, .vcf (.gz, .bcf), else text."""
+    """By the suffix: PLINK .bed, .zarr, .vcf (.gz, .bcf), else text."""
+    if str(file).rstrip("/").endswith(".zarr"):
+        return Genotypes.from_zarr(file)
     path = existing(file)
     suffixes = "".join(path.suffixes[-2:]).lower()
     if suffixes.endswith(".bed"):

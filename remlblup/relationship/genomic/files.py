@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from remlblup.errors import DataError, DependencyError, OptionError, choose, som
 from remlblup.linalg.threads import n_threads
 from remlblup.relationship.genomic.arrays import ArraySource, unpack_matrix
 from remlblup.relationship.genomic.parts import BedPart
+from remlblup.relationship.genomic.paths import path_of
 from remlblup.relationship.genomic.vcf_lines import declare_chromosomes
 
 Read = tuple[Any, Iterable, Iterable, str]
@@ -38,17 +38,6 @@ class BedSource:
     def part(self, rows: np.ndarray | None, columns: slice | np.ndarray) -> BedPart:
         """See `arrays.Source`."""
         return BedPart(self._path, *self.shape, rows, columns, self._first_counted)
-
-
-def path_of(path: object) -> Path:
-    """The path as given, if it can be one."""
-    if not isinstance(path, (str, os.PathLike)) or not str(path).strip() or "\0" in str(path):
-        raise DataError(f"genotypes are read from a file: give its name, not {path!r}.")
-    try:
-        Path(path).exists()
-    except OSError as error:
-        raise DataError(f"'{str(path)[:80]}' cannot be read: {error.strerror}.") from None
-    return Path(path)
 
 
 def read_bed(path: str | Path, ids: str, counted: str) -> Read:

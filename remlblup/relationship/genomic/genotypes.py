@@ -25,8 +25,9 @@ BLOCK = 2048
 class Genotypes:
     """Copies of one allele, 0, 1, 2 or missing, of n individuals at m markers.
 
-    Made by `from_bed`, `from_vcf`, `from_text` or `from_matrix`. Diploid autosomal markers with two alleles are meant.
-    Imputed dosages, any number from 0 to 2, are held as float32; genotypes never lie whole in memory as float64.
+    Made by `from_bed`, `from_zarr`, `from_vcf`, `from_text` or `from_matrix`. Diploid autosomal markers of two alleles
+    are meant. Imputed dosages, any number from 0 to 2, are held as float32; genotypes never lie whole in memory as
+    float64.
 
     Attributes
     ----------
@@ -143,6 +144,40 @@ class Genotypes:
         from remlblup.relationship.genomic.files import read_text
 
         return cls(*read_text(path, missing, markers))
+
+    @classmethod
+    def from_zarr(cls, path: str | Path) -> Genotypes:
+        """Genotypes of a Zarr store, read block by block when needed, on any machine that sees it under this path.
+
+        Parameters
+        ----------
+        path : of the folder that `to_zarr` wrote, or of a store of VCF Zarr (``call_genotype``), or an address such as
+            ``s3://…`` that Zarr can open
+
+        Raises
+        ------
+        DependencyError
+            If zarr is not installed: ``pip install "remlblup[distributed]"``.
+        DataError
+            If it holds no genotypes, or chunks are missing.
+        """
+        from remlblup.relationship.genomic.zarr_store import read_zarr
+
+        return cls(*read_zarr(path))
+
+    def to_zarr(self, path: str | Path) -> None:
+        """Write these individuals and markers to a new Zarr store, a block at a time: 2 bits a genotype.
+
+        Raises
+        ------
+        DependencyError
+            If zarr is not installed: ``pip install "remlblup[distributed]"``.
+        DataError
+            If the folder is there already, or cannot be written.
+        """
+        from remlblup.relationship.genomic.zarr_store import write_zarr
+
+        write_zarr(self, path)
 
     # -- sizes and parts ---------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ _PUBLIC = {
     "StochasticError": "remlblup.errors",
     "NotPositiveDefiniteError": "remlblup.errors",
     "DependencyError": "remlblup.errors",
+    "DeviceError": "remlblup.errors",
     "MemoryLimitError": "remlblup.errors",
     "CheckpointWarning": "remlblup.errors",
     "FitInterrupted": "remlblup.errors",
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from remlblup.errors import ConvergenceWarning as ConvergenceWarning
     from remlblup.errors import DataError as DataError
     from remlblup.errors import DependencyError as DependencyError
+    from remlblup.errors import DeviceError as DeviceError
     from remlblup.errors import EstimabilityWarning as EstimabilityWarning
     from remlblup.errors import FitInterrupted as FitInterrupted
     from remlblup.errors import FormulaError as FormulaError

@@ -123,6 +123,10 @@ class DependencyError(RemlBlupError, ImportError):
     """An optional package is needed for this feature."""
 
 
+class DeviceError(RemlBlupError):
+    """The card asked for is not there, or has failed."""
+
+
 class RemlBlupWarning(UserWarning):
     """Base class of the warnings of remlblup."""
 

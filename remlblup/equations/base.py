@@ -207,6 +207,10 @@ class Equations(ABC):
     def relate(self, k: int, solution: Any, r: Array, b: Array | None) -> Array:
         """(I ⊗ K) r of term k for r (t, q·c); b as `factor_blocks` gives it, where the engine has one."""
 
+    def relate_recorded(self, k: int, solution: Any, r: Array, b: Array | None) -> Array:
+        """The same for Z'Py or the like, that records have made: at levels without records it may be anything."""
+        return self.relate(k, solution, r, b)
+
     def factor_blocks(self, b: Array | None) -> Sequence[Array | None]:
         """The random part of b over the factors, per term; None in an engine without."""
         return [None] * len(self.random)
@@ -226,7 +230,7 @@ class Equations(ABC):
         out = np.zeros((self.W.shape[1], places[-1].start))
         scores, solved = self.term_blocks(self.effect_scores(solution)), self.factor_blocks(solution.b)
         for k, (design, r, b) in enumerate(zip(self.random, scores, solved, strict=True)):
-            h = self.relate(k, solution, r, b)
+            h = self.relate_recorded(k, solution, r, b)
             variates = design.structure.changes(parts[k], h)
             out[self.of_effects[k], places[k]] = variates.reshape(-1, design.t * design.q).T
         return out

@@ -44,6 +44,8 @@ def make_equations(spec: Specification, asked: Computation = AUTO) -> Equations:
         return _stochastic(spec, asked)
     if spec.residual.dense:
         return _without_inverse(spec, asked)
+    if asked.device != "cpu":
+        return _variance(spec, "asked for", asked.device)
     if engine == "spectral":
         return _spectral(spec, "asked for")
     if engine == "auto" and (reason := wide_reason(spec)):
@@ -93,7 +95,8 @@ def equations_of_kind(spec: Specification, asked: Computation, kind: str | None)
     check_engine(spec, asked)
     if kind == "stochastic":
         return _stochastic(spec, asked)
-    return (_variance if kind == "V" else _spectral)(spec, "taken when the model was fitted")
+    reason = "taken when the model was fitted"
+    return _variance(spec, reason, asked.device) if kind == "V" else _spectral(spec, reason)
 
 
 def wide_reason(spec: Specification) -> str | None:
@@ -139,6 +142,8 @@ def check_engine(spec: Specification, asked: Computation) -> None:
         )
     if engine == "stochastic" and (why := not_stochastic(spec)):
         raise OptionError(f"engine='stochastic' works with V by products, and {why}: choose another engine.")
+    if asked.device != "cpu" and (why := not_variance(spec)):
+        raise OptionError(f"device={asked.device!r} works with V itself, and {why}: leave device= out.")
     if engine == "spectral" and (why := not_spectral(spec)):
         raise OptionError(
             f"engine='spectral' needs one relationship beside independent residuals: {why}. Use engine='auto'."
@@ -206,10 +211,10 @@ def _without_inverse(spec: Specification, asked: Computation) -> Equations:
     return WithoutInverse(spec, with_residual_effects(spec, asked), asked)
 
 
-def _variance(spec: Specification, reason: str) -> Equations:
+def _variance(spec: Specification, reason: str, device: str = "cpu") -> Equations:
     from remlblup.equations.variance.engine import VarianceEquations
 
-    return VarianceEquations(spec, reason)
+    return VarianceEquations(spec, reason, device=device)
 
 
 def _stochastic(spec: Specification, asked: Computation) -> Equations:

@@ -42,8 +42,6 @@ class Computation:
                 f"device={device!r} is for V itself, and engine={engine!r} is something else: write engine='dense', or"
                 " leave device= out."
             )
-        if device != "cpu":
-            raise OptionError(f"device={device!r} is not there yet in this version: leave device= out.")
         if client is not None and engine != "stochastic":
             raise OptionError(
                 f"client= is for an engine whose products are shared among workers, and engine={engine!r} works on"

@@ -281,7 +281,7 @@ def test_tiles_of_v_change_no_digit_that_matters(tile, monkeypatch):
         return [slice(k, min(k + size, n)) for k in range(0, n, size)]
 
     monkeypatch.setattr(tiled, "tiles", small)
-    monkeypatch.setattr("remlblup.equations.variance.engine.tiles", small)
+    monkeypatch.setattr("remlblup.linalg.device.host.tiles", small)
     cut = rb.MixedModel(FITS["two"][0], d, given, engine="dense").fit()
     assert cut.loglik == pytest.approx(whole.loglik, abs=1e-9)
     np.testing.assert_allclose(cut.theta, whole.theta, rtol=1e-7)

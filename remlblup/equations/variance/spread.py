@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
+from remlblup.linalg.device.host import HOST
+from remlblup.linalg.device.place import Place
 from remlblup.model.design import RandomDesign
 
 # From more effects on records with one effect each are found by its number.
@@ -24,10 +27,16 @@ class Spread:
     Parameters
     ----------
     design : RandomDesign
+    place : where V lies
+
+    Attributes
+    ----------
+    K : the relationship among the levels with records, here; None for the identity
+    resident : the same where V lies, if it is kept there
     """
 
-    def __init__(self, design: RandomDesign):
-        self.design = design
+    def __init__(self, design: RandomDesign, place: Place = HOST):
+        self.design, self.place = design, place
         self.n = design.columns[0].shape[0]
         self.single = one_effect(design) if design.t > FEW else None
         self.codes, self.loads = one_level(design) if self.single is None else (self.single.level, np.zeros((0, 0)))
@@ -35,33 +44,42 @@ class Spread:
             self.K: Array | None = None
         else:
             used = np.unique(np.concatenate([Z.indices for Z in design.columns])) if design.q else np.zeros(0, int)
-            self.K = np.ascontiguousarray(design.relationship.among(used))
-            place = np.zeros(design.q, dtype=np.intp)
-            place[used] = np.arange(len(used))
-            self.codes = None if self.codes is None else place[self.codes]
+            self.K, self.used = np.ascontiguousarray(design.relationship.among(used)), used
+            number = np.zeros(design.q, dtype=np.intp)
+            number[used] = np.arange(len(used))
+            self.codes = None if self.codes is None else number[self.codes]
             self.columns = [sp.csr_array(Z[:, used]) for Z in design.columns]
         # Records and levels in one order: K is read in place.
         self.in_order = self.codes is not None and bool(np.all(self.codes == np.arange(self.n)))
+        self._lay_down()
+
+    def _lay_down(self) -> None:
+        """Bring to where V lies what is read there again and again."""
+        place = self.place
+        self.resident = None if self.K is None or self.codes is None else place.kept(self.K, self.n)
+        self._loads = place.array(self.loads)
+        self._codes = None if self.codes is None else place.array(self.codes)
+        self._one, self._none = place.array(np.ones(())), place.array(np.zeros(()))
 
     def add(self, out: Array, rows: slice, sigma: Array) -> None:
         """out (rows, 0 … rows.stop) += the term's part of V there."""
         ahead = slice(0, rows.stop)
         if self.single is not None:
-            weights = self.single.among(sigma, rows, ahead)
+            weights = self.place.array(self.single.among(sigma, rows, ahead))
             weights *= self._related(rows, ahead)
             out += weights
             return
         if self.codes is not None:
-            weights = self.loads[rows] @ sigma @ self.loads[ahead].T
+            weights = self._loads[rows, :] @ self.place.array(sigma) @ self._loads[ahead, :].T
             weights *= self._related(rows, ahead)
             out += weights
             return
         for i in range(len(sigma)):
             for j in range(len(sigma)):
                 if sigma[i, j] != 0.0:
-                    out += sigma[i, j] * self._product(i, j, rows, ahead)
+                    out += self.place.array(sigma[i, j] * self._product(i, j, rows, ahead))
 
-    def traces(self, P: Array, rows: slice) -> tuple[Array | slice, Array]:
+    def traces(self, P: Any, rows: slice) -> tuple[Array | slice, Array]:
         """Part of tr(P Z_i K Z_j') of a block of rows of the lower triangle of P, whose diagonal tile is whole.
 
         Elements left of the diagonal tile stand for two; only the symmetric part of the result has a meaning. Returns
@@ -70,7 +88,7 @@ class Spread:
         twice = np.where(np.arange(rows.stop) < rows.start, 2.0, 1.0)
         if self.single is not None:
             both = P * self._related(rows, slice(0, rows.stop))
-            return self.single.sums(both * twice, rows)
+            return self.single.sums(self.place.host(both) * twice, rows)
         return slice(None), self._all_traces(P, rows, twice)
 
     def total(self, parts: list[tuple[Array | slice, Array]]) -> Array:
@@ -80,26 +98,42 @@ class Spread:
             out[effects] += part
         return out
 
-    def _all_traces(self, P: Array, rows: slice, twice: Array) -> Array:
+    def _all_traces(self, P: Any, rows: slice, twice: Array) -> Array:
         ahead, t = slice(0, rows.stop), self.design.t
         if self.codes is not None:
             both = P * self._related(rows, ahead)
-            return self.loads[rows].T @ both @ (twice[:, None] * self.loads[ahead])
-        out = np.empty((t, t))
+            weighted = self.place.array(twice[:, None] * self.loads[ahead])
+            return self.place.host(self._loads[rows, :].T @ both @ weighted)
+        out, P = np.empty((t, t)), self.place.host(P)
         for i in range(t):
             for j in range(t):
                 out[i, j] = np.einsum("rc,rc,c->", P, self._product(i, j, rows, ahead), twice)
         return out
 
-    def _related(self, rows: slice, ahead: slice) -> Array:
-        """K between the levels of two sets of records."""
+    def _related(self, rows: slice, ahead: slice) -> Any:
+        """K between the levels of two sets of records, where V lies."""
+        codes, place = self._codes, self.place
+        assert codes is not None and self.codes is not None
         if self.K is None:
-            assert self.codes is not None
-            return (self.codes[rows, None] == self.codes[None, ahead]).astype(float)
+            return place.xp.where(codes[rows, None] == codes[None, ahead], self._one, self._none)
+        if self.resident is not None:
+            whole = self.resident
+            return whole[rows, ahead] if self.in_order else place.among(whole, codes[rows], codes[ahead])
         if self.in_order:
-            return self.K[rows, ahead]
-        assert self.codes is not None
-        return self.K[self.codes[rows]].take(self.codes[ahead], axis=1)
+            return place.array(self.K[rows, ahead])
+        return place.array(self.K[self.codes[rows]].take(self.codes[ahead], axis=1))
+
+    def relate(self, r: Array) -> Array:
+        """(I ⊗ K) r for r (t, q·c) that is zero at levels without records, at those with records."""
+        if self.resident is None:
+            return self.design.relate(r)
+        design = self.design
+        columns = np.moveaxis(r.reshape(design.t, design.q, -1), 1, 0)
+        out = np.zeros(columns.shape)
+        with_records = columns[self.used].reshape(len(self.used), -1)
+        product = self.place.host(self.resident @ self.place.array(with_records))
+        out[self.used] = product.reshape(len(self.used), *columns.shape[1:])
+        return np.moveaxis(out, 0, 1).reshape(r.shape)
 
     def _product(self, i: int, j: int, rows: slice, ahead: slice) -> Array:
         """Z_i K Z_j' of two sets of records."""

@@ -35,7 +35,7 @@ def with_residual_effects(spec: Specification, asked: Computation) -> VarianceEq
         If V does not fit into memory, or R as one matrix is too large.
     """
     reason = "the residual covariance matrix has no " + ("sparse inverse" if spec.residual.dense else "inverse")
-    return VarianceEquations(residual_as_effects(spec), reason, SINGULAR_V, beside_fixed=True)
+    return VarianceEquations(residual_as_effects(spec), reason, SINGULAR_V, beside_fixed=True, device=asked.device)
 
 
 class WithoutInverse(Projection):

@@ -1,0 +1,1 @@
+"""Where large dense matrices are worked with: this machine, or a card beside it."""

@@ -1,0 +1,164 @@
+"""The array libraries that can work on a card, and what each calls that which the array API standard does not name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from remlblup.errors import DependencyError, DeviceError
+
+INSTALL = 'pip install "remlblup[gpu]", and with it CuPy (cupy-cuda12x, cupy-cuda13x) or PyTorch'
+
+
+@dataclass(frozen=True)
+class Library:
+    """An array library at work on one device.
+
+    Attributes
+    ----------
+    name : of the library and of the device, for messages
+    xp : its namespace of the array API standard
+    device : what that calls the device
+    array : a numpy array → one on the device
+    host : the reverse
+    lower_inverse : L (n, n) lower triangular → L⁻¹
+    free : bytes that can be allocated on the device; infinity where that is this machine
+    indefinite : what its Cholesky factor raises; a NaN will do
+    exhausted : what it raises when the device has no more memory
+    failed : what it raises when something else is wrong with the device
+    wait : until the device is done with what it was told
+    """
+
+    name: str
+    xp: Any
+    device: Any
+    array: Callable[[np.ndarray], Any]
+    host: Callable[[Any], np.ndarray]
+    lower_inverse: Callable[[Any], Any]
+    free: Callable[[], float]
+    indefinite: tuple[type[BaseException], ...] = (np.linalg.LinAlgError,)
+    exhausted: tuple[type[BaseException], ...] = ()
+    failed: tuple[type[BaseException], ...] = ()
+    wait: Callable[[], None] = lambda: None
+
+    def __reduce__(self) -> tuple[Callable[[], Library], tuple[()]]:
+        """A copy or a pickle is the library that is found where it comes to."""
+        return on_hand, ()
+
+
+def cupy_library(compat: ModuleType) -> Library:
+    """CuPy on its current device."""
+    cupy = importlib.import_module("cupy")
+    from_scipy = importlib.import_module("cupyx.scipy.linalg")
+    runtime, pool = cupy.cuda.runtime, cupy.get_default_memory_pool()
+    name = runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["name"].decode()
+
+    def lower_inverse(L: Any) -> Any:
+        return from_scipy.solve_triangular(L, cupy.eye(len(L)), lower=True)
+
+    return Library(
+        f"{name}, by CuPy {cupy.__version__}",
+        compat,
+        None,
+        cupy.asarray,
+        cupy.asnumpy,
+        lower_inverse,
+        lambda: float(runtime.memGetInfo()[0] + pool.free_bytes()),
+        (np.linalg.LinAlgError,),
+        (cupy.cuda.memory.OutOfMemoryError,),
+        (RuntimeError,),  # those of CUDA, cuBLAS and cuSOLVER are
+        lambda: cupy.cuda.get_current_stream().synchronize(),
+    )
+
+
+def torch_library(compat: ModuleType, device: str = "cuda") -> Library:
+    """PyTorch on its current card, or on the processor."""
+    torch = importlib.import_module("torch")
+
+    def array(values: np.ndarray) -> Any:
+        return torch.tensor(values, device=device)
+
+    def lower_inverse(L: Any) -> Any:
+        return torch.linalg.solve_triangular(L, torch.eye(len(L), dtype=L.dtype, device=L.device), upper=False)
+
+    def free() -> float:
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return float(torch.cuda.mem_get_info()[0] + kept)
+
+    on_card = device == "cuda"
+    return Library(
+        f"{torch.cuda.get_device_name() if on_card else 'the processor'}, by PyTorch {torch.__version__}",
+        compat,
+        device,
+        array,
+        lambda a: a.cpu().numpy(),
+        lower_inverse,
+        free if on_card else lambda: np.inf,
+        (torch.linalg.LinAlgError,),
+        (torch.cuda.OutOfMemoryError,),
+        (RuntimeError,) if on_card else (),
+        torch.cuda.synchronize if on_card else lambda: None,
+    )
+
+
+def standard_library(xp: Any, name: str) -> Library:
+    """Any namespace of the standard, on this machine."""
+    return Library(name, xp, None, xp.asarray, np.asarray, lambda L: xp.tril(xp.linalg.inv(L)), lambda: np.inf)
+
+
+def on_hand() -> Library:
+    """What `found` finds, or a test puts in its place."""
+    return found()
+
+
+def found() -> Library:
+    """The library that sees a card: CuPy if it does, else PyTorch.
+
+    Raises
+    ------
+    DependencyError
+        If there is none of them.
+    DeviceError
+        If no library sees a card, with what each said.
+    """
+    said = []
+    for name, library, reason_not in (("cupy", cupy_library, cupy_reason), ("torch", torch_library, torch_reason)):
+        try:
+            compat = importlib.import_module(f"array_api_compat.{name}")
+        except ModuleNotFoundError:
+            continue
+        except ImportError as error:  # a library that does not find its own parts
+            said.append(f"{name} cannot be imported ({str(error).splitlines()[0]})")
+            continue
+        if reason := reason_not():
+            said.append(reason)
+            continue
+        return library(compat)
+    if not said:
+        raise DependencyError(f"device='cuda' needs array-api-compat and a library for the card: {INSTALL}.")
+    raise DeviceError(
+        f"device='cuda' needs a card that CUDA knows, and none is found: {'; '.join(said)}. Leave device= out."
+    )
+
+
+def cupy_reason() -> str:
+    """Why CuPy has no card to work on; "" if it has."""
+    cupy = importlib.import_module("cupy")
+    try:
+        return "" if cupy.cuda.runtime.getDeviceCount() else f"CuPy {cupy.__version__} sees no card"
+    except RuntimeError as error:
+        return f"CuPy {cupy.__version__} says {error}"
+
+
+def torch_reason() -> str:
+    """Why PyTorch has no card to work on; "" if it has."""
+    torch = importlib.import_module("torch")
+    if torch.cuda.is_available():
+        return ""
+    built = "sees no card" if torch.version.cuda else "is built for processors alone"
+    return f"PyTorch {torch.__version__} {built}"

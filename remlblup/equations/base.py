@@ -165,6 +165,10 @@ class Equations(ABC):
     # -- one solve ---------------------------------------------------------------------------
 
     @abstractmethod
+    def require(self, solution: Any) -> None:
+        """Make sure that what is on hand is that of this solution."""
+
+    @abstractmethod
     def solve(self, theta: Array, *, ml: bool = False) -> Any:
         """The solution at θ: theta, residual ê, weighted_residual R⁻¹ê = Py, effects, quadratic y'Py.
 
@@ -254,6 +258,14 @@ class Equations(ABC):
         """In chunks of fixed effects: their columns of var(β̂) (p, c), H = V⁻¹X(X'V⁻¹X)⁻¹, R H, and −b for `relate`."""
 
     @abstractmethod
+    def fixed_products(self, solution: Any, chunk: slice) -> tuple[Array, list[Array], Array]:
+        """What ∂var(β̂_j)/∂θ is made of, of some fixed effects j, with H as in `fixed_responses`.
+
+        var(β̂_j) (c,), of every term r (I ⊗ K) r' with r = Z'H_j (c, t, t), and (R H_j)'D_r R H_j (n_coefficients, c).
+        `require` must have seen to what is on hand.
+        """
+
+    @abstractmethod
     def respond(self, solution: Any, V: Array) -> tuple[Array, Array]:
         """Effects (β_work, û) over the columns of W for the columns of V (n, c) as records, (·, c), and P V (n, c)."""
 
@@ -334,10 +346,23 @@ def columns_at_once(m: int) -> int:
     return max(8, min(CHUNK, ELEMENTS // max(m, 1)))
 
 
+def chunks_of(size: int, step: int) -> list[slice]:
+    """`size` columns in chunks of `step`."""
+    return [slice(start, min(start + step, size)) for start in range(0, size, step)]
+
+
 def term_slices(p: int, widths: list[int]) -> list[slice]:
     """Where the blocks of the terms lie behind the p columns of X."""
     ends = np.cumsum([p, *widths]).tolist()
     return [slice(start, end) for start, end in itertools.pairwise(ends)]
+
+
+def products_by_column(left: Array, right: Array, count: int) -> Array:
+    """left right' (c, t, t) over the q of each of `count` columns, left and right (t, q·c)."""
+    left, right = (v.reshape(len(v), -1, count) for v in (left, right))
+    if len(left) == 1:
+        return np.einsum("qc,qc->c", left[0], right[0])[:, None, None]
+    return np.moveaxis(left, 2, 0) @ right.transpose(2, 1, 0)
 
 
 def nonnegative(variances: Array, sizes: Array | None = None) -> Array:

@@ -113,6 +113,11 @@ class Structure(Parametric):
         derivatives = self.derivatives(theta)
         return np.asarray(derivatives.reshape(len(derivatives), -1) @ S.ravel())
 
+    def scores(self, theta: Array, S: Array) -> Array:
+        """`score` of every S (c, t, t), (c, n_parameters)."""
+        derivatives = self.derivatives(theta)
+        return np.asarray(S.reshape(len(S), -1) @ derivatives.reshape(len(derivatives), -1).T)
+
     def changes(self, theta: Array, h: Array) -> Array:
         """∂Σ/∂θ_j h, (n_parameters, t, m) for h (t, m)."""
         return np.asarray(self.derivatives(theta) @ h)

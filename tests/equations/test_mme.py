@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from oracle import Term
 
 import remlblup as rb
 from equations.models import NAMES, POINTS, animals, case, field
@@ -132,6 +133,33 @@ def test_derivatives_of_the_variances_of_the_fixed_effects(name):
     H = inverse @ c.oracle.X @ cov
     expected = np.array([np.diag(H.T @ D @ H) for D in c.oracle.derivatives]).T
     np.testing.assert_allclose(variance, np.diag(cov), **CLOSE)
+    np.testing.assert_allclose(derivative, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("residual", ["units", "diag(sex | units)"])
+@pytest.mark.parametrize("engine", ["dense", "sparse"])
+def test_derivatives_for_more_fixed_effects_than_are_looked_at_at_once(engine, residual):
+    """75 groups, random intercepts and slopes with a relationship: chunks of columns, against dense algebra."""
+    rng, n, q = np.random.default_rng(5), 300, 20
+    data = pd.DataFrame({"group": np.arange(n) % 75, "g": rng.integers(q, size=n), "x": rng.normal(size=n)})
+    data["sex"], data["y"] = np.where(rng.random(n) < 0.5, "f", "m"), rng.normal(size=n)
+    root = rng.normal(size=(q, q))
+    K = root @ root.T / q + np.eye(q)
+    model = rb.MixedModel(
+        "y ~ C(group) + (1 + x | vm(g, K))", data, relationships={"K": (K, range(q))}, residual=residual, engine=engine
+    )
+    theta = np.array([2.0, 0.4, 1.0, 1.5, 0.7][: model._equations.spec.parameters.size])
+    Z = np.eye(q)[data["g"]]
+    term = Term([Z, Z * data["x"].to_numpy()[:, None]], K, "us")
+    X = np.column_stack([np.ones(n), np.eye(75)[data["group"]][:, 1:]])
+    of_residual = [np.eye(n)] if residual == "units" else [np.diag(1.0 * (data["sex"] == sex)) for sex in "fm"]
+    V_dot = [term.spread(basis) for basis in term.bases()] + of_residual
+    inverse = np.linalg.inv(sum(v * D for v, D in zip(theta, V_dot, strict=True)))
+    covariance = np.linalg.inv(X.T @ inverse @ X)
+    H = inverse @ X @ covariance
+    variance, derivative = variance_derivatives(model._equations, model._equations.solve(theta))
+    np.testing.assert_allclose(variance, np.diag(covariance), **CLOSE)
+    expected = np.array([np.einsum("ij,ij->j", H, D @ H) for D in V_dot]).T
     np.testing.assert_allclose(derivative, expected, rtol=1e-8, atol=1e-10)
 
 

@@ -235,6 +235,20 @@ def test_right_hand_sides_keep_their_shape_and_values(engine):
     np.testing.assert_array_equal(B, before)
 
 
+@pytest.mark.parametrize("columns", [1, 2, 40])
+def test_columns_of_the_inverse_by_solves(columns):
+    """Unit columns, zero up to their entry, with one supernode of columns enough for BLAS below some of few."""
+    C = np.zeros((420, 420))
+    C[:250, :250] = random_symmetric(250, 0.9, 3)
+    C[250:, 250:] = random_symmetric(170, 0.01, 4)
+    C[260:270, :20] = 0.01
+    C[:20, 260:270] = 0.01
+    C[np.diag_indices(420)] += 1.0
+    factor, *_ = factor_of(C, "sparse")
+    which = np.random.default_rng(1).permutation(420)[:columns]
+    assert relative_error(factor.solve(np.eye(420)[:, which]), np.linalg.inv(C)[:, which]) <= 1e-12
+
+
 def test_the_dense_engine_refuses_a_singular_matrix():
     C = np.ones((3, 3))
     with pytest.raises(NotPositiveDefiniteError, match="singular"):

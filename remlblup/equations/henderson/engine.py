@@ -65,6 +65,9 @@ class MixedModelEquations(System):
     def fixed_responses(self, solution: Solution) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
         return errors.fixed_responses(self, solution)
 
+    def fixed_products(self, solution: Solution, chunk: slice) -> tuple[Array, list[Array], Array]:
+        return errors.fixed_products(self, solution, chunk)
+
     def respond(self, solution: Solution, V: Array) -> tuple[Array, Array]:
         return errors.respond(self, solution, V)
 

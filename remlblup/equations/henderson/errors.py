@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.base import CHUNK, Equations, columns_at_once, nonnegative
-from remlblup.equations.henderson.system import Solution, System
+from remlblup.equations.base import CHUNK, Equations, chunks_of, columns_at_once, nonnegative, products_by_column
+from remlblup.equations.henderson.system import Solution, System, back_substituted
 
 
 def level_covariances(equations: System, solution: Solution) -> list[Array]:
@@ -80,14 +80,17 @@ def _of_singular(equations: System, solution: Solution, block: int, factor: Arra
 
 def fixed_columns(equations: System, solution: Solution) -> Iterator[tuple[slice, Array]]:
     """Columns of C⁻¹ for each fixed effect as the user coded it, in factor form: (slice, (m, k)) chunks."""
+    for chunk in chunks_of(equations.p, columns_at_once(equations.m)):
+        yield chunk, equations.solve_columns(solution, unit_columns(equations, chunk))
+
+
+def unit_columns(equations: System, which: slice | np.ndarray) -> Array:
+    """[T'e_j; 0] (m, k) of fixed effects j: β = T β_work, so that C⁻¹ makes of it the column of β̂_j."""
     p, T = equations.p, equations.spec.fixed.transform
-    step = columns_at_once(equations.m)
-    for start in range(0, p, step):
-        chunk = slice(start, min(start + step, p))
-        rhs = np.zeros((equations.m, chunk.stop - chunk.start))
-        # β = T β_work, so the column for β_j is C⁻¹ [T' e_j; 0].
-        rhs[:p] = np.eye(p)[:, chunk] if T is None else T.T[:, chunk]
-        yield chunk, equations.solve_columns(solution, rhs)
+    rows = np.eye(p)[:, which] if T is None else T.T[:, which]
+    out = np.zeros((equations.m, rows.shape[1]))
+    out[:p] = rows
+    return out
 
 
 def fixed_variances(equations: System, solution: Solution) -> Array:
@@ -121,6 +124,34 @@ def fixed_responses(equations: System, solution: Solution) -> Iterator[tuple[sli
         yield chunk, own, equations.spec.residual.precision(phi, RH), RH, -columns
 
 
+def fixed_products(equations: System, solution: Solution, chunk: slice) -> tuple[Array, list[Array], Array]:
+    """See `Equations.fixed_products`; of c = C⁻¹[T'e_j; 0] no product with the records is needed where R has one ρ.
+
+    R H_j = WTc: so the equations of b say Λ'Z'H_j = −(D ⊗ K⁻¹) c_b, and c'Cc = var(β̂_j) less the part of the b is
+    ρ (R H_j)'D R H_j.
+    """
+    spec, T = equations.spec, equations.spec.fixed.transform
+    columns = equations.factor.solve(unit_columns(equations, chunk))
+    own = columns[: equations.p] if T is None else T @ columns[: equations.p]
+    variance = own[np.arange(chunk.start, chunk.stop), np.arange(columns.shape[1])]
+    by_records = len(solution.rho) > 1 or any(d.structure.in_factor for d in equations.random)
+    if by_records:
+        RH = equations.W @ equations.from_factor(columns, solution.factors)
+        H = spec.residual.precision(solution.theta[spec.parameters.of_residual], RH)
+        scores = equations.term_blocks(equations.Wt @ H)
+    left, of_terms = variance.copy(), []
+    for k, (design, b) in enumerate(zip(equations.random, equations.factor_blocks(columns), strict=True)):
+        factor, signs = solution.factors[k]
+        if design.structure.in_factor:
+            of_terms.append(products_by_column(scores[k], equations.relate(k, solution, scores[k], b), len(variance)))
+        else:
+            inner = products_by_column(b, equations.precision_times(k, b), len(variance))
+            left -= np.einsum("caa,a->c", inner, signs)
+            root = back_substituted(factor, np.diag(signs))
+            of_terms.append(root @ inner @ root.T)
+    return variance, of_terms, spec.residual.pattern.moments(RH) if by_records else left[None] / solution.rho[0]
+
+
 def respond(equations: System, solution: Solution, V: Array) -> tuple[Array, Array]:
     """BLUE and BLUP of the columns of V as records, and P V = R⁻¹(V − W C⁻¹W'R⁻¹V).
 
@@ -138,10 +169,8 @@ def respond(equations: System, solution: Solution, V: Array) -> tuple[Array, Arr
 
 def fixed_cross_covariances(equations: System, solution: Solution, columns: np.ndarray) -> list[Array]:
     """Λ C^{bβ} of some fixed effects: per term (t, q, c) over the levels of its relationship."""
-    p, T = equations.p, equations.spec.fixed.transform
-    rhs = np.zeros((equations.m, len(columns)))
-    rhs[:p] = np.eye(p)[:, columns] if T is None else T.T[:, columns]
-    effects = equations.from_factor(equations.solve_columns(solution, rhs), solution.factors)
+    solved = equations.solve_columns(solution, unit_columns(equations, columns))
+    effects = equations.from_factor(solved, solution.factors)
     out = []
     for design, block in zip(equations.random, equations.term_blocks(effects), strict=True):
         block = block.reshape(design.t, design.q, -1)

@@ -281,10 +281,17 @@ class System(Equations):
     def _penalty(self, b: Array, factors: list[tuple[Array, Array]]) -> float:
         """b'(D ⊗ K⁻¹)b."""
         total = 0.0
-        for design, block, (_, signs) in zip(self.random, self.factor_blocks(b), factors, strict=True):
-            solved = block if design.is_identity else design.relationship.precision_times(block.T).T
-            total += float(np.vdot(signs[:, None] * block, solved))
+        for k, (block, (_, signs)) in enumerate(zip(self.factor_blocks(b), factors, strict=True)):
+            total += float(np.vdot(signs[:, None] * block, self.precision_times(k, block)))
         return total
+
+    def precision_times(self, k: int, b: Array) -> Array:
+        """(I ⊗ K⁻¹) b of term k for b (n_factors, q·c)."""
+        design = self.random[k]
+        if design.is_identity:
+            return b
+        parts = [design.relationship.precision_times(part) for part in b.reshape(len(b), design.q, -1)]
+        return np.reshape(parts[0] if len(parts) == 1 else parts, b.shape)
 
     # -- the factor on hand ------------------------------------------------------------------
 

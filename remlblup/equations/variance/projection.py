@@ -18,7 +18,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.base import CHUNK, Equations, nonnegative
+from remlblup.equations.base import CHUNK, Equations, nonnegative, products_by_column
 from remlblup.equations.record_errors import RecordErrors, by_units
 from remlblup.equations.solution import Solution
 from remlblup.errors import NotPositiveDefiniteError
@@ -60,10 +60,6 @@ class Projection(Equations):
     """
 
     X: Array
-
-    @abstractmethod
-    def require(self, solution: Any) -> None:
-        """Make sure that what is on hand is that of this solution."""
 
     @abstractmethod
     def solve_columns(self, solution: Any, columns: Array) -> Array:
@@ -172,6 +168,14 @@ class Projection(Equations):
         C = solution.covariance if T is None else solution.covariance @ T.T
         H = solution.solved_X @ C
         yield slice(0, self.p), self.fixed_covariance(solution), H, self.times_residual(solution.theta, H), None
+
+    def fixed_products(self, solution: Regressed, chunk: slice) -> tuple[Array, list[Array], Array]:
+        T = self.spec.fixed.transform
+        H = solution.solved_X @ (solution.covariance if T is None else solution.covariance @ T.T)[:, chunk]
+        scores = self.term_blocks(self.Wt @ H)
+        of_terms = [products_by_column(r, self.relate(k, solution, r, None), H.shape[1]) for k, r in enumerate(scores)]
+        moments = self.residual.pattern.moments(self.times_residual(solution.theta, H))
+        return self.fixed_variances(solution)[chunk], of_terms, moments
 
     def fixed_cross_covariances(self, solution: Regressed, columns: np.ndarray) -> list[Array]:
         """−G Z'V⁻¹X(X'V⁻¹X)⁻¹."""

@@ -20,11 +20,12 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations, columns_at_once
-from remlblup.equations.fixed_errors import MANY
 from remlblup.equations.memory import WITHIN_REACH
 from remlblup.fit.errors.information import Information
 from remlblup.structure.parametric import Parametric
 
+# Effects from which on their pairs are not listed.
+MANY = 16
 # Elements of ∂Φ/∂θ, (n_parameters, p, p), that are held at most.
 SLOPES = 60_000_000
 # Second derivatives are differences over this share of a standard error, or of the way to the nearest bound.

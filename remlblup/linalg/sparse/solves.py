@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from remlblup.linalg.compiler import kernel
-from remlblup.linalg.sparse.blas import solve_lower, solve_lower_transposed
+from remlblup.linalg.sparse.blas import (
+    solve_lower,
+    solve_lower_transposed,
+    solve_right_lower,
+    solve_right_lower_transposed,
+)
 
 WIDE = 128
 """Columns of a supernode from which its triangle is solved with by BLAS."""
@@ -11,9 +18,14 @@ WIDE = 128
 
 @kernel
 def forward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
-    """X (n, k) ← L⁻¹ X, in permuted order; dependent equations give zero."""
+    """X (n, k) ← L⁻¹ X, in permuted order; dependent equations give zero.
+
+    A supernode whose rows are zero, as those are that come before the first entry of a unit column, is passed over.
+    """
     k = X.shape[1]
     for s in range(len(first) - 1):
+        if not np.any(X[first[s] : first[s + 1]]):
+            continue
         height, width = rows_at[s + 1] - rows_at[s], first[s + 1] - first[s]
         start = 0
         if width >= WIDE:
@@ -65,8 +77,12 @@ def solve_triangle(first, width, height, at, panels, dependent, X, transposed):
             for c in range(k):
                 X[j, c] = 0.0
     panel, start = panels.ctypes.data + 8 * at, X.ctypes.data + 8 * first * k
-    for c in range(k):
-        if transposed:
-            solve_lower_transposed(width, panel, height, start + 8 * c, k)
-        else:
-            solve_lower(width, panel, height, start + 8 * c, k)
+    # By columns, as BLAS reads them, these rows of X are X' (k, width).
+    if k == 1 and transposed:
+        solve_lower_transposed(width, panel, height, start, k)
+    elif k == 1:
+        solve_lower(width, panel, height, start, k)
+    elif transposed:
+        solve_right_lower(k, width, panel, height, start, k)
+    else:
+        solve_right_lower_transposed(k, width, panel, height, start, k)

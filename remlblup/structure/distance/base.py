@@ -178,6 +178,9 @@ class Distance(Structure):
     def score(self, theta: Array, S: Array) -> Array:
         return np.array([np.vdot(change, S) for change in self.each_derivative(theta)])
 
+    def scores(self, theta: Array, S: Array) -> Array:
+        return np.column_stack([S.reshape(len(S), -1) @ change.ravel() for change in self.each_derivative(theta)])
+
     def changes(self, theta: Array, h: Array) -> Array:
         return np.stack([change @ h for change in self.each_derivative(theta)])
 

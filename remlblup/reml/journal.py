@@ -8,8 +8,8 @@ run was in goes on behind its last row, and one that an earlier run finished is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,12 +39,14 @@ class State:
     rows : the history, the last row where the climb is
     reluctant : (n_parameters,) components that came back from a bound
     correction : what the steps have told of the curvature (`Secant`), None for nothing
+    arrays : what does not follow from θ in the last digits, by name: solutions by conjugate gradients
     """
 
     kind: str
     rows: tuple[Iteration, ...]
     reluctant: np.ndarray
     correction: Array | None
+    arrays: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Journal:
@@ -93,11 +95,10 @@ class Journal:
         size = np.maximum(size, max(1e-12 * size.max(initial=0.0), np.finfo(float).tiny))
         return float(np.max(np.abs(first - theta) / size, initial=0.0))
 
-    def note(self, ascent: Ascent) -> None:
+    def note(self, ascent: Ascent, arrays: Mapping[str, Array] | None = None) -> None:
         """Take in where a climb is now."""
-        self.states[ascent.number] = State(
-            kind_of(ascent.space.equations), tuple(ascent.rows), ascent.reluctant.copy(), ascent.secant.correction
-        )
+        kind, reluctant = kind_of(ascent.space.equations), ascent.reluctant.copy()
+        self.states[ascent.number] = State(kind, tuple(ascent.rows), reluctant, ascent.secant.correction, arrays or {})
         self.keep([known for known in self.states if known is not None])
 
 

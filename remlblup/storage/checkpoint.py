@@ -144,6 +144,7 @@ def encoded(states: Sequence[State], model: Mapping[str, str]) -> bytes:
         arrays[f"{k}.reluctant"] = state.reluctant
         if state.correction is not None:
             arrays[f"{k}.correction"] = state.correction
+        arrays |= {f"{k}.solved.{name}": value for name, value in state.arrays.items()}
     buffer = io.BytesIO()
     np.savez(buffer, checksum=np.frombuffer(checksum(arrays), np.uint8), **arrays)
     return buffer.getvalue()
@@ -210,4 +211,6 @@ def state_of(arrays: Mapping[str, np.ndarray], k: int, kind: str) -> State:
         counts = {name: int(said[name]) for name in ("iteration", "halvings")}
         phases = tuple((name, spent) for name, spent in phases)
         rows.append(Iteration(**{**said, **counts}, step=step, theta=theta, boundary=tuple(boundary), phases=phases))
-    return State(kind, tuple(rows), arrays[f"{k}.reluctant"], arrays.get(f"{k}.correction"))
+    start = f"{k}.solved."
+    solved = {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
+    return State(kind, tuple(rows), arrays[f"{k}.reluctant"], arrays.get(f"{k}.correction"), solved)

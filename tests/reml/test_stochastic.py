@@ -134,3 +134,30 @@ def test_residuals_that_are_dense_are_refused(flock):
     data, _relationships = flock
     with pytest.raises(rb.OptionError, match="stochastic"):
         rb.MixedModel("y ~ x", data, residual="exp(x)", engine="stochastic").describe()
+
+
+def test_a_stopped_fit_goes_on_to_the_same_bits(flock, tmp_path):
+    """Stopped after the start, after a step, and after more probes."""
+    data, relationships = flock
+    whole = rb.MixedModel(FORMULA, data, relationships, engine="stochastic").fit(seed=3)
+    steps = list(whole.history["step"])
+    for at in (0, 1, next(k for k, step in enumerate(steps) if "probes" in step)):
+
+        def stop(row, at=at):
+            if row.iteration == at:
+                raise KeyboardInterrupt
+
+        file = tmp_path / f"{at}.npz"
+        model = rb.MixedModel(FORMULA, data, relationships, engine="stochastic")
+        with pytest.raises(rb.FitInterrupted) as interrupted:
+            model.fit(seed=3, checkpoint=file, callback=stop)
+        again = rb.MixedModel(FORMULA, data, relationships, engine="stochastic").fit(seed=3, checkpoint=file)
+        assert np.array_equal(again.theta, whole.theta)
+        assert list(again.history["step"]) == steps
+        assert np.array_equal(
+            again.variance_components["monte_carlo_error"], whole.variance_components["monte_carlo_error"]
+        )
+        assert "interrupted" in str(interrupted.value)
+    with pytest.raises(rb.CheckpointError, match="seed"):
+        model.fit(seed=4, checkpoint=file)
+    assert interrupted.value.fit.convergence.status == "interrupted"

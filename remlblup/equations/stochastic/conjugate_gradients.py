@@ -43,7 +43,7 @@ def projected(
     times: Operator,
     precondition: Projector,
     B: Array,
-    tolerance: float,
+    tolerance: float | Array,
     start: Array | None = None,
     most: int = 1000,
 ) -> Solved:
@@ -54,7 +54,7 @@ def projected(
     times : V
     precondition : P_M, with what of its argument is free of X
     B : (n, c)
-    tolerance : of |r| relative to |b|, both in the norm of P_M, which does not see X
+    tolerance : of |r| relative to |b|, both in the norm of P_M, which does not see X; one, or one for each column (c,)
     start : (n, c) with X'x = 0, from an earlier θ
     most : iterations
 
@@ -73,14 +73,14 @@ def projected(
         norms = dots(rest, own)
         better = norms < now  # a start that is no better than none is none
         x, r, g, now = (np.where(better, a, b) for a, b in ((start, x), (rest, r), (own, g), (norms, now)))
-    left = np.zeros(B.shape[1])
+    left, enough = np.zeros(B.shape[1]), np.broadcast_to(tolerance, B.shape[1])
     active = np.flatnonzero(size > 0.0)
     r, g, now = r[:, active], g[:, active], now[active]
     d = g.copy()
     iterations = 0
     while True:
         left[active] = np.sqrt(np.maximum(now, 0.0)) / size[active]
-        going = left[active] > tolerance
+        going = left[active] > enough[active]
         if not going.any() or iterations == most:
             return Solved(x, left, iterations)
         if not going.all():

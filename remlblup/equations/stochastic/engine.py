@@ -37,8 +37,10 @@ from remlblup.model.specification import Specification
 STOCHASTIC = Computation("stochastic")
 # What is left of y, of working variates and of columns for tables, relative to what they were.
 EXACT = 1e-8
-# Of probes: what they err by stays below this share of the standard error of a score, and never above `LOOSE`.
-SHARE, LOOSE = 0.05, 1e-3
+# Of probes: they move a score by less than this share of its standard error, and are never solved worse than `LOOSE`.
+SHARE, LOOSE = 0.005, 1e-4
+# Of working variates, which only tell the way and the errors.
+VARIATES = 1e-5
 # Fixed effects up to which var(β̂) is solved for, a column each.
 FEW_FIXED = 200
 # Probes where nobody has said how many.
@@ -110,16 +112,11 @@ class Slopes:
     gradient : (n_parameters,) their mean over the probes
     by_probe : (N, n_parameters) what each alone would say
     of_sigma : ∂ℓ/∂Σ (t, t) of each term
-    probes : with P z at this θ
-    left : what was left of the worst of them, relative to it
-    information : (n_parameters, n_parameters) average information
     """
 
     gradient: Array
     by_probe: Array
     of_sigma: tuple[Array, ...]
-    probes: Probes
-    left: float
 
     @cached_property
     def covariance(self) -> Array:
@@ -196,7 +193,7 @@ class StochasticEquations(Projection):
 
     # -- solves --------------------------------------------------------------------------------
 
-    def projected(self, theta: Array, B: Array, tolerance: float = EXACT, start: Array | None = None) -> Solved:
+    def projected(self, theta: Array, B: Array, tolerance: float | Array = EXACT, start: Array | None = None) -> Solved:
         """P B at θ, (n, c)."""
         started = time.perf_counter()
         precondition = self._projection_of_M(theta)
@@ -214,16 +211,18 @@ class StochasticEquations(Projection):
             self._spent("factor", started)
         return self._at[1]
 
-    def solve(self, theta: Array, *, ml: bool = False, start: Array | None = None) -> StochasticSolution:
-        """The solution at θ; `start` (n,) is Py at another."""
+    def solve(self, theta: Array, *, ml: bool = False) -> StochasticSolution:
         if ml:
             raise StochasticError("engine='stochastic' is for REML: leave method= out, or choose another engine.")
-        found = self.projected(theta, self.y[:, None], start=None if start is None else start[:, None])
-        weighted = found.x[:, 0]
-        products = self.products_of
-        related = products.related(products.scores(found.x))
+        found = self.projected(theta, self.y[:, None])
+        return self.solution(theta, found.x[:, 0], float(found.left[0]))
+
+    def solution(self, theta: Array, weighted: Array, left: float) -> Any:
+        """What follows from Py (n,), of which `left` was left."""
+        products, columns = self.products_of, weighted[:, None]
+        related = products.related(products.scores(columns))
         residual = self.times_residual(theta, weighted)
-        fitted = products.Z @ products.spread(theta, related) if self.random else 0.0 * found.x
+        fitted = products.Z @ products.spread(theta, related) if self.random else 0.0 * columns
         beta = self._ordinary_least_squares(self.y - fitted[:, 0] - residual)  # V Py = y − Xβ̂
         return StochasticSolution(
             theta,
@@ -232,7 +231,7 @@ class StochasticEquations(Projection):
             weighted,
             [block[:, :, 0] for block in related],
             float(self.y @ weighted),
-            float(found.left[0]),
+            left,
             self,
         )
 
@@ -291,32 +290,31 @@ class StochasticEquations(Projection):
 
     # -- slopes --------------------------------------------------------------------------------
 
-    def slopes(self, solution: Any, probes: Probes) -> Slopes:
-        """∂ℓ/∂θ_i = −½[tr(P V̇_i) − y'P V̇_i P y], the trace by the probes."""
+    def slopes(self, solution: Any, probes: Probes, x: Array) -> Slopes:
+        """∂ℓ/∂θ_i = −½[tr(P V̇_i) − y'P V̇_i P y], the trace by the probes and x = P z (n, N)."""
         theta, products, spec = solution.theta, self.products_of, self.spec
-        found = self.projected(theta, probes.z, self.tolerance, probes.solved)
         parts, places = spec.parameters.split(theta), spec.parameters.slices
         Py = solution.weighted_residual[:, None]
         blocks = products.scores(Py)
         of_probes, of_sigma = np.empty((len(probes), len(theta))), []
-        for k, T in enumerate(probes.traces(products, found.x)):
+        for k, T in enumerate(probes.traces(products, x)):
             design, part, place = spec.random[k], parts[k], places[k]
             quadratic = blocks[k][:, :, 0] @ solution.related[k].T
             quadratic = 0.5 * (quadratic + quadratic.T)
             of_sigma.append(-0.5 * (T.mean(axis=0) - quadratic))
             of_probes[:, place] = [design.structure.score(part, -0.5 * (one - quadratic)) for one in T]
-        traces = probes.residual_traces(products, theta, found.x)
+        traces = probes.residual_traces(products, theta, x)
         phi, residual = parts[-1], solution.residual
         own = [-(residual @ spec.residual.pattern.times(rho, residual)) for rho in spec.residual.jacobian(phi)]
         of_probes[:, places[-1]] = -0.5 * (traces - np.array(own))
-        kept = Probes(probes.seed, probes.z, probes.related, found.x)
-        left = float(found.left.max(initial=0.0))
-        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), kept, left)
+        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma))
 
     def slopes_of(self, solution: Any) -> Slopes:
         """Those at hand, or by the probes of `draws`."""
         if "slopes" not in solution.kept:
-            solution.kept["slopes"] = self.slopes(solution, Probes.drawn(self.products_of, *self.draws))
+            probes = Probes.drawn(self.products_of, *self.draws)
+            x = self.projected(solution.theta, probes.z, self.tolerance).x
+            solution.kept["slopes"] = self.slopes(solution, probes, x)
         return solution.kept["slopes"]
 
     def score_matrices(self, solution: Any, units: list[Array], ml: bool) -> ScoreMatrices:
@@ -328,15 +326,15 @@ class StochasticEquations(Projection):
         moments: Array = np.linalg.lstsq(residual.jacobian(phi), wanted, rcond=None)[0].astype(float)
         return ScoreMatrices(solution, slopes.of_sigma, (None,) * len(self.random), moments)
 
-    def average_information(self, solution: Any, start: Array | None = None) -> Array:
-        return self.information(solution, None)[0]
-
-    def information(self, solution: Any, start: Array | None) -> tuple[Array, Array]:
-        """AI = ½F'PF of the working variates F = V̇_i P y, and PF, from which the next begins."""
+    def average_information(self, solution: Any) -> Array:
         F = self.working_variates(solution)
-        found = self.projected(solution.theta, F, start=start)
-        ai = 0.5 * F.T @ found.x
-        return 0.5 * (ai + ai.T), found.x
+        return self.information(F, self.projected(solution.theta, F, VARIATES).x)
+
+    @staticmethod
+    def information(F: Array, solved: Array) -> Array:
+        """½F'PF of working variates F and `solved` = PF, (n, n_parameters)."""
+        ai = 0.5 * F.T @ solved
+        return np.asarray(0.5 * (ai + ai.T))
 
     # -- what takes as many solves as there are levels or records ---------------------------------
 

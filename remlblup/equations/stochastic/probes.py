@@ -33,22 +33,16 @@ class Probes:
     seed : of the draws
     z : (n, N)
     related : K Z'z of each term, (t, q, N); None where levels are unrelated
-    solved : (n, N) P z at the last θ, to start from
     """
 
     seed: int
     z: Array
     related: tuple[Array | None, ...]
-    solved: Array | None = None
 
     @classmethod
-    def drawn(cls, products: Products, seed: int, count: int) -> Probes:
-        """The first `count` probes of a seed."""
-        return cls._of(products, seed, range(count))
-
-    @classmethod
-    def _of(cls, products: Products, seed: int, numbers: range) -> Probes:
-        z = signs(products.spec.n, seed, numbers)
+    def drawn(cls, products: Products, seed: int, count: int, first: int = 0) -> Probes:
+        """Probes `first` to `count` − 1 of a seed."""
+        z = signs(products.spec.n, seed, range(first, count))
         blocks = products.related(products.scores(z))
         related = tuple(None if d.is_identity else b for d, b in zip(products.spec.random, blocks, strict=True))
         return cls(seed, z, related)
@@ -57,18 +51,13 @@ class Probes:
         return self.z.shape[1]
 
     def more(self, products: Products, count: int) -> Probes:
-        """Up to `count` of them, those that are there as they are."""
-        if count <= len(self):
-            return self
-        new = self._of(products, self.seed, range(len(self), count))
+        """`count` of them, those that are there as they are."""
+        new = self.drawn(products, self.seed, count, len(self))
         related = tuple(
             None if a is None or b is None else np.concatenate([a, b], axis=2)
             for a, b in zip(self.related, new.related, strict=True)
         )
-        solved = None
-        if self.solved is not None:
-            solved = np.hstack([self.solved, np.zeros_like(new.z)])
-        return Probes(self.seed, np.hstack([self.z, new.z]), related, solved)
+        return Probes(self.seed, np.hstack([self.z, new.z]), related)
 
     def traces(self, products: Products, x: Array) -> list[Array]:
         """(N, t, t) of each term, (Z_a'x)' K (Z_b'z) of each probe for x = Pz, made symmetric."""

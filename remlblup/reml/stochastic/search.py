@@ -12,12 +12,14 @@ repeat
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import ceil
+from typing import Any
 
 import numpy as np
 
 from remlblup.arrays import Array
-from remlblup.equations.stochastic.engine import StochasticEquations
+from remlblup.equations.stochastic.engine import EXACT, VARIATES, StochasticEquations
 from remlblup.equations.stochastic.probes import Probes
 from remlblup.errors import NotPositiveDefiniteError, OptionError, StochasticError
 from remlblup.linalg.threads import single_threaded
@@ -36,9 +38,32 @@ from remlblup.reml.stochastic.verdict import RATIO, STEP, criteria, judged, rati
 
 # Probes to begin with, next at most (what few say of their own error is not much), and at most.
 FEW, NEXT, MOST = 16, 100, 1000
+# What few probes say of the number it takes is uncertain itself: so many times as many.
+MORE = 1.25
 # A step that ends beyond the root by more than this share of the slope it began with goes back.
 BEYOND = 0.5
 Report = Callable[[Iteration], None]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What conjugate gradients have solved at θ: from here everything follows to the last bit.
+
+    Attributes
+    ----------
+    theta : (n_parameters,)
+    y, probes, variates : P times y (n,), the probes (n, N) and the working variates (n, n_parameters)
+    left : what was left of y, and of the worst probe
+    """
+
+    theta: Array
+    y: Array
+    probes: Array
+    variates: Array
+    left: Array
+
+
+SOLVED = "y", "probes", "variates", "left"
 
 
 class StochasticSearch:
@@ -63,7 +88,7 @@ class StochasticSearch:
         self.limit = STEP if options.tolerance == Options.tolerance else options.tolerance
         self.ascent = Ascent(self.space, self.limit, np.zeros(len(held), dtype=bool))
         self.probes: Probes | None = None
-        self.before: tuple[Array, Array] | None = None
+        self.now: Evaluated | None = None
 
     def so_far(self) -> tuple[Iteration, ...]:
         """The history up to now."""
@@ -86,9 +111,7 @@ class StochasticSearch:
         equations, options = self.equations, self.options
         given = np.where(self.space.held, self.fixed, start)
         theta = start_values(equations, residual_variance(equations), given, self.space.held)
-        self.probes = Probes.drawn(equations.products_of, options.seed, options.probes or FEW)
-        point = self.evaluated(theta)
-        self.record("start", point, None, 0)
+        point = self.resumed(theta) or self.begun(theta)
         while True:
             checks = self.checks(point)
             if all(c.passed for c in checks):
@@ -96,9 +119,8 @@ class StochasticSearch:
             wanted = self.wanted(point, checks)
             if len(self.ascent.rows) > options.max_iterations:
                 return self.ended(point, checks, "iterations")
-            if wanted > len(self.probes):
-                self.probes = self.probes.more(equations.products_of, wanted)
-                new = self.evaluated(point.theta)
+            if wanted > self.count:
+                new = self.enlarged(wanted)
                 self.record(f"{wanted} probes", new, point, 0)
             elif (taken := self.advanced(point)) is not None:
                 name, halvings, new = taken
@@ -110,17 +132,69 @@ class StochasticSearch:
 
     # -- points ------------------------------------------------------------------------------
 
+    @property
+    def count(self) -> int:
+        """How many probes there are."""
+        return 0 if self.probes is None else len(self.probes)
+
+    def begun(self, theta: Array) -> Point:
+        """The start, evaluated."""
+        options = self.options
+        self.probes = Probes.drawn(self.equations.products_of, options.seed, options.probes or FEW)
+        point = self.evaluated(theta)
+        self.record("start", point, None, 0)
+        return point
+
+    def resumed(self, theta: Array) -> Point | None:
+        """Where an earlier run has left off, from what it had solved, to the last bit; None if there was none."""
+        journal, ascent = self.options.journal, self.ascent
+        state = None if journal is None else journal.begin(ascent, theta)
+        if state is None:
+            return None
+        ascent.rows, ascent.reluctant = list(state.rows), state.reluctant.copy()
+        for row in ascent.rows if self.report is not None else ():
+            self.report(row)  # type: ignore[misc]
+        solved = Evaluated(ascent.last.theta, **{name: state.arrays[name] for name in SOLVED})
+        self.probes = Probes.drawn(self.equations.products_of, self.options.seed, solved.probes.shape[1])
+        return self.point(solved)
+
     def evaluated(self, theta: Array) -> Point:
-        """Solution, score and average information at θ, each solve from where the last one ended."""
-        equations, space = self.equations, self.space
+        """The point at θ: y and the probes in one pass over the data, then the working variates, each from where the
+        last θ left it."""
+        equations, before = self.equations, self.now
         assert self.probes is not None
-        y, F = self.before or (None, None)
-        solution = equations.solve(theta, start=y)
-        slopes = equations.slopes(solution, self.probes)
-        information, solved = equations.information(solution, F)
-        self.probes = slopes.probes
-        self.before = solution.weighted_residual, solved
-        solution.kept["slopes"] = slopes
+        columns = np.column_stack([equations.y, self.probes.z])
+        enough = np.full(columns.shape[1], equations.tolerance)
+        enough[0] = EXACT
+        start = None if before is None else np.column_stack([before.y, before.probes])
+        found = equations.projected(theta, columns, enough, start)
+        solution = equations.solution(theta, found.x[:, 0], float(found.left[0]))
+        F = equations.working_variates(solution)
+        variates = equations.projected(theta, F, VARIATES, None if before is None else before.variates).x
+        left = np.array([found.left[0], found.left[1:].max(initial=0.0)])
+        return self.point(Evaluated(theta, found.x[:, 0], found.x[:, 1:], variates, left), solution, F)
+
+    def enlarged(self, count: int) -> Point:
+        """The same point with more probes."""
+        equations, now = self.equations, self.now
+        assert self.probes is not None and now is not None
+        known = len(self.probes)
+        self.probes = self.probes.more(equations.products_of, count)
+        found = equations.projected(now.theta, self.probes.z[:, known:], equations.tolerance)
+        left = np.array([now.left[0], max(now.left[1], found.left.max(initial=0.0))])
+        return self.point(replace(now, probes=np.hstack([now.probes, found.x]), left=left))
+
+    def point(self, solved: Evaluated, solution: Any = None, variates: Array | None = None) -> Point:
+        """What follows from the solutions at a θ."""
+        equations, space, theta = self.equations, self.space, solved.theta
+        assert self.probes is not None
+        self.now = solved
+        if solution is None:
+            solution = equations.solution(theta, solved.y, float(solved.left[0]))
+        slopes = equations.slopes(solution, self.probes, solved.probes)
+        solution.kept["slopes"], solution.kept["left"] = slopes, solved.left
+        F = equations.working_variates(solution) if variates is None else variates
+        information = equations.information(F, solved.variates)
         moments = np.zeros(0)  # EM asks for them, and is not here
         score = Score(slopes.gradient, slopes.of_sigma, (None,) * len(equations.random), moments, solution)
         return Point(theta, np.nan, solution, score, information, space.charts(theta), space.at_bound(theta))
@@ -133,11 +207,11 @@ class StochasticSearch:
             along = fraction * (theta - point.theta)
             if not np.any(along):
                 return None
-            at = theta if fraction == 1.0 else point.theta + along
+            at, known = theta if fraction == 1.0 else point.theta + along, self.now
             try:
                 new = self.evaluated(at)
             except NotPositiveDefiniteError:
-                fraction *= 0.25
+                fraction, self.now = 0.25 * fraction, known
                 continue
             here, there = float(point.gradient @ along), float(new.gradient @ along)
             if here > 0.0 and there < -BEYOND * here and halvings < 3:
@@ -147,7 +221,9 @@ class StochasticSearch:
         return None
 
     def record(self, step: str, point: Point, before: Point | None, halvings: int) -> None:
-        row = self.ascent.record(step, point, before, halvings)
+        row, journal = self.ascent.record(step, point, before, halvings), self.options.journal
+        if journal is not None and self.now is not None:
+            journal.note(self.ascent, {name: getattr(self.now, name) for name in SOLVED})
         if self.report is not None:
             self.report(row)
 
@@ -157,7 +233,7 @@ class StochasticSearch:
         """The part of the probes in the error at a point."""
         slopes = point.solution.kept["slopes"]
         J = self.space.tangent(point.theta)
-        return MonteCarlo.of(point.information, slopes.covariance, J, len(slopes.probes), self.options.seed)
+        return MonteCarlo.of(point.information, slopes.covariance, J, len(slopes.by_probe), self.options.seed)
 
     def checks(self, point: Point) -> tuple[Criterion, ...]:
         inward = inward_score(self.space, point)
@@ -167,12 +243,11 @@ class StochasticSearch:
 
     def wanted(self, point: Point, checks: tuple[Criterion, ...]) -> int:
         """How many probes it takes from here on: more once the next step is within what these err by."""
-        assert self.probes is not None
-        largest, n = float(ratios(self.space, point, self.monte_carlo(point)).max(initial=0.0)), len(self.probes)
+        largest, n = float(ratios(self.space, point, self.monte_carlo(point)).max(initial=0.0)), self.count
         step = float(np.sqrt(self.ascent.last.decrement))
         if self.options.probes is not None or largest <= RATIO or step > max(self.limit, largest):
             return n
-        return min(max(NEXT, 2 * n), MOST, ceil(1.05 * n * (largest / RATIO) ** 2))
+        return min(max(NEXT, 2 * n), MOST, ceil(MORE * n * (largest / RATIO) ** 2))
 
     def ended(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         space, monte_carlo = self.space, self.monte_carlo(point)

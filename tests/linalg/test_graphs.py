@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from remlblup.linalg.sparse import ordering
 from remlblup.linalg.sparse.graphs import Adjacency, both_directions, subgraph, twins
-from remlblup.linalg.sparse.low_degree import eliminate_low_degree
+from remlblup.linalg.sparse.low_degree import eliminate_low_degree, hubs_beside, number_of_bits
 
 
 def some_graph(rng: np.random.Generator, n: int, density: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -62,7 +62,7 @@ def test_twins_have_the_same_closed_neighbourhood(seed):
 def test_what_is_left_when_nodes_of_few_neighbours_are_gone(seed):
     rng = np.random.default_rng(seed)
     rows, columns, adjacency = some_graph(rng, 60, 0.12)
-    order, kept, *left = eliminate_low_degree(*both_directions(rows, columns, 60), 6)
+    order, kept, *left = eliminate_low_degree(*both_directions(rows, columns, 60), 6, np.zeros(60, np.uint64))
     for v in order:  # its neighbours meet
         near = np.flatnonzero(adjacency[v])
         assert len(near) <= 6
@@ -99,3 +99,66 @@ def test_without_hubs():
     for plain in (with_hubs(3000, 3, 30), graph.between(np.arange(3000)), graph.between(np.zeros(0, np.int64))):
         rest, kept, hubs = ordering.without_hubs(plain)
         assert len(kept) == plain.size and not len(hubs) and rest is plain
+
+
+def test_hubs_count_as_neighbours():
+    """Sets of up to 64 hubs are counted exactly: the elimination takes the node of the smallest degree in all."""
+    rng = np.random.default_rng(5)
+    n, m = 200, 40
+    lower = np.tril(rng.uniform(size=(n, n)) < 0.015, -1)
+    to_hubs = rng.uniform(size=(m, n)) < 0.05 + 0.1 * (np.arange(n) % 2)
+    whole = np.zeros((n + m, n + m), bool)
+    whole[:n, :n], whole[n:, :n] = lower, to_hubs
+    columns, rows = np.nonzero(whole.T)
+    graph = Adjacency(*both_directions(rows.astype(np.int32), columns.astype(np.int32), n + m))
+    nodes, hubs = np.arange(n), n + np.arange(m)
+    beside = hubs_beside(*graph, nodes, hubs)
+    assert [int(word).bit_count() for word in beside] == to_hubs.sum(axis=0).tolist()
+    assert [number_of_bits(word) for word in beside] == to_hubs.sum(axis=0).tolist()
+    order, kept, *_ = eliminate_low_degree(*graph.between(nodes), 8, beside)
+    between = lower | lower.T
+    degree = between.sum(axis=1) + to_hubs.sum(axis=0)
+    assert degree[order[0]] == degree[between.sum(axis=1) <= 8].min()
+    known, left = to_hubs.T.copy(), np.ones(n, bool)
+    for v in order:
+        near = np.flatnonzero(between[v] & left)
+        near = near[near != v]
+        assert len(near) <= 8
+        between[np.ix_(near, near)] = True
+        known[near] |= known[v]
+        left[v] = False
+    assert np.array_equal(np.flatnonzero(left), kept)
+    assert [number_of_bits(word) for word in beside[kept]] == known[kept].sum(axis=1).tolist()
+
+
+def test_the_order_of_fewest_operations_is_taken(monkeypatch):
+    """Hubs that know each other in a chain alone: last they fill in with each other, which a second look avoids."""
+    n, m = 6_000, 60
+    known = np.arange(n) % m
+    rows = np.concatenate([n + known, n + np.arange(1, m)]).astype(np.int32)
+    columns = np.concatenate([np.arange(n), n + np.arange(m - 1)]).astype(np.int32)
+    order = np.lexsort([rows, columns])
+    graph = Adjacency(*both_directions(rows[order], columns[order], n + m))
+
+    def flops(permutation):
+        place = np.argsort(permutation)
+        early, late = np.minimum(place[rows], place[columns]), np.maximum(place[rows], place[columns])
+        up = [set() for _ in range(n + m)]
+        for e, b in zip(early, late, strict=True):
+            up[e].add(int(b))
+        total = 0.0
+        for above in up:
+            total += (len(above) + 1.0) ** 2
+            if above:
+                parent = min(above)
+                up[parent] |= above - {parent}
+        return total
+
+    quick = ordering.choose_ordering(graph, flops)
+    assert quick.name == "nested dissection, hubs last" and "cheap" in quick.reason
+    monkeypatch.setattr(ordering, "SECOND_ORDER_FLOPS", 0.0)
+    monkeypatch.setattr(ordering, "SECOND_ORDER_SHARE", 0.0)
+    best = ordering.choose_ordering(graph, flops)
+    found = [flops(ordering.WAYS[name](graph)) for name in ordering.WAYS]
+    assert flops(best.permutation) == min(found) <= flops(quick.permutation)
+    assert best.reason.count("flops") == 1 and best.reason.count(",") == 2 + quick.name.count(",")

@@ -80,7 +80,7 @@ def order_of(name: str, indptr: np.ndarray, indices: np.ndarray, n: int) -> np.n
         first, core, kept = ordering.multiple_minimum_degree(graph)
         return np.concatenate([first, kept[ordering.nested_dissection(core)]])
     if name == "low degree":
-        first, kept, *_ = low_degree.eliminate_low_degree(*graph, ordering.LOW_DEGREE)
+        first, kept, *_ = low_degree.eliminate_low_degree(*graph, ordering.LOW_DEGREE, np.zeros(n, np.uint64))
         return np.concatenate([first, kept])
     return np.random.default_rng(int(name.split()[-1])).permutation(n)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from remlblup.validation.benchmarks.cases import ANIMAL
+from remlblup.validation.benchmarks.growth import peak_mb
 from remlblup.validation.benchmarks.model import Data
 
 
@@ -25,8 +25,7 @@ class Clock:
     def time(self, name: str, run: Callable[[], Any]) -> Any:
         wall, cpu = time.perf_counter(), time.process_time()
         result = run()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-        self.phases[name] = time.perf_counter() - wall, time.process_time() - cpu, peak
+        self.phases[name] = time.perf_counter() - wall, time.process_time() - cpu, peak_mb()
         self._line(name, *self.phases[name])
         return result
 

@@ -2,8 +2,11 @@
 
 Nodes of few neighbours, of which pedigrees are full, leave almost no fill; taking them out first makes
 the graph that is left for nested dissection several times smaller. Whether two neighbours already meet
-is looked up in a hash table of edges, so that nodes of high degree (a sire with thousands of progeny)
-cost no more than others.
+is looked up in a hash table of edges, so that nodes of high degree cost no more than others.
+
+Hubs (a sire with thousands of progeny, a herd) are not in the graph: they go last, so that only their numbers among the
+neighbours of a node matter. A set of hubs is 64 bits, each hub one of them, and the bits of the union of two sets are
+close to its number while that is small.
 """
 
 from __future__ import annotations
@@ -69,6 +72,12 @@ def grown(array):
 
 
 @njit(cache=True)
+def enqueue(v, level, first, chain, queued):
+    """Put a node first among those of its level."""
+    chain[v], first[level], queued[v] = first[level], v, level
+
+
+@njit(cache=True)
 def remaining_edges(indptr, indices, head, link, gained, gone, kept, number):
     """The graph between nodes that are left, neighbours ascending."""
     out = np.zeros(len(kept) + 1, np.int64)
@@ -97,14 +106,39 @@ def remaining_edges(indptr, indices, head, link, gained, gone, kept, number):
     return out, left
 
 
-@njit("Tuple((int32[::1], int32[::1], int64[::1], int32[::1]))(int64[::1], int32[::1], int64)", cache=True)
-def eliminate_low_degree(indptr, indices, limit):
-    """Eliminate nodes of degree <= limit, smallest degree first, adding the fill.
+@njit("uint64[::1](int64[::1], int32[::1], int64[::1], int64[::1])", cache=True)
+def hubs_beside(indptr, indices, nodes, hubs):
+    """The set of hubs among the neighbours of some nodes."""
+    bit = np.zeros(len(indptr) - 1, np.uint64)
+    for k in range(len(hubs)):
+        bit[hubs[k]] = np.uint64(1) << np.uint64(k % 64)
+    beside = np.zeros(len(nodes), np.uint64)
+    for i in range(len(nodes)):
+        for p in range(indptr[nodes[i]], indptr[nodes[i] + 1]):
+            beside[i] |= bit[indices[p]]
+    return beside
+
+
+@njit(cache=True)
+def number_of_bits(x):
+    """Of a word of 64, counted in pairs, fours and bytes."""
+    x -= (x >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int32((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@njit("Tuple((int32[::1], int32[::1], int64[::1], int32[::1]))(int64[::1], int32[::1], int64, uint64[::1])", cache=True)
+def eliminate_low_degree(indptr, indices, limit, hubs):
+    """Eliminate nodes of degree <= limit, smallest degree first, that of hubs counted in; the fill is added.
+
+    It ends early where the fill would be more than 32-bit numbers count.
 
     Parameters
     ----------
     indptr, indices : symmetric graph without a diagonal
-    limit : largest degree to eliminate, at most 16
+    limit : largest degree without hubs to eliminate, at most 16
+    hubs : (n,) the set of hubs beside each node, overwritten
 
     Returns
     -------
@@ -123,28 +157,28 @@ def eliminate_low_degree(indptr, indices, limit):
     gained = np.empty_like(link)
     n_gained = 0
     gone = np.zeros(n, np.bool_)
-    first, chain = np.full(limit + 1, -1, np.int32), np.full(n, -1, np.int32)
+    highest, lowest = limit + 64, np.int64(0)
+    first, chain = np.full(highest + 1, -1, np.int32), np.full(n, -1, np.int32)
     queued = np.full(n, -1, np.int32)
     for v in range(n - 1, -1, -1):
         if degree[v] <= limit:
-            chain[v], first[degree[v]], queued[v] = first[degree[v]], v, degree[v]
+            enqueue(v, degree[v] + number_of_bits(hubs[v]), first, chain, queued)
     order = np.empty(n, np.int32)
     count = 0
     near = np.empty(limit + 1, np.int32)
     while True:
-        level = 0
-        while level <= limit and first[level] < 0:
-            level += 1
-        if level > limit:
+        while lowest <= highest and first[lowest] < 0:
+            lowest += 1
+        if lowest > highest or n_gained > 2**31 - 1 - limit * limit:
             break
-        v = first[level]
-        first[level] = chain[v]
-        if gone[v] or queued[v] != level or degree[v] != level:
-            # Requeue a node whose degree has changed since it was queued.
-            if not gone[v] and queued[v] == level:
-                queued[v] = -1
-                if degree[v] <= limit:
-                    chain[v], first[degree[v]], queued[v] = first[degree[v]], v, degree[v]
+        v = first[lowest]
+        first[lowest] = chain[v]
+        level = degree[v] + number_of_bits(hubs[v])
+        if level != lowest or degree[v] > limit:  # changed since it was queued
+            queued[v] = -1
+            if degree[v] <= limit:
+                enqueue(v, level, first, chain, queued)
+                lowest = min(lowest, level)
             continue
         k = 0
         for p in range(indptr[v], indptr[v + 1]):
@@ -162,6 +196,7 @@ def eliminate_low_degree(indptr, indices, limit):
         count += 1
         for i in range(k):
             degree[near[i]] -= 1
+            hubs[near[i]] |= hubs[v]
         for i in range(k):
             for j in range(i):
                 a, b = near[i], near[j]
@@ -179,7 +214,9 @@ def eliminate_low_degree(indptr, indices, limit):
         for i in range(k):
             a = near[i]
             if degree[a] <= limit and queued[a] < 0:
-                chain[a], first[degree[a]], queued[a] = first[degree[a]], a, degree[a]
+                level = degree[a] + number_of_bits(hubs[a])
+                enqueue(a, level, first, chain, queued)
+                lowest = min(lowest, level)
     kept = np.flatnonzero(~gone).astype(np.int32)
     number = np.full(n, -1, np.int32)
     for i in range(len(kept)):

@@ -1,11 +1,15 @@
 """Order of elimination: which equations first, so that L stays sparse.
 
 A large dense block of C goes last (see `linalg.cliques`), and so do equations that touch a good part of all the
-others. Of the rest, those with few neighbours go first (a pedigree is full of animals without progeny, whose
-elimination makes no fill), one by one (`eliminate_low_degree`), and what remains is ordered by nested dissection
-(`nested_dissection`; George 1973; METIS: Karypis & Kumar 1998), hubs last. Where that predicts much work, multiple
-minimum degree (`multiple_minimum_degree`; Tinney & Walker 1967; Liu 1985) is tried as well, again with the dissection
-of what it leaves, and the order that predicts fewer operations is kept.
+others. The rest is ordered in ways that cost more and more, until one predicts few enough operations of a
+factorisation (`WAYS`):
+
+1. Hubs go last too, if they are neighbours of everybody: the sires of a pedigree, herds. Of the others those with few
+   neighbours go first, one by one, a hub counting as a neighbour (`eliminate_low_degree`), and what remains is ordered
+   by nested dissection (`nested_dissection`; George 1973; METIS: Karypis & Kumar 1998).
+2. The same with the hubs among the others.
+3. Multiple minimum degree (`multiple_minimum_degree`; Tinney & Walker 1967; Liu 1985), and the dissection of what it
+   leaves.
 
 Of large models the graphs are what takes the memory: each is let go of as soon as the next one is made.
 """
@@ -18,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from remlblup.linalg.sparse import low_degree
 from remlblup.linalg.sparse.graphs import Adjacency, twins
 
 LOW_DEGREE = 8
@@ -29,14 +34,14 @@ DENSE_ROW = 10.0
 HUB, HUB_SHARE = 10.0, 0.5
 """Nodes of this many times the median number of neighbours are hubs if this share of the edges is theirs.
 
-They go last in a dissection. The sires of a pedigree are such nodes: their neighbours are everywhere, so that they come
-to lie in the first separators anyway, and without their edges the dissection takes a fifth of the time.
+The sires of a pedigree are such nodes: their neighbours are everywhere, so that they come to lie in the first
+separators anyway, and without their edges an order takes a fifth of the time and of the memory.
 """
 
 SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE = 1e9, 2e4
-"""A second order is tried when the first one predicts more operations than this, and than this times n.
+"""Another order is tried when one predicts more operations than this, and than this times n.
 
-A fit takes some thirty times the flops of one factorisation, and the second order may save a quarter of them; finding
+A fit takes some thirty times the flops of one factorisation, and the other order may save a quarter of them; finding
 it costs about as much as a million operations per equation.
 """
 
@@ -90,22 +95,19 @@ def choose_ordering(
     group = group if groups is None else group[groups]
     rest, last = split_last(graph.degree_between(representative), in_block[representative])
     graph = graph.between(representative[rest])
-
-    def order(first: np.ndarray, core: Adjacency, kept: np.ndarray) -> np.ndarray:
-        nodes = np.concatenate([rest[first], rest[kept[nested_dissection(core)]], last])
-        return expand(nodes, group)
-
-    dissected = order(*eliminate_low_degree(graph))
-    flops = flops_of(dissected)
-    name = "nested dissection"
-    avoidable = flops - n_block**3 / 3.0
-    if avoidable <= max(SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE * len(group)):
-        return Ordering(dissected, name, f"cheap enough not to look further: {flops:.2g} flops")
-    degree = order(*multiple_minimum_degree(graph))
-    other = flops_of(degree)
-    if other < flops:
-        return Ordering(degree, "minimum degree, then dissection", f"{other:.2g} flops, nested dissection {flops:.2g}")
-    return Ordering(dissected, name, f"{flops:.2g} flops, minimum degree {other:.2g}")
+    tried: list[tuple[float, str, np.ndarray]] = []
+    enough = n_block**3 / 3.0 + max(SECOND_ORDER_FLOPS, SECOND_ORDER_SHARE * len(group))
+    for name, nodes_of in WAYS.items():
+        if (nodes := nodes_of(graph)) is None:
+            continue
+        permutation = expand(np.concatenate([rest[nodes], last]), group)
+        tried.append((flops_of(permutation), name, permutation))
+        if tried[-1][0] <= enough:
+            break
+    flops, name, permutation = min(tried, key=lambda way: way[0])
+    others = ", ".join(f"{other} {count:.2g}" for count, other, _ in tried if other != name)
+    reason = f"{flops:.2g} flops, {others}" if others else f"cheap enough not to look further: {flops:.2g} flops"
+    return Ordering(permutation, name, reason)
 
 
 def quotient_graph(graph: Adjacency, groups: np.ndarray) -> Adjacency:
@@ -151,8 +153,39 @@ def split_last(degree: np.ndarray, in_block: np.ndarray) -> tuple[np.ndarray, np
     return np.flatnonzero(~dense & ~in_block), np.concatenate([block, last[np.argsort(degree[last], kind="stable")]])
 
 
-def eliminate_low_degree(graph: Adjacency) -> tuple[np.ndarray, Adjacency, np.ndarray]:
-    """Eliminate the nodes of at most `LOW_DEGREE` neighbours one by one (compiled; see `linalg.low_degree`).
+def hubs_last(graph: Adjacency) -> np.ndarray | None:
+    """Nodes of few neighbours, the dissection of what they leave, then the hubs; None if there are no hubs."""
+    others, nodes, hubs = without_hubs(graph)
+    if not len(hubs):
+        return None
+    first, core, kept = eliminate_low_degree(others, low_degree.hubs_beside(*graph, nodes, hubs))
+    return np.concatenate([nodes[first], nodes[kept[nested_dissection(core)]], hubs])
+
+
+def low_degree_first(graph: Adjacency) -> np.ndarray:
+    """Nodes of few neighbours, then the dissection of what they leave."""
+    first, core, kept = eliminate_low_degree(graph, np.zeros(graph.size, np.uint64))
+    return np.concatenate([first, kept[nested_dissection(core)]])
+
+
+def minimum_degree_first(graph: Adjacency) -> np.ndarray:
+    """Sets of nodes of nearly the smallest degree, then the dissection of what they leave."""
+    first, core, kept = multiple_minimum_degree(graph)
+    return np.concatenate([first, kept[nested_dissection(core)]])
+
+
+WAYS: dict[str, Callable[[Adjacency], np.ndarray | None]] = {
+    "nested dissection, hubs last": hubs_last,
+    "nested dissection": low_degree_first,
+    "minimum degree, then dissection": minimum_degree_first,
+}
+"""What is tried in turn, until an order takes few enough operations."""
+
+
+def eliminate_low_degree(graph: Adjacency, hubs: np.ndarray) -> tuple[np.ndarray, Adjacency, np.ndarray]:
+    """Eliminate the nodes of at most `LOW_DEGREE` neighbours one by one (compiled; see `linalg.sparse.low_degree`).
+
+    `hubs` (n,) are the sets of hubs beside each node.
 
     Returns
     -------
@@ -163,9 +196,7 @@ def eliminate_low_degree(graph: Adjacency) -> tuple[np.ndarray, Adjacency, np.nd
     kept : ndarray of int
         Their numbers in `graph`.
     """
-    from remlblup.linalg.sparse import low_degree
-
-    first, kept, *core = low_degree.eliminate_low_degree(*graph, LOW_DEGREE)
+    first, kept, *core = low_degree.eliminate_low_degree(*graph, LOW_DEGREE, hubs)
     return first, Adjacency(*core), kept
 
 

@@ -157,6 +157,7 @@ class VarianceEquations(Projection):
             self._assemble(theta)
             added = self._add_fixed() if self.beside_fixed and not ml else np.zeros(self.p)
             self.factor = self.place.cholesky(self.V, self.least_pivot)
+            self.place.wait()
         self._spent("factor", started)
         self.at = self._regressed(theta, ml, self.factor.logdet, added)
         return self.at
@@ -250,6 +251,7 @@ class VarianceEquations(Projection):
         started = time.perf_counter()
         solution.inverted = True
         self.require(solution)
+        self.place.wait()
         self._spent("inverse", started)
         H = np.zeros((self.spec.n, 0)) if ml else solution.solved_X
         HC = H @ (np.zeros((0, 0)) if ml else solution.covariance)

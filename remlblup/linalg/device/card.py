@@ -46,7 +46,7 @@ class Card:
     def passing(self, n: int) -> float:
         """Bytes beside V and what is kept of relationships: tiles, the largest product, blocks of rows."""
         rows = self.blocks(n)[0].stop
-        return 8.0 * n * (TILE + n / 8.0 + PASSING * rows) + WORKSPACE
+        return 8.0 * n * (TILE + self.library.beside * n + PASSING * rows) + WORKSPACE
 
     def reserve(self, n: int) -> None:
         needed, free = 8.0 * n * n + self.passing(n), SHARE * self.library.free()
@@ -73,6 +73,9 @@ class Card:
         except self.library.failed as error:
             said = str(error).partition("\n")[0].rstrip(".")
             raise DeviceError(f"the card failed ({self.library.name}): {said}. Leave device= out.") from error
+
+    def wait(self) -> None:
+        self.library.wait()
 
     # -- arrays ------------------------------------------------------------------------------
 
@@ -105,7 +108,8 @@ class Card:
 
     def add_diagonal(self, A: Any, values: np.ndarray) -> None:
         for block in tiles(len(values), TILE):
-            A[block, block] += self.array(np.diag(values[block]))
+            own = self.array(values[block])
+            A[block, block] += self.xp.eye(len(values[block]), dtype=own.dtype, device=self.library.device) * own
 
     def cholesky(self, A: Any, least: float) -> RecursiveCholesky:
         return RecursiveCholesky(A, self.library, least)

@@ -30,6 +30,9 @@ class Host:
     def watched(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def wait(self) -> None:
+        """Nothing: numpy returns when it is done."""
+
     def blocks(self, n: int) -> list[slice]:
         return tiles(n)
 

@@ -26,12 +26,15 @@ class Library:
     device : what that calls the device
     array : a numpy array → one on the device
     host : the reverse
+    factor : A (n, n) → its Cholesky factor L
     lower_inverse : L (n, n) lower triangular → L⁻¹
     free : bytes that can be allocated on the device; infinity where that is this machine
-    indefinite : what its Cholesky factor raises; a NaN will do
+    indefinite : what `factor` raises where there is none
     exhausted : what it raises when the device has no more memory
     failed : what it raises when something else is wrong with the device
     wait : until the device is done with what it was told
+    beside : what passes beside a matrix while it is factorised in place, as a share of it: the largest product, and
+        copies of its factors where the library makes some of parts of a matrix
     """
 
     name: str
@@ -39,12 +42,14 @@ class Library:
     device: Any
     array: Callable[[np.ndarray], Any]
     host: Callable[[Any], np.ndarray]
+    factor: Callable[[Any], Any]
     lower_inverse: Callable[[Any], Any]
     free: Callable[[], float]
     indefinite: tuple[type[BaseException], ...] = (np.linalg.LinAlgError,)
     exhausted: tuple[type[BaseException], ...] = ()
     failed: tuple[type[BaseException], ...] = ()
     wait: Callable[[], None] = lambda: None
+    beside: float = 0.125
 
     def __reduce__(self) -> tuple[Callable[[], Library], tuple[()]]:
         """A copy or a pickle is the library that is found where it comes to."""
@@ -54,9 +59,14 @@ class Library:
 def cupy_library(compat: ModuleType) -> Library:
     """CuPy on its current device."""
     cupy = importlib.import_module("cupy")
+    errstate = importlib.import_module("cupyx").errstate
     from_scipy = importlib.import_module("cupyx.scipy.linalg")
     runtime, pool = cupy.cuda.runtime, cupy.get_default_memory_pool()
     name = runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["name"].decode()
+
+    def factor(A: Any) -> Any:
+        with errstate(linalg="raise"):
+            return cupy.linalg.cholesky(A)
 
     def lower_inverse(L: Any) -> Any:
         return from_scipy.solve_triangular(L, cupy.eye(len(L)), lower=True)
@@ -67,12 +77,14 @@ def cupy_library(compat: ModuleType) -> Library:
         None,
         cupy.asarray,
         cupy.asnumpy,
+        factor,
         lower_inverse,
         lambda: float(runtime.memGetInfo()[0] + pool.free_bytes()),
         (np.linalg.LinAlgError,),
         (cupy.cuda.memory.OutOfMemoryError,),
         (RuntimeError,),  # those of CUDA, cuBLAS and cuSOLVER are
         lambda: cupy.cuda.get_current_stream().synchronize(),
+        0.625,
     )
 
 
@@ -97,6 +109,7 @@ def torch_library(compat: ModuleType, device: str = "cuda") -> Library:
         device,
         array,
         lambda a: a.cpu().numpy(),
+        torch.linalg.cholesky,
         lower_inverse,
         free if on_card else lambda: np.inf,
         (torch.linalg.LinAlgError,),
@@ -108,7 +121,11 @@ def torch_library(compat: ModuleType, device: str = "cuda") -> Library:
 
 def standard_library(xp: Any, name: str) -> Library:
     """Any namespace of the standard, on this machine."""
-    return Library(name, xp, None, xp.asarray, np.asarray, lambda L: xp.tril(xp.linalg.inv(L)), lambda: np.inf)
+
+    def lower_inverse(L: Any) -> Any:
+        return xp.tril(xp.linalg.inv(L))
+
+    return Library(name, xp, None, xp.asarray, np.asarray, xp.linalg.cholesky, lower_inverse, lambda: np.inf)
 
 
 def on_hand() -> Library:

@@ -52,6 +52,9 @@ class Place(Protocol):
     def watched(self) -> AbstractContextManager[None]:
         """In this context what goes wrong with the place is an error by name."""
 
+    def wait(self) -> None:
+        """Until all that it was told is done: for clocks."""
+
     def blocks(self, n: int) -> list[slice]:
         """Rows 0 … n in blocks that are worked with at a time."""
 

@@ -5,8 +5,8 @@
 
 and T = L⁻¹ has T₂₁ = −T₂₂ L₂₁ T₁₁, A⁻¹ = T'T (Golub & Van Loan, *Matrix Computations*, 4th ed., section 4.2; Elmroth,
 Gustavson, Jonsson & Kågström 2004, *SIAM Review* 46:3–45). Work is n³/3 for the factor and 2n³/3 for the inverse, in
-products as large as there can be, which a card does best; beside A there is at most a product of an eighth of its size.
-What is asked of the library is the array API standard, and the inverse of a lower triangle.
+products as large as there can be, which a card does best; the largest is an eighth of A. What is asked of the library
+is the array API standard, but for the factor of a tile, which must raise where there is none, and its inverse.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class RecursiveCholesky:
         lower = xp.tril(self.A[J, J])
         diagonal = self._diagonal[J]
         try:
-            L = xp.linalg.cholesky(lower + xp.tril(lower, k=-1).T)
+            L = self.library.factor(lower + xp.tril(lower, k=-1).T)
             roots = self.library.host(xp.linalg.diagonal(L))
         except self.library.indefinite:
             roots = np.zeros(len(diagonal))

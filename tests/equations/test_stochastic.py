@@ -8,6 +8,7 @@ import pytest
 
 import remlblup as rb
 from remlblup.equations.stochastic.conjugate_gradients import projected
+from remlblup.equations.stochastic.control import controlled, exact_traces, seen
 from remlblup.equations.stochastic.engine import StochasticEquations
 from remlblup.equations.stochastic.probes import Probes, signs
 
@@ -117,18 +118,63 @@ def test_agrees_with_dense_algebra(name, data, genotypes):
     ai = 0.5 * F.T @ P @ F
     assert np.allclose(equations.average_information(solution), ai, rtol=1e-5, atol=1e-6 * np.abs(ai).max())
     probes = Probes.drawn(equations.products_of, 3, 12)
+    equations.controls = False
     found = equations.slopes(solution, probes, equations.projected(theta, probes.z, 1e-9).x)
     z = signs(spec.n, 3, range(12))
     wanted = np.array([[-0.5 * (c @ s @ P @ c - Py @ s @ Py) for s in slopes] for c in z.T])
     assert np.allclose(found.by_probe, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_controls_have_their_exact_means(name, data, genotypes):
+    """tr(P_M Ṁ_i) by the selected inverse is that of dense algebra; a control leaves the mean over all signs alone."""
+    equations, _, _, _, theta = both(name, data, genotypes)
+    projection = equations.preconditioner.at(theta)
+    spec, products = projection.equations.spec, equations.products_of_M
+    at = projection.theta
+    unit = np.eye(spec.n)
+    P = projection(unit)[0]
+
+    def M(where: np.ndarray) -> np.ndarray:
+        return products.times(where, unit)
+
+    wanted = []
+    for i in range(len(at)):
+        step = 1e-6 * np.eye(len(at))[i]
+        wanted.append(np.sum(P * (M(at + step) - M(at - step))) / 2e-6)
+    exact = exact_traces(projection, products)
+    assert np.allclose(exact, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+    probes = equations.preconditioner.probes(Probes.drawn(equations.products_of, 5, 400), products)
+    by_probe = seen(products, probes, at, projection(probes.z)[0])
+    error = by_probe.std(axis=0) / np.sqrt(400.0) + 1e-9 * np.abs(exact)
+    assert np.all(np.abs(by_probe.mean(axis=0) - exact) < 4.0 * error)
+
+
+def test_controls_take_errors_away():
+    """Means stay, what is known goes; a control that says nothing is none."""
+    rng = np.random.default_rng(0)
+    c = rng.standard_normal((200, 2)) + np.array([3.0, 5.0])
+    a = np.column_stack([2.0 * c[:, 0] - c[:, 1], c[:, 0] + rng.standard_normal(200)])
+    adjusted, used = controlled(a, c, np.array([3.0, 5.0]))
+    assert used == 2.0
+    assert np.allclose(adjusted[:, 0], 1.0)
+    assert abs(adjusted[:, 1].mean() - 3.0) < 0.25 and adjusted[:, 1].std() < 1.2
+    same, used = controlled(a, np.ones((200, 1)), np.ones(1))
+    assert used == 0.0 and np.array_equal(same, a)
+
+
 def test_a_pedigree_alone_is_solved_at_once(data, genotypes):
-    """M is V where nothing is dense."""
-    equations, _, _, _, theta = both("pedigree", data, genotypes)
+    """M is V where nothing is dense: one step of conjugate gradients, and no Monte Carlo error."""
+    equations, P, _, slopes, theta = both("pedigree", data, genotypes)
     assert equations.preconditioner.exact
-    equations.solve(theta)
+    solution = equations.solve(theta)
     assert equations.iterations <= 1
+    probes = Probes.drawn(equations.products_of, 1, 16)
+    found = equations.slopes(solution, probes, equations.projected(theta, probes.z, 1e-10).x)
+    Py = P @ equations.spec.y
+    wanted = [-0.5 * (np.sum(P * s) - Py @ s @ Py) for s in slopes]
+    assert np.allclose(found.gradient, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
+    assert np.all(np.sqrt(np.diag(found.covariance)) < 1e-6 * np.abs(wanted).max())
 
 
 def test_more_probes_leave_the_others(data, genotypes):

@@ -24,6 +24,7 @@ from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.equations.stochastic.blocks import Workers
 from remlblup.equations.stochastic.conjugate_gradients import Solved, projected
+from remlblup.equations.stochastic.control import controlled, exact_traces, seen
 from remlblup.equations.stochastic.preconditioner import Preconditioner, ProjectionOfM
 from remlblup.equations.stochastic.probes import Probes
 from remlblup.equations.stochastic.products import Products
@@ -112,18 +113,20 @@ class Slopes:
     gradient : (n_parameters,) their mean over the probes
     by_probe : (N, n_parameters) what each alone would say
     of_sigma : ∂ℓ/∂Σ (t, t) of each term
+    used : how many controls were fitted to the probes
     """
 
     gradient: Array
     by_probe: Array
     of_sigma: tuple[Array, ...]
+    used: float = 0.0
 
     @cached_property
     def covariance(self) -> Array:
         """Of the mean, (n_parameters, n_parameters): S/N, S that of one probe."""
         away = self.by_probe - self.by_probe.mean(axis=0)
         n = len(away)
-        return np.asarray(away.T @ away / (max(n - 1, 1) * n))
+        return np.asarray(away.T @ away / (max(n - 1.0 - self.used, 1.0) * n))
 
 
 NO_LIKELIHOOD = (
@@ -162,6 +165,10 @@ class StochasticEquations(Projection):
         self.asked = asked
         self.products_of = Products(spec, workers_of(asked))
         self.preconditioner = Preconditioner(spec)
+        self.products_of_M = Products(self.preconditioner.equations.spec, self.products_of.workers)
+        self._probes_of_M: Probes | None = None
+        #: Whether traces of M are a control of those of V.
+        self.controls = True
         own = self.preconditioner.equations.stats
         self.stats = FactorStats(
             spec.n, own.nnz_matrix, own.nnz_factor, own.flops, "stochastic", own.ordering, own.ordering_reason
@@ -294,20 +301,34 @@ class StochasticEquations(Projection):
         """∂ℓ/∂θ_i = −½[tr(P V̇_i) − y'P V̇_i P y], the trace by the probes and x = P z (n, N)."""
         theta, products, spec = solution.theta, self.products_of, self.spec
         parts, places = spec.parameters.split(theta), spec.parameters.slices
-        Py = solution.weighted_residual[:, None]
-        blocks = products.scores(Py)
-        of_probes, of_sigma = np.empty((len(probes), len(theta))), []
-        for k, T in enumerate(probes.traces(products, x)):
-            design, part, place = spec.random[k], parts[k], places[k]
-            quadratic = blocks[k][:, :, 0] @ solution.related[k].T
-            quadratic = 0.5 * (quadratic + quadratic.T)
-            of_sigma.append(-0.5 * (T.mean(axis=0) - quadratic))
-            of_probes[:, place] = [design.structure.score(part, -0.5 * (one - quadratic)) for one in T]
-        traces = probes.residual_traces(products, theta, x)
-        phi, residual = parts[-1], solution.residual
-        own = [-(residual @ spec.residual.pattern.times(rho, residual)) for rho in spec.residual.jacobian(phi)]
-        of_probes[:, places[-1]] = -0.5 * (traces - np.array(own))
-        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma))
+        N, shapes = len(probes), [(d.t, d.t) for d in self.random]
+        each = [T.reshape(N, -1) for T in probes.traces(products, x)]
+        each.append(probes.residual_traces(products, theta, x))
+        traces, used = self._controlled(theta, probes, np.hstack(each))
+        cuts = np.cumsum([part.shape[1] for part in each[:-1]])
+        *blocks, of_residual = np.split(traces, cuts, axis=1)
+        of_probes, of_sigma = np.empty((N, len(theta))), []
+        scores = products.scores(solution.weighted_residual[:, None])
+        for k, (block, r) in enumerate(zip(blocks, scores, strict=True)):
+            quadratic = r[:, :, 0] @ solution.related[k].T
+            S = -0.5 * (block.reshape(N, *shapes[k]) - 0.5 * (quadratic + quadratic.T))
+            of_sigma.append(S.mean(axis=0))
+            of_probes[:, places[k]] = [spec.random[k].structure.score(parts[k], one) for one in S]
+        residual = solution.residual
+        own = [-(residual @ spec.residual.pattern.times(rho, residual)) for rho in spec.residual.jacobian(parts[-1])]
+        of_probes[:, places[-1]] = -0.5 * (of_residual - np.array(own))
+        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), used)
+
+    def _controlled(self, theta: Array, probes: Probes, traces: Array) -> tuple[Array, float]:
+        """Traces by probe (N, ·), with those of M for a control."""
+        if not self.preconditioner.kept or not self.controls:
+            return traces, 0.0
+        projection, products = self._projection_of_M(theta), self.products_of_M
+        if self._probes_of_M is None or self._probes_of_M.z is not probes.z:
+            self._probes_of_M = self.preconditioner.probes(probes, products)
+        own = self._probes_of_M
+        by_probe = seen(products, own, projection.theta, projection(own.z)[0])
+        return controlled(traces, by_probe, exact_traces(projection, products))
 
     def slopes_of(self, solution: Any) -> Slopes:
         """Those at hand, or by the probes of `draws`."""

@@ -15,6 +15,8 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.equations.base import columns_at_once
 from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.equations.stochastic.probes import Probes
+from remlblup.equations.stochastic.products import Products
 from remlblup.errors import MemoryLimitError
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
@@ -60,12 +62,27 @@ class Preconditioner:
         own = np.concatenate([*(parts[k] for k in self.kept), parts[-1]])
         return ProjectionOfM(self.equations, own)
 
+    def probes(self, probes: Probes, products: Products) -> Probes:
+        """The same probes for M: K Z'z of what stands in it, that of V where it is the same."""
+        needed = {
+            position: self.equations.spec.random[position]
+            for position, k in enumerate(self.kept)
+            if self.equations.spec.random[position] is not self.spec.random[k]
+        }
+        related: list[Array | None] = [probes.related[k] for k in self.kept]
+        for position, design in needed.items():
+            related[position] = None
+            if not design.is_identity:
+                block = products.scores(probes.z)[position]
+                related[position] = design.relate(block.reshape(design.t, -1)).reshape(block.shape)
+        return Probes(probes.seed, probes.z, tuple(related))
+
 
 class ProjectionOfM:
     """P_M = M⁻¹ − M⁻¹X(X'M⁻¹X)⁻¹X'M⁻¹ at one θ."""
 
     def __init__(self, equations: MixedModelEquations, theta: Array):
-        self.equations = equations
+        self.equations, self.theta = equations, theta
         self.solution = equations.solve(theta)
 
     def __call__(self, B: Array) -> tuple[Array, Array]:

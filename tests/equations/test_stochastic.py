@@ -142,7 +142,7 @@ def test_controls_have_their_exact_means(name, data, genotypes):
     for i in range(len(at)):
         step = 1e-6 * np.eye(len(at))[i]
         wanted.append(np.sum(P * (M(at + step) - M(at - step))) / 2e-6)
-    exact = exact_traces(projection, products)
+    exact = exact_traces(projection.equations, at, products)
     assert np.allclose(exact, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
     probes = equations.preconditioner.probes(Probes.drawn(equations.products_of, 5, 400), products)
     by_probe = seen(products, probes, at, projection(probes.z)[0])

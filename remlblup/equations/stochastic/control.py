@@ -11,8 +11,6 @@ methods and examples, section 8.9).
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
 from remlblup.arrays import Array
@@ -24,24 +22,15 @@ from remlblup.equations.stochastic.products import Products
 NOTHING = 1e-8
 
 
-class OfM(Protocol):
-    """P_M at a θ, with the equations of M solved there."""
-
-    equations: Equations
-    theta: Array
-
-    def __call__(self, B: Array) -> tuple[Array, Array]: ...
-
-
-def exact_traces(projection: OfM, products: Products) -> Array:
+def exact_traces(equations: Equations, theta: Array, products: Products) -> Array:
     """(k,) t_k = tr(P_M Ṁ_k) of the parameters of M, from its score and y'P_MṀ_kP_My."""
-    equations, theta = projection.equations, projection.theta
     units = [np.diag(equations.scales.effects(k, d)) for k, d in enumerate(equations.random)]
     of = equations.score_matrices(equations.solve(theta), units, False)
     *parts, phi = equations.spec.parameters.split(theta)
     blocks = products.scores(of.solution.weighted_residual[:, None])
     out = []
     for k, (S, r, h) in enumerate(zip(of.of_sigma, blocks, products.related(blocks), strict=True)):
+        assert S is not None  # of a structure that is not written in its factor
         quadratic = r[:, :, 0] @ h[:, :, 0].T
         out.append(equations.spec.random[k].structure.score(parts[k], 0.5 * (quadratic + quadratic.T) - 2.0 * S))
     residual, e = equations.residual, of.solution.residual

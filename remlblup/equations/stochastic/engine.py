@@ -328,7 +328,7 @@ class StochasticEquations(Projection):
             self._probes_of_M = self.preconditioner.probes(probes, products)
         own = self._probes_of_M
         by_probe = seen(products, own, projection.theta, projection(own.z)[0])
-        return controlled(traces, by_probe, exact_traces(projection, products))
+        return controlled(traces, by_probe, exact_traces(projection.equations, projection.theta, products))
 
     def slopes_of(self, solution: Any) -> Slopes:
         """Those at hand, or by the probes of `draws`."""

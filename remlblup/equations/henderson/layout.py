@@ -14,6 +14,7 @@ element of M, times the product λ_s λ_s' of two slots of its effects, at the c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ import scipy.sparse as sp
 from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 from remlblup.equations.henderson.cross_products import CrossProducts
+from remlblup.equations.henderson.keys import distinct, level_keys, places
 from remlblup.linalg.contract import DenseBlock
 from remlblup.linalg.factor import DENSE_LIMIT, engine_of
 from remlblup.linalg.memory import Need, require
@@ -214,13 +216,14 @@ def build_layout(
     of_levels, diagonal = level_keys(random, offsets, m), np.arange(m, dtype=np.int64) * (m + 1)
     lower, dense = precision_parts(random, engine_of(engine, m) == "sparse")
     # Of a dense relationship there are many millions of keys: they are sorted in place, and none is kept.
-    found = distinct([keys, *(k for k, _ in precision_entries(random, lower, offsets, m)), of_levels, diagonal])
+    of_precision = (k for k, _ in precision_entries(random, lower, offsets, m))
+    found = distinct(itertools.chain([keys], of_precision, [of_levels, diagonal]), m)
     precision = np.zeros(len(found))
     for k, value in precision_entries(random, lower, offsets, m):
-        precision[np.searchsorted(found, k)] = value
-    place = np.int32 if len(found) < 2**31 else np.int64
-    c_at, level_at = np.searchsorted(found, keys).astype(place), np.searchsorted(found, of_levels).astype(place)
-    indptr = np.searchsorted(found, np.arange(m + 1) * m)
+        precision[places(found, k, m)] = value
+    c_at, level_at = places(found, keys, m), places(found, of_levels, m)
+    del keys
+    indptr = np.append(places(found, diagonal, m), len(found)).astype(np.int64)
     indices = np.remainder(found, m, out=found).astype(np.int32 if m < 2**31 else np.int64)
     twice = np.full(len(indices), 2, np.int8)
     twice[indptr[:-1]] = 1  # the diagonal comes first in its column
@@ -240,16 +243,6 @@ def build_layout(
         level_groups(p, random, n_filled),
         *factor_blocks(random, dense, offsets),
     )
-
-
-def distinct(keys: Sequence[np.ndarray]) -> np.ndarray:
-    """The distinct keys, ascending; as `numpy.unique`, of which the order is taken in place."""
-    found = np.concatenate(keys)
-    found.sort()
-    new = np.empty(len(found), dtype=bool)
-    new[:1] = True
-    np.not_equal(found[1:], found[:-1], out=new[1:])
-    return found[new]
 
 
 def check_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray) -> None:
@@ -363,16 +356,3 @@ def precision_entries(
         for _ in range(design.structure.n_factors):
             yield keys + offsets[block] * (m + 1), value
             block += 1
-
-
-def level_keys(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> np.ndarray:
-    """Keys of the entries that join the factors of one level (for PEV):
-    term by term, the second of factor a with b < a."""
-    keys = [np.zeros(0, np.int64)]
-    block = 1
-    for design in random:
-        level = np.arange(design.q, dtype=np.int64)
-        for a in range(design.structure.n_factors):
-            keys += [(level + offsets[block + b]) * m + level + offsets[block + a] for b in range(a)]
-        block += design.structure.n_factors
-    return np.concatenate(keys)

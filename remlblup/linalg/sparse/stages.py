@@ -1,6 +1,9 @@
-"""Sums over the lists of `equations.henderson.layout`, which put C together and read traces off its inverse."""
+"""What `equations.henderson.layout` does with long lists: keys merged into the pattern of C, and sums over it, which
+put C together and read traces off its inverse."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from remlblup.linalg.compiler import njit
 
@@ -17,3 +20,46 @@ def pair_traces(c_at, m_at, pair, M, twice, inverse, traces):
     """⟨C⁻¹, T'W'R⁻¹WT⟩ by pairs of slots: what M[m_at] has of it, over λ_s λ_s'."""
     for i in range(len(c_at)):
         traces[pair[i]] += M[m_at[i]] * (twice[c_at[i]] * inverse[c_at[i]])
+
+
+@njit(cache=True, nogil=True)
+def is_ascending(keys):
+    """Whether no key is smaller than the one before it."""
+    ascending = True
+    for i in range(1, len(keys)):
+        ascending = ascending and keys[i] >= keys[i - 1]
+    return ascending
+
+
+@njit(cache=True, nogil=True)
+def merge(a, b, found):
+    """The distinct keys of two ascending lists, into `found`, ascending; their number."""
+    i, j, count = 0, 0, 0
+    while i < len(a) or j < len(b):
+        if j == len(b) or (i < len(a) and a[i] <= b[j]):
+            key = a[i]
+            i += 1
+        else:
+            key = b[j]
+            j += 1
+        if count == 0 or found[count - 1] != key:
+            found[count] = key
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def places_among(found, keys, places):
+    """Place of every key in `found`, which ascends and holds it: the faster, the more the keys ascend themselves."""
+    at = 0
+    for i in range(len(keys)):
+        if found[at] > keys[i]:
+            at = np.searchsorted(found, keys[i])
+        step = 1
+        while found[at] < keys[i]:  # gallop, then step back by halves
+            if at + step < len(found) and found[at + step] <= keys[i]:
+                at += step
+                step *= 2
+            else:
+                step = max(step // 2, 1)
+        places[i] = at

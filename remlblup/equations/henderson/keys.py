@@ -1,0 +1,58 @@
+"""Keys of the entries of C, column × m + row: which there are, and where each stands among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from remlblup.linalg.factor import DENSE_LIMIT
+from remlblup.model.design import RandomDesign
+
+
+def distinct(keys: Iterable[np.ndarray], m: int) -> np.ndarray:
+    """The distinct keys, ascending; as `numpy.unique`, of which the order is taken in place.
+
+    Of a large model every list is merged with those before it, which mostly come in order.
+    """
+    if m > DENSE_LIMIT:
+        from remlblup.linalg.sparse import stages
+
+        found = np.zeros(0, np.int64)
+        for part in keys:
+            if not stages.is_ascending(part):
+                part = np.sort(part)
+            both = np.empty(len(found) + len(part), np.int64)
+            found = both[: stages.merge(found, part, both)]
+        return found
+    found = np.concatenate(list(keys))
+    found.sort()
+    new = np.empty(len(found), dtype=bool)
+    new[:1] = True
+    np.not_equal(found[1:], found[:-1], out=new[1:])
+    return found[new]
+
+
+def places(found: np.ndarray, keys: np.ndarray, m: int) -> np.ndarray:
+    """Where the keys stand among those found, in the shortest integers that will do."""
+    kind = np.int32 if len(found) < 2**31 else np.int64
+    if m <= DENSE_LIMIT:
+        return np.searchsorted(found, keys).astype(kind)
+    from remlblup.linalg.sparse import stages
+
+    at = np.empty(len(keys), kind)
+    stages.places_among(found, keys, at)
+    return at
+
+
+def level_keys(random: Sequence[RandomDesign], offsets: np.ndarray, m: int) -> np.ndarray:
+    """Keys of the entries that join the factors of one level (for PEV):
+    term by term, the second of factor a with b < a."""
+    keys = [np.zeros(0, np.int64)]
+    block = 1
+    for design in random:
+        level = np.arange(design.q, dtype=np.int64)
+        for a in range(design.structure.n_factors):
+            keys += [(level + offsets[block + b]) * m + level + offsets[block + a] for b in range(a)]
+        block += design.structure.n_factors
+    return np.concatenate(keys)

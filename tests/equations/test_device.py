@@ -236,6 +236,20 @@ def test_no_library_and_no_card(monkeypatch):
         model().describe()
 
 
+def test_a_library_without_its_parts_is_passed_over(monkeypatch):
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", sys.modules[__name__])
+    monkeypatch.setitem(sys.modules, "array_api_compat.torch", sys.modules[__name__])
+    monkeypatch.setattr(libraries, "cupy_reason", lambda: "")
+    monkeypatch.setattr(libraries, "torch_reason", lambda: "PyTorch sees no card")
+
+    def lacking(compat):
+        raise ImportError("no libcublas\nand more")
+
+    monkeypatch.setattr(libraries, "cupy_library", lacking)
+    with pytest.raises(rb.DeviceError, match=r"cupy does not find .* \(no libcublas\); PyTorch sees no card"):
+        libraries.found()
+
+
 def test_memory_of_the_card_is_asked_for_before_it_is_taken(monkeypatch):
     small = replace(strict(), free=lambda: 1e5)
     monkeypatch.setattr(libraries, "found", lambda: small)

@@ -147,15 +147,14 @@ def found() -> Library:
     for name, library, reason_not in (("cupy", cupy_library, cupy_reason), ("torch", torch_library, torch_reason)):
         try:
             compat = importlib.import_module(f"array_api_compat.{name}")
+            reason = reason_not()
+            if not reason:
+                return library(compat)
         except ModuleNotFoundError:
             continue
         except ImportError as error:  # a library that does not find its own parts
-            said.append(f"{name} cannot be imported ({str(error).splitlines()[0]})")
-            continue
-        if reason := reason_not():
-            said.append(reason)
-            continue
-        return library(compat)
+            reason = f"{name} does not find all of CUDA that it needs ({str(error).splitlines()[0]})"
+        said.append(reason)
     if not said:
         raise DependencyError(f"device='cuda' needs array-api-compat and a library for the card: {INSTALL}.")
     raise DeviceError(

@@ -55,6 +55,8 @@ _PUBLIC = {
     "NotPositiveDefiniteError": "remlblup.errors",
     "DependencyError": "remlblup.errors",
     "DeviceError": "remlblup.errors",
+    "WorkersError": "remlblup.errors",
+    "DaskWorkers": "remlblup.equations.stochastic.dask_workers",
     "MemoryLimitError": "remlblup.errors",
     "CheckpointWarning": "remlblup.errors",
     "FitInterrupted": "remlblup.errors",
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from remlblup.crosschecking.readers.read import read_results as read_results
     from remlblup.crosschecking.writers.write import write_model as write_model
     from remlblup.datasets import simulate_flock as simulate_flock
+    from remlblup.equations.stochastic.dask_workers import DaskWorkers as DaskWorkers
     from remlblup.equations.textbook import henderson as henderson
     from remlblup.errors import CheckpointError as CheckpointError
     from remlblup.errors import CheckpointWarning as CheckpointWarning
@@ -98,6 +101,7 @@ if TYPE_CHECKING:
     from remlblup.errors import StochasticError as StochasticError
     from remlblup.errors import StoreError as StoreError
     from remlblup.errors import VarianceError as VarianceError
+    from remlblup.errors import WorkersError as WorkersError
     from remlblup.fit.solved import Solved as Solved
     from remlblup.fit.terms.marker_effects import snp_effects as snp_effects
     from remlblup.inference.comparison.compare import compare as compare

@@ -119,6 +119,10 @@ class FitInterrupted(KeyboardInterrupt):
         return FitInterrupted, (str(self),)
 
 
+class WorkersError(RemlBlupError):
+    """The workers of a cluster are not there, die, or do not answer."""
+
+
 class DependencyError(RemlBlupError, ImportError):
     """An optional package is needed for this feature."""
 

@@ -1,7 +1,7 @@
 """Products with genomic relationships, a block of markers at a time: K V = Σ_c W_c (W_c' V).
 
 The seam between the mathematics, which asks for sums over blocks, and where they are computed: on the threads of this
-machine (`workers.Threads`) or on the user's Dask cluster (`dask.DaskWorkers`).
+machine (`workers.Threads`) or on the user's Dask cluster (`dask_workers.DaskWorkers`).
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ class GenotypeBlock:
 
     part: Part
     table: np.ndarray
+
+    @property
+    def held(self) -> bool:
+        """Whether the genotypes themselves lie in it."""
+        return self.part.held
 
     def times(self, V: Array) -> Array:
         """W (W'V); see `Block`."""

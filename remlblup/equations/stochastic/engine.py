@@ -30,7 +30,7 @@ from remlblup.equations.stochastic.probes import Probes
 from remlblup.equations.stochastic.products import Products
 from remlblup.equations.stochastic.workers import Threads
 from remlblup.equations.variance.projection import Projection
-from remlblup.errors import OptionError, StochasticError
+from remlblup.errors import StochasticError
 from remlblup.linalg.contract import FactorStats
 from remlblup.linalg.memory import Need
 from remlblup.model.specification import Specification
@@ -141,12 +141,14 @@ def workers_of(asked: Computation) -> Workers:
 
     Raises
     ------
-    OptionError
+    OptionError, WorkersError
         If the client cannot be used.
     """
     if asked.client is None:
         return Threads()
-    raise OptionError("client= is not there yet in this version: leave it out.")
+    from remlblup.equations.stochastic.dask_workers import of_client
+
+    return of_client(asked.client)
 
 
 class StochasticEquations(Projection):

@@ -99,7 +99,7 @@ class ZarrPart:
         return self.source.product(self.rows, self.columns, table, V)
 
 
-def read_zarr(path: str | Path) -> tuple[ZarrSource, Iterable, Iterable, str]:
+def read_zarr(path: str | Path) -> tuple[Any, Iterable, Iterable, str]:
     """See `Genotypes.from_zarr`."""
     where = address(path)
     group = _group(where)

@@ -1,0 +1,163 @@
+"""Products on a Dask cluster: the same bits as on this machine, whoever dies meanwhile, and no hang."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import remlblup as rb
+from remlblup.arrays import Array
+from remlblup.equations.stochastic.blocks import Block, genotype_blocks
+from remlblup.equations.stochastic.dask_workers import DaskWorkers
+from remlblup.equations.stochastic.workers import Threads
+from remlblup.relationship.genomic.codings import coding
+
+distributed = pytest.importorskip("distributed")
+pytest.importorskip("zarr")
+pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore")]
+
+N, SIZE = 200, 64
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A block whose first product ends these processes, its own among them; without a flag, every one."""
+
+    block: Block
+    flag: Path | None
+    pids: tuple[int, ...] = ()
+
+    def times(self, V: Array) -> Array:
+        try:
+            if self.flag is not None:
+                self.flag.touch(exist_ok=False)
+        except FileExistsError:
+            return self.block.times(V)
+        for pid in (*self.pids, os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A block that takes until a file is there."""
+
+    flag: Path
+
+    def times(self, V: Array) -> Array:
+        while not self.flag.exists():
+            time.sleep(0.02)
+        return V
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A block with an error of its own."""
+
+    def times(self, V: Array) -> Array:
+        raise ZeroDivisionError("in a block")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Iterator[SimpleNamespace]:
+    """Genotypes in a store, their blocks, V, their product on this machine, and a cluster of three workers."""
+    rng = np.random.default_rng(1)
+    folder = tmp_path_factory.mktemp("genotypes")
+    held = rb.Genotypes.from_matrix(rng.integers(0, 3, (N, 1500)), ids=range(N))
+    held.to_zarr(folder / "set.zarr")
+    G = rb.Genotypes.from_zarr(folder / "set.zarr")
+    blocks, V = genotype_blocks(G, coding(G, "vanraden1"), SIZE), rng.normal(size=(N, 7))
+    with (
+        distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield SimpleNamespace(held=held, folder=folder, blocks=blocks, V=V, sum=Threads().total(blocks, V),
+                              cluster=cluster, client=client)  # fmt: skip
+
+
+def test_the_same_bits_with_any_number_of_workers_and_when_they_die(scene, tmp_path):
+    """Three, two, one; of two both at once, then one in a product, then two one after the other."""
+    workers = DaskWorkers(scene.client, patience=60)
+    assert workers.describe() == "3 Dask workers with 3 threads"
+    assert np.array_equal(workers.total(scene.blocks, scene.V), scene.sum)
+    scale(scene, 2)
+    assert np.array_equal(workers.total(scene.blocks, scene.V), scene.sum)
+    both = tuple(scene.client.run(os.getpid).values())
+    for kills, pids in (((11,), both), ((3,), ()), ((0, 20), ())):
+        blocks: list[Block] = list(scene.blocks)
+        for k in kills:
+            blocks[k] = Deadly(blocks[k], tmp_path / f"{kills}-{k}", pids)
+        assert np.array_equal(workers.total(blocks, scene.V), scene.sum)
+        assert all((tmp_path / f"{kills}-{k}").exists() for k in kills)
+    scale(scene, 1)
+    assert np.array_equal(workers.total(scene.blocks, scene.V), scene.sum)
+
+
+def scale(scene, number: int) -> None:
+    scene.cluster.scale(number)
+    while len(scene.client.nthreads()) != number:
+        time.sleep(0.02)
+
+
+def test_a_worker_that_dies_again_and_again(scene):
+    before, scene.cluster.scheduler.allowed_failures = scene.cluster.scheduler.allowed_failures, 1
+    try:
+        with pytest.raises(rb.WorkersError, match=r"ended again and again.*memory_limit="):
+            DaskWorkers(scene.client, patience=60).total([Deadly(scene.blocks[0], None)], scene.V)
+    finally:
+        scene.cluster.scheduler.allowed_failures = before
+
+
+def test_errors_of_blocks_come_back_as_such(scene):
+    G = rb.Genotypes.from_zarr(scene.folder / "set.zarr")
+    moved = genotype_blocks(G, coding(G, "vanraden1"), SIZE)
+    scene.client.wait_for_workers(1, timeout=60)
+    workers = DaskWorkers(scene.client, patience=60)
+    (scene.folder / "set.zarr").rename(scene.folder / "elsewhere")
+    try:
+        with pytest.raises(rb.DataError, match=r"set\.zarr"):
+            workers.total(moved, scene.V)
+    finally:
+        (scene.folder / "elsewhere").rename(scene.folder / "set.zarr")
+    with pytest.raises(rb.WorkersError, match="the Dask cluster failed: ZeroDivisionError, in a block"):
+        workers.total([Wrong()], scene.V)
+    assert np.array_equal(workers.total(moved, scene.V), scene.sum)
+
+
+def test_genotypes_in_the_memory_of_the_driver_are_not_sent(scene):
+    blocks = genotype_blocks(scene.held, coding(scene.held, "vanraden1"))
+    with pytest.raises(rb.WorkersError, match=r"to_zarr\(path\)"):
+        DaskWorkers(scene.client).total(blocks, scene.V)
+
+
+def test_nothing_waits_for_ever(scene, tmp_path):
+    """A product that does not move; then no workers, and no client."""
+    with pytest.raises(rb.WorkersError, match=r"nothing has moved .* for 0\.5 seconds; 1 workers are there"):
+        DaskWorkers(scene.client, patience=0.5).total([Slow(tmp_path / "enough")], scene.V)
+    (tmp_path / "enough").touch()
+    workers = DaskWorkers(scene.client, patience=0.2)
+    scale(scene, 0)
+    with pytest.raises(rb.WorkersError, match=r"has had no workers\. Start some"):
+        DaskWorkers(scene.client)
+    with pytest.raises(rb.WorkersError, match=r"has had no workers for 0\.2 seconds"):
+        workers.total(scene.blocks, scene.V)
+    scene.client.close()
+    with pytest.raises(rb.WorkersError, match="the Dask client is closed"):
+        workers.total(scene.blocks, scene.V)
+
+
+def test_what_is_no_client(monkeypatch):
+    with pytest.raises(rb.OptionError, match=r"takes a dask\.distributed\.Client.*not a str"):
+        DaskWorkers("tcp://127.0.0.1:8786")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(rb.DependencyError, match=r'pip install "remlblup\[distributed\]"'):
+        DaskWorkers(object())

@@ -32,8 +32,8 @@ from remlblup.linalg.threads import n_threads
 
 MARKERS, AT_ONCE = 10_000, 2_000
 VARIANCES = (1.0, 0.6, 0.4)
-# Seconds grow with the number of records to this power, or less.
-GROWTH = 2.7
+# Seconds grow with the number of records to this power, those of making data to the other.
+GROWTH, OF_DATA = 2.8, 2.1
 
 
 def library_of(name: str) -> Library:
@@ -62,18 +62,21 @@ def timed(library: Library, work: Callable[[], Any]) -> float:
 
 
 class Data:
-    """Records of n individuals, each with breeding values by three sets of markers."""
+    """Records of n individuals, with breeding values by as many sets of markers as have been added."""
 
-    def __init__(self, n: int, library: Library, terms: int):
-        rng = np.random.default_rng(n)
-        self.frame = pd.DataFrame({"id": np.arange(n), "x": rng.normal(size=n)})
-        y = 2.0 + 0.5 * self.frame["x"].to_numpy() + rng.normal(size=n)
-        self.relationships = {}
-        for k in range(terms):
-            K, u = genomic(n, library, rng)
-            y += np.sqrt(VARIANCES[k]) * u
+    def __init__(self, n: int, library: Library):
+        self.library, self.rng = library, np.random.default_rng(n)
+        self.frame = pd.DataFrame({"id": np.arange(n), "x": self.rng.normal(size=n)})
+        self.frame["y"] = 2.0 + 0.5 * self.frame["x"] + self.rng.normal(size=n)
+        self.relationships: dict[str, rb.Relationship] = {}
+
+    def grown(self, terms: int) -> Data:
+        """These with so many sets of markers."""
+        for k in range(len(self.relationships), terms):
+            K, u = genomic(len(self.frame), self.library, self.rng)
+            self.frame["y"] += np.sqrt(VARIANCES[k]) * u
             self.relationships[f"K{k + 1}"] = rb.Relationship(K, self.frame["id"])
-        self.frame["y"] = y
+        return self
 
     def model(self, terms: int, device: str) -> rb.MixedModel:
         names = list(self.relationships)[:terms]
@@ -189,7 +192,7 @@ def fitted(data: Data, terms: int, device: str, library: Library) -> tuple[rb.Fi
 
 def agreement(n: int, library: Library, terms: int) -> dict[str, Any]:
     """How far apart the two devices end, in every number a user sees."""
-    data = Data(n, library, terms)
+    data = Data(n, library).grown(terms)
     (here, row), (there, own) = (fitted(data, terms, device, library) for device in ("cpu", "cuda"))
     effects = [fit.random_effects[["estimate", "pev"]].to_numpy() for fit in (here, there)]
     apart = np.abs(effects[0] - effects[1]).max(axis=0) / np.abs(effects[0]).max(axis=0)
@@ -216,7 +219,8 @@ class Run:
     def measure(self, what: str, work: Callable[[], dict[str, Any]], n: int = 0) -> dict[str, Any] | None:
         """A row of the table; None where, for n records, it would not be done in time, or an error is its answer."""
         spent = time.perf_counter() - self.started
-        before = [row["took"] * (n / row["n"]) ** GROWTH for row in self.rows if row["what"] == what and row["n"]]
+        power = OF_DATA if what.startswith("data") else GROWTH
+        before = [row["took"] * (n / row["n"]) ** power for row in self.rows if row["what"] == what and row["n"]]
         expected = before[-1] if before else 0.0
         if spent + expected > self.seconds:
             print(f"{what}: left out, {spent:.0f} s are spent and it takes some {expected:.0f}", flush=True)
@@ -235,10 +239,10 @@ class Run:
 
     def fits(self, n: int, library: Library, matrices: list[int]) -> None:
         """Models of so many relationships, on the card."""
-        data: list[Data] = []
-        self.measure("data", lambda: data.append(Data(n, library, max(matrices))) or {}, n)
-        for terms in matrices if data else ():
-            self.measure(f"fit, {terms}", lambda terms=terms: fitted(data[0], terms, "cuda", library)[1], n)
+        data = Data(n, library)
+        for terms in matrices:
+            if self.measure(f"data, {terms}", lambda terms=terms: {"sets": len(data.grown(terms).relationships)}, n):
+                self.measure(f"fit, {terms}", lambda terms=terms: fitted(data, terms, "cuda", library)[1], n)
 
     def write(self) -> None:
         (self.folder / "gpu.json").write_text(json.dumps(self.rows, indent=1, default=str))
@@ -295,7 +299,7 @@ def main() -> None:
     )
     parser.add_argument("--rates", type=int, default=20_000, help="order at which tiles are compared (0: not)")
     parser.add_argument("--tiles", type=int, nargs="*", default=[512, 1024, 2048])
-    parser.add_argument("--seconds", type=float, default=300.0, help="what would take longer is left out")
+    parser.add_argument("--seconds", type=float, default=420.0, help="what would take longer is left out")
     given = parser.parse_args()
     library = library_of(given.library)
     libraries.found = lambda: library

@@ -66,6 +66,19 @@ def test_a_cut_tree_gives_the_right_answer(cut_always):
     assert factor.logdet == pytest.approx(np.linalg.slogdet(dense)[1], rel=1e-13)
 
 
+def test_several_columns_are_solved_as_one_by_one(cut_always):
+    C = field(23)
+    factor, *_ = solved(C)
+    assert len(factor._definite.schedule.subtrees) > 1
+    B = np.random.default_rng(4).normal(size=(C.shape[0], 3))
+    X = factor.solve(B)
+    np.testing.assert_allclose(X, np.linalg.solve(C.toarray(), B), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(X, np.column_stack([factor.solve(b) for b in B.T]), rtol=1e-12, atol=1e-13)
+    threads.set_threads(1)
+    np.testing.assert_array_equal(X, factor.solve(B))
+    assert factor.solve(B[:, :0]).shape == (C.shape[0], 0)
+
+
 def test_an_indefinite_subtree_is_noticed(cut_always):
     C = field(17).tolil()
     C[100, 100] = -5.0

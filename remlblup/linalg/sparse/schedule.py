@@ -21,7 +21,7 @@ SMALLEST_SHARE, LARGEST_SHARES = 0.004, (0.08, 0.25)
 """Shares of the work, large fronts apart, that a subtree may have;
 the second largest share is tried after the first."""
 
-WORTH_CUTTING, WORTH_SHARE = 2e8, 0.3
+WORTH_CUTTING, WORTH_SHARE = 3e7, 0.3
 """A matrix of less work, or whose subtrees hold less than this share of it, is not cut."""
 
 WORTH_BATCH = 4.0
@@ -45,6 +45,7 @@ class Plan(NamedTuple):
     enter : (s,) stop of the subtree that starts at a supernode, 0 elsewhere
     leave : (s,) 1 + start of the subtree whose root a supernode is, 0 elsewhere
     pending_at : (s + 1,) place of the rows-below block of each root between the two phases
+    outer_at : (s + 1,) place of the rows below each root, in a solve
     update_at, front_at : (s + 1,) where the update matrix (below × below) and the inverse front (height × height)
         of each supernode with children stand in the workspace of its subtree or of the top, see `stack_places`
     """
@@ -52,6 +53,7 @@ class Plan(NamedTuple):
     enter: np.ndarray
     leave: np.ndarray
     pending_at: np.ndarray
+    outer_at: np.ndarray
     update_at: np.ndarray
     front_at: np.ndarray
 
@@ -193,10 +195,9 @@ def insert_batches(sn: Supernodes, batches: list[tuple[np.ndarray, np.ndarray]])
 
 def place_workspaces(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarray) -> Plan:
     """Where update matrices and inverse fronts stand, given the subtrees and the supernodes inside them."""
-    enter, leave, held = np.zeros((3, sn.size), np.int64)
+    enter, leave, outer = np.zeros((3, sn.size), np.int64)
     enter[start], leave[stop - 1] = stop, start + 1
-    below = np.diff(sn.rows_at) - np.diff(sn.first)
-    held[stop - 1] = below[stop - 1] ** 2
+    outer[stop - 1] = (np.diff(sn.rows_at) - np.diff(sn.first))[stop - 1]
 
     def apart(size: np.ndarray) -> np.ndarray:
         """Each subtree has a workspace, and the top."""
@@ -204,8 +205,8 @@ def place_workspaces(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside
         return np.where(inside, subtrees, top)
 
     update, front = sizes_in_arena(sn, leave > 0)
-    pending_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(held)])
-    return Plan(enter, leave, pending_at, apart(update), apart(front))
+    pending_at, outer_at = (np.concatenate([np.zeros(1, np.int64), np.cumsum(held)]) for held in (outer**2, outer))
+    return Plan(enter, leave, pending_at, outer_at, apart(update), apart(front))
 
 
 def sizes_in_arena(sn: Supernodes, is_root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

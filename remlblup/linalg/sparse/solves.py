@@ -1,4 +1,8 @@
-"""Solves with the supernodal factor, panel by panel: forward up the tree, backward down."""
+"""Solves with the supernodal factor, panel by panel: forward up the tree, backward down.
+
+As in the factorisation, subtrees are worked on side by side and the top of the tree by itself. What a subtree takes
+from the rows outside it, which are those below its root, stands behind the n rows of X until the top comes by.
+"""
 
 from __future__ import annotations
 
@@ -17,55 +21,121 @@ WIDE = 128
 
 
 @kernel
-def forward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
-    """X (n, k) ← L⁻¹ X, in permuted order; dependent equations give zero.
+def forward_solve(begin, end, top, sn, plan, panels, dependent, permutation, B, X, place):
+    """X ← L⁻¹ B, in permuted order, for the columns of some supernodes; dependent equations give zero.
 
     A supernode whose rows are zero, as those are that come before the first entry of a unit column, is passed over.
+
+    Parameters
+    ----------
+    begin, end, top : as in `multifrontal.factorize`
+    permutation : (n,) the row of B of each row of X
+    B, X : (n, k) and (n + rows below the roots of all subtrees, k)
+    place : (n,) workspace: where a row outside the subtree stands behind the others
     """
-    k = X.shape[1]
-    for s in range(len(first) - 1):
+    first, rows_at, rows, panel_at = sn.first, sn.rows_at, sn.rows, sn.panel_at
+    gather_rows(begin, end, top, first, plan, permutation, B, X)
+    last = len(permutation) if top else first[end]
+    if not top:
+        open_outer(end - 1, sn, len(permutation) + plan.outer_at[end - 1], X, place)
+    k, s = X.shape[1], begin
+    while s < end:
+        if top and plan.enter[s] > 0:
+            s = plan.enter[s]
+            add_outer(s - 1, sn, len(permutation) + plan.outer_at[s - 1], X)
+            continue
         if not np.any(X[first[s] : first[s + 1]]):
+            s += 1
             continue
         height, width = rows_at[s + 1] - rows_at[s], first[s + 1] - first[s]
-        start = 0
+        start = width if width >= WIDE else 0
         if width >= WIDE:
-            start = width
             solve_triangle(first[s], width, height, panel_at[s], panels, dependent, X, False)
         for j in range(width):
-            column = first[s] + j
-            at = panel_at[s] + j * height
+            column, at = first[s] + j, panel_at[s] + j * height
             if width < WIDE:
                 inverse = 0.0 if dependent[column] else 1.0 / panels[at + j]
                 for c in range(k):
                     X[column, c] *= inverse
+            factor = X[column, 0]
             for i in range(max(j + 1, start), height):
-                value = panels[at + i]
                 row = rows[rows_at[s] + i]
-                for c in range(k):
-                    X[row, c] -= value * X[column, c]
+                if row >= last:
+                    row = place[row]
+                if k == 1:
+                    X[row, 0] -= panels[at + i] * factor
+                else:
+                    for c in range(k):
+                        X[row, c] -= panels[at + i] * X[column, c]
+        s += 1
 
 
 @kernel
-def backward_solve(first, rows_at, rows, panel_at, panels, dependent, X):
-    """X (n, k) ← L⁻ᵀ X, in permuted order."""
-    k = X.shape[1]
-    for s in range(len(first) - 2, -1, -1):
+def backward_solve(begin, end, top, sn, plan, panels, dependent, permutation, X, solution):
+    """X ← L⁻ᵀ X for the columns of some supernodes, and there as rows of the solution."""
+    first, rows_at, rows, panel_at = sn.first, sn.rows_at, sn.rows, sn.panel_at
+    k, s = X.shape[1], end - 1
+    while s >= begin:
+        if top and plan.leave[s] > 0:
+            s = plan.leave[s] - 2
+            continue
         height, width = rows_at[s + 1] - rows_at[s], first[s + 1] - first[s]
         start = width if width >= WIDE else 0
         for j in range(width - 1, -1, -1):
-            column = first[s] + j
-            at = panel_at[s] + j * height
-            for i in range(max(j + 1, start), height):
-                value = panels[at + i]
-                row = rows[rows_at[s] + i]
-                for c in range(k):
-                    X[column, c] -= value * X[row, c]
+            column, at = first[s] + j, panel_at[s] + j * height
+            if k == 1:
+                total = X[column, 0]
+                for i in range(max(j + 1, start), height):
+                    total -= panels[at + i] * X[rows[rows_at[s] + i], 0]
+                X[column, 0] = total
+            else:
+                for i in range(max(j + 1, start), height):
+                    value, row = panels[at + i], rows[rows_at[s] + i]
+                    for c in range(k):
+                        X[column, c] -= value * X[row, c]
             if width < WIDE:
                 inverse = 0.0 if dependent[column] else 1.0 / panels[at + j]
                 for c in range(k):
                     X[column, c] *= inverse
         if width >= WIDE:
             solve_triangle(first[s], width, height, panel_at[s], panels, dependent, X, True)
+        for j in range(first[s], first[s + 1]):
+            for c in range(k):
+                solution[permutation[j], c] = X[j, c]
+        s -= 1
+
+
+@kernel
+def gather_rows(begin, end, top, first, plan, permutation, B, X):
+    """The rows of B that belong to the columns of some supernodes."""
+    s = begin
+    while s < end:
+        if top and plan.enter[s] > 0:
+            s = plan.enter[s]
+            continue
+        for j in range(first[s], first[s + 1]):
+            for c in range(X.shape[1]):
+                X[j, c] = B[permutation[j], c]
+        s += 1
+
+
+@kernel
+def open_outer(root, sn, at, X, place):
+    """Set to zero what is taken from the rows below a root, from row `at` of X on."""
+    rows = sn.rows[sn.rows_at[root] + sn.first[root + 1] - sn.first[root] : sn.rows_at[root + 1]]
+    for i in range(len(rows)):
+        place[rows[i]] = at + i
+        for c in range(X.shape[1]):
+            X[at + i, c] = 0.0
+
+
+@kernel
+def add_outer(root, sn, at, X):
+    """What a subtree has taken from the rows below its root."""
+    rows = sn.rows[sn.rows_at[root] + sn.first[root + 1] - sn.first[root] : sn.rows_at[root + 1]]
+    for i in range(len(rows)):
+        for c in range(X.shape[1]):
+            X[rows[i], c] += X[at + i, c]
 
 
 @kernel

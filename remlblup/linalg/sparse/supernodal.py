@@ -139,12 +139,24 @@ class SupernodalFactor:
 
     def solve(self, B: np.ndarray) -> np.ndarray:
         """C⁻¹ B for B (n, k)."""
-        sn = self.supernodes
-        work = np.ascontiguousarray(B[self.permutation])
-        solves.forward_solve(sn.first, sn.rows_at, sn.rows, sn.panel_at, self.panels, self.dependent, work)
-        solves.backward_solve(sn.first, sn.rows_at, sn.rows, sn.panel_at, self.panels, self.dependent, work)
-        solution = np.empty_like(work)
-        solution[self.permutation] = work
+        sn, plan, (n, k) = self.supernodes, self.schedule.plan, B.shape
+        if k == 0:
+            return np.empty((n, 0))
+        X, solution = np.empty((n + int(plan.outer_at[-1]), k)), np.empty((n, k))
+        state = sn, plan, self.panels, self.dependent, self.permutation
+        B = np.ascontiguousarray(B)
+
+        def forward(task: Task) -> None:
+            solves.forward_solve(task.start, task.stop, False, *state, B, X, np.empty(n, np.int32))
+
+        def backward(task: Task) -> None:
+            solves.backward_solve(task.start, task.stop, False, *state, X, solution)
+
+        subtrees = [(task,) for task in self.schedule.subtrees]
+        side_by_side(forward, subtrees)
+        solves.forward_solve(0, sn.size, True, *state, B, X, np.empty(0, np.int32))
+        solves.backward_solve(0, sn.size, True, *state, X, solution)
+        side_by_side(backward, subtrees)
         return solution
 
     def inverse_on_pattern(self) -> np.ndarray:

@@ -174,7 +174,7 @@ def factor_bytes(parent: np.ndarray, counts: np.ndarray, nnz: int) -> float:
     """
     sn = outline_supernodes(parent, counts)
     values = 1.0 * sn.panel_at[-1] + uncut_workspace(sn) + 2.0 * nnz
-    indices = 4.0 * counts.sum() + 8.0 * sn.rows_at[-1] + 80.0 * (sn.size + 1) + 25.0 * len(parent)
+    indices = 4.0 * counts.sum() + 8.0 * sn.rows_at[-1] + 88.0 * (sn.size + 1) + 25.0 * len(parent)
     return float(8.0 * values + indices)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from remlblup.equations.base import Equations
 from remlblup.equations.computation import AUTO, Computation
 from remlblup.equations.henderson.engine import MixedModelEquations
-from remlblup.errors import OptionError, choose
+from remlblup.errors import MemoryLimitError, OptionError, choose
 from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.model.design import RandomDesign
 from remlblup.model.places import FEW_PLACES
@@ -26,6 +26,11 @@ ITERATIONS, EIGEN = 12.0, 5.0
 
 # Up to this many effects the products of a term's effects are listed in no time; flops in the time one takes.
 FEW_EFFECTS, PRODUCT = 50, 2e4
+# Said where there is too little memory.
+BY_PRODUCTS = (
+    "engine='stochastic' works by products, without a factorisation: its estimates have a Monte Carlo error, which it"
+    " prints, and no log-likelihood."
+)
 # Up to this many records any way is quick.
 FEW_RECORDS = 400
 
@@ -37,8 +42,20 @@ def make_equations(spec: Specification, asked: Computation = AUTO) -> Equations:
     ------
     OptionError
         If the engine cannot work with this model, with what it can do.
+    MemoryLimitError
+        If they do not fit into memory, with the engine that may do without them.
     """
     check_engine(spec, asked)
+    try:
+        return _made(spec, asked)
+    except MemoryLimitError as error:
+        if asked.engine == "stochastic" or not_stochastic(spec):
+            raise
+        said = str(error)
+    raise MemoryLimitError(f"{said} {BY_PRODUCTS}")
+
+
+def _made(spec: Specification, asked: Computation) -> Equations:
     engine = asked.engine
     if engine == "stochastic":
         return _stochastic(spec, asked)

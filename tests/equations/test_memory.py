@@ -7,9 +7,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import remlblup as rb
+from remlblup.equations import choice
+from remlblup.equations.henderson.layout import least_need
 from remlblup.equations.memory import ALLOCATOR
 
 LIMIT, FLOOR = 0.20, 10e6
@@ -67,17 +71,40 @@ def test_what_fits_as_a_factor_but_not_as_a_whole_is_refused(monkeypatch):
     stats, memory = equations.stats, equations.memory
     assert memory.ahead > 1.2 * stats.memory
     monkeypatch.setenv("REMLBLUP_MEMORY_GB", f"{1.5 * stats.memory / 0.85 / 1e9}")
-    with pytest.raises(rb.MemoryLimitError, match=r"the model with a factor of .* needs .* smaller model"):
+    with pytest.raises(rb.MemoryLimitError, match=r"the model with a factor of .* needs .* smaller model") as refused:
         small_flock().fit()
+    assert "engine='stochastic' works by products" in str(refused.value)
     monkeypatch.setenv("REMLBLUP_MEMORY_GB", f"{1.3 * (stats.memory + memory.ahead) / 0.85 / 1e9}")
     assert small_flock().fit(progress=False).converged
 
 
+def test_what_is_too_large_is_refused_before_it_is_laid_out(monkeypatch):
+    equations = small_flock()._equations
+    least = least_need(equations.cross_products, equations.random)
+    stats, layout = equations.stats, equations.layout
+    assert 1e5 < least < layout.need.kept + stats.memory + 16.0 * layout.nnz + 72.0 * stats.n
+    monkeypatch.setenv("REMLBLUP_MEMORY_GB", f"{0.9 * least / 0.85 / 1e9}")
+    with pytest.raises(rb.MemoryLimitError, match=r"the system of mixed model equations needs .* engine='stochastic'"):
+        small_flock().describe()
+
+
+def test_the_engine_of_products_is_named_where_it_can_work(monkeypatch):
+    data = pd.DataFrame({"y": np.arange(8.0), "t": [0, 1, 2, 3] * 2, "s": list("aaaabbbb")})
+
+    def refusing(*_):
+        raise rb.MemoryLimitError("too large.")
+
+    monkeypatch.setattr(choice, "_made", refusing)
+    for asked, formula, named in (("auto", "y ~ 1 + (1 | s)", True), ("stochastic", "y ~ 1 + (1 | s)", False)):
+        with pytest.raises(rb.MemoryLimitError) as refused:
+            rb.MixedModel(formula, data, engine=asked).describe()
+        assert ("products" in str(refused.value)) == named
+    with pytest.raises(rb.MemoryLimitError, match=r"^too large\.$"):  # written in its factor
+        rb.MixedModel("y ~ 1 + rr(t | s, k=1)", data.astype({"t": str})).describe()
+
+
 @pytest.mark.parametrize("engine", ["dense", "spectral"])
 def test_dense_engines_are_refused_by_the_whole_before_anything_is_taken(monkeypatch, engine):
-    import numpy as np
-    import pandas as pd
-
     n = 300
     K = rb.Relationship(0.5 * np.eye(n) + 0.5, np.arange(n))
     data = pd.DataFrame({"y": np.random.default_rng(3).normal(size=n), "id": np.arange(n)})

@@ -37,7 +37,10 @@ class CrossProducts:
         """W'D_rW of every r, and what passes while its entries are listed and sorted."""
         few = isinstance(self.bases, np.ndarray)
         entries = len(self.rows) if isinstance(self.bases, np.ndarray) else self.bases.nnz
-        return Need.of(16.0 * len(self.rows) + (8.0 if few else 16.0) * entries, (30.0 if few else 90.0) * entries)
+        return Need.of(
+            float(self.rows.nbytes + self.columns.nbytes) + (8.0 if few else 16.0) * entries,
+            (30.0 if few else 90.0) * entries,
+        )
 
     def values(self, rho: Array) -> Array:
         """W'R⁻¹W at the coefficients ρ, (nnz,)."""

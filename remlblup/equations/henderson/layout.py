@@ -245,6 +245,13 @@ def build_layout(
     )
 
 
+def least_need(M: CrossProducts, random: Sequence[RandomDesign]) -> float:
+    """Bytes that C, its layout and a factor without fill take at the least, before anything of them is made."""
+    effects = float(sum(d.structure.n_factors * d.q for d in random))
+    entries = max(float(len(M.rows)), effects)
+    return 10.0 * len(M.rows) + 37.0 * entries + 100.0 * effects
+
+
 def check_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray) -> None:
     """Refuse a second stage that does not fit into memory: a list for each pair of slots, an item for each entry."""
     width = np.bincount([slot.source for slot in slots], minlength=len(sources) - 1).astype(float)

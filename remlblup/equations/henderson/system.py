@@ -23,12 +23,12 @@ from remlblup.equations import needs
 from remlblup.equations.base import Equations, columns_at_once, term_slices
 from remlblup.equations.computation import Computation
 from remlblup.equations.henderson.cross_products import CrossProducts, cross_products
-from remlblup.equations.henderson.layout import Layout, build_layout
+from remlblup.equations.henderson.layout import Layout, build_layout, least_need
 from remlblup.equations.memory import WITHIN_REACH, Memory
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.contract import Factor, FactorStats
 from remlblup.linalg.factor import make_factor
-from remlblup.linalg.memory import Need
+from remlblup.linalg.memory import Need, require
 from remlblup.model.specification import Specification
 
 ONE = np.ones(1)
@@ -96,6 +96,7 @@ class System(Equations):
         super().__init__(spec, tuple(d.in_equations for d in spec.random))
         self.asked = Computation(engine)
         self.cross_products: CrossProducts = cross_products(self.W, spec.residual.pattern)
+        require(least_need(self.cross_products, self.random), "the system of mixed model equations")
         self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled, engine)
         self.factor: Factor = make_factor(
             self.layout.indptr,

@@ -52,7 +52,7 @@ def random_effects(
             pd.DataFrame(
                 {
                     "term": design.name,
-                    "effect": np.repeat(design.structure.effects, design.q),
+                    "effect": np.repeat(np.asarray(design.structure.effects, dtype=object), design.q),
                     "level": np.tile(np.asarray(design.relationship.labels, dtype=object), design.t),
                     "estimate": u.ravel(),
                     "std_error": np.sqrt(pev).ravel(),

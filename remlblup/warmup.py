@@ -24,7 +24,7 @@ def warm_up() -> None:
     from remlblup.linalg.contract import DenseBlock
     from remlblup.linalg.factor import make_factor
     from remlblup.linalg.sparse import stages
-    from remlblup.relationship.descent import numerator
+    from remlblup.relationship.descent import numerator, numerator_kernels
     from remlblup.relationship.genomic import packed
 
     pattern = sp.csc_array(sp.tril(sp.diags_array([np.full(40, 4.0), np.ones(39)], offsets=[0, -1])))
@@ -43,10 +43,18 @@ def warm_up() -> None:
     for pair in (np.zeros(2, np.int16), at):  # of few slots, and of many
         stages.add_products(at, at, pair, one, one, np.zeros(2))
         stages.pair_traces(at, at, pair, one, at.astype(np.int8), one, np.zeros(2))
+    keys = np.arange(4)
+    stages.is_ascending(keys)
+    stages.merge(keys, keys, np.empty(8, np.int64))
+    stages.places_among(keys, keys, np.empty(4, np.int32))
     parents = np.concatenate([[-1, -1], np.zeros(8)]).astype(np.int32)
     mates = np.concatenate([[-1, -1], np.ones(8)]).astype(np.int32)
-    F = numerator.inbreeding(parents, mates, "columns")
-    numerator.multiply(parents, mates, numerator.mendelian_variance(parents, mates, F), np.ones(10))
+    parents.flags.writeable = mates.flags.writeable = False  # as those of a pedigree
+    variance = numerator.mendelian_variance(parents, mates, numerator.inbreeding(parents, mates, "columns"))
+    numerator_kernels.lower_precision(parents, mates, 1.0 / variance)
+    numerator.precision_times(parents, mates, variance, np.ones((10, 1)))
+    for move in (numerator_kernels.up_in_place, numerator_kernels.down_in_place):
+        move(parents, mates, np.ones((10, 1)))
     counts = np.zeros((4, 2), np.int8, order="F")
     for genotypes in (packed.packed_bed(np.zeros((2, 1), np.uint8), True, None, 4), packed.packed_counts(counts)):
         packed.packed_product(genotypes, np.zeros((2, 4)), np.zeros((4, 17)))  # a wide panel and a narrow one

@@ -19,22 +19,10 @@ def level_covariances(equations: System, solution: Solution) -> list[Array]:
     var(û − u) of level l is Λ C^{ll} Λ', with C^{ll} the t × t block of C⁻¹ that belongs to the
     level, read from the selected inverse (Henderson 1975: PEV is the diagonal of C⁻¹ for û).
     """
-    layout = equations.layout
-    equations.require(solution)
-    inverse = equations.factor.inverse_on_pattern()
-    out, block, start = [], 1, 0
-    for design, (factor, _) in zip(equations.random, solution.factors, strict=True):
-        rank = design.structure.n_factors
-        C = np.empty((design.q, rank, rank))
-        for i in range(rank):
-            for j in range(i):
-                C[:, i, j] = C[:, j, i] = inverse[layout.level_at[start : start + design.q]]
-                start += design.q
-            C[:, i, i] = inverse[layout.indptr[layout.offsets[block + i] : layout.offsets[block + i + 1]]]
-        of_level = np.einsum("ia,qab,jb->qij", factor, C, factor)
-        out.append(of_level if design.root is None else _of_singular(equations, solution, block, factor, design.root))
-        block += rank
-    del inverse
+    out = []
+    for k, (design, (factor, _)) in enumerate(zip(equations.random, solution.factors, strict=True)):
+        of_level = np.einsum("ia,qab,jb->qij", factor, equations.level_blocks(solution, k), factor)
+        out.append(of_level if design.root is None else _of_singular(equations, solution, k, design.root))
     if any(d.relationship.diagonal_is_far for d in equations.random) and equations.spec.fixed.transform is None:
         fixed_variances(equations, solution)  # read while the factor is that of the solution
     offer_diagonals(equations)
@@ -60,9 +48,10 @@ def offer_diagonals(equations: System) -> None:
         block += design.structure.n_factors
 
 
-def _of_singular(equations: System, solution: Solution, block: int, factor: Array, root: Array) -> Array:
-    """(q, t, t) prediction error covariances of the levels of a singular K = LL', u = (Λ ⊗ L) b."""
+def _of_singular(equations: System, solution: Solution, k: int, root: Array) -> Array:
+    """(q, t, t) prediction error covariances of the levels of a singular K = LL', u = (Λ ⊗ L) b, of term k."""
     q, r = root.shape
+    factor, start_of_term = solution.factors[k][0], equations.of_factors[k].start
     rank = factor.shape[1]
     out = np.empty((q, len(factor), len(factor)))
     step = columns_at_once(equations.m * rank)
@@ -70,7 +59,7 @@ def _of_singular(equations: System, solution: Solution, block: int, factor: Arra
         L = root[start : start + step]
         columns = np.zeros((equations.m, rank, len(L)))
         for a in range(rank):
-            offset = equations.layout.offsets[block + a]
+            offset = start_of_term + a * r
             columns[offset : offset + r, a] = L.T
         solved = equations.solve_columns(solution, columns.reshape(equations.m, -1)).reshape(columns.shape)
         C = np.einsum("mal,mbl->lab", columns, solved)

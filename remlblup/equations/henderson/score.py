@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.equations.henderson.determined import sharpened
 from remlblup.equations.henderson.system import Solution, System
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.structure.cholesky import signed_cholesky
@@ -31,7 +32,6 @@ def score_matrices(equations: System, solution: Solution, units: list[Array], ml
     solution = nudged(equations, solution, units, ml)
     T, traces = equations.slot_traces(solution, ml=ml)
     weighted = T @ solution.slots
-    moments = equations.residual.pattern.moments(solution.residual) + traces
     r_blocks = equations.term_blocks(equations.effect_scores(solution))
     b_blocks = equations.factor_blocks(solution.b)
     of_factor = [np.zeros((d.t, d.structure.n_factors)) for d in equations.random]
@@ -39,6 +39,8 @@ def score_matrices(equations: System, solution: Solution, units: list[Array], ml
         if slot.term >= 0:
             quadratic = r_blocks[slot.term][slot.i] @ b_blocks[slot.term][slot.a]
             of_factor[slot.term][slot.i, slot.a] = quadratic - weighted[position]
+    of_factor, traces = sharpened(equations, solution, of_factor, traces, ml)
+    moments = equations.residual.pattern.moments(solution.residual) + traces
     written = [design.structure.in_factor for design in equations.random]
     of_sigma = tuple(
         None if own else score_matrix(slopes, *factor)

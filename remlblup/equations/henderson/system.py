@@ -356,3 +356,19 @@ class System(Equations):
         inverse = factor.inverse_on_pattern()
         self._spent("inverse", started)
         return layout, inverse
+
+    def level_blocks(self, solution: Solution, k: int, ml: bool = False) -> Array:
+        """C^{ll} (q, s, s), the block of C⁻¹ (of ML that of its random block) of each level of term k."""
+        layout, inverse = self._inverse(solution, ml)
+        assert inverse is not None
+        before, design = self.random[:k], self.random[k]
+        pair = sum(d.q * (d.structure.n_factors * (d.structure.n_factors - 1) // 2) for d in before)
+        column = self.of_factors[k].start - (self.m - layout.m)
+        out = np.empty((design.q, design.structure.n_factors, design.structure.n_factors))
+        for a in range(out.shape[1]):
+            for b in range(a):
+                out[:, a, b] = out[:, b, a] = inverse[layout.level_at[pair : pair + design.q]]
+                pair += design.q
+            out[:, a, a] = inverse[layout.indptr[column : column + design.q]]
+            column += design.q
+        return out

@@ -135,9 +135,11 @@ def update_columns(panel, height, start, stop, left, right, row, last_row):
 
 
 @kernel
-def scatter_matrix(values, entries, panel_at, panels):
-    """Values of C into the panels, which are zero."""
-    for s in range(len(panel_at) - 1):
+def load_matrix(begin, end, values, entries, panel_at, panels):
+    """Values of C into the panels of some supernodes."""
+    for at in range(panel_at[begin], panel_at[end]):
+        panels[at] = 0.0
+    for s in range(begin, end):
         panel = panels[panel_at[s] : panel_at[s + 1]]
         for k in range(entries.starts[s], entries.starts[s + 1]):
             panel[entries.places[k]] = values[entries.order[k]]

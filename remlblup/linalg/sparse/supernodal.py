@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from queue import SimpleQueue
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +20,11 @@ from remlblup.linalg.threads import n_threads, side_by_side
 
 ENTRIES = 500_000
 """Entries of C whose places a thread looks for at a time."""
+
+LOADED, RUNS = 500_000, 16
+"""Elements of panels and entries of C that are worth a thread, and runs of supernodes they make at most."""
+
+T = TypeVar("T")
 
 
 class SupernodalFactor:
@@ -58,14 +66,19 @@ class SupernodalFactor:
         require(self.memory + beside, f"the model with a factor of {self.n:,} equations")
         self.panels = np.zeros(sn.panel_at[-1])
         self._pending = np.empty(self.schedule.plan.pending_at[-1])
-        # Kept, for the system may take long to find as much memory again in every iteration.
-        self._workspace = np.empty(self.schedule.top.elements)
+        # Kept, for the system may take long to find as much memory again in every iteration. The top and the subtrees
+        # are worked on one after the other.
+        self._workspace = np.empty(self._elements)
+        self._runs = runs_of(sn, self.entries)
 
     def factorize(self, values: np.ndarray) -> bool:
         """Factorise C, from its values and the coefficients of its blocks; False if not positive (semi)definite."""
-        self.panels.fill(0.0)
         n_entries = len(self.entries.order)
-        panels.scatter_matrix(values[:n_entries], self.entries, self.supernodes.panel_at, self.panels)
+
+        def load(begin: int, end: int) -> None:
+            panels.load_matrix(begin, end, values, self.entries, self.supernodes.panel_at, self.panels)
+
+        side_by_side(load, self._runs)
         for block, coefficient in zip(self.blocks, values[n_entries:], strict=True):
             block.add(coefficient, self.supernodes, self.panels)
         np.abs(self.panels[self.diagonal], out=self.reference)
@@ -82,10 +95,10 @@ class SupernodalFactor:
             self._opened,
         )
 
-        def subtree(task: Task) -> int:
-            return multifrontal.factorize(task.start, task.stop, False, *state, *map(np.empty, task.for_factor))
+        def subtree(task: Task, space: np.ndarray) -> int:
+            return multifrontal.factorize(task.start, task.stop, False, *state, *split(space, task.for_factor))
 
-        failed = side_by_side(subtree, [(task,) for task in self.schedule.subtrees])
+        failed = self._on_subtrees(subtree)
         return max(failed, default=-1) < 0 and self._factorize_top(state)
 
     def _factorize_top(self, state: tuple) -> bool:
@@ -99,6 +112,39 @@ class SupernodalFactor:
                 return False
             begin = s + 1
         return multifrontal.factorize(begin, self.supernodes.size, True, *state, *workspace) < 0
+
+    def _on_subtrees(self, run: Callable[[Task, np.ndarray], T]) -> list[T]:
+        """Run a function on every subtree, in a part of the workspace that no other thread is in."""
+        at_once, size = self._at_once, self._largest
+        if len(self._workspace) < at_once * size:  # for more threads than there were
+            self._workspace = np.empty(at_once * size)
+        free: SimpleQueue[np.ndarray] = SimpleQueue()
+        for k in range(at_once):
+            free.put(self._workspace[k * size : (k + 1) * size])
+
+        def in_own(task: Task) -> T:
+            space = free.get()
+            try:
+                return run(task, space)
+            finally:
+                free.put(space)
+
+        return side_by_side(in_own, [(task,) for task in self.schedule.subtrees])
+
+    @property
+    def _at_once(self) -> int:
+        """Subtrees that are worked on at a time."""
+        return min(n_threads(), len(self.schedule.subtrees))
+
+    @property
+    def _largest(self) -> int:
+        """Elements that any of them needs."""
+        return max((task.elements for task in self.schedule.subtrees), default=0)
+
+    @property
+    def _elements(self) -> int:
+        """Elements of the workspace."""
+        return max(self.schedule.top.elements, self._at_once * self._largest)
 
     @property
     def kept(self) -> float:
@@ -114,16 +160,13 @@ class SupernodalFactor:
             self._opened,
         ]
         return float(sum(array.nbytes for array in arrays)) + 8.0 * float(
-            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1] + self.schedule.top.elements
+            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1] + self._elements
         )
 
     @property
     def memory(self) -> float:
         """Bytes of L, of the inverse and of the workspaces, taken or not."""
-        subtrees = self.schedule.subtrees
-        at_once = [sum(task.for_factor) for task in subtrees], [sum(task.for_inverse) for task in subtrees]
-        at_a_time = [sum(sorted(size)[-n_threads() :]) for size in at_once]
-        return self.kept + 8.0 * (max(at_a_time) + len(self.entries.order))
+        return self.kept + 8.0 * len(self.entries.order)
 
     n_negative = 0
 
@@ -174,12 +217,12 @@ class SupernodalFactor:
         values = np.empty(len(entries.order))
         state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, entries, values
 
-        def subtree(task: Task) -> None:
-            workspace = map(np.empty, task.for_inverse)
+        def subtree(task: Task, space: np.ndarray) -> None:
+            workspace = split(space, task.for_inverse)
             inverse_multifrontal.selected_inverse(task.start, task.stop, False, *state, *workspace)
 
         self._invert_top(state)
-        side_by_side(subtree, [(task,) for task in self.schedule.subtrees])
+        self._on_subtrees(subtree)
         return values
 
     def _invert_top(self, state: tuple) -> None:
@@ -191,6 +234,14 @@ class SupernodalFactor:
             large_fronts.selected_inverse(s, *state, *workspace)
             end = s
         inverse_multifrontal.selected_inverse(0, end, True, *state, *workspace)
+
+
+def runs_of(sn: Supernodes, entries: Entries) -> list[tuple[int, int]]:
+    """Begin and end of runs of supernodes whose panels and entries are about as many."""
+    size = sn.panel_at + entries.starts
+    number = min(max(int(size[-1]) // LOADED, 1), RUNS)
+    at = np.searchsorted(size, np.linspace(0, int(size[-1]), number + 1)[1:-1]).tolist()
+    return list(pairwise([0, *at, sn.size]))
 
 
 def split(space: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:

@@ -65,6 +65,11 @@ class Equations(ABC):
     stats: FactorStats
     #: Whether ℓ has a value here, and not its slopes alone.
     knows_likelihood: bool = True
+
+    def missing(self, table: str) -> str:
+        """Why numbers of a table, "random effects" or "fixed effects", are missing by design; empty for none."""
+        return ""
+
     #: How to make them again, and what a saved fit calls these equations.
     asked: Computation
     kind: str

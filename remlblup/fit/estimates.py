@@ -291,7 +291,7 @@ class Estimates(Solved, StatsmodelsNames):
             df = np.full(len(self.beta), float(self.df_residual))
         fixed = self.specification.fixed
         table = tables.fixed_effects(fixed, self.beta, self._beta_variances, df, self.df_method)
-        return shown(table, " ".join(filter(None, [self._note, MISSING + "." if np.isnan(df).any() else ""])))
+        return self._shown(table, MISSING + "." if np.isnan(df).any() else self._equations.missing("fixed effects"))
 
     # -- information criteria ----------------------------------------------------------------
 

@@ -63,8 +63,8 @@ class Solved:
         """The factor is shared with the model and its other fits: one thread at a time."""
         return self._equations.lock
 
-    def _shown(self, table: pd.DataFrame) -> pd.DataFrame:
-        return shown(table, self._note)
+    def _shown(self, table: pd.DataFrame, more: str = "") -> pd.DataFrame:
+        return shown(table, " ".join(filter(None, [self._note, more])))
 
     # -- the model ---------------------------------------------------------------------------
 
@@ -151,7 +151,8 @@ class Solved:
         """
         df = np.full(len(self.beta), np.inf)
         fixed = self.specification.fixed
-        return self._shown(tables.fixed_effects(fixed, self.beta, self._beta_variances, df, "known variances"))
+        table = tables.fixed_effects(fixed, self.beta, self._beta_variances, df, "known variances")
+        return self._shown(table, self._equations.missing("fixed effects"))
 
     @cached_property
     def random_effects(self) -> pd.DataFrame:
@@ -162,7 +163,8 @@ class Solved:
         where one of them was set aside (`aliased`) all levels are relative to it.
         """
         effects, covariances = self._level_effects, self._level_covariances
-        return self._shown(tables.random_effects(self._equations, self._solution, effects, covariances))
+        table = tables.random_effects(self._equations, self._solution, effects, covariances)
+        return self._shown(table, self._equations.missing("random effects"))
 
     def blup(self, term: str) -> pd.DataFrame:
         """û of one term as a table levels × effects.

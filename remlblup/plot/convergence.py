@@ -29,6 +29,14 @@ def plot_convergence(
 ) -> Axes | np.ndarray:
     """See `Plotted.plot_convergence`."""
     choose("kind", kind, KINDS)
+    known = fit._equations.knows_likelihood
+    if not known and compare is None and kind in ("criteria", "all"):
+        if kind == "criteria":
+            return plot_steps(fit, axes(ax))
+        two = panels(ax, (2, 1), (7.2, 8.0))
+        plot_steps(fit, two[0])
+        plot_traces(histories(fit, None), None, two[1])
+        return two
     searches = histories(fit, compare)
     if kind == "criteria":
         return plot_criteria(searches, ax)
@@ -63,6 +71,22 @@ def plot_criteria(searches: list[History], ax: Axes | None) -> Axes:
     ax.set_ylabel("distance from the maximum" if len(searches) == 1 else "log-likelihood still to be gained")
     ax.legend(fontsize=8, labelcolor=INK, framealpha=0.85, edgecolor="none")
     _verdict(ax, fit, "" if len(searches) == 1 else searches[0].name)
+    return ax
+
+
+def plot_steps(fit: Estimates, ax: Axes) -> Axes:
+    """The next step of a search that knows no ℓ, in standard errors, with its limit."""
+    rows = fit.history
+    iteration, limit = rows["iteration"].to_numpy(), fit.convergence.criteria[0].limit
+    step = np.maximum(np.sqrt(rows["decrement"].to_numpy()), SMALLEST_GRADIENT)
+    ax.plot(iteration, step, color=BLUE, lw=1.6, marker="o", ms=5, label="next step, in standard errors")
+    ax.axhline(limit, color=GREY, ls=":", lw=1.2, label=f"limit, {limit:.0e}")
+    ax.set_yscale("log")
+    ax.set_xticks(iteration, [f"{i:.0f}\n{s}" for i, s in zip(iteration, rows["step"], strict=True)])
+    ax.set_xlabel("iteration and its step")
+    ax.set_ylabel("√(s'A⁻¹s)")
+    ax.legend(fontsize=8, labelcolor=INK, framealpha=0.85, edgecolor="none")
+    _verdict(ax, fit)
     return ax
 
 

@@ -57,7 +57,8 @@ def plot_fitted(fit: DiagnosticMethods, ax: Axes | None) -> Axes:
     points(ax, fit, x, y)
     ax.axhline(0.0, color=GREY, lw=1, zorder=1.5)
     smooth_line(ax, x, y)
-    name_extremes(ax, fit, x, y)
+    if fit._equations.knows_likelihood:  # else no residual has an error to be judged by
+        name_extremes(ax, fit, x, y)
     response = response_of(fit)
     ax.set_xlabel(f"fitted value ({response})")
     ax.set_ylabel(f"residual × √weight ({response})" if weighted else f"residual ({response})")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from remlblup.errors import ModelError, OptionError
+from remlblup.errors import ModelError, OptionError, StochasticError
 from remlblup.fit.terms.factors import factors
 from remlblup.fit.terms.field_maps import fields_of, residual_parts
 from remlblup.fit.terms.variogram import is_field
@@ -122,7 +122,7 @@ def residuals(fit: Plotted, seed: int) -> Iterator[Picture]:
     yield Picture("residuals", "residuals", CAPTIONS["residuals"], png(fit.plot_residuals))
     if fit.n_obs <= JUDGED:
         for kind in ("qq", "scale"):
-            with contextlib.suppress(ModelError):  # no degrees of freedom, or V out of reach
+            with contextlib.suppress(ModelError, StochasticError):  # no degrees of freedom, or V out of reach
                 image = png(partial(fit.plot_residuals, kind, draws=DRAWS, seed=seed))
                 yield Picture(f"residuals_{kind}", "residuals", CAPTIONS[kind], image)
         grouped = [d.name for d in fit.specification.random if d.is_identity and not is_units(d) and d.q <= LEVELS]

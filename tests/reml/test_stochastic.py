@@ -161,3 +161,40 @@ def test_a_stopped_fit_goes_on_to_the_same_bits(flock, tmp_path):
     with pytest.raises(rb.CheckpointError, match="seed"):
         model.fit(seed=4, checkpoint=file)
     assert interrupted.value.fit.convergence.status == "interrupted"
+
+
+def test_plots_and_reports_say_what_they_leave_out(fits, tmp_path):
+    fit, _ = fits
+    axes = fit.plot_convergence()
+    assert "standard errors" in axes.get_legend_handles_labels()[1][0]
+    assert len(fit.plot_convergence("all")) == 2
+    fit.plot_residuals()
+    with pytest.raises(rb.StochasticError, match="record"):
+        fit.plot_residuals("qq")
+    page = fit.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Monte Carlo" in page and "Stochastic" in page
+
+
+def test_another_response_is_fitted_alike(flock):
+    data, relationships = flock
+    formula = "y ~ x + (1 | vm(animal, G)) + (1 | herd)"
+    fit = rb.MixedModel(formula, data, relationships, engine="stochastic").fit(seed=1, probes=10)
+    other = data.assign(y=data["y"] + data["x"] ** 2)
+    again = fit.refit(other["y"].to_numpy())
+    assert np.allclose(
+        again.theta, rb.MixedModel(formula, other, relationships, engine="stochastic").fit(seed=1, probes=10).theta
+    )
+    with pytest.raises(rb.StochasticError, match="refit"):
+        fit.bootstrap(2, progress=False)
+
+
+def test_genotypes_are_a_relationship_in_every_engine(flock):
+    data, relationships = flock
+    formed = {k: rb.genomic_relationship(g, progress=False) for k, g in relationships.items()}
+    formula = "y ~ x + (1 | vm(animal, G))"
+    one = rb.MixedModel(formula, data, relationships).fit()
+    other = rb.MixedModel(formula, data, formed).fit()
+    assert np.allclose(one.theta, other.theta, rtol=1e-10)
+    assert np.allclose(one.random_effects["pev"], other.random_effects["pev"])
+    with pytest.raises(rb.OptionError, match="formed"):
+        rb.genomic_relationship(relationships["G"], "additive_by_additive", formed=False)

@@ -42,8 +42,8 @@ EXACT = 1e-8
 SHARE, LOOSE = 0.005, 1e-4
 # Of working variates, which only tell the way and the errors.
 VARIATES = 1e-5
-# Fixed effects up to which var(β̂) is solved for, a column each.
-FEW_FIXED = 200
+# Elements of the columns of all fixed effects over the records up to which var(β̂) is solved for.
+WITHIN_REACH = 1e8
 # Probes where nobody has said how many.
 PROBES = 100
 
@@ -190,9 +190,14 @@ class StochasticEquations(Projection):
         return Memory(
             own.built.then(needs.of_incidence(self)),
             own.iterated.then(Need.of(columns, 0.0)),
-            Need(0.0, 8.0 * n * 4.0 * min(self.p, FEW_FIXED)),
+            Need(0.0, 0.0 if self.p_is_far else 8.0 * n * 4.0 * self.p),
             needs.of_table(self),
         )
+
+    @property
+    def p_is_far(self) -> bool:
+        """Whether var(β̂) is out of reach: a solve for each fixed effect."""
+        return self.p * self.spec.n > WITHIN_REACH
 
     @cached_property
     def X(self) -> Array:
@@ -262,10 +267,11 @@ class StochasticEquations(Projection):
         With any H₀ of X'H₀ = I it is H₀ − P V H₀.
         """
         p, X = self.p, self.X
-        if p > FEW_FIXED:
+        if self.p_is_far:
             raise StochasticError(
-                f"engine='stochastic' solves for standard errors of at most {FEW_FIXED} fixed effects, one column each,"
-                f" and there are {p:,}: make factors of many levels random terms, or choose another engine."
+                f"errors of {p:,} fixed effects take a column of {self.spec.n:,} records each, too many for"
+                " engine='stochastic': predict with se=False, make factors of many levels random terms, or choose"
+                " another engine."
             )
         if not p:
             return np.zeros((0, 0)), np.zeros((self.spec.n, 0))
@@ -364,17 +370,23 @@ class StochasticEquations(Projection):
     def log_determinant(self, solution: Any, ml: bool) -> float:
         raise StochasticError(NO_LIKELIHOOD)
 
+    def missing(self, table: str) -> str:
+        if table == "random effects":
+            return "Prediction error variances are missing: a solve for each level."
+        far = f"Standard errors are missing: a solve for each of {self.p:,} coefficients."
+        return far if self.p_is_far else ""
+
     def level_covariances(self, solution: Any) -> list[Array]:
         """Missing: each would be a solve per level."""
         return [np.full((d.q, d.t, d.t), np.nan) for d in self.random]
 
     def fixed_responses(self, solution: Any) -> Iterator[tuple[slice, Array, Array, Array, Array | None]]:
-        if self.p > FEW_FIXED:
+        if self.p_is_far:
             self.generalised(solution)
         return super().fixed_responses(solution)
 
     def fixed_covariance(self, solution: Any) -> Array:
-        if self.p > FEW_FIXED:
+        if self.p_is_far:
             return np.full((self.p, self.p), np.nan)
         return super().fixed_covariance(solution)
 

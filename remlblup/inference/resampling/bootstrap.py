@@ -223,8 +223,8 @@ def bootstrap(
     if progress is not None:
         check_switch("progress", progress)
     asked = own_statistic(statistic)
-    names, original, lower, upper, gradients = itself(fit, asked)
     replicates = Replicates(fit, asked)
+    names, original, lower, upper, gradients = itself(fit, asked)
     done = list(finished(replicates, n, seed, workers, progress))
     if not done:
         raise KeyboardInterrupt("the bootstrap was interrupted before its first replicates were done.")

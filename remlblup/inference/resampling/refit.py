@@ -13,7 +13,7 @@ from remlblup.fit.estimates import Estimates
 from remlblup.model.other_response import read_response, with_response
 from remlblup.model.specification import Specification
 from remlblup.reml.convergence import say_unconverged
-from remlblup.reml.starts import Search
+from remlblup.reml.searches import search_of
 
 F = TypeVar("F", bound=Estimates)
 
@@ -41,6 +41,6 @@ def refit(fit: F, y: Any) -> F:
     """See `Fit.refit`."""
     spec = with_response(fit.specification, read_response(fit.specification, y))
     equations = responded(equations_of(fit), spec, fit.options.ml)
-    optimum = Search(equations, fit.options, held_values(fit)).highest(np.full(len(fit.theta), np.nan))
+    optimum = search_of(equations, fit.options, held_values(fit)).highest(np.full(len(fit.theta), np.nan))
     say_unconverged(optimum.convergence)
     return type(fit)(optimum, fit.options)

@@ -20,6 +20,7 @@ from remlblup.errors import (
     OptionError,
     RemlBlupError,
     RemlBlupWarning,
+    StochasticError,
     listed,
     said_elsewhere,
 )
@@ -77,6 +78,11 @@ class Replicates:
 
     def __init__(self, fit: Estimates, statistic: tuple[str, ...] | Callable[[Any], Any] | None = None,
                  drawn_from: Estimates | None = None):  # fmt: skip
+        if not fit._equations.knows_likelihood:
+            raise StochasticError(
+                "replicates of a fit by engine='stochastic' would each take its time: fit.simulate() draws records, and"
+                " fit.refit(y) fits them."
+            )
         source = fit if drawn_from is None else drawn_from
         self.spec, self.asked = fit.specification, fit._equations.asked
         self.options: Options = replace(fit.options, journal=None)

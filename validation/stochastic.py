@@ -1,0 +1,144 @@
+"""Is the Monte Carlo error that ``engine="stochastic"`` prints the one it makes?
+
+    python -m remlblup.validation.stochastic calibration --records 2000 --markers 4000 --seeds 20
+    python -m remlblup.validation.stochastic models --records 3000
+
+`calibration`: one simulated set, fitted exactly and by 10, 40 and 160 probes of so many seeds. The spread of the
+estimates over the seeds is compared with the Monte Carlo errors that each fit prints, and falls as 1/√N. `models`:
+three genomic terms and a factor, and two traits, beside the exact dense engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def genotypes_of(rng: np.random.Generator, n: int, m: int) -> np.ndarray:
+    """Copies of independent markers (n, m), int8."""
+    p = rng.uniform(0.05, 0.5, m)
+    return ((rng.random((n, m)) < p).astype(np.int8) + (rng.random((n, m)) < p).astype(np.int8)).astype(np.int8)
+
+
+def values_of(rng: np.random.Generator, M: np.ndarray) -> np.ndarray:
+    """Breeding values by effects of all markers, of variance one."""
+    u = (M - M.mean(axis=0)) @ rng.standard_normal(M.shape[1])
+    return np.asarray(u / u.std())
+
+
+def calibration(records: int, markers: int, seeds: int, probes: tuple[int, ...] = (10, 40, 160)) -> pd.DataFrame:
+    """A row for each number of probes and parameter.
+
+    Returns
+    -------
+    DataFrame : ``probes, parameter, bias`` (of the mean over seeds, in its own standard errors), ``spread`` and
+        ``printed`` (root mean squares over seeds, in standard errors of sampling), ``ratio``, ``within`` (share of
+        seeds within two printed errors of the exact estimate)
+    """
+    import remlblup as rb
+
+    rng = np.random.default_rng(20261129)
+    M = genotypes_of(rng, records, markers)
+    data = pd.DataFrame({"id": np.arange(records), "x": rng.standard_normal(records)})
+    data["y"] = data["x"] + values_of(rng, M) + rng.standard_normal(records)
+    genotypes = rb.Genotypes.from_matrix(M, ids=data["id"])
+    exact = rb.MixedModel("y ~ x + (1 | vm(id, G))", data, {"G": genotypes}).fit()
+    model = rb.MixedModel("y ~ x + (1 | vm(id, G))", data, {"G": genotypes}, engine="stochastic")
+    error = exact.variance_components["std_error"].to_numpy()
+    rows = []
+    for count in probes:
+        fits = [model.fit(seed=seed, probes=count) for seed in range(seeds)]
+        away = np.array([fit.theta - exact.theta for fit in fits])
+        printed = np.array([fit.variance_components["monte_carlo_error"] for fit in fits])
+        spread, mean = np.sqrt(np.mean(away**2, axis=0)), np.sqrt(np.mean(printed**2, axis=0))
+        for k, name in enumerate(exact.variance_components["term"]):
+            rows.append(
+                {
+                    "probes": count,
+                    "parameter": name,
+                    "bias": away[:, k].mean() / (away[:, k].std(ddof=1) / np.sqrt(seeds)),
+                    "spread": spread[k] / error[k],
+                    "printed": mean[k] / error[k],
+                    "ratio": spread[k] / mean[k],
+                    "within": np.mean(np.abs(away[:, k]) < 2.0 * printed[:, k]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def beside_exact(name: str, formula: str, data: pd.DataFrame, relationships: Any, **options: Any) -> pd.DataFrame:
+    """Estimates of both engines, their difference in standard errors and in Monte Carlo errors, seconds."""
+    import remlblup as rb
+
+    def timed(engine: str, **more: Any) -> tuple[Any, float]:
+        started = time.perf_counter()
+        fit = rb.MixedModel(formula, data, relationships, engine=engine, **options).fit(**more)
+        return fit, time.perf_counter() - started
+
+    fit, seconds = timed("stochastic", seed=1)
+    exact, of_exact = timed("dense")
+    table, known = fit.variance_components, exact.variance_components
+    away = table["estimate"] - known["estimate"]
+    drawn = fit._optimum.monte_carlo
+    return pd.DataFrame(
+        {
+            "model": name,
+            "term": table["term"],
+            "parameter": table["parameter"],
+            "exact": known["estimate"],
+            "stochastic": table["estimate"],
+            "in_std_errors": away / known["std_error"],
+            "in_monte_carlo_errors": away / table["monte_carlo_error"],
+            "probes": drawn.probes if drawn is not None else 0,
+            "seconds": round(seconds, 1),
+            "seconds_exact": round(of_exact, 1),
+        }
+    )
+
+
+def models(records: int) -> pd.DataFrame:
+    """Three genomic terms and a factor; two traits with a covariance of effects and of errors."""
+    import remlblup as rb
+
+    rng = np.random.default_rng(7)
+    ids = np.arange(records)
+    parts = [genotypes_of(rng, records, 2 * records // 3) for _ in range(3)]
+    given = {f"G{k}": rb.Genotypes.from_matrix(M, ids=ids) for k, M in enumerate(parts)}
+    herd = rng.integers(0, 50, records)
+    data = pd.DataFrame({"id": ids, "herd": herd.astype(str), "x": rng.standard_normal(records)})
+    u = [values_of(rng, M) for M in parts]
+    data["y"] = u[0] + 0.8 * u[1] + 0.5 * u[2] + 0.6 * rng.standard_normal(50)[herd] + rng.standard_normal(records)
+    terms = " + ".join(f"(1 | vm(id, G{k}))" for k in range(3))
+    three = beside_exact("three genomic terms", f"y ~ x + {terms} + (1 | herd)", data, given)
+    half = records // 2
+    e = rng.standard_normal((records, 2)) @ np.array([[1.0, 0.3], [0.0, 0.9]])
+    data["one"] = u[0] + e[:, 0]
+    data["two"] = 0.6 * u[0] + 0.6 * u[1] + e[:, 1]
+    formula = "c(one, two) ~ trait + us(trait | vm(id, G0))"
+    some = data.iloc[:half].assign(two=data["two"].where(rng.random(records) > 0.2).iloc[:half])
+    two = beside_exact("two traits", formula, some, given, residual="us(trait | units)")
+    return pd.concat([three, two], ignore_index=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["calibration", "models"])
+    parser.add_argument("--records", type=int)
+    parser.add_argument("--markers", type=int, default=4000)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--probes", type=int, nargs="+", default=[10, 40, 160])
+    given = parser.parse_args(arguments)
+    if given.what == "calibration":
+        table = calibration(given.records or 2000, given.markers, given.seeds, tuple(given.probes))
+    else:
+        table = models(given.records or 3000)
+    print(table.to_string(index=False, float_format=lambda v: f"{v:.3f}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -156,6 +156,11 @@ def test_nothing_waits_for_ever(scene, tmp_path):
 
 
 def test_what_is_no_client(monkeypatch):
+    machines = rb.datasets.load("machines")
+    with pytest.raises(
+        rb.OptionError, match="client= shares products with genotypes, and no term of this model has any"
+    ):
+        rb.MixedModel("score ~ Machine + (1 | Worker)", machines, engine="stochastic", client=object()).fit()
     with pytest.raises(rb.OptionError, match=r"takes a dask\.distributed\.Client.*not a str"):
         DaskWorkers("tcp://127.0.0.1:8786")
     monkeypatch.setitem(sys.modules, "distributed", None)

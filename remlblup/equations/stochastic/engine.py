@@ -22,13 +22,12 @@ from remlblup.equations.computation import Computation
 from remlblup.equations.memory import Memory
 from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.solution import ScoreMatrices
-from remlblup.equations.stochastic.blocks import Workers
 from remlblup.equations.stochastic.conjugate_gradients import Solved, projected
 from remlblup.equations.stochastic.control import controlled, exact_traces, seen
 from remlblup.equations.stochastic.preconditioner import Preconditioner, ProjectionOfM
 from remlblup.equations.stochastic.probes import Probes
 from remlblup.equations.stochastic.products import Products
-from remlblup.equations.stochastic.workers import Threads
+from remlblup.equations.stochastic.where import workers_of
 from remlblup.equations.variance.projection import Projection
 from remlblup.errors import StochasticError
 from remlblup.linalg.contract import FactorStats
@@ -136,21 +135,6 @@ NO_LIKELIHOOD = (
 )
 
 
-def workers_of(asked: Computation) -> Workers:
-    """Where products with genotypes run.
-
-    Raises
-    ------
-    OptionError, WorkersError
-        If the client cannot be used.
-    """
-    if asked.client is None:
-        return Threads()
-    from remlblup.equations.stochastic.dask_workers import of_client
-
-    return of_client(asked.client)
-
-
 class StochasticEquations(Projection):
     """V(θ) by products and conjugate gradients.
 
@@ -165,7 +149,7 @@ class StochasticEquations(Projection):
     def __init__(self, spec: Specification, asked: Computation = STOCHASTIC):
         super().__init__(spec, spec.random)
         self.asked = asked
-        self.products_of = Products(spec, workers_of(asked))
+        self.products_of = Products(spec, workers_of(asked, spec))
         self.preconditioner = Preconditioner(spec)
         self.products_of_M = Products(self.preconditioner.equations.spec, self.products_of.workers)
         self._probes_of_M: Probes | None = None

@@ -1,0 +1,137 @@
+"""Workers killed at random moments of products, drivers at random moments of fits: the digits are to stay."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import remlblup as rb
+from remlblup.equations.stochastic.blocks import genotype_blocks
+from remlblup.equations.stochastic.workers import Threads
+from remlblup.relationship.genomic.codings import coding
+from remlblup.validation.checkpoint.kills import differs, finish, kill_after
+
+WORKERS = 3
+# Seconds after which a product that does not end has hung.
+LIMIT = 600.0
+WAYS = ("one worker", "two, one after the other", "all at once", "all at once, twice")
+FITTING = """
+import json, sys
+import pandas as pd
+import remlblup as rb
+from dask.distributed import Client
+folder, checkpoint, address = sys.argv[1:]
+data = pd.read_csv(f"{folder}/data.csv", dtype={"animal": str})
+G = rb.Genotypes.from_zarr(f"{folder}/set.zarr")
+client = Client(address) if address else None
+model = rb.MixedModel("y ~ 1 + (1 | vm(animal, G)) + (1 | herd)", data, {"G": G}, engine="stochastic", client=client)
+print("ready", flush=True)
+fit = model.fit(seed=1, checkpoint=checkpoint or None, progress=False)
+numbers = fit.history.drop(columns=["step", "boundary", "seconds"], errors="ignore")
+print(json.dumps({
+    "theta": [v.hex() for v in fit.theta.tolist()], "verdict": str(fit.convergence),
+    "effects": [v.hex() for v in fit.random_effects["estimate"].tolist()],
+    "history": [v.hex() for v in numbers.to_numpy(float).ravel().tolist()],
+    "seconds": float(fit.history["seconds"].sum()),
+}), flush=True)
+"""
+
+
+def write_inputs(folder: Path, n: int, m: int) -> None:
+    """A store of genotypes, and records of their sum with herds and noise."""
+    rng = np.random.default_rng(0)
+    M = rng.binomial(2, rng.uniform(0.1, 0.5, m), (n, m)).astype(np.int8)
+    u = (M - M.mean(axis=0)) @ rng.standard_normal(m) / np.sqrt(0.36 * m)
+    herd = rng.integers(0, 30, n)
+    data = pd.DataFrame({"animal": np.arange(n), "herd": herd})
+    data["y"] = u + 0.5 * rng.standard_normal(30)[herd] + rng.standard_normal(n)
+    data.to_csv(folder / "data.csv", index=False)
+    rb.Genotypes.from_matrix(M, ids=data["animal"]).to_zarr(folder / "set.zarr")
+
+
+def cluster() -> Any:
+    """Of `WORKERS` processes on this machine."""
+    from dask.distributed import LocalCluster
+
+    return LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+
+
+def workers_killed(folder: Path, kills: int, seed: int) -> list[str]:
+    """So many products, in each of which workers are killed at random moments; what went wrong, in words."""
+    from dask.distributed import Client
+
+    genotypes, rng, wrong = rb.Genotypes.from_zarr(folder / "set.zarr"), np.random.default_rng(seed), []
+    blocks = genotype_blocks(genotypes, coding(genotypes, "vanraden1"), 64)
+    V = rng.standard_normal((len(genotypes), 64))
+    expected = Threads().total(blocks, V)
+    with cluster() as machines, Client(machines) as client:
+        workers = rb.DaskWorkers(client, patience=LIMIT)
+        workers.total(blocks, V)
+        began = time.monotonic()
+        workers.total(blocks, V)
+        usual = time.monotonic() - began
+        for k in range(kills):
+            client.wait_for_workers(WORKERS, timeout=LIMIT)
+            way = WAYS[k % len(WAYS)]
+            killer = threading.Thread(target=kill, args=(client, way, rng.uniform(0.0, usual, 2)))
+            began = time.monotonic()
+            killer.start()
+            same = np.array_equal(workers.total(blocks, V), expected)
+            took = time.monotonic() - began
+            killer.join()
+            print(f"product {k + 1:2d}, {way}: {took:5.2f} s (undisturbed {usual:.2f}), same bits: {same}", flush=True)
+            if not same:
+                wrong.append(f"product {k + 1}, {way}: other bits")
+    return wrong
+
+
+def kill(client: Any, way: str, moments: np.ndarray) -> None:
+    """Kill workers at their moments, in seconds from now."""
+    pids = lambda: list(client.run(os.getpid, on_error="ignore").values())  # noqa: E731
+    for moment in moments if "twice" in way or "two" in way else moments[:1]:
+        time.sleep(moment)
+        alive = pids()
+        for pid in alive if "all" in way else alive[:1]:
+            os.kill(pid, signal.SIGKILL)
+
+
+def start(folder: Path, checkpoint: Path | None, address: str) -> subprocess.Popen[str]:
+    """A driver that has read the model and begins to fit it."""
+    arguments = [sys.executable, "-P", "-c", FITTING, str(folder), str(checkpoint or ""), address]
+    fitting = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    assert fitting.stdout is not None and fitting.stdout.readline() == "ready\n"
+    return fitting
+
+
+def drivers_killed(folder: Path, kills: int, seed: int) -> list[str]:
+    """Fits on a cluster, killed so many times and resumed; what went wrong, in words."""
+    wrong, rng, checkpoint, since = [], np.random.default_rng(seed), folder / "fit.npz", 0
+    with cluster() as machines:
+        alone = finish(start(folder, None, ""))
+        whole = finish(start(folder, None, machines.scheduler_address))
+        if names := differs(whole, alone):
+            wrong.append(f"the fit on workers differs from that on threads: {names}")
+        print(f"undisturbed: {whole['seconds']:.1f} s on workers, {alone['seconds']:.1f} s on threads", flush=True)
+        for k in range(kills):
+            seconds = rng.uniform(0.0, whole["seconds"])
+            said = kill_after(start(folder, checkpoint, machines.scheduler_address), seconds)
+            since += said is None
+            print(f"driver {k + 1}: {'killed' if said is None else 'was done'} after {seconds:.1f} s", flush=True)
+            if said is not None:
+                wrong += [
+                    f"a fit killed {since} times ends otherwise: {names}" for names in [differs(said, whole)] if names
+                ]
+                checkpoint.unlink()
+                since = 0
+        if names := differs(finish(start(folder, checkpoint, machines.scheduler_address)), whole):
+            wrong.append(f"a fit killed {since} times ends otherwise: {names}")
+    return wrong

@@ -127,11 +127,15 @@ def drivers_killed(folder: Path, kills: int, seed: int) -> list[str]:
             since += said is None
             print(f"driver {k + 1}: {'killed' if said is None else 'was done'} after {seconds:.1f} s", flush=True)
             if said is not None:
-                wrong += [
-                    f"a fit killed {since} times ends otherwise: {names}" for names in [differs(said, whole)] if names
-                ]
+                wrong += compared(said, whole, since)
                 checkpoint.unlink()
                 since = 0
-        if names := differs(finish(start(folder, checkpoint, machines.scheduler_address)), whole):
-            wrong.append(f"a fit killed {since} times ends otherwise: {names}")
+        wrong += compared(finish(start(folder, checkpoint, machines.scheduler_address)), whole, since)
     return wrong
+
+
+def compared(said: dict, whole: dict, kills: int) -> list[str]:
+    """What a fit says otherwise than the undisturbed one, in words."""
+    names = differs(said, whole)
+    print(f"a fit killed {kills} times: {'other digits' if names else 'the same digits'}", flush=True)
+    return [f"a fit killed {kills} times ends otherwise: {names}"] if names else []

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from remlblup.errors import OptionError
 from remlblup.linalg.sparse import ordering
+from remlblup.linalg.sparse.factor import SparseFactor
 from remlblup.linalg.sparse.graphs import Adjacency, both_directions, subgraph, twins
 from remlblup.linalg.sparse.low_degree import eliminate_low_degree, hubs_beside, number_of_bits
 
@@ -162,3 +164,8 @@ def test_the_order_of_fewest_operations_is_taken(monkeypatch):
     found = [flops(ordering.WAYS[name](graph)) for name in ordering.WAYS]
     assert flops(best.permutation) == min(found) <= flops(quick.permutation)
     assert best.reason.count("flops") == 1 and best.reason.count(",") == 2 + quick.name.count(",")
+
+
+def test_more_equations_than_are_numbered():
+    with pytest.raises(OptionError, match=r"2,147,483,648 equations are more than the 2,147,483,647"):
+        SparseFactor(np.zeros(1, np.int64), np.zeros(0, np.int32), 2**31)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from remlblup.errors import OptionError
 from remlblup.linalg.contract import DenseBlock, FactorStats, check_ready, check_values, columns_of
 from remlblup.linalg.sparse.supernodal import SupernodalFactor
 from remlblup.linalg.sparse.symbolic import analyse
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 ANALYSIS, PER_EQUATION = 60.0, 150.0
 """Bytes for an entry of C and for an equation while the order is found: the graph, its parts, and its places in L."""
+
+MOST = 2**31 - 1
+"""Equations are numbered in 32 bits; entries of C and of L are counted in 64."""
 
 
 class SparseFactor:
@@ -55,6 +59,11 @@ class SparseFactor:
         beside: float = 0.0,
         blocks: Sequence[DenseBlock] = (),
     ) -> None:
+        if n > MOST:
+            raise OptionError(
+                f"{n:,} equations are more than the {MOST:,} that a sparse factor numbers: leave out levels"
+                " without records of their own or of descendants."
+            )
         self.n, self._blocks, self._nnz = n, blocks, len(indices)
         self._symbolic = analyse(indptr, indices, n, groups, beside, [block.at for block in blocks])
         self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr, np.int32), beside, blocks)

@@ -56,9 +56,10 @@ def inbreeding(
 
 
 def after_selfing(kinship: np.ndarray, left: np.ndarray | None, gamma: np.ndarray | None = None) -> np.ndarray:
-    """Inbreeding from that of the cross, shape (n,): 1 − left (1 − F⁰); γ − 1 for metafounders."""
-    F = kinship.copy() if left is None else 1.0 - left * (1.0 - kinship)
+    """Inbreeding from that of the cross, shape (n,): 1 − left (1 − F⁰); γ − 1 for metafounders. It may be `kinship`."""
+    F = kinship if left is None else 1.0 - left * (1.0 - kinship)
     if gamma is not None:
+        F = F.copy()
         F[: len(gamma)] = np.diag(gamma) - 1.0
     return F
 

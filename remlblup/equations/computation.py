@@ -26,6 +26,17 @@ class Computation:
     device: str = "cpu"
     client: Any = field(default=None, compare=False, repr=False)
 
+    def __copy__(self) -> Computation:
+        """Itself: a client is a connection, of which there is no copy."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Computation:
+        return self
+
+    def __reduce__(self) -> tuple[type[Computation], tuple[str, str]]:
+        """Without the client: another process has the same products on threads of its own, to the last digit."""
+        return Computation, (self.engine, self.device)
+
     @classmethod
     def checked(cls, engine: str, device: str, client: Any) -> Computation:
         """As the user gives it.

@@ -78,6 +78,7 @@ class Optimum:
     equations : those that `solution` belongs to, which the tables are made from
     searched : those that `point` belongs to: others where R is singular
     monte_carlo : what probes add to the error of θ̂; None of an engine without
+    fitted_on : the device the search was on, if `equations` were made again on another; else ""
     """
 
     point: Point
@@ -90,3 +91,4 @@ class Optimum:
     equations: Equations
     searched: Equations
     monte_carlo: MonteCarlo | None = None
+    fitted_on: str = ""

@@ -72,7 +72,7 @@ def to_dict(fit: Estimates) -> dict[str, Any]:
             "random_effects": spec.n_random,
             "df_residual": fit.df_residual,
             "engine": fit._equations.stats.engine,
-            "device": fit._equations.asked.device,
+            "device": fit._optimum.fitted_on or fit._equations.asked.device,
             "converged": fit.converged,
             "convergence": {
                 "reason": fit.convergence.reason,
@@ -265,6 +265,7 @@ def restore(equations: Equations, content: dict[str, Any]) -> tuple[Optimum, Opt
         equations.draws = int(drawn["seed"]), int(drawn["probes"])
     loglik = number(content["loglik"])
     optimum = optimum_at(equations, options, iterations, loglik, held, boundary, lambda *_: convergence)
+    optimum = replace(optimum, fitted_on=str(content.get("device", "")))
     if drawn is not None:
         covariance = np.array(drawn["covariance"], dtype=np.float64)
         optimum = replace(optimum, monte_carlo=MonteCarlo(int(drawn["probes"]), int(drawn["seed"]), covariance))

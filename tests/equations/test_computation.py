@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import remlblup as rb
 from remlblup.cli import main
+from remlblup.equations.computation import Computation
 
 DATA = pd.DataFrame({"y": np.random.default_rng(1).normal(size=30), "g": np.arange(30) % 6})
 FORMULA = "y ~ 1 + (1 | g)"
@@ -28,6 +33,14 @@ def test_what_does_not_go_together_is_refused(make):
     for engine in ("auto", "dense"):
         with pytest.raises(rb.OptionError, match=rf"client=.*engine='{engine}' works on this machine alone"):
             make(engine=engine, client=object())
+
+
+def test_a_client_stays_in_its_process():
+    """It is a connection: copies of a fit share it, and what is sent to another process goes without it."""
+    asked = Computation("stochastic", client=threading.Lock())
+    assert copy.deepcopy(asked).client is copy.copy(asked).client is asked.client
+    sent = pickle.loads(pickle.dumps(asked))
+    assert sent == asked and sent.client is None
 
 
 def test_the_command_line_knows_the_device(tmp_path, capsys):

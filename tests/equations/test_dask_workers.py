@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import signal
 import sys
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import remlblup as rb
@@ -106,6 +109,15 @@ def scale(scene, number: int) -> None:
     scene.cluster.scale(number)
     while len(scene.client.nthreads()) != number:
         time.sleep(0.02)
+
+
+def test_a_fit_with_a_client_is_copied_and_sent_elsewhere(scene):
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.arange(60) % 12, "y": rng.normal(size=60) + 2.0 * rng.normal(size=12).repeat(5)})
+    fit = rb.MixedModel("y ~ 1 + (1 | g)", data, engine="stochastic", client=scene.client).fit(progress=False)
+    for again, there in ((copy.deepcopy(fit), scene.client), (pickle.loads(pickle.dumps(fit)), None)):
+        assert again._equations.asked.client is there
+        np.testing.assert_array_equal(again.random_effects["estimate"], fit.random_effects["estimate"])
 
 
 def test_a_worker_that_dies_again_and_again(scene):

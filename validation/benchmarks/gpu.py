@@ -190,6 +190,16 @@ def fitted(data: Data, terms: int, device: str, library: Library) -> tuple[rb.Fi
     }  # fmt: skip
 
 
+def sets(data: Data, terms: int) -> dict[str, Any]:
+    """Make the data of so many relationships."""
+    return {"sets": len(data.grown(terms).relationships)}
+
+
+def figures(data: Data, terms: int, library: Library) -> dict[str, Any]:
+    """Where the time of a fit on the card went."""
+    return fitted(data, terms, "cuda", library)[1]
+
+
 def agreement(n: int, library: Library, terms: int) -> dict[str, Any]:
     """How far apart the two devices end, in every number a user sees."""
     data = Data(n, library).grown(terms)
@@ -241,8 +251,8 @@ class Run:
         """Models of so many relationships, on the card."""
         data = Data(n, library)
         for terms in matrices:
-            if self.measure(f"data, {terms}", lambda terms=terms: {"sets": len(data.grown(terms).relationships)}, n):
-                self.measure(f"fit, {terms}", lambda terms=terms: fitted(data, terms, "cuda", library)[1], n)
+            if self.measure(f"data, {terms}", partial(sets, data, terms), n):
+                self.measure(f"fit, {terms}", partial(figures, data, terms, library), n)
 
     def write(self) -> None:
         (self.folder / "gpu.json").write_text(json.dumps(self.rows, indent=1, default=str))

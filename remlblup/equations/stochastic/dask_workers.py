@@ -16,7 +16,7 @@ from typing import Any
 from remlblup._version import __version__
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.blocks import Block
-from remlblup.equations.stochastic.workers import subtree, subtree_height
+from remlblup.equations.stochastic.workers import Threads, subtree, subtree_height
 from remlblup.errors import DependencyError, OptionError, RemlBlupError, WorkersError
 
 PATIENCE = 600.0
@@ -52,6 +52,14 @@ class DaskWorkers:
         self.client, self.patience = _checked(client), float(patience)
         self._sent: dict[tuple[int, ...], tuple[Sequence[Block], Any]] = {}
         self._require_package()
+
+    def __deepcopy__(self, memo: object) -> DaskWorkers:
+        """Itself, as the client that is asked for."""
+        return self
+
+    def __reduce__(self) -> tuple[type[Threads], tuple[()]]:
+        """Another process has the same sums on threads of its own; see `Computation`."""
+        return Threads, ()
 
     def describe(self) -> str:
         """Where products run."""

@@ -112,9 +112,10 @@ def scale(scene, number: int) -> None:
 
 
 def test_a_fit_with_a_client_is_copied_and_sent_elsewhere(scene):
-    rng = np.random.default_rng(4)
-    data = pd.DataFrame({"g": np.arange(60) % 12, "y": rng.normal(size=60) + 2.0 * rng.normal(size=12).repeat(5)})
-    fit = rb.MixedModel("y ~ 1 + (1 | g)", data, engine="stochastic", client=scene.client).fit(progress=False)
+    rng, G = np.random.default_rng(4), rb.Genotypes.from_zarr(scene.folder / "set.zarr")
+    data = pd.DataFrame({"id": np.arange(N), "y": 3.0 * scene.sum[:, 0] + rng.normal(size=N)})
+    model = rb.MixedModel("y ~ 1 + (1 | vm(id, G))", data, {"G": G}, engine="stochastic", client=scene.client)
+    fit = model.fit(progress=False, probes=4, max_iterations=2)
     for again, there in ((copy.deepcopy(fit), scene.client), (pickle.loads(pickle.dumps(fit)), None)):
         assert again._equations.asked.client is there
         np.testing.assert_array_equal(again.random_effects["estimate"], fit.random_effects["estimate"])

@@ -43,6 +43,7 @@ def warm_up() -> None:
     for pair in (np.zeros(2, np.int16), at):  # of few slots, and of many
         stages.add_products(at, at, pair, one, one, np.zeros(2))
         stages.pair_traces(at, at, pair, one, at.astype(np.int8), one, np.zeros(2))
+    stages.add_symmetric(at, at, one, np.ones((2, 1)), np.zeros((2, 1)))
     keys = np.arange(4)
     stages.is_ascending(keys)
     stages.merge(keys, keys, np.empty(8, np.int64))

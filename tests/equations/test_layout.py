@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remlblup.equations.henderson import cross_products as products_module
 from remlblup.equations.henderson.cross_products import CrossProducts, by_coefficient, cross_products, listed
 from remlblup.equations.henderson.keys import distinct, places
 from remlblup.equations.henderson.layout import build_layout
@@ -75,6 +76,18 @@ def test_cross_products_are_those_of_dense_matrices(seed, n, m, n_coefficients, 
     np.testing.assert_allclose(lower_of(M, m, M.values(rho)), expected, atol=1e-12)
     traces = [weights @ (dense.T @ d @ dense)[M.rows, M.columns] for d in D]
     np.testing.assert_allclose(M.traces(weights), traces, atol=1e-11)
+
+
+@pytest.mark.parametrize(("n_coefficients", "diagonal"), [(1, True), (1, False), (3, False)])
+@pytest.mark.parametrize("limits", [{}, {"DENSE_ELEMENTS": 0}, {"DENSE_ELEMENTS": 0, "DENSE_LIMIT": 0}])
+def test_products_with_the_cross_products(limits, n_coefficients, diagonal, monkeypatch):
+    for name, limit in limits.items():
+        monkeypatch.setattr(products_module, name, limit)
+    rng = np.random.default_rng(11)
+    W, pattern = sparse(rng, (14, 6)), random_pattern(rng, 14, n_coefficients, diagonal)
+    rho, B = rng.normal(size=n_coefficients), np.asfortranarray(rng.normal(size=(6, 2)))
+    expected = W.toarray().T @ np.tensordot(rho, dense_bases(pattern), 1) @ W.toarray() @ B
+    np.testing.assert_allclose(cross_products(W, pattern).times(rho, B), expected, rtol=1e-12, atol=1e-12)
 
 
 @settings(max_examples=50, deadline=None)

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.linalg.contract import columns_of, lower_triangle
+from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.linalg.memory import Need
 from remlblup.structure.residual.pattern import Pattern
 
@@ -57,12 +58,14 @@ class CrossProducts:
             M = np.zeros((m, m))
             M[self.rows, self.columns] = M[self.columns, self.rows] = self.values(rho)
             return M @ B
-        values, starts = self.values(rho), np.searchsorted(self.columns, np.arange(m + 1))
-        lower = sp.csc_array((values, self.rows, starts), shape=(m, m))
-        diagonal = np.zeros(m)
-        on = self.rows == self.columns
-        diagonal[self.rows[on]] = values[on]
-        return np.asarray(lower @ B + lower.T @ B - diagonal[:, None] * B)
+        if m > DENSE_LIMIT:
+            from remlblup.linalg.sparse import stages
+
+            out = np.zeros(B.shape)
+            stages.add_symmetric(self.rows, self.columns, self.values(rho), np.ascontiguousarray(B), out)
+            return out
+        lower = sp.csc_array(sp.coo_array((self.values(rho), (self.rows, self.columns)), shape=(m, m)))
+        return np.asarray(lower @ B + lower.T @ B - lower.diagonal()[:, None] * B)
 
 
 def cross_products(W: sp.csr_array | Array, pattern: Pattern) -> CrossProducts:

@@ -1,5 +1,5 @@
 """What `equations.henderson.layout` does with long lists: keys merged into the pattern of C, and sums over it, which
-put C together and read traces off its inverse."""
+put C together and read traces off its inverse; and a product with W'R⁻¹W."""
 
 from __future__ import annotations
 
@@ -63,3 +63,15 @@ def places_among(found, keys, places):
             else:
                 step = max(step // 2, 1)
         places[i] = at
+
+
+@njit(cache=True, nogil=True)
+def add_symmetric(rows, columns, values, B, out):
+    """out (m, k) += M B, M symmetric, of which the entries of the lower triangle are listed."""
+    for e in range(len(rows)):
+        i, j, value = rows[e], columns[e], values[e]
+        for c in range(B.shape[1]):
+            out[i, c] += value * B[j, c]
+        if i != j:
+            for c in range(B.shape[1]):
+                out[j, c] += value * B[i, c]

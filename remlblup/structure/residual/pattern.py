@@ -85,9 +85,9 @@ class Pattern:
 
     def moments(self, v: Array) -> Array:
         """v'D_r v of every r: (n_coefficients,) for v (n,), (n_coefficients, k) for the columns of v (n, k)."""
+        if self.n_coefficients == 1 and self.is_diagonal:
+            return np.asarray(np.einsum("i,i...,i...->...", self.value, v, v))[None]
         if v.ndim == 2:
-            if self.n_coefficients == 1 and self.is_diagonal:
-                return np.einsum("i,ij,ij->j", self.value, v, v)[None]
             return np.column_stack([np.zeros((self.n_coefficients, 0)), *map(self.moments, v.T)])
         weights = self.value * v * v if self.is_diagonal else self._twice * v[self.rows] * v[self.columns]
         return np.asarray(np.bincount(self.coefficient, weights, self.n_coefficients), np.float64)

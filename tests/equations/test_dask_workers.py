@@ -150,6 +150,9 @@ def test_genotypes_in_the_memory_of_the_driver_are_not_sent(scene):
     blocks = genotype_blocks(scene.held, coding(scene.held, "vanraden1"))
     with pytest.raises(rb.WorkersError, match=r"to_zarr\(path\)"):
         DaskWorkers(scene.client).total(blocks, scene.V)
+    for patience in (0, -1.0, "long", np.nan):
+        with pytest.raises(rb.OptionError, match=r"patience=.* must be a number of seconds"):
+            DaskWorkers(scene.client, patience)
 
 
 def test_nothing_waits_for_ever(scene, tmp_path):

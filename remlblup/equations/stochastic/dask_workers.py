@@ -7,6 +7,7 @@ read their genotypes where they run.
 
 from __future__ import annotations
 
+import numbers
 import queue
 import time
 import uuid
@@ -17,7 +18,7 @@ from remlblup._version import __version__
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.blocks import Block
 from remlblup.equations.stochastic.workers import Threads, subtree, subtree_height
-from remlblup.errors import DependencyError, OptionError, RemlBlupError, WorkersError
+from remlblup.errors import DependencyError, OptionError, RemlBlupError, WorkersError, shown
 
 PATIENCE = 600.0
 """Seconds in which no task ends, after which a product is given up."""
@@ -49,7 +50,7 @@ class DaskWorkers:
     """
 
     def __init__(self, client: Any, patience: float = PATIENCE):
-        self.client, self.patience = _checked(client), float(patience)
+        self.client, self.patience = _checked(client), _seconds(patience)
         self._sent: dict[tuple[int, ...], tuple[Sequence[Block], Any]] = {}
         self._require_package()
 
@@ -252,6 +253,12 @@ def _checked(client: Any) -> Any:
     if client.asynchronous:
         raise OptionError("client= takes a dask.distributed.Client that waits, not one made with asynchronous=True.")
     return client
+
+
+def _seconds(patience: Any) -> float:
+    if isinstance(patience, bool) or not isinstance(patience, numbers.Real) or not float(patience) > 0.0:
+        raise OptionError(f"patience={shown(patience)} must be a number of seconds above zero.")
+    return float(patience)
 
 
 def _name() -> str:

@@ -321,8 +321,9 @@ class Equations(ABC):
     @cached_property
     def _normal(self) -> sp.csc_matrix:
         """X'WX of a sparse X, W the weights."""
-        X = self.spec.fixed.work
-        return sp.csc_matrix(X.T @ X.multiply(self.spec.weights[:, None]))
+        X = sp.csc_array(self.spec.fixed.work)
+        weighted = sp.csc_array((X.data * self.spec.weights[X.indices], X.indices, X.indptr), shape=X.shape)
+        return sp.csc_matrix(X.T @ weighted)
 
     def project_out(self, v: Array) -> Array:
         """What is left of v (n,) or (n, k) after its weighted regression on X."""

@@ -169,8 +169,8 @@ class DaskWorkers:
         state = f"{workers} workers are there, paused or busy" if workers else "no workers are left"
         return WorkersError(
             f"nothing has moved on the Dask cluster for {self.patience:,g} seconds; {state}. A worker that is short of"
-            " memory pauses: see its log. If single blocks take that long, rb.DaskWorkers(client, patience=...) waits"
-            " longer."
+            " memory pauses, or is started again and again: see its log. If single blocks take that"
+            " long, rb.DaskWorkers(client, patience=...) waits longer."
         )
 
     def _failed(self, error: Exception) -> WorkersError:

@@ -66,6 +66,11 @@ class Equations(ABC):
     #: Whether ℓ has a value here, and not its slopes alone.
     knows_likelihood: bool = True
 
+    @property
+    def forecast(self) -> str:
+        """What a fit will take beside factorisations, in words; empty for nothing."""
+        return ""
+
     def missing(self, table: str) -> str:
         """Why numbers of a table, "random effects" or "fixed effects", are missing by design; empty for none."""
         return ""

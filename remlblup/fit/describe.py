@@ -27,6 +27,7 @@ class Description:
     notes : name of a term → what else there is to say of its relationship, its groups of unknown parents
     dense : name of a term → order of the dense matrices of its relationship, and where each is held beside what was
         given
+    products : of ``engine="stochastic"``, passes over the data, memory of a worker and time, in words
     stats : order and nonzeros of C and of its factor, flops per factorisation, engine and ordering
     memory : bytes beside the data and the relationships: ``fit``, the most that `fit` takes, and ``all``,
         with `summary`
@@ -45,6 +46,7 @@ class Description:
     notes: dict[str, str] = field(default_factory=dict)
     missing: str = ""
     dense: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
+    products: str = ""
 
     @classmethod
     def of(cls, equations: Equations) -> Description:
@@ -64,6 +66,7 @@ class Description:
             notes,
             said(spec.records.unknown_parents, spec.formula) if spec.records else "",
             dense_matrices(equations),
+            equations.forecast,
         )
 
     @property
@@ -98,6 +101,7 @@ class Description:
                 f" {', '.join(held)}"
                 for name, (g, held) in self.dense.items()
             ),
+            *([f"products         {self.products}"] if self.products else []),
             f"memory           {self.memory_text}",
             f"engine           {s.engine}; ordering: {s.ordering} ({s.ordering_reason})",
         ]

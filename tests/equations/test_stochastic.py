@@ -155,12 +155,12 @@ def test_controls_take_errors_away():
     rng = np.random.default_rng(0)
     c = rng.standard_normal((200, 2)) + np.array([3.0, 5.0])
     a = np.column_stack([2.0 * c[:, 0] - c[:, 1], c[:, 0] + rng.standard_normal(200)])
-    adjusted, used = controlled(a, c, np.array([3.0, 5.0]))
-    assert used == 2.0
+    adjusted, inflated = controlled(a, c, np.array([3.0, 5.0]))
+    assert 1.0 < inflated < 1.05
     assert np.allclose(adjusted[:, 0], 1.0)
     assert abs(adjusted[:, 1].mean() - 3.0) < 0.25 and adjusted[:, 1].std() < 1.2
-    same, used = controlled(a, np.ones((200, 1)), np.ones(1))
-    assert used == 0.0 and np.array_equal(same, a)
+    same, inflated = controlled(a, np.ones((200, 1)), np.ones(1))
+    assert inflated == 1.0 and np.array_equal(same, a)
 
 
 def test_a_pedigree_alone_is_solved_at_once(data, genotypes):

@@ -52,16 +52,20 @@ def seen(products: Products, probes: Probes, theta: Array, x: Array) -> Array:
 
 
 def controlled(a: Array, c: Array, t: Array) -> tuple[Array, float]:
-    """a (N, ·) less what c (N, k), of known means t (k,), tells of its errors; probes that this costs."""
+    """a (N, ·) less what c (N, k), of known means t (k,), tells of its errors; and by how much the variance of their
+    mean is above that of N as they are: for what was fitted, and for how far t is from the mean of c.
+    """
     away = c - c.mean(axis=0)
     size = np.sqrt(np.mean(away**2, axis=0))
     use = size > 1e-12 * (np.abs(t) + np.abs(c).max(axis=0, initial=0.0))
     if not use.any() or len(a) < 2 * np.count_nonzero(use) + 4:
-        return a, 0.0
+        return a, 1.0
     away, size = away[:, use], size[use]
     values, vectors = np.linalg.eigh(away.T @ away / np.outer(size, size) / len(a))
     kept = values > NOTHING
     directions = vectors[:, kept] / np.sqrt(values[kept]) / size[:, None]
     scores = away @ directions  # of unit variance, uncorrelated
     beta = scores.T @ (a - a.mean(axis=0)) / len(a)
-    return a - ((c - t)[:, use] @ directions) @ beta, float(np.count_nonzero(kept))
+    shift, freedom = (c - t)[:, use] @ directions, len(a) - 1.0
+    leverage = float(np.sum(shift.mean(axis=0) ** 2))
+    return a - shift @ beta, (1.0 + leverage) * freedom / (freedom - np.count_nonzero(kept))

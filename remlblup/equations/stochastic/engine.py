@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,11 @@ from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.equations.stochastic.conjugate_gradients import Solved, projected
 from remlblup.equations.stochastic.control import controlled, exact_traces, seen
+from remlblup.equations.stochastic.forecast import forecast
 from remlblup.equations.stochastic.preconditioner import Preconditioner, ProjectionOfM
 from remlblup.equations.stochastic.probes import Probes
 from remlblup.equations.stochastic.products import Products
+from remlblup.equations.stochastic.solution import NO_LIKELIHOOD, Slopes, StochasticSolution
 from remlblup.equations.stochastic.where import workers_of
 from remlblup.equations.variance.projection import Projection
 from remlblup.errors import StochasticError
@@ -45,94 +46,6 @@ VARIATES = 1e-5
 WITHIN_REACH = 1e8
 # Probes where nobody has said how many.
 PROBES = 100
-
-
-@dataclass
-class StochasticSolution:
-    """V(θ) solved for y by conjugate gradients.
-
-    Attributes
-    ----------
-    theta : (n_parameters,)
-    beta : (p,) of the response free of its mean, for X as `FixedDesign.work`
-    residual : (n,) ê = R Py
-    weighted_residual : (n,) Py
-    related : K Z'Py of each term, (t, q)
-    quadratic : y'Py
-    left : what was left of y, relative to it
-    kept : what has been computed from it, its `Slopes` among it
-    """
-
-    theta: Array
-    beta: Array
-    residual: Array
-    weighted_residual: Array
-    related: list[Array]
-    quadratic: float
-    left: float
-    equations: StochasticEquations = field(repr=False)
-    b: None = None
-    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    @cached_property
-    def effects(self) -> Array:
-        return self.equations.effects(self)
-
-    @cached_property
-    def _of_fixed(self) -> tuple[Array, Array]:
-        return self.equations.generalised(self)
-
-    @property
-    def covariance(self) -> Array:
-        """(p, p) (X'V⁻¹X)⁻¹."""
-        return self._of_fixed[0]
-
-    @property
-    def solved_X(self) -> Array:
-        """(n, p) V⁻¹X."""
-        return self._of_fixed[1]
-
-    @property
-    def added(self) -> Array:
-        return np.zeros(self.equations.p)
-
-    @property
-    def logdet(self) -> float:
-        raise StochasticError(NO_LIKELIHOOD)
-
-    logdet_fixed = logdet
-
-
-@dataclass(frozen=True)
-class Slopes:
-    """First derivatives of ℓ by probes.
-
-    Attributes
-    ----------
-    gradient : (n_parameters,) their mean over the probes
-    by_probe : (N, n_parameters) what each alone would say
-    of_sigma : ∂ℓ/∂Σ (t, t) of each term
-    used : how many controls were fitted to the probes
-    """
-
-    gradient: Array
-    by_probe: Array
-    of_sigma: tuple[Array, ...]
-    used: float = 0.0
-
-    @cached_property
-    def covariance(self) -> Array:
-        """Of the mean, (n_parameters, n_parameters): S/N, S that of one probe."""
-        away = self.by_probe - self.by_probe.mean(axis=0)
-        n = len(away)
-        return np.asarray(away.T @ away / (max(n - 1.0 - self.used, 1.0) * n))
-
-
-NO_LIKELIHOOD = (
-    "engine='stochastic' knows slopes of the log-likelihood and not its value, which takes a factorisation of V: there"
-    " is no AIC, BIC or likelihood ratio test. Compare estimates with their standard errors, or fit a part of the data"
-    " with engine='dense' or 'sparse'."
-)
 
 
 class StochasticEquations(Projection):
@@ -296,7 +209,7 @@ class StochasticEquations(Projection):
         N, shapes = len(probes), [(d.t, d.t) for d in self.random]
         each = [T.reshape(N, -1) for T in probes.traces(products, x)]
         each.append(probes.residual_traces(products, theta, x))
-        traces, used = self._controlled(theta, probes, np.hstack(each))
+        traces, inflated = self._controlled(theta, probes, np.hstack(each))
         cuts = np.cumsum([part.shape[1] for part in each[:-1]])
         *blocks, of_residual = np.split(traces, cuts, axis=1)
         of_probes, of_sigma = np.empty((N, len(theta))), []
@@ -309,12 +222,12 @@ class StochasticEquations(Projection):
         residual = solution.residual
         own = [-(residual @ spec.residual.pattern.times(rho, residual)) for rho in spec.residual.jacobian(parts[-1])]
         of_probes[:, places[-1]] = -0.5 * (of_residual - np.array(own))
-        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), used)
+        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), inflated)
 
     def _controlled(self, theta: Array, probes: Probes, traces: Array) -> tuple[Array, float]:
-        """Traces by probe (N, ·), with those of M for a control."""
+        """Traces by probe (N, ·), with those of M for a control; see `controlled`."""
         if not self.preconditioner.kept or not self.controls:
-            return traces, 0.0
+            return traces, 1.0
         projection, products = self._projection_of_M(theta), self.products_of_M
         if self._probes_of_M is None or self._probes_of_M.z is not probes.z:
             self._probes_of_M = self.preconditioner.probes(probes, products)
@@ -353,6 +266,10 @@ class StochasticEquations(Projection):
 
     def log_determinant(self, solution: Any, ml: bool) -> float:
         raise StochasticError(NO_LIKELIHOOD)
+
+    @property
+    def forecast(self) -> str:
+        return f"{forecast(self.spec, PROBES)}; products on {self.products_of.workers.describe()}"
 
     def missing(self, table: str) -> str:
         if table == "random effects":

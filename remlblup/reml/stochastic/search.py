@@ -37,7 +37,7 @@ from remlblup.reml.step import inward_score, propose
 from remlblup.reml.stochastic.verdict import RATIO, STEP, criteria, judged, ratios
 
 # Probes to begin with, next at most (what few say of their own error is not much), and at most.
-FEW, NEXT, MOST = 16, 100, 1000
+FEW, NEXT, MOST = 24, 100, 1000
 # What few probes say of the number it takes is uncertain itself: so many times as many.
 MORE = 1.25
 # A step that ends beyond the root by more than this share of the slope it began with goes back.

@@ -22,6 +22,7 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.identify import require_enough
 from remlblup.reml.loop import Loop, Watch
 from remlblup.reml.optimum import Optimum, Options
+from remlblup.reml.origin import Centred
 from remlblup.reml.point import Point
 from remlblup.reml.space import TINY, Space
 from remlblup.reml.start import residual_variance, start_values
@@ -47,6 +48,8 @@ def maximize(
     start, fixed : (n_parameters,) values to start from and to hold, NaN where not given
     """
     require_enough(equations, ~np.isnan(fixed))
+    if (centred := Centred.of(equations, options, fixed)) is not None:
+        return centred.maximize(maximize, options, start, fixed, report, watch)
     start = guessed_start(equations, options, start, fixed)
     searched = search_structures(equations, fixed) if options.constrain else {}
     if not searched:

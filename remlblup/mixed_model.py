@@ -265,7 +265,7 @@ class MixedModel:
         if algorithm == "px-em" and self._equations.expansion is None:
             raise OptionError(
                 f"algorithm='px-em' is for the mixed model equations, and this model is fitted by the"
-                f" {self._equations.stats.engine} engine: use algorithm='em', or engine='sparse'."
+                f" {self._equations.stats.engine} engine: leave algorithm= out, or use engine='sparse'."
             )
         printed, report = printer(progress), reporter(progress, callback)
         if printed is not None and (description := self.describe()).is_long:

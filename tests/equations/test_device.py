@@ -21,6 +21,7 @@ from equations import models, structures
 from remlblup.cross_validation import training_model
 from remlblup.equations.variance.engine import VarianceEquations
 from remlblup.linalg.device import card, libraries, recursive
+from remlblup.linalg.device.host import HOST
 from remlblup.linalg.device.libraries import Library
 from remlblup.linalg.device.place import placed
 from remlblup.reml.likelihood import log_likelihood
@@ -72,6 +73,19 @@ def test_factor_solves_and_inverse(library, n):
     np.testing.assert_allclose(library.host(factor.solve(library.array(B))), expected @ B, **CLOSE)
     np.testing.assert_allclose(library.host(factor.inverse()), expected, **CLOSE)
     np.testing.assert_allclose(library.host(factor.solve(library.array(B))), expected @ B, **CLOSE)
+
+
+def test_pivots_are_judged_by_the_diagonal_as_it_was(library):
+    """A matrix that is singular but for rounding in a later tile is refused as it is here."""
+    B = np.random.default_rng(2).normal(size=(30, 30))
+    for nearly in (1e-4, 1e-5):
+        B[20] = B[3] + nearly * np.arange(30) / 30
+        A = B @ B.T
+        here = HOST.cholesky(A.copy(), 1e-12)
+        there = placed("cuda").cholesky(library.array(A), 1e-12)
+        assert there.smallest_pivot == pytest.approx(here.smallest_pivot, rel=1e-2)
+        with pytest.raises(rb.NotPositiveDefiniteError):
+            placed("cuda").cholesky(library.array(A), 2.0 * here.smallest_pivot)
 
 
 @pytest.mark.parametrize("bad", [-1.0, 0.0, np.nan])
@@ -292,12 +306,17 @@ def test_a_library_without_its_parts_is_passed_over(monkeypatch):
     monkeypatch.setattr(libraries, "cupy_reason", lambda: "")
     monkeypatch.setattr(libraries, "torch_reason", lambda: "PyTorch sees no card")
 
-    def lacking(compat):
-        raise ImportError("no libcublas\nand more")
+    for error, said in (
+        (ImportError("no libcublas\nand more"), "no libcublas"),
+        (ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"), "No module named 'fastrlock'"),
+    ):
 
-    monkeypatch.setattr(libraries, "cupy_library", lacking)
-    with pytest.raises(rb.DeviceError, match=r"cupy does not find .* \(no libcublas\); PyTorch sees no card"):
-        libraries.found()
+        def lacking(compat, error=error):
+            raise error
+
+        monkeypatch.setattr(libraries, "cupy_library", lacking)
+        with pytest.raises(rb.DeviceError, match=rf"cupy does not find .* \({said}\); PyTorch sees no card"):
+            libraries.found()
 
 
 def test_memory_of_the_card_is_asked_for_before_it_is_taken(monkeypatch):

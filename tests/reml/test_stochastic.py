@@ -105,7 +105,9 @@ def test_a_variance_of_zero_stays_on_its_boundary(flock):
         ({"algorithm": "em"}, "algorithm"),
         ({"starts": 3}, "starts"),
         ({"constrain": False}, "constrain"),
+        ({"algorithm": "px-em"}, "leave algorithm= out"),
         ({"probes": 1}, "probes"),
+        ({"probes": 10**9}, r"1,000,000,000 probes of 500 records needs .*fewer probes="),
         ({"seed": -1}, "seed"),
     ],
 )

@@ -210,7 +210,8 @@ def build_layout(
     parts = []
     for s, s2, rows, columns, m_at in slot_products(M, slots, sources, offsets):
         number = pair_of.setdefault((min(s, s2), max(s, s2)), len(pair_of))
-        parts.append((columns * m + rows, m_at, np.full(len(m_at), number, np.int16 if len(slots) < 180 else np.int32)))
+        keys = np.multiply(columns, m, dtype=np.int64) + rows  # whatever numpy makes of 32 bits times m
+        parts.append((keys, m_at, np.full(len(m_at), number, np.int16 if len(slots) < 180 else np.int32)))
     keys, m_at, pair = (np.concatenate(part) for part in zip(*parts, strict=True))
     del parts
     of_levels, diagonal = level_keys(random, offsets, m), np.arange(m, dtype=np.int64) * (m + 1)

@@ -16,6 +16,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.products import Products
+from remlblup.linalg.memory import require
 
 
 def signs(n: int, seed: int, numbers: range) -> Array:
@@ -41,8 +42,17 @@ class Probes:
 
     @classmethod
     def drawn(cls, products: Products, seed: int, count: int, first: int = 0) -> Probes:
-        """Probes `first` to `count` − 1 of a seed."""
-        z = signs(products.spec.n, seed, range(first, count))
+        """Probes `first` to `count` − 1 of a seed.
+
+        Raises
+        ------
+        MemoryLimitError
+            If they, their solutions and what conjugate gradients hold beside these do not fit.
+        """
+        n, effects = products.spec.n, products.spec.n_random
+        needed = 8.0 * (count - first) * (6.0 * n + 3.0 * effects)
+        require(needed, f"products with {count:,} probes of {n:,} records", "or give fewer probes=.")
+        z = signs(n, seed, range(first, count))
         blocks = products.related(products.scores(z))
         related = tuple(None if d.is_identity else b for d, b in zip(products.spec.random, blocks, strict=True))
         return cls(seed, z, related)

@@ -150,10 +150,11 @@ def found() -> Library:
             reason = reason_not()
             if not reason:
                 return library(compat)
-        except ModuleNotFoundError:
-            continue
-        except ImportError as error:  # a library that does not find its own parts
-            reason = f"{name} does not find all of CUDA that it needs ({str(error).splitlines()[0]})"
+        except ImportError as error:
+            if (error.name or "").partition(".")[0] in ("array_api_compat", name):
+                continue
+            # A library that does not find its own parts.
+            reason = f"{name} does not find all that it needs ({str(error).splitlines()[0]})"
         said.append(reason)
     if not said:
         raise DependencyError(f"device='cuda' needs array-api-compat and a library for the card: {INSTALL}.")

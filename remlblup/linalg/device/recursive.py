@@ -49,7 +49,7 @@ class RecursiveCholesky:
         self.logdet, self.smallest_pivot = 0.0, 1.0
         # Inverses of the tiles of L on the diagonal, by their first row.
         self._inverses: dict[int, Any] = {}
-        self._diagonal = library.host(library.xp.linalg.diagonal(A))
+        self._diagonal = np.array(library.host(library.xp.linalg.diagonal(A)))  # a copy, also where both are one memory
         self._factorise(0, self.n)
 
     def solve(self, B: Any) -> Any:

@@ -47,8 +47,12 @@ class StatsmodelsNames:
 
     @property
     def bse(self) -> pd.Series:
-        """Standard errors of `params`; NaN on a boundary."""
-        return pd.concat([self.bse_fe, self._components("std_error")]).rename("bse")
+        """Standard errors of `params`, the roots of the diagonal of `cov_params`; NaN on a boundary.
+
+        Of ``engine="stochastic"`` with the Monte Carlo error in them.
+        """
+        total = "total_error" if "total_error" in self.variance_components else "std_error"  # type: ignore[attr-defined]
+        return pd.concat([self.bse_fe, self._components(total)]).rename("bse")
 
     @property
     def tvalues(self) -> pd.Series:

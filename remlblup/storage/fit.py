@@ -62,7 +62,7 @@ def to_dict(fit: Estimates) -> dict[str, Any]:
             "formula": fit.formula,
             "response": spec.response,
             "method": fit.method,
-            "options": {k: getattr(fit.options, k) for k in ("algorithm", "constrain", "max_iterations", "tolerance")},
+            "options": {k: getattr(fit.options, k) for k in saved_options(fit)},
             "records": fit.n_obs,
             "records_dropped": spec.records.dropped if spec.records else {},
             "records_dropped_in_all": spec.records.n_dropped if spec.records else 0,
@@ -92,6 +92,12 @@ def to_dict(fit: Estimates) -> dict[str, Any]:
             "fixed_effects": fit.fixed_effects.reset_index().to_dict("records"),
         }
     )
+
+
+def saved_options(fit: Estimates) -> tuple[str, ...]:
+    """Names of what was asked of the search, as `Options`."""
+    drawn = () if fit._equations.knows_likelihood else ("seed", "probes")
+    return ("algorithm", "constrain", "max_iterations", "tolerance", *drawn)
 
 
 def likelihoods(fit: Estimates) -> dict[str, Any]:
@@ -291,7 +297,7 @@ def iteration_of(row: dict[str, Any]) -> Iteration:
 def convergence_of(saved: dict[str, Any]) -> Convergence:
     """The verdict as `to_dict` writes it."""
     checks = tuple(
-        Criterion(str(c["criterion"]), number(c["value"]), number(c["limit"]), str(c["meaning"]))
+        Criterion(str(c["criterion"]), number(c["value"]), limit_of(c["limit"]), str(c["meaning"]))
         for c in saved["criteria"]
     )
     boundary, unidentified = (tuple(map(str, saved[k])) for k in ("boundary", "unidentified"))
@@ -304,6 +310,11 @@ def convergence_of(saved: dict[str, Any]) -> Convergence:
         bool(saved["collapsed"]),
         interrupted=bool(saved.get("interrupted", False)),
     )
+
+
+def limit_of(value: float | None) -> float:
+    """A limit of fit.json, where null stands for none: infinity is no number of JSON."""
+    return math.inf if value is None else float(value)
 
 
 def number(value: float | None) -> float:

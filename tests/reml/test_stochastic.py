@@ -200,3 +200,30 @@ def test_genotypes_are_a_relationship_in_every_engine(flock):
     assert np.allclose(one.random_effects["pev"], other.random_effects["pev"])
     with pytest.raises(rb.OptionError, match="formed"):
         rb.genomic_relationship(relationships["G"], "additive_by_additive", formed=False)
+
+
+def test_given_probes_are_saved_and_loaded(flock, tmp_path):
+    """A criterion without a limit is met after a load, too, and another response gets the same probes."""
+    data, relationships = flock
+    formula = "y ~ x + (1 | vm(animal, G)) + (1 | herd)"
+    fit = rb.MixedModel(formula, data, relationships, engine="stochastic").fit(seed=5, probes=6)
+    again = rb.load(fit.save(tmp_path / "fit"))
+    assert again.converged and str(again.convergence) == str(fit.convergence)
+    assert (again.options.seed, again.options.probes) == (5, 6)
+    other = data["y"].to_numpy() + data["x"].to_numpy() ** 2
+    one, two = again.refit(other), fit.refit(other)
+    errors = two.variance_components["monte_carlo_error"].to_numpy()
+    assert np.all(np.abs(one.theta - two.theta) < 0.01 * errors)  # other probes would be one error away
+
+
+def test_standard_errors_by_statsmodels_names_are_those_of_their_covariance(fits):
+    fit, _ = fits
+    assert np.allclose(fit.bse**2, np.diag(fit.cov_params()))
+    assert np.allclose(fit.tvalues[-len(fit.theta) :], fit.variance_components["z_ratio"])
+
+
+def test_probes_of_another_engine_are_refused(flock):
+    data, relationships = flock
+    for formula in ("y ~ x + (1 | vm(animal, G))", "y ~ x + (1 | herd)", "y ~ x"):
+        with pytest.raises(rb.OptionError, match="probes=8"):
+            rb.MixedModel(formula, data, relationships if "vm" in formula else None).fit(probes=8)

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.model.design import RandomDesign
 
 
-def distinct(keys: Iterable[np.ndarray], m: int) -> np.ndarray:
+def distinct(keys: Iterable[np.ndarray], compiled: bool) -> np.ndarray:
     """The distinct keys, ascending; as `numpy.unique`, of which the order is taken in place.
 
-    Of a large model every list is merged with those before it, which mostly come in order.
+    Compiled, every list is merged with those before it, which mostly come in order.
     """
-    if m > DENSE_LIMIT:
+    if compiled:
         from remlblup.linalg.sparse import stages
 
         found = np.zeros(0, np.int64)
@@ -33,10 +32,10 @@ def distinct(keys: Iterable[np.ndarray], m: int) -> np.ndarray:
     return found[new]
 
 
-def places(found: np.ndarray, keys: np.ndarray, m: int) -> np.ndarray:
+def places(found: np.ndarray, keys: np.ndarray, compiled: bool) -> np.ndarray:
     """Where the keys stand among those found, in the shortest integers that will do."""
     kind = np.int32 if len(found) < 2**31 else np.int64
-    if m <= DENSE_LIMIT:
+    if not compiled:
         return np.searchsorted(found, keys).astype(kind)
     from remlblup.linalg.sparse import stages
 

@@ -215,16 +215,17 @@ def build_layout(
     keys, m_at, pair = (np.concatenate(part) for part in zip(*parts, strict=True))
     del parts
     of_levels, diagonal = level_keys(random, offsets, m), np.arange(m, dtype=np.int64) * (m + 1)
-    lower, dense = precision_parts(random, engine_of(engine, m) == "sparse")
+    sparse = engine_of(engine, m) == "sparse"  # which loads the compiler for its factor in any case
+    lower, dense = precision_parts(random, sparse)
     # Of a dense relationship there are many millions of keys: they are sorted in place, and none is kept.
     of_precision = (k for k, _ in precision_entries(random, lower, offsets, m))
-    found = distinct(itertools.chain([keys], of_precision, [of_levels, diagonal]), m)
+    found = distinct(itertools.chain([keys], of_precision, [of_levels, diagonal]), sparse)
     precision = np.zeros(len(found))
     for k, value in precision_entries(random, lower, offsets, m):
-        precision[places(found, k, m)] = value
-    c_at, level_at = places(found, keys, m), places(found, of_levels, m)
+        precision[places(found, k, sparse)] = value
+    c_at, level_at = places(found, keys, sparse), places(found, of_levels, sparse)
     del keys
-    indptr = np.append(places(found, diagonal, m), len(found)).astype(np.int64)
+    indptr = np.append(places(found, diagonal, sparse), len(found)).astype(np.int64)
     indices = np.remainder(found, m, out=found).astype(np.int32 if m < 2**31 else np.int64)
     twice = np.full(len(indices), 2, np.int8)
     twice[indptr[:-1]] = 1  # the diagonal comes first in its column

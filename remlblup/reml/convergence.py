@@ -178,6 +178,8 @@ def explain(
         "iterations": "max_iterations was reached. Raise it, or start closer with start=.",
         "stall": "no step raised the log-likelihood any more although the criteria are not met."
         " Check the scaling of covariates and whether a component is poorly determined.",
+        "probes": "as many probes as are drawn leave a Monte Carlo error above a tenth of a standard error; the table"
+        " has both. Give a number with probes=: a larger one, or this one if it is enough.",
         "singular": "a matrix of correlations became singular where its structure has no way to go on along the edge."
         " Write 'us' instead, which has, or a structure with fewer parameters ('fa', 'cs', 'ar1').",
         "edge": "a covariance matrix held in part by fix= is at the edge of positive semidefiniteness, where the"

@@ -177,6 +177,27 @@ def test_a_pedigree_alone_is_solved_at_once(data, genotypes):
     assert np.all(np.sqrt(np.diag(found.covariance)) < 1e-6 * np.abs(wanted).max())
 
 
+def test_what_is_left_of_y_is_seen_by_a_product_of_its_own(data, genotypes):
+    """Py off by a share of itself leaves that share of y, whatever conjugate gradients say."""
+    for name in ("pedigree", "two genomic terms and a factor"):
+        equations, P, _, _, theta = both(name, data, genotypes)
+        Py = P @ equations.spec.y
+        assert equations.solution(theta, Py).left < 1e-10
+        assert np.isclose(equations.solution(theta, (1.0 - 1e-3) * Py).left, 1e-3, rtol=1e-6)
+
+
+def test_errors_of_six_orders_are_no_burden():
+    """One record a level: M has the level beside an error of its own, and V is like it."""
+    rng = np.random.default_rng(8)
+    genotypes = rb.Genotypes.from_matrix(rng.binomial(2, 0.4, (120, 300)), ids=range(1, 121))
+    frame = pd.DataFrame({"animal": range(1, 121), "w": 10.0 ** rng.uniform(-3.0, 3.0, 120)})
+    frame["y"] = rng.standard_normal(120)
+    model = rb.MixedModel("y ~ 1 + (1 | vm(animal, G))", frame, {"G": genotypes}, weights="w", engine="stochastic")
+    equations = StochasticEquations(model.specification)
+    assert equations.solve(np.array([2.0, 0.01])).left < 1e-8
+    assert equations.iterations < 100  # 1,000 were not enough with R for M
+
+
 def test_more_probes_leave_the_others(data, genotypes):
     equations, _, _, _, _ = both("two genomic terms and a factor", data, genotypes)
     few, many = (Probes.drawn(equations.products_of, 1, n) for n in (3, 5))

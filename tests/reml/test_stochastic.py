@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
+from remlblup.equations.stochastic import engine
+from remlblup.equations.stochastic.conjugate_gradients import projected
+from remlblup.reml.stochastic import search
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,30 @@ def test_given_probes_are_kept_and_said(flock):
     fit = rb.MixedModel(FORMULA, data, relationships, engine="stochastic").fit(probes=8)
     assert fit.converged and fit._optimum.monte_carlo.probes == 8
     assert "given" in fit.convergence.table["meaning"].to_list()[2]
+
+
+def test_columns_that_are_not_solved_are_no_end(flock, monkeypatch):
+    """y to 1e-8, but probes to a tenth."""
+    data, relationships = flock
+
+    def loosely(times, precondition, B, tolerance, start=None):
+        return projected(times, precondition, B, np.where(np.asarray(tolerance) > 2e-5, 0.1, tolerance), start)
+
+    monkeypatch.setattr(engine, "projected", loosely)
+    with pytest.warns(rb.ConvergenceWarning, match="other columns"):
+        fit = rb.MixedModel(FORMULA, data, relationships, engine="stochastic").fit(probes=8, max_iterations=4)
+    failed = fit.convergence.table.query("not passed")["criterion"].tolist()
+    assert not fit.converged and failed == ["other columns"]
+
+
+def test_as_many_probes_as_are_drawn_end_it(flock, monkeypatch):
+    """No step makes their error smaller: none is taken."""
+    data, relationships = flock
+    monkeypatch.setattr(search, "MOST", search.FEW)
+    with pytest.warns(rb.ConvergenceWarning, match="probes="):
+        fit = rb.MixedModel(FORMULA, data, relationships, engine="stochastic").fit()
+    assert fit.convergence.table.query("not passed")["criterion"].tolist() == ["Monte Carlo error"]
+    assert fit.history["step"].iloc[-1].startswith("AI") and len(fit.history) < 10
 
 
 def test_saved_and_read_back(fits, tmp_path):

@@ -21,7 +21,7 @@ from remlblup.equations.computation import Computation
 from remlblup.equations.memory import Memory
 from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.solution import ScoreMatrices
-from remlblup.equations.stochastic.conjugate_gradients import Solved, projected
+from remlblup.equations.stochastic.conjugate_gradients import Solved, dots, projected
 from remlblup.equations.stochastic.control import controlled, exact_traces, seen
 from remlblup.equations.stochastic.forecast import forecast
 from remlblup.equations.stochastic.preconditioner import Preconditioner, ProjectionOfM
@@ -126,15 +126,19 @@ class StochasticEquations(Projection):
         if ml:
             raise StochasticError("engine='stochastic' is for REML: leave method= out, or choose another engine.")
         found = self.projected(theta, self.y[:, None])
-        return self.solution(theta, found.x[:, 0], float(found.left[0]))
+        return self.solution(theta, found.x[:, 0])
 
-    def solution(self, theta: Array, weighted: Array, left: float) -> Any:
-        """What follows from Py (n,), of which `left` was left."""
+    def solution(self, theta: Array, weighted: Array) -> Any:
+        """What follows from Py (n,), and what is left of y: by a product of its own, not as conjugate gradients go."""
         products, columns = self.products_of, weighted[:, None]
         related = products.related(products.scores(columns))
         residual = self.times_residual(theta, weighted)
         fitted = products.Z @ products.spread(theta, related) if self.random else 0.0 * columns
-        beta = self._ordinary_least_squares(self.y - fitted[:, 0] - residual)  # V Py = y − Xβ̂
+        rest = self.y - fitted[:, 0] - residual  # V Py = y − Xβ̂
+        beta = self._ordinary_least_squares(rest)
+        own, free = self._projection_of_M(theta)(np.column_stack([rest, self.y]))
+        size = np.maximum(dots(own, free), 0.0)
+        left = float(np.sqrt(size[0] / size[1])) if size[1] > 0.0 else 0.0
         return StochasticSolution(
             theta,
             beta,

@@ -2,7 +2,8 @@
 
 Terms of unrelated levels and of sparse relationships stand in M as they are, solved exactly by Henderson's equations;
 a single-step relationship by its pedigree; one that is dense by independent levels of the same variance, where these
-have several records or effects. So the conjugate gradients have only the genomic part to find: with none M is V.
+have several records or effects, or records of unequal errors. So the conjugate gradients have only the genomic part to
+find: with none M is V.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ class Preconditioner:
 
     def __init__(self, spec: Specification):
         self.spec = spec
-        stands: dict[int, RandomDesign] = {k: d for k, d in enumerate(map(stand_in, spec.random)) if d is not None}
+        alike = spec.residual.keyword == "units" and not np.ptp(spec.weights) > 0.0
+        stands: dict[int, RandomDesign] = {
+            k: d for k, d in enumerate(stand_in(d, alike) for d in spec.random) if d is not None
+        }
         self.exact = all(stands.get(k) is d for k, d in enumerate(spec.random))
         try:
             self.equations = self._equations(stands)
@@ -98,8 +102,8 @@ class ProjectionOfM:
         return out, free
 
 
-def stand_in(design: RandomDesign) -> RandomDesign | None:
-    """What stands in M for a term; None for nothing."""
+def stand_in(design: RandomDesign, alike: bool) -> RandomDesign | None:
+    """What stands in M for a term; None for nothing. `alike`: whether all records have errors of the same variance."""
     relationship = design.relationship
     if design.is_identity:
         return design
@@ -108,7 +112,7 @@ def stand_in(design: RandomDesign) -> RandomDesign | None:
     if relationship.is_sparse and not relationship.is_singular:
         return design
     together = sp.csr_array(sp.vstack(design.columns))
-    if design.t == 1 and np.bincount(together.indices, minlength=design.q).max(initial=0) <= 1:
+    if alike and design.t == 1 and np.bincount(together.indices, minlength=design.q).max(initial=0) <= 1:
         return None  # one record a level: M would be R but for a scale
     size = np.sqrt(np.broadcast_to(relationship.sizes, design.q).astype(float))
     columns = tuple(sp.csr_array(Z.multiply(size[None, :])) for Z in design.columns)

@@ -34,7 +34,7 @@ from remlblup.reml.score import Score
 from remlblup.reml.space import Space
 from remlblup.reml.start import residual_variance, start_values, zero_covariances
 from remlblup.reml.step import inward_score, propose
-from remlblup.reml.stochastic.verdict import RATIO, STEP, criteria, judged, ratios
+from remlblup.reml.stochastic.verdict import ERROR, RATIO, STEP, criteria, judged, ratios
 
 # Probes to begin with, next at most (what few say of their own error is not much), and at most.
 FEW, NEXT, MOST = 24, 100, 1000
@@ -53,7 +53,7 @@ class Evaluated:
     ----------
     theta : (n_parameters,)
     y, probes, variates : P times y (n,), the probes (n, N) and the working variates (n, n_parameters)
-    left : what was left of y, and of the worst probe
+    left : what was left of the worst probe, and of the worst variate
     """
 
     theta: Array
@@ -122,6 +122,8 @@ class StochasticSearch:
             if wanted > self.count:
                 new = self.enlarged(wanted)
                 self.record(f"{wanted} probes", new, point, 0)
+            elif [c.name for c in checks if not c.passed] == [ERROR]:  # which no step makes smaller
+                return self.ended(point, checks, "probes")
             elif (taken := self.advanced(point)) is not None:
                 name, halvings, new = taken
                 self.ascent.reluctant |= point.on_bound & ~new.on_bound
@@ -168,11 +170,11 @@ class StochasticSearch:
         enough[0] = EXACT
         start = None if before is None else np.column_stack([before.y, before.probes])
         found = equations.projected(theta, columns, enough, start)
-        solution = equations.solution(theta, found.x[:, 0], float(found.left[0]))
+        solution = equations.solution(theta, found.x[:, 0])
         F = equations.working_variates(solution)
-        variates = equations.projected(theta, F, VARIATES, None if before is None else before.variates).x
-        left = np.array([found.left[0], found.left[1:].max(initial=0.0)])
-        return self.point(Evaluated(theta, found.x[:, 0], found.x[:, 1:], variates, left), solution, F)
+        variates = equations.projected(theta, F, VARIATES, None if before is None else before.variates)
+        left = np.array([found.left[1:].max(initial=0.0), variates.left.max(initial=0.0)])
+        return self.point(Evaluated(theta, found.x[:, 0], found.x[:, 1:], variates.x, left), solution, F)
 
     def enlarged(self, count: int) -> Point:
         """The same point with more probes."""
@@ -181,7 +183,7 @@ class StochasticSearch:
         known = len(self.probes)
         self.probes = self.probes.more(equations.products_of, count)
         found = equations.projected(now.theta, self.probes.z[:, known:], equations.tolerance)
-        left = np.array([now.left[0], max(now.left[1], found.left.max(initial=0.0))])
+        left = np.array([found.left.max(initial=now.left[0]), now.left[1]])
         return self.point(replace(now, probes=np.hstack([now.probes, found.x]), left=left))
 
     def point(self, solved: Evaluated, solution: Any = None, variates: Array | None = None) -> Point:
@@ -190,7 +192,7 @@ class StochasticSearch:
         assert self.probes is not None
         self.now = solved
         if solution is None:
-            solution = equations.solution(theta, solved.y, float(solved.left[0]))
+            solution = equations.solution(theta, solved.y)
         slopes = equations.slopes(solution, self.probes, solved.probes)
         solution.kept["slopes"], solution.kept["left"] = slopes, solved.left
         F = equations.working_variates(solution) if variates is None else variates

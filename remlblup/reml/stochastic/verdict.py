@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.arrays import Array
-from remlblup.equations.stochastic.engine import EXACT
+from remlblup.equations.stochastic.engine import EXACT, VARIATES
 from remlblup.reml.convergence import Convergence, Criterion, explain
 from remlblup.reml.monte_carlo import MonteCarlo
 from remlblup.reml.point import Point
 from remlblup.reml.space import Space, labels
 from remlblup.reml.verdict import vanishing
 
+# The criterion that more probes meet.
+ERROR = "Monte Carlo error"
 # The next step, in standard errors of sampling, that is none.
 STEP = 0.01
 # Monte Carlo error of a component, as a share of its standard error, that probes are drawn for.
@@ -34,15 +36,17 @@ def ratios(space: Space, point: Point, monte_carlo: MonteCarlo) -> Array:
 def criteria(
     space: Space, point: Point, decrement: float, inward: float, monte_carlo: MonteCarlo, limit: float, given: bool
 ) -> tuple[Criterion, ...]:
-    """The four criteria; `given` says that the number of probes is the user's, so that no Monte Carlo error is too
+    """The five criteria; `given` says that the number of probes is the user's, so that no Monte Carlo error is too
     large."""
     largest = float(ratios(space, point, monte_carlo).max(initial=0.0))
+    others = float(np.max(point.solution.kept["left"] / [point.solution.equations.tolerance, VARIATES]))
     said = "the number of probes was given" if given else "largest Monte Carlo error of a component, in its s.e."
     return (
         Criterion("next step", float(np.sqrt(decrement)), limit, "√(s'A⁻¹s): Newton's next step, in standard errors"),
         Criterion("boundary score", inward, limit, "largest score pointing inward from a boundary"),
-        Criterion("Monte Carlo error", largest, np.inf if given else RATIO, said),
+        Criterion(ERROR, largest, np.inf if given else RATIO, said),
         Criterion("linear equations", point.solution.left, 1.01 * EXACT, "what is left of y by conjugate gradients"),
+        Criterion("other columns", others, 1.01, "what is left of probes and working variates, in what may be"),
     )
 
 

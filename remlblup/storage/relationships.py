@@ -12,10 +12,12 @@ import scipy.sparse as sp
 
 from remlblup.errors import StoreError
 from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.genomic.relationship import UnformedRelationship
 from remlblup.relationship.given.matrix import Relationship
 from remlblup.relationship.labels import tidy
 from remlblup.relationship.pedigree.pedigree import Pedigree
 from remlblup.storage.columns import read_text
+from remlblup.storage.genotypes import load_unformed, save_unformed
 from remlblup.storage.pedigree import (
     label_kind,
     load_clones,
@@ -30,12 +32,15 @@ from remlblup.storage.verified import SavedFolder
 
 
 def save_relationship(relationship: RelationshipBase, staging: Staging, stem: str, escape: bool) -> dict[str, Any]:
-    """Write a pedigree as its rows, a given matrix as it is, any other relationship as its sparse K⁻¹ or its K."""
+    """Write a pedigree as its rows, a given matrix as it is, genotypes for K that is made of them, any other
+    relationship as its sparse K⁻¹ or its K."""
     if isinstance(relationship, Pedigree):
         file = f"{RELATIONSHIPS}/{stem}.csv"
         text, saved = pedigree_to_csv(relationship, escape)
         staging.write(file, text, "model")
         return saved | {"file": file}
+    if isinstance(relationship, UnformedRelationship):
+        return save_unformed(relationship, staging, stem)
     if isinstance(relationship, Relationship):
         matrix, inverse = relationship.given, relationship.inverse
     else:
@@ -69,6 +74,8 @@ def save_groups(relationship: RelationshipBase, staging: Staging, stem: str) -> 
 
 def load_relationship(saved: Mapping[str, Any], folder: SavedFolder, stem: str) -> RelationshipBase:
     """A pedigree or a matrix as `save_relationship` wrote it; `stem` names the file in folders that do not."""
+    if saved["type"] == "genotypes":
+        return load_unformed(saved, folder)
     file = saved.get("file", f"{RELATIONSHIPS}/{stem}.csv")
     content = folder.read(file)
     if saved["type"] == "pedigree":

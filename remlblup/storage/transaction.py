@@ -57,6 +57,11 @@ class Staging:
             os.fsync(file.fileno())
             self.listed[name] = {"sha256": digest.hexdigest(), "bytes": file.tell(), "role": role}
 
+    def rename(self, name: str, new: str) -> None:
+        """Give a file that has been listed another name."""
+        self.path(name).rename(self.path(new))
+        self.listed[new] = self.listed.pop(name)
+
 
 @contextlib.contextmanager
 def transaction(folder: Path) -> Iterator[Staging]:

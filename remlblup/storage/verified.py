@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,36 +65,62 @@ class SavedFolder:
             If it is missing, changed, or not inside the folder.
         """
         content = self._bytes(name)
-        if self.content.get("format") is not None and not self._is_listed(name, content):
+        self._require_listed(name, hashlib.sha256(content).hexdigest())
+        return content
+
+    def path(self, name: str) -> Path:
+        """Where a file of the model is, for those that may be larger than the memory.
+
+        Raises
+        ------
+        StoreError
+            As of `read`.
+        """
+        path = self._place(name)
+        with self._named_errors(path), path.open("rb") as file:
+            self._require_listed(name, hashlib.file_digest(file, "sha256").hexdigest())
+        return path
+
+    def _require_listed(self, name: str, digest: str) -> None:
+        if self.content.get("format") is not None and not self._is_listed(name, digest):
             raise StoreError(
                 f"{self.folder / name} is not as it was saved: its checksum is another one. Restore it, or fit the"
                 " model again."
             )
-        return content
 
     def check_tables(self) -> None:
         """Raise `StoreError` if a table beside the fit, which reading the fit does not need, is not the fit's."""
         for name, entry in self.files.items():
             there = entry["role"] == "table" and place_of(self.folder, name).exists()
-            if there and not self._is_listed(name, self._bytes(name)):
+            if there and not self._is_listed(name, hashlib.sha256(self._bytes(name)).hexdigest()):
                 raise StoreError(
                     f"{self.folder / name} is not as it was saved, and no longer tells what the fit says. Delete it, or"
                     " load the fit with verify=False, which does not look at the tables."
                 )
 
-    def _is_listed(self, name: str, content: bytes) -> bool:
+    def _is_listed(self, name: str, digest: str) -> bool:
         entry = self.files.get(name)
-        return entry is not None and entry["sha256"] == hashlib.sha256(content).hexdigest()
+        return entry is not None and entry["sha256"] == digest
 
     def _bytes(self, name: str) -> bytes:
+        path = self._place(name)
+        with self._named_errors(path):
+            return path.read_bytes()
+
+    def _place(self, name: str) -> Path:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise StoreError(f"{self.folder / INDEX} names the file {name!r}, which is not one inside its folder.")
         path = place_of(self.folder, name)
-        try:
+        with self._named_errors(path):
             inside = path.resolve().is_relative_to(self.folder.resolve())
             if not inside or not stat.S_ISREG(path.stat().st_mode):
                 raise StoreError(f"{path} is not a file inside the folder of the fit: it is not opened.")
-            return path.read_bytes()
+        return path
+
+    @contextlib.contextmanager
+    def _named_errors(self, path: Path) -> Iterator[None]:
+        try:
+            yield
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"no saved fit in {self.folder}: {path} is missing.") from None
         except OSError as error:

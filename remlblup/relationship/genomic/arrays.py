@@ -31,9 +31,14 @@ class Source(Protocol):
     where : for the repr, such as "in memory"
     """
 
-    shape: tuple[int, int]
-    dosage: bool
-    where: str
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def dosage(self) -> bool: ...
+
+    @property
+    def where(self) -> str: ...
 
     def read(self, rows: np.ndarray | None, columns: slice | np.ndarray) -> np.ndarray:
         """Genotypes (individuals, markers): int8, negative for missing; or float32, NaN for missing."""

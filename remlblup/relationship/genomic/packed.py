@@ -10,6 +10,8 @@ from remlblup.arrays import Array
 
 TILE = 8192
 """Individuals at a time: a panel of V stays in the cache while all markers pass over it."""
+_FIELDS = np.array([3, 2, 0, 1], dtype=np.uint8)
+"""0, 1, 2 copies and missing as a .bed writes them, its first allele counted."""
 
 
 def packed_counts(block: np.ndarray) -> np.ndarray:
@@ -30,6 +32,21 @@ def packed_bed(bed: np.ndarray, first_counted: bool, rows: np.ndarray | None, n:
     pack_bed(bed, first_counted, quads)
     packed = quads.view(np.uint8)[:, :n]
     return np.ascontiguousarray(packed if rows is None else packed[:, rows])
+
+
+def bed_bytes(block: np.ndarray) -> np.ndarray:
+    """Bytes (m, n / 4) as of a .bed, of int8 counts (n, m)."""
+    n, m = block.shape
+    fields = np.zeros((m, 4 * -(-n // 4)), dtype=np.uint8)
+    fields[:, :n] = _FIELDS[np.where(block < 0, 3, block).T]
+    return fields[:, ::4] | fields[:, 1::4] << 2 | fields[:, 2::4] << 4 | fields[:, 3::4] << 6
+
+
+def bed_counts(bed: np.ndarray) -> np.ndarray:
+    """int8 counts (m, n), negative for missing, of such bytes (m, n / 4): up to three more of them than individuals."""
+    fields = np.argsort(_FIELDS).astype(np.int8)
+    fields[fields == 3] = -1
+    return fields[(bed[:, :, None] >> np.arange(0, 8, 2, dtype=np.uint8)) & 3].reshape(len(bed), -1)
 
 
 def _bytes(markers: int) -> int:

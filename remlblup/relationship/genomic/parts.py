@@ -87,16 +87,49 @@ class BedPart:
         return packed_product(packed_bed(self.read(), self.first_counted, self.rows, self.individuals), table, V)
 
     def read(self) -> np.ndarray:
-        """The bytes of these markers, (m, individuals / 4): those next to each other in the file at once."""
-        length = -(-self.individuals // 4)
-        markers = np.arange(self.markers)[self.columns]
-        out = np.empty((len(markers), length), dtype=np.uint8)
-        with opened(self.path, 3 + length * self.markers) as file:
-            for run in np.split(np.arange(len(markers)), np.flatnonzero(np.diff(markers) != 1) + 1):
-                file.seek(3 + length * int(markers[run[0]]))
-                if file.readinto(out[run[0] : run[-1] + 1]) != length * len(run):  # type: ignore[attr-defined]
-                    raise DataError(f"{self.path} became shorter while it was read.")
-        return out
+        """The bytes of these markers, (m, individuals / 4)."""
+        return bytes_of_markers(self.path, 3, -(-self.individuals // 4), self.markers, self.columns)
+
+
+class Stored(Protocol):
+    """A source of genotypes whose parts read them by its path."""
+
+    def product(self, rows: Index | None, columns: slice | Index, table: np.ndarray, V: Array) -> Array:
+        """W (W'V) of these individuals and markers."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """Markers of such a source: `rows` of its individuals or None for all, `columns` of its markers."""
+
+    source: Stored
+    rows: Index | None
+    columns: slice | Index
+    held: ClassVar[bool] = False
+
+    def product(self, table: np.ndarray, V: Array) -> Array:
+        """See `Part`."""
+        return self.source.product(self.rows, self.columns, table, V)
+
+
+def bytes_of_markers(path: str, before: int, length: int, markers: int, columns: slice | Index) -> np.ndarray:
+    """(m, length) bytes of some of the markers of a file, those next to each other at once.
+
+    Parameters
+    ----------
+    before : bytes before the first marker
+    length : bytes of a marker
+    markers : of the whole file
+    """
+    wanted = np.arange(markers)[columns]
+    out = np.empty((len(wanted), length), dtype=np.uint8)
+    with opened(path, before + length * markers) as file:
+        for run in np.split(np.arange(len(wanted)), np.flatnonzero(np.diff(wanted) != 1) + 1):
+            file.seek(before + length * int(wanted[run[0]]))
+            if file.readinto(out[run[0] : run[-1] + 1]) != length * len(run):  # type: ignore[attr-defined]
+                raise DataError(f"{path} became shorter while it was read.")
+    return out
 
 
 @contextmanager
@@ -114,8 +147,8 @@ def opened(path: str, size: int) -> Iterator[BinaryIO]:
             found = os.fstat(file.fileno()).st_size
             if found != size:
                 raise DataError(
-                    f"{path} has {found:,} bytes on {here}, and had {size:,} when its .bim and .fam were read: it is"
-                    " another file there, or has been written anew."
+                    f"{path} has {found:,} bytes on {here}, and should have {size:,}: it is another file there, or has"
+                    " been written anew."
                 )
             yield file
     except OSError as error:

@@ -72,18 +72,25 @@ class UnformedRelationship(RelationshipBase):
     ----------
     genotypes : Genotypes
     method, frequencies : as of `genomic_relationship`
+    known : their coding, where it has been kept
 
     Attributes
     ----------
     coding : what each genotype counts, and k
     """
 
-    def __init__(self, genotypes: Genotypes, method: str = "vanraden1", frequencies: object = None) -> None:
+    def __init__(
+        self,
+        genotypes: Genotypes,
+        method: str = "vanraden1",
+        frequencies: object = None,
+        known: Coding | None = None,
+    ) -> None:
         if str(method).startswith(PAIRS):
             raise OptionError(
                 f"method={method!r} is no sum over markers, which is all that products take: leave formed=False out."
             )
-        self.coding: Coding = coding(genotypes, method, frequencies)
+        self.coding: Coding = known or coding(genotypes, method, frequencies)
         self.genotypes, self.method, self.frequencies = genotypes, method, frequencies
         self.labels = tidy(genotypes.ids)
 

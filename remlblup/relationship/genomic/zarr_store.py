@@ -8,27 +8,25 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from remlblup.arrays import Array, Index
 from remlblup.errors import DataError, DependencyError
-from remlblup.relationship.genomic.packed import packed_bed, packed_product
-from remlblup.relationship.genomic.parts import product_with
+from remlblup.relationship.genomic.packed import bed_bytes, bed_counts, packed_bed, packed_product
+from remlblup.relationship.genomic.parts import StoredPart, product_with
 from remlblup.relationship.genomic.paths import path_of
 
 PACKED, CALLS, DOSAGES = "genotypes_bed", "call_genotype", "dosages"
 """Arrays of counts, as the bytes of a .bed (markers, individuals / 4); of alleles (markers, individuals, ploidy); of
 dosages (markers, individuals). The second is VCF Zarr's, the others are ours."""
 CHUNK = 1024
-_FIELDS = np.array([3, 2, 0, 1], dtype=np.uint8)
-"""0, 1, 2 copies and missing as a .bed writes them, its first allele counted."""
 
 
 @dataclass(frozen=True)
 class ZarrSource:
-    """A store, as a source of blocks (`arrays.Source`) and as the parts that are made of it.
+    """A store, as a source of blocks (`arrays.Source`).
 
     Attributes
     ----------
@@ -55,17 +53,15 @@ class ZarrSource:
         """See `arrays.Source`."""
         values = self._markers(columns)
         if self.name == PACKED:
-            fields = np.argsort(_FIELDS).astype(np.int8)
-            fields[fields == 3] = -1
-            values = fields[(values[:, :, None] >> np.arange(0, 8, 2, dtype=np.uint8)) & 3].reshape(len(values), -1)
+            values = bed_counts(values)
         elif self.name == CALLS:
             values = np.where((values < 0).any(axis=2), -1, values.sum(axis=2)).astype(np.int8)
         chosen = values[:, : self.shape[0]] if rows is None else values[:, rows]
         return np.asfortranarray(chosen.T)
 
-    def part(self, rows: Index | None, columns: slice | Index) -> ZarrPart:
+    def part(self, rows: Index | None, columns: slice | Index) -> StoredPart:
         """See `arrays.Source`."""
-        return ZarrPart(self, rows, columns)
+        return StoredPart(self, rows, columns)
 
     def product(self, rows: Index | None, columns: slice | Index, table: np.ndarray, V: Array) -> Array:
         """W (W'V) of these individuals and markers."""
@@ -83,20 +79,6 @@ class ZarrSource:
         if len(values) and (values == array.fill_value).reshape(len(values), -1).all(axis=1).any():
             require_chunks(array, self.path)
         return values
-
-
-@dataclass(frozen=True)
-class ZarrPart:
-    """Markers of a store (`parts.Part`): `rows` of its individuals or None for all, `columns` of its markers."""
-
-    source: ZarrSource
-    rows: Index | None
-    columns: slice | Index
-    held: ClassVar[bool] = False
-
-    def product(self, table: np.ndarray, V: Array) -> Array:
-        """See `parts.Part`."""
-        return self.source.product(self.rows, self.columns, table, V)
 
 
 def read_zarr(path: str | Path) -> tuple[Any, Iterable, Iterable, str]:
@@ -147,14 +129,6 @@ def write_zarr(genotypes: Any, path: str | Path) -> None:
         os.replace(unfinished, folder)
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror or error}.") from None
-
-
-def bed_bytes(block: np.ndarray) -> np.ndarray:
-    """Bytes (m, n / 4) as of a .bed, of int8 counts (n, m)."""
-    n, m = block.shape
-    fields = np.zeros((m, 4 * -(-n // 4)), dtype=np.uint8)
-    fields[:, :n] = _FIELDS[np.where(block < 0, 3, block).T]
-    return fields[:, ::4] | fields[:, 1::4] << 2 | fields[:, 2::4] << 4 | fields[:, 3::4] << 6
 
 
 def address(path: str | Path) -> str:

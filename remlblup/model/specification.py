@@ -12,6 +12,7 @@ import pandas as pd
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, ModelError, listed, some
 from remlblup.linalg.magnitude import SMALLEST
+from remlblup.linalg.memory import keep_freed
 from remlblup.linalg.well_formed import array_of
 from remlblup.model import unknown_parents
 from remlblup.model.algebra import read_terms
@@ -139,6 +140,7 @@ def from_formula(
     parents: str | Sequence[str] = "keep",
 ) -> Specification:
     """Read the formula, check the data against it, and build every matrix of the model."""
+    keep_freed()
     frame = to_pandas(data)
     residual_term = settled(parse_residual(residual), frame.columns, names_given(relationships))
     parsed = parse_formula(with_dot(formula, frame, residual_term, weights))
@@ -217,6 +219,7 @@ def from_matrices(
     structures: Sequence[Any] | None = None,
 ) -> Specification:
     """The same specification from the matrices themselves; K_k is None for the identity."""
+    keep_freed()
     response = array_of(y, "y", DataError)
     if response.ndim == 2 and 1 in response.shape:
         response = response.ravel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import re
 import signal
 import sys
 import time
@@ -116,6 +117,8 @@ def test_a_fit_with_a_client_is_copied_and_sent_elsewhere(scene):
     data = pd.DataFrame({"id": np.arange(N), "y": 3.0 * scene.sum[:, 0] + rng.normal(size=N)})
     model = rb.MixedModel("y ~ 1 + (1 | vm(id, G))", data, {"G": G}, engine="stochastic", client=scene.client)
     fit = model.fit(progress=False, probes=4, max_iterations=2)
+    said = str(model.describe())
+    assert re.search(r"products with genotypes on \d Dask workers? with \d threads?: .* s a pass of 16", said)
     for again, there in ((copy.deepcopy(fit), scene.client), (pickle.loads(pickle.dumps(fit)), None)):
         assert again._equations.asked.client is there
         np.testing.assert_array_equal(again.random_effects["estimate"], fit.random_effects["estimate"])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import remlblup as rb
 from remlblup.equations.stochastic.blocks import genotype_blocks
+from remlblup.equations.stochastic.forecast import pass_seconds, worker_memory
 from remlblup.equations.stochastic.workers import Threads, tree_sum
 from remlblup.linalg.threads import n_threads
 from remlblup.relationship.genomic.codings import coding
@@ -97,6 +102,28 @@ def test_a_bed_that_has_changed_is_named(tmp_path):
     (tmp_path / "set.bed").unlink()
     with pytest.raises(rb.DataError, match="every worker must see the file under this path"):
         Threads().total(blocks, np.ones((20, 1)))
+
+
+def test_what_a_pass_and_a_worker_take():
+    """10,000 individuals, 20,000 markers: .2 s for 16 columns; of 100, 8 MB of V, 5 times that and 2.56 MB a thread."""
+    assert pass_seconds([(10_000, 20_000)], 16, 1) == pytest.approx(0.2)
+    assert pass_seconds([(10_000, 20_000), (10_000, 20_000)], 100, 7) == pytest.approx(0.4)
+    assert worker_memory(10_000, 100, 2) == pytest.approx(8e6 + 2 * (40e6 + 2.56e6))
+    G = genotypes()
+    data = pd.DataFrame({"id": G.ids, "y": np.arange(60.0) ** 0.5})
+    said = str(rb.MixedModel("y ~ 1 + (1 | vm(id, G))", data, {"G": G}, engine="stochastic").describe())
+    assert re.search(r"products with genotypes on \d+ threads? of this machine: .* s a pass of 16 columns", said)
+
+
+def test_chosen_individuals_are_sent_once_for_all_blocks(tmp_path):
+    pytest.importorskip("zarr")
+    genotypes(4000, 40).to_zarr(tmp_path / "set.zarr")
+    G = rb.Genotypes.from_zarr(tmp_path / "set.zarr")
+    chosen = G.select(G.ids[np.random.default_rng(1).permutation(4000)[:3000]])
+    sizes = [len(pickle.dumps(genotype_blocks(each, coding(each, "vanraden1"), 4))) for each in (G, chosen)]
+    assert sizes[1] - sizes[0] < 8 * 3000 + 1000
+    again = pickle.loads(pickle.dumps(genotype_blocks(chosen, coding(chosen, "vanraden1"), 4)))
+    assert len({id(block.part.rows) for block in again}) == 1
 
 
 @given(leaves=st.integers(1, 40), height=st.integers(0, 4))

@@ -30,7 +30,15 @@ class Block(Protocol):
 
 
 class Workers(Protocol):
-    """Where blocks are multiplied."""
+    """Where blocks are multiplied.
+
+    Attributes
+    ----------
+    threads : of each worker
+    """
+
+    @property
+    def threads(self) -> list[int]: ...
 
     def total(self, blocks: Sequence[Block], V: Array) -> Array:
         """Σ_c W_c (W_c' V), (n, k): by a fixed tree over the numbers of the blocks, the same bits with any workers."""

@@ -62,10 +62,16 @@ class DaskWorkers:
         """Another process has the same sums on threads of its own; see `Computation`."""
         return Threads, ()
 
+    @property
+    def threads(self) -> list[int]:
+        """See `blocks.Workers`."""
+        return list(self._threads().values())
+
     def describe(self) -> str:
         """Where products run."""
-        threads = self._threads()
-        return f"{len(threads)} Dask workers with {sum(threads.values())} threads"
+        threads = self.threads
+        workers = f"{len(threads)} Dask worker{'s' if len(threads) > 1 else ''}"
+        return f"{workers} with {sum(threads)} thread{'s' if sum(threads) > 1 else ''}"
 
     def total(self, blocks: Sequence[Block], V: Array) -> Array:
         """Σ_c W_c (W_c' V); see `blocks.Workers`.

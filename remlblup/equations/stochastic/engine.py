@@ -273,7 +273,7 @@ class StochasticEquations(Projection):
 
     @property
     def forecast(self) -> str:
-        return f"{forecast(self.spec, PROBES)}; products on {self.products_of.workers.describe()}"
+        return forecast(self.spec, PROBES, self.products_of.workers)
 
     def missing(self, table: str) -> str:
         if table == "random effects":

@@ -1,19 +1,20 @@
-"""What a fit by products will take: passes over the data, memory of a worker, time."""
+"""What a fit by products will take: passes over the data, where they run, memory of a worker, time."""
 
 from __future__ import annotations
 
-from remlblup.equations.stochastic.blocks import MARKERS
-from remlblup.linalg.threads import n_threads
+from remlblup.equations.stochastic.blocks import MARKERS, Workers
 from remlblup.model.specification import Specification
 from remlblup.relationship.genomic.relationship import UnformedRelationship
 
 # Of fits of 5,000 × 10,000 and 3,000 × 6,000 genotypes: passes, and columns of all of them.
 PASSES, COLUMNS = 100, 2000
-# Operations a second of a core in products with packed genotypes, 16 to 100 columns at a time (measured: 30 to 40 GF).
-RATE = 30e9
+# Columns that a pass takes together, and seconds of a core for each of its genotypes.
+PANEL, SECONDS = 16, 1e-9
+# Arrays of the size of V that a thread may hold: the product of a block, and sums that wait for others.
+ARRAYS = 5
 
 
-def forecast(spec: Specification, probes: int) -> str:
+def forecast(spec: Specification, probes: int, workers: Workers) -> str:
     """In words, from sizes alone; a hard problem, of a heritability near one, takes several times as many passes."""
     genomic = {
         id(d.relationship): d.relationship for d in spec.random if isinstance(d.relationship, UnformedRelationship)
@@ -21,12 +22,23 @@ def forecast(spec: Specification, probes: int) -> str:
     vectors = 8.0 * spec.n * probes
     said = f"some {PASSES} products with V of {COLUMNS:,} columns in all; {probes} probes of {vectors / 1e6:,.3g} MB"
     if not genomic:
-        return said
+        return f"{said}; products on {workers.describe()}"
     shapes = [r.genotypes.shape for r in genomic.values()]
-    flops = sum(4.0 * n * m for n, m in shapes) * COLUMNS
-    block = max(n for n, _ in shapes) * (MARKERS + 16.0 * probes)
-    time = flops / (RATE * n_threads())
+    threads = workers.threads
+    one, each, whole = (pass_seconds(shapes, k, sum(threads)) for k in (PANEL, COLUMNS // PASSES, probes))
+    memory = max(worker_memory(n, probes, max(threads)) for n, _ in shapes)
     return (
-        f"{said}; {flops / 1e9:,.3g} GF with genotypes, about {time:,.3g} s on the {n_threads()} threads here;"
-        f" a worker holds {block / 1e6:,.3g} MB"
+        f"{said}; products with genotypes on {workers.describe()}: {one:,.2g} s a pass of {PANEL} columns,"
+        f" {whole:,.2g} s of {probes}, about {PASSES * each:,.2g} s in all, and up to {memory / 1e6:,.3g} MB a worker"
     )
+
+
+def pass_seconds(shapes: list[tuple[int, int]], columns: int, threads: int) -> float:
+    """One product K V of k columns with each relationship, n·m·⌈k/16⌉ nanoseconds of a core."""
+    return sum(n * m for n, m in shapes) * -(-columns // PANEL) * SECONDS / threads
+
+
+def worker_memory(individuals: int, columns: int, threads: int) -> float:
+    """Bytes: V, and for each thread arrays of its size and a block of genotypes at 2 bits."""
+    V = 8.0 * individuals * columns
+    return V + threads * (ARRAYS * V + individuals * MARKERS / 4.0)

@@ -18,6 +18,11 @@ class Threads:
         parts = [(blocks[first : first + 2**height], V) for first in range(0, len(blocks), 2**height)]
         return tree_sum(side_by_side(subtree, parts))
 
+    @property
+    def threads(self) -> list[int]:
+        """See `blocks.Workers`."""
+        return [n_threads()]
+
     def describe(self) -> str:
         """Where products run."""
         threads = n_threads()

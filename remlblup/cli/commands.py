@@ -59,6 +59,8 @@ def fit(given: Namespace) -> int:
             tolerance=given.tolerance,
             progress=not given.quiet,
             checkpoint=given.checkpoint,
+            seed=given.seed,
+            probes=given.probes,
         )
         functions = {name: result.function(e) for name, e in expressions.items()}
         print(("" if given.quiet else "\n") + str(Summary(result, functions)))
@@ -210,6 +212,7 @@ def read_model(given: Namespace) -> MixedModel:
         given.groups,
         named_files("--genotypes", given.genotypes),
         given.pedigree_columns,
+        formed=given.engine != "stochastic",
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CodesWarning)

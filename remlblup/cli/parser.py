@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from remlblup._version import __version__
 from remlblup.cli import commands, crosschecking
+from remlblup.equations.computation import DEVICES, ENGINES
 
 EXAMPLES = """\
 examples:
@@ -91,6 +92,10 @@ def _fit(subparsers: argparse._SubParsersAction) -> None:
     g.add_argument("--max-iterations", type=int, metavar="N", help="default 200, for EM 20000")
     g.add_argument(
         "--tolerance", type=float, default=1e-8, metavar="T", help="of the scale-free gradient (default 1e-8)"
+    )
+    g.add_argument("--seed", type=int, default=0, metavar="N", help="of the probes of --engine stochastic (default 0)")
+    g.add_argument(
+        "--probes", type=int, metavar="N", help="how many --engine stochastic draws (default: what its error calls for)"
     )
     g.add_argument(
         "--checkpoint",
@@ -259,7 +264,10 @@ def _data(p: argparse.ArgumentParser) -> None:
         "dropped or refused; or the columns that hold parents, where their names do not tell",
     )
     g.add_argument(
-        "--engine", choices=("auto", "dense", "sparse", "spectral"), default="auto", help="how V is worked with"
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="how V is worked with; stochastic: by products alone, with a Monte Carlo error and no log-likelihood",
     )
-    g.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where --engine dense works (default cpu)")
+    g.add_argument("--device", choices=DEVICES, default="cpu", help="where --engine dense works (default cpu)")
     g.add_argument("--sep", metavar="CHAR", help=r"separator of the columns in DATA (default: found out; \t for tabs)")

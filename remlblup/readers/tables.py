@@ -248,8 +248,9 @@ def read_relationships(
     groups: Iterable[str] | None = None,
     genotypes: dict[str, str] | None = None,
     columns: str | None = None,
+    formed: bool = True,
 ) -> dict[str, Any]:
-    """NAME → pedigree or relationship.
+    """NAME → pedigree or relationship; genomic matrices at once, or only by what asks for one (`formed`).
 
     Raises
     ------
@@ -287,7 +288,7 @@ def read_relationships(
             raise type(error)(f"relationship {name} ({file}): {error}") from None
     for name, file in genotypes.items():
         try:
-            out[name] = genomic_relationship(read_genotypes(file), progress=False)
+            out[name] = genomic_relationship(read_genotypes(file), progress=False, formed=formed)
         except RemlBlupError as error:
             raise type(error)(f"genotypes {name} ({file}): {error}") from None
     return out

@@ -61,7 +61,8 @@ def pictures(fit: Plotted, seed: int = 0) -> list[Picture]:
 
 def convergence(fit: Plotted) -> Iterator[Picture]:
     """Criteria and components by iteration; where components are confounded, the direction in which ℓ is flat."""
-    yield Picture("convergence", "verdict", CAPTIONS["convergence"], png(fit.plot_convergence))
+    told = "convergence" if fit._equations.knows_likelihood else "steps"
+    yield Picture("convergence", "verdict", CAPTIONS[told], png(fit.plot_convergence))
     if len(fit.history) > 1 and set(fit.status) != {"fixed"}:
         with contextlib.suppress(ModelError, OptionError):  # nothing to trace
             yield Picture("traces", "verdict", CAPTIONS["traces"], png(fit.plot_convergence, "components"))
@@ -154,6 +155,7 @@ def fields(fit: Plotted) -> Iterator[Picture]:
 
 
 CAPTIONS = {
+    "steps": "Newton's next step by iteration, in standard errors: the log-likelihood is not known.",
     "convergence": "Log-likelihood still to be gained and gradient by iteration, with the step taken.",
     "traces": "Every component by iteration, in standard errors from where it ended, with the kind of step.",
     "random_effects": "BLUPs in order, with 95 % prediction intervals.",

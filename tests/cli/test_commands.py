@@ -354,3 +354,22 @@ def test_a_known_residual(tmp_path, capsys):
         assert main(call) == 0
         fit = rb.MixedModel("y ~ 1 + (1 | g)", data, {"O": O}, residual=residual).fit(progress=False)
         assert f"{fit.loglik:.4f}" in capsys.readouterr().out
+
+
+def test_fit_by_products(tmp_path, run):
+    """Genotypes are not formed; what is printed says that it is stochastic; what asks for more is refused."""
+    rng = np.random.default_rng(3)
+    M = pd.DataFrame(rng.binomial(2, 0.4, (60, 40)), index=[f"a{k}" for k in range(60)])
+    M.columns = [f"m{k}" for k in range(40)]
+    M.to_csv(tmp_path / "g.csv", index_label="id")
+    y = (M - M.mean()).to_numpy() @ rng.standard_normal(40) / 4.0
+    data = pd.DataFrame({"id": np.repeat(M.index, 2), "y": np.repeat(y, 2) + rng.standard_normal(120)})
+    data.to_csv(tmp_path / "d.csv", index=False)
+    asked = ["fit", tmp_path / "d.csv", "y ~ 1 + (1 | vm(id, G))", "--genotypes", f"G={tmp_path / 'g.csv'}", "--quiet"]
+    code, text, _ = run(*asked, "--engine", "stochastic", "--seed", "4", "--probes", "6", "--out", tmp_path / "out")
+    assert code == 0 and "6 probes of seed 4" in text and "not formed" in text
+    assert rb.load(tmp_path / "out").options.probes == 6
+    for more, said in ((["--method", "ML"], "REML"), (["--probes", "1"], "probes"), (["--device", "cuda"], "device")):
+        code, _, error = run(*asked, "--engine", "stochastic", *more)
+        assert code == 2 and said in error
+    assert "probes=6" in run(*asked, "--probes", "6")[2]

@@ -19,6 +19,7 @@ from remlblup.arrays import Array
 from remlblup.equations.stochastic.blocks import Block
 from remlblup.equations.stochastic.workers import Threads, subtree, subtree_height
 from remlblup.errors import DependencyError, OptionError, RemlBlupError, WorkersError, shown
+from remlblup.keywords import known_arguments
 
 PATIENCE = 600.0
 """Seconds in which no task ends, after which a product is given up."""
@@ -67,12 +68,14 @@ class DaskWorkers:
         """See `blocks.Workers`."""
         return list(self._threads().values())
 
+    @known_arguments
     def describe(self) -> str:
         """Where products run."""
         threads = self.threads
         workers = f"{len(threads)} Dask worker{'s' if len(threads) > 1 else ''}"
         return f"{workers} with {sum(threads)} thread{'s' if sum(threads) > 1 else ''}"
 
+    @known_arguments
     def total(self, blocks: Sequence[Block], V: Array) -> Array:
         """Σ_c W_c (W_c' V); see `blocks.Workers`.
 

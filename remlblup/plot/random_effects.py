@@ -129,7 +129,9 @@ def _titles(ax: Axes, fit: Solved, table: pd.DataFrame, name: str, intervals: st
     below += "95 % prediction intervals" if intervals == "prediction" else "two differ (5 %) where bars do not overlap"
     below += " (median width of neighbours)" if len(table) > DRAWN else ""
     if table["pev"].isna().all():
-        below = f"{len(table):,} levels, no intervals: the variance component is negative"
+        known = fit._equations.knows_likelihood
+        why = "the variance component is negative" if known else "engine='stochastic' has no prediction error variances"
+        below = f"{len(table):,} levels, no intervals: {why}"
     if not table["estimate"].any() and (table["std_error"] == 0.0).all():
         below = f"{len(table):,} levels, all zero: the variance is on its boundary"
         ax.set_xlim(-1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import matplotlib.text
 import numpy as np
 import pandas as pd
 import pytest
@@ -198,6 +199,8 @@ def test_plots_and_reports_say_what_they_leave_out(fits, tmp_path):
     assert "standard errors" in axes.get_legend_handles_labels()[1][0]
     assert len(fit.plot_convergence("all")) == 2
     fit.plot_residuals()
+    said = fit.plot_random_effects("herd")
+    assert any("no prediction error variances" in t.get_text() for t in said.findobj(matplotlib.text.Text))
     with pytest.raises(rb.StochasticError, match="record"):
         fit.plot_residuals("qq")
     page = fit.report(tmp_path / "report.html").read_text(encoding="utf-8")

@@ -83,7 +83,7 @@ class StochasticEquations(Projection):
         """The preconditioner's equations; then blocks of columns over the records and the effects."""
         n, effects = float(self.spec.n), float(self.spec.n_random)
         own = self.preconditioner.equations.memory
-        columns = 8.0 * PROBES * (6.0 * n + 3.0 * effects)
+        columns = 8.0 * PROBES * (18.0 * n + 3.0 * effects)  # measured: 20 and 21 n in all, of q = n and q = n/2
         return Memory(
             own.built.then(needs.of_incidence(self)),
             own.iterated.then(Need.of(columns, 0.0)),

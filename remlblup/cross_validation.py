@@ -241,6 +241,7 @@ def _refitted(
                 other = training_model(fit, train).fit(
                     fit.method, fit.options.algorithm, fix=_held(fit), constrain=fit.options.constrain,
                     max_iterations=fit.options.max_iterations, tolerance=fit.options.tolerance, progress=False,
+                    seed=fit.options.seed, probes=fit.options.probes,
                 )  # fmt: skip
             except FitInterrupted as stop:
                 raise FitInterrupted.within(

@@ -87,18 +87,25 @@ class Fits(Mapping[str, Fit]):
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row per response: converged, records, loglik, each component with its standard error, and any error."""
+        """A row per response: converged, records, loglik, each component with its standard error, and any error.
+
+        Of ``engine="stochastic"`` Monte Carlo errors beside them, and no loglik.
+        """
         rows = {}
         for name, fit in self._fits.items():
             if isinstance(fit, Later):
                 rows[name] = fit.row
                 continue
-            row: dict[str, Any] = {"converged": fit.converged, "records": fit.n_obs, "loglik": fit.loglik}
+            row: dict[str, Any] = {"converged": fit.converged, "records": fit.n_obs}
+            if fit._equations.knows_likelihood:
+                row["loglik"] = fit.loglik
             with said_elsewhere(ConvergenceWarning):
                 components = fit.variance_components
             labels = fit.specification.parameters.columns
             for label, estimate, error in zip(labels, components["estimate"], components["std_error"], strict=True):
                 row[label], row[f"se {label}"] = estimate, error
+            if "monte_carlo_error" in components:
+                row |= {f"Monte Carlo {c}": e for c, e in zip(labels, components["monte_carlo_error"], strict=True)}
             rows[name] = row
         rows |= {name: {"converged": False, "error": text} for name, text in self.errors.items()}
         return shown(pd.DataFrame.from_dict(rows, orient="index").rename_axis("response"))

@@ -22,6 +22,8 @@ from remlblup.structure.distance.base import Distance
 # Flops, in units of a cube: V inverted once an iteration, for some twelve;
 # a tridiagonal reduction runs at a quarter of the rate.
 ITERATIONS, EIGEN = 12.0, 5.0
+# Weights up to so far apart are no burden to a recurrence that does not know the variances.
+SPREAD = 4.0
 
 
 # Up to this many effects the products of a term's effects are listed in no time; flops in the time one takes.
@@ -236,8 +238,12 @@ def _variance(spec: Specification, reason: str, device: str = "cpu") -> Equation
 
 def _stochastic(spec: Specification, asked: Computation) -> Equations:
     from remlblup.equations.stochastic.engine import StochasticEquations
+    from remlblup.equations.stochastic.one_relationship import OneRelationship
 
-    return StochasticEquations(spec, asked)
+    # A single-step relationship, and weights far apart, are solved sooner with a preconditioner, anew at each θ.
+    one = not not_spectral(spec) and dense_terms(spec) and spec.random[0].relationship.plainer is None
+    one = one and float(np.max(spec.weights, initial=1.0)) <= SPREAD * float(np.min(spec.weights, initial=np.inf))
+    return OneRelationship(spec, asked) if one else StochasticEquations(spec, asked)
 
 
 def _spectral(spec: Specification, reason: str) -> Equations:

@@ -6,30 +6,28 @@ from remlblup.equations.stochastic.blocks import MARKERS, Workers
 from remlblup.model.specification import Specification
 from remlblup.relationship.genomic.relationship import UnformedRelationship
 
-# Of fits of 5,000 × 10,000 and 3,000 × 6,000 genotypes: passes, and columns of all of them.
-PASSES, COLUMNS = 100, 2000
 # Columns that a pass takes together, and seconds of a core for each of its genotypes.
 PANEL, SECONDS = 16, 1e-9
 # Arrays of the size of V that a thread may hold: the product of a block, and sums that wait for others.
 ARRAYS = 5
 
 
-def forecast(spec: Specification, probes: int, workers: Workers) -> str:
+def forecast(spec: Specification, probes: int, workers: Workers, passes: int, columns: int) -> str:
     """In words, from sizes alone; a hard problem, of a heritability near one, takes several times as many passes."""
     genomic = {
         id(d.relationship): d.relationship for d in spec.random if isinstance(d.relationship, UnformedRelationship)
     }
     vectors = 8.0 * spec.n * probes
-    said = f"some {PASSES} products with V of {COLUMNS:,} columns in all; {probes} probes of {vectors / 1e6:,.3g} MB"
+    said = f"some {passes} products with V of {columns:,} columns in all; {probes} probes of {vectors / 1e6:,.3g} MB"
     if not genomic:
         return f"{said}; products on {workers.describe()}"
     shapes = [r.genotypes.shape for r in genomic.values()]
     threads = workers.threads
-    one, each, whole = (pass_seconds(shapes, k, sum(threads)) for k in (PANEL, COLUMNS // PASSES, probes))
+    one, each, whole = (pass_seconds(shapes, k, sum(threads)) for k in (PANEL, columns // passes, probes))
     memory = max(worker_memory(n, probes, max(threads)) for n, _ in shapes)
     return (
         f"{said}; products with genotypes on {workers.describe()}: {one:,.2g} s a pass of {PANEL} columns,"
-        f" {whole:,.2g} s of {probes}, about {PASSES * each:,.2g} s in all, and up to {memory / 1e6:,.3g} MB a worker"
+        f" {whole:,.2g} s of {probes}, about {passes * each:,.2g} s in all, and up to {memory / 1e6:,.3g} MB a worker"
     )
 
 

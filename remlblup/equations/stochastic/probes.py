@@ -34,11 +34,13 @@ class Probes:
     seed : of the draws
     z : (n, N)
     related : K Z'z of each term, (t, q, N); None where levels are unrelated
+    groups : first number, and that behind the last, of those drawn at a time
     """
 
     seed: int
     z: Array
     related: tuple[Array | None, ...]
+    groups: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def drawn(cls, products: Products, seed: int, count: int, first: int = 0) -> Probes:
@@ -55,7 +57,7 @@ class Probes:
         z = signs(n, seed, range(first, count))
         blocks = products.related(products.scores(z))
         related = tuple(None if d.is_identity else b for d, b in zip(products.spec.random, blocks, strict=True))
-        return cls(seed, z, related)
+        return cls(seed, z, related, ((first, count),))
 
     def __len__(self) -> int:
         return self.z.shape[1]
@@ -67,7 +69,7 @@ class Probes:
             None if a is None or b is None else np.concatenate([a, b], axis=2)
             for a, b in zip(self.related, new.related, strict=True)
         )
-        return Probes(self.seed, np.hstack([self.z, new.z]), related)
+        return Probes(self.seed, np.hstack([self.z, new.z]), related, self.groups + new.groups)
 
     def traces(self, products: Products, x: Array) -> list[Array]:
         """(N, t, t) of each term, (Z_a'x)' K (Z_b'z) of each probe for x = Pz, made symmetric."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from remlblup.arrays import Array
-from remlblup.equations.stochastic.engine import EXACT, VARIATES, StochasticEquations
+from remlblup.equations.stochastic.engine import StochasticEquations
 from remlblup.equations.stochastic.probes import Probes
 from remlblup.errors import NotPositiveDefiniteError, OptionError, StochasticError
 from remlblup.linalg.threads import single_threaded
@@ -54,6 +54,7 @@ class Evaluated:
     theta : (n_parameters,)
     y, probes, variates : P times y (n,), the probes (n, N) and the working variates (n, n_parameters)
     left : what was left of the worst probe, and of the worst variate
+    counts : how many probes there were after each drawing
     """
 
     theta: Array
@@ -61,9 +62,10 @@ class Evaluated:
     probes: Array
     variates: Array
     left: Array
+    counts: np.ndarray
 
 
-SOLVED = "y", "probes", "variates", "left"
+SOLVED = "y", "probes", "variates", "left", "counts"
 
 
 class StochasticSearch:
@@ -157,7 +159,10 @@ class StochasticSearch:
         for row in ascent.rows if self.report is not None else ():
             self.report(row)  # type: ignore[misc]
         solved = Evaluated(ascent.last.theta, **{name: state.arrays[name] for name in SOLVED})
-        self.probes = Probes.drawn(self.equations.products_of, self.options.seed, solved.probes.shape[1])
+        products, (first, *later) = self.equations.products_of, map(int, solved.counts)
+        self.probes = Probes.drawn(products, self.options.seed, first)
+        for count in later:
+            self.probes = self.probes.more(products, count)
         return self.point(solved)
 
     def evaluated(self, theta: Array) -> Point:
@@ -165,16 +170,14 @@ class StochasticSearch:
         last θ left it."""
         equations, before = self.equations, self.now
         assert self.probes is not None
-        columns = np.column_stack([equations.y, self.probes.z])
-        enough = np.full(columns.shape[1], equations.tolerance)
-        enough[0] = EXACT
         start = None if before is None else np.column_stack([before.y, before.probes])
-        found = equations.projected(theta, columns, enough, start)
+        found = equations.solved(theta, self.probes, start)
         solution = equations.solution(theta, found.x[:, 0])
         F = equations.working_variates(solution)
-        variates = equations.projected(theta, F, VARIATES, None if before is None else before.variates)
+        variates = equations.solved_variates(theta, F, None if before is None else before.variates)
         left = np.array([found.left[1:].max(initial=0.0), variates.left.max(initial=0.0)])
-        return self.point(Evaluated(theta, found.x[:, 0], found.x[:, 1:], variates.x, left), solution, F)
+        counts = np.array([last for _, last in self.probes.groups])
+        return self.point(Evaluated(theta, found.x[:, 0], found.x[:, 1:], variates.x, left, counts), solution, F)
 
     def enlarged(self, count: int) -> Point:
         """The same point with more probes."""
@@ -182,9 +185,10 @@ class StochasticSearch:
         assert self.probes is not None and now is not None
         known = len(self.probes)
         self.probes = self.probes.more(equations.products_of, count)
-        found = equations.projected(now.theta, self.probes.z[:, known:], equations.tolerance)
+        found = equations.solved_probes(now.theta, self.probes, known)
         left = np.array([found.left.max(initial=now.left[0]), now.left[1]])
-        return self.point(replace(now, probes=np.hstack([now.probes, found.x]), left=left))
+        counts, x = np.append(now.counts, count), np.hstack([now.probes, found.x])
+        return self.point(replace(now, probes=x, left=left, counts=counts))
 
     def point(self, solved: Evaluated, solution: Any = None, variates: Array | None = None) -> Point:
         """What follows from the solutions at a θ."""
@@ -254,6 +258,7 @@ class StochasticSearch:
     def ended(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         space, monte_carlo = self.space, self.monte_carlo(point)
         rows = tuple(self.ascent.rows)
+        self.equations.leave()
         verdict = judged(space, point, checks, stopped, monte_carlo, len(rows) - 1, self.confounded)
         return Optimum(
             point,

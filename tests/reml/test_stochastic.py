@@ -146,6 +146,20 @@ def test_what_it_does_not_do_is_named(flock, options, said):
         model.fit(**options)
 
 
+def test_without_an_error_of_probes_the_steps_go_on():
+    """Pedigrees and factors are factorised: what is left of the step would be the only error, and in no table."""
+    flock = rb.simulate_flock()
+    relationships = {"A": rb.Pedigree.from_frame(flock.pedigree)}
+    formula = "y ~ sex + litter + group + (1 | dam) + (1 | vm(id, A))"
+    exact = rb.MixedModel(formula, flock.data, relationships).fit()
+    fit = rb.MixedModel(formula, flock.data, relationships, engine="stochastic").fit()
+    table = fit.variance_components
+    away = np.abs(table["estimate"] - exact.variance_components["estimate"]) / table["std_error"]
+    assert away.max() < 3e-4
+    assert (table["monte_carlo_error"] < 1e-8 * table["std_error"]).all()
+    assert fit.convergence.table.set_index("criterion")["limit"]["next step"] == 1e-4
+
+
 def test_what_takes_a_likelihood_is_named(fits):
     fit, _ = fits
     for ask in (

@@ -110,6 +110,8 @@ class StochasticEquations(Projection):
         """P B at θ, (n, c)."""
         started = time.perf_counter()
         precondition = self._projection_of_M(theta)
+        if self.preconditioner.exact:
+            start = None  # P itself is at hand, and a start that is near enough would stay as it is
         found = projected(lambda D: self.products_of.times(theta, D), precondition, B, tolerance, start)
         self.iterations = max(self.iterations, found.iterations)
         self._spent("solve", started)

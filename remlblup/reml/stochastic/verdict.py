@@ -16,6 +16,9 @@ from remlblup.reml.verdict import vanishing
 ERROR = "Monte Carlo error"
 # The next step, in standard errors of sampling, that is none.
 STEP = 0.01
+# The same where the probes err by less than this, as where all that has a trace is factorised: what is left of the step
+# would be the only error, and it is in no table.
+SURE = 1e-4
 # Monte Carlo error of a component, as a share of its standard error, that probes are drawn for.
 RATIO = 0.1
 # Eigenvalues of the average information, scaled to a unit diagonal, that are none.
@@ -39,6 +42,7 @@ def criteria(
     """The five criteria; `given` says that the number of probes is the user's, so that no Monte Carlo error is too
     large."""
     largest = float(ratios(space, point, monte_carlo).max(initial=0.0))
+    limit = SURE if limit == STEP and largest < SURE else limit
     others = float(np.max(point.solution.kept["left"] / [point.solution.equations.tolerance, VARIATES]))
     said = "the number of probes was given" if given else "largest Monte Carlo error of a component, in its s.e."
     return (

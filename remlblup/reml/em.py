@@ -21,7 +21,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.linalg.scaled_solve import scaled_solve
+from remlblup.linalg.scaled_solve import scaled_inverse, scaled_solve
 from remlblup.model.design import RandomDesign
 from remlblup.reml.score import Score
 from remlblup.structure.base import Structure
@@ -55,8 +55,11 @@ def complete_information(equations: Equations, theta: Array, units: list[Array],
 def observed_information(structure: Structure, q: int, theta: Array, unit: Array) -> Array:
     """½ q tr(Σ⁻¹Σ̇_iΣ⁻¹Σ̇_j): information on θ of q observed vectors u ~ N(0, Σ)."""
     # A singular Σ has infinite information across its face: a small ridge keeps it finite.
-    ridge = structure.covariance(theta) + 1e-8 * unit
-    solved = np.linalg.solve(ridge, structure.derivatives(theta))
+    ridge, derivatives = structure.covariance(theta) + 1e-8 * unit, structure.derivatives(theta)
+    try:
+        solved = np.linalg.solve(ridge, derivatives)
+    except np.linalg.LinAlgError:  # covariates so alike that the ridge is lost in rounding
+        solved = scaled_inverse(ridge) @ derivatives
     return np.asarray(0.5 * q * np.einsum("pij,qji->pq", solved, solved))
 
 

@@ -118,7 +118,10 @@ class Newton:
         return scaled_solve(self.hessian, self.gradient)
 
     def size(self) -> tuple[float, float]:
-        """(largest |score| in standard errors, Newton decrement g'H⁻¹g) over the free coordinates."""
+        """(largest |score| in standard errors, Newton decrement g'H⁻¹g) over the free coordinates.
+
+        Along directions without information, which no step is taken in, the part r of the score counts as r²/`NULL`.
+        """
         n_free = np.count_nonzero(self.free)
         if not n_free:
             return 0.0, 0.0
@@ -126,7 +129,9 @@ class Newton:
         g = self.gradient if whole else self.gradient[self.free]
         H = self.hessian if whole else self.hessian[np.ix_(self.free, self.free)]
         step = self.newton_step if whole else scaled_solve(H, g)
-        return float((np.abs(g) / np.sqrt(H.diagonal())).max()), abs(float(g @ step))
+        d = 1.0 / np.sqrt(H.diagonal())
+        unseen = d * (g - H @ step)
+        return float((np.abs(g) * d).max()), abs(float(g @ step)) + float(unseen @ unseen) / NULL
 
 
 def supported(H: Array, g: Array, free: np.ndarray) -> Array:

@@ -12,6 +12,9 @@ from remlblup.structure.base import Structure
 from remlblup.structure.edge.cone import in_metric
 from remlblup.structure.residual.base import ResidualStructure
 
+# What keeps covariates that repeat each other from an infinite unit: added to their correlations.
+RIDGE = 1e-10
+
 
 def residual_variance(equations: Equations) -> float:
     """Variance of y given X, of a record of weight 1."""
@@ -34,9 +37,11 @@ def unit_matrices(equations: Equations, variance: float) -> list[Array]:
             continue
         M = scales.signals[k]
         d = 1.0 / np.sqrt(np.diag(M))
-        # The ridge keeps covariates that repeat each other from an infinite unit.
-        correlation = M * np.outer(d, d) + 1e-10 * np.eye(design.t)
-        units.append(share * np.outer(d, d) * np.linalg.inv(correlation))
+        correlation = M * np.outer(d, d) + RIDGE * np.eye(design.t)
+        # By its eigenvalues it is positive definite whatever rounding makes of the elements.
+        values, vectors = np.linalg.eigh(0.5 * (correlation + correlation.T))
+        inverse = (vectors / np.maximum(values, RIDGE)) @ vectors.T
+        units.append(share * np.outer(d, d) * inverse)
     return units
 
 

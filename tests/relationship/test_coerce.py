@@ -6,6 +6,7 @@ import scipy.sparse as sp
 from remlblup.errors import PedigreeError, RelationshipError
 from remlblup.relationship.coerce import coerce
 from remlblup.relationship.genomic.genotypes import Genotypes
+from remlblup.relationship.genomic.relationship import genomic_relationship
 from remlblup.relationship.given.matrix import Relationship
 from remlblup.relationship.pedigree.pedigree import Pedigree
 
@@ -174,7 +175,8 @@ def test_labels_beside_a_frame_that_is_labelled():
     check(Relationship(pd.DataFrame(K), [3, 0, 1, 2]), [3, 0, 1, 2])
 
 
-def test_genotypes_are_not_a_relationship():
-    genotypes = Genotypes.from_matrix(np.array([[0, 1], [2, 1]]), ids=["a", "b"])
-    with pytest.raises(RelationshipError, match=r"Relationship 'G'.*rb\.genomic_relationship\(genotypes\)"):
-        coerce("G", genotypes)
+def test_genotypes_are_the_relationship_of_van_radens_first_method():
+    genotypes = Genotypes.from_matrix(np.array([[0, 1, 2], [2, 1, 0], [1, 0, 0]]), ids=["a", "b", "c"])
+    found, formed = coerce("G", genotypes), genomic_relationship(genotypes)
+    assert list(found.labels) == ["a", "b", "c"]
+    np.testing.assert_allclose(found.multiply(np.eye(3)), formed.dense(), rtol=1e-14)

@@ -154,10 +154,18 @@ def explain(
     by_design: bool = False,
     names: Sequence[str] = (),
     trend: str = "",
+    alike: Sequence[str] = (),
 ) -> str:
-    """The verdict's reason in words; `names` of what went to zero, where that is not all of R."""
+    """The verdict's reason in words; `names` of what went to zero, where that is not all of R; terms whose effects are
+    `alike`."""
     if trend:
         return has_trend(trend, failed)
+    if alike:
+        return (
+            f"over the records the effects of {listed(alike)} are the same to about nine digits, so that their"
+            " covariance matrix is lost in rounding. Subtract a mean from the covariates, or take the difference of two"
+            " that are alike in the place of one."
+        )
     if unidentified:
         if len(unidentified) == 1 and by_design:
             return (

@@ -16,6 +16,9 @@ from remlblup.model.parameters import RESIDUAL
 INSIDE = 1e-12
 # Share of effects Z_i u left by a combination of them that is zero but for rounding; the least weight of one in it.
 REPEATED, REPEATED_SHARE = 1e-13, 1e-6
+# Smallest eigenvalue of the correlations of a term's effects over the records: below it their origin is far, or Σ is
+# lost in rounding.
+FAR, ALIKE = 1e-4, 1e-9
 # Elements of the columns that are projected at once.
 ELEMENTS = 2_000_000
 
@@ -95,6 +98,30 @@ def repeated(equations: Equations, design: RandomDesign, random: np.random.Gener
     _, left, c = np.linalg.svd(np.linalg.qr(z / np.where(size > 0.0, size, 1.0), mode="r"))
     void = c[: len(left)][left <= REPEATED]
     return np.flatnonzero(np.any(np.abs(void) > REPEATED_SHARE, axis=0)).tolist()
+
+
+def least_correlation(design: RandomDesign) -> float:
+    """Smallest eigenvalue of the correlations (about zero) of a term's covariates over the records; 1 if Σ is not
+    free."""
+    d = np.diag(design.moments)
+    if design.t == 1 or not design.structure.cone or not np.all(d > 0.0):
+        return 1.0
+    return float(np.linalg.eigvalsh(design.moments / np.sqrt(np.outer(d, d)))[0])
+
+
+def alike(design: RandomDesign) -> bool:
+    """Whether a free Σ is lost in rounding, for its effects are too nearly the same over the records.
+
+    The smallest eigenvalue of their correlations (about zero) is below `ALIKE`: for intercept, slope and parabola it is
+    some (range/mean)⁴ of the covariate.
+    """
+    if least_correlation(design) > ALIKE:
+        return False
+    # Effects of other levels of the same record (sire and dam) are not alike: with random signs they differ.
+    signs = 2.0 * np.random.default_rng(20241122).integers(0, 2, design.q) - 1.0
+    z = np.column_stack([Z @ signs for Z in design.columns])
+    left = np.linalg.svd(np.linalg.qr(z / np.linalg.norm(z, axis=0), mode="r"), compute_uv=False)
+    return bool(left[-1] ** 2 < ALIKE)
 
 
 def repeats_residual(equations: Equations, k: int) -> bool:

@@ -20,15 +20,13 @@ from remlblup.equations.choice import equations_of_kind
 from remlblup.equations.scales import disjoint
 from remlblup.model.design import RandomDesign, centred
 from remlblup.reml.history import Iteration
+from remlblup.reml.identify import ALIKE, FAR
 from remlblup.reml.loop import Watch
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.space import Space, labels
 from remlblup.reml.start import residual_variance, unit_matrices
 from remlblup.reml.surface import Surface
 from remlblup.structure.covariance.unstructured import Unstructured
-
-# Smallest eigenvalue of the correlations of a unit matrix: where the origin is far, where columns repeat each other.
-FAR, SAME = 1e-4, 1e-9
 
 Search = Callable[..., Optimum]
 
@@ -108,7 +106,7 @@ def far_origins(equations: Equations, fixed: Array) -> dict[int, Array]:
         if design.t == 1 or not isinstance(design.structure, Unstructured) or not np.isnan(fixed[place]).all():
             continue
         d = 1.0 / np.sqrt(np.diag(unit))
-        if not disjoint(design) and SAME < np.linalg.eigvalsh(unit * np.outer(d, d))[0] < FAR:
+        if not disjoint(design) and ALIKE < np.linalg.eigvalsh(unit * np.outer(d, d))[0] < FAR:
             out[k] = np.asarray(np.linalg.cholesky(unit), np.float64)
     return out
 

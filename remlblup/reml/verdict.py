@@ -11,6 +11,7 @@ from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Convergence, Criterion, explain
 from remlblup.reml.distant import noted, runs_off
 from remlblup.reml.flat import spectrum
+from remlblup.reml.identify import alike
 from remlblup.reml.point import Point
 from remlblup.reml.space import TINY, Space, labels
 from remlblup.reml.step import propose
@@ -28,7 +29,8 @@ def judged(
 ) -> Convergence:
     """The verdict on a search that stopped at a point; `confounded` components are so by design."""
     space = ascent.space
-    unidentified = confounded or labels(space, flat(space, point))
+    lost = () if confounded else lost_in_rounding(space)
+    unidentified = confounded or labels(space, lost_components(space, lost) if lost else flat(space, point))
     failed = [c.name for c in checks if not c.passed]
     nugget = nugget_gone(space, point) if failed else ()
     vanished = nugget or vanishing(space, point, failed)
@@ -44,10 +46,26 @@ def judged(
         by_design=bool(confounded),
         trend=trend(space.equations.spec, point.theta) if failed or unidentified else "",
         names=() if whole else vanished,
+        alike=[f"'{space.equations.spec.random[k].name}'" for k in lost],
     ) + noted(space, point.theta)
     return Convergence(
         checks, reason, labels(space, space.boundary(point)), unidentified, len(ascent.rows) - 1, collapsed
     )
+
+
+def lost_in_rounding(space: Space) -> list[int]:
+    """Terms of which something is free, whose effects are too nearly the same over the records for their Σ."""
+    places = space.equations.spec.parameters.of_terms
+    random = space.equations.spec.random
+    return [k for k, d in enumerate(random) if space.moving[places[k]].any() and alike(d)]
+
+
+def lost_components(space: Space, terms: list[int]) -> np.ndarray:
+    """(n_parameters,) those of some terms that are free."""
+    mask = np.zeros(len(space.moving), dtype=bool)
+    for k in terms:
+        mask[space.equations.spec.parameters.of_terms[k]] = True
+    return mask & space.moving
 
 
 def trend(spec: Specification, theta: Array) -> str:

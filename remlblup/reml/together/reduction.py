@@ -24,6 +24,7 @@ from remlblup.arrays import Array
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 from remlblup.relationship.roots import root_times, root_width
+from remlblup.reml.identify import FAR, least_correlation
 from remlblup.structure.base import Structure
 
 # Order of M up to which all is done with dense matrices: with several variances, where each response has an E of its
@@ -129,6 +130,8 @@ def reducible(spec: Specification, held: np.ndarray, constrain: bool) -> str | N
     for design in spec.random:
         if not (is_free(design.structure) or is_diagonal(design.structure)):
             return f"'{design.name}' is of the structure '{design.structure.keyword}'"
+        if least_correlation(design) < FAR:
+            return f"the effects of '{design.name}' are nearly the same over the records"
     order = sum(d.t * root_width(d.relationship) for d in spec.random)
     limit = ONE if is_one(spec) else SEVERAL
     if order > limit or float(spec.n) * order > ELEMENTS:

@@ -72,7 +72,8 @@ def flat_direction(fit: Estimates) -> Direction:
         raise ModelError("no parameter of this fit is free to move: there is no direction to look along.")
     # Eigenvectors come by ascending information: the first is the one with least.
     along, reach = (known.flat[:, 0], 1.0) if is_flat else (known.curved[:, 0], REACH)
-    along = along * np.sign(along[np.argmax(np.abs(along))])
+    # Positive in the first that moves most: of two that move alike the last bit does not decide.
+    along = along * np.sign(along[np.argmax(np.abs(along) > 0.999 * np.abs(along).max())])
     steps = within(fit, along, reach)
     points = [displaced(searched.spec.parameters, fit._optimum.point, step * along) for step in steps]
     heights = np.array([loglik(searched, fit._optimum.point, theta) for theta in points])

@@ -33,3 +33,8 @@ def objects(values: list) -> np.ndarray:
 def sums(places: Index, values: Array, size: int) -> Array:
     """(size,) sums of the values that lie at each place."""
     return np.asarray(np.bincount(places, values, size), dtype=np.float64)
+
+
+def chunks_of(size: int, step: int) -> list[slice]:
+    """0 … `size` in chunks of `step`."""
+    return [slice(start, min(start + step, size)) for start in range(0, size, step)]

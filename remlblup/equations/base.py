@@ -357,11 +357,6 @@ def columns_at_once(m: int) -> int:
     return max(8, min(CHUNK, ELEMENTS // max(m, 1)))
 
 
-def chunks_of(size: int, step: int) -> list[slice]:
-    """`size` columns in chunks of `step`."""
-    return [slice(start, min(start + step, size)) for start in range(0, size, step)]
-
-
 def term_slices(p: int, widths: list[int]) -> list[slice]:
     """Where the blocks of the terms lie behind the p columns of X."""
     ends = np.cumsum([p, *widths]).tolist()

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from remlblup.arrays import Array
-from remlblup.equations.base import Equations, chunks_of
+from remlblup.arrays import Array, chunks_of
+from remlblup.equations.base import Equations
 from remlblup.linalg.threads import side_by_side
 
 # Fixed effects whose columns of C⁻¹ are looked at together: few enough to stay in the cache.

@@ -92,12 +92,17 @@ def repeated(equations: Equations, design: RandomDesign, random: np.random.Gener
     """The effects of a covariance matrix of any form with Σ c_i Z_i = 0 for some c: Σ + h cc' fits as Σ does."""
     if design.t == 1 or not design.structure.cone or design.t * equations.spec.n > ELEMENTS:
         return []
-    u = random.standard_normal(design.q)
+    left, c = combinations(design, random.standard_normal(design.q))
+    void = c[: len(left)][left <= REPEATED]
+    return np.flatnonzero(np.any(np.abs(void) > REPEATED_SHARE, axis=0)).tolist()
+
+
+def combinations(design: RandomDesign, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the columns Z_i u, of length one each: what is left of their combinations, descending, and these by rows."""
     z = np.column_stack([Z @ u for Z in design.columns])
     size = np.linalg.norm(z, axis=0)
     _, left, c = np.linalg.svd(np.linalg.qr(z / np.where(size > 0.0, size, 1.0), mode="r"))
-    void = c[: len(left)][left <= REPEATED]
-    return np.flatnonzero(np.any(np.abs(void) > REPEATED_SHARE, axis=0)).tolist()
+    return left, c
 
 
 def least_correlation(design: RandomDesign) -> float:
@@ -119,8 +124,7 @@ def alike(design: RandomDesign) -> bool:
         return False
     # Effects of other levels of the same record (sire and dam) are not alike: with random signs they differ.
     signs = 2.0 * np.random.default_rng(20241122).integers(0, 2, design.q) - 1.0
-    z = np.column_stack([Z @ signs for Z in design.columns])
-    left = np.linalg.svd(np.linalg.qr(z / np.linalg.norm(z, axis=0), mode="r"), compute_uv=False)
+    left, _ = combinations(design, signs)
     return bool(left[-1] ** 2 < ALIKE)
 
 

@@ -101,10 +101,14 @@ class Centred:
 def far_origins(equations: Equations, fixed: Array) -> dict[int, Array]:
     """P of the terms whose origin is far from the records: Σ free, and nothing of it held."""
     spec, out = equations.spec, {}
-    for k, unit in enumerate(unit_matrices(equations, residual_variance(equations))):
-        design, place = spec.random[k], spec.parameters.slices[k]
-        if design.t == 1 or not isinstance(design.structure, Unstructured) or not np.isnan(fixed[place]).all():
-            continue
+    free = [
+        k
+        for k, (d, place) in enumerate(zip(spec.random, spec.parameters.of_terms, strict=True))
+        if d.t > 1 and isinstance(d.structure, Unstructured) and np.isnan(fixed[place]).all()
+    ]
+    units = unit_matrices(equations, residual_variance(equations)) if free else []
+    for k in free:
+        design, unit = spec.random[k], units[k]
         d = 1.0 / np.sqrt(np.diag(unit))
         if not disjoint(design) and ALIKE < np.linalg.eigvalsh(unit * np.outer(d, d))[0] < FAR:
             out[k] = np.asarray(np.linalg.cholesky(unit), np.float64)

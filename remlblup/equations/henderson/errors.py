@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.arrays import Array
-from remlblup.equations.base import CHUNK, Equations, chunks_of, columns_at_once, nonnegative, products_by_column
+from remlblup.arrays import Array, chunks_of
+from remlblup.equations.base import CHUNK, Equations, columns_at_once, nonnegative, products_by_column
 from remlblup.equations.henderson.system import Solution, System, back_substituted
 
 

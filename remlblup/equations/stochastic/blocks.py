@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, chunks_of
 from remlblup.relationship.genomic.codings import Coding
 from remlblup.relationship.genomic.genotypes import Genotypes
 from remlblup.relationship.genomic.parts import Part
@@ -79,5 +79,5 @@ def genotype_blocks(genotypes: Genotypes, coding: Coding, size: int = MARKERS) -
     """
     table = coding.table / np.sqrt(coding.divisor)
     m = genotypes.shape[1]
-    places = [slice(start, min(start + size, m)) for start in range(0, m, size)]
+    places = chunks_of(m, size)
     return [GenotypeBlock(genotypes.part(p.start, p.stop), table[p]) for p in places]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+from remlblup.arrays import chunks_of
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.contract import DEPENDENT_PIVOT
 from remlblup.linalg.threads import side_by_side
@@ -20,7 +21,7 @@ TILE = 256
 
 def tiles(n: int, size: int = TILE) -> list[slice]:
     """The tiles of 0 … n."""
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    return chunks_of(n, size)
 
 
 class TiledCholesky:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from remlblup.arrays import chunks_of
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.contract import DEPENDENT_PIVOT
 from remlblup.linalg.device.libraries import Library
@@ -56,7 +57,7 @@ class RecursiveCholesky:
         """A⁻¹ B for B (n, k)."""
         if self.inverted:
             return self.A @ B
-        A, tiles = self.A, [slice(i, min(i + self.tile, self.n)) for i in range(0, self.n, self.tile)]
+        A, tiles = self.A, chunks_of(self.n, self.tile)
         out = self.library.xp.asarray(B, copy=True)
         for J in tiles:  # L h = B
             left = out[J, :] - A[J, : J.start] @ out[: J.start, :] if J.start else out[J, :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, chunks_of
 from remlblup.linalg.threads import side_by_side, single_threaded
 
 _COLUMNS = 128
@@ -24,7 +24,7 @@ def coded(block: np.ndarray, table: np.ndarray, dtype: type = np.float64) -> np.
 
 
 def _parts(k: int) -> list[slice]:
-    return [slice(start, min(start + _COLUMNS, k)) for start in range(0, k, _COLUMNS)]
+    return chunks_of(k, _COLUMNS)
 
 
 def _interpolate(block: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:

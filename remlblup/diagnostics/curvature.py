@@ -49,15 +49,15 @@ def along_the_space(fit: Estimates, kind: str) -> Array:
     `Around` has C'IC over the directions C that θ moves in. With C = JA, J their tangent, the pseudoinverse C⁺ takes it
     back to I itself where J moves a parameter freely.
     """
-    known = fit._information
+    known, optimum = fit._precise_information, fit._optimum
     out = np.full((len(fit.theta),) * 2, np.nan)
     free = np.array([status == "free" for status in fit.status])
     if not free.any():
         return out
-    around = Around(fit._optimum, fit.options.ml, fit.options.constrain, known)
+    around = Around(optimum.precise, fit.options.ml, fit.options.constrain, known)
     sizes = np.where(free, np.max(np.abs(known.curved), axis=1, initial=0.0), 1.0)
     sizes[sizes == 0.0] = 1.0  # each parameter in a unit of its own
-    back = np.linalg.pinv(known.curved / sizes[:, None]) / sizes
+    back = (np.linalg.pinv(known.curved / sizes[:, None]) / sizes) @ optimum.turn(np.eye(len(free)))
     whole = back.T @ (around.observed if kind == "observed" else around.expected) @ back
     out[np.ix_(free, free)] = whole[np.ix_(free, free)]
     return out

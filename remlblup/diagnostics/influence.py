@@ -193,10 +193,8 @@ class Without:
     def result(self) -> Influence:
         fit, cases, spec = self.fit, self.cases, self.fit.specification
         known = np.isfinite(self.theta).all(axis=1) & (self.theta.shape[1] > 0)
-        information = fit._optimum.point.information
-        self.rows[known, 3] = (
-            np.einsum("ci,ij,cj->c", self.theta[known], information, self.theta[known]) if known.any() else 0.0
-        )
+        information, moved = fit._optimum.precise.point.information, fit._optimum.turn(self.theta[known].T)
+        self.rows[known, 3] = np.einsum("ic,ij,jc->c", moved, information, moved) if known.any() else 0.0
         names = ("cooks_distance", "covratio", "loglik_change", "components_distance")
         counts = [len(h) for h in cases.records]
         table = pd.DataFrame({"records": counts, **dict(zip(names, self.rows.T, strict=True))}, index=cases.labels)

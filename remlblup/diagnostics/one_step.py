@@ -42,9 +42,9 @@ class OneStep:
     """Steps of θ from the estimates of a fit."""
 
     def __init__(self, fit: Estimates):
-        optimum = fit._optimum
+        self.optimum, optimum = fit._optimum, fit._optimum.precise
         self.fit, self.equations, self.point = fit, optimum.searched, optimum.point
-        self.J = fit._information.curved
+        self.J = fit._precise_information.curved
         n = fit.specification.n
         Py = fit._solution.weighted_residual[:n]
         self.f = self.slopes(Py[:, None])[:, :, 0].T  # (n, n_parameters)
@@ -54,7 +54,8 @@ class OneStep:
 
     def slopes(self, v: Array) -> Array:
         """V̇_i v of every variance parameter, (n_parameters, n, c)."""
-        return slope_times(self.equations, self.fit.theta, np.eye(len(self.fit.theta)), v)
+        theta = self.point.theta
+        return slope_times(self.equations, theta, np.eye(len(theta)), v)
 
     def project(self, V: Array) -> Array:
         """P V, some columns at a time."""
@@ -121,11 +122,12 @@ class OneStep:
             step = self.J @ scipy.linalg.solve(0.5 * (inner + inner.T), self.J.T @ score, assume_a="pos")
         except np.linalg.LinAlgError:
             return np.full(len(score), np.nan)
-        return np.asarray(np.clip(self.taken(step), self.low, self.high) - self.fit.theta)
+        theta = self.fit.theta if self.optimum.turned is None else self.optimum.own(self.point.theta)
+        return np.asarray(np.clip(self.optimum.own(self.taken(step)), self.low, self.high) - theta)
 
     def taken(self, step: Array) -> Array:
         """θ̂ + step, variances and free covariance matrices by their inverse."""
-        parameters, theta = self.equations.spec.parameters, self.fit.theta
+        parameters, theta = self.equations.spec.parameters, self.point.theta
         structures = zip((*parameters.structures, parameters.residual), parameters.slices, strict=True)
         parts = [moved(structure, theta[place], step[place]) for structure, place in structures]
         return np.concatenate(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from remlblup.equations.base import Equations
 from remlblup.equations.computation import AUTO, Computation
 from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.equations.turned import TurnedEquations, far_origins
 from remlblup.errors import MemoryLimitError, OptionError, choose
 from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.model.design import RandomDesign
@@ -49,12 +51,18 @@ def make_equations(spec: Specification, asked: Computation = AUTO) -> Equations:
     """
     check_engine(spec, asked)
     try:
-        return _made(spec, asked)
+        return _turned(spec, asked, partial(_made, asked=asked))
     except MemoryLimitError as error:
         if asked.engine == "stochastic" or not_stochastic(spec):
             raise
         said = str(error)
     raise MemoryLimitError(f"{said} {BY_PRODUCTS}")
+
+
+def _turned(spec: Specification, asked: Computation, make: Callable[[Specification], Equations]) -> Equations:
+    """The equations that `make` makes, around the records where the origin of a term's covariates is far from them."""
+    turns = {} if asked.engine == "stochastic" or spec.residual.dense else far_origins(spec)
+    return TurnedEquations(spec, turns, make) if turns else make(spec)
 
 
 def _made(spec: Specification, asked: Computation) -> Equations:
@@ -102,10 +110,14 @@ def _made(spec: Specification, asked: Computation) -> Equations:
 def equations_of_kind(spec: Specification, asked: Computation, kind: str | None) -> Equations:
     """The equations of a fit that was made before, whatever `make_equations` would take;
     without its kind what that takes."""
-    from remlblup.equations.variance.without_inverse import WithoutInverse
-
     if kind is None:
         return make_equations(spec, asked)
+    return _turned(spec, asked, partial(_of_kind, asked=asked, kind=kind))
+
+
+def _of_kind(spec: Specification, asked: Computation, kind: str) -> Equations:
+    from remlblup.equations.variance.without_inverse import WithoutInverse
+
     if kind == MixedModelEquations.kind:
         return MixedModelEquations(spec, asked.engine)
     if kind == WithoutInverse.kind:

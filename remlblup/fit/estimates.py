@@ -85,6 +85,11 @@ class Estimates(Solved, StatsmodelsNames):
     def _information(self) -> Information:
         return Information.of(self._optimum)
 
+    @owned_property
+    def _precise_information(self) -> Information:
+        """That about the θ of `Optimum.precise`."""
+        return self._information if self._optimum.turned is None else Information.of(self._optimum.precise)
+
     @property
     def variance_covariance(self) -> Array:
         """var(θ̂), (n, n): the inverse average information, along the face for a singular Σ; zero where θ cannot move.
@@ -285,8 +290,8 @@ class Estimates(Solved, StatsmodelsNames):
     @owned_property
     def _fixed_effects(self) -> pd.DataFrame:
         if self.df_method == "Satterthwaite":
-            nudged = self._optimum.point.score.solution
-            df = satterthwaite(self._optimum.searched, nudged, self._information, np.inf)
+            optimum = self._optimum.precise
+            df = satterthwaite(optimum.searched, optimum.point.score.solution, self._precise_information, np.inf)
         else:
             df = np.full(len(self.beta), float(self.df_residual))
         fixed = self.specification.fixed

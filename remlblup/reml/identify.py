@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from remlblup.equations.base import Equations
+from remlblup.equations.turned import ALIKE
 from remlblup.errors import ModelError
 from remlblup.linalg.memory import require
 from remlblup.model.design import RandomDesign
@@ -16,9 +17,6 @@ from remlblup.model.parameters import RESIDUAL
 INSIDE = 1e-12
 # Share of effects Z_i u left by a combination of them that is zero but for rounding; the least weight of one in it.
 REPEATED, REPEATED_SHARE = 1e-13, 1e-6
-# Smallest eigenvalue of the correlations of a term's effects over the records: below it their origin is far, or Σ is
-# lost in rounding.
-FAR, ALIKE = 1e-4, 1e-9
 # Elements of the columns that are projected at once.
 ELEMENTS = 2_000_000
 

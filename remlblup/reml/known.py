@@ -11,6 +11,7 @@ from remlblup.equations.base import Equations
 from remlblup.reml.convergence import Convergence, Trial, criteria
 from remlblup.reml.history import Iteration
 from remlblup.reml.optimum import Optimum, Options
+from remlblup.reml.origin import Centred
 from remlblup.reml.point import Point
 from remlblup.reml.singular_residual import equations_at
 from remlblup.reml.space import Space, bounds
@@ -36,6 +37,10 @@ def optimum_at(
     verdict : of what is known at θ
     """
     theta = iterations[-1].theta
+    if (centred := Centred.of(equations, options.constrain, held)) is not None:
+        last = replace(iterations[-1], theta=centred.equations.theta_near(theta))
+        found = optimum_at(centred.equations.near, options, (last,), loglik, held, boundary, verdict)
+        return centred.returned(found, np.where(held, theta, np.nan), iterations)
     equations, searched = equations_at(equations, theta)
     solution = equations.solve(theta, ml=options.ml)
     units = unit_matrices(searched, residual_variance(searched))

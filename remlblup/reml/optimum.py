@@ -79,6 +79,7 @@ class Optimum:
     searched : those that `point` belongs to: others where R is singular
     monte_carlo : what probes add to the error of θ̂; None of an engine without
     fitted_on : the device the search was on, if `equations` were made again on another; else ""
+    turned : the same optimum around the records, if the origin of a term's covariates is far from them
     """
 
     point: Point
@@ -92,3 +93,31 @@ class Optimum:
     searched: Equations
     monte_carlo: MonteCarlo | None = None
     fitted_on: str = ""
+    turned: Turned | None = None
+
+    @property
+    def precise(self) -> Optimum:
+        """The optimum in the coordinates with digits enough for derivatives of ℓ: the turned ones if there are any."""
+        return self if self.turned is None else self.turned.optimum
+
+    def own(self, directions: Array) -> Array:
+        """θ or directions (n_parameters, …) of `precise` in the parameters of the model."""
+        return directions if self.turned is None else self.turned.forth @ directions
+
+    def turn(self, directions: Array) -> Array:
+        """θ or directions (n_parameters, …) of the model in those of `precise`."""
+        return directions if self.turned is None else self.turned.back @ directions
+
+
+@dataclass(frozen=True)
+class Turned:
+    """An optimum around the records (`reml.origin`), and the way to the parameters of the model.
+
+    Attributes
+    ----------
+    forth, back : (n_parameters, n_parameters) θ = forth θ' of the model, θ' = back θ of `optimum`
+    """
+
+    optimum: Optimum
+    forth: Array
+    back: Array

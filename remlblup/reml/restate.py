@@ -48,7 +48,7 @@ def maximize(
     start, fixed : (n_parameters,) values to start from and to hold, NaN where not given
     """
     require_enough(equations, ~np.isnan(fixed))
-    if (centred := Centred.of(equations, options, fixed)) is not None:
+    if (centred := Centred.of(equations, options.constrain, ~np.isnan(fixed))) is not None:
         return centred.maximize(maximize, options, start, fixed, report, watch)
     start = guessed_start(equations, options, start, fixed)
     searched = search_structures(equations, fixed) if options.constrain else {}

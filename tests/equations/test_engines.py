@@ -15,6 +15,7 @@ from equations import models, structures
 from remlblup.equations import choice as engines
 from remlblup.equations.fixed_errors import variance_derivatives
 from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.equations.turned import TurnedEquations
 from remlblup.equations.variance.engine import VarianceEquations
 from remlblup.equations.variance.spectral import SpectralEquations
 from remlblup.errors import OptionError, RelationshipError
@@ -22,6 +23,7 @@ from remlblup.linalg.dense import tiled
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.score import score
 from remlblup.reml.start import residual_variance, unit_matrices
+from remlblup.structure.covariance.unstructured import Unstructured
 
 CLOSE = {"rtol": 1e-8, "atol": 1e-9}
 
@@ -37,6 +39,9 @@ def subject(name: str):
             return c.equations(how), c.oracle, c.theta
         c = models.case(of_kind)
         return MixedModelEquations(c.model.specification, how), c.oracle, c.points[0]
+    if kind == "turned":
+        c = models.case(of_kind)
+        return around(c.model.specification), c.oracle, c.points[0]
     if kind == "structure":
         c = structures.case(of_kind)
         spec = c.equations("dense").spec
@@ -44,6 +49,14 @@ def subject(name: str):
     c = models.case(of_kind)
     make = SpectralEquations if kind == "spectral" else VarianceEquations
     return make(c.model.specification), c.oracle, c.points[0]
+
+
+def around(spec) -> TurnedEquations | None:
+    """Its equations with the effects of every free Σ turned, far origin or not; None where there is none."""
+    rng = np.random.default_rng(1)
+    free = {k: d.t for k, d in enumerate(spec.random) if d.t > 1 and isinstance(d.structure, Unstructured)}
+    turns = {k: np.tril(rng.normal(size=(t, t))) + 2.0 * np.eye(t) for k, t in free.items()}
+    return TurnedEquations(spec, turns, MixedModelEquations) if turns else None
 
 
 def levels(design, term) -> np.ndarray:
@@ -70,6 +83,7 @@ SUBJECTS = [
 ENGINES = [
     *SUBJECTS,
     *(f"{('dense', 'sparse')[k % 2]} equations: {name}" for k, name in enumerate((*structures.NAMES, *models.NAMES))),
+    *(f"turned: {name}" for name in models.NAMES if around(models.case(name).model.specification)),
 ]
 EACH = pytest.mark.parametrize("name", [n for n in ENGINES if subject(n)[0] is not None])
 

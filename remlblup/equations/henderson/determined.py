@@ -1,12 +1,12 @@
 """The score where records determine the effects of a term: many for each level, variances far above the residual's.
 
 ∂ℓ/∂Λ = r b̂' − Tλ is then a small difference of what all levels share with the fixed effects, and of X'V⁻¹X, itself what
-X'R⁻¹X leaves after every level's part, few digits are left. Where K = I the equations of b say the same without
-cancellation, Λ'r = D b̂ and T'MT C⁻¹ = I − (D ⊗ I) C⁻¹:
+X'R⁻¹X leaves after every level's part, few digits are left. The equations of b say the same without cancellation,
+Λ'r = D b̂ K⁻¹ and T'MT C⁻¹ = I − (D ⊗ K⁻¹) C⁻¹:
 
-    Λ' ∂ℓ/∂Λ = D b̂ b̂' − q I + D Σ_l C^{ll}.
+    Λ' ∂ℓ/∂Λ = D b̂ K⁻¹ b̂' − q I + D A,      A_ab = tr(K⁻¹ C^{ab}).
 
-The data determine b̂ and C^{ll} but for the share S⁻¹ = (X'V⁻¹X)⁻¹ has in the latter. With Y = [I; −C_bb⁻¹C_bX], whose
+The data determine b̂ and C^{ab} but for the share S⁻¹ = (X'V⁻¹X)⁻¹ has in the latter. With Y = [I; −C_bb⁻¹C_bX], whose
 errors are of second order here, S = Y'CY is a sum of squares: S = (WTY)'R⁻¹WTY + Y_b'(D ⊗ K⁻¹)Y_b.
 """
 
@@ -45,9 +45,11 @@ class FixedPart:
         return cls(Y, np.linalg.inv(0.5 * (S + S.T)) - columns[: equations.p])
 
     def of_levels(self, equations: System, k: int) -> Array:
-        """Its part of Σ_l C^{ll} of term k."""
-        blocks = equations.factor_blocks(self.Y)[k].reshape(-1, equations.random[k].q, equations.p)
-        return np.einsum("aqi,ij,bqj->ab", blocks, self.change, blocks, optimize=True)
+        """Its part of A of term k."""
+        blocks = equations.factor_blocks(self.Y)[k]
+        weighted = equations.precision_times(k, blocks)
+        blocks, weighted = (v.reshape(-1, equations.random[k].q, equations.p) for v in (blocks, weighted))
+        return np.einsum("aqi,ij,bqj->ab", blocks, self.change, weighted, optimize=True)
 
 
 def sharpened(
@@ -58,14 +60,14 @@ def sharpened(
     if not terms or (equations.spec.n + equations.m) * equations.p > ELEMENTS:
         return of_factor, traces
     # Asked for before other systems are solved: of ML it is that of the random block.
-    summed = {k: equations.level_blocks(solution, k, ml).sum(axis=0) for k in identities(equations)}
+    summed = {k: of_precision(equations, solution, k, ml) for k in readable(equations)}
     if not ml and equations.p:
         fixed = FixedPart.of(equations, solution)
         summed = {k: levels + fixed.of_levels(equations, k) for k, levels in summed.items()}
     out = list(of_factor)
     for k in terms:
         (factor, signs), q, b = solution.factors[k], equations.random[k].q, equations.factor_blocks(solution.b)[k]
-        exact = signs[:, None] * (b @ b.T + summed[k]) - q * np.eye(len(signs))
+        exact = signs[:, None] * (equations.precision_times(k, b) @ b.T + summed[k]) - q * np.eye(len(signs))
         known = np.diag(summed[k]) < LEFT * q  # of factors that the data say little about, Tλ is the small number
         change = np.where(np.logical_and.outer(known, known), exact - factor.T @ of_factor[k], 0.0)
         out[k] = of_factor[k] + back_substituted(factor, np.tril(change))
@@ -76,19 +78,38 @@ def sharpened(
     return out, traces
 
 
-def identities(equations: System) -> list[int]:
-    """Terms whose levels are independent, with Λ from Σ."""
-    return [k for k, d in enumerate(equations.random) if d.is_identity and not d.structure.in_factor]
+def readable(equations: System) -> list[int]:
+    """Terms with Λ from Σ whose A is at hand: of independent levels on the pattern, of others by solves."""
+    return [
+        k
+        for k, d in enumerate(equations.random)
+        if not d.structure.in_factor and (d.is_identity or d.t * d.q * equations.m <= ELEMENTS)
+    ]
+
+
+def of_precision(equations: System, solution: Solution, k: int, ml: bool) -> Array:
+    """A (t, t) of term k, of ML with the inverse of the random block in place of C⁻¹."""
+    design = equations.random[k]
+    if design.is_identity:
+        return equations.level_blocks(solution, k, ml).sum(axis=0)
+    equations.require(solution, ml)
+    first, factor = (equations.p, equations.random_system[1]) if ml else (0, equations.factor)
+    t, q, start = design.t, design.q, equations.of_factors[k].start - first
+    own = slice(start, start + t * q)
+    columns = np.zeros((equations.m - first, t * q))
+    columns[own] = equations.precision_times(k, np.eye(t * q).reshape(t, -1)).reshape(t * q, -1)
+    return np.einsum("aqbq->ab", factor.solve(columns)[own].reshape(t, q, t, q))
 
 
 def cancels(equations: System, solution: Solution, k: int) -> bool:
     """Whether the score of term k loses digits that can be had."""
     design, (factor, _) = equations.random[k], solution.factors[k]
-    if k not in identities(equations) or not factor.diagonal().all():
+    if k not in readable(equations) or not factor.diagonal().all():
         return False
     pattern = equations.residual.pattern
     precision = float(np.sum(pattern.entries(solution.rho)[pattern.rows == pattern.columns]))  # tr R⁻¹
     # What the records of a level say of an effect beside what Σ does: the diagonal of Λ'Z'R⁻¹ZΛ, about.
     known = np.diag(factor.T @ design.moments @ factor).max() * precision / design.q
+    known *= float(np.mean(design.relationship.sizes))
     # A rounding for every level, of one sign where levels are alike, in standard errors of the variance of q effects.
     return bool(np.finfo(float).eps * known * np.sqrt(2.0 * design.q) > ERROR)

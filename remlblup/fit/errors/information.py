@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,15 +56,24 @@ class Information:
     @classmethod
     def of(cls, optimum: Optimum) -> Information:
         """At an optimum; flat directions are also looked for from a bound that no score holds θ at."""
+        turned = optimum.turned
+        if turned is None:
+            return cls._of(optimum, np.eye(len(optimum.held)))
+        near = cls._of(turned.optimum, turned.back)
+        return replace(near, curved=turned.forth @ near.curved, flat=turned.forth @ near.flat)
+
+    @classmethod
+    def _of(cls, optimum: Optimum, one: Array) -> Information:
+        """The same; `errors` are those of parameters in which a step of 1 is a column of `one` (n_parameters, ·)."""
         point, J = optimum.point, optimum.tangent
         strength = np.sqrt(np.maximum(np.diag(point.information), np.finfo(float).tiny))
         loose = point.on_bound & ~optimum.held & (np.abs(point.gradient) <= PRESSED * strength)
-        one, (k, more) = np.eye(len(J)), (J.shape[1], int(loose.sum()))
-        D = np.hstack([J, one[:, loose]])
+        k, more = J.shape[1], int(loose.sum())
+        D = np.hstack([J, np.eye(len(J))[:, loose]])
         sizes, own_sizes = np.split(natural_sizes(optimum.searched, point.theta, np.hstack([D, one])), [k + more])
         own = cls.along(J, point.information, sizes[:k])
         wide = cls.along(D, point.information, sizes) if more else own
-        strength = point.information.diagonal()
+        strength = np.sum(one * (point.information @ one), axis=0)
         told = strength * np.where(np.isfinite(own_sizes), own_sizes, 0.0) ** 2 > FLAT
         return cls(own.curved, wide.flat, np.where(told, 1.0 / np.sqrt(np.where(told, strength, 1.0)), own_sizes))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
+from remlblup.equations.turned import TurnedEquations
 from remlblup.equations.variance.expected_information import ExpectedInformation
 from remlblup.errors import ModelError, NotPositiveDefiniteError, choose, whole_number
 from remlblup.fit.estimates import Estimates
@@ -226,15 +227,17 @@ def kind_of(term: Added, constrained: bool) -> str:
 
 def covariance_at(added: Nesting, larger: Estimates) -> tuple[Array, str]:
     """Inverse information of the larger model where it is the smaller one, and which."""
-    spec, ml = larger.specification, larger.options.ml
-    free = np.isnan(held_values(larger))
+    ml, held, theta, equations = larger.options.ml, held_values(larger), added.theta, equations_of(larger)
+    if isinstance(equations, TurnedEquations):
+        # The variances beside a term with a far origin are what they are around the records.
+        equations, theta, held = equations.near, equations.theta_near(theta), equations.theta_near(held)
+    spec, free = equations.spec, np.isnan(held)
     if spec.n <= RECORDS and not spec.residual.n_filled:
         try:
-            return inverse_of_free(ExpectedInformation(spec, ml).at(added.theta), free), "expected"
+            return inverse_of_free(ExpectedInformation(spec, ml).at(theta), free), "expected"
         except (NotPositiveDefiniteError, ModelError):
             pass
-    surface = Loop(equations_of(larger), larger.options, added.theta, held_values(larger)).surface
-    point = surface.at(added.theta)
+    point = Loop(equations, larger.options, theta, held).surface.at(theta)
     if point is None:
         raise unknown("V of the smaller model is not positive definite")
     return inverse_of_free(point.information, free), "average"

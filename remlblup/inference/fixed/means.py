@@ -157,9 +157,10 @@ class MarginalMeans:
 
     def _slopes_of(self, of: Callable[[Array], Array]) -> Array:
         """Slopes along the directions of one standard error of θ̂."""
-        fit = self._fit
+        optimum, options = self._fit._optimum, self._fit.options
         assert self._tests.errors is not None
-        return slopes_along(fit._optimum, fit.options.ml, fit.options.constrain, self._tests.errors.information, of)
+        known = self._tests.errors.information
+        return slopes_along(optimum.precise, options.ml, options.constrain, known, lambda theta: of(optimum.own(theta)))
 
     @cached_property
     def _covariance_slopes(self) -> Array:

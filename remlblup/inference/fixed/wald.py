@@ -39,7 +39,8 @@ def tests_of(fit: Estimates, df: str, information: str, what: str) -> FixedTests
 
 
 def _tests(fit: Estimates, df: str, information: str) -> FixedTests:
-    searched = fit._optimum.searched
+    optimum = fit._optimum.precise
+    searched = optimum.searched
     residual = float(fit.df_residual)
     if df == "residual" or not in_reach(searched):
         said = f"Degrees of freedom: {NAMES['residual']}"
@@ -48,8 +49,9 @@ def _tests(fit: Estimates, df: str, information: str) -> FixedTests:
         return FixedTests(fit.beta, fit.beta_covariance, None, "residual", residual, said + ".")
     kept: dict[str, FixedErrors] = fit.__dict__.setdefault("_fixed_errors", {})
     if information not in kept:
-        known = information_of(fit._optimum, fit.options.ml, fit.options.constrain, fit._information, information)
-        kept[information] = FixedErrors(searched, fit._optimum.point.score.solution, known)
+        own = fit._precise_information
+        known = information_of(optimum, fit.options.ml, fit.options.constrain, own, information)
+        kept[information] = FixedErrors(searched, optimum.point.score.solution, known)
     errors = kept[information]
     said = f"Degrees of freedom: {NAMES[df]}, {information} information"
     if df == "kenward-roger":

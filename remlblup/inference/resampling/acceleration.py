@@ -34,6 +34,7 @@ def accelerations(fit: Estimates, gradients: Array, seed: int) -> Array:
     out = np.zeros(len(gradients))
     free = np.array([status != "fixed" for status in fit.status])
     asked = np.flatnonzero(np.any(gradients[:, free] != 0.0, axis=1))
+    gradients = fit._optimum.own(gradients.T).T
     if not len(asked):
         return out
     if fit.specification.n <= RECORDS:
@@ -46,8 +47,9 @@ def accelerations(fit: Estimates, gradients: Array, seed: int) -> Array:
 def of_matrices(fit: Estimates, gradients: Array, free: np.ndarray) -> Array:
     """By traces."""
     try:
-        expected = ExpectedInformation(fit.specification, False)
-        weighted = [A for A, own in zip(expected.weighted(fit.theta, False), free, strict=True) if own]
+        optimum = fit._optimum.precise
+        expected = ExpectedInformation(optimum.equations.spec, False)
+        weighted = [A for A, own in zip(expected.weighted(optimum.point.theta, False), free, strict=True) if own]
         F = expected.of(weighted)
     except (NotPositiveDefiniteError, ModelError):
         return np.full(len(gradients), np.nan)
@@ -75,7 +77,7 @@ def skewness(second: Array, third: Array) -> Array:
 
 def drawn_scores(fit: Estimates, seed: int) -> Array:
     """½ y'PV̇_iPy of records drawn at θ̂, (DRAWS, n_parameters)."""
-    equations, solution = fit._optimum.searched, fit._optimum.point.score.solution
+    equations, solution = fit._optimum.precise.searched, fit._optimum.precise.point.score.solution
     simulator = Simulator(fit.specification, fit.beta, fit.theta)
     out = []
     for part in batches(DRAWS, fit.specification.n):

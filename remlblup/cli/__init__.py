@@ -15,7 +15,7 @@ from remlblup.errors import RemlBlupError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; wrong input is told on stderr, without a traceback."""
-    from remlblup.linalg.threads import interrupted_as_such
+    from remlblup.linalg.interrupts import interrupted_as_such
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:

@@ -29,6 +29,7 @@ from remlblup.equations.solution import ScoreMatrices, Solution
 from remlblup.linalg.contract import FactorStats
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
+from remlblup.model.incidence import Incidence
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Structure
 
@@ -144,7 +145,7 @@ class Equations(ABC):
         spec, filled = self.spec, self.n_filled
         n, m = spec.n + filled, spec.p + sum(d.t * d.q for d in self.random) + filled
         if n * m <= DENSE_ELEMENTS:
-            return dense_incidence(spec.fixed.work, [z for d in self.random for z in d.columns], n, m)
+            return dense_incidence(spec.fixed.work, [d.columns for d in self.random], n, m)
         W = sp.csr_array(sp.hstack([sp.csr_array(spec.fixed.work), *[z for d in self.random for z in d.columns]]))
         return sp.csr_array(sp.block_diag([W, sp.eye_array(filled)])) if filled else W
 
@@ -338,17 +339,23 @@ class Equations(ABC):
         self.seconds[phase] += time.perf_counter() - started
 
 
-def dense_incidence(X: Any, Z: Sequence[sp.csr_array], n: int, m: int) -> Array:
-    """[X Z_1 …] (n, m), with ones from the last row and column upwards where it is larger."""
+def dense_incidence(X: Any, Z: Sequence[Sequence[sp.csr_array]], n: int, m: int) -> Array:
+    """[X Z_1 …] (n, m) of the Z of each term, with ones from the last row and column upwards where it is larger."""
     rows, width = X.shape
     W = np.zeros((n, m))
     W[:rows, :width] = X.toarray() if sp.issparse(X) else X
-    for z in Z:
-        at = m * np.repeat(np.arange(rows), np.diff(z.indptr)) + width + z.indices
-        W += sums(at, z.data, n * m).reshape(n, m)
-        width += z.shape[1]
-    filled = np.arange(n - rows)
-    W[rows + filled, width + filled] = 1.0
+    for of_term in Z:
+        if isinstance(of_term, Incidence):
+            of_term.write(W[:rows], width)
+            width += len(of_term) * of_term.q
+            continue
+        for z in of_term:
+            at = m * np.repeat(np.arange(rows), np.diff(z.indptr)) + width + z.indices
+            W += sums(at, z.data, n * m).reshape(n, m)
+            width += z.shape[1]
+    if n > rows:
+        filled = np.arange(n - rows)
+        W[rows + filled, width + filled] = 1.0
     return W
 
 

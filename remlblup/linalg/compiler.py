@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from remlblup.linalg.threads import uninterrupted
+from remlblup.linalg.interrupts import uninterrupted
 
 
 def _load() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import os
 import queue
-import signal
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 from remlblup.cached import cached_property
 from remlblup.errors import OptionError
 from remlblup.keywords import known_arguments
+from remlblup.linalg.interrupts import interrupted_as_such
 
 T = TypeVar("T")
 
@@ -194,16 +194,23 @@ class Limit:
     def __init__(self, of: Callable[[Any], bool]):
         self.of, self.lock = of, threading.RLock()
         self.holders: dict[object, int] = {}
+        # Libraries that had more than one thread, and how many.
         self.before: list[tuple[Any, int]] | None = None
         self.limited = False
+
+    @cached_property
+    def libraries(self) -> list[Any]:
+        return [library for library in controller().lib_controllers if self.of(library)]
 
     def hold(self, token: object) -> None:
         with self.lock:
             self.holders[token] = threading.get_ident()
             if not self.limited:
                 if self.before is None:
-                    self.before = [(each, each.num_threads) for each in controller().lib_controllers if self.of(each)]
-                set_numbers([(library, 1) for library, _ in self.before])
+                    now = [(library, library.num_threads) for library in self.libraries]
+                    self.before = [(library, number) for library, number in now if number != 1]
+                if self.before:
+                    set_numbers([(library, 1) for library, _ in self.before])
                 self.limited = True
 
     def release(self, token: object) -> None:
@@ -214,7 +221,8 @@ class Limit:
     def _restore(self) -> None:
         if not self.holders and self.before is not None:
             self.limited = False
-            set_numbers(self.before)
+            if self.before:
+                set_numbers(self.before)
             self.before = None
 
     def after_fork(self) -> None:
@@ -241,11 +249,11 @@ _everywhere = Limit(shared_setting)
 
 def limits() -> tuple[Limit, ...]:
     """Those that this thread has to hold: a second one where it has a setting of its own."""
-    if all(map(shared_setting, controller().lib_controllers)):
-        return (_everywhere,)
-    if not hasattr(_here, "limit"):
-        _here.limit = Limit(lambda library: not shared_setting(library))
-    return _everywhere, _here.limit
+    if not hasattr(_here, "limits"):
+        alike = all(map(shared_setting, controller().lib_controllers))
+        own = () if alike else (Limit(lambda library: not shared_setting(library)),)
+        _here.limits = (_everywhere, *own)
+    return _here.limits
 
 
 def release(held: tuple[Limit, ...], token: object) -> None:
@@ -253,64 +261,33 @@ def release(held: tuple[Limit, ...], token: object) -> None:
         limit.release(token)
 
 
-def interrupt_within(error: BaseException | None) -> KeyboardInterrupt | None:
-    """The Ctrl-C that an error stands for: a compiled function makes a SystemError of one that came while it ran."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def interrupted_as_such(function: F) -> F:
-    """Raise a Ctrl-C that came while a kernel ran as what it is."""
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except SystemError as error:
-            if (stop := interrupt_within(error)) is not None:
-                raise stop from None
-            raise
-
-    return wrapped  # type: ignore[return-value]
-
-
 def single_threaded(function: F) -> F:
     """Run a function with one BLAS thread and restore the setting afterwards.
 
     A Ctrl-C that came while a kernel ran is raised as what it is.
     """
-    plain = interrupted_as_such(function)
 
+    @interrupted_as_such
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if getattr(_here, "within", False):  # whoever called this holds the limits until it is done
+            return function(*args, **kwargs)
         token, held = object(), limits()
         try:
             for limit in held:
                 limit.hold(token)
-            return plain(*args, **kwargs)
+            _here.within = True
+            return function(*args, **kwargs)
         finally:
             try:
+                _here.within = False
                 release(held, token)
             except BaseException:  # an interrupt on the way
+                _here.within = False
                 release(held, token)
                 raise
 
     return wrapped  # type: ignore[return-value]
-
-
-def uninterrupted(run: Callable[[], T]) -> T:
-    """Run a function to its end; a Ctrl-C that comes meanwhile is raised after it."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
-        return run()
-    came = []
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    try:
-        return run()
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came:
-            signal.raise_signal(signal.SIGINT)
 
 
 # -- ownership -------------------------------------------------------------------------------

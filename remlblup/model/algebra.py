@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from remlblup.cached import cached_property
 from remlblup.errors import FormulaError
 from remlblup.model.expression import LOOK_ALIKES, WORD, Expression, column, read
 from remlblup.model.scanner import scan
@@ -31,13 +32,13 @@ class Terms:
 
     terms: tuple[Term, ...]
 
-    @property
+    @cached_property
     def expressions(self) -> tuple[Expression, ...]:
         return tuple(dict.fromkeys(e for term in self.terms for e in term))
 
-    @property
-    def columns(self) -> list[str]:
-        return list(dict.fromkeys(c for e in self.expressions for c in e.columns))
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(c for e in self.expressions for c in e.columns))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from remlblup.arrays import Array
 from remlblup.model.algebra import Terms, read_terms
 from remlblup.model.columns import Column, Columns
 from remlblup.model.covariates import check_covariates
-from remlblup.model.frame import plain
 from remlblup.model.wilkinson import check_width, materialize
 
 
@@ -28,19 +27,23 @@ class Later:
     Attributes
     ----------
     formula : the right-hand side
-    columns : what it reads, as it was when the matrix was made
+    columns : what it reads, as it was when the matrix was made; see `Column.kept`
     index : of the records
     what, sparse : as `materialize` takes them
     """
 
     formula: str
-    columns: dict[str, pd.Series]
+    columns: dict[str, np.ndarray | pd.Series]
     index: pd.Index
     what: str
     sparse: bool
 
     def made(self) -> Any:
-        frame = pd.DataFrame(self.columns) if self.columns else pd.DataFrame(index=self.index)
+        columns = {
+            name: values if isinstance(values, pd.Series) else pd.Series(values, self.index, values.dtype)
+            for name, values in self.columns.items()
+        }
+        frame = pd.DataFrame(columns) if columns else pd.DataFrame(index=self.index)
         return materialize(self.formula, frame, self.what, self.sparse).model_spec
 
 
@@ -94,7 +97,7 @@ def coded_matrix(formula: str, data: Columns, what: str, sparse: bool) -> Matrix
     if blocks is None:
         made = materialize(formula, data.frame, what, sparse)
         return Matrix(list(made.model_spec.column_names), made.model_spec, len(data), made=made)
-    columns = {name: data[name].series.copy() for name in terms.columns}  # the user's may change by then
+    columns = {name: data[name].kept for name in terms.columns}
     later = Later(formula, columns, data.frame.index, what, sparse)
     return Matrix([name for block in blocks for name in block.names], later, len(data), blocks)
 
@@ -132,7 +135,8 @@ def plain_blocks(terms: Terms, data: Columns) -> list[Block] | None:
         name = term[0].bare
         if len(term) > 1 or name is None or name not in data:
             return None
-        block = factor_block(data[name], name, spanned) if is_factor(data[name]) else covariate_block(data[name], name)
+        column = data[name]
+        block = factor_block(column, name, spanned) if is_factor(column) else covariate_block(column, name)
         if block is None:
             return None
         blocks.append(block)
@@ -145,10 +149,7 @@ def is_factor(column: Column) -> bool:
 
 
 def covariate_block(column: Column, name: str) -> Block | None:
-    series = plain(column.series)
-    if not isinstance(series.dtype, np.dtype) or series.dtype.kind not in "biuf":
-        return None
-    return Block([name], series.to_numpy(dtype=np.float64))
+    return None if column.numbers is None else Block([name], column.numbers)
 
 
 def factor_block(column: Column, name: str, spanned: bool) -> Block | None:

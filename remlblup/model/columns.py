@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from remlblup.arrays import objects
+from remlblup.arrays import Array, objects
 from remlblup.cached import cached_property
-from remlblup.model.frame import check_cells, holds_text
+from remlblup.model.frame import check_cells, holds_text, in_memory_order, is_foreign, plain
 from remlblup.relationship.labels import canonical, match, tidy
+
+COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
+# Frames of no more columns are taken apart whole, of others only the columns that are asked for.
+NARROW = 12
 
 
 class Coded(NamedTuple):
@@ -79,6 +83,27 @@ class Column:
         return not plain and holds_text(self.series)
 
     @cached_property
+    def plain(self) -> pd.Series:
+        """The column in a type of numpy's, see `plain`."""
+        return plain(self.series)
+
+    @cached_property
+    def numbers(self) -> Array | None:
+        """(n,) as float64, not to be written into; None of what is not numbers."""
+        dtype = self.plain.dtype
+        if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
+            return None
+        return self.plain.to_numpy(dtype=np.float64)
+
+    @cached_property
+    def kept(self) -> np.ndarray | pd.Series:
+        """The values as they are now, whatever becomes of the data; Arrow's text never changes."""
+        if isinstance(self.dtype, np.dtype):
+            return np.array(self.series.to_numpy())
+        arrow = isinstance(self.dtype, pd.StringDtype) and self.dtype.storage == "pyarrow"
+        return self.series if arrow and COPIES_ON_WRITE else self.series.copy()
+
+    @cached_property
     def coded(self) -> Coded:
         """Codes and levels, of categories all of them, else in the order in which they come."""
         if self.is_categorical:
@@ -134,16 +159,38 @@ class Columns:
     def of(cls, data: Columns | pd.DataFrame) -> Columns:
         return data if isinstance(data, Columns) else cls(data)
 
+    @classmethod
+    def native(cls, frame: pd.DataFrame) -> Columns:
+        """Those of a user's frame, in types that the arithmetic knows (`in_memory_order`)."""
+        if frame.shape[1] > NARROW:
+            return cls(in_memory_order(frame))
+        out = cls(frame)
+        out._held = {str(name): Column(series) for name, series in frame.items()}
+        if any(is_foreign(column.dtype) for column in out._held.values()):
+            return cls(in_memory_order(frame))
+        out.__dict__["names"] = dict.fromkeys(out._held)
+        return out
+
+    @cached_property
+    def names(self) -> dict[str, None]:
+        """The names of all columns, in their order."""
+        return dict.fromkeys(self.frame.columns.tolist())
+
     def __len__(self) -> int:
         return len(self.frame)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.frame.columns
+        return name in self.names
 
     def __getitem__(self, name: str) -> Column:
-        if name not in self._held:
-            self._held[name] = Column(self.frame[name])
-        return self._held[name]
+        held = self._held.get(name)
+        if held is None:
+            held = self._held[name] = Column(self.frame[name])
+        return held
+
+    def instead(self, frame: pd.DataFrame) -> Columns:
+        """Those of a frame that stands in the place of this one; the same if it is the same."""
+        return self if frame is self.frame else Columns(frame)
 
     def among(self, rows: np.ndarray) -> Columns:
         """The columns in some rows, (n,) booleans."""

@@ -4,7 +4,7 @@ numbers that are codes."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 from remlblup.errors import CodesWarning, DataError, RemlBlupWarning, some, warn
 from remlblup.model.algebra import Terms, read_terms
 from remlblup.model.columns import Column, Columns
-from remlblup.model.frame import check_no_dates, plain
+from remlblup.model.frame import check_no_dates
 from remlblup.model.terms import RandomTerm
 
 if TYPE_CHECKING:
@@ -98,14 +98,17 @@ def check_numbers_as_text(column: Column, what: str) -> None:
 # -- numbers that are codes ------------------------------------------------------------------
 
 
-def whole_covariates(fixed: Terms, data: Columns) -> dict[str, int]:
-    """Columns of whole numbers that the fixed part takes as covariates, with their numbers of values."""
+def whole_covariates(fixed: Terms, data: Columns, among: Callable[[str], bool] = lambda name: True) -> dict[str, int]:
+    """Columns of whole numbers that the fixed part takes as covariates, with their numbers of values.
+
+    `among` says of a name whether it is of interest.
+    """
     found = {}
     for expression in fixed.expressions:
         name = expression.bare
-        if name is None or name not in data or data[name].text:
+        if name is None or not among(name) or name not in data or data[name].text:
             continue
-        column = plain(data[name].series)
+        column = data[name].plain
         if column.dtype.kind not in "iuf":
             continue
         numbers = column.to_numpy()
@@ -127,8 +130,6 @@ def likely_codes(
     fixed: Terms, random: Iterable[RandomTerm | SmoothTerm], residual: ResidualTerm, data: Columns
 ) -> dict[str, int]:
     """Those of `whole_covariates` that are levels elsewhere in the model, or are few and called like a factor."""
-    if not (found := whole_covariates(fixed, data)):
-        return {}
     levels = {f for t in random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors}
     # A variance for every time, diag(time | units), goes with a trend over time; units and sections are levels.
     levels |= {*residual.unit.factors, residual.section}
@@ -136,10 +137,9 @@ def likely_codes(
     # What stands in a polynomial or is a slope is a covariate.
     meant = {c for e in fixed.expressions if e.bare is None and not e.is_factor for c in e.columns}
     meant |= {c for t in random if isinstance(t, RandomTerm) and t.effects for c in read_terms(t.effects).columns}
+    found = whole_covariates(fixed, data, lambda c: c in levels or (c not in meant and sounds_like_factor(c, 0)))
     most = min(FEW, len(data) // SHARE)
-    return {
-        c: n for c, n in found.items() if c in levels or (n <= most and c not in meant and sounds_like_factor(c, n))
-    }
+    return {c: n for c, n in found.items() if c in levels or (n <= most and sounds_like_factor(c, n))}
 
 
 def sounds_like_factor(name: str, values: int) -> bool:

@@ -17,6 +17,7 @@ from remlblup.linalg.rank.independent import independent_columns, whiten
 from remlblup.linalg.rank.null_space import NullSpace, null_space
 from remlblup.model.coding import coded_matrix, model_spec
 from remlblup.model.columns import Columns
+from remlblup.model.incidence import Incidence
 from remlblup.model.terms import RandomTerm
 from remlblup.relationship.base import IdentityRelationship, RelationshipBase
 from remlblup.structure.base import Structure
@@ -83,7 +84,7 @@ class RandomDesign:
     name : the term as written
     structure : Σ over the t effects
     relationship : K over the q levels
-    columns : t CSR matrices Z_i of shape (n, q)
+    columns : t CSR matrices Z_i of shape (n, q); an `Incidence` in small models
     moments : (t, t) mean products of the effects' covariates over the records (1 for an intercept)
     term : the parsed term (None when Z was given as a matrix, and for a smooth term)
     spec : how to make Z of new records: the `Effects` of a term, a `Smooth`; None for a given Z
@@ -93,7 +94,7 @@ class RandomDesign:
     name: str
     structure: Structure
     relationship: RelationshipBase
-    columns: tuple[sp.csr_array, ...]
+    columns: Sequence[sp.csr_array]
     moments: np.ndarray
     term: RandomTerm | None = None
     spec: Any = field(default=None, repr=False)
@@ -110,6 +111,12 @@ class RandomDesign:
     @cached_property
     def is_identity(self) -> bool:
         return isinstance(self.relationship, IdentityRelationship)
+
+    def predictors(self, U: Array) -> Array:
+        """Z_i u_i of every effect, (n, t), for U (q, t)."""
+        if isinstance(self.columns, Incidence):
+            return self.columns.predictors(U)
+        return np.column_stack([Z @ u for Z, u in zip(self.columns, U.T, strict=True)])
 
     def relate(self, r: Array) -> Array:
         """(I ⊗ K) r for r (t, q·c), without forming K."""
@@ -198,7 +205,7 @@ def fixed_from_formula(fixed: str, data: Columns, extra: tuple[list[str], list[A
     coded = coded_matrix(fixed, data, "the fixed part", sparse)
     X, names = coded.sparse() if sparse else coded.dense(), coded.names
     values = X.data if sp.issparse(X) else X
-    if not np.all(np.isfinite(values)):
+    if not np.isfinite(values).all():
         bad = [n for k, n in enumerate(names) if not np.all(np.isfinite(_column(X, k)))]
         rows = np.any([~np.isfinite(_column(X, k).ravel()) for k in range(X.shape[1])], axis=0)
         raise DataError(
@@ -217,16 +224,6 @@ def extended(X: Any, extra: list[Any]) -> Any:
 
 def _column(X: Any, k: int) -> np.ndarray:
     return X[:, [k]].toarray() if sp.issparse(X) else X[:, k]
-
-
-def incidence(codes: np.ndarray, q: int, values: np.ndarray) -> sp.csr_array:
-    """Z (n, q) with `values` in the column of each record's level; zeros are not stored."""
-    n = len(codes)
-    nonzero = values != 0
-    if nonzero.all():
-        return sp.csr_array((values.copy(), codes.astype(np.int32), np.arange(n + 1, dtype=np.int32)), shape=(n, q))
-    indptr = np.concatenate([[0], np.cumsum(nonzero)]).astype(np.int32)
-    return sp.csr_array((values[nonzero], codes[nonzero].astype(np.int32), indptr), shape=(n, q))
 
 
 def named_relationships(random: Sequence[RandomDesign]) -> dict[str, RelationshipBase]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -172,13 +172,12 @@ def covariates_of(term: RandomTerm, data: Columns) -> tuple[Effects, Callable[[]
 
     def values() -> Array:
         found = matrix.dense()
-        if not np.all(np.isfinite(found)):
+        if not np.isfinite(found).all():
             rows = data.frame.index[~np.all(np.isfinite(found), axis=1)]
             raise DataError(
                 f"{what} have infinite or undefined values in row(s) {some(rows)}: correct the rows or the transform."
             )
         require_columns_in_range(found, list(names), what, DataError)
-        check_nonzero(term, names, [found])
         return found
 
     return Covariates(matrix.coding, short_names(names)), values
@@ -186,11 +185,15 @@ def covariates_of(term: RandomTerm, data: Columns) -> tuple[Effects, Callable[[]
 
 def check_nonzero(term: RandomTerm, names: tuple[str, ...], loads: Sequence[Array]) -> None:
     """Refuse effects that are in no record; `loads` are their weights (n, t), of each factor of a term."""
-    zero = [name for k, name in enumerate(names) if not any(load[:, k].any() for load in loads)]
-    if zero:
+    present = loads[0].any(axis=0)
+    for load in loads[1:]:
+        present = present | load.any(axis=0)
+    if not present.all():
+        zero = [name for name, there in zip(names, present, strict=True) if not there]
         raise ModelError(f"in '{term.name}' the effect {some(zero)} is zero in every record: drop it.")
 
 
+@lru_cache(maxsize=256)
 def implicit_intercept(effects: str) -> str:
     """Effects with leg(), whose first column is the constant, have no intercept unless it is written."""
     has_leg = re.search(r"(?<![\w.])leg\s*\(", effects) is not None
@@ -198,6 +201,7 @@ def implicit_intercept(effects: str) -> str:
     return f"0 + {effects}" if has_leg and not written else effects
 
 
+@lru_cache(maxsize=256)
 def short_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """``leg1`` for ``leg(age, 2)[leg1]`` where no two effects would be called alike."""
     short = tuple(re.sub(r"leg\([^()]*\)\[(leg\d+)\]", r"\1", name) for name in names)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from remlblup.cached import cached_property
 from remlblup.errors import FormulaError, some
 from remlblup.model import functions as table
 
@@ -69,17 +70,17 @@ class Expression:
     names: Mapping[str, str] = field(compare=False)
     columns: tuple[str, ...] = field(compare=False)
 
-    @property
+    @cached_property
     def bare(self) -> str | None:
         """The column, where the expression is nothing else."""
         return self.columns[0] if isinstance(self.tree, ast.Name) else None
 
-    @property
+    @cached_property
     def is_factor(self) -> bool:
         """Whether it makes a factor, as C(x) does."""
         return isinstance(self.tree, ast.Call) and function_of(self, self.tree) in table.FACTORS
 
-    @property
+    @cached_property
     def factor(self) -> str | None:
         """The column whose levels it codes: ``site``, ``C(site)``, ``C(site, contr.sum)``."""
         if self.is_factor and isinstance(self.tree.args[0], ast.Name):  # type: ignore[attr-defined]

@@ -53,7 +53,12 @@ class Records:
 
 
 def to_pandas(data: Any) -> pd.DataFrame:
-    """A pandas DataFrame of `data`.
+    """A pandas DataFrame of `data`, its columns in types that the arithmetic knows; see `as_frame`."""
+    return in_memory_order(as_frame(data))
+
+
+def as_frame(data: Any) -> pd.DataFrame:
+    """A pandas DataFrame of `data` as it is.
 
     Parameters
     ----------
@@ -74,7 +79,7 @@ def to_pandas(data: Any) -> pd.DataFrame:
         frame = _constructed(data)
     else:
         frame = _of_other(data)
-    return in_memory_order(with_text_names(frame))
+    return with_text_names(frame)
 
 
 def in_memory_order(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.errors import DataError, some
 from remlblup.linalg.magnitude import require_magnitude
+from remlblup.model.columns import Columns
 from remlblup.model.scanner import unquoted
 from remlblup.model.wilkinson import required_columns
 
@@ -57,12 +58,12 @@ def positions(column: pd.Series, name: str, ranked: bool) -> Array:
     return x
 
 
-def main_variable(effects: str, frame: pd.DataFrame) -> str:
+def main_variable(effects: str, data: Columns | pd.DataFrame) -> str:
     """The first column of the data that effects are made of, as `t` of ``0 + C(t)``."""
-    name = unquoted(effects)
-    if name in frame.columns or not name:
+    name, data = unquoted(effects), Columns.of(data)
+    if name in data or not name:
         return name
-    return next(iter(required_columns(effects, "the effects", frame)), effects)
+    return next(iter(required_columns(effects, "the effects", data.names)), effects)
 
 
 def kind_of(name: str, frame: pd.DataFrame) -> str:

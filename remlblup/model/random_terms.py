@@ -14,11 +14,12 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.errors import DataError, RemlBlupError, some
 from remlblup.model.columns import Columns
-from remlblup.model.design import RandomDesign, incidence
+from remlblup.model.design import DENSE_RECORDS, RandomDesign
 from remlblup.model.effects import Effects, Ones, check_nonzero, effects_of
 from remlblup.model.frame import numeric_values
 from remlblup.model.given import Given
 from remlblup.model.grouping import UNITS, group_keys
+from remlblup.model.incidence import Incidence, incidence
 from remlblup.model.kriging import effect_rows
 from remlblup.model.numbers import check_one_level, check_size
 from remlblup.model.places import places_design
@@ -53,7 +54,7 @@ def random_design(term: RandomTerm, data: Columns, given: Given) -> RandomDesign
     effects, values_of = effects_of(term, data)
     structure = make_structure(term.structure, effects, term.options, given, term.name)
     label = " + ".join(g.label for g in term.groups)
-    variable = main_variable(term.effects, frame)
+    variable = main_variable(term.effects, data)
     check_size(
         structure, len(frame), term.name, variable, label, data[variable].dtype.kind if variable in data else "O"
     )
@@ -66,7 +67,7 @@ def random_design(term: RandomTerm, data: Columns, given: Given) -> RandomDesign
     values = values_of()
     loads = loadings(term, values, frame, [code >= 0 for code in codes])
     check_nonzero(term, effects.names, loads)
-    moments = np.sum([load.T @ load for load in loads], axis=0) / len(frame)
+    moments = sum(load.T @ load for load in loads) / len(frame)
     return RandomDesign(
         term.name, structure, relationship, columns_of(codes, loads, relationship.size), moments, term, effects
     )
@@ -85,6 +86,9 @@ def loadings(term: RandomTerm, values: Array, frame: pd.DataFrame, known: Sequen
     """For each factor of the term the (n, t) weights of the effects of its level in the records where it is `known`."""
     out = []
     for group, where in zip(term.groups, known, strict=True):
+        if not (term.by_factor or group.weights) and group.coefficient == 1.0 and where.all():
+            out.append(values)
+            continue
         own = values * (np.arange(values.shape[1]) == group.effect) if term.by_factor else values
         out.append(own * (group.coefficient * weights_of(group, frame, where, term.name))[:, None])
     return out
@@ -111,8 +115,10 @@ def weights_of(group: Group, frame: pd.DataFrame, known: np.ndarray, where: str)
     return out
 
 
-def columns_of(codes: Sequence[Array], loads: Sequence[Array], q: int) -> tuple[sp.csr_array, ...]:
+def columns_of(codes: Sequence[Array], loads: Sequence[Array], q: int) -> Sequence[sp.csr_array]:
     """Z_i = Σ over factors of the incidence of their levels times the weight of effect i."""
+    if len(codes) == 1 and len(codes[0]) <= DENSE_RECORDS and codes[0].min(initial=0) >= 0:
+        return Incidence(codes[0], loads[0], q)
     columns = []
     for i in range(loads[0].shape[1]):
         Z = incidence(codes[0], q, loads[0][:, i])

@@ -45,7 +45,7 @@ def check_names(parsed: MixedFormula, residual: ResidualTerm) -> None:
 
 
 def usable_records(
-    parsed: MixedFormula, residual: ResidualTerm, frame: pd.DataFrame, weights: str | None, missing: str
+    parsed: MixedFormula, residual: ResidualTerm, data: Columns, weights: str | None, missing: str
 ) -> tuple[Records, Columns]:
     """The rows in which every column that must be there is there, and what is known of their columns.
 
@@ -55,16 +55,16 @@ def usable_records(
         If the formula, `residual` or `weights` name a column that the data do not have.
     """
     if parsed.responses:
-        check_no_trait(frame, parsed.response)
-    if residual.plus_units and UNITS in frame.columns:
+        check_no_trait(data, parsed.response)
+    if residual.plus_units and UNITS in data:
         raise DataError(
             f"the data have a column 'units', the name of the records in residual={residual.text!r}: rename it."
         )
-    made = made_columns(parsed, frame)
-    visible = dict.fromkeys([*frame.columns.tolist(), *made])
-    own = {name: response_columns(name, frame) for name in parsed.responses or (parsed.response,)}
+    made = made_columns(parsed, data)
+    visible = data.names | dict.fromkeys(made)
+    own = {name: response_columns(name, data) for name in parsed.responses or (parsed.response,)}
     for needed in own.values():
-        require_columns(frame, needed, "the response")
+        require_columns(data.names, needed, "the response")
     columns = [c for needed in own.values() for c in needed] if not parsed.responses else []
     fixed = required_columns(parsed.fixed, "the fixed part", visible)
     columns += fixed
@@ -72,7 +72,7 @@ def usable_records(
     optional: list[str] = []
     weighing: list[str] = []
     for term in parsed.random:
-        needed, may_miss = term_columns(term, frame if isinstance(term, SmoothTerm) else visible)
+        needed, may_miss = term_columns(term, data.names if isinstance(term, SmoothTerm) else visible)
         columns += needed
         optional += may_miss
         weighing += () if isinstance(term, SmoothTerm) else term.weights
@@ -81,15 +81,16 @@ def usable_records(
     if weights is not None:
         if not isinstance(weights, str):
             raise OptionError(f"weights= takes the name of a column of the data, not {type(weights).__name__}.")
-        require_columns(frame, [weights], "weights=")
+        require_columns(data.names, [weights], "weights=")
         columns.append(weights)
     columns, optional = [c for c in columns if c not in made], [c for c in optional if c not in {*columns, *made}]
-    data = without_blanks(frame, fixed, factors_of(parsed, residual))
+    data = without_blanks(data, fixed, factors_of(parsed, residual))
     records, data = complete_records(
         data, columns, missing, weights, optional=[*optional, *weighing], responses=own if parsed.responses else None
     )
-    doubtful = tuple(name for name in records.used if writes_missing(data[name]))
-    return with_plain_optional(replace(records, doubtful=doubtful), data, optional)
+    if doubtful := tuple(name for name in records.used if writes_missing(data[name])):
+        records = replace(records, doubtful=doubtful)
+    return with_plain_optional(records, data, optional) if optional else (records, data)
 
 
 def complete_records(
@@ -163,31 +164,31 @@ def factors_of(parsed: MixedFormula, residual: ResidualTerm) -> list[str]:
     ]
 
 
-def offset_columns(parsed: MixedFormula, frame: pd.DataFrame | Collection[str]) -> list[str]:
+def offset_columns(parsed: MixedFormula, visible: pd.DataFrame | Collection[str]) -> list[str]:
     """The columns of the offsets."""
     names = [c for text in parsed.offset for c in read(text).columns]
-    require_columns(frame, names, "the offset")
+    require_columns(visible, names, "the offset")
     return names
 
 
-def made_columns(parsed: MixedFormula, frame: pd.DataFrame) -> set[str]:
+def made_columns(parsed: MixedFormula, data: Columns) -> set[str]:
     """The names of the columns that the model makes itself, `trait` and `units`."""
     made = {TRAIT} if parsed.responses else set()
-    if UNITS not in frame.columns:
+    if UNITS not in data:
         made.add(UNITS)
     return made
 
 
-def term_columns(term: RandomTerm | SmoothTerm, frame: pd.DataFrame | Collection[str]) -> tuple[list[str], list[str]]:
+def term_columns(term: RandomTerm | SmoothTerm, visible: pd.DataFrame | Collection[str]) -> tuple[list[str], list[str]]:
     """The columns that a random term needs, and those in which a value may be missing: unknown parents, neighbours."""
     if isinstance(term, SmoothTerm):
-        require_columns(frame, term.variables, f"the smooth term '{term.name}'")
+        require_columns(visible, term.variables, f"the smooth term '{term.name}'")
         return list(term.variables), []
     plain = term.by_factor or term.effects.strip() == "1"
-    effects = [] if plain else required_columns(term.effects, f"the effects of '{term.name}'", frame)
+    effects = [] if plain else required_columns(term.effects, f"the effects of '{term.name}'", visible)
     optional = [f for k, g in enumerate(term.groups) if term.may_miss(k) for f in g.optional]
     needed = [*(f for g in term.groups for f in g.factors if f not in optional), *effects]
-    require_columns(frame, [*needed, *optional, *term.weights], f"the random term '{term.name}'")
+    require_columns(visible, [*needed, *optional, *term.weights], f"the random term '{term.name}'")
     return needed, optional
 
 

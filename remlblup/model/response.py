@@ -19,9 +19,9 @@ from remlblup.model.scanner import call, unquoted
 TRAIT = "trait"
 
 
-def response_columns(response: str, frame: pd.DataFrame) -> list[str]:
+def response_columns(response: str, data: pd.DataFrame | Columns) -> list[str]:
     """The data columns of a response."""
-    return list(response_expression(response, frame).columns)
+    return list(response_expression(response, data).columns)
 
 
 def response_expression(response: str, frame: pd.DataFrame | Columns) -> Expression:
@@ -54,9 +54,9 @@ def offset_values(offset: Sequence[str], rows: pd.DataFrame) -> np.ndarray | Non
     return np.sum([numbers(read(text), rows, f"offset '{text}'") for text in offset], axis=0)
 
 
-def check_no_trait(frame: pd.DataFrame, response: str) -> None:
+def check_no_trait(data: Columns, response: str) -> None:
     """Several responses make the factor `trait` themselves."""
-    if TRAIT in frame.columns:
+    if TRAIT in data:
         parts = call(response)
         inside = parts[1] if parts else response
         raise DataError(

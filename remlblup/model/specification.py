@@ -20,7 +20,7 @@ from remlblup.model.columns import Columns
 from remlblup.model.covariates import likely_codes
 from remlblup.model.design import FixedDesign, RandomDesign, extended, fixed_design, fixed_from_formula
 from remlblup.model.formula import parse_formula
-from remlblup.model.frame import Records, numeric_column, numeric_values, to_pandas
+from remlblup.model.frame import Records, as_frame, numeric_column, numeric_values
 from remlblup.model.given import Given, matrix_names, names_given
 from remlblup.model.known_residual import known_matrices, settled
 from remlblup.model.matrices import as_matrix, random_of_matrices
@@ -141,14 +141,15 @@ def from_formula(
 ) -> Specification:
     """Read the formula, check the data against it, and build every matrix of the model."""
     keep_freed()
-    frame = to_pandas(data)
-    residual_term = settled(parse_residual(residual), frame.columns, names_given(relationships))
-    parsed = parse_formula(with_dot(formula, frame, residual_term, weights))
+    columns = Columns.native(as_frame(data))
+    residual_term = settled(parse_residual(residual), columns.names, names_given(relationships))
+    parsed = parse_formula(with_dot(formula, columns.frame, residual_term, weights))
     check_names(parsed, residual_term)
     given = Given(relationships, matrix_names(parsed.random, residual_term.options))
-    parsed, frame, choice = unknown_parents.settle(parsed, frame, given, parents)
-    records, data = usable_records(parsed, residual_term, frame, weights, missing)
-    records = replace(records, unknown_parents=unknown_parents.counted(parsed, records.frame, given))
+    parsed, frame, choice = unknown_parents.settle(parsed, columns.frame, given, parents)
+    records, data = usable_records(parsed, residual_term, columns.instead(frame), weights, missing)
+    if unknown := unknown_parents.counted(parsed, records.frame, given):
+        records = replace(records, unknown_parents=unknown)
     y, data, record = stacked(parsed, residual_term, records, data)
     rows = data.frame
     check_varies(y, rows, parsed.responses, unquoted(parsed.response))
@@ -160,8 +161,8 @@ def from_formula(
     R = residual_structure(residual_term, rows, record, None if weights is None else w, given)
     if rows is not records.frame:
         records = replace(records, frame=rows, source=records.frame)
-    names, columns = group_columns(random)
-    fixed = fixed_from_formula(parsed.fixed, data, (names, columns))
+    names, more = group_columns(random)
+    fixed = fixed_from_formula(parsed.fixed, data, (names, more))
     groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
     spec = Specification(
         unquoted(parsed.response),

@@ -46,6 +46,8 @@ def check_width(terms: Terms, data: Columns, what: str) -> None:
         for e in terms.expressions
         if (name := e.factor) is not None and name in data and (e.is_factor or data[name].text)
     }
+    if not levels:
+        return
     widths = {term: math.prod(levels.get(e, 1) for e in term) for term in terms.terms}
     if sum(widths.values()) <= max(MOST_COLUMNS, len(data)):
         return

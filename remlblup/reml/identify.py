@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -79,8 +80,8 @@ def inside_fixed(equations: Equations, design: RandomDesign, random: np.random.G
     """The effects of a term whose Z lies in the span of X."""
     at_once = max(1, ELEMENTS // equations.spec.n)
     for first in range(0, design.t, at_once):
-        columns = design.columns[first : first + at_once]
-        z = np.column_stack([Z @ random.standard_normal(design.q) for Z in columns])
+        some = replace(design, columns=design.columns[first : first + at_once]) if at_once < design.t else design
+        z = some.predictors(random.standard_normal((len(some.columns), design.q)).T)
         left = equations.project_out(z)
         small = np.einsum("ij,ij->j", left, left) <= INSIDE * np.einsum("ij,ij->j", z, z)
         yield from (first + np.flatnonzero(small)).tolist()
@@ -97,7 +98,7 @@ def repeated(equations: Equations, design: RandomDesign, random: np.random.Gener
 
 def combinations(design: RandomDesign, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of the columns Z_i u, of length one each: what is left of their combinations, descending, and these by rows."""
-    z = np.column_stack([Z @ u for Z in design.columns])
+    z = design.predictors(np.broadcast_to(u[:, None], (design.q, design.t)))
     size = np.linalg.norm(z, axis=0)
     _, left, c = np.linalg.svd(np.linalg.qr(z / np.where(size > 0.0, size, 1.0), mode="r"))
     return left, c

@@ -32,8 +32,8 @@ from remlblup.errors import (
     said_elsewhere,
 )
 from remlblup.fit.estimates import Estimates
+from remlblup.linalg.interrupts import interrupt_within
 from remlblup.linalg.memory import is_out_of_memory, within_memory
-from remlblup.linalg.threads import interrupt_within
 from remlblup.model.specification import Specification
 from remlblup.reml.convergence import Convergence, Criterion
 from remlblup.reml.history import Iteration

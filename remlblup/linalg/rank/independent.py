@@ -98,7 +98,9 @@ def independent_columns(X: np.ndarray | sp.spmatrix, tolerance: float = TOLERANC
     pivot_ratios = np.zeros(len(lengths))
     pivot_ratios[nonzero] = ratios
     null = null_space(vectors, lengths, X.shape[0])
-    return Rank(kept, np.setdiff1d(np.arange(len(lengths)), kept), pivot_ratios, null)
+    aliased = np.ones(len(lengths), dtype=bool)
+    aliased[kept] = False
+    return Rank(kept, np.flatnonzero(aliased), pivot_ratios, null)
 
 
 def judge_columns(basis: np.ndarray | sp.csc_array, tolerance: float) -> tuple[np.ndarray, np.ndarray, list[Projected]]:
@@ -162,7 +164,7 @@ def judge_wide(basis: sp.csc_array, tolerance: float) -> tuple[np.ndarray, np.nd
 
 def batches(columns: np.ndarray, n: int) -> list[np.ndarray]:
     """Split column numbers so that a batch of dense columns of length n stays below 256 MB."""
-    size = int(np.clip(BATCH_VALUES // max(n, 1), 1, 64))
+    size = min(max(BATCH_VALUES // max(n, 1), 1), 64)
     return [columns[k : k + size] for k in range(0, len(columns), size)]
 
 

@@ -12,6 +12,7 @@ columns were set aside.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class NullSpace:
 def null_space(vectors: np.ndarray, lengths: np.ndarray, n: int) -> NullSpace:
     """The null space of X (n, p) from null vectors (p', r) of its columns other than zero and the lengths of all."""
     if not vectors.shape[1] and lengths.all():
-        return NullSpace(sp.csc_array((len(lengths), 0)), lengths, np.zeros(0))
+        return NullSpace(no_vectors(len(lengths)), lengths, np.zeros(0))
     zero, nonzero = np.flatnonzero(lengths == 0.0), np.flatnonzero(lengths)
     largest = np.abs(vectors).max(axis=0, initial=0.0)
     vectors = np.where(np.abs(vectors) > ROUNDOFF * largest, vectors, 0.0)
@@ -77,6 +78,12 @@ def null_space(vectors: np.ndarray, lengths: np.ndarray, n: int) -> NullSpace:
     units = sp.csc_array((np.ones(len(zero)), (zero, np.arange(len(zero)))), shape=(len(lengths), len(zero)))
     floors = np.concatenate([ROUNDOFF * largest / np.sqrt(max(n, 1)), np.zeros(len(zero))])
     return NullSpace(sp.csc_array(sp.hstack([spread, units])), np.where(lengths > 0.0, lengths, 1.0), floors)
+
+
+@lru_cache(maxsize=64)
+def no_vectors(p: int) -> sp.csc_array:
+    """The basis of a null space of p columns that holds nothing."""
+    return sp.csc_array((p, 0))
 
 
 def placed(vectors: np.ndarray, rows: np.ndarray, p: int) -> sp.csc_array:
@@ -114,6 +121,8 @@ def null_vectors(projected: list[Projected], p: int) -> np.ndarray:
     An aliased column gives ``x - B c = 0``. Where the basis B holds a q in the place of a column, that q
     is written out as ``(x - B c) / length``, the last replacement first, for it may rest on earlier ones.
     """
+    if not projected:
+        return np.zeros((p, 0))
     blocks = [np.zeros((p, 0))]
     for aliased in projected:
         if not aliased.replaced:

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.errors import RelationshipError
-from remlblup.linalg.threads import interrupted_as_such
+from remlblup.linalg.interrupts import interrupted_as_such
 from remlblup.relationship.descent import numerator, numerator_matrix
 from remlblup.relationship.given.matrix import MatrixRelationship
 

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from remlblup.errors import PedigreeError, choose
-from remlblup.linalg.threads import interrupted_as_such
+from remlblup.linalg.interrupts import interrupted_as_such
 from remlblup.relationship.base import conformable
 
 # Up to this many animals the plain NumPy routes are as fast as compiled code is to load.

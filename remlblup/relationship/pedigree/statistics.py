@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import OptionError, PedigreeError, some
+from remlblup.linalg.interrupts import interrupted_as_such
 from remlblup.linalg.memory import all_within_memory
-from remlblup.linalg.threads import interrupted_as_such
 from remlblup.relationship.descent import numerator
 from remlblup.relationship.descent.genealogy import ancestors
 from remlblup.relationship.labels import match

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg.lapack import dgels
 
 from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
@@ -35,6 +36,8 @@ from remlblup.structure.base import Structure
 
 # W is held dense below this many elements: fewer microseconds per product in small models.
 DENSE_ELEMENTS = 20_000
+# A pivot of X this small beside the largest leaves no digit of the regression on it.
+SINGULAR = 1e-13
 # Right-hand sides solved at once, and elements of all of them together.
 CHUNK, ELEMENTS = 128, 2_000_000
 
@@ -318,7 +321,7 @@ class Equations(ABC):
             return np.zeros((0, *v.shape[1:]))
         if not sp.issparse(X):
             root = np.sqrt(self.spec.weights)
-            return np.linalg.lstsq(root[:, None] * X, (root * v.T).T, rcond=None)[0]
+            return least_squares(root[:, None] * X, (root * v.T).T)
         rhs = X.T @ (self.spec.weights * v.T).T
         if self.p == 1:
             return rhs / self._normal.diagonal()
@@ -337,6 +340,16 @@ class Equations(ABC):
 
     def _spent(self, phase: str, started: float) -> None:
         self.seconds[phase] += time.perf_counter() - started
+
+
+def least_squares(X: Array, v: Array) -> Array:
+    """β of the least-squares regression of v (n,) or (n, k) on X (n, p); the shortest of those of a singular X."""
+    if len(X) >= X.shape[1]:
+        factor, found, info = dgels(X, v, lwork=65 * max(X.shape[1], v[0].size))  # X = QR
+        size = np.abs(factor.diagonal()[: X.shape[1]])
+        if info == 0 and size.min() > SINGULAR * size.max():
+            return np.asarray(found[: X.shape[1]])
+    return np.linalg.lstsq(X, v, rcond=None)[0]
 
 
 def dense_incidence(X: Any, Z: Sequence[Sequence[sp.csr_array]], n: int, m: int) -> Array:
@@ -366,7 +379,7 @@ def columns_at_once(m: int) -> int:
 
 def term_slices(p: int, widths: list[int]) -> list[slice]:
     """Where the blocks of the terms lie behind the p columns of X."""
-    ends = np.cumsum([p, *widths]).tolist()
+    ends = itertools.accumulate(widths, initial=p)
     return [slice(start, end) for start, end in itertools.pairwise(ends)]
 
 

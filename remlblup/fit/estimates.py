@@ -17,7 +17,7 @@ from remlblup.fit.solved import Solved
 from remlblup.fit.statsmodels_names import StatsmodelsNames
 from remlblup.fit.tables import effects as tables
 from remlblup.fit.tables.functions import Estimate, correlation_errors, evaluate
-from remlblup.fit.tables.shown import shown
+from remlblup.fit.tables.shown import noted, shown
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import owned_property
 from remlblup.reml.convergence import Convergence, say_unconverged
@@ -296,7 +296,8 @@ class Estimates(Solved, StatsmodelsNames):
             df = np.full(len(self.beta), float(self.df_residual))
         fixed = self.specification.fixed
         table = tables.fixed_effects(fixed, self.beta, self._beta_variances, df, self.df_method)
-        return self._shown(table, MISSING + "." if np.isnan(df).any() else self._equations.missing("fixed effects"))
+        missing = MISSING + "." if np.isnan(df).any() else self._equations.missing("fixed effects")
+        return noted(table, self._said_above(missing))
 
     # -- information criteria ----------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from remlblup.fit.describe import Description
 from remlblup.fit.predict import predict
 from remlblup.fit.tables import effects as tables
 from remlblup.fit.tables.group_effects import total_covariances, total_effects
-from remlblup.fit.tables.shown import shown
+from remlblup.fit.tables.shown import noted, shown
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, exclusive, owned_property
 from remlblup.model.specification import Specification
@@ -63,8 +63,12 @@ class Solved:
         """The factor is shared with the model and its other fits: one thread at a time."""
         return self._equations.lock
 
+    def _said_above(self, more: str = "") -> str:
+        """What is printed above a table."""
+        return " ".join(filter(None, [self._note, more]))
+
     def _shown(self, table: pd.DataFrame, more: str = "") -> pd.DataFrame:
-        return shown(table, " ".join(filter(None, [self._note, more])))
+        return shown(table, self._said_above(more))
 
     # -- the model ---------------------------------------------------------------------------
 
@@ -152,9 +156,9 @@ class Solved:
         df = np.full(len(self.beta), np.inf)
         fixed = self.specification.fixed
         table = tables.fixed_effects(fixed, self.beta, self._beta_variances, df, "known variances")
-        return self._shown(table, self._equations.missing("fixed effects"))
+        return noted(table, self._said_above(self._equations.missing("fixed effects")))
 
-    @cached_property
+    @owned_property
     def random_effects(self) -> pd.DataFrame:
         """term, effect, level, estimate, std_error, pev, reliability, for every level with or without records.
 
@@ -164,7 +168,7 @@ class Solved:
         """
         effects, covariances = self._level_effects, self._level_covariances
         table = tables.random_effects(self._equations, self._solution, effects, covariances)
-        return self._shown(table, self._equations.missing("random effects"))
+        return noted(table, self._said_above(self._equations.missing("random effects")))
 
     def blup(self, term: str) -> pd.DataFrame:
         """û of one term as a table levels × effects.

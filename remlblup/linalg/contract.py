@@ -146,7 +146,7 @@ class Factor(Protocol):
 
 def columns_of(indptr: np.ndarray, dtype: type = np.int64) -> np.ndarray:
     """Column number of every stored entry of a compressed sparse column pattern, shape (nnz,)."""
-    return np.repeat(np.arange(len(indptr) - 1, dtype=dtype), np.diff(indptr))
+    return np.arange(len(indptr) - 1, dtype=dtype).repeat(indptr[1:] - indptr[:-1])
 
 
 def lower_triangle(whole: sp.csc_array) -> sp.csc_array:

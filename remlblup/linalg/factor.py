@@ -80,10 +80,9 @@ def check_lower_pattern(indptr: np.ndarray, indices: np.ndarray, n: int) -> None
     """Raise `OptionError` unless the pattern is a sorted lower triangle with a full diagonal."""
     if n < 1 or indptr.shape != (n + 1,) or indptr[0] != 0 or indices.shape != (indptr[-1],):
         raise OptionError(f"The pattern of a matrix of order {n} is malformed: see indptr and indices.")
-    counts = np.diff(indptr)
-    if (counts < 1).any() or (indices[indptr[:-1]] != np.arange(n)).any():
+    if (indptr[1:] <= indptr[:-1]).any() or (indices[indptr[:-1]] != np.arange(n)).any():
         raise OptionError("Each column of the lower triangle must start with its diagonal entry.")
-    ascending = np.diff(indices) > 0
+    ascending = indices[1:] > indices[:-1]
     ascending[indptr[1:-1] - 1] = True  # from one column to the next
     if not ascending.all() or indices.max() >= n:
         raise OptionError("The row indices of each column must ascend, without duplicates, below n.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -259,13 +260,8 @@ def _array(value: object, where: str) -> Array:
 
 
 def aliases_of(names: Sequence[str], others: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Spellings of each term: its own name and, where no two terms share it, other forms of it."""
-    table = {squeeze(n): k for k, n in enumerate(names)}
-    terms: dict[str, set[int]] = {}
-    for k, forms in enumerate(others):
-        for form in forms:
-            terms.setdefault(squeeze(form), set()).add(k)
-    for text, of in terms.items():
-        if len(of) == 1:
-            table.setdefault(text, *of)
-    return table
+    """Spellings of each term: its own name and, where no two terms share it, other forms of it; none has white space
+    in it."""
+    own = {squeeze(n): k for k, n in enumerate(names)}
+    count = Counter(form for forms in others for form in set(forms))
+    return {form: k for k, forms in enumerate(others) for form in forms if count[form] == 1} | own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -217,8 +218,9 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame, theta: Array) -> NewRows
     return NewRows(columns, tuple(dict.fromkeys(unknown)), tuple(beyond), left)
 
 
-def spellings(term: RandomTerm) -> list[str]:
-    """Other ways users write a term's name: without its options, by its group alone,
+@lru_cache(maxsize=256)
+def spellings(term: RandomTerm) -> tuple[str, ...]:
+    """Other ways users write a term's name, without white space: without its options, by its group alone,
     its crossed factors in any order."""
     names = [term.name, term.short] if term.short else [term.name]
     out = [text for name in names for text in (name, f"({name})", f"1|{name}", f"(1|{name})")]
@@ -227,7 +229,7 @@ def spellings(term: RandomTerm) -> list[str]:
         out += [written, label]
         for crossed in dict.fromkeys((written, label, term.effects)):
             out += [squeeze(text).replace(squeeze(crossed), other) for other in orders(crossed) for text in out]
-    return out
+    return tuple(dict.fromkeys(map(squeeze, out)))
 
 
 def orders(crossed: str) -> list[str]:

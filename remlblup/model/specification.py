@@ -31,7 +31,7 @@ from remlblup.model.records import check_names, stacked, usable_records
 from remlblup.model.residual import residual_structure
 from remlblup.model.residual_reading import ResidualTerm, parse_residual
 from remlblup.model.response import check_varies, offset_values
-from remlblup.model.scanner import unquoted
+from remlblup.model.scanner import squeeze, unquoted
 from remlblup.model.shorthand import with_dot
 from remlblup.model.smooth import smooth_designs
 from remlblup.model.terms import MixedFormula, RandomTerm, SmoothTerm
@@ -125,9 +125,9 @@ class Specification:
         )
 
 
-def _spellings(design: RandomDesign) -> list[str]:
+def _spellings(design: RandomDesign) -> tuple[str, ...]:
     """Other ways users write a term's name."""
-    return [design.name] if design.term is None else spellings(design.term)
+    return (squeeze(design.name),) if design.term is None else spellings(design.term)
 
 
 def from_formula(

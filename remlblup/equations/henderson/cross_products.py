@@ -73,7 +73,9 @@ def cross_products(W: sp.csr_array | Array, pattern: Pattern) -> CrossProducts:
     m = W.shape[1]
     if pattern.n_coefficients == 1 and pattern.is_diagonal and isinstance(W, np.ndarray):
         filled = (W != 0.0).astype(float)
-        columns, rows = np.nonzero(np.triu(filled.T @ filled))
+        columns, rows = (filled.T @ filled).nonzero()
+        below = rows >= columns
+        columns, rows = columns[below], rows[below]
         return CrossProducts(rows, columns, (W.T @ (pattern.value[:, None] * W))[rows, columns])
     W = sp.csr_array(W)
     if pattern.n_coefficients == 1 and pattern.is_diagonal:

@@ -194,7 +194,7 @@ def slots_of(random: Sequence[RandomDesign], n_filled: int = 0) -> tuple[Slot, .
 def block_offsets(p: int, sizes: Sequence[tuple[int, int]], n_filled: int) -> np.ndarray:
     """First column of each block: X, `count` blocks of q columns per term, the filled cells, the end."""
     widths = [p] + [q for count, q in sizes for _ in range(count)] + ([n_filled] if n_filled else [])
-    return np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
+    return np.array(list(itertools.accumulate(widths, initial=0)), np.int64)
 
 
 def build_layout(
@@ -207,12 +207,14 @@ def build_layout(
     m = int(offsets[-1])
     check_products(M, slots, sources)
     pair_of: dict[tuple[int, int], int] = {}
-    parts = []
+    parts, numbers = [], []
     for s, s2, rows, columns, m_at in slot_products(M, slots, sources, offsets):
         number = pair_of.setdefault((min(s, s2), max(s, s2)), len(pair_of))
         keys = np.multiply(columns, m, dtype=np.int64) + rows  # whatever numpy makes of 32 bits times m
-        parts.append((keys, m_at, np.full(len(m_at), number, np.int16 if len(slots) < 180 else np.int32)))
-    keys, m_at, pair = (np.concatenate(part) for part in zip(*parts, strict=True))
+        parts.append((keys, m_at))
+        numbers.append(number)
+    pair = np.repeat(np.array(numbers, np.int16 if len(slots) < 180 else np.int32), [len(at) for _, at in parts])
+    keys, m_at = (np.concatenate(part) for part in zip(*parts, strict=True))
     del parts
     of_levels, diagonal = level_keys(random, offsets, m), np.arange(m, dtype=np.int64) * (m + 1)
     sparse = engine_of(engine, m) == "sparse"  # which loads the compiler for its factor in any case
@@ -276,7 +278,7 @@ def level_groups(p: int, random: Sequence[RandomDesign], n_filled: int) -> np.nd
         return None
     groups, start = [np.arange(p)], p
     for design in random:
-        groups.append(np.tile(np.arange(start, start + design.q), design.structure.n_factors))
+        groups += [np.arange(start, start + design.q)] * design.structure.n_factors
         start += design.q
     return np.concatenate([*groups, np.arange(start, start + n_filled)])
 
@@ -315,10 +317,11 @@ def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, 
     if n_blocks < 256:
         code = code.astype(np.uint16)  # sixteen bits are sorted by counting
     order = np.argsort(code, kind="stable")
-    present, starts = np.unique(code[order], return_index=True)
-    for number, at in zip(present, np.split(order, starts[1:]), strict=True):
-        i, j = divmod(int(number), n_blocks)
-        yield i, j, at
+    code = code[order]
+    starts = [0, *(np.flatnonzero(code[1:] != code[:-1]) + 1).tolist(), len(order)]
+    for start, stop in itertools.pairwise(starts if len(order) else ()):
+        i, j = divmod(int(code[start]), n_blocks)
+        yield i, j, order[start:stop]
 
 
 def precision_parts(

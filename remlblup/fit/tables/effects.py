@@ -13,31 +13,34 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import DataError, ModelError, VarianceError, some
 from remlblup.fit.tables.functions import covariance_matrices, joined
+from remlblup.fit.tables.shown import Shown, table_of, texts
 from remlblup.fit.tables.student import quantile, two_sided
 from remlblup.model.design import FixedDesign, RandomDesign
 from remlblup.model.specification import Specification
 
+OF_FIXED = pd.Index(["estimate", "std_error", "df", "t", "p_value", "lower", "upper"])
+OF_RANDOM = pd.Index(["term", "effect", "level", "estimate", "std_error", "pev", "reliability"])
 
-def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, df_method: str) -> pd.DataFrame:
+
+def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, df_method: str) -> Shown:
     """Estimates with t tests on the given degrees of freedom; aliased columns are not listed."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a variance of which no digit is left is missing
         se = np.sqrt(variance)
         t = beta / se
         half = quantile(0.975, df) * se
-    table = pd.DataFrame(
-        np.column_stack([beta, se, df, t, two_sided(t, df), beta - half, beta + half]),
+    table = Shown(
+        np.array([beta, se, df, t, two_sided(t, df), beta - half, beta + half]).T,
         index=pd.Index(fixed.names, name="coefficient"),
-        columns=["estimate", "std_error", "df", "t", "p_value", "lower", "upper"],
+        columns=OF_FIXED.view(),
+        copy=False,
     )
     table.attrs["df_method"] = df_method
     return table
 
 
-def random_effects(
-    equations: Equations, solution: Any, blocks: Sequence[Array], covariances: Sequence[Array]
-) -> pd.DataFrame:
+def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array], covariances: Sequence[Array]) -> Shown:
     """One row per term, effect and level."""
-    frames = []
+    found: list[list[np.ndarray]] = []
     parts = equations.spec.parameters.split_terms(solution.theta)
     for design, theta, u, cov in zip(equations.spec.random, parts, blocks, covariances, strict=True):
         prior = np.diag(design.structure.covariance(theta))
@@ -48,23 +51,16 @@ def random_effects(
         pev = np.where((variance >= 0.0) & (pev >= -1e-9 * np.abs(variance)), np.maximum(pev, 0.0), np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
             reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "term": design.name,
-                    "effect": np.repeat(np.asarray(design.structure.effects, dtype=object), design.q),
-                    "level": np.tile(np.asarray(design.relationship.labels, dtype=object), design.t),
-                    "estimate": u.ravel(),
-                    "std_error": np.sqrt(pev).ravel(),
-                    "pev": pev.ravel(),
-                    "reliability": reliability.ravel(),
-                }
-            )
-        )
-    if len(frames) == 1:
-        return frames[0]
-    columns = ["term", "effect", "level", "estimate", "std_error", "pev", "reliability"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+        names = [
+            np.full(pev.size, design.name, dtype=object),
+            np.asarray(design.structure.effects, dtype=object).repeat(design.q),
+            np.concatenate([np.asarray(design.relationship.labels, dtype=object)] * design.t),
+        ]
+        found.append([*names, u.flatten(), np.sqrt(pev).ravel(), pev.ravel(), reliability.ravel()])
+    if not found:
+        return Shown(columns=OF_RANDOM.view())
+    columns = found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    return table_of([*texts(*columns[:3]), *columns[3:]], OF_RANDOM)
 
 
 def accuracy(design: RandomDesign, table: pd.DataFrame) -> pd.DataFrame:

@@ -7,8 +7,10 @@ frames in everything else.
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 
@@ -30,6 +32,34 @@ class Shown(pd.DataFrame):
     def _repr_html_(self) -> str | None:
         text = super()._repr_html_()  # type: ignore[misc]
         return f"<p><b>{html.escape(self.note)}</b></p>\n{text}" if self.note and text else text
+
+
+# The type that pandas takes text for.
+TEXT = pd.Series(["text"]).dtype
+
+
+def texts(*columns: np.ndarray) -> list[Any]:
+    """Columns of objects (n,) of one length as pandas would have them, made of text together where they are text."""
+    if not isinstance(TEXT, pd.StringDtype) or any(
+        pd.api.types.infer_dtype(c, skipna=False) != "string" for c in columns
+    ):
+        return list(columns)
+    n, joined = len(columns[0]), pd.array(np.concatenate(columns), dtype=TEXT)
+    return [joined[k * n : (k + 1) * n] for k in range(len(columns))]
+
+
+def table_of(columns: Sequence[Any], names: pd.Index) -> Shown:
+    """A table of its columns (n,), which are its own from now on."""
+    out = Shown(dict(enumerate(columns)), index=pd.RangeIndex(len(columns[0])), copy=False)
+    out.columns = names.view()
+    return out
+
+
+def noted(table: Shown, note: str) -> Shown:
+    """A new table with what is printed above it."""
+    if note:
+        table.note = note
+    return table
 
 
 def shown(table: pd.DataFrame, note: str = "") -> pd.DataFrame:

@@ -36,7 +36,9 @@ class Pattern:
     def diagonal(cls, coefficient: Index, value: Array, n_coefficients: int) -> Pattern:
         """A diagonal R⁻¹: one entry per record."""
         index = np.arange(len(value))
-        return cls(len(value), index, index, coefficient, value, n_coefficients)
+        out = cls(len(value), index, index, coefficient, value, n_coefficients)
+        out.__dict__["is_diagonal"] = True
+        return out
 
     @cached_property
     def is_diagonal(self) -> bool:

@@ -14,7 +14,7 @@ import pandas as pd
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, FormulaError, ModelError, RemlBlupError, some
-from remlblup.linalg.magnitude import require_columns_in_range
+from remlblup.linalg.magnitude import columns_within_reach, require_columns_in_range
 from remlblup.model.coding import coded_matrix, model_spec
 from remlblup.model.columns import Columns
 from remlblup.model.covariates import check_numbers_as_text
@@ -172,6 +172,8 @@ def covariates_of(term: RandomTerm, data: Columns) -> tuple[Effects, Callable[[]
 
     def values() -> Array:
         found = matrix.dense()
+        if columns_within_reach(found):
+            return found
         if not np.isfinite(found).all():
             rows = data.frame.index[~np.all(np.isfinite(found), axis=1)]
             raise DataError(

@@ -14,7 +14,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.errors import DataError, RemlBlupWarning, some, warn
-from remlblup.linalg.magnitude import require_magnitude
+from remlblup.linalg.magnitude import require_magnitude, within_reach
 from remlblup.linalg.well_formed import array_of
 from remlblup.readers.tables import is_path, read_table
 
@@ -214,6 +214,8 @@ def numeric_values(values: object, what: str) -> np.ndarray:
     else:
         series = pd.Series(np.ravel(given))
     array = as_numbers(series, what)
+    if within_reach(array):
+        return array
     bad = ~np.isfinite(array)
     if bad.any():
         raise DataError(

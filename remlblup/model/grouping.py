@@ -74,8 +74,7 @@ def grouped(
     if not len(levels):
         raise ModelError(f"'{label}' of the random term '{term.name}' is unknown in every record: drop the term.")
     if relationship is None:
-        relationship = IdentityRelationship(levels[:0])
-        relationship.labels = levels  # as they are: tidied already, which of many levels is noticed
+        relationship = IdentityRelationship.of(levels)
         if len(found) == 1:
             return relationship, [found[0][0]]
     codes = []

@@ -129,6 +129,8 @@ class Parameters:
             given = {}
         if not isinstance(given, Mapping):
             raise VarianceError(f"{what} must be a mapping such as {self._example()}, not {type(given).__name__}.")
+        if not given and not complete:
+            return theta
         for name, value in given.items():
             k = self.index(name)
             if not np.isnan(theta[self.slices[k]]).all():

@@ -42,6 +42,8 @@ def settle(
         If a parent is unknown and the choice is "error".
     """
     choice = _checked(choice)
+    if not given.entries and isinstance(choice, str):
+        return parsed, frame, choice
     kept: tuple[str, ...] | None = None if isinstance(choice, str) else choice
     behind = {group.factors[0] for _, _, group in _of_pedigrees(parsed, frame, given)}
     if absent := [column for column in kept or () if column not in behind]:

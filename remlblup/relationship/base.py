@@ -276,6 +276,13 @@ class IdentityRelationship(RelationshipBase):
     def __init__(self, labels: Iterable) -> None:
         self.labels = tidy(labels)
 
+    @classmethod
+    def of(cls, labels: np.ndarray) -> IdentityRelationship:
+        """Over labels as they are, tidied already: of many levels that is noticed."""
+        out = cls.__new__(cls)
+        out.labels = labels
+        return out
+
     @property
     def precision(self) -> sp.csc_array:
         return sp.csc_array(sp.eye_array(self.size, format="csc"))

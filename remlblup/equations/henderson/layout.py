@@ -305,7 +305,11 @@ def slot_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray, 
                     same = rows == columns
                     rows, columns = np.concatenate([rows, rows[same]]), np.concatenate([columns, columns[same]])
                     m_at = np.concatenate([m_at, m_at[same]])
-                yield s, s2, np.maximum(rows, columns), np.minimum(rows, columns), m_at
+                if one.target < other.target:
+                    rows, columns = columns, rows
+                elif one.target == other.target:
+                    rows, columns = np.maximum(rows, columns), np.minimum(rows, columns)
+                yield s, s2, rows, columns, m_at
 
 
 def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:

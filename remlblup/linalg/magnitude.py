@@ -35,9 +35,15 @@ def within_reach(values: np.ndarray) -> bool:
     return largest == 0.0 or SMALLEST <= largest <= LARGEST
 
 
+def column_sizes(X: np.ndarray) -> np.ndarray:
+    """(p,) the largest magnitude in each column of a dense matrix (n, p); NaN where there is one."""
+    columns = np.array(X.T, dtype=np.float64, order="C")  # whose reductions run along the memory
+    return np.abs(columns, out=columns).max(axis=1, initial=0.0)
+
+
 def columns_within_reach(X: np.ndarray) -> bool:
     """The same of every column of a dense matrix (n, p)."""
-    size = np.maximum(X.max(axis=0, initial=0.0), -X.min(axis=0, initial=0.0))
+    size = column_sizes(X)
     return bool(((size == 0.0) | ((size >= SMALLEST) & (size <= LARGEST))).all())
 
 
@@ -57,12 +63,11 @@ def require_columns_in_range(X: Any, names: list[str], what: str, error: type[Ex
         size = np.zeros(X.shape[1])
         if len(filled):
             size[filled] = np.maximum.reduceat(np.abs(columns.data), columns.indptr[filled])
-    elif columns_within_reach(X):
-        return
     else:
-        size = np.maximum(X.max(axis=0, initial=0.0), -X.min(axis=0, initial=0.0))
-    wrong = np.flatnonzero((size > LARGEST) | ((size > 0.0) & (size < SMALLEST)))
-    if len(wrong):
+        size = column_sizes(X)
+    beyond = (size > LARGEST) | ((size > 0.0) & (size < SMALLEST))
+    if beyond.any():
+        wrong = np.flatnonzero(beyond)
         said = ", ".join(f"'{names[k]}' ({size[k]:.3g})" for k in wrong[:6])
         raise error(
             f"in {what} the largest value of {said} is beyond what can be squared, {SMALLEST:g} to {LARGEST:g}: give"

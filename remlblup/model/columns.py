@@ -39,6 +39,13 @@ class Coded(NamedTuple):
         texts = levels.tolist() if levels.dtype == object else None
         return cls(codes, levels, texts if texts and set(map(type, texts)) == {str} else None)
 
+    @classmethod
+    def of_arrow(cls, text: Any) -> Coded:
+        """Of an array of text that Arrow holds, by Arrow itself."""
+        coded = text.__arrow_array__().dictionary_encode().combine_chunks()
+        places, levels = coded.indices.fill_null(-1), coded.dictionary.to_numpy(zero_copy_only=False)
+        return cls(places.to_numpy(zero_copy_only=False).astype(np.intp), levels, levels.tolist())
+
     def taken(self, places: np.ndarray) -> Coded:
         """The levels at some places, in that order; values of others become missing."""
         rank = np.full(len(self.levels) + 1, -1)
@@ -109,7 +116,8 @@ class Column:
         if self.is_categorical:
             return Coded.of(self.series.cat.codes.to_numpy().astype(np.intp), self.series.cat.categories)
         if isinstance(self.dtype, pd.StringDtype):
-            return Coded.of(*self.series.array.factorize())
+            arrow = self.dtype.storage == "pyarrow"
+            return Coded.of_arrow(self.series.array) if arrow else Coded.of(*self.series.array.factorize())
         return Coded.of(*pd.factorize(self.series))
 
     @cached_property

@@ -68,7 +68,7 @@ def random_design(term: RandomTerm, data: Columns, given: Given) -> RandomDesign
     values = values_of()
     loads = loadings(term, values, frame, [code >= 0 for code in codes])
     check_nonzero(term, effects.names, loads)
-    moments = sum(load.T @ load for load in loads) / len(frame)
+    moments = sum((load.T @ load for load in loads[1:]), loads[0].T @ loads[0]) / len(frame)
     return RandomDesign(
         term.name, structure, relationship, columns_of(codes, loads, relationship.size), moments, term, effects
     )

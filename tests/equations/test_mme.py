@@ -9,6 +9,7 @@ from oracle import Term
 
 import remlblup as rb
 from equations.models import NAMES, POINTS, animals, case, field
+from remlblup.equations.base import least_squares
 from remlblup.equations.fixed_errors import variance_derivatives
 from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.equations.henderson.errors import level_covariances
@@ -288,3 +289,18 @@ def test_the_likelihood_in_the_other_conventions():
     ml = c.model.solve(c.mapping(theta), method="ML")
     assert ml.loglik_nlme == ml.loglik == pytest.approx(c.oracle.loglik(theta, ml=True), rel=1e-12)
     assert ml.loglik_asreml == pytest.approx(ml.loglik + 0.5 * n * np.log(2 * np.pi), rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [None, 3])
+def test_least_squares_of_any_rank(k):
+    """By QR where X has full rank; the shortest of all where it has not, or has fewer rows than columns."""
+    rng = np.random.default_rng(2)
+    v = rng.normal(size=8) if k is None else rng.normal(size=(8, k))
+    X = rng.normal(size=(8, 3))
+    np.testing.assert_allclose(least_squares(X, v), np.linalg.solve(X.T @ X, X.T @ v), rtol=1e-10)
+    for singular in (
+        X[:, [0, 1, 0]],
+        np.column_stack([X[:, 0], X[:, 0] * (1 + 1e-15), X[:, 1]]),
+        rng.normal(size=(8, 9)),
+    ):
+        np.testing.assert_allclose(least_squares(singular, v), np.linalg.pinv(singular) @ v, rtol=1e-6, atol=1e-9)

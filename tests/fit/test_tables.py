@@ -290,3 +290,26 @@ def test_statsmodels_names():
     spread = 1.959964 * fit.bse["residual"] / fit.theta[3]
     np.testing.assert_allclose(np.log(interval.loc["residual"] / fit.theta[3]), [-spread, spread], rtol=1e-6)
     assert (fit.conf_int(alpha=0.5)[1] < interval[1]).all()
+
+
+def test_levels_that_are_text_numbers_or_both():
+    """One table of all terms: its columns as pandas types them, labels as they are."""
+    rng = np.random.default_rng(4)
+    d = pd.DataFrame({"y": rng.normal(size=40), "a": np.arange(40) % 5, "b": np.array(list("pqrs") * 10)})
+    solved = rb.MixedModel("y ~ 1 + (1 | a) + (1 | b)", d).solve({"a": 1.0, "b": 1.0, "residual": 1.0})
+    table = solved.random_effects
+    assert table["level"].tolist() == [0, 1, 2, 3, 4, "p", "q", "r", "s"]
+    assert table["term"].tolist() == ["a"] * 5 + ["b"] * 4
+    one = rb.MixedModel("y ~ 1 + (1 | b)", d).solve({"b": 1.0, "residual": 1.0}).random_effects
+    text = pd.Series(["text"]).dtype
+    assert [table[c].dtype for c in ("term", "effect")] == [text] * 2 and table["level"].dtype == object
+    assert [one[c].dtype for c in ("term", "effect", "level")] == [text] * 3
+    assert one.index.equals(pd.RangeIndex(4)) and kinds(one)[3:] == ["f"] * 4
+
+
+def test_a_renamed_table_leaves_the_others_alone():
+    own = rb.MixedModel(SLEEP, datasets.load("sleepstudy")).fit()
+    own.random_effects.columns.name = own.fixed_effects.columns.name = "mine"
+    assert sleep().random_effects.columns.name is None and sleep().fixed_effects.columns.name is None
+    other = rb.MixedModel(SLEEP, datasets.load("sleepstudy")).fit()
+    assert other.random_effects.columns.name is None and other.fixed_effects.columns.name is None

@@ -10,7 +10,8 @@ from oracle import dummies
 
 import remlblup as rb
 from remlblup.errors import DataError, FormulaError, ModelError
-from remlblup.model import design
+from remlblup.model import design, random_terms
+from remlblup.model.incidence import Incidence
 
 
 def frame(n: int = 60) -> pd.DataFrame:
@@ -266,3 +267,33 @@ def test_errors_name_the_culprit(formula, error, culprit):
     d = frame().assign(zero=0.0, one="only")
     with pytest.raises(error, match=culprit):
         rb.MixedModel(formula, d)
+
+
+def test_z_of_levels_and_covariates_is_the_sum_of_its_matrices():
+    """Z_1 … Z_t as levels and covariates: as sparse matrices, written into a dense W, times effects."""
+    rng = np.random.default_rng(3)
+    codes, loads, U = rng.integers(0, 4, 9), rng.normal(size=(9, 2)), rng.normal(size=(4, 2))
+    loads[2] = loads[5, 1] = 0.0
+    Z = Incidence(codes, loads, 4)
+    of_level = np.eye(4)[codes]
+    expected = [of_level * load[:, None] for load in loads.T]
+    for own, dense in zip(Z, expected, strict=True):
+        np.testing.assert_array_equal(own.toarray(), dense)
+        assert own.nnz == np.count_nonzero(dense)
+    assert len(Z[:1]) == 1 and Z[-1] is Z[1]
+    W = np.zeros((9, 11))
+    Z.write(W, 2)
+    np.testing.assert_array_equal(W, np.hstack([np.zeros((9, 2)), *expected, np.zeros((9, 1))]))
+    np.testing.assert_allclose(Z.predictors(U), np.column_stack([Zi @ u for Zi, u in zip(expected, U.T, strict=True)]))
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 + x | g)", "y ~ a + (1 | g) + (0 + x | b)"])
+def test_z_of_few_and_of_many_records_is_the_same(formula, monkeypatch):
+    few = rb.MixedModel(formula, frame())
+    monkeypatch.setattr(random_terms, "DENSE_RECORDS", 0)
+    many = rb.MixedModel(formula, frame())
+    for one, other in zip(few.specification.random, many.specification.random, strict=True):
+        assert isinstance(one.columns, Incidence) and isinstance(other.columns, tuple)
+        U = np.random.default_rng(1).normal(size=(one.q, one.t))
+        np.testing.assert_allclose(one.predictors(U), other.predictors(U), rtol=1e-14)
+    np.testing.assert_array_equal(few._equations.W, many._equations.W)

@@ -92,7 +92,8 @@ def independent_columns(X: np.ndarray | sp.spmatrix, tolerance: float = TOLERANC
     if sp.issparse(unit) and len(nonzero) > gram.DENSE_COLUMNS:
         independent, ratios, vectors = judge_wide(unit[:, nonzero], tolerance)
     else:
-        independent, ratios, history = judge_columns(unit[:, nonzero], tolerance)
+        some = unit if len(nonzero) == len(lengths) else unit[:, nonzero]
+        independent, ratios, history = judge_columns(some, tolerance)
         vectors = null_vectors(history, len(nonzero))
     kept = nonzero[independent]
     pivot_ratios = np.zeros(len(lengths))
@@ -174,8 +175,8 @@ def unit_columns(X: np.ndarray | sp.spmatrix) -> tuple[np.ndarray | sp.csc_array
         X = sp.csc_array(X, dtype=np.float64)
         largest = abs(X).max(axis=0).toarray().ravel() if X.shape[0] and X.shape[1] else np.zeros(X.shape[1])
     else:
-        X = np.asarray(X, dtype=np.float64)
-        largest = np.abs(X).max(axis=0, initial=0.0)
+        columns = np.array(X.T, dtype=np.float64, order="C")  # so that reductions run along the memory
+        largest = np.abs(columns).max(axis=1, initial=0.0)
     if not np.isfinite(largest).all():
         bad = np.flatnonzero(~np.isfinite(largest))
         raise DataError(f"Columns {bad[:8].tolist()} of X hold values that are infinite or not numbers.")
@@ -184,10 +185,10 @@ def unit_columns(X: np.ndarray | sp.spmatrix) -> tuple[np.ndarray | sp.csc_array
         unit = X @ sp.diags_array(1.0 / scale)
         lengths = np.sqrt(np.asarray(unit.multiply(unit).sum(axis=0)).ravel())
         return (unit @ sp.diags_array(1.0 / np.where(lengths > 0, lengths, 1.0))).tocsc(), lengths * scale
-    unit = X / scale
-    lengths = np.sqrt(np.einsum("ij,ij->j", unit, unit))
-    unit /= np.where(lengths > 0, lengths, 1.0)
-    return unit, lengths * scale
+    columns /= scale[:, None]
+    lengths = np.sqrt(np.einsum("ji,ji->j", columns, columns))
+    columns /= np.where(lengths > 0, lengths, 1.0)[:, None]
+    return columns.T, lengths * scale
 
 
 def project_out(

@@ -121,13 +121,14 @@ class Equations(ABC):
         )
         out = copy.copy(self)
         out.spec, out.random = replace(self.spec, random=own), standing
+        out.__dict__.pop("units", None)
         return out
 
     def with_response(self, spec: Specification) -> Self:
         """The same equations for another response: `spec` differs in y alone. The bench and its factor are shared."""
         out = copy.copy(self)
         out.spec = spec
-        for kept in ("scales", *self._of_response):
+        for kept in ("scales", "units", *self._of_response):
             out.__dict__.pop(kept, None)
         out._take(spec.y)
         return out
@@ -161,6 +162,11 @@ class Equations(ABC):
     def scales(self) -> Scales:
         """Sizes of the variances before anything is estimated."""
         return Scales.of(self.spec, self.y[: self.spec.n])
+
+    @cached_property
+    def units(self) -> list[Array]:
+        """Per term (t, t): Σ with which it would explain all of y, see `Scales.units`."""
+        return self.scales.units(self.spec.random)
 
     def dense_parts(self, k: int) -> tuple[str, ...]:
         """Where the dense part of the relationship of term k is held once more."""

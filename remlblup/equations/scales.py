@@ -11,6 +11,7 @@ of variance 1. Neither the unit of y nor that of a trait, of a covariate or of K
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array, sums
 from remlblup.errors import DataError, ModelError
+from remlblup.linalg.small import eigensystem
 from remlblup.structure.residual.base import ResidualStructure
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ APART = 4.0
 ROUNDS, WORK = 5, 2e7
 # Variances that change by a smaller factor in a round have settled.
 SETTLED = 2.0
+# What keeps covariates that repeat each other from an infinite unit: added to their correlations.
+RIDGE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,34 @@ class Scales:
         signals = [signal(design, precision) for design in spec.random]
         return cls(variance, residual, precision, signals, squares, squares * precision)
 
+    def units(self, random: Sequence[RandomDesign]) -> list[Array]:
+        """Per term (t, t): U = M⁻¹, M the mean products of covariates over the variances of records:
+        each effect explains all of y.
+
+        For structures without covariances U is diagonal, one over the mean squares. Effects that share no record
+        (traits, sites) have the variance of their own records.
+        """
+        units = []
+        for k, design in enumerate(random):
+            if not design.structure.cone or disjoint(design):
+                units.append(np.diag(self.effects(k, design)))
+                continue
+            M = self.signals[k]
+            d = 1.0 / np.sqrt(M.diagonal())
+            size = d[:, None] * d
+            correlation = M * size + RIDGE * np.eye(design.t)
+            # By its eigenvalues it is positive definite whatever rounding makes of the elements.
+            values, vectors = eigensystem(0.5 * (correlation + correlation.T))
+            units.append(size * ((vectors / np.maximum(values, RIDGE)) @ vectors.T))
+        return units
+
     def effects(self, k: int, design: RandomDesign) -> Array:
         """(t,) variance of each effect of term k that counts as much as all else in its records;
         one for all if they share it.
 
         Of effects that share no record, times the variance of their own records relative to that of all.
         """
-        own, shared = np.diag(self.signals[k]), design.structure.one_variance
+        own, shared = self.signals[k].diagonal(), design.structure.one_variance
         if design.t == 1:
             return np.asarray(1.0 / own)
         if not disjoint(design):
@@ -179,4 +204,4 @@ def spread(design: RandomDesign, i: int) -> Array:
 
 def disjoint(design: RandomDesign) -> bool:
     """Whether the effects, two or more, share no record: traits, sites, times."""
-    return design.t > 1 and not np.any(design.moments - np.diag(np.diag(design.moments)))
+    return design.t > 1 and np.count_nonzero(design.moments) == np.count_nonzero(design.moments.diagonal())

@@ -21,12 +21,14 @@ def pivoted_cholesky(A: Array, least: float) -> tuple[np.ndarray, Array, int]:
     t = len(A)
     rest, order, L = A.copy(), np.arange(t), np.zeros((t, t))
     for a in range(t):
-        pivot = a + int(np.argmax(np.diag(rest)[order[a:]]))
-        value = rest[order[pivot], order[pivot]]
+        left = rest.diagonal()[order[a:]]
+        pivot = a + int(left.argmax())
+        value = left[pivot - a]
         if value < least:
             return order, L, a
         order[[a, pivot]] = order[[pivot, a]]
         L[[a, pivot]] = L[[pivot, a]]
-        L[a:, a] = rest[order[a:], order[a]] / np.sqrt(value)
-        rest[np.ix_(order[a:], order[a:])] -= np.outer(L[a:, a], L[a:, a])
+        own = order[a:]
+        L[a:, a] = column = rest[own, own[0]] / np.sqrt(value)
+        rest[own[:, None], own] -= column[:, None] * column
     return order, L, t

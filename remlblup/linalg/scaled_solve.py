@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
+
+# A pivot of H, scaled to a unit diagonal, that is none.
+NULL = 1e-12
 
 
 def scaled_solve(H: np.ndarray, rhs: np.ndarray) -> np.ndarray:
     """H⁻¹ rhs, of shape (n,) or (n, k), after scaling H to a unit diagonal;
     the shortest least squares solution where H is singular."""
-    if not len(rhs):
-        return np.zeros_like(rhs)
-    diagonal = H.diagonal()
-    d = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-    scaled = H * d * d[:, None]
-    root, info = dpotrf(scaled, lower=1)
-    right = (d * rhs.T).T
-    if info == 0 and root.diagonal().min() ** 2 > 1e-12:
-        solution = dpotrs(root, right, lower=1)[0]
-    else:
-        solution = np.linalg.lstsq(scaled, right, rcond=1e-10)[0]
-    return np.asarray((d * solution.T).T)
+    if not rhs.size:
+        return np.zeros(rhs.shape)
+    return Scaled.of(H).solve(rhs)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """H scaled to a unit diagonal, and its Cholesky factor.
+
+    Attributes
+    ----------
+    d : (n,) by which rows and columns are multiplied
+    matrix : (n, n) dHd
+    root : (n, n) L with dHd = LL'; None where H is singular
+    """
+
+    d: np.ndarray
+    matrix: np.ndarray
+    root: np.ndarray | None
+
+    @classmethod
+    def of(cls, H: np.ndarray) -> Scaled:
+        diagonal = H.diagonal()
+        if diagonal.min(initial=1.0) <= 0.0:
+            diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
+        d = 1.0 / np.sqrt(diagonal)
+        matrix = H * d * d[:, None]
+        root, info = dpotrf(matrix, lower=1)
+        regular = info == 0 and root.diagonal().min(initial=1.0) ** 2 > NULL
+        return cls(d, matrix, root if regular else None)
+
+    def solve(self, rhs: np.ndarray) -> np.ndarray:
+        """H⁻¹ rhs, see `scaled_solve`."""
+        right = (self.d * rhs.T).T
+        if self.root is not None:
+            solution = dpotrs(self.root, right, lower=1)[0]
+        else:
+            solution = np.linalg.lstsq(self.matrix, right, rcond=1e-10)[0]
+        return np.asarray((self.d * solution.T).T)
 
 
 def scaled_inverse(H: np.ndarray) -> np.ndarray:

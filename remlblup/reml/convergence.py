@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import pandas as pd
 
@@ -12,6 +13,11 @@ from remlblup.errors import ConvergenceWarning, warn
 
 # Score at a boundary, in standard errors, above which ℓ rises from it.
 INWARD = 1e-6
+# A step that would move θ by less than this share of `tolerance`, in standard errors, is told by the quadratic model
+# to more digits than by ℓ at its end, and is not taken.
+SETTLED = 1e-3
+# Such a step, in words.
+NEXT = "the step that would follow"
 
 
 @dataclass(frozen=True)
@@ -114,23 +120,35 @@ def say_unconverged(convergence: Convergence) -> None:
         )
 
 
+def following(decrement: float) -> tuple[float, float]:
+    """|Δℓ| and the relative |Δθ| of the step that would follow, by the quadratic model."""
+    return 0.5 * decrement, sqrt(decrement)
+
+
 def criteria(
-    delta: float, change: float, gradient: float, decrement: float, inward: float, tolerance: float
+    delta: float,
+    change: float,
+    gradient: float,
+    decrement: float,
+    inward: float,
+    tolerance: float,
+    step: str = "the last step",
 ) -> tuple[Criterion, ...]:
     """The five criteria at an iterate; all values are free of the units of y.
 
     Parameters
     ----------
-    delta : |Δℓ| of the last step
-    change : largest |Δθ_i| of the last step over max(|θ_i|, its standard error)
+    delta : |Δℓ| of a step, the last one or that which would follow
+    change : largest |Δθ_i| of it over max(|θ_i|, its standard error)
     gradient : largest |∂ℓ/∂θ_i| × standard error, over the free parameters
     decrement : Newton decrement g'H⁻¹g, twice the gain another step would bring
     inward : largest score × standard error that points from a boundary into the parameter space
     tolerance : limit of the gradient, from which the others follow
+    step : which step, in words
     """
     return (
-        Criterion("log-likelihood change", delta, 1e-6, "|Δℓ| of the last step"),
-        Criterion("parameter change", change, max(1e-5, tolerance), "largest relative |Δθ| of the last step"),
+        Criterion("log-likelihood change", delta, 1e-6, f"|Δℓ| of {step}"),
+        Criterion("parameter change", change, max(1e-5, tolerance), f"largest relative |Δθ| of {step}"),
         Criterion("gradient", gradient, tolerance, "largest |score| in standard errors, free parameters"),
         Criterion("Newton decrement", decrement, tolerance, "g'H⁻¹g, twice the gain still expected"),
         Criterion("boundary score", inward, INWARD, "largest score pointing inward from a boundary"),
@@ -144,6 +162,21 @@ def has_trend(added: str, failed: Sequence[str]) -> str:
         f" maximum. Add it to the fixed part, '+ {added}'; where that leaves no correlation, write residual='units'."
     )
     return f"{text} Not met: {', '.join(failed)}." if failed else text
+
+
+def not_told_apart(unidentified: Sequence[str], by_design: bool) -> str:
+    """The reason where the data do not determine some components, and what to do about it."""
+    if len(unidentified) > 1:
+        return (
+            "the data cannot tell these components apart: " + listed(unidentified) + "."
+            " Remove one of them, or hold one with fix=."
+        )
+    if by_design:
+        return f"the data cannot tell '{unidentified[0]}' from the fixed effects. Remove it from one of the two parts."
+    return (
+        f"the data say nothing about '{unidentified[0]}': the likelihood is flat in it, as for the covariance"
+        " of two effects that no level has both of. Hold it with fix=, or choose a structure without it."
+    )
 
 
 def explain(
@@ -167,19 +200,9 @@ def explain(
             " that are alike in the place of one."
         )
     if unidentified:
-        if len(unidentified) == 1 and by_design:
-            return (
-                f"the data cannot tell '{unidentified[0]}' from the fixed effects. Remove it from one of the two parts."
-            )
-        if len(unidentified) == 1:
-            return (
-                f"the data say nothing about '{unidentified[0]}': the likelihood is flat in it, as for the covariance"
-                " of two effects that no level has both of. Hold it with fix=, or choose a structure without it."
-            )
-        return (
-            "the data cannot tell these components apart: " + listed(unidentified) + "."
-            " Remove one of them, or hold one with fix=."
-        )
+        text = not_told_apart(unidentified, by_design)
+        # Where the search has not come to rest either, the likelihood may be flat there and not at its maximum.
+        return f"{text} Not met: {', '.join(failed)}." if failed and not by_design else text
     if passed and stopped != "collapse":
         return "all criteria met."
     text = {

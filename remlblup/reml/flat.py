@@ -14,6 +14,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
+from remlblup.linalg.small import eigensystem
 from remlblup.model.parameters import Parameters
 from remlblup.reml.likelihood import likelihood_at
 from remlblup.reml.point import Point
@@ -64,16 +65,16 @@ def spectrum(equations: Equations, point: Point, J: Array, units: Array) -> Spec
     """The spectrum of the information at a point, over the directions J (n_parameters, k); `units` as `Space.sizes`."""
     sizes = step_sizes(point, units)
     H = J.T @ point.information @ J
-    length = np.max(np.abs(J) / sizes[:, None], axis=0, initial=0.0)
-    unknown = np.diag(H) <= NOTHING * length**2  # a parameter by itself
-    J = np.hstack([J[:, unknown], J[:, ~unknown]])
-    d = 1.0 / np.sqrt(np.diag(H)[~unknown])
-    values, vectors = np.linalg.eigh(H[np.ix_(~unknown, ~unknown)] * np.outer(d, d))
-    n = np.count_nonzero(unknown)
-    values = np.concatenate([np.zeros(n), values])
-    directions = np.hstack([J[:, :n], J[:, n:] @ (d[:, None] * vectors)])
+    length = (np.abs(J) / sizes[:, None]).max(axis=0, initial=0.0)
+    unknown = H.diagonal() <= NOTHING * length**2  # a parameter by itself
+    alone, known = unknown.nonzero()[0], (~unknown).nonzero()[0]
+    H = H[known[:, None], known]
+    d = 1.0 / np.sqrt(H.diagonal())
+    values, vectors = eigensystem(H * d * d[:, None])
+    values = np.concatenate([np.zeros(len(alone)), values])
+    directions = np.concatenate([J[:, alone], J[:, known] @ (d[:, None] * vectors)], axis=1)
     flat = np.zeros(len(values), dtype=bool)
-    for i in np.flatnonzero(values < SUSPECT):
+    for i in (values < SUSPECT).nonzero()[0]:
         size = np.max(np.abs(directions[:, i]) / sizes, initial=0.0)
         if size > 0.0:
             flat[i] = looked_at(equations, point, directions[:, i] / size)

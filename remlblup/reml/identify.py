@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from remlblup.arrays import chunks_of
 from remlblup.equations.base import Equations
 from remlblup.equations.turned import ALIKE
 from remlblup.errors import ModelError
 from remlblup.linalg.memory import require
+from remlblup.linalg.small import eigenvalues, singular_rows
 from remlblup.model.design import RandomDesign
 from remlblup.model.parameters import RESIDUAL
 
@@ -62,8 +64,10 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
         place = parameters.slices[k]
         if held[place].all():
             continue
-        inside = () if ml else inside_fixed(equations, design, random)
-        again = () if held[place].any() else repeated(equations, design, random)
+        u = random.standard_normal(design.q)
+        whole = records_of(design, u) if design.t * equations.spec.n <= ELEMENTS else None
+        inside = () if ml else inside_fixed(equations, design, u, whole)
+        again = () if whole is None or held[place].any() else repeated(design, whole)
         for i in (*inside, *again):
             names = parameters.columns[place]
             found += [
@@ -76,41 +80,46 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
     return tuple(dict.fromkeys(found))
 
 
-def inside_fixed(equations: Equations, design: RandomDesign, random: np.random.Generator) -> Iterator[int]:
-    """The effects of a term whose Z lies in the span of X."""
-    at_once = max(1, ELEMENTS // equations.spec.n)
-    for first in range(0, design.t, at_once):
-        some = replace(design, columns=design.columns[first : first + at_once]) if at_once < design.t else design
-        z = some.predictors(random.standard_normal((len(some.columns), design.q)).T)
+def records_of(design: RandomDesign, u: np.ndarray) -> np.ndarray:
+    """Z_i u of every effect i, as columns over the records."""
+    return design.predictors(np.repeat(u[:, None], len(design.columns), axis=1))
+
+
+def inside_fixed(equations: Equations, design: RandomDesign, u: np.ndarray, whole: np.ndarray | None) -> Iterator[int]:
+    """The effects of a term whose Z lies in the span of X; `whole` holds Z_i u of all of them, unless that is too
+    much at once."""
+    for chunk in chunks_of(design.t, design.t if whole is not None else max(1, ELEMENTS // equations.spec.n)):
+        z = whole
+        if z is None:
+            z = records_of(replace(design, columns=design.columns[chunk]), u)
         left = equations.project_out(z)
-        small = np.einsum("ij,ij->j", left, left) <= INSIDE * np.einsum("ij,ij->j", z, z)
-        yield from (first + np.flatnonzero(small)).tolist()
+        small = (left * left).sum(axis=0) <= INSIDE * (z * z).sum(axis=0)
+        yield from (chunk.start + small.nonzero()[0]).tolist()
 
 
-def repeated(equations: Equations, design: RandomDesign, random: np.random.Generator) -> list[int]:
+def repeated(design: RandomDesign, z: np.ndarray) -> list[int]:
     """The effects of a covariance matrix of any form with Σ c_i Z_i = 0 for some c: Σ + h cc' fits as Σ does."""
-    if design.t == 1 or not design.structure.cone or design.t * equations.spec.n > ELEMENTS:
+    if design.t == 1 or not design.structure.cone:
         return []
-    left, c = combinations(design, random.standard_normal(design.q))
+    left, c = combinations(z)
     void = c[: len(left)][left <= REPEATED]
-    return np.flatnonzero(np.any(np.abs(void) > REPEATED_SHARE, axis=0)).tolist()
+    return np.any(np.abs(void) > REPEATED_SHARE, axis=0).nonzero()[0].tolist() if len(void) else []
 
 
-def combinations(design: RandomDesign, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the columns Z_i u, of length one each: what is left of their combinations, descending, and these by rows."""
-    z = design.predictors(np.broadcast_to(u[:, None], (design.q, design.t)))
-    size = np.linalg.norm(z, axis=0)
-    _, left, c = np.linalg.svd(np.linalg.qr(z / np.where(size > 0.0, size, 1.0), mode="r"))
-    return left, c
+def combinations(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of columns Z_i u (n, t), of length one each: what is left of their combinations, descending, and these by
+    rows."""
+    size = np.sqrt((z * z).sum(axis=0))
+    return singular_rows(z / np.where(size > 0.0, size, 1.0))
 
 
 def least_correlation(design: RandomDesign) -> float:
     """Smallest eigenvalue of the correlations (about zero) of a term's covariates over the records; 1 if Σ is not
     free."""
-    d = np.diag(design.moments)
-    if design.t == 1 or not design.structure.cone or not np.all(d > 0.0):
+    if design.t == 1 or not design.structure.cone:
         return 1.0
-    return float(np.linalg.eigvalsh(design.moments / np.sqrt(np.outer(d, d)))[0])
+    d = design.moments.diagonal()
+    return float(eigenvalues(design.moments / np.sqrt(d[:, None] * d))[0]) if d.min() > 0.0 else 1.0
 
 
 def alike(design: RandomDesign) -> bool:
@@ -123,7 +132,7 @@ def alike(design: RandomDesign) -> bool:
         return False
     # Effects of other levels of the same record (sire and dam) are not alike: with random signs they differ.
     signs = 2.0 * np.random.default_rng(20241122).integers(0, 2, design.q) - 1.0
-    left, _ = combinations(design, signs)
+    left, _ = combinations(records_of(design, signs))
     return bool(left[-1] ** 2 < ALIKE)
 
 

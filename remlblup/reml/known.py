@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from remlblup.equations.base import Equations
-from remlblup.reml.convergence import Convergence, Trial, criteria
+from remlblup.reml.convergence import NEXT, Convergence, Trial, criteria, following
 from remlblup.reml.history import Iteration
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.origin import Centred
@@ -65,10 +65,12 @@ def interrupted_at(
 
     def verdict(space: Space, point: Point) -> Convergence:
         inward = inward_score(space, replace(point, charts=space.charts(point.theta)))
-        delta, change = (
-            (0.5 * last.decrement, np.sqrt(last.decrement)) if len(iterations) == 1 else (abs(last.delta), last.change)
+        at = last.gradient, last.decrement, inward, options.tolerance
+        checks = (
+            criteria(*following(last.decrement), *at, NEXT)
+            if len(iterations) == 1
+            else criteria(abs(last.delta), last.change, *at)
         )
-        checks = criteria(delta, change, last.gradient, last.decrement, inward, options.tolerance)
         reason = "the search was interrupted here. To go on from these estimates, give start=fit.variances."
         return Convergence(checks, reason, last.boundary, (), len(iterations) - 1, trials=trials, interrupted=True)
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
+from remlblup.linalg.small import eigensystem
 
 # Distance of the points in x, and how far they go beyond the values where an eigenvalue counts as much as σ²_e.
 APART, BEYOND = 0.5, 5.0
@@ -112,12 +112,15 @@ def of_engine(equations: Equations, ml: bool) -> Line | None:
 def of_eigenvalues(equations: Equations, ml: bool) -> Line | None:
     """The line by the eigenvalues of the part of M that X leaves, where that is small work."""
     spec, design = equations.spec, equations.spec.random[0]
-    used = np.unique(np.concatenate([Z.indices for Z in design.columns]))
+    filled = np.zeros(design.q, dtype=bool)
+    for Z in design.columns:
+        filled[Z.indices] = True
+    used = filled.nonzero()[0]
     width = len(used) * design.t
     if width == 0 or min(spec.n, width) > OWN or max(spec.n, width) > LONGER:
         return None
     root = np.sqrt(spec.weights)
-    columns = [sp.csr_array(Z[:, used]).toarray() for Z in design.columns]
+    columns = [(Z if len(used) == design.q else sp.csr_array(Z[:, used])).toarray() for Z in design.columns]
     if not design.is_identity:
         K = square_root(np.asarray(design.relationship.among(used)))
         columns = [Z @ K for Z in columns]
@@ -162,7 +165,7 @@ def points(values: Array) -> Array:
 def spectrum(B: Array, y: Array, rounding: float) -> tuple[Array, Array]:
     """Positive eigenvalues λ of BB', those above `rounding`, and (u'y)² for their eigenvectors u."""
     tall = B.shape[0] > B.shape[1]
-    values, vectors = scipy.linalg.eigh(B.T @ B if tall else B @ B.T)
+    values, vectors = eigensystem(B.T @ B if tall else B @ B.T)
     kept = values > max(1e-11 * float(values[-1]), rounding)
     values, vectors = values[kept], vectors[:, kept]
     along = (vectors.T @ (B.T @ y)) / np.sqrt(values) if tall else vectors.T @ y

@@ -19,7 +19,7 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.ascent import Ascent
-from remlblup.reml.convergence import Criterion, criteria
+from remlblup.reml.convergence import NEXT, SETTLED, Criterion, criteria, following
 from remlblup.reml.distant import leaving
 from remlblup.reml.escape import escaped_from
 from remlblup.reml.history import Iteration
@@ -71,7 +71,7 @@ class Loop:
         space = Space.of(equations, held, options.constrain)
         given = np.where(held, fixed, start)
         self.given = ~np.isnan(given)
-        self.theta = start_values(equations, variance, given, held)
+        self.theta = start_values(equations, variance, given, held, space.smallest_eigenvalue)
         self.confounded = confounded(equations, held, options.ml)
         # Where the likelihood is flat by design there is no point in going on for long.
         self.limit = min(options.max_iterations, 20) if self.confounded else options.max_iterations
@@ -205,14 +205,14 @@ class Loop:
     # -- the end -----------------------------------------------------------------------------
 
     def check(self, point: Point, at_rest: bool = False) -> tuple[Criterion, ...]:
-        """The five criteria at a point; without a previous step, or `at_rest`, where no step leads on, by the step AI
-        would take."""
-        last = self.ascent.last
-        delta, change = abs(last.delta), last.change
-        if at_rest or len(self.ascent.rows) == 1:
-            delta, change = 0.5 * last.decrement, np.sqrt(last.decrement)
+        """The five criteria at a point; without a previous step, `at_rest`, where no step leads on, or so near to the
+        end that ℓ could not tell one, by the step that would follow."""
+        last, tolerance = self.ascent.last, self.options.tolerance
         inward = inward_score(self.space, point)
-        return criteria(delta, change, last.gradient, last.decrement, inward, self.options.tolerance)
+        if at_rest or len(self.ascent.rows) == 1 or last.decrement <= (SETTLED * tolerance) ** 2:
+            delta, change = following(last.decrement)
+            return criteria(delta, change, last.gradient, last.decrement, inward, tolerance, NEXT)
+        return criteria(abs(last.delta), last.change, last.gradient, last.decrement, inward, tolerance)
 
     def stalled(self) -> bool:
         """Three steps within rounding of ℓ that brought the gradient no lower."""

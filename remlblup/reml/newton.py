@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
-from scipy.linalg.lapack import dpotrf
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.linalg.scaled_solve import scaled_solve
+from remlblup.linalg.scaled_solve import NULL, Scaled, scaled_solve
+from remlblup.linalg.small import eigensystem
 from remlblup.reml.point import Point
 from remlblup.reml.space import Space
 from remlblup.structure.base import Structure
 from remlblup.structure.edge.base import Edge
 
-# Eigenvalues of the information, scaled to a unit diagonal, that are none; the slope along them, per standard error,
-# that is one; and how many standard errors a step goes there.
-NULL, LEVEL, FAR = 1e-12, 1e-6, 10.0
+# The slope along a direction without information (an eigenvalue below `NULL`), per standard error, that is one; and
+# how many standard errors a step goes there.
+LEVEL, FAR = 1e-6, 10.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Newton:
         if not charts:
             return cls.plainly(space, point, information)
         places = space.equations.spec.parameters.slices
-        n, information = len(point.theta), space.sloping(information, point.gradient)
+        n, (information, curved_in) = len(point.theta), space.sloping(information, point.gradient)
         columns, curvatures, used = [], [], {}
         plain = np.full(n, -1)
         x, slopes, curved = space.coordinates(point.theta).copy(), space.slopes(point.theta), second_order(space, point)
@@ -84,80 +84,86 @@ class Newton:
         J = np.hstack(columns)
         held = space.held | space.pinned(point)
         free = np.ones(width, dtype=bool)
-        free[plain[(held | ~space.curved(information)) & (plain >= 0)]] = False
+        free[plain[(held | ~curved_in) & (plain >= 0)]] = False
         H = J.T @ information @ J + scipy.linalg.block_diag(*curvatures)
         g, free = J.T @ point.gradient, free & (np.diag(H) > 0)
-        return cls(g, supported(H, g, free), free, used, plain, x)
+        return cls(g, H, free, used, plain, x).supported()
 
     @classmethod
     def plainly(cls, space: Space, point: Point, information: Array) -> Newton:
         """The quadratic model without charts."""
-        n, information = len(point.theta), space.sloping(information, point.gradient)
-        free = space.moving & ~space.pinned(point) & space.curved(information)
+        information, curved = space.sloping(information, point.gradient)
+        free = space.moving & ~space.pinned(point) & curved
         x, g, H = point.theta, point.gradient, information
         if not space.straight:
             slopes = space.slopes(point.theta)
             x, g = space.coordinates(point.theta), slopes * g
-            H = information * np.outer(slopes, slopes) + second_order(space, point)
+            H = information * slopes * slopes[:, None] + second_order(space, point)
             free = free & (H.diagonal() > 0)
-        return cls(g, supported(H, g, free), free, {}, np.arange(n), x)
+        return cls(g, H, free, {}, space.places, x).supported()
+
+    def supported(self) -> Newton:
+        """The model with enough along the null directions of H for a long step where they have a slope.
+
+        The average information is made of P alone: of components that only X tells apart the full likelihood has a
+        slope along a direction of no information; so has any likelihood of fewer error contrasts than components.
+        """
+        if np.count_nonzero(self.free) < 2 or self.scaled.root is not None:
+            return self
+        own, d = self.free.nonzero()[0], self.scaled.d
+        values, vectors = eigensystem(self.scaled.matrix)
+        slopes = np.abs(vectors.T @ (d * self.gradient[own]))
+        steep = (values < NULL) & (slopes > LEVEL)
+        if not steep.any():
+            return self
+        new = self.hessian.copy()
+        added = (vectors[:, steep] * (slopes[steep] / FAR)) @ vectors[:, steep].T
+        new[np.ix_(own, own)] += added / d / d[:, None]
+        return self.with_hessian(new)
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether every coordinate is free."""
+        return np.count_nonzero(self.free) == len(self.free)
+
+    @cached_property
+    def block(self) -> Array:
+        """H of the free coordinates."""
+        return self.hessian if self.whole else self.hessian[self.free][:, self.free]
+
+    @cached_property
+    def scaled(self) -> Scaled:
+        """The same scaled to a unit diagonal."""
+        return Scaled.of(self.block)
+
+    @cached_property
+    def free_step(self) -> Array:
+        """H⁻¹g over the free coordinates, the others staying where they are."""
+        return self.scaled.solve(self.gradient if self.whole else self.gradient[self.free])
 
     def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:
         """d with H d = g on the free coordinates; the others move by `shift` (default: not at all)."""
+        if free is None and shift is None and self.whole:
+            return self.free_step
         free = self.free if free is None else free
         d = np.zeros(len(self.gradient)) if shift is None else shift.copy()
         d[free] = 0.0
-        if free.any():
-            rhs = self.gradient[free] - self.hessian[np.ix_(free, ~free)] @ d[~free]
-            d[free] = scaled_solve(self.hessian[np.ix_(free, free)], rhs)
+        own = free.nonzero()[0]
+        if len(own):
+            rows = self.hessian[own]
+            d[own] = scaled_solve(rows[:, own], self.gradient[own] - rows @ d)
         return d
-
-    @cached_property
-    def newton_step(self) -> Array:
-        """H⁻¹g with every coordinate free."""
-        return scaled_solve(self.hessian, self.gradient)
 
     def size(self) -> tuple[float, float]:
         """(largest |score| in standard errors, Newton decrement g'H⁻¹g) over the free coordinates.
 
         Along directions without information, which no step is taken in, the part r of the score counts as r²/`NULL`.
         """
-        n_free = np.count_nonzero(self.free)
-        if not n_free:
+        if not np.count_nonzero(self.free):
             return 0.0, 0.0
-        whole = n_free == len(self.free)
-        g = self.gradient if whole else self.gradient[self.free]
-        H = self.hessian if whole else self.hessian[np.ix_(self.free, self.free)]
-        step = self.newton_step if whole else scaled_solve(H, g)
-        d = 1.0 / np.sqrt(H.diagonal())
-        unseen = d * (g - H @ step)
-        return float((np.abs(g) * d).max()), abs(float(g @ step)) + float(unseen @ unseen) / NULL
-
-
-def supported(H: Array, g: Array, free: np.ndarray) -> Array:
-    """H, with enough along its null directions for a long step where they have a slope.
-
-    The average information is made of P alone: of components that only X tells apart the full likelihood has a slope
-    along a direction of no information; so has any likelihood of fewer error contrasts than components.
-    """
-    own = np.flatnonzero(free)
-    if len(own) < 2:
-        return H
-    block = H if len(own) == len(H) else H[np.ix_(own, own)]
-    d = 1.0 / np.sqrt(block.diagonal())
-    scaled = block * d * d[:, None]
-    root, info = dpotrf(scaled, lower=1)
-    if info == 0 and root.diagonal().min() ** 2 > NULL:
-        return H
-    values, vectors = np.linalg.eigh(scaled)
-    slopes = np.abs(vectors.T @ (d * g[own]))
-    steep = (values < NULL) & (slopes > LEVEL)
-    if not steep.any():
-        return H
-    new = H.copy()
-    added = (vectors[:, steep] * (slopes[steep] / FAR)) @ vectors[:, steep].T
-    new[np.ix_(own, own)] += added / d / d[:, None]
-    return new
+        g, d = self.gradient if self.whole else self.gradient[self.free], self.scaled.d
+        unseen = d * (g - self.block @ self.free_step)
+        return float(np.abs(g * d).max()), abs(float(g @ self.free_step)) + float(unseen @ unseen) / NULL
 
 
 def second_order(space: Space, point: Point) -> Array:

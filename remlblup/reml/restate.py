@@ -190,7 +190,8 @@ def returned(
     if verdict.unidentified:
         names = own_names(equations, searched, found.point.theta, verdict.unidentified)
         told = verdict.unidentified[0] in verdict.reason  # that of a trend names none
-        reason = explain(False, names, "", (), by_design) if told else verdict.reason
+        failed = [c.name for c in verdict.criteria if not c.passed]
+        reason = explain(False, names, "", failed, by_design) if told else verdict.reason
         verdict = replace(verdict, reason=reason, unidentified=names)
     return Optimum(point, at, verdict, history, mask, found.held, own.tangent(theta), equations, equations)
 

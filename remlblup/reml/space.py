@@ -11,6 +11,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
+from remlblup.linalg.small import cholesky, eigenvalues, triangular_inverse
 from remlblup.model.parameters import Parameters
 from remlblup.reml.point import Point
 from remlblup.reml.start import parameter_sizes, residual_variance, unit_matrices
@@ -69,6 +70,11 @@ class Space:
         return cls(equations, held, lower, upper, units, constrain)
 
     @cached_property
+    def places(self) -> np.ndarray:
+        """(n_parameters,) 0, 1, …: the coordinate of each parameter where every one has its own."""
+        return np.arange(len(self.held))
+
+    @cached_property
     def moving(self) -> np.ndarray:
         """(n_parameters,) True where the user fixed nothing."""
         return ~self.held
@@ -76,12 +82,12 @@ class Space:
     @cached_property
     def roots(self) -> list[Array]:
         """Cholesky factors of the unit matrices."""
-        return [np.asarray(np.linalg.cholesky(u), np.float64) for u in self.units]
+        return [cholesky(u) for u in self.units]
 
     @cached_property
     def inverse_roots(self) -> list[Array]:
         """Inverses of `roots`."""
-        return [np.asarray(np.linalg.inv(root), np.float64) for root in self.roots]
+        return [triangular_inverse(root) for root in self.roots]
 
     @cached_property
     def sizes(self) -> Array:
@@ -160,21 +166,21 @@ class Space:
         """(n_parameters,) parameters with information."""
         return np.asarray(information.diagonal() > self.least_information)
 
-    def sloping(self, information: Array, gradient: Array) -> Array:
-        """The information, with enough for a long step where there is none but a slope.
+    def sloping(self, information: Array, gradient: Array) -> tuple[Array, np.ndarray]:
+        """The information, with enough for a long step where there is none but a slope, and where there is some then.
 
         The full likelihood of a variance that the fixed effects absorb falls with it; AI, made of P alone, is zero.
         """
         curved = self.curved(information)
-        if curved.all():
-            return information
+        if np.count_nonzero(curved) == len(curved):
+            return information, curved
         slope = np.abs(gradient) * self.sizes
         steep = (slope > LEVEL) & ~curved & self.linear
         if not steep.any():
-            return information
+            return information, curved
         new = information.copy()
         new[steep, steep] = slope[steep] / (FAR * self.sizes[steep] ** 2)
-        return new
+        return new, curved | steep
 
     @cached_property
     def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -183,7 +189,7 @@ class Space:
         residual, start = parameters.residual, parameters.of_residual.start
         ceiling = np.isfinite(residual.upper)
         kinds = residual.variances, ceiling, ceiling & (residual.lower < 0.0)
-        return tuple(start + np.flatnonzero(kind) for kind in kinds)
+        return tuple(start + kind.nonzero()[0] for kind in kinds)
 
     @cached_property
     def singular_residual(self) -> tuple[Array, Array]:
@@ -251,11 +257,6 @@ class Space:
         """`lower` and `upper`, infinite for the elements of such a matrix: their bounds follow from the cone."""
         return np.where(self.in_cone, -np.inf, self.lower), np.where(self.in_cone, np.inf, self.upper)
 
-    def sigma(self, k: int, theta: Array) -> Array:
-        """Σ_k at θ."""
-        parameters = self.equations.spec.parameters
-        return parameters.structures[k].covariance(theta[parameters.slices[k]])
-
     def feasible(self, theta: Array) -> bool:
         """Whether R is positive definite and, constrained, every Σ positive semidefinite.
 
@@ -278,16 +279,19 @@ class Space:
         """
         void = self.undefined(theta)
         still = self.held | void | (self.at_bound(theta) if on_bound is None else on_bound)
-        columns = np.eye(len(theta))[:, ~still & ~self.in_cone]
-        blocks = [columns]
+        alone = (~(still | self.in_cone)).nonzero()[0]
+        faces = []
         for k, place in self.cones:
-            if void[place].all():
-                continue
-            chart = self.chart(k, theta)
-            block = np.zeros((len(theta), len(chart.x)))
-            block[place] = chart.jacobian()
-            blocks.append(block[:, chart.on_face])
-        return np.hstack(blocks)
+            if not void[place].all():
+                chart = self.chart(k, theta)
+                faces.append((place, chart.jacobian()[:, chart.on_face]))
+        J = np.zeros((len(theta), len(alone) + sum(block.shape[1] for _, block in faces)))
+        J[alone, np.arange(len(alone))] = 1.0
+        width = len(alone)
+        for place, block in faces:
+            J[place, width : width + block.shape[1]] = block
+            width += block.shape[1]
+        return J
 
     def chart(self, k: int, theta: Array) -> Edge:
         """Coordinates of the charted parameters of term k around θ."""
@@ -338,12 +342,12 @@ class Space:
         structure, part = self.equations.spec.parameters.structures[k], theta[self.equations.spec.parameters.slices[k]]
         key = k, part.tobytes()
         if key not in self._smallest:
-            inverse = self.inverse_roots[k]
-            self._smallest[key] = (
-                float(np.linalg.eigvalsh(inverse @ self.sigma(k, theta) @ inverse.T)[0])
-                if structure.cone
-                else structure.margin(part)
-            )
+            if structure.cone:
+                inverse = self.inverse_roots[k]
+                least = float(eigenvalues(inverse @ structure.covariance(part) @ inverse.T)[0])
+            else:
+                least = structure.margin(part)
+            self._smallest[key] = least
         return self._smallest[key]
 
     @cached_property
@@ -357,7 +361,9 @@ class Space:
 
     def pinned(self, point: Point) -> np.ndarray:
         """Components on a simple bound whose score points out of the parameter space."""
-        return point.on_bound & (self.inward(point.theta, point.gradient) <= 0.0)
+        if not np.count_nonzero(point.on_bound):
+            return point.on_bound
+        return np.asarray(point.on_bound & (self.inward(point.theta, point.gradient) <= 0.0))
 
     def inward(self, theta: Array, v: Array) -> Array:
         """v with the sign that is positive where it points away from the bound θ lies on."""
@@ -390,7 +396,7 @@ def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array
 
 def labels(space: Space, mask: np.ndarray) -> tuple[str, ...]:
     """Labels of the components in a mask."""
-    if not mask.any():
+    if not np.count_nonzero(mask):
         return ()
     columns = space.equations.spec.parameters.columns
     return tuple(columns[i] for i in np.flatnonzero(mask))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.equations.scales import disjoint
 from remlblup.errors import VarianceError
+from remlblup.linalg.small import cholesky, eigenvalues
 from remlblup.structure.base import Structure
 from remlblup.structure.edge.cone import in_metric
 from remlblup.structure.residual.base import ResidualStructure
 
-# What keeps covariates that repeat each other from an infinite unit: added to their correlations.
-RIDGE = 1e-10
+# The least eigenvalue of the Σ of a term at θ.
+Smallest = Callable[[int, Array], float]
 
 
 def residual_variance(equations: Equations) -> float:
@@ -22,27 +24,10 @@ def residual_variance(equations: Equations) -> float:
 
 
 def unit_matrices(equations: Equations, variance: float) -> list[Array]:
-    """Per term (t, t): U = M⁻¹, M the mean products of covariates over the variances of records:
-    each effect explains all of y.
-
-    For structures without covariances U is diagonal, one over the mean squares. `variance` is that of a record of
-    weight 1 that counts as all. Effects that share no record (traits, sites) have the variance of their own records.
-    """
-    scales = equations.scales
-    share = variance / scales.variance
-    units = []
-    for k, design in enumerate(equations.spec.random):
-        if not design.structure.cone or disjoint(design):
-            units.append(np.diag(share * scales.effects(k, design)))
-            continue
-        M = scales.signals[k]
-        d = 1.0 / np.sqrt(np.diag(M))
-        correlation = M * np.outer(d, d) + RIDGE * np.eye(design.t)
-        # By its eigenvalues it is positive definite whatever rounding makes of the elements.
-        values, vectors = np.linalg.eigh(0.5 * (correlation + correlation.T))
-        inverse = (vectors / np.maximum(values, RIDGE)) @ vectors.T
-        units.append(share * np.outer(d, d) * inverse)
-    return units
+    """Per term (t, t): the Σ with which it would explain all of y, where `variance`, that of a record of weight 1,
+    is all."""
+    share = variance / equations.scales.variance
+    return equations.units if share == 1.0 else [share * unit for unit in equations.units]
 
 
 def parameter_sizes(equations: Equations, units: list[Array]) -> Array:
@@ -59,11 +44,11 @@ def parameter_sizes(equations: Equations, units: list[Array]) -> Array:
 
 def term_sizes(structure: Structure, unit: Array) -> Array:
     """The sizes of the parameters of a Σ of the size of `unit` (t, t)."""
-    if (own := structure.sizes(float(np.mean(np.diag(unit))))) is not None:
+    if (own := structure.sizes(float(unit.diagonal().mean()))) is not None:
         return own
-    scale = np.sqrt(np.diag(unit))
+    scale = np.sqrt(unit.diagonal())
     if structure.cone:
-        return structure.project(np.outer(scale, scale))
+        return structure.project(scale[:, None] * scale)
     of_unit = structure.project(unit)
     if (loadings := structure.loading_derivatives(of_unit)) is not None:
         of_loadings = np.einsum("pia,i->p", np.abs(loadings), scale)
@@ -89,27 +74,38 @@ def residual_sizes(residual: ResidualStructure, phi: Array) -> Array:
     return out
 
 
-def start_values(equations: Equations, variance: float, given: Array, held: np.ndarray) -> Array:
+def start_values(
+    equations: Equations, variance: float, given: Array, held: np.ndarray, smallest: Smallest | None = None
+) -> Array:
     """θ to start from: half of the residual variance to R, the other half shared by the random effects.
 
-    `given` holds the user's values and NaN elsewhere; `held` marks those that are not to move.
+    `given` holds the user's values and NaN elsewhere; `held` marks those that are not to move. `smallest` tells the
+    least eigenvalue of a term's Σ in the metric of its unit matrix, where that is known (`Space.smallest_eigenvalue`).
     """
     spec = equations.spec
     effects = sum(d.t for d in spec.random)
     share, scales = 0.5 if effects else 1.0, equations.scales
-    units = unit_matrices(equations, 0.5 * variance / max(effects, 1))
     # Independent effects to begin with: positive semidefinite beside any variances the user gave.
     parts = [d.structure.start(np.diag(0.5 / effects * scales.effects(k, d))) for k, d in enumerate(spec.random)]
     theta = np.concatenate([*parts, spec.residual.start(share * variance, share * scales.squares)])
-    theta = np.where(np.isnan(given), theta, given)
-    make_room(equations, theta, np.isnan(given))
-    for design, unit, place in zip(spec.random, units, spec.parameters.of_terms, strict=True):
+    free = np.isnan(given)
+    theta = np.where(free, theta, given)
+    make_room(equations, theta, free)
+    part = 0.5 / max(effects, 1) * variance / scales.variance
+    for k, (design, place) in enumerate(zip(spec.random, spec.parameters.of_terms, strict=True)):
         if design.structure.cone and not held[place].any():
-            sigma = design.structure.covariance(theta[place])
             # From a singular start no step could tell which way to leave the boundary.
-            if np.linalg.eigvalsh(in_metric(sigma, np.asarray(np.linalg.cholesky(unit), np.float64)))[0] < 1e-6:
-                theta[place] = design.structure.project(sigma + 1e-2 * unit)
+            least = smallest(k, theta) if smallest is not None else least_in_units(equations, k, theta)
+            if least < 1e-6 * part:
+                sigma = design.structure.covariance(theta[place])
+                theta[place] = design.structure.project(sigma + 1e-2 * part * equations.units[k])
     return theta
+
+
+def least_in_units(equations: Equations, k: int, theta: Array) -> float:
+    """Smallest eigenvalue of Σ_k at θ in the metric of its unit matrix."""
+    sigma = equations.spec.parameters.structures[k].covariance(theta[equations.spec.parameters.of_terms[k]])
+    return float(eigenvalues(in_metric(sigma, cholesky(equations.units[k])))[0])
 
 
 def first_values(equations: Equations) -> Array:
@@ -169,6 +165,8 @@ def zero_covariances(equations: Equations, fixed: Array) -> Array:
     VarianceError
         If such a covariance is itself fixed at another value.
     """
+    if not np.count_nonzero(fixed == 0.0):
+        return fixed
     fixed = fixed.copy()
     parameters = equations.spec.parameters
     for term, structure, place in zip(parameters.terms, parameters.structures, parameters.of_terms, strict=True):

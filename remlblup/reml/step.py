@@ -68,7 +68,7 @@ def bounded_direction(
     n_random = space.equations.spec.parameters.of_residual.start
     whole = np.count_nonzero(free) == len(free)
     while True:
-        d = fraction * (model.newton_step if whole else model.direction(shift / fraction, free))
+        d = fraction * (model.free_step if whole else model.direction(shift / fraction, free))
         end = at + d[model.plain]  # a parameter without a coordinate of its own is in a cone
         inside = (low < end) & (end < high) | space.in_cone
         crossing = np.flatnonzero(free[model.plain] & ~inside)

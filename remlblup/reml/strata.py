@@ -17,6 +17,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.linalg.scaled_solve import scaled_solve
+from remlblup.linalg.small import cholesky, eigensystem, triangular_inverse
 from remlblup.reml.newton import Newton
 from remlblup.reml.space import Space
 from remlblup.structure.base import Structure
@@ -42,15 +43,15 @@ def has_strata(space: Space) -> bool:
 def blocks(space: Space, free: np.ndarray) -> Iterator[Block]:
     """What may move, terms with few levels first: those of the others are nested in theirs, or cross them."""
     spec = space.equations.spec
-    for k in np.argsort([design.q for design in spec.random], kind="stable"):
+    for k in sorted(range(len(spec.random)), key=lambda k: spec.random[k].q):
         structure, place = spec.random[k].structure, spec.parameters.of_terms[k]
-        own = np.arange(place.start, place.stop)
+        own = space.places[place]
         if structure.cone and structure.size > 1 and free[own].all():
             yield own, structure
         else:
-            yield from ((own[i : i + 1], None) for i in np.flatnonzero(free[own]))
-    place = spec.parameters.of_residual
-    yield from ((np.array([i]), None) for i in range(place.start, place.stop) if free[i])
+            yield from ((own[i : i + 1], None) for i in free[own].nonzero()[0])
+    own = space.places[spec.parameters.of_residual]
+    yield from ((own[i : i + 1], None) for i in free[own].nonzero()[0])
 
 
 def in_strata(space: Space, theta: Array, model: Newton, d: Array, least: float) -> Array | None:
@@ -59,22 +60,25 @@ def in_strata(space: Space, theta: Array, model: Newton, d: Array, least: float)
     No variance falls below its share `least`.
     """
     moving = list(blocks(space, model.free))
-    left = np.concatenate([*(own for own, _ in moving), np.flatnonzero(~model.free)])
-    A, rows = model.hessian.copy(), []
-    for own, _ in moving:
-        left = left[len(own) :]
-        rows.append((left, row := scaled_solve(A[np.ix_(own, own)], A[np.ix_(own, left)])))
-        A[np.ix_(left, left)] -= A[np.ix_(left, own)] @ row
-    new = theta.copy()
-    for (own, structure), (left, row) in zip(reversed(moving), reversed(rows), strict=True):
-        stratum, change = theta[own] + row @ theta[left], d[own] + row @ d[left]
-        moved = in_precision(structure, stratum, change)
+    order = np.concatenate([*(own for own, _ in moving), (~model.free).nonzero()[0]])
+    A, now, d = model.hessian[order[:, None], order], theta[order], d[order]
+    new, rows, end = now.copy(), [], 0
+    for own, structure in moving:
+        at, left = slice(end, end + len(own)), slice(end + len(own), None)
+        row = scaled_solve(A[at, at], A[at, left])
+        A[left, left] -= A[left, at] @ row
+        rows.append((structure, at, left, row))
+        end = at.stop
+    for structure, at, left, row in reversed(rows):
+        moved = in_precision(structure, now[at] + row @ now[left], d[at] + row @ d[left])
         if moved is None:
             return None
-        new[own] = moved - row @ new[left]
+        new[at] = moved - row @ new[left]
         if structure is None and least and space.constrain:
-            new[own] = np.maximum(new[own], least * theta[own])
-    return new
+            new[at] = np.maximum(new[at], least * now[at])
+    out = np.empty_like(theta)
+    out[order] = new
+    return out
 
 
 def in_precision(structure: Structure | None, stratum: Array, change: Array) -> Array | None:
@@ -82,11 +86,11 @@ def in_precision(structure: Structure | None, stratum: Array, change: Array) -> 
     if structure is None:
         return stratum * reciprocal(change / stratum) if stratum[0] > 0.0 else None
     try:
-        root = np.linalg.cholesky(structure.covariance(stratum))
+        root = cholesky(structure.covariance(stratum))
     except np.linalg.LinAlgError:
         return None
-    inverse = np.linalg.inv(root)
-    values, vectors = np.linalg.eigh(inverse @ structure.covariance(change) @ inverse.T)
+    inverse = triangular_inverse(root)
+    values, vectors = eigensystem(inverse @ structure.covariance(change) @ inverse.T)
     turned = root @ vectors
     return structure.project((turned * reciprocal(values)) @ turned.T)
 

@@ -146,7 +146,9 @@ def flat(space: Space, point: Point) -> np.ndarray:
 
     A component on a bound that no score holds there counts as free: on a ridge the way out is as good.
     """
-    diagonal = np.maximum(np.diag(point.information), TINY)
-    pressed = point.on_bound & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
+    pressed = point.on_bound
+    if np.count_nonzero(pressed):
+        diagonal = np.maximum(point.information.diagonal(), TINY)
+        pressed = pressed & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
     known = spectrum(space.equations, point, space.tangent(point.theta, pressed), space.sizes)
     return known.concerned(known.flat) & space.moving if known.flat.any() else np.zeros(len(point.theta), dtype=bool)

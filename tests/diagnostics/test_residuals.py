@@ -124,7 +124,7 @@ def test_an_unconverged_fit_says_so_above_the_table_and_unknown_adjustments_are_
         oats.outlier_test("tukey")
     with pytest.warns(rb.ConvergenceWarning):
         fit = rb.MixedModel("Yield ~ 1 + (1 | Batch)", rb.datasets.load("dyestuff")).fit(
-            max_iterations=1, progress=False
+            max_iterations=1, algorithm="ai", progress=False
         )
     with pytest.warns(rb.ConvergenceWarning):
         assert "NOT CONVERGED" in repr(fit.residual_table)

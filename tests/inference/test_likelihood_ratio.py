@@ -172,7 +172,7 @@ def machines(rows=slice(None), **options):
 def refused():
     whole = machines()
     with pytest.warns(rb.ConvergenceWarning):
-        bad = machines(max_iterations=1)
+        bad = machines(max_iterations=1, algorithm="ai")
     yield "not converged", bad, whole, rb.ModelError, "first fit has not converged"
     yield "rows", machines(slice(0, 50)), whole, rb.DataError, "50 and 54 records"
     yield "order", machines(slice(None, None, -1)), whole, rb.DataError, "another order"

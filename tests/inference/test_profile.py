@@ -269,7 +269,7 @@ def test_what_has_no_profile():
     with pytest.raises(OptionError, match="Choose one of"):
         fit.intervals("exact")
     with pytest.warns(rb.ConvergenceWarning):
-        bad = rb.MixedModel("Yield ~ 1 + (1 | Batch)", dataset("dyestuff")).fit(max_iterations=1)
+        bad = rb.MixedModel("Yield ~ 1 + (1 | Batch)", dataset("dyestuff")).fit(max_iterations=1, algorithm="ai")
     with pytest.raises(rb.ModelError, match="begins at a maximum"):
         bad.profile()
     held = rb.MixedModel("Yield ~ 1 + (1 | Batch)", dataset("dyestuff")).fit(fix={"residual": 2000.0})

@@ -74,6 +74,6 @@ def test_what_has_no_surface():
     with pytest.raises(rb.OptionError, match="held by fix="):
         model.fit(fix={"Batch": 1000.0}, progress=False).surface("Batch", "residual")
     with pytest.warns(rb.ConvergenceWarning):
-        fit = model.fit(max_iterations=1, progress=False)
+        fit = model.fit(max_iterations=1, algorithm="ai", progress=False)
     with pytest.raises(rb.ModelError, match="this fit is none"):
         fit.surface("Batch", "residual")

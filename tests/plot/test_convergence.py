@@ -160,7 +160,7 @@ def test_bounds_and_an_unfinished_search_are_on_the_map(boundary, slopes):
     ax = boundary.plot_convergence("path")
     assert any(np.allclose(one.get_xdata(), 0.0) and one.get_linewidth() == 2.0 for one in ax.lines)
     with pytest.warns(rb.ConvergenceWarning):
-        stopped = slopes.fit(max_iterations=1)
+        stopped = slopes.fit(max_iterations=1, algorithm="ai")
     assert line(stopped.plot_convergence("path"), "last iterate")
 
 

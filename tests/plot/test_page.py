@@ -111,7 +111,7 @@ def test_text_of_the_user_is_text(tmp_path):
 
 def test_what_has_not_converged_says_so_loudly(tmp_path):
     d = rb.datasets.load("sleepstudy")
-    fit = rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", d).fit(max_iterations=1)
+    fit = rb.MixedModel("Reaction ~ Days + (1 + Days | Subject)", d).fit(max_iterations=1, algorithm="ai")
     text = fit.report(tmp_path / "n.html").read_text(encoding="utf-8")
     head = text[text.index("<header>") : text.index("</header>")]
     assert '<div class="verdict failed">' in head and "<strong>NOT CONVERGED.</strong>" in head

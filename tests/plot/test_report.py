@@ -116,7 +116,7 @@ def test_saved_fit_is_read_back(folder, sleep):
 
 
 def test_not_converged_is_marked(slopes, tmp_path):
-    path = write_report(slopes.fit(max_iterations=1), tmp_path / "r")
+    path = write_report(slopes.fit(max_iterations=1, algorithm="ai"), tmp_path / "r")
     text = (path / "report.html").read_text(encoding="utf-8")
     assert '<p class="kind">Linear mixed model by REML: NOT CONVERGED</p>' in text
     assert "NOT CONVERGED" in (path / "report.txt").read_text(encoding="utf-8").splitlines()[0]

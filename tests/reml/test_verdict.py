@@ -9,7 +9,7 @@ from equations.models import case, field
 
 import remlblup as rb
 from remlblup import datasets
-from remlblup.reml.convergence import Convergence, Criterion, criteria
+from remlblup.reml.convergence import Convergence, Criterion, criteria, explain
 from remlblup.reml.identify import confounded
 
 
@@ -18,7 +18,7 @@ def sleep() -> rb.MixedModel:
 
 
 def test_too_few_iterations_are_not_converged():
-    fit = sleep().fit(max_iterations=1)
+    fit = sleep().fit(max_iterations=1, algorithm="ai")
     assert not fit.converged
     assert not fit.convergence
     assert "max_iterations" in fit.convergence.reason
@@ -190,6 +190,30 @@ def test_start_at_the_optimum_needs_no_step():
     assert again.converged
     assert again.convergence.iterations <= 1
     np.testing.assert_allclose(again.theta, fit.theta, rtol=1e-6)
+
+
+def test_a_step_that_the_likelihood_could_not_tell_is_not_taken():
+    """One step in the strata of balanced data is at the maximum: another gave its rounding back, and a row."""
+    fit = sleep().fit()
+    table = fit.convergence.table.set_index("criterion")
+    assert fit.converged and fit.convergence.iterations == 1 and table["passed"].all()
+    assert table.loc["log-likelihood change", "meaning"] == "|Δℓ| of the step that would follow"
+    assert table.loc["log-likelihood change", "value"] == 0.5 * table.loc["Newton decrement", "value"]
+    # The step that was not taken goes where the criteria say: nowhere.
+    onwards = sleep().fit(start=fit.variances, algorithm="ai")
+    assert abs(onwards.loglik - fit.loglik) < 1e-10
+    np.testing.assert_allclose(onwards.theta, fit.theta, rtol=1e-10)
+    # Elsewhere the last step is one that was taken.
+    slower = rb.MixedModel("Reaction ~ Days + (1 + Days || Subject)", datasets.load("sleepstudy")).fit()
+    told = slower.convergence.table.set_index("criterion")
+    assert told.loc["parameter change", "meaning"] == "largest relative |Δθ| of the last step"
+    assert told.loc["parameter change", "value"] == slower.history["change"].iloc[-1]
+
+
+def test_a_flat_direction_of_a_search_that_is_not_at_rest_says_both():
+    flat = explain(False, ("g", "h"), "stall", ("gradient",))
+    assert "cannot tell these components apart: g, h" in flat and flat.endswith("Not met: gradient.")
+    assert "Not met" not in explain(False, ("g", "h"), "iterations", ("gradient",), by_design=True)
 
 
 def test_start_on_the_boundary_can_leave_it():

@@ -18,6 +18,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.henderson.system import Solution, System, back_substituted
+from remlblup.model.design import RandomDesign
 
 # Error of the score, in standard errors, that is worth solves for the fixed effects; up to so many elements of WTY.
 ERROR, ELEMENTS = 1e-10, 20_000_000
@@ -80,11 +81,13 @@ def sharpened(
 
 def readable(equations: System) -> list[int]:
     """Terms with Λ from Σ whose A is at hand: of independent levels on the pattern, of others by solves."""
-    return [
-        k
-        for k, d in enumerate(equations.random)
-        if not d.structure.in_factor and (d.is_identity or d.t * d.q * equations.m <= ELEMENTS)
-    ]
+    return [k for k, design in enumerate(equations.random) if is_readable(equations, design)]
+
+
+def is_readable(equations: System, design: RandomDesign) -> bool:
+    """Whether a term is one of these."""
+    few = design.is_identity or design.t * design.q * equations.m <= ELEMENTS
+    return few and not design.structure.in_factor
 
 
 def of_precision(equations: System, solution: Solution, k: int, ml: bool) -> Array:
@@ -104,12 +107,12 @@ def of_precision(equations: System, solution: Solution, k: int, ml: bool) -> Arr
 def cancels(equations: System, solution: Solution, k: int) -> bool:
     """Whether the score of term k loses digits that can be had."""
     design, (factor, _) = equations.random[k], solution.factors[k]
-    if k not in readable(equations) or not factor.diagonal().all():
+    if not is_readable(equations, design) or not factor.diagonal().all():
         return False
-    pattern = equations.residual.pattern
-    precision = float(np.sum(pattern.entries(solution.rho)[pattern.rows == pattern.columns]))  # tr R⁻¹
+    precision = float(solution.rho @ equations.residual.pattern.traces)  # tr R⁻¹
     # What the records of a level say of an effect beside what Σ does: the diagonal of Λ'Z'R⁻¹ZΛ, about.
-    known = np.diag(factor.T @ design.moments @ factor).max() * precision / design.q
-    known *= float(np.mean(design.relationship.sizes))
+    known = (factor.T @ design.moments @ factor).diagonal().max() * precision / design.q
+    if not design.is_identity:
+        known *= float(np.mean(design.relationship.sizes))
     # A rounding for every level, of one sign where levels are alike, in standard errors of the variance of q effects.
     return bool(np.finfo(float).eps * known * np.sqrt(2.0 * design.q) > ERROR)

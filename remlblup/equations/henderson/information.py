@@ -40,7 +40,7 @@ def residual_products(equations: System, solution: Solution) -> tuple[Array, Arr
     if len(solution.rho) == 1:  # R⁻¹ = ρD, so that R⁻¹F_R is −(ρ̇/ρ) Py
         share = -slopes[:, 0] / solution.rho[0]
         quadratic = float(solution.residual @ solution.weighted_residual)
-        return np.outer(equations.effect_scores(solution), share), quadratic * np.outer(share, share)
+        return equations.effect_scores(solution)[:, None] * share, quadratic * share[:, None] * share
     weighted = np.empty((len(solution.residual), len(slopes)), order="F")
     for column, slope in enumerate(slopes):
         weighted[:, column] = -residual.pattern.times(slope, solution.residual)

@@ -21,6 +21,7 @@ from remlblup.arrays import Array
 from remlblup.equations.henderson.determined import sharpened
 from remlblup.equations.henderson.system import Solution, System
 from remlblup.equations.solution import ScoreMatrices
+from remlblup.model.design import RandomDesign
 from remlblup.structure.cholesky import signed_cholesky
 from remlblup.structure.edge.cone import Chart
 
@@ -31,15 +32,11 @@ def score_matrices(equations: System, solution: Solution, units: list[Array], ml
     """S of each term (∂ℓ/∂Λ of one written in Λ itself) and the moments of the residual, from the selected inverse."""
     solution = nudged(equations, solution, units, ml)
     T, traces = equations.slot_traces(solution, ml=ml)
-    weighted = T @ solution.slots
     r_blocks = equations.term_blocks(equations.effect_scores(solution))
     b_blocks = equations.factor_blocks(solution.b)
-    of_factor = [np.zeros((d.t, d.structure.n_factors)) for d in equations.random]
-    for position, slot in enumerate(equations.layout.slots):
-        if slot.term >= 0:
-            quadratic = r_blocks[slot.term][slot.i] @ b_blocks[slot.term][slot.a]
-            of_factor[slot.term][slot.i, slot.a] = quadratic - weighted[position]
-    of_factor, traces = sharpened(equations, solution, of_factor, traces, ml)
+    products = map(slot_products, equations.random, r_blocks, b_blocks)
+    of_slots = equations.of_slots(products) - T @ solution.slots
+    of_factor, traces = sharpened(equations, solution, equations.on_slots(of_slots), traces, ml)
     moments = equations.residual.pattern.moments(solution.residual) + traces
     written = [design.structure.in_factor for design in equations.random]
     of_sigma = tuple(
@@ -48,6 +45,17 @@ def score_matrices(equations: System, solution: Solution, units: list[Array], ml
     )
     kept = tuple(slopes if own else None for own, slopes in zip(written, of_factor, strict=True))
     return ScoreMatrices(solution, of_sigma, kept, moments)
+
+
+def slot_products(design: RandomDesign, r: Array, b: Array) -> Array:
+    """r_i'b_a at the slots (i, a) of Λ, (t, n_factors), for r (t, q) and b (n_factors, q)."""
+    slots = design.structure.slots
+    if 2 * len(slots) >= design.t * len(b):
+        return np.asarray(r @ b.T)
+    out = np.zeros((design.t, len(b)))
+    for i, a in slots:
+        out[i, a] = r[i] @ b[a]
+    return out
 
 
 def score_matrix(gradient: Array, factor: Array, signs: Array) -> Array:

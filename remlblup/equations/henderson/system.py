@@ -11,7 +11,9 @@ the factor stands on it: the likelihood and its slopes in `engine`, errors in `e
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -110,10 +112,10 @@ class System(Equations):
         self.stats = self.factor.stats
         self.of_factors = term_slices(spec.p, [d.structure.n_factors * d.q for d in self.random])
         # Where each slot lies in 1, Λ_1 row by row, Λ_2 …; the levels behind each sign.
-        shapes = [(d.t, d.structure.n_factors) for d in self.random]
-        starts = np.cumsum([1, *(t * s for t, s in shapes)])
+        self.shapes = [(d.t, d.structure.n_factors) for d in self.random]
+        starts = list(accumulate((t * s for t, s in self.shapes), initial=1))
         self.slot_places = np.array(
-            [starts[s.term] + s.i * shapes[s.term][1] + s.a if s.term >= 0 else 0 for s in self.layout.slots]
+            [starts[s.term] + s.i * self.shapes[s.term][1] + s.a if s.term >= 0 else 0 for s in self.layout.slots]
         )
         self.levels = np.array([d.q for d in self.random for _ in range(d.structure.n_factors)], np.int64)
         self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in self.random))
@@ -180,7 +182,7 @@ class System(Equations):
         factors = self.factors(theta) if factors is None else factors
         phi = theta[self.spec.parameters.of_residual]
         rho = self.residual.coefficients(phi)
-        slots = np.concatenate([ONE, *(factor.ravel() for factor, _ in factors)])[self.slot_places]
+        slots = self.of_slots(factor for factor, _ in factors)
         signs = signs_of(factors)
         self.at = None
         started = time.perf_counter()
@@ -237,6 +239,22 @@ class System(Equations):
         layout, factor = self.random_system
         factor.factorize(layout.assemble(M, slots, signs))
         return factor.logdet, factor.n_negative
+
+    # -- matrices over the slots of Λ --------------------------------------------------------
+
+    def of_slots(self, matrices: Iterable[Array]) -> Array:
+        """The elements at the slots of a matrix (t, n_factors) for each term, (n_slots,); 1 for X and filled cells."""
+        return np.concatenate([ONE, *(matrix.ravel() for matrix in matrices)])[self.slot_places]
+
+    def on_slots(self, elements: Array) -> list[Array]:
+        """A matrix (t, n_factors) for each term, with these elements (n_slots,) at its slots and zero elsewhere."""
+        flat = np.zeros(1 + sum(t * s for t, s in self.shapes))
+        flat[self.slot_places] = elements
+        out, end = [], 1
+        for t, s in self.shapes:
+            out.append(flat[end : end + t * s].reshape(t, s))
+            end += t * s
+        return out
 
     # -- between the columns of W and those of C --------------------------------------------
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, Index
 from remlblup.cached import cached_property
+from remlblup.linalg.small import triangle
 from remlblup.structure.base import Structure
 
 
@@ -32,9 +33,9 @@ class Unstructured(Structure):
     def lower(self) -> Array:
         return np.array([0.0 if i == j else -np.inf for i, j in self.slots])
 
-    @cached_property
-    def _triangle(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.tril_indices(self.size)
+    @property
+    def _triangle(self) -> tuple[Index, Index]:
+        return triangle(self.size)
 
     def covariance(self, theta: Array) -> Array:
         sigma = np.zeros((self.size, self.size))

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from remlblup.arrays import Array
-from remlblup.cached import cached_property
+from remlblup.arrays import Array, Index
 from remlblup.linalg.pivoted_cholesky import pivoted_cholesky
+from remlblup.linalg.small import eigensystem, triangle, triangular_inverse
 from remlblup.structure.edge.base import SNAP, Edge, Inward
 
 
@@ -48,19 +48,18 @@ class Chart(Edge):
     def near_face(self, snap: float) -> Chart:
         return Chart.at(self.sigma(), self.root, snap)
 
-    @cached_property
-    def slots(self) -> list[tuple[int, int]]:
+    @property
+    def slots(self) -> tuple[Index, Index]:
         """Free entries (i, a) of L, in pivot order."""
-        t = len(self.order)
-        return [(i, a) for i in range(t) for a in range(i + 1)]
+        return triangle(len(self.order))
 
     @property
     def x(self) -> Array:  # type: ignore[override]
-        return np.array([self.L[slot] for slot in self.slots])
+        return np.asarray(self.L[self.slots])
 
     @property
     def on_face(self) -> np.ndarray:  # type: ignore[override]
-        return np.array([a < self.rank for _, a in self.slots])
+        return np.asarray(self.slots[1] < self.rank)
 
     @property
     def singular(self) -> bool:
@@ -72,14 +71,13 @@ class Chart(Edge):
 
     def moved(self, step: Array) -> Array:
         """vech(Σ) at L + step."""
-        return snapped(self.sigma(step), self.root)[np.tril_indices(len(self.order))]
+        return snapped(self.sigma(step), self.root)[self.slots]
 
     def sigma(self, step: Array | None = None) -> Array:
         """Σ at L, or at L + step with step given per slot."""
         L = self.L.copy()
         if step is not None:
-            for (i, a), d in zip(self.slots, step, strict=True):
-                L[i, a] += d
+            L[self.slots] += step
         rows = np.empty_like(L)
         rows[self.order] = L
         rows = self.root @ rows
@@ -87,25 +85,20 @@ class Chart(Edge):
 
     def jacobian(self) -> Array:
         """∂vech(Σ)/∂L: (t(t+1)/2, n_slots), vech row by row."""
-        t = len(self.order)
-        triangle = np.tril_indices(t)
-        out = np.empty((len(triangle[0]), len(self.slots)))
         columns = np.empty_like(self.L)
         columns[self.order] = self.L
         columns = self.root @ columns
-        for k, (i, a) in enumerate(self.slots):
-            row = self.order[i]
-            change = np.outer(self.root[:, row], columns[:, a])
-            out[:, k] = (change + change.T)[triangle]
-        return out
+        (i, j), (slot, a) = self.slots, self.slots
+        moved = self.root[:, self.order[slot]]  # Σ + f c' + c f' for a change of an entry of L
+        return np.asarray(moved[i] * columns[j][:, a] + moved[j] * columns[i][:, a])
 
     def curvature(self, S: Array) -> Array:
         """−2 S₋ ⊗ I over the slots, S₋ the negative part of the scaled score matrix."""
         scaled = (self.root.T @ S @ self.root)[np.ix_(self.order, self.order)]
-        values, vectors = np.linalg.eigh(scaled)
+        values, vectors = eigensystem(scaled)
         negative = (vectors * np.minimum(values, 0.0)) @ vectors.T
-        slots = self.slots
-        return np.array([[-2.0 * negative[i, j] if a == b else 0.0 for j, b in slots] for i, a in slots])
+        i, a = self.slots
+        return np.where(a[:, None] == a, -2.0 * negative[i[:, None], i], 0.0)
 
     def inward(self, S: Array) -> Inward:
         """Largest eigenvalue of the scaled score on the null space of Σ, and its direction vech(vv').
@@ -119,15 +112,14 @@ class Chart(Edge):
         null = left[:, self.rank :]
         values, vectors = np.linalg.eigh(null.T @ scaled @ null)
         direction = self.root @ (null @ vectors[:, -1])
-        triangle = np.tril_indices(len(self.order))
-        change, here = np.outer(direction, direction)[triangle], self.sigma()[triangle]
+        change, here = np.outer(direction, direction)[self.slots], self.sigma()[self.slots]
         return Inward(float(values[-1]), change, lambda amount: here + amount * change)
 
 
 def in_metric(sigma: Array, root: Array) -> Array:
     """F⁻¹ Σ F⁻ᵀ."""
-    inverse = np.linalg.inv(root)
-    return inverse @ sigma @ inverse.T
+    inverse = triangular_inverse(root)
+    return np.asarray(inverse @ sigma @ inverse.T)
 
 
 def snapped(sigma: Array, root: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.arrays import Array, Index
+from remlblup.arrays import Array, Index, sums
 from remlblup.cached import cached_property
 
 
@@ -54,6 +54,12 @@ class Pattern:
         """Weight of an entry in v'D_r v."""
         return self.value * np.where(self.rows == self.columns, 1.0, 2.0)
 
+    @cached_property
+    def traces(self) -> Array:
+        """tr D_r of every r, (n_coefficients,)."""
+        diagonal = self.rows == self.columns
+        return sums(self.coefficient[diagonal], self.value[diagonal], self.n_coefficients)
+
     def entries(self, rho: Array) -> Array:
         """Values of the entries at coefficients ρ, shape (nnz,)."""
         return self.value * (rho[0] if self.n_coefficients == 1 else rho[self.coefficient])
@@ -88,7 +94,9 @@ class Pattern:
     def moments(self, v: Array) -> Array:
         """v'D_r v of every r: (n_coefficients,) for v (n,), (n_coefficients, k) for the columns of v (n, k)."""
         if self.n_coefficients == 1 and self.is_diagonal:
-            return np.asarray(np.einsum("i,i...,i...->...", self.value, v, v))[None]
+            if v.ndim == 1:
+                return np.asarray(self.value @ (v * v))[None]
+            return np.asarray(np.einsum("i,ik,ik->k", self.value, v, v))[None]
         if v.ndim == 2:
             return np.column_stack([np.zeros((self.n_coefficients, 0)), *map(self.moments, v.T)])
         weights = self.value * v * v if self.is_diagonal else self._twice * v[self.rows] * v[self.columns]

@@ -81,7 +81,7 @@ class CrossValidation:
 def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] = 10, *, term: str | None = None,
                    groups: Any = None, seed: int = 1, refit: bool = False,
                    h2: float | Mapping[str, float] | None = None,
-                   progress: bool | None = None) -> CrossValidation:  # fmt: skip
+                   progress: bool | None = None, many_solves: bool = False) -> CrossValidation:  # fmt: skip
     """Predict the records of each fold from all others.
 
     At the variances of the full fit the predictions are exact closed forms, ŷ_h = y_h − P_hh⁻¹(Py)_h, in which the
@@ -110,6 +110,9 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
         For the accuracy; by default the term's share of the variance of a record, of several traits none (NaN).
     progress : bool, optional
         Print a line for every fold that is fitted anew; by default on a terminal only.
+    many_solves : bool
+        Of ``engine="stochastic"``, whose folds take a solve by conjugate gradients for each record: take more than
+        1,000.
 
     Returns
     -------
@@ -138,6 +141,7 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
     if not isinstance(fit, Solved):
         raise OptionError(f"cross_validate takes a MixedModel or a fit, not {type(model).__name__}.")
     check_switch("refit", refit)
+    check_switch("many_solves", many_solves)
     if progress is not None:
         check_switch("progress", progress)
     seed = whole_number("seed", seed, 0)
@@ -161,6 +165,8 @@ def cross_validate(model: MixedModel | Solved, folds: int | str | Sequence[Any] 
                 ConvergenceWarning,
             )
     else:
+        if not many_solves:
+            fit._equations.check_solves(spec.n, "records held out", "write many_solves=True to wait for them")
         with fit._lock.now:
             out = hold_out(fit._equations, fit._solution, members, k)
         predicted = out.prediction if out.term is None else out.term

@@ -97,15 +97,21 @@ class Influence:
         return f"<Influence: {self.verdict}>"
 
 
-def influence(fit: Estimates, term: Any, components: bool, progress: bool | None) -> Influence:
+def influence(
+    fit: Estimates, term: Any, components: bool, progress: bool | None, many_solves: bool = False
+) -> Influence:
     """See `DiagnosticMethods.influence`."""
     from tqdm import tqdm
 
     check_switch("components", components)
+    check_switch("many_solves", many_solves)
     if progress is None:
         progress = bool(getattr(sys.stderr, "isatty", lambda: False)())
     check_switch("progress", progress)
     cases = cases_of(fit, term)
+    if not many_solves:
+        count = sum(map(len, cases.records)) + (len(cases.records) * len(fit.theta) if components else 0)
+        fit._equations.check_solves(count, "cases left out", "write many_solves=True to wait for them")
     without = Without(fit, cases, OneStep(fit) if components else None)
     with tqdm(total=len(cases.records), unit=" cases", disable=not progress, leave=False) as bar:
         for batch in cases.together():

@@ -161,7 +161,13 @@ class DiagnosticMethods(ComponentMethods):
     # -- influence ---------------------------------------------------------------------------
 
     @exclusive
-    def influence(self, term: str | None = None, components: bool = True, progress: bool | None = None) -> Influence:
+    def influence(
+        self,
+        term: str | None = None,
+        components: bool = True,
+        progress: bool | None = None,
+        many_solves: bool = False,
+    ) -> Influence:
         """Leave out the records one by one, or all records of each level, by update formulas: nothing is refitted.
 
         Everything but ``components`` is exact at the estimated variance parameters; those move by one step of Newton
@@ -176,6 +182,9 @@ class DiagnosticMethods(ComponentMethods):
             Whether to take the step of the variance parameters (as many solves more for each case as there are).
         progress : bool, optional
             Show a bar; by default only on a terminal.
+        many_solves : bool
+            Of ``engine="stochastic"``, where each record left out takes a solve by conjugate gradients: take more than
+            1,000.
 
         Returns
         -------
@@ -199,6 +208,6 @@ class DiagnosticMethods(ComponentMethods):
         """
         from remlblup.diagnostics.influence import influence
 
-        out = influence(self, term, components, progress)
+        out = influence(self, term, components, progress, many_solves)
         self._said(out.table)
         return out

@@ -79,6 +79,14 @@ class Equations(ABC):
         """Why numbers of a table, "random effects" or "fixed effects", are missing by design; empty for none."""
         return ""
 
+    def effects_of(self, solution: Any, V: Array) -> Array:
+        """β̂ and û of the columns of V as records; û no more exact than a mean over draws asks for."""
+        return self.respond(solution, V)[0]
+
+    def check_solves(self, count: int, what: str, remedy: str) -> None:
+        """Raise an error where so many solves are too many to be taken unasked; here none are."""
+        return
+
     #: How to make them again, and what a saved fit calls these equations.
     asked: Computation
     kind: str

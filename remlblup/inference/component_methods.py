@@ -43,6 +43,39 @@ class ComponentMethods(InferenceMethods):
         return simulate(self.specification, self.beta, self.theta, n, seed)
 
     @exclusive
+    def sampled_reliabilities(
+        self, term: str, samples: int = 100, seed: int = 0, progress: bool | None = None
+    ) -> pd.DataFrame:
+        """Reliabilities by sampling, with their Monte Carlo error, where exact ones are out of reach.
+
+        Effects and records are drawn from the fitted model, and their BLUPs solved for: one solve a sample, for all
+        levels at once (Hickey et al. 2009). Under ``engine="stochastic"`` `random_effects` has none.
+
+        Parameters
+        ----------
+        term : a random term, as written in the formula
+        samples : how many; 100 tell a reliability of .5 to .05, one of .9 or .1 to .014
+        seed : of the draws; sample j is the same for every `samples`
+        progress : show a bar; by default only on a terminal
+
+        Returns
+        -------
+        DataFrame : effect, level, pev, reliability, monte_carlo_error (a standard error of the reliability)
+
+        Raises
+        ------
+        ModelError
+            If the term has groups of unknown parents.
+
+        Examples
+        --------
+        >>> rough = fit.sampled_reliabilities("1 + Days | Subject", samples=20)
+        """
+        from remlblup.inference.resampling.reliabilities import sampled_reliabilities
+
+        return sampled_reliabilities(self, term, samples, seed, progress)
+
+    @exclusive
     def refit(self, y: Any) -> Self:
         """The same model for another response, with the same options: the fit that a new model would have,
         to the last digit.

@@ -59,9 +59,13 @@ class DiagnosticPlots(DiagnosticMethods):
     flat_direction.__doc__ = DiagnosticMethods.flat_direction.__doc__
 
     def influence(
-        self, term: str | None = None, components: bool = True, progress: bool | None = None
+        self,
+        term: str | None = None,
+        components: bool = True,
+        progress: bool | None = None,
+        many_solves: bool = False,
     ) -> PlottedInfluence:
-        return PlottedInfluence(**vars(super().influence(term, components, progress)))
+        return PlottedInfluence(**vars(super().influence(term, components, progress, many_solves)))
 
     influence.__doc__ = DiagnosticMethods.influence.__doc__
 

@@ -211,6 +211,8 @@ def explain(
         " Check the scaling of covariates and whether a component is poorly determined.",
         "probes": "as many probes as are drawn leave a Monte Carlo error above a tenth of a standard error; the table"
         " has both. Give a number with probes=: a larger one, or this one if it is enough.",
+        "memory": "there is no memory for more probes, and these leave a Monte Carlo error above a tenth of a standard"
+        " error; the table has both. Give their number with probes= if it is enough, or free memory.",
         "singular": "a matrix of correlations became singular where its structure has no way to go on along the edge."
         " Write 'us' instead, which has, or a structure with fewer parameters ('fa', 'cs', 'ar1').",
         "edge": "a covariance matrix held in part by fix= is at the edge of positive semidefiniteness, where the"

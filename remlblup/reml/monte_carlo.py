@@ -46,9 +46,14 @@ class MonteCarlo:
     def of(cls, information: Array, of_score: Array, tangent: Array, probes: int, seed: int) -> MonteCarlo:
         """From the average information and the covariance of the score, (n_parameters, n_parameters), in the directions
         `tangent` (n_parameters, k)."""
-        if not tangent.shape[1]:
-            return cls(probes, seed, np.zeros_like(information))
-        inner = tangent.T @ information @ tangent
-        spread = tangent @ scaled_solve(inner, np.asarray(tangent.T @ of_score @ tangent))
-        out = spread @ scaled_solve(inner, tangent.T)
-        return cls(probes, seed, 0.5 * (out + out.T))
+        return cls(probes, seed, root_covariance(information, of_score, tangent))
+
+
+def root_covariance(information: Array, of_score: Array, tangent: Array) -> Array:
+    """A⁻¹ S A⁻¹ (n_parameters, n_parameters), both in the directions `tangent` (n_parameters, k)."""
+    if not tangent.shape[1]:
+        return np.zeros_like(information)
+    inner = tangent.T @ information @ tangent
+    spread = tangent @ scaled_solve(inner, np.asarray(tangent.T @ of_score @ tangent))
+    out = spread @ scaled_solve(inner, tangent.T)
+    return np.asarray(0.5 * (out + out.T))

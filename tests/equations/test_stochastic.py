@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.linalg
 
 import remlblup as rb
 from remlblup.equations.stochastic.conjugate_gradients import projected
 from remlblup.equations.stochastic.control import controlled, exact_traces, seen
 from remlblup.equations.stochastic.engine import StochasticEquations
 from remlblup.equations.stochastic.probes import Probes, signs
+from remlblup.equations.stochastic.solution import Slopes
+from remlblup.equations.stochastic.unsolved import lengths, unsolved
 
 PEDIGREE = pd.DataFrame(
     {
@@ -66,10 +69,11 @@ MODELS = {
 }
 
 
-def both(name: str, data: pd.DataFrame, genotypes: rb.Genotypes):
+def both(name: str, data: pd.DataFrame, genotypes: rb.Genotypes, at: np.ndarray | None = None):
     """Equations by products, P by dense algebra, V and ∂V/∂θ by the definitions, θ."""
     given = dict(MODELS[name])
     theta = np.array(given.pop("theta"))
+    theta = theta if at is None else at
     relationships = {
         "G": genotypes,
         "H": rb.genomic_relationship(genotypes, "yang", formed=False),
@@ -119,7 +123,8 @@ def test_agrees_with_dense_algebra(name, data, genotypes):
     assert np.allclose(equations.average_information(solution), ai, rtol=1e-5, atol=1e-6 * np.abs(ai).max())
     probes = Probes.drawn(equations.products_of, 3, 12)
     equations.controls = False
-    found = equations.slopes(solution, probes, equations.projected(theta, probes.z, 1e-9).x)
+    solved = equations.projected(theta, probes.z, 1e-9)
+    found = equations.slopes(solution, probes, solved.x, solved.error)
     z = signs(spec.n, 3, range(12))
     wanted = np.array([[-0.5 * (c @ s @ P @ c - Py @ s @ Py) for s in slopes] for c in z.T])
     assert np.allclose(found.by_probe, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
@@ -150,17 +155,71 @@ def test_controls_have_their_exact_means(name, data, genotypes):
     assert np.all(np.abs(by_probe.mean(axis=0) - exact) < 4.0 * error)
 
 
+@pytest.mark.parametrize(
+    ("name", "residual"),
+    [*((name, None) for name in MODELS), ("slopes", 0.02), ("slopes", 50.0), ("weights, a variance of zero", 0.02)],
+)
+def test_what_is_not_solved_is_known(name, residual, data, genotypes):
+    """Errors of columns and of slopes, at any tolerance, from nothing and from a start, by no more than is said."""
+    at = np.array(MODELS[name]["theta"])
+    at[-1] = at[-1] if residual is None else residual
+    equations, P, _, slopes, _ = both(name, data, genotypes, at)
+    V = equations.products_of.times(at, np.eye(equations.spec.n))
+    X = np.asarray(equations.spec.fixed.work)
+    basis = np.linalg.qr(X, mode="complete")[0][:, equations.p :]
+    M_inverse = basis.T @ equations.preconditioner.at(at)(np.eye(len(V)))[0] @ basis
+    least = scipy.linalg.eigh(basis.T @ V @ basis, np.linalg.inv(M_inverse), eigvals_only=True)[0]
+    assert equations.preconditioner.least(at) <= least * (1.0 + 1e-8)
+    probes = Probes.drawn(equations.products_of, 3, 6)
+    exact = P @ probes.z
+    near = exact + 0.01 * P @ np.random.default_rng(2).standard_normal(exact.shape)
+    for tolerance in (0.3, 1e-2, 1e-5):
+        for start in (None, near):
+            found = equations.projected(at, probes.z, tolerance, start)
+            e = exact - found.x
+            away = np.sqrt(np.maximum(np.einsum("nj,nj->j", e, V @ e), 0.0))
+            assert np.all(away <= found.error * (1.0 + 1e-6) + 1e-9)
+            told = unsolved(equations.products_of, probes, at, found.error)
+            missing = [0.5 * np.mean(np.einsum("nj,nj->j", s @ probes.z, e)) for s in slopes]
+            assert np.all(np.abs(missing) <= told + 1e-9)
+    length = lengths(equations.products_of, probes, at)
+    true = np.array([np.einsum("nj,nj->j", s @ probes.z, P @ s @ probes.z) for s in slopes]).T
+    assert np.all(true <= length * (1.0 + 1e-6))
+
+
+def test_errors_of_columns_are_not_far_above_what_they_are(data, genotypes):
+    """As they fall, in the norm of V: within a few times."""
+    equations, P, _, _, theta = both("slopes", data, genotypes)
+    V = equations.products_of.times(theta, np.eye(equations.spec.n))
+    probes = Probes.drawn(equations.products_of, 3, 6)
+    found = equations.projected(theta, probes.z, 1e-3)
+    e = P @ probes.z - found.x
+    assert np.all(found.error < 5.0 * np.sqrt(np.einsum("nj,nj->j", e, V @ e)))
+
+
+def test_few_probes_say_less():
+    """The printed error is that of Student's t: of N normal scores 95 in 100 means lie within two of it."""
+    rng = np.random.default_rng(4)
+    for n in (2, 4, 8, 20):
+        by_probe = rng.standard_normal((4000, n, 1))
+        errors = [Slopes(s.mean(axis=0), s, (), np.zeros(1)).covariance[0, 0] ** 0.5 for s in by_probe]
+        inside = np.mean(np.abs(by_probe.mean(axis=(1, 2))) < 1.96 * np.array(errors))
+        assert abs(inside - 0.95) < 0.015
+    with_unsolved = Slopes(np.zeros(1), np.zeros((4, 1)), (), np.full(1, 0.3))
+    assert np.allclose(with_unsolved.covariance, 0.09)
+
+
 def test_controls_take_errors_away():
     """Means stay, what is known goes; a control that says nothing is none."""
     rng = np.random.default_rng(0)
     c = rng.standard_normal((200, 2)) + np.array([3.0, 5.0])
     a = np.column_stack([2.0 * c[:, 0] - c[:, 1], c[:, 0] + rng.standard_normal(200)])
-    adjusted, inflated = controlled(a, c, np.array([3.0, 5.0]))
-    assert 1.0 < inflated < 1.05
+    adjusted, inflated, fitted = controlled(a, c, np.array([3.0, 5.0]))
+    assert 1.0 < inflated < 1.05 and fitted == 2
     assert np.allclose(adjusted[:, 0], 1.0)
     assert abs(adjusted[:, 1].mean() - 3.0) < 0.25 and adjusted[:, 1].std() < 1.2
-    same, inflated = controlled(a, np.ones((200, 1)), np.ones(1))
-    assert inflated == 1.0 and np.array_equal(same, a)
+    same, inflated, fitted = controlled(a, np.ones((200, 1)), np.ones(1))
+    assert inflated == 1.0 and fitted == 0 and np.array_equal(same, a)
 
 
 def test_a_pedigree_alone_is_solved_at_once(data, genotypes):
@@ -170,7 +229,8 @@ def test_a_pedigree_alone_is_solved_at_once(data, genotypes):
     solution = equations.solve(theta)
     assert equations.iterations <= 1
     probes = Probes.drawn(equations.products_of, 1, 16)
-    found = equations.slopes(solution, probes, equations.projected(theta, probes.z, 1e-10).x)
+    solved = equations.projected(theta, probes.z, 1e-10)
+    found = equations.slopes(solution, probes, solved.x, solved.error)
     Py = P @ equations.spec.y
     wanted = [-0.5 * (np.sum(P * s) - Py @ s @ Py) for s in slopes]
     assert np.allclose(found.gradient, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())

@@ -32,11 +32,13 @@ class Solved:
     x : (n, c)
     left : (c,) what is left of each right-hand side, |r| over |b| in the norm of P_M
     iterations : of the column that took most
+    error : (c,) no less than |Pb − x| in the norm of V
     """
 
     x: Array
     left: Array
     iterations: int
+    error: Array
 
 
 def projected(
@@ -46,6 +48,7 @@ def projected(
     tolerance: float | Array,
     start: Array | None = None,
     most: int = 1000,
+    least: float = 1.0,
 ) -> Solved:
     """P B.
 
@@ -57,6 +60,7 @@ def projected(
     tolerance : of |r| relative to |b|, both in the norm of P_M, which does not see X; one, or one for each column (c,)
     start : (n, c) with X'x = 0, from an earlier θ
     most : iterations
+    least : no more than the least eigenvalue of P_M V, for the errors
 
     Raises
     ------
@@ -73,18 +77,20 @@ def projected(
         norms = dots(rest, own)
         better = norms < now  # a start that is no better than none is none
         x, r, g, now = (np.where(better, a, b) for a, b in ((start, x), (rest, r), (own, g), (norms, now)))
-    left, enough = np.zeros(B.shape[1]), np.broadcast_to(tolerance, B.shape[1])
+    left, enough, error = np.zeros(B.shape[1]), np.broadcast_to(tolerance, B.shape[1]), np.zeros(B.shape[1])
     active = np.flatnonzero(size > 0.0)
     r, g, now = r[:, active], g[:, active], now[active]
     d = g.copy()
+    ahead = np.full(len(active), 1.0 / least)
     iterations = 0
     while True:
         left[active] = np.sqrt(np.maximum(now, 0.0)) / size[active]
+        error[active] = np.sqrt(ahead * np.maximum(now, 0.0))
         going = left[active] > enough[active]
         if not going.any() or iterations == most:
-            return Solved(x, left, iterations)
+            return Solved(x, left, iterations, error)
         if not going.all():
-            active, r, d, now = active[going], r[:, going], d[:, going], now[going]
+            active, r, d, now, ahead = active[going], r[:, going], d[:, going], now[going], ahead[going]
         q = times(d)
         curvature = dots(d, q)
         if not np.all(curvature > 0.0):
@@ -94,8 +100,22 @@ def projected(
         g, r = precondition(r - step * q)
         after = dots(r, g)
         d = g + (after / now) * d
-        now = after
+        ahead, now = still_ahead(ahead, step, after / now, least), after
         iterations += 1
+
+
+def still_ahead(ahead: Array, step: Array, ratio: Array, least: float) -> Array:
+    """After another step, no less than |Pb − x|² in the norm of V over |r|² in that of P_M, from what it was before.
+
+    It starts at 1/`least`; the step is that along the direction of the search, `ratio` that of |r|² after and before:
+    the bound of Gauss-Radau quadrature (Meurant & Tichý 2013, Numer Algorithms 62:163).
+    """
+    if not least > 0.0:
+        return np.full_like(ahead, np.inf)
+    rest = ahead - step
+    known = rest > 0.0  # rounding, else
+    rest = np.where(known, rest, 1.0)
+    return np.asarray(np.where(known, rest / (least * rest + ratio), 1.0 / least))
 
 
 def dots(A: Array, B: Array) -> Array:

@@ -51,15 +51,15 @@ def seen(products: Products, probes: Probes, theta: Array, x: Array) -> Array:
     return out
 
 
-def controlled(a: Array, c: Array, t: Array) -> tuple[Array, float]:
-    """a (N, ·) less what c (N, k), of known means t (k,), tells of its errors; and by how much the variance of their
-    mean is above that of N as they are: for what was fitted, and for how far t is from the mean of c.
+def controlled(a: Array, c: Array, t: Array) -> tuple[Array, float, int]:
+    """a (N, ·) less what c (N, k), of known means t (k,), tells of its errors; by how much the variance of their mean
+    is above that of N as they are, for what was fitted and for how far t is from the mean of c; how many were fitted.
     """
     away = c - c.mean(axis=0)
     size = np.sqrt(np.mean(away**2, axis=0))
     use = size > 1e-12 * (np.abs(t) + np.abs(c).max(axis=0, initial=0.0))
     if not use.any() or len(a) < 2 * np.count_nonzero(use) + 4:
-        return a, 1.0
+        return a, 1.0, 0
     away, size = away[:, use], size[use]
     values, vectors = np.linalg.eigh(away.T @ away / np.outer(size, size) / len(a))
     kept = values > NOTHING
@@ -67,5 +67,5 @@ def controlled(a: Array, c: Array, t: Array) -> tuple[Array, float]:
     scores = away @ directions  # of unit variance, uncorrelated
     beta = scores.T @ (a - a.mean(axis=0)) / len(a)
     shift, freedom = (c - t)[:, use] @ directions, len(a) - 1.0
-    leverage = float(np.sum(shift.mean(axis=0) ** 2))
-    return a - shift @ beta, (1.0 + leverage) * freedom / (freedom - np.count_nonzero(kept))
+    leverage, fitted = float(np.sum(shift.mean(axis=0) ** 2)), int(np.count_nonzero(kept))
+    return np.asarray(a - shift @ beta), (1.0 + leverage) * freedom / (freedom - fitted), fitted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ from remlblup.equations.stochastic.conjugate_gradients import Solved, dots, proj
 from remlblup.equations.stochastic.control import controlled, exact_traces, seen
 from remlblup.equations.stochastic.forecast import forecast
 from remlblup.equations.stochastic.preconditioner import Preconditioner, ProjectionOfM
-from remlblup.equations.stochastic.probes import Probes
+from remlblup.equations.stochastic.probes import Probes, bytes_each
 from remlblup.equations.stochastic.products import Products
 from remlblup.equations.stochastic.solution import NO_LIKELIHOOD, Slopes, StochasticSolution
+from remlblup.equations.stochastic.unsolved import unsolved
 from remlblup.equations.stochastic.where import workers_of
 from remlblup.equations.variance.projection import Projection
 from remlblup.errors import StochasticError
@@ -44,8 +46,17 @@ SHARE, LOOSE = 0.005, 1e-4
 VARIATES = 1e-5
 # Elements of the columns of all fixed effects over the records up to which var(β̂) is solved for.
 WITHIN_REACH = 1e8
-# Probes where nobody has said how many.
-PROBES = 100
+# Probes where nobody has said how many; what a fit draws at most.
+PROBES, MOST = 100, 1000
+# Solves that nobody has to ask for.
+MANY = 1000
+
+
+def duration(seconds: float) -> str:
+    """A time in words."""
+    if seconds < 120.0:
+        return f"{max(seconds, 1.0):.0f} s"
+    return f"{seconds / 60.0:.0f} minutes" if seconds < 7200.0 else f"{seconds / 3600.0:,.0f} hours"
 
 
 class StochasticEquations(Projection):
@@ -75,17 +86,16 @@ class StochasticEquations(Projection):
             spec.n, own.nnz_matrix, own.nnz_factor, own.flops, "stochastic", own.ordering, own.ordering_reason
         )
         self.tolerance = min(LOOSE, SHARE * np.sqrt(2.0 / max(spec.n, 2)))
-        self.iterations = 0
+        self.iterations = self.columns_solved = 0
         #: Seed and number of the probes where none are given.
         self.draws = 0, PROBES
         self._at: tuple[bytes, ProjectionOfM] | None = None
 
     @property
     def memory(self) -> Memory:
-        """The preconditioner's equations; then blocks of columns over the records and the effects."""
-        n, effects = float(self.spec.n), float(self.spec.n_random)
-        own = self.preconditioner.equations.memory
-        columns = 8.0 * PROBES * (18.0 * n + 3.0 * effects)  # measured: 20 and 21 n in all, of q = n and q = n/2
+        """The preconditioner's equations; then blocks of columns over the records and the effects, of `PROBES`."""
+        n, own = float(self.spec.n), self.preconditioner.equations.memory
+        columns = PROBES * bytes_each(self.spec)
         return Memory(
             own.built.then(needs.of_incidence(self)),
             own.iterated.then(Need.of(columns, 0.0)),
@@ -112,20 +122,24 @@ class StochasticEquations(Projection):
         precondition = self._projection_of_M(theta)
         if self.preconditioner.exact:
             start = None  # P itself is at hand, and a start that is near enough would stay as it is
-        found = projected(lambda D: self.products_of.times(theta, D), precondition, B, tolerance, start)
+        times, least = partial(self.products_of.times, theta), self.preconditioner.least(theta)
+        found = projected(times, precondition, B, tolerance, start, least=least)
         self.iterations = max(self.iterations, found.iterations)
+        self.columns_solved += B.shape[1]
         self._spent("solve", started)
         return found
 
-    def solved(self, theta: Array, probes: Probes, start: Array | None = None) -> Solved:
+    def solved(
+        self, theta: Array, probes: Probes, start: Array | None = None, tolerance: float | None = None
+    ) -> Solved:
         """Py, then Pz of the probes, (n, 1 + N), in one pass over the data."""
-        enough = np.full(1 + len(probes), self.tolerance)
+        enough = np.full(1 + len(probes), tolerance or self.tolerance)
         enough[0] = EXACT
         return self.projected(theta, np.column_stack([self.y, probes.z]), enough, start)
 
-    def solved_probes(self, theta: Array, probes: Probes, known: int = 0) -> Solved:
+    def solved_probes(self, theta: Array, probes: Probes, known: int = 0, tolerance: float | None = None) -> Solved:
         """Pz of the probes from number `known` on."""
-        return self.projected(theta, probes.z[:, known:], self.tolerance)
+        return self.projected(theta, probes.z[:, known:], tolerance or self.tolerance)
 
     def solved_variates(self, theta: Array, F: Array, start: Array | None = None) -> Solved:
         """PF of the working variates F (n, n_parameters)."""
@@ -204,6 +218,11 @@ class StochasticEquations(Projection):
         covariance = 0.5 * (covariance + covariance.T)
         return covariance, scipy.linalg.solve(covariance, H.T, assume_a="pos").T
 
+    def effects_of(self, solution: Any, V: Array) -> Array:
+        """Of û alone, β̂ is left at zero."""
+        x = self.projected(solution.theta, V, self.tolerance).x
+        return np.vstack([np.zeros((self.p, V.shape[1])), self._spread(solution, self.Wt @ x)])
+
     def require(self, solution: Any) -> None:
         """Nothing is kept but what the solution holds."""
 
@@ -227,14 +246,15 @@ class StochasticEquations(Projection):
 
     # -- slopes --------------------------------------------------------------------------------
 
-    def slopes(self, solution: Any, probes: Probes, x: Array) -> Slopes:
-        """∂ℓ/∂θ_i = −½[tr(P V̇_i) − y'P V̇_i P y], the trace by the probes and x = P z (n, N)."""
+    def slopes(self, solution: Any, probes: Probes, x: Array, errors: Array) -> Slopes:
+        """∂ℓ/∂θ_i = −½[tr(P V̇_i) − y'P V̇_i P y], the trace by the probes and x = P z (n, N), of which `errors` (N,) may
+        be missing."""
         theta, products, spec = solution.theta, self.products_of, self.spec
         parts, places = spec.parameters.split(theta), spec.parameters.slices
         N, shapes = len(probes), [(d.t, d.t) for d in self.random]
         each = [T.reshape(N, -1) for T in probes.traces(products, x)]
         each.append(probes.residual_traces(products, theta, x))
-        traces, inflated = self._controlled(theta, probes, np.hstack(each))
+        traces, *of_controls = self._controlled(theta, probes, np.hstack(each))
         cuts = np.cumsum([part.shape[1] for part in each[:-1]])
         *blocks, of_residual = np.split(traces, cuts, axis=1)
         of_probes, of_sigma = np.empty((N, len(theta))), []
@@ -247,12 +267,13 @@ class StochasticEquations(Projection):
         residual = solution.residual
         own = [-(residual @ spec.residual.pattern.times(rho, residual)) for rho in spec.residual.jacobian(parts[-1])]
         of_probes[:, places[-1]] = -0.5 * (of_residual - np.array(own))
-        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), inflated)
+        left = unsolved(products, probes, theta, errors)
+        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), left, *of_controls)
 
-    def _controlled(self, theta: Array, probes: Probes, traces: Array) -> tuple[Array, float]:
+    def _controlled(self, theta: Array, probes: Probes, traces: Array) -> tuple[Array, float, int]:
         """Traces by probe (N, ·), with those of M for a control; see `controlled`."""
         if not self.preconditioner.kept or not self.controls:
-            return traces, 1.0
+            return traces, 1.0, 0
         projection, products = self._projection_of_M(theta), self.products_of_M
         if self._probes_of_M is None or self._probes_of_M.z is not probes.z:
             self._probes_of_M = self.preconditioner.probes(probes, products)
@@ -264,8 +285,8 @@ class StochasticEquations(Projection):
         """Those at hand, or by the probes of `draws`."""
         if "slopes" not in solution.kept:
             probes = Probes.drawn(self.products_of, *self.draws)
-            x = self.projected(solution.theta, probes.z, self.tolerance).x
-            solution.kept["slopes"] = self.slopes(solution, probes, x)
+            found = self.projected(solution.theta, probes.z, self.tolerance)
+            solution.kept["slopes"] = self.slopes(solution, probes, found.x, found.error)
         return solution.kept["slopes"]
 
     def score_matrices(self, solution: Any, units: list[Array], ml: bool) -> ScoreMatrices:
@@ -294,11 +315,14 @@ class StochasticEquations(Projection):
 
     @property
     def forecast(self) -> str:
-        return forecast(self.spec, PROBES, self.products_of.workers, *self.usual)
+        return forecast(self.spec, PROBES, MOST, self.products_of.workers, *self.usual)
 
     def missing(self, table: str) -> str:
         if table == "random effects":
-            return "Prediction error variances are missing: a solve for each level."
+            return (
+                "Prediction error variances are missing: a solve for each level. fit.sampled_reliabilities(term) has"
+                " estimates, with their Monte Carlo error."
+            )
         far = f"Standard errors are missing: a solve for each of {self.p:,} coefficients."
         return far if self.p_is_far else ""
 
@@ -315,6 +339,24 @@ class StochasticEquations(Projection):
         if self.p_is_far:
             return np.full((self.p, self.p), np.nan)
         return super().fixed_covariance(solution)
+
+    def prediction_variances(self, solution: Any, rows: Any) -> Array:
+        self.check_solves(rows.shape[0], "standard errors of predictions", "give fewer rows at a time, or se=False")
+        return super().prediction_variances(solution, rows)
+
+    def check_solves(self, count: int, what: str, remedy: str) -> None:
+        """Raises
+        ------
+        StochasticError
+            If it takes more than `MANY` solves, with how many and for how long.
+        """
+        if count <= MANY:
+            return
+        pace = self.seconds["solve"] / max(self.columns_solved, 1)
+        raise StochasticError(
+            f"{what} take {count:,} solves by conjugate gradients, about {duration(count * pace)} at the pace of those"
+            f" so far: {remedy}, or choose another engine."
+        )
 
     def record_errors(self, solution: Any) -> RecordErrors:
         raise StochasticError(

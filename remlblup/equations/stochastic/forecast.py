@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from remlblup.equations.stochastic.blocks import MARKERS, Workers
+from remlblup.equations.stochastic.probes import bytes_each
 from remlblup.model.specification import Specification
 from remlblup.relationship.genomic.relationship import UnformedRelationship
 
@@ -12,13 +13,17 @@ PANEL, SECONDS = 16, 1e-9
 ARRAYS = 5
 
 
-def forecast(spec: Specification, probes: int, workers: Workers, passes: int, columns: int) -> str:
+def forecast(spec: Specification, probes: int, most: int, workers: Workers, passes: int, columns: int) -> str:
     """In words, from sizes alone; a hard problem, of a heritability near one, takes several times as many passes."""
     genomic = {
         id(d.relationship): d.relationship for d in spec.random if isinstance(d.relationship, UnformedRelationship)
     }
-    vectors = 8.0 * spec.n * probes
-    said = f"some {passes} products with V of {columns:,} columns in all; {probes} probes of {vectors / 1e6:,.3g} MB"
+    vectors, all_in = 8.0 * spec.n * probes, most * bytes_each(spec)
+    said = (
+        f"some {passes} products with V of {columns:,} columns in all; {probes} probes of {vectors / 1e6:,.3g} MB, or"
+        f" more while their error is large, up to {most:,} with {all_in / 1e9:,.3g} GB for all or as many as memory"
+        " does for"
+    )
     if not genomic:
         return f"{said}; products on {workers.describe()}"
     shapes = [r.genotypes.shape for r in genomic.values()]

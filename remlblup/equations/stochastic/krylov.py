@@ -22,7 +22,7 @@ import numpy as np
 import scipy.linalg
 
 from remlblup.arrays import Array
-from remlblup.equations.stochastic.conjugate_gradients import NOTHING, Operator, Projector, dots
+from remlblup.equations.stochastic.conjugate_gradients import NOTHING, Operator, Projector, dots, still_ahead
 from remlblup.errors import NotPositiveDefiniteError
 
 
@@ -34,10 +34,12 @@ class Weights:
     ----------
     c : (k, columns) zero from where a column was done
     left : (columns,) |what is left|_N over |b|_N
+    error : (columns,) no less than |Pb − Qc| in the norm of V
     """
 
     c: Array
     left: Array
+    error: Array
 
 
 class Krylov:
@@ -92,7 +94,8 @@ class Krylov:
         NotPositiveDefiniteError
             If V is not positive definite among the vectors.
         """
-        going, left = self.size > 0.0, np.zeros(len(self.size))
+        going, left, error = self.size > 0.0, np.zeros(len(self.size)), np.zeros(len(self.size))
+        ahead = np.full(len(self.size), 1.0 / residual if residual > 0.0 else np.inf)  # V is no less than σ²_e D
         pivots: list[Array] = []
         forward: list[Array] = []
         factors: list[Array] = []
@@ -112,9 +115,11 @@ class Krylov:
             forward.append(z)
             factors.append(np.where(going, factor, 0.0))
             factor = genetic * self.beside[k] / pivot
+            ahead = still_ahead(ahead, 1.0 / pivot, factor**2, residual)
             left[going] = (np.abs(factor * z) * inverse(self.size))[going]
+            error[going] = (np.sqrt(ahead) * np.abs(factor * z))[going]
             going = going & (left > enough)
-        return Weights(backward(pivots, forward, factors, len(self.size)), left)
+        return Weights(backward(pivots, forward, factors, len(self.size)), left, error)
 
     def combined(self, c: Array) -> Array:
         """Q c, (n, columns)."""
@@ -138,7 +143,7 @@ class Krylov:
             w = scipy.linalg.solveh_banded(np.vstack([genetic * alpha + residual, genetic * beta]), right, lower=True)
             left = genetic * beta[-1] * np.abs(w[-1]) / np.linalg.norm(right, axis=0)
             if np.all(left <= enough):
-                return Weights(w, left)
+                return Weights(w, left, np.full(2, np.nan))
         return None
 
 

@@ -89,37 +89,40 @@ class OneRelationship(StochasticEquations):
         self.iterations = max(self.iterations, len(found.c))
         return replace(found, left=found.left * tolerance * inverse(enough))
 
-    def solved(self, theta: Array, probes: Probes, start: Array | None = None) -> Solved:
+    def solved(
+        self, theta: Array, probes: Probes, start: Array | None = None, tolerance: float | None = None
+    ) -> Solved:
         if self._of_y is None:
             self._of_y = self._krylov(self.y[:, None])
         own = self._found(self._of_y, theta, self.y[:, None], EXACT, 1)
-        rest = self._by_vectors(theta, probes, 0) if own is not None else None
+        rest = self._by_vectors(theta, probes, 0, tolerance) if own is not None else None
         if own is None or rest is None:
-            return super().solved(theta, probes, start)
+            return super().solved(theta, probes, start, tolerance)
         x = np.hstack([self._of_y.combined(own.c), rest.x])
-        return Solved(x, np.append(own.left, rest.left), self.iterations)
+        return Solved(x, np.append(own.left, rest.left), self.iterations, np.append(own.error, rest.error))
 
-    def solved_probes(self, theta: Array, probes: Probes, known: int = 0) -> Solved:
-        found = self._by_vectors(theta, probes, known)
-        return super().solved_probes(theta, probes, known) if found is None else found
+    def solved_probes(self, theta: Array, probes: Probes, known: int = 0, tolerance: float | None = None) -> Solved:
+        found = self._by_vectors(theta, probes, known, tolerance)
+        return super().solved_probes(theta, probes, known, tolerance) if found is None else found
 
-    def _by_vectors(self, theta: Array, probes: Probes, known: int) -> Solved | None:
+    def _by_vectors(self, theta: Array, probes: Probes, known: int, tolerance: float | None) -> Solved | None:
         """Probes in the groups in which they were drawn, so that digits do not depend on when they were."""
         groups = [g for g in probes.groups if g[0] >= known]
         keys = [(probes.seed, *g) for g in probes.groups]
         self._of_probes = {key: value for key, value in self._of_probes.items() if key in keys}
-        x, left = [], []
+        x, left, error = [], [], []
         for first, last in groups:
             key = probes.seed, first, last
             if key not in self._of_probes:
                 self._of_probes[key] = self._krylov(probes.z[:, first:last])
             krylov = self._of_probes[key]
-            found = self._found(krylov, theta, probes.z[:, first:last], self.tolerance, len(probes))
+            found = self._found(krylov, theta, probes.z[:, first:last], tolerance or self.tolerance, len(probes))
             if found is None:
                 return None
             x.append(krylov.combined(found.c))
             left.append(found.left)
-        return Solved(np.hstack(x), np.concatenate(left), self.iterations)
+            error.append(found.error)
+        return Solved(np.hstack(x), np.concatenate(left), self.iterations, np.concatenate(error))
 
     def solved_variates(self, theta: Array, F: Array, start: Array | None = None) -> Solved:
         """PZKZ'Py and PW⁻¹Py lie among the vectors of y."""
@@ -134,4 +137,4 @@ class OneRelationship(StochasticEquations):
         part, _ = self.spec.parameters.split(theta)
         slope = self.random[0].structure.changes(part, np.ones((1, 1)))[0, 0, 0]
         x = [krylov.combined(w[:, None]) for w in (again.c * np.array([slope, 1.0])).T]
-        return Solved(np.hstack(x), again.left * VARIATES * inverse(enough), self.iterations)
+        return Solved(np.hstack(x), again.left * VARIATES * inverse(enough), self.iterations, again.error)

@@ -38,6 +38,7 @@ class Preconditioner:
     ----------
     kept : numbers of the terms that stand in M
     exact : whether M is V
+    instead : places in M of what stands there for something else
     """
 
     def __init__(self, spec: Specification):
@@ -56,6 +57,7 @@ class Preconditioner:
             self.exact = False
             self.equations = self._equations(stands)
         self.kept = tuple(stands)
+        self.instead = [place for place, k in enumerate(self.kept) if stands[k] is not spec.random[k]]
 
     def _equations(self, stands: dict[int, RandomDesign]) -> MixedModelEquations:
         return MixedModelEquations(replace(self.spec, random=tuple(stands.values())))
@@ -65,6 +67,27 @@ class Preconditioner:
         parts = self.spec.parameters.split(theta)
         own = np.concatenate([*(parts[k] for k in self.kept), parts[-1]])
         return ProjectionOfM(self.equations, own)
+
+    def least(self, theta: Array) -> float:
+        """No more than the least eigenvalue of P_M V.
+
+        V is no less than R and the terms that stand in M as they are. With S the others of M, of which no relationship
+        has an entry below zero, it is at least 1/(1 + s), s the largest row of |R⁻¹||S|, no less than any eigenvalue of
+        R⁻¹S.
+        """
+        if not self.instead:
+            return 1.0
+        equations, parts = self.equations, self.spec.parameters.split(theta)
+        rows = np.zeros((self.spec.n, 1))
+        for place in self.instead:
+            design = equations.spec.random[place]
+            sizes = [abs(z) for z in design.columns]
+            sums = np.hstack([z.T @ np.ones((self.spec.n, 1)) for z in sizes])
+            sums = sums if design.is_identity else design.relationship.multiply(sums)
+            sums = sums @ np.abs(design.structure.covariance(parts[self.kept[place]]))
+            rows += sum(z @ sums[:, [a]] for a, z in enumerate(sizes))
+        rho = self.spec.residual.coefficients(parts[-1])
+        return 1.0 / (1.0 + float(np.max(abs(self.spec.residual.pattern.matrix(rho)) @ rows)))
 
     def probes(self, probes: Probes, products: Products) -> Probes:
         """The same probes for M: K Z'z of what stands in it, that of V where it is the same."""

@@ -16,13 +16,25 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.products import Products
-from remlblup.linalg.memory import require
+from remlblup.linalg.memory import SHARE, available_memory, require
+from remlblup.model.specification import Specification
 
 
 def signs(n: int, seed: int, numbers: range) -> Array:
     """Columns of ±1 (n, probes), each by its own number."""
     columns = [np.random.default_rng([seed, j]).integers(0, 2, n, dtype=np.int8) for j in numbers]
     return np.asarray(2.0 * np.column_stack(columns) - 1.0) if columns else np.zeros((n, 0))
+
+
+def bytes_each(spec: Specification) -> float:
+    """Of a probe: itself, its solution, and what conjugate gradients hold beside these."""
+    return 8.0 * (18.0 * spec.n + 3.0 * spec.n_random)  # measured: 20 and 21 n in all, of q = n and q = n/2
+
+
+def within_memory(spec: Specification, known: int) -> int:
+    """How many probes there may be where `known` are held now: not one more than memory does for."""
+    held = known * 8.0 * (3.0 * spec.n + spec.n_random)
+    return int(min((SHARE * available_memory() + held) / bytes_each(spec), 1e9))
 
 
 @dataclass(frozen=True)
@@ -51,8 +63,7 @@ class Probes:
         MemoryLimitError
             If they, their solutions and what conjugate gradients hold beside these do not fit.
         """
-        n, effects = products.spec.n, products.spec.n_random
-        needed = 8.0 * (count - first) * (6.0 * n + 3.0 * effects)
+        n, needed = products.spec.n, (count - first) * bytes_each(products.spec)
         require(needed, f"products with {count:,} probes of {n:,} records", "or give fewer probes=.")
         z = signs(n, seed, range(first, count))
         blocks = products.related(products.scores(z))

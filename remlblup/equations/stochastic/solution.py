@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
@@ -77,20 +78,35 @@ class Slopes:
     gradient : (n_parameters,) their mean over the probes
     by_probe : (N, n_parameters) what each alone would say
     of_sigma : ∂ℓ/∂Σ (t, t) of each term
+    unsolved : (n_parameters,) what the gradient may err by as the probes are not solved to the last digit
     inflated : by how much their mean varies more than that of so many independent ones (`controlled`)
+    fitted : numbers fitted to them for that
     """
 
     gradient: Array
     by_probe: Array
     of_sigma: tuple[Array, ...]
+    unsolved: Array
     inflated: float = 1.0
+    fitted: int = 0
 
     @cached_property
     def covariance(self) -> Array:
-        """Of the mean, (n_parameters, n_parameters): S/N, S that of one probe."""
+        """Of the mean, (n_parameters, n_parameters): S/N, S that of one probe, and what is not solved.
+
+        S is an estimate of as many degrees of freedom as there are probes less numbers fitted. So that two of its roots
+        hold the mean as often as two of those of S itself, it is as much larger as a quantile of Student's t.
+        """
         away = self.by_probe - self.by_probe.mean(axis=0)
         n = len(away)
-        return np.asarray(self.inflated * (away.T @ away) / (max(n - 1, 1) * n))
+        S = self.inflated * (away.T @ away) / max(n - 1, 1)
+        sampled = (student(max(n - 1 - self.fitted, 1)) / student(np.inf)) ** 2 * S / n
+        return np.asarray(sampled + np.diag(self.unsolved**2))
+
+
+def student(freedom: float) -> float:
+    """What a standardised mean is within 95 times in 100."""
+    return float(stdtrit(freedom, 0.975))
 
 
 NO_LIKELIHOOD = (

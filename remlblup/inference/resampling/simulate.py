@@ -16,6 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.errors import MemoryLimitError, ModelError, VarianceError, whole_number
 from remlblup.model.specification import Specification
 from remlblup.relationship.roots import precision_root_times, root_times, root_width
@@ -58,8 +59,6 @@ class Simulator:
         ]
         self.residual = spec.residual
         size = self.residual.size
-        self.widths = [root_width(d.relationship) * len(L) for d, L in zip(spec.random, self.roots, strict=True)]
-        self.length = sum(self.widths) + size
         self.error: Array | None = None
         self.precision: sp.csc_array | None = None
         self.deviation: Array | None = None
@@ -79,6 +78,16 @@ class Simulator:
             values = pattern.value * rho[pattern.coefficient]
             lower = sp.csc_array(sp.coo_array((values, (pattern.rows, pattern.columns)), shape=(size, size)))
             self.precision = sp.csc_array(lower + sp.tril(lower, -1).T)
+
+    @cached_property
+    def widths(self) -> list[int]:
+        """Numbers that each term takes; asked for only where they are drawn, as they may take K itself."""
+        return [root_width(d.relationship) * len(L) for d, L in zip(self.spec.random, self.roots, strict=True)]
+
+    @property
+    def length(self) -> int:
+        """Numbers that a replicate takes."""
+        return sum(self.widths) + self.residual.size
 
     def draw(self, streams: Sequence[np.random.SeedSequence]) -> Array:
         """Records (n, k), a column for each stream."""

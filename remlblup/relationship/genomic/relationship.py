@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import OptionError, check_switch
+from remlblup.errors import ModelError, OptionError, check_switch
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import Need, within_memory
 from remlblup.linalg.threads import single_threaded
@@ -116,6 +118,34 @@ class UnformedRelationship(RelationshipBase):
             Z = coded(values, self.coding.table[place])
             out += Z @ (Z.T @ V)
         return self.beside(out / self.coding.divisor, V)
+
+    @single_threaded
+    def drawn(self, normal: Callable[[int], np.ndarray]) -> np.ndarray:
+        """Draws from N(0, K), (q, c): W/√k of independent effects of the markers, a block of them at a time.
+
+        Parameters
+        ----------
+        normal : so many rows of c standard normal numbers each
+
+        Raises
+        ------
+        ModelError
+            If K has a diagonal of its own that is less than that of WW'/k, so that it has no such draws.
+        """
+        out = np.zeros((self.size, 0))
+        for place, values in self.genotypes.blocks(block_size(self.genotypes, None)):
+            table = self.coding.table[place]
+            part = coded(values, table) @ normal(len(table))
+            out = out + part if out.size else part
+        out = out / np.sqrt(self.coding.divisor)
+        if self.own_diagonal is None:
+            return out
+        if self.own_diagonal.min() < 0.0:
+            raise ModelError(
+                f"K by method {self.method!r} may have eigenvalues below zero, so that there are no effects to draw:"
+                " use 'vanraden1'."
+            )
+        return out + np.sqrt(self.own_diagonal)[:, None] * normal(self.size)
 
     def beside(self, product: np.ndarray, V: np.ndarray) -> np.ndarray:
         """K V, of ZZ'V/k: with the diagonal of its own where there is one."""

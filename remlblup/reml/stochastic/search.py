@@ -4,8 +4,9 @@
 repeat
     Py and P z of the probes by conjugate gradients            equations
     score, and average information by another solve
-    while the next step is within what the probes err by: more probes, up to a tenth of a standard error
-    stop if the next step is a hundredth of a standard error   verdict
+    while the next step is within what the probes err by: these solved further, up to a share of that error,
+                                                          and more of them, up to a tenth of a standard error
+    stop if the next step is a share of their error        verdict
     θ ← a step of average information inside the parameter space
 """
 
@@ -19,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from remlblup.arrays import Array
-from remlblup.equations.stochastic.engine import StochasticEquations
-from remlblup.equations.stochastic.probes import Probes
-from remlblup.errors import NotPositiveDefiniteError, OptionError, StochasticError
+from remlblup.equations.stochastic.engine import MOST, StochasticEquations
+from remlblup.equations.stochastic.probes import Probes, within_memory
+from remlblup.errors import CheckpointError, NotPositiveDefiniteError, OptionError, StochasticError
 from remlblup.linalg.threads import single_threaded
 from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Criterion, Trial
@@ -34,12 +35,14 @@ from remlblup.reml.score import Score
 from remlblup.reml.space import Space
 from remlblup.reml.start import residual_variance, start_values, zero_covariances
 from remlblup.reml.step import inward_score, propose
-from remlblup.reml.stochastic.verdict import ERROR, RATIO, STEP, criteria, judged, ratios
+from remlblup.reml.stochastic.verdict import ERROR, RATIO, STEP, criteria, judged, ratios, unsolved_share
 
-# Probes to begin with, next at most (what few say of their own error is not much), and at most.
-FEW, NEXT, MOST = 24, 100, 1000
+# Probes to begin with, and next at most: what few say of their own error is not much.
+FEW, NEXT = 24, 100
 # What few probes say of the number it takes is uncertain itself: so many times as many.
 MORE = 1.25
+# Probes are solved further to this share of what they may leave, and never beyond `FINEST`.
+FURTHER, FINEST = 0.5, 1e-11
 # A step that ends beyond the root by more than this share of the slope it began with goes back.
 BEYOND = 0.5
 Report = Callable[[Iteration], None]
@@ -53,19 +56,23 @@ class Evaluated:
     ----------
     theta : (n_parameters,)
     y, probes, variates : P times y (n,), the probes (n, N) and the working variates (n, n_parameters)
-    left : what was left of the worst probe, and of the worst variate
+    errors : (N,) what may be missing of the probes, in the norm of V
+    left : what was left of the worst variate
     counts : how many probes there were after each drawing
+    tolerance : what might be left of the probes
     """
 
     theta: Array
     y: Array
     probes: Array
     variates: Array
+    errors: Array
     left: Array
     counts: np.ndarray
+    tolerance: Array
 
 
-SOLVED = "y", "probes", "variates", "left", "counts"
+SOLVED = "y", "probes", "variates", "errors", "left", "counts", "tolerance"
 
 
 class StochasticSearch:
@@ -90,6 +97,7 @@ class StochasticSearch:
         self.limit = STEP if options.tolerance == Options.tolerance else options.tolerance
         self.ascent = Ascent(self.space, self.limit, np.zeros(len(held), dtype=bool))
         self.probes: Probes | None = None
+        self.tolerance = equations.tolerance
         self.now: Evaluated | None = None
 
     def so_far(self) -> tuple[Iteration, ...]:
@@ -121,11 +129,14 @@ class StochasticSearch:
             wanted = self.wanted(point, checks)
             if len(self.ascent.rows) > options.max_iterations:
                 return self.ended(point, checks, "iterations")
-            if wanted > self.count:
+            if (tolerance := self.finer(point)) < self.tolerance:
+                new = self.refined(tolerance)
+                self.record(f"solved to {tolerance:.1e}", new, point, 0)
+            elif wanted > self.count:
                 new = self.enlarged(wanted)
                 self.record(f"{wanted} probes", new, point, 0)
             elif [c.name for c in checks if not c.passed] == [ERROR]:  # which no step makes smaller
-                return self.ended(point, checks, "probes")
+                return self.ended(point, checks, "probes" if self.count >= MOST else "memory")
             elif (taken := self.advanced(point)) is not None:
                 name, halvings, new = taken
                 self.ascent.reluctant |= point.on_bound & ~new.on_bound
@@ -155,12 +166,14 @@ class StochasticSearch:
         state = None if journal is None else journal.begin(ascent, theta)
         if state is None:
             return None
+        if absent := [name for name in SOLVED if name not in state.arrays]:
+            raise CheckpointError(f"it was written by an earlier version, without {', '.join(absent)}.")
         ascent.rows, ascent.reluctant = list(state.rows), state.reluctant.copy()
         for row in ascent.rows if self.report is not None else ():
             self.report(row)  # type: ignore[misc]
         solved = Evaluated(ascent.last.theta, **{name: state.arrays[name] for name in SOLVED})
         products, (first, *later) = self.equations.products_of, map(int, solved.counts)
-        self.probes = Probes.drawn(products, self.options.seed, first)
+        self.probes, self.tolerance = Probes.drawn(products, self.options.seed, first), float(solved.tolerance)
         for count in later:
             self.probes = self.probes.more(products, count)
         return self.point(solved)
@@ -171,13 +184,22 @@ class StochasticSearch:
         equations, before = self.equations, self.now
         assert self.probes is not None
         start = None if before is None else np.column_stack([before.y, before.probes])
-        found = equations.solved(theta, self.probes, start)
+        found = equations.solved(theta, self.probes, start, self.tolerance)
         solution = equations.solution(theta, found.x[:, 0])
         F = equations.working_variates(solution)
         variates = equations.solved_variates(theta, F, None if before is None else before.variates)
-        left = np.array([found.left[1:].max(initial=0.0), variates.left.max(initial=0.0)])
-        counts = np.array([last for _, last in self.probes.groups])
-        return self.point(Evaluated(theta, found.x[:, 0], found.x[:, 1:], variates.x, left, counts), solution, F)
+        left, counts = np.array(variates.left.max(initial=0.0)), np.array([last for _, last in self.probes.groups])
+        solved = Evaluated(
+            theta,
+            found.x[:, 0],
+            found.x[:, 1:],
+            variates.x,
+            found.error[1:],
+            left,
+            counts,
+            np.array(self.tolerance),
+        )
+        return self.point(solved, solution, F)
 
     def enlarged(self, count: int) -> Point:
         """The same point with more probes."""
@@ -185,10 +207,18 @@ class StochasticSearch:
         assert self.probes is not None and now is not None
         known = len(self.probes)
         self.probes = self.probes.more(equations.products_of, count)
-        found = equations.solved_probes(now.theta, self.probes, known)
-        left = np.array([found.left.max(initial=now.left[0]), now.left[1]])
-        counts, x = np.append(now.counts, count), np.hstack([now.probes, found.x])
-        return self.point(replace(now, probes=x, left=left, counts=counts))
+        found = equations.solved_probes(now.theta, self.probes, known, self.tolerance)
+        errors, counts = np.append(now.errors, found.error), np.append(now.counts, count)
+        return self.point(replace(now, probes=np.hstack([now.probes, found.x]), errors=errors, counts=counts))
+
+    def refined(self, tolerance: float) -> Point:
+        """The same point with its probes solved further."""
+        now, self.tolerance = self.now, tolerance
+        assert self.probes is not None and now is not None
+        start = np.column_stack([now.y, now.probes])
+        found = self.equations.solved(now.theta, self.probes, start, tolerance)
+        x, errors = found.x[:, 1:], found.error[1:]
+        return self.point(replace(now, probes=x, errors=errors, tolerance=np.array(tolerance)))
 
     def point(self, solved: Evaluated, solution: Any = None, variates: Array | None = None) -> Point:
         """What follows from the solutions at a θ."""
@@ -197,8 +227,8 @@ class StochasticSearch:
         self.now = solved
         if solution is None:
             solution = equations.solution(theta, solved.y)
-        slopes = equations.slopes(solution, self.probes, solved.probes)
-        solution.kept["slopes"], solution.kept["left"] = slopes, solved.left
+        slopes = equations.slopes(solution, self.probes, solved.probes, solved.errors)
+        solution.kept["slopes"], solution.kept["left"] = slopes, float(solved.left)
         F = equations.working_variates(solution) if variates is None else variates
         information = equations.information(F, solved.variates)
         moments = np.zeros(0)  # EM asks for them, and is not here
@@ -247,13 +277,25 @@ class StochasticSearch:
         decrement = self.ascent.last.decrement
         return criteria(self.space, point, decrement, inward, self.monte_carlo(point), self.limit, given)
 
+    def finer(self, point: Point) -> float:
+        """What may be left of the probes from here on: less, once the next step is within what they err by, where what
+        they leave is more than a share of that."""
+        monte_carlo = self.monte_carlo(point)
+        largest = float(ratios(self.space, point, monte_carlo).max(initial=0.0))
+        share = unsolved_share(self.space, point, monte_carlo)
+        if share <= 1.0 or float(np.sqrt(self.ascent.last.decrement)) > max(self.limit, largest):
+            return self.tolerance
+        return max(FURTHER / share * self.tolerance, FINEST)
+
     def wanted(self, point: Point, checks: tuple[Criterion, ...]) -> int:
-        """How many probes it takes from here on: more once the next step is within what these err by."""
+        """How many probes it takes from here on: more once the next step is within what these err by, as far as there
+        is memory for them."""
         largest, n = float(ratios(self.space, point, self.monte_carlo(point)).max(initial=0.0)), self.count
         step = float(np.sqrt(self.ascent.last.decrement))
         if self.options.probes is not None or largest <= RATIO or step > max(self.limit, largest):
             return n
-        return min(max(NEXT, 2 * n), MOST, ceil(MORE * n * (largest / RATIO) ** 2))
+        aim = min(max(NEXT, 2 * n), MOST, ceil(MORE * n * (largest / RATIO) ** 2))
+        return max(n, min(aim, within_memory(self.equations.spec, n)))
 
     def ended(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         space, monte_carlo = self.space, self.monte_carlo(point)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.engine import EXACT, VARIATES
 from remlblup.reml.convergence import Convergence, Criterion, explain
-from remlblup.reml.monte_carlo import MonteCarlo
+from remlblup.reml.monte_carlo import MonteCarlo, root_covariance
 from remlblup.reml.point import Point
 from remlblup.reml.space import Space, labels
 from remlblup.reml.verdict import vanishing
@@ -16,8 +18,9 @@ from remlblup.reml.verdict import vanishing
 ERROR = "Monte Carlo error"
 # The next step, in standard errors of sampling, that is none.
 STEP = 0.01
-# The same where the probes err by less than this, as where all that has a trace is factorised: what is left of the step
-# would be the only error, and it is in no table.
+# What is left of the step is in no table: it is at most this share of the Monte Carlo error, that is.
+PART = 0.2
+# A step, in standard errors, that is none whatever the probes err by, as where all that has a trace is factorised.
 SURE = 1e-4
 # Monte Carlo error of a component, as a share of its standard error, that probes are drawn for.
 RATIO = 0.1
@@ -36,14 +39,25 @@ def ratios(space: Space, point: Point, monte_carlo: MonteCarlo) -> Array:
     return np.asarray(np.where(free, monte_carlo.errors / np.sqrt(np.where(free, variance, 1.0)), 0.0))
 
 
+def unsolved_share(space: Space, point: Point, monte_carlo: MonteCarlo) -> float:
+    """What θ̂ may err by as the probes are not solved to the last digit, in what it may: `PART` of the Monte Carlo
+    error, or `SURE` standard errors where that is more."""
+    own = np.diag(point.solution.kept["slopes"].unsolved ** 2)
+    left = replace(monte_carlo, covariance=root_covariance(point.information, own, space.tangent(point.theta)))
+    allowed = np.maximum(PART * ratios(space, point, monte_carlo), SURE)
+    return float(np.max(ratios(space, point, left) / allowed, initial=0.0))
+
+
 def criteria(
     space: Space, point: Point, decrement: float, inward: float, monte_carlo: MonteCarlo, limit: float, given: bool
 ) -> tuple[Criterion, ...]:
     """The five criteria; `given` says that the number of probes is the user's, so that no Monte Carlo error is too
     large."""
-    largest = float(ratios(space, point, monte_carlo).max(initial=0.0))
-    limit = SURE if limit == STEP and largest < SURE else limit
-    others = float(np.max(point.solution.kept["left"] / [point.solution.equations.tolerance, VARIATES]))
+    errors = ratios(space, point, monte_carlo)
+    largest = float(errors.max(initial=0.0))
+    smallest = float(errors.min(initial=largest, where=errors > 0.0))
+    limit = max(SURE, min(STEP, PART * smallest)) if limit == STEP else limit
+    others = max(unsolved_share(space, point, monte_carlo), point.solution.kept["left"] / VARIATES)
     said = "the number of probes was given" if given else "largest Monte Carlo error of a component, in its s.e."
     return (
         Criterion("next step", float(np.sqrt(decrement)), limit, "√(s'A⁻¹s): Newton's next step, in standard errors"),

@@ -1,0 +1,128 @@
+"""Reliabilities by sampling, for models whose C⁻¹ or P is out of reach.
+
+With u* ~ N(0, G) drawn, records y* = Zu* + e* and their û* = GZ'Py* (García-Cortés & Sorensen 1996), û* and u* − û* are
+uncorrelated, with variances r g and (1 − r) g = PEV of a level whose own variance g is known. Means of squares over N
+samples, A and B, tell each of them; PEV is the mean of g − A and B, weighted by the inverse of their sampling
+variances, 2r²g²/N and 2(1 − r)²g²/N (García-Cortés, Moreno, Varona & Altarriba 1995, J Anim Sci 73:2260; Hickey,
+Veerkamp, Calus, Mulder & Thompson 2009, Genet Sel Evol 41:23),
+
+    PEV = [(1 − r)²(g − A) + r²B] / [r² + (1 − r)²],    of error g r(1 − r) √(2/N) / √(r² + (1 − r)²).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from remlblup.arrays import Array
+from remlblup.errors import ModelError, check_switch, whole_number
+from remlblup.fit.tables.effects import term_index
+from remlblup.inference.resampling.simulate import Simulator, seeds
+from remlblup.model.design import RandomDesign
+from remlblup.relationship.genomic.relationship import UnformedRelationship
+from remlblup.relationship.roots import root_times, root_width
+
+if TYPE_CHECKING:
+    from remlblup.fit.estimates import Estimates
+
+# Samples solved for together.
+TOGETHER = 50
+
+
+def sampled_reliabilities(fit: Estimates, term: str, samples: int, seed: int, progress: bool | None) -> pd.DataFrame:
+    """See `Fit.sampled_reliabilities`."""
+    from tqdm import tqdm
+
+    samples, seed = whole_number("samples", samples, 2), whole_number("seed", seed, 0)
+    if progress is None:
+        progress = bool(getattr(sys.stderr, "isatty", lambda: False)())
+    check_switch("progress", progress)
+    spec, k = fit.specification, term_index(fit.specification, term)
+    design = spec.random[k]
+    if getattr(design.relationship, "groups", None) is not None:
+        raise ModelError(
+            f"'{design.name}' has groups of unknown parents, which are fixed effects and not drawn: take the errors of"
+            " fit.random_effects of another engine."
+        )
+    drawn = Drawn(fit)
+    explained, missed = np.zeros((2, design.t, design.q))
+    with tqdm(total=samples, unit=" samples", disable=not progress, leave=False) as bar:
+        for first in range(0, samples, TOGETHER):
+            batch = range(first, min(first + TOGETHER, samples))
+            own, effects = drawn.sample(k, seed, batch)
+            explained += np.sum(effects**2, axis=2) / samples
+            missed += np.sum((own - effects) ** 2, axis=2) / samples
+            bar.update(len(batch))
+    sigma = design.structure.covariance(spec.parameters.split(fit.theta)[k])
+    prior = np.outer(np.diag(sigma), np.broadcast_to(np.asarray(design.relationship.diagonal), design.q))
+    pev, error = weighted(prior, explained, missed, samples)
+    levels = np.asarray(design.relationship.labels)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table = pd.DataFrame(
+            {
+                "effect": np.repeat(np.asarray(design.structure.effects, dtype=object), design.q),
+                "level": np.tile(levels, design.t),
+                "pev": pev.ravel(),
+                "reliability": (1.0 - pev / prior).ravel(),
+                "monte_carlo_error": (error / prior).ravel(),
+            }
+        )
+    note = f"Reliabilities of '{design.name}' by {samples:,} samples of seed {seed}: they have a Monte Carlo error."
+    return fit._shown(table, note)
+
+
+def weighted(prior: Array, explained: Array, missed: Array, samples: int) -> tuple[Array, Array]:
+    """PEV and its error, of g, A and B (t, q) each."""
+    whole = explained + missed
+    r = np.divide(explained, whole, out=np.zeros_like(whole), where=whole > 0.0)
+    size = r**2 + (1.0 - r) ** 2
+    pev = ((1.0 - r) ** 2 * (prior - explained) + r**2 * missed) / size
+    return np.clip(pev, 0.0, prior), prior * r * (1.0 - r) * np.sqrt(2.0 / (samples * size))
+
+
+class Drawn:
+    """Effects and records drawn at the estimates of a fit, and the BLUPs of these.
+
+    Sample j has the j-th child of the seed: the same numbers, however many are drawn.
+    """
+
+    def __init__(self, fit: Estimates):
+        self.fit, self.spec = fit, fit.specification
+        self.simulator = Simulator(self.spec, fit.beta, fit.theta)
+
+    def sample(self, k: int, seed: int, batch: range) -> tuple[Array, Array]:
+        """u* and û* of term k, (t, q, samples) each."""
+        generators = [np.random.default_rng(s) for s in seeds(seed, batch)]
+        records, wanted = np.zeros((self.spec.n, len(batch))), np.zeros(0)
+        for number, (design, L) in enumerate(zip(self.spec.random, self.simulator.roots, strict=True)):
+            effects = np.tensordot(L, drawn_effects(design, generators), 1)
+            for Z, u in zip(design.columns, effects, strict=True):
+                records += Z @ u
+            if number == k:
+                wanted = effects
+        records += self.simulator.errors(normal(generators, self.spec.residual.size))[: self.spec.n]
+        equations: Any = self.fit._equations
+        found = equations.term_blocks(equations.effects_of(self.fit._solution, records))[k]
+        design = equations.random[k]
+        found = found.reshape(design.t, -1, len(batch))
+        return wanted, found if design.root is None else np.einsum("lq,tqc->tlc", design.root, found)
+
+
+def drawn_effects(design: RandomDesign, generators: list[np.random.Generator]) -> Array:
+    """Of N(0, I ⊗ K), (t, q, samples)."""
+    relationship = design.relationship
+    parts = []
+    for _ in range(design.t):
+        if isinstance(relationship, UnformedRelationship):
+            parts.append(relationship.drawn(lambda m: normal(generators, m)))
+        else:
+            parts.append(root_times(relationship, normal(generators, root_width(relationship))))
+    return np.array(parts)
+
+
+def normal(generators: list[np.random.Generator], size: int) -> Array:
+    """(size, samples) independent standard normal numbers."""
+    return np.column_stack([g.standard_normal(size) for g in generators])

@@ -1,0 +1,77 @@
+"""Reliabilities by sampling, against exact ones of other engines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import remlblup as rb
+from remlblup.inference.resampling.reliabilities import weighted
+
+
+@pytest.fixture(scope="module")
+def flock():
+    """Genotyped animals with none to many records, and two traits of some."""
+    rng = np.random.default_rng(3)
+    M = rng.binomial(2, rng.uniform(0.1, 0.5, 150), (120, 150))
+    u = (M - M.mean(axis=0)) @ rng.standard_normal(150) / 7.0
+    animal = np.r_[np.repeat(np.arange(10), 20), rng.integers(10, 100, 150)]
+    data = pd.DataFrame({"animal": animal, "herd": rng.integers(0, 8, 350).astype(str)})
+    data["y"] = 2.0 + u[animal] + rng.standard_normal(8)[data["herd"].astype(int)] + rng.standard_normal(350)
+    data["x"] = rng.standard_normal(350)
+    return data, {"G": rb.Genotypes.from_matrix(M, ids=range(120))}
+
+
+@pytest.mark.parametrize("formula", ["y ~ 1 + (1 | vm(animal, G)) + (1 | herd)", "y ~ 1 + us(1 + x | vm(animal, G))"])
+def test_within_their_monte_carlo_error(flock, formula):
+    """Of every level, with many records and with none; the same seed is the same table, other samples are others."""
+    data, relationships = flock
+    term = "vm(animal, G)" if "herd" in formula else "us(1 + x | vm(animal, G))"
+    fit = rb.MixedModel(formula, data, relationships, engine="stochastic").fit(seed=1, probes=30)
+    theta = {}
+    for (name, parameter), value in zip(fit.specification.parameters.pairs, fit.theta, strict=True):
+        theta.setdefault(name, {})[parameter] = float(value)
+    exact = rb.MixedModel(formula, data, relationships, engine="dense").solve(theta).random_effects
+    exact = exact[exact["term"] == fit.specification.random[0].name]
+    table = fit.sampled_reliabilities(term, samples=200, seed=2)
+    assert table["level"].tolist() == exact["level"].tolist() and table["effect"].tolist() == exact["effect"].tolist()
+    away = (table["reliability"].to_numpy() - exact["reliability"].to_numpy()) / table["monte_carlo_error"].to_numpy()
+    assert 0.8 < np.sqrt(np.mean(away**2)) < 1.25 and np.abs(away).max() < 4.5
+    assert abs(away.mean()) < 0.5
+    assert np.allclose(table["pev"], exact["pev"], atol=4.5 * (table["monte_carlo_error"] * exact["pev"].max()).max())
+    again, other = (fit.sampled_reliabilities(term, samples=8, seed=s)["reliability"] for s in (2, 3))
+    assert np.array_equal(again, fit.sampled_reliabilities(term, samples=8, seed=2)["reliability"])
+    assert not np.array_equal(again, other)
+    assert "200 samples of seed 2" in str(table) and "sampled_reliabilities" in str(fit.random_effects)
+    assert fit.random_effects["pev"].isna().all()
+
+
+def test_by_other_engines_and_pedigrees():
+    """The same draws, whichever engine solves; groups of unknown parents are refused."""
+    flock = rb.simulate_flock(seed=1)
+    A = rb.Pedigree.from_frame(flock.pedigree)
+    model = rb.MixedModel("y ~ sex + (1 | dam) + (1 | vm(id, A))", flock.data, {"A": A})
+    fit = model.fit()
+    exact = fit.random_effects.query("term == 'vm(id, A)'")
+    table = fit.sampled_reliabilities("vm(id, A)", samples=150)
+    away = table["reliability"].to_numpy() - exact["reliability"].to_numpy()
+    error = table["monte_carlo_error"].to_numpy()
+    known = error == 0.0  # founders that no record is related to
+    assert np.all(np.abs(away[known]) < 1e-12) and 0.8 < np.sqrt(np.mean((away / error)[~known] ** 2)) < 1.25
+    with pytest.raises(rb.OptionError, match="samples"):
+        fit.sampled_reliabilities("vm(id, A)", samples=1)
+    with pytest.raises(rb.VarianceError, match="nothing"):
+        fit.sampled_reliabilities("nothing")
+
+
+def test_weights_are_those_of_least_variance():
+    """A reliability of .9 by both means of squares: the printed error is the spread over samples."""
+    rng, N = np.random.default_rng(0), 100
+    for r in (0.05, 0.5, 0.9):
+        explained = r * rng.chisquare(N, (1, 4000)) / N
+        missed = (1.0 - r) * rng.chisquare(N, (1, 4000)) / N
+        pev, error = weighted(np.ones((1, 4000)), explained, missed, N)
+        assert abs(pev.mean() - (1.0 - r)) < 0.1 * error.mean()
+        assert np.isclose(pev.std(), np.sqrt(np.mean(error**2)), rtol=0.06)
+    assert np.array_equal(weighted(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)), 9)[0], np.zeros((1, 1)))

@@ -108,6 +108,10 @@ class RelationshipBase(ABC):
         """K⁻¹ V for V of shape (q,) or (q, m)."""
         return self.precision @ V
 
+    def precision_around(self, positions: np.ndarray) -> tuple[sp.csc_array, np.ndarray]:
+        """Lower triangle of K⁻¹, or of the inverse of its part for these levels and others, and their places in it."""
+        return self.lower_precision, positions
+
     @property
     @abstractmethod
     def logdet(self) -> float:

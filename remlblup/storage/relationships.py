@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from remlblup.relationship.genomic.relationship import UnformedRelationship
 from remlblup.relationship.given.matrix import Relationship
 from remlblup.relationship.labels import tidy
 from remlblup.relationship.pedigree.pedigree import Pedigree
+from remlblup.relationship.single_step.by_products import ByProducts
+from remlblup.relationship.single_step.relationship import SingleStep
 from remlblup.storage.columns import read_text
 from remlblup.storage.genotypes import load_unformed, save_unformed
 from remlblup.storage.pedigree import (
@@ -32,8 +35,8 @@ from remlblup.storage.verified import SavedFolder
 
 
 def save_relationship(relationship: RelationshipBase, staging: Staging, stem: str, escape: bool) -> dict[str, Any]:
-    """Write a pedigree as its rows, a given matrix as it is, genotypes for K that is made of them, any other
-    relationship as its sparse K⁻¹ or its K."""
+    """Write a pedigree as its rows, a given matrix as it is, genotypes for K that is made of them, both for single-step
+    by products, any other relationship as its sparse K⁻¹ or its K."""
     if isinstance(relationship, Pedigree):
         file = f"{RELATIONSHIPS}/{stem}.csv"
         text, saved = pedigree_to_csv(relationship, escape)
@@ -41,6 +44,8 @@ def save_relationship(relationship: RelationshipBase, staging: Staging, stem: st
         return saved | {"file": file}
     if isinstance(relationship, UnformedRelationship):
         return save_unformed(relationship, staging, stem)
+    if isinstance(relationship, SingleStep) and relationship.by_products is not None:
+        return _save_single_step(relationship, relationship.by_products, staging, stem, escape)
     if isinstance(relationship, Relationship):
         matrix, inverse = relationship.given, relationship.inverse
     else:
@@ -61,6 +66,25 @@ def save_relationship(relationship: RelationshipBase, staging: Staging, stem: st
     }
 
 
+def _save_single_step(H: SingleStep, products: ByProducts, staging: Staging, stem: str, escape: bool) -> dict[str, Any]:
+    """Pedigree, genotypes, and the constants that join them."""
+    return {
+        "type": "single-step",
+        "pedigree": save_relationship(H.pedigree, staging, f"{stem}.pedigree", escape),
+        "genotypes": save_unformed(products.G, staging, f"{stem}.genotypes"),
+        "weights": asdict(H.weights),
+        "tuned_by": [value.hex() for value in products.tuned_by],
+    }
+
+
+def _load_single_step(saved: Mapping[str, Any], folder: SavedFolder, stem: str) -> SingleStep:
+    """Inverse of `_save_single_step`."""
+    a, b = map(float.fromhex, saved["tuned_by"])
+    pedigree = load_relationship(saved["pedigree"], folder, f"{stem}.pedigree")
+    G = load_unformed(saved["genotypes"], folder)
+    return SingleStep(pedigree, G, **saved["weights"], missing="drop", known=(a, b))
+
+
 def save_groups(relationship: RelationshipBase, staging: Staging, stem: str) -> dict[str, Any] | None:
     """Groups of unknown parents: their labels, and their shares in a file of its own."""
     if relationship.groups is None:
@@ -76,6 +100,8 @@ def load_relationship(saved: Mapping[str, Any], folder: SavedFolder, stem: str) 
     """A pedigree or a matrix as `save_relationship` wrote it; `stem` names the file in folders that do not."""
     if saved["type"] == "genotypes":
         return load_unformed(saved, folder)
+    if saved["type"] == "single-step":
+        return _load_single_step(saved, folder, stem)
     file = saved.get("file", f"{RELATIONSHIPS}/{stem}.csv")
     content = folder.read(file)
     if saved["type"] == "pedigree":

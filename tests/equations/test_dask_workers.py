@@ -22,6 +22,7 @@ import remlblup as rb
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.blocks import Block, genotype_blocks
 from remlblup.equations.stochastic.dask_workers import DaskWorkers
+from remlblup.equations.stochastic.products import Products
 from remlblup.equations.stochastic.workers import Threads
 from remlblup.relationship.genomic.codings import coding
 
@@ -122,6 +123,22 @@ def test_a_fit_with_a_client_is_copied_and_sent_elsewhere(scene):
     for again, there in ((copy.deepcopy(fit), scene.client), (pickle.loads(pickle.dumps(fit)), None)):
         assert again._equations.asked.client is there
         np.testing.assert_array_equal(again.random_effects["estimate"], fit.random_effects["estimate"])
+
+
+def test_single_step_has_its_genotypes_multiplied_on_workers(scene):
+    """The rest of H on the driver: the same bits as without a client."""
+    rng, G = np.random.default_rng(4), rb.Genotypes.from_zarr(scene.folder / "set.zarr")
+    names = np.array([*(f"p{k}" for k in range(100)), *map(str, range(1, N)), None], dtype=object)
+    n = len(names) - 1
+    pedigree = rb.Pedigree(names[:-1], names[np.where(np.arange(n) < 40, -1, rng.integers(0, 40, n))], [None] * n)
+    H = rb.SingleStep(pedigree, rb.genomic_relationship(G, formed=False), missing="drop")
+    data = pd.DataFrame({"id": names[:-1], "y": rng.normal(size=n)})
+    spec = rb.MixedModel("y ~ 1 + (1 | vm(id, H))", data, {"H": H}, engine="stochastic").specification
+    V = rng.normal(size=(n, 5))
+    found = [Products(spec, where).multiply(spec.random[0], V) for where in (DaskWorkers(scene.client), Threads())]
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(found[0], H.multiply(V), rtol=0, atol=1e-12 * np.abs(found[0]).max())
+    assert not H.is_formed
 
 
 def test_a_worker_that_dies_again_and_again(scene):

@@ -12,6 +12,7 @@ from pedigrees import kinship_matrix, numbered_pedigrees, random_pedigree
 
 from remlblup import Genotypes, MixedModel, OptionError, Pedigree, Relationship, RelationshipError, SingleStep
 from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.single_step import formed
 from remlblup.relationship.single_step import relationship as single_step
 
 WEIGHTS = {"alpha": 1.0, "beta": 0.0, "tune": 0}
@@ -334,9 +335,9 @@ def larger(n: int = 3000, g: int = 320) -> tuple[Pedigree, np.ndarray, np.ndarra
 def test_what_is_made_again_when_asked_for_is_what_was_there(monkeypatch):
     pedigree, G, labels = larger()
     kept = SingleStep(pedigree, (G, labels), tau=1.1, omega=0.9)
-    monkeypatch.setattr(single_step, "_KEPT", 0)
+    monkeypatch.setattr(formed, "_KEPT", 0)
     made = SingleStep(pedigree, (G, labels), tau=1.1, omega=0.9)
-    assert "_A22" not in made.__dict__
+    assert "A22" not in made.formed.__dict__
     V = np.random.default_rng(8).normal(size=(3000, 2))
     np.testing.assert_array_equal(made.multiply(V), kept.multiply(V))
     np.testing.assert_array_equal(made.precision.toarray(), kept.precision.toarray())
@@ -351,7 +352,7 @@ def test_matrices_of_the_genotyped_are_not_held_twice(monkeypatch):
     in the end G blended and the dense part of the inverse of H."""
     import tracemalloc
 
-    monkeypatch.setattr(single_step, "_KEPT", 0)
+    monkeypatch.setattr(formed, "_KEPT", 0)
     pedigree, G, labels = larger(6000, 900)
     _ = pedigree.precision, pedigree.inbreeding, SingleStep(pedigree, (G, labels))
     block = 8.0 * 900**2

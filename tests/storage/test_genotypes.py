@@ -65,7 +65,7 @@ def test_a_fit_by_products_comes_back_without_k(kind, method, frequencies, tmp_p
     data = frame(G.ids)
     fit = rb.MixedModel("y ~ x + (1 | vm(id, K))", data, {"K": K}, engine="stochastic").fit(**QUICK)
     with monkeypatch.context() as never:
-        for name in ("genomic_matrix", "MatrixRelationship"):
+        for name in ("genomic_matrix", "formed", "MatrixRelationship"):
             never.setattr(unformed, name, None)
         back = rb.load(fit.save(tmp_path / "fit"))
         for name in ("variance_components", "fixed_effects", "random_effects", "history"):

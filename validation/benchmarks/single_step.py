@@ -1,14 +1,21 @@
 """The phases of a single-step job, from pedigree and G to BLUPs with reliabilities: time and memory of each.
 
-python -m remlblup.validation.benchmarks.single_step --animals 100000 --genotyped 5000
+    python -m remlblup.validation.benchmarks.single_step --animals 100000 --genotyped 5000
+    python -m remlblup.validation.benchmarks.single_step --animals 100000 --genotyped 20000 --engine stochastic
+
+The second, by products, starts from a Zarr store of genotypes that another process has written.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from remlblup.validation.benchmarks.cases import ANIMAL
@@ -56,19 +63,65 @@ def job(data: Data, clock: Clock) -> Any:
     return fit
 
 
+def write(folder: Path, animals: int, genotyped: int, loci: int) -> None:
+    """Records, pedigree and a store of genotypes."""
+    from remlblup import Genotypes
+    from remlblup.validation.benchmarks.genotypes import genotypes_of_animals
+
+    data, M, ids = genotypes_of_animals(animals, genotyped, loci=loci)
+    data.frame.to_parquet(folder / "data.parquet")
+    data.pedigree.to_parquet(folder / "pedigree.parquet")
+    Genotypes.from_matrix(M, ids=ids).to_zarr(folder / "set.zarr")
+
+
+def job_by_products(folder: Path, clock: Clock) -> Any:
+    """The whole job with nothing formed of the order of the genotyped squared; the fit."""
+    import pandas as pd
+
+    from remlblup import Genotypes, MixedModel, Pedigree, SingleStep, genomic_relationship
+
+    frame, of_parents = (pd.read_parquet(folder / f"{name}.parquet") for name in ("data", "pedigree"))
+    animals = Pedigree(of_parents["id"], of_parents["sire"], of_parents["dam"])
+    clock.time("inbreeding", lambda: animals.inbreeding)
+    G = clock.time(
+        "genotypes, frequencies",
+        lambda: genomic_relationship(Genotypes.from_zarr(folder / "set.zarr"), formed=False),
+    )
+    H = clock.time("tuning", lambda: SingleStep(animals, G))
+    model = clock.time("model", lambda: MixedModel(ANIMAL.formula, frame, {"A": H}, engine="stochastic"))
+    print(model.describe())
+    fit = clock.time("fit", lambda: model.fit(progress=True, seed=1))
+    clock.time("BLUPs", lambda: fit.random_effects)
+    clock.time("fixed effects", lambda: fit.fixed_effects)
+    products = fit._equations.products_of
+    print(f"{products.passes} products with H of {products.columns:,} columns; H formed: {H.is_formed}")
+    return fit
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Simulate, run, print; 1 if the fit did not converge."""
-    from remlblup.validation.benchmarks.genotypes import genotyped_animals
+    from remlblup.validation.benchmarks.genotypes import LOCI, genotyped_animals
 
     parser = argparse.ArgumentParser(prog="single_step", description=__doc__)
     parser.add_argument("--animals", type=int, default=100_000)
     parser.add_argument("--genotyped", type=int, default=5_000)
+    parser.add_argument("--loci", type=int, default=LOCI)
+    parser.add_argument("--engine", choices=("sparse", "stochastic"), default="sparse")
+    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    data = genotyped_animals(options.animals, options.genotyped)
+    if options.write:
+        write(options.write, options.animals, options.genotyped, options.loci)
+        return 0
+    clock = Clock()
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{len(os.sched_getaffinity(0))} cores, load before the start {load}; the data are not timed")
-    clock = Clock()
-    fit = job(data, clock)
+    if options.engine == "stochastic":
+        with tempfile.TemporaryDirectory() as name:
+            sizes = [f"--{size}={getattr(options, size)}" for size in ("animals", "genotyped", "loci")]
+            subprocess.run([sys.executable, __file__, f"--write={name}", *sizes], check=True)
+            fit = job_by_products(Path(name), clock)
+    else:
+        fit = job(genotyped_animals(options.animals, options.genotyped, loci=options.loci), clock)
     clock.total()
     print(fit.convergence)
     print(fit.variance_components.to_string(index=False))

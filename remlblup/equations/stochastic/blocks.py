@@ -13,9 +13,12 @@ from typing import Protocol
 import numpy as np
 
 from remlblup.arrays import Array, chunks_of
+from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.genomic.codings import Coding
 from remlblup.relationship.genomic.genotypes import Genotypes
 from remlblup.relationship.genomic.parts import Part
+from remlblup.relationship.genomic.relationship import UnformedRelationship
+from remlblup.relationship.single_step.relationship import SingleStep
 
 MARKERS = 1024
 """Markers of a block. The digits of a sum follow from it, so that it never depends on the workers at hand."""
@@ -81,3 +84,12 @@ def genotype_blocks(genotypes: Genotypes, coding: Coding, size: int = MARKERS) -
     m = genotypes.shape[1]
     places = chunks_of(m, size)
     return [GenotypeBlock(genotypes.part(p.start, p.stop), table[p]) for p in places]
+
+
+def genomic_part(relationship: RelationshipBase) -> UnformedRelationship | None:
+    """What of a relationship is multiplied by blocks of markers: K of genotypes, or G of single-step."""
+    if isinstance(relationship, UnformedRelationship):
+        return relationship
+    if isinstance(relationship, SingleStep) and relationship.by_products is not None:
+        return relationship.by_products.G
+    return None

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, chunks_of
 from remlblup.cached import cached_property
 from remlblup.equations import needs
 from remlblup.equations.computation import Computation
@@ -212,9 +212,11 @@ class StochasticEquations(Projection):
         if not p:
             return np.zeros((0, 0)), np.zeros((self.spec.n, 0))
         inverse: Array = np.linalg.pinv(X).astype(float)
-        H = inverse.T
-        H = H - self.projected(solution.theta, self.products_of.times(solution.theta, H)).x
-        covariance = inverse @ self.products_of.times(solution.theta, H)
+        H, VH = inverse.T.copy(), np.empty(X.shape)
+        for some in chunks_of(p, PROBES):  # no more at a time than the search has
+            H[:, some] -= self.projected(solution.theta, self.products_of.times(solution.theta, H[:, some])).x
+            VH[:, some] = self.products_of.times(solution.theta, H[:, some])
+        covariance = inverse @ VH
         covariance = 0.5 * (covariance + covariance.T)
         return covariance, scipy.linalg.solve(covariance, H.T, assume_a="pos").T
 

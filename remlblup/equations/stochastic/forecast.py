@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from remlblup.equations.stochastic.blocks import MARKERS, Workers
+from remlblup.equations.stochastic.blocks import MARKERS, Workers, genomic_part
 from remlblup.equations.stochastic.probes import bytes_each
 from remlblup.model.specification import Specification
-from remlblup.relationship.genomic.relationship import UnformedRelationship
 
 # Columns that a pass takes together, and seconds of a core for each of its genotypes.
 PANEL, SECONDS = 16, 1e-9
@@ -15,9 +14,7 @@ ARRAYS = 5
 
 def forecast(spec: Specification, probes: int, most: int, workers: Workers, passes: int, columns: int) -> str:
     """In words, from sizes alone; a hard problem, of a heritability near one, takes several times as many passes."""
-    genomic = {
-        id(d.relationship): d.relationship for d in spec.random if isinstance(d.relationship, UnformedRelationship)
-    }
+    genomic = {id(part): part for d in spec.random if (part := genomic_part(d.relationship)) is not None}
     vectors, all_in = 8.0 * spec.n * probes, most * bytes_each(spec)
     said = (
         f"some {passes} products with V of {columns:,} columns in all; {probes} probes of {vectors / 1e6:,.3g} MB, or"

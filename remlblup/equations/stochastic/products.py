@@ -1,7 +1,8 @@
 """Products with V = Σ_k Z_k (Σ_k ⊗ K_k) Z_k' + R: no matrix of the order of the records is formed.
 
-Every relationship multiplies in the form that it is held in: A by descent in time linear in the animals, H by products
-with its blocks, a genomic K = WW'/m of genotypes by blocks of markers.
+Every relationship multiplies in the form that it is held in: A by descent in time linear in the animals, a genomic
+K = WW'/m of genotypes by blocks of markers, H by both (`single_step.by_products`), or by its matrices where these are
+formed.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import term_slices
-from remlblup.equations.stochastic.blocks import Block, Workers, genotype_blocks
+from remlblup.equations.stochastic.blocks import Block, Workers, genomic_part, genotype_blocks
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
-from remlblup.relationship.genomic.relationship import UnformedRelationship
+from remlblup.relationship.single_step.relationship import SingleStep
 
 
 class Products:
@@ -72,12 +73,20 @@ class Products:
         self.passes += 1
         self.columns += columns.shape[1]
         relationship = design.relationship
-        if not isinstance(relationship, UnformedRelationship):
+        genomic = genomic_part(relationship)
+        if genomic is None:
             return np.asarray(relationship.multiply(columns))
-        blocks = self._blocks.get(id(relationship))
+        blocks = self._blocks.get(id(genomic))
         if blocks is None:
-            blocks = self._blocks[id(relationship)] = genotype_blocks(relationship.genotypes, relationship.coding)
-        return relationship.beside(self.workers.total(blocks, columns), columns)
+            blocks = self._blocks[id(genomic)] = genotype_blocks(genomic.genotypes, genomic.coding)
+
+        def times(V: Array) -> Array:
+            return genomic.beside(self.workers.total(blocks, V), V)
+
+        if isinstance(relationship, SingleStep):
+            assert relationship.by_products is not None
+            return relationship.by_products.multiply(columns, times)
+        return times(columns)
 
     @property
     def shared(self) -> list[list[int]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from remlblup.equations.computation import Computation
-from remlblup.equations.stochastic.blocks import Workers
+from remlblup.equations.stochastic.blocks import Workers, genomic_part
 from remlblup.equations.stochastic.workers import Threads
 from remlblup.errors import OptionError
 from remlblup.model.specification import Specification
-from remlblup.relationship.genomic.relationship import UnformedRelationship
 
 
 def workers_of(asked: Computation, spec: Specification) -> Workers:
@@ -22,7 +21,7 @@ def workers_of(asked: Computation, spec: Specification) -> Workers:
     """
     if asked.client is None:
         return Threads()
-    if not any(isinstance(design.relationship, UnformedRelationship) for design in spec.random):
+    if all(genomic_part(design.relationship) is None for design in spec.random):
         raise OptionError(
             "client= shares products with genotypes, and no term of this model has any: leave it out, or give"
             " rb.Genotypes, or rb.genomic_relationship(..., formed=False), as the relationship."

@@ -44,8 +44,9 @@ def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
     parts = equations.spec.parameters.split_terms(solution.theta)
     for design, theta, u, cov in zip(equations.spec.random, parts, blocks, covariances, strict=True):
         prior = np.diag(design.structure.covariance(theta))
-        k = np.asarray(design.relationship.diagonal)
         pev = np.einsum("qii->iq", cov)
+        # Where no errors are known nothing is asked of a diagonal that it may take a factorisation to know.
+        k = np.full(design.q, np.nan) if np.all(np.isnan(pev)) else np.asarray(design.relationship.diagonal)
         variance = prior[:, None] * k[None, :]
         # Without constraints Σ may be indefinite: such effects have no distribution and no errors.
         pev = np.where((variance >= 0.0) & (pev >= -1e-9 * np.abs(variance)), np.maximum(pev, 0.0), np.nan)

@@ -86,6 +86,12 @@ class DescentRelationship(RelationshipBase):
         self._check_variance()
         return numerator.lower_precision(self.sire, self.dam, self.mendelian_variance, self.gamma)
 
+    def precision_around(self, positions: np.ndarray) -> tuple[sp.csc_array, np.ndarray]:
+        """The same of some animals and their ancestors, and where the animals stand in it."""
+        self._check_variance()
+        sire, dam, variance, wanted, gamma = self._part(positions)
+        return numerator.lower_precision(sire, dam, variance, gamma), wanted
+
     def precision_times(self, V: np.ndarray) -> np.ndarray:
         """K⁻¹ V for V of shape (n,) or (n, m); of a large pedigree without forming K⁻¹."""
         if self.size <= numerator.SMALL:

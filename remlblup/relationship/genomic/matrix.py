@@ -26,7 +26,6 @@ _ELEMENTS = 32_000_000
 
 @known_arguments
 @within_memory
-@single_threaded
 def genomic_matrix(
     genotypes: Genotypes | pd.DataFrame,
     method: str = "vanraden1",
@@ -89,6 +88,22 @@ def genomic_matrix(
     (3, 3)
     """
     genotypes = as_genotypes(genotypes)
+    K, code = formed(genotypes, method, frequencies, block, dtype, progress)
+    table = pd.DataFrame(K, index=genotypes.ids, columns=genotypes.ids, copy=False)
+    table.attrs.update(method=method, n_markers=code.used, divisor=code.divisor)
+    return table
+
+
+@single_threaded
+def formed(
+    genotypes: Genotypes,
+    method: str,
+    frequencies: object,
+    block: int | None = None,
+    dtype: str = "float64",
+    progress: bool | Progress | None = False,
+) -> tuple[np.ndarray, Coding]:
+    """K (n, n) as an array, and what it was coded by; see `genomic_matrix`."""
     choose("method", method, METHODS)
     choose("dtype", dtype, ("float64", "float32"))
     code = coding(genotypes, method, frequencies)
@@ -106,9 +121,7 @@ def genomic_matrix(
         if not mean > 0.0:
             raise DataError("there are no pairs of markers: additive-by-additive relationships need at least two.")
         K /= mean
-    table = pd.DataFrame(K, index=genotypes.ids, columns=genotypes.ids, copy=False)
-    table.attrs.update(method=method, n_markers=code.used, divisor=code.divisor)
-    return table
+    return K, code
 
 
 def _outer(genotypes: Genotypes, code: Coding, size: int, kind: type, report: Progress | None) -> np.ndarray:

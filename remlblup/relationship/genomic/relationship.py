@@ -17,7 +17,7 @@ from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.genomic.codings import Coding, coding
 from remlblup.relationship.genomic.decoding import coded
 from remlblup.relationship.genomic.genotypes import Genotypes, as_genotypes
-from remlblup.relationship.genomic.matrix import Progress, block_size, genomic_matrix, row_sums
+from remlblup.relationship.genomic.matrix import Progress, block_size, formed, genomic_matrix, row_sums
 from remlblup.relationship.given.matrix import MatrixRelationship
 from remlblup.relationship.labels import tidy
 
@@ -182,8 +182,11 @@ class UnformedRelationship(RelationshipBase):
     @cached_property
     def formed(self) -> MatrixRelationship:
         """K itself."""
-        K = genomic_matrix(self.genotypes, self.method, self.frequencies, progress=False)
-        return MatrixRelationship(K.to_numpy(), self.labels)
+        return MatrixRelationship(self.matrix(), self.labels)
+
+    def matrix(self) -> np.ndarray:
+        """K (q, q), made anew, of which nothing is kept."""
+        return formed(self.genotypes, self.method, self.frequencies)[0]
 
     @property
     def precision(self) -> sp.csc_array:

@@ -17,6 +17,8 @@ from remlblup.relationship.labels import match, tidy
 from remlblup.relationship.pedigree.pedigree import Pedigree
 
 TUNINGS = (0, 1, 2, 3, 4)
+Means = tuple[float, float, float]
+"""Of the diagonal, of the rest, and of all elements."""
 
 
 @known_arguments
@@ -121,14 +123,20 @@ def tuning(G: np.ndarray, A22: np.ndarray, method: int = 2) -> tuple[float, floa
         Where the means of G cannot be brought to the wanted ones by a positive b.
     """
     _check_method(method)
+    return tuning_of_means(means(G), (1.0, 0.0, 0.0) if method in (0, 1) else means(A22), len(G), method)
+
+
+def tuning_of_means(of_G: Means, of_A22: Means, size: int, method: int = 2) -> tuple[float, float]:
+    """The same from the `means` of matrices of some size."""
+    _check_method(method)
     if method == 0:
         return 0.0, 1.0
-    diagonal, off, all_of_it = means(G)
-    want_diagonal, want_off, want_all = (1.0, 0.0, 0.0) if method == 1 else means(A22)
+    diagonal, off, all_of_it = of_G
+    want_diagonal, want_off, want_all = (1.0, 0.0, 0.0) if method == 1 else of_A22
     if method in (3, 4):
         a = want_all - all_of_it
         return a, 1.0 if method == 3 else 1.0 - 0.5 * a
-    if len(G) == 1:
+    if size == 1:
         return 0.0, want_diagonal / diagonal
     b = (want_diagonal - want_off) / (diagonal - off) if diagonal - off > 1e-12 * abs(diagonal) else -1.0
     if not b > 0.0:
@@ -147,9 +155,13 @@ def _check_method(method: object) -> None:
         )
 
 
-def means(K: np.ndarray) -> tuple[float, float, float]:
+def means(K: np.ndarray) -> Means:
     """Means of the diagonal, of the rest, and of all elements of a matrix (n, n); the rest of one element is 0."""
-    n, total, trace = len(K), float(K.sum()), float(np.trace(K))
+    return means_of_sums(float(np.trace(K)), float(K.sum()), len(K))
+
+
+def means_of_sums(trace: float, total: float, n: int) -> Means:
+    """The same from the sums of the diagonal and of all elements."""
     return trace / n, (total - trace) / max(n * (n - 1), 1), total / n**2
 
 

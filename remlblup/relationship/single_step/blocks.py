@@ -6,31 +6,30 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import NotPositiveDefiniteError, OptionError, RelationshipError, some
+from remlblup.errors import NotPositiveDefiniteError, RelationshipError, some
 from remlblup.linalg.dense.tiled import TiledCholesky
-from remlblup.relationship.base import RelationshipBase
+from remlblup.relationship.base import RelationshipBase, are_all
 from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.genomic.genotypes import Genotypes
 from remlblup.relationship.genomic.tuning import means, tuning
 from remlblup.relationship.given.checks import clean_labels, clean_matrix
 from remlblup.relationship.given.frame import labelled_matrix
 from remlblup.relationship.labels import as_frame, match
+from remlblup.relationship.single_step.weights import Weights
 
 _STRIPE = 256
 
 
-def prepare(
-    G: np.ndarray, A22: np.ndarray, alpha: float, beta: float, tune: int, blend_first: bool
-) -> tuple[float, float]:
+def prepare(G: np.ndarray, A22: np.ndarray, weights: Weights) -> tuple[float, float]:
     """Blend G (αG + βA₂₂) and tune it (a 11' + b G), in one order or the other, in its own place; (a, b)."""
-    if blend_first:
-        _blend(G, A22, alpha, beta)
-    a, b = tuning(G, A22, tune)
+    if weights.blend_first:
+        _blend(G, A22, weights.alpha, weights.beta)
+    a, b = tuning(G, A22, weights.tune)
     if (a, b) != (0.0, 1.0):
         G *= b
         G += a
-    if not blend_first:
-        _blend(G, A22, alpha, beta)
+    if not weights.blend_first:
+        _blend(G, A22, weights.alpha, weights.beta)
     return a, b
 
 
@@ -77,6 +76,11 @@ def read_matrix(G: object) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((0, 0)), clean_labels(labels, 0)
     matrix = clean_matrix(matrix)
     return (matrix if isinstance(matrix, np.ndarray) else matrix.toarray()), clean_labels(labels, matrix.shape[0])
+
+
+def among(matrix: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Some rows of a matrix and their columns, in this order; the matrix itself where these are all as they stand."""
+    return matrix if are_all(order, len(matrix)) else matrix[np.ix_(order, order)]
 
 
 def inverted(matrix: np.ndarray, what: str, cure: str) -> tuple[np.ndarray, float]:
@@ -210,33 +214,3 @@ def _refuse_clones(pedigree: RelationshipBase, genotyped: np.ndarray, found: np.
             f"members of one clone are genotyped more than once: {'; '.join(clones[:5])}. They are one animal in the"
             " pedigree: keep the genotypes of one member of each clone."
         )
-
-
-def check_weights(tau: float, omega: float, alpha: float, beta: float) -> None:
-    """Raise `OptionError` for a weight out of its range."""
-    rules = (
-        ("tau", tau, tau > 0, "above 0"),
-        ("omega", omega, omega >= 0, "at least 0"),
-        ("alpha", alpha, alpha >= 0, "at least 0"),
-        ("beta", beta, beta >= 0, "at least 0"),
-        ("alpha + beta", alpha + beta, alpha + beta > 0, "above 0"),
-    )
-    for name, value, holds, rule in rules:
-        if not (holds and np.isfinite(value)):
-            raise OptionError(f"{name} of single-step must be {rule} and finite; {value} was given.")
-
-
-def blending(alpha: float | None, beta: float | None) -> tuple[float, float]:
-    """Weights of G and A₂₂; one that is not given completes the other to 1."""
-    if alpha is None and beta is None:
-        return 0.95, 0.05
-    if alpha is not None and beta is not None:
-        return alpha, beta
-    name, given = ("alpha", alpha) if beta is None else ("beta", beta)
-    if given is None or isinstance(given, bool) or not 0.0 <= given <= 1.0:
-        raise OptionError(
-            f"{name} of single-step must be from 0 to 1, the other weight completing it to 1; {given} was given. Give"
-            " both alpha and beta for weights of another sum."
-        )
-    rest = round(1.0 - given, 15)  # 1 - 0.95 is 0.05, as written
-    return (given, rest) if name == "alpha" else (rest, given)

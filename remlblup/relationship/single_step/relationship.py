@@ -26,28 +26,16 @@ from remlblup.linalg.contract import DenseBlock
 from remlblup.linalg.memory import Need, all_within_memory, require
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
+from remlblup.relationship.genomic.relationship import UnformedRelationship
 from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
-from remlblup.relationship.single_step.blocks import (
-    A22_SINGULAR,
-    blending,
-    both_inverted,
-    check_weights,
-    combined,
-    differences,
-    inverted,
-    likeness,
-    lower_block,
-    place_genotyped,
-    prepare,
-    read_matrix,
-)
+from remlblup.relationship.single_step.blocks import among, lower_block, place_genotyped, read_matrix
+from remlblup.relationship.single_step.by_products import ByProducts, why_formed
+from remlblup.relationship.single_step.formed import Formed
 from remlblup.relationship.single_step.groups import GroupsInA, transformed
+from remlblup.relationship.single_step.weights import Weights
 
-_BLOCK = 256
 #: Products of this many operations are the shorter way to the diagonal of H; beyond, the sparse inverse is.
 _PRODUCTS = 2e9
-#: Of so many genotyped animals A₂₂ and its inverse are kept; of more they are made again when something asks for them.
-_KEPT = 1000
 #: Matrices of the genotyped animals held at a time, with what LAPACK and the equations' half of H⁻¹ take.
 _BLOCKS = 4.0
 _FEWER = "or genotypes of fewer animals: those with own or progeny records, or a core of them."
@@ -65,7 +53,9 @@ class SingleStep(RelationshipBase):
         a model (Misztal et al. 2013); for that of A alone see `with_groups_in_A`. Random groups and metafounders are
         animals of their pedigree here too.
     G : pandas.DataFrame, Relationship, or (matrix, labels), shape (g, g)
-        Genomic relationships of the genotyped animals, in any order. May be singular if it is blended.
+        Genomic relationships of the genotyped animals, in any order. May be singular if it is blended. Of
+        ``rb.genomic_relationship(genotypes, formed=False)`` nothing of this size is formed for ``engine="stochastic"``,
+        which takes products with H; other engines, and whatever else asks for a matrix, form it when they do.
     tau, omega : float
         Weights of G_w⁻¹ (above 0) and of A₂₂⁻¹.
     alpha, beta : float, optional
@@ -77,6 +67,8 @@ class SingleStep(RelationshipBase):
         Whether G is blended and then tuned (as BLUPF90 does), or tuned and then blended.
     missing : {"error", "drop"}
         What to do about genotyped animals that are not in the pedigree. A ramet counts as its ortet.
+    known : (float, float), optional
+        The constants (a, b) of the tuning of a G that is not formed, where they have been kept.
 
     Attributes
     ----------
@@ -88,8 +80,6 @@ class SingleStep(RelationshipBase):
         Their positions in `labels`.
     dropped : list
         Genotyped animals left out because they are not in the pedigree.
-    tuned_by : (float, float)
-        The constants (a, b) of the tuning a 11' + b G.
 
     Raises
     ------
@@ -121,73 +111,75 @@ class SingleStep(RelationshipBase):
         tune: int = 2,
         blend_first: bool = True,
         missing: str = "error",
+        known: tuple[float, float] | None = None,
     ) -> None:
         if not isinstance(pedigree, RelationshipBase):
             raise RelationshipError(
                 f"SingleStep needs a Pedigree (or another relationship of all animals), not {type(pedigree).__name__}."
             )
         choose("missing", missing, ("error", "drop"))
-        alpha, beta = blending(alpha, beta)
-        check_weights(tau, omega, alpha, beta)
+        self.weights = Weights.checked(tau, omega, alpha, beta, tune, blend_first)
+        self.tau, self.omega, self.alpha, self.beta = float(tau), float(omega), self.weights.alpha, self.weights.beta
+        self.tune, self.blend_first = tune, self.weights.blend_first
         self.pedigree, self.labels, self.unknown_codes = pedigree, pedigree.labels, pedigree.unknown_codes
         self.groups, self.ramets, self.ortets = pedigree.groups, pedigree.ramets, pedigree.ortets
-        self.tau, self.omega, self.alpha, self.beta = float(tau), float(omega), float(alpha), float(beta)
-        self.tune, self.blend_first = tune, bool(blend_first)
-        G, labels = read_matrix(G)
-        self.positions, order, self.dropped = place_genotyped(pedigree, labels, missing == "drop")
+        #: The matrices of the genotyped animals, where G was given as one.
+        self._given: Formed | None = None
+        #: Its products, where G is not formed.
+        self.by_products: ByProducts | None = None
+        #: Why it has to be, where G was given as it is not and products do not serve.
+        self.why_formed = ""
+        unformed = G if isinstance(G, UnformedRelationship) else None
+        if unformed is not None and (why := why_formed(unformed, self.weights)):
+            self.why_formed, unformed = why, None
+            self._require(len(G))  # type: ignore[arg-type]
+        if unformed is None:
+            matrix, labels = read_matrix(G)
+            self.positions, order, self.dropped = place_genotyped(pedigree, labels, missing == "drop")
+            self._require(len(order))
+            matrix = among(matrix, order)  # of which one is held
+            self._given = Formed(pedigree, self.positions, matrix, self.weights)
+        else:
+            self.positions, order, self.dropped = place_genotyped(pedigree, unformed.labels, missing == "drop")
+            self.by_products = ByProducts(pedigree, self.positions, unformed, order, self.weights, known)
         self.genotyped = self.labels[self.positions]
-        require(_BLOCKS * 8.0 * len(order) ** 2, f"single-step with {len(order):,} genotyped animals", _FEWER)
-        G = G if np.array_equal(order, np.arange(len(G))) else G[np.ix_(order, order)]
-        self._invert_blocks(G)
 
-    @single_threaded
-    def _invert_blocks(self, G: np.ndarray) -> None:
-        """G_w in the place of G, H₂₂, the block of H⁻¹ and log-determinants; raises where one is not positive definite.
+    def _require(self, g: int) -> None:
+        """Raise `MemoryLimitError` where matrices of so many genotyped animals do not fit."""
+        because = f" ({self.why_formed}, so that products do not do)" if self.why_formed else ""
+        require(_BLOCKS * 8.0 * g**2, f"single-step with {g:,} genotyped animals{because}", _FEWER)
 
-        Three blocks are held at a time; of many animals A₂₂ and its inverse are made again when asked for.
-        """
-        self.tuned_by, self._log_a22, self._log_h22 = (0.0, 1.0), 0.0, 0.0
-        self._Gw = self._H22 = G
-        kept = len(G) <= _KEPT
-        A22 = self._A22 if kept else self.pedigree.among(self.positions)
-        of_raw = likeness(G, A22)
-        if len(G):
-            self.tuned_by = prepare(G, A22, self.alpha, self.beta, self.tune, self.blend_first)
-        self._likeness = [likeness(A22, A22), of_raw, likeness(G, A22)]
-        self._apart = differences(G, A22)
-        if len(G) == 0:
-            self._block = self._A22_inverse = A22
-            return
-        (A22, self._log_a22), (block, self._log_h22) = both_inverted(A22.copy() if kept else A22, G.copy())
-        if (self.tau, self.omega) != (1.0, 1.0):
-            self._H22, log = inverted(
-                self.tau * block + (1.0 - self.omega) * A22,
-                f"single-step relationship H with tau = {self.tau:g} and omega = {self.omega:g}",
-                "tau Gw⁻¹ + (1 − omega) A22⁻¹ must be positive definite: take an omega nearer to 1, or a larger tau.",
-            )
-            self._log_h22 = -log
-        self._block = combined(block, A22, self.tau, self.omega)
-        if kept:
-            self._A22_inverse = A22
+    @property
+    def formed(self) -> Formed:
+        """The matrices of the genotyped animals; of a G that is not formed made when something asks for one of them."""
+        return self._made_later if self._given is None else self._given
 
     @cached_property
-    def _A22(self) -> np.ndarray:
-        return self.pedigree.among(self.positions)
+    def _made_later(self) -> Formed:
+        assert self.by_products is not None
+        self._require(len(self.positions))
+        G = among(self.by_products.G.matrix(), self.by_products.order)
+        return Formed(self.pedigree, self.positions, G, self.weights)
 
-    @cached_property
-    @single_threaded
-    def _A22_inverse(self) -> np.ndarray:
-        return inverted(self._A22.copy(), *A22_SINGULAR)[0]
+    @property
+    def is_formed(self) -> bool:
+        """Whether matrices of the genotyped animals are there."""
+        return self._given is not None or "_made_later" in self.__dict__
+
+    @property
+    def tuned_by(self) -> tuple[float, float]:
+        """The constants (a, b) of the tuning a 11' + b G."""
+        return self.formed.tuned_by if self.by_products is None else self.by_products.tuned_by
 
     @property
     def precision_parts(self) -> tuple[sp.csc_array, DenseBlock | None]:
         """A⁻¹ (its lower triangle), and the block τG_w⁻¹ − ωA₂₂⁻¹ of the genotyped animals."""
-        return self.pedigree.lower_precision, DenseBlock(self.positions, self._block)
+        return self.pedigree.lower_precision, DenseBlock(self.positions, self.formed.block)
 
     @property
     def lower_precision(self) -> sp.csc_array:
         """Lower triangle of H⁻¹ as one sparse matrix, shape (n, n); made anew each time."""
-        dense = lower_block(self._block, self.positions, self.size)
+        dense = lower_block(self.formed.block, self.positions, self.size)
         result = sp.csc_array(self.pedigree.lower_precision + dense)
         result.sort_indices()
         return result
@@ -202,7 +194,7 @@ class SingleStep(RelationshipBase):
 
     def precision_times(self, V: np.ndarray) -> np.ndarray:
         product = self.pedigree.precision_times(V)
-        product[self.positions] += self._block @ V[self.positions]
+        product[self.positions] += self.formed.block @ V[self.positions]
         return product
 
     @property
@@ -211,14 +203,14 @@ class SingleStep(RelationshipBase):
 
     @property
     def dense_matrices(self) -> tuple[int, tuple[str, ...]]:
-        held = ["G blended and tuned", "its part of H⁻¹"]
-        held += ["H22"] if self._H22 is not self._Gw else []
-        held += [text for name, text in (("_A22", "A22"), ("_A22_inverse", "A22⁻¹")) if name in self.__dict__]
-        return len(self.positions), tuple(held)
+        return (len(self.positions), self.formed.names) if self.is_formed else (0, ())
 
     @property
     def need(self) -> Need:
-        return self.pedigree.need  # the block is there
+        if self.is_formed:
+            return self.pedigree.need  # the block is there
+        matrix = 8.0 * len(self.positions) ** 2
+        return self.pedigree.need.then(Need.of(2.0 * matrix, (_BLOCKS - 2.0) * matrix))
 
     @property
     def group_fraction_matrix(self) -> sp.csr_array | None:  # type: ignore[override]
@@ -227,7 +219,9 @@ class SingleStep(RelationshipBase):
 
     @property
     def note(self) -> str:
-        return "" if self.groups is None else f"{super().note}, by the QP transformation of all of H"
+        said = [] if self.is_formed or self.by_products is None else [f"genotyped by {self.by_products.G.note}"]
+        said += [] if self.groups is None else [f"{super().note}, by the QP transformation of all of H"]
+        return self.described or "; ".join(said)
 
     def group_precision(self, transform: str = "H") -> LabelledMatrix:
         """QP-transformed inverse over groups, then animals: ``matrix`` (sparse, singular for "H") and ``labels``.
@@ -254,8 +248,8 @@ class SingleStep(RelationshipBase):
 
     def group_information(self, Q2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Q₂'A₂₂⁻¹Q₂ and W = Q₂'A₂₂⁻¹(A₂₂ − H₂₂)A₂₂⁻¹Q₂ of shares Q₂ (genotyped, g) of groups."""
-        inner = self._A22_inverse @ Q2
-        W = inner.T @ ((self._A22 - self._H22) @ inner)
+        inner = self.formed.A22_inverse @ Q2
+        W = inner.T @ ((self.formed.A22 - self.formed.H22) @ inner)
         return Q2.T @ inner, 0.5 * (W + W.T)
 
     def _require_groups(self) -> None:
@@ -268,19 +262,15 @@ class SingleStep(RelationshipBase):
     @property
     def logdet(self) -> float:
         """log|H|, exact: log|A| − log|A₂₂| + log|H₂₂|."""
-        return float(self.pedigree.logdet - self._log_a22 + self._log_h22)
+        return float(self.pedigree.logdet - self.formed.log_A22 + self.formed.log_H22)
 
     def multiply(self, V: np.ndarray) -> np.ndarray:
         """H V for V of shape (n,) or (n, m), without forming H:
-        products with A and with the blocks of the genotyped."""
+        products with A and with the blocks of the genotyped, or with their genotypes where these are not formed."""
         V = conformable(V, self.size)
-        product = self.pedigree.multiply(V)
-        if len(self.positions) == 0:
-            return product
-        inner = self._A22_inverse @ product[self.positions]
-        change = np.zeros_like(product)
-        change[self.positions] = self._A22_inverse @ (self._H22 @ inner) - inner
-        return product + self.pedigree.multiply(change)
+        if self.is_formed or self.by_products is None:
+            return self.formed.multiply(V)
+        return self.by_products.multiply(V.reshape(self.size, -1)).reshape(V.shape)
 
     @cached_property
     def diagonal(self) -> np.ndarray:
@@ -288,7 +278,7 @@ class SingleStep(RelationshipBase):
 
         From products where they are few; beyond, from the selected inverse of the sparse H⁻¹. H is never formed.
         """
-        return self._diagonal_by_inverse() if self.diagonal_is_far else self._diagonal_by_products()
+        return self._diagonal_by_inverse() if self.diagonal_is_far else self.formed.diagonal()
 
     @property
     def diagonal_is_far(self) -> bool:  # type: ignore[override]
@@ -296,19 +286,8 @@ class SingleStep(RelationshipBase):
 
     def take_diagonal(self, diagonal: np.ndarray) -> None:
         result = diagonal.copy()
-        result[self.positions] = np.diag(self._H22)
+        result[self.positions] = np.diag(self.formed.H22)
         self.__dict__.setdefault("diagonal", result)
-
-    @single_threaded
-    def _diagonal_by_products(self) -> np.ndarray:
-        """diag(A) + the row products of A_{·2} A₂₂⁻¹ (H₂₂ − A₂₂) A₂₂⁻¹ with A_{·2}, a block of animals at a time."""
-        result = np.array(self.pedigree.diagonal, dtype=float)
-        for start in range(0, self.size if len(self.positions) else 0, _BLOCK):
-            block = np.arange(start, min(start + _BLOCK, self.size))
-            inner = self._A22_inverse @ self.pedigree.columns(block)[self.positions]
-            result[block] += np.einsum("gm,gm->m", inner, self._H22 @ inner - self._A22 @ inner)
-        result[self.positions] = np.diag(self._H22)
-        return result
 
     @single_threaded
     def _diagonal_by_inverse(self) -> np.ndarray:
@@ -333,12 +312,13 @@ class SingleStep(RelationshipBase):
     @property
     def genomic_inbreeding(self) -> pd.Series:
         """Genomic inbreeding coefficients, diagonal of the blended and tuned G − 1, by genotyped animal."""
-        return pd.Series(np.diag(self._Gw) - 1.0, pd.Index(self.genotyped, name="animal"), name="inbreeding")
+        own = np.diag(self.formed.Gw) if self.by_products is None else self.by_products.genomic_diagonal
+        return pd.Series(own - 1.0, pd.Index(self.genotyped, name="animal"), name="inbreeding")
 
     @property
     def genomic(self) -> np.ndarray:
         """G_w, the blended and tuned genomic matrix, rows and columns as `genotyped`, shape (g, g)."""
-        return self._Gw
+        return self.formed.Gw
 
     def compatibility(self, worst: int = 10) -> pd.DataFrame:
         """How well G and A₂₂ agree, before and after blending and tuning.
@@ -358,13 +338,13 @@ class SingleStep(RelationshipBase):
             A₂₂, largest first; mislabelled samples and wrong parents come first.
         """
         table = pd.DataFrame(
-            self._likeness,
+            self.formed.likeness,
             index=["A22", "G as given", "G blended and tuned"],
             columns=["mean_diagonal", "mean_off_diagonal", "correlation", "regression"],
         )
-        order = np.argsort(-self._apart, kind="stable")[:worst]
+        order = np.argsort(-self.formed.apart, kind="stable")[:worst]
         table.attrs["worst"] = pd.Series(
-            self._apart[order], pd.Index(self.genotyped[order], name="animal"), name="difference"
+            self.formed.apart[order], pd.Index(self.genotyped[order], name="animal"), name="difference"
         )
         return table
 

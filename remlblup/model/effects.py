@@ -187,7 +187,7 @@ def covariates_of(term: RandomTerm, data: Columns) -> tuple[Effects, Callable[[]
 
 def check_nonzero(term: RandomTerm, names: tuple[str, ...], loads: Sequence[Array]) -> None:
     """Refuse effects that are in no record; `loads` are their weights (n, t), of each factor of a term."""
-    present = loads[0].any(axis=0)
+    present = np.asarray(loads[0].any(axis=0))
     for load in loads[1:]:
         present = present | load.any(axis=0)
     if not present.all():

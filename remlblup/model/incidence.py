@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 
 
 def incidence(codes: np.ndarray, q: int, values: np.ndarray) -> sp.csr_array:
@@ -33,7 +34,11 @@ class Incidence(Sequence[Any]):
 
     def __init__(self, codes: np.ndarray, loads: Array, q: int):
         self.codes, self.loads, self.q = codes, loads, q
-        self._made: dict[int, sp.csr_array] = {}
+
+    @cached_property
+    def _made(self) -> dict[int, sp.csr_array]:
+        """The matrices that were asked for."""
+        return {}
 
     def __len__(self) -> int:
         return self.loads.shape[1]

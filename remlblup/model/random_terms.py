@@ -156,7 +156,7 @@ class NewRows:
     left : (n,) variance that no effect of the term explains, at places and times without one
     """
 
-    columns: tuple[sp.csr_array, ...]
+    columns: Sequence[sp.csr_array]
     unknown: tuple[str, ...]
     loads: tuple[tuple[Array, Array, Array], ...]
     left: Array

@@ -48,7 +48,7 @@ def fingerprint(equations: Equations, options: Options, start: Array, fixed: Arr
         "fixed effects": digest(spec.fixed.matrix),
     }
     for d in spec.random:
-        said[f"design of '{d.name}'"] = digest((d.columns, d.moments))
+        said[f"design of '{d.name}'"] = digest((tuple(d.columns), d.moments))
         said[f"structure of '{d.name}'"] = digest(d.structure)
         said[f"relationship of '{d.name}'"] = digest(d.relationship)
     said["structure of the residual"] = digest(spec.residual)

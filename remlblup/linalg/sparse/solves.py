@@ -10,6 +10,8 @@ import numpy as np
 
 from remlblup.linalg.compiler import kernel
 from remlblup.linalg.sparse.blas import (
+    gemm_nn,
+    gemm_nt,
     solve_lower,
     solve_lower_transposed,
     solve_right_lower,
@@ -18,6 +20,9 @@ from remlblup.linalg.sparse.blas import (
 
 WIDE = 128
 """Columns of a supernode from which its triangle is solved with by BLAS."""
+
+BLOCK = 64
+"""Of these so many at a time: dtrsm of a few right-hand sides is slower than the products in its place."""
 
 
 @kernel
@@ -153,6 +158,30 @@ def solve_triangle(first, width, height, at, panels, dependent, X, transposed):
     elif k == 1:
         solve_lower(width, panel, height, start, k)
     elif transposed:
-        solve_right_lower(k, width, panel, height, start, k)
+        divide_backward(k, width, panel, height, start)
     else:
-        solve_right_lower_transposed(k, width, panel, height, start, k)
+        divide_forward(k, width, panel, height, start)
+
+
+@kernel
+def divide_forward(k, n, a, lda, x):
+    """X (k, n) ← X A⁻ᵀ with A (n, n) lower triangular."""
+    for first in range(0, n, BLOCK):
+        last = min(first + BLOCK, n)
+        own = x + 8 * k * first
+        solve_right_lower_transposed(k, last - first, a + 8 * (first * lda + first), lda, own, k)
+        if last < n:
+            below = a + 8 * (first * lda + last)
+            gemm_nt(k, n - last, last - first, -1.0, own, k, below, lda, 1.0, x + 8 * k * last, k)
+
+
+@kernel
+def divide_backward(k, n, a, lda, x):
+    """X (k, n) ← X A⁻¹ with A (n, n) lower triangular."""
+    for first in range((n - 1) // BLOCK * BLOCK, -1, -BLOCK):
+        last = min(first + BLOCK, n)
+        own = x + 8 * k * first
+        if last < n:
+            below = a + 8 * (first * lda + last)
+            gemm_nn(k, last - first, n - last, -1.0, x + 8 * k * last, k, below, lda, 1.0, own, k)
+        solve_right_lower(k, last - first, a + 8 * (first * lda + first), lda, own, k)

@@ -29,8 +29,15 @@ def solved(C: sp.csc_array):
     lower = sp.csc_array(sp.tril(C))
     lower.sort_indices()
     factor = SparseFactor(lower.indptr.astype(np.int64), lower.indices.astype(np.int64), C.shape[0])
+    _, inverse, x = solved_by(factor, lower)
+    return factor, inverse, x, lower
+
+
+def solved_by(factor: SparseFactor, lower):
+    """The log-determinant, the inverse on the pattern and a solution."""
     factor.factorize(lower.data)
-    return factor, factor.inverse_on_pattern().copy(), factor.solve(np.arange(C.shape[0], dtype=float)), lower
+    x = factor.solve(np.arange(lower.shape[0], dtype=float))
+    return factor.logdet, factor.inverse_on_pattern().copy(), x
 
 
 @pytest.fixture
@@ -131,6 +138,44 @@ def test_batches_and_tiles_give_the_same_digits_and_the_right_ones(tile_always, 
     full = np.linalg.inv(C.toarray())
     assert np.abs(inverse - at_pattern(full, lower.indptr, lower.indices)).max() <= 1e-12 * np.abs(full).max()
     assert factor.logdet == pytest.approx(np.linalg.slogdet(C.toarray())[1], rel=1e-12)
+
+
+def arrow(blocks: int, size: int, border: int) -> sp.csc_array:
+    """Chains that meet in a dense border, positive definite."""
+    rng = np.random.default_rng(9)
+    inner = blocks * size
+    C = np.zeros((inner + border, inner + border))
+    at = np.arange(inner - 1)
+    C[at + 1, at] = (at + 1) % size > 0
+    C[inner + rng.integers(border, size=inner // 2), np.arange(0, inner, 2)] = 0.5
+    C[inner:, inner:] = np.tril(np.full((border, border), 0.1), -1)
+    return sp.csc_array(C + C.T + np.diag(np.abs(C + C.T).sum(axis=1) + 1.0))
+
+
+@pytest.mark.parametrize("blocks", [12, 30])
+def test_subtrees_below_the_last_front_take_turns(cut_always, monkeypatch, blocks):
+    """As many at a time as there are threads, in as many places; the digits know nothing of it."""
+    monkeypatch.setattr(schedule, "LARGE_FRONT", 3e4)
+    C, results, elements = arrow(blocks, 100, 60), [], []
+    for number in (1, 2, 5):
+        threads.set_threads(number)
+        factor, inverse, x, lower = solved(C)
+        results.append((factor.logdet, inverse, x))
+        plan = factor._definite.schedule
+        turns = [turn.roots for turn in plan.turns]
+        assert sum(map(len, turns)) >= 3 and all(len(roots) <= number for roots in turns)
+        assert all(len(set(plan.plan.pending_at[roots])) == len(roots) for roots in turns)
+        elements.append(factor._definite._pending.size)
+    assert elements[0] < elements[1] < elements[2] and plan.runs
+    threads.set_threads(7)  # more than there are places for
+    again = solved_by(factor, lower)
+    for logdet, inverse, x in [*results, again]:
+        assert logdet == results[0][0]
+        np.testing.assert_array_equal(inverse, results[0][1])
+        np.testing.assert_array_equal(x, results[0][2])
+    full, columns = np.linalg.inv(C.toarray()), np.repeat(np.arange(C.shape[0]), np.diff(lower.indptr))
+    np.testing.assert_allclose(results[0][1], full[lower.indices, columns], rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(C @ results[0][2], np.arange(C.shape[0]), atol=1e-9)
 
 
 def test_a_large_front_without_children(tile_always):

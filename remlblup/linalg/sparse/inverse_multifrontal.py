@@ -41,9 +41,8 @@ def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entr
     while s >= begin:
         height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
         if top and plan.leave[s] > 0:
-            gather_below(
-                s, root, sn, plan, pending, arena, pending.ctypes.data + 8 * plan.pending_at[s], height - width
-            )
+            if sn.parent[s] != len(sn.parent) - 1:
+                gather_pending(s, sn, plan, pending, arena)
             s = plan.leave[s] - 2
             continue
         panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
@@ -64,9 +63,17 @@ def inverse_front(s, root, sn, plan, pending, arena, block):
     """Address of the inverse front of s."""
     if sn.n_children[s] == 0:
         return block.ctypes.data
-    if s == root and sn.first[s] == sn.first[s + 1]:
+    stays = s == len(sn.parent) - 1 and plan.pending_at[s + 1] > plan.pending_at[s]
+    if stays or (s == root and sn.first[s] == sn.first[s + 1]):
         return pending.ctypes.data + 8 * plan.pending_at[s]
     return arena.ctypes.data + 8 * plan.front_at[s]
+
+
+@kernel
+def gather_pending(s, sn, plan, pending, arena):
+    """What the subtree whose root is s needs of its parent's front."""
+    below = sn.rows_at[s + 1] - sn.rows_at[s] - (sn.first[s + 1] - sn.first[s])
+    gather_below(s, -1, sn, plan, pending, arena, pending.ctypes.data + 8 * plan.pending_at[s], below)
 
 
 @kernel
@@ -74,7 +81,8 @@ def gather_front(s, root, sn, plan, pending, arena, block, front):
     """The inverse over the rows below s, into its front."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
     below, corner = height - width, front + 8 * width * (height + 1)
-    if sn.n_children[s] > 0 and s != root and below > 0 and plan.front_at[s] == plan.front_at[sn.parent[s]]:
+    inner = sn.n_children[s] > 0 and s != root and below > 0
+    if inner and inverse_front(sn.parent[s], root, sn, plan, pending, arena, block) == front:
         # The parent's front stands in the same place, and is read for the last time.
         gather_below(s, root, sn, plan, pending, arena, block.ctypes.data, below)
         copy_triangle(block.ctypes.data, below, corner, height)

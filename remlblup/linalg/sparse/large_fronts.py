@@ -54,8 +54,20 @@ def factorize(
     else:
         update = work.ctypes.data
         form_update_matrix(panel, height, width, update, 0.0)
-    multifrontal.extend_add(s, update, -1, sn, plan, pending, panels, opened, arena)
+    if sn.parent[s] >= 0:
+        p_update = multifrontal.open_update_matrix(sn.parent[s], -1, sn, plan, pending, opened, arena)
+        extend_add(s, update, sn, panels, p_update)
     return -1
+
+
+def extend_add(s: int, update: int, sn: Supernodes, panels: np.ndarray, p_update: int) -> None:
+    """As `multifrontal.extend_add`."""
+
+    def add(left: int, right: int) -> None:
+        multifrontal.add_columns(s, update, left, right, sn, panels, p_update)
+
+    below = sn.rows_at[s + 1] - sn.rows_at[s] - (sn.first[s + 1] - sn.first[s])
+    side_by_side(add, tiles(0, int(below), COLUMNS))
 
 
 def selected_inverse(

@@ -37,8 +37,9 @@ def factorize(begin, end, top, sn, plan, pending, panels, reference, dependent, 
     while s < end:
         if top and plan.enter[s] > 0:
             s = plan.enter[s]
-            update = pending.ctypes.data + 8 * plan.pending_at[s - 1]
-            extend_add(s - 1, update, root, sn, plan, pending, panels, opened, arena)
+            if sn.parent[s - 1] != len(sn.parent) - 1:  # the last has been added to
+                update = pending.ctypes.data + 8 * plan.pending_at[s - 1]
+                extend_add(s - 1, update, root, sn, plan, pending, panels, opened, arena)
             continue
         height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
         below = height - width
@@ -112,10 +113,18 @@ def extend_add(s, update, root, sn, plan, pending, panels, opened, arena):
     p = sn.parent[s]
     if p < 0:
         return
+    p_update = open_update_matrix(p, root, sn, plan, pending, opened, arena)
+    below = sn.rows_at[s + 1] - sn.rows_at[s] - (sn.first[s + 1] - sn.first[s])
+    add_columns(s, update, 0, below, sn, panels, p_update)
+
+
+@kernel
+def add_columns(s, update, left, right, sn, panels, p_update):
+    """The columns left … right of `extend_add`, with the parent's update matrix open at p_update."""
+    p = sn.parent[s]
     rows = sn.relative[sn.rows_at[s] + sn.first[s + 1] - sn.first[s] : sn.rows_at[s + 1]]
     below = len(rows)
-    p_update = open_update_matrix(p, root, sn, plan, pending, opened, arena)
-    for j in range(below):
+    for j in range(left, right):
         target = front_column(p, rows[j], sn, panels, p_update)
         for i in range(j, below):
             at = rows[i]

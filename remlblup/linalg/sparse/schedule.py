@@ -5,11 +5,17 @@ threads may take them in any order; what they hand to the top is added there in 
 subtrees hang from one supernode (the twigs of a pedigree), runs of them become *batches*: a supernode without
 columns, whose rows are those its children have between them, is set between them and their parent. Cut and
 batches depend on the matrix alone: the digits are the same for any number of threads.
+
+The last supernode of all is the root of most that is large, and a panel without rows below. The subtrees that hang
+from it take *turns*, as many at a time as there are threads: what one turn has for the last panel is added there, in
+the order of the subtrees, before the next turn begins. So their update matrices, each of the size of that panel, do
+not all stand side by side. Of the inverse the front of the last supernode stays for them to read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +36,9 @@ WORTH_BATCH = 4.0
 LARGE_FRONT = 3e8
 """A front of this much work is done by all threads together."""
 
+RUNS = 16
+"""Parts of the top that are inverted side by side."""
+
 LARGE_BLOCK = 256
 """Columns of a large front inverted at a time."""
 
@@ -44,7 +53,8 @@ class Plan(NamedTuple):
     ----------
     enter : (s,) stop of the subtree that starts at a supernode, 0 elsewhere
     leave : (s,) 1 + start of the subtree whose root a supernode is, 0 elsewhere
-    pending_at : (s + 1,) place of the rows-below block of each root between the two phases
+    pending_at : (s + 1,) place of the rows-below block of each root between the two phases, for those that take turns
+        one of a few places; of the inverse front of the last supernode, if it stays; then the number of all elements
     outer_at : (s + 1,) place of the rows below each root, in a solve
     update_at, front_at : (s + 1,) where the update matrix (below × below) and the inverse front (height × height)
         of each supernode with children stand in the workspace of its subtree or of the top, see `stack_places`
@@ -73,34 +83,79 @@ class Task:
         return max(sum(self.for_factor), sum(self.for_inverse))
 
 
+class Turn(NamedTuple):
+    """Subtrees worked on side by side, and those of their roots that hang from the last supernode."""
+
+    subtrees: list[Task]
+    roots: list[int]
+
+
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Subtrees by falling work; the top, which passes them over; its large fronts in postorder."""
+    """Subtrees by falling work, and in turns; the top, which passes them over; its large fronts in postorder.
+
+    `runs` are parts of the top that hang from nothing but the last supernode: of the inverse they are worked on side
+    by side, when its front is there. There are none where another front is large.
+    """
 
     plan: Plan
     subtrees: list[Task]
+    turns: list[Turn]
     top: Task
+    last: Task
+    runs: list[Task]
     large: list[int]
 
 
-def make_schedule(sn: Supernodes) -> tuple[Supernodes, Schedule]:
-    """Batch the twigs, cut the tree, and place the workspaces."""
+def make_schedule(sn: Supernodes, at_once: int) -> tuple[Supernodes, Schedule]:
+    """Batch the twigs, cut the tree, and place the workspaces; so many subtrees are worked on at once."""
     sn, start, stop = batch_and_cut(sn)
     sn = with_relative_rows(sn)
     step = np.zeros(sn.size + 1, np.int64)
     step[start] += 1
     step[stop] -= 1
     inside = np.cumsum(step[:-1]) > 0
-    plan = place_workspaces(sn, start, stop, inside)
-    tasks = [np.arange(i, j) for i, j in zip(start, stop, strict=True)]
-    top, *subtrees = workspaces(sn, plan, [np.flatnonzero(~inside), *tasks])
-    return sn, Schedule(plan, subtrees, top, np.flatnonzero(work_of(sn)[1] & ~inside).tolist())
+    plan = place_workspaces(sn, start, stop, inside, at_once)
+    work, is_large = work_of(sn)
+    large = np.flatnonzero(is_large & ~inside).tolist()
+    runs = runs_below_last(sn, np.where(inside, 0.0, work)) if stays(plan) and large in ([], [sn.size - 1]) else []
+    members = [np.arange(i, j) for i, j in zip(start, stop, strict=True)]
+    of_runs = [i + np.flatnonzero(~inside[i:j]) for i, j in runs]
+    top, last, *tasks = workspaces(sn, plan, [np.flatnonzero(~inside), np.arange(sn.size)[-1:], *members, *of_runs])
+    subtrees = tasks[: len(members)]
+    runs_of = [replace(task, start=i, stop=j) for task, (i, j) in zip(tasks[len(members) :], runs, strict=True)]
+    return sn, Schedule(plan, subtrees, turns_of(sn, subtrees, at_once), top, last, runs_of, large)
+
+
+def stays(plan: Plan) -> bool:
+    """Whether the inverse front of the last supernode stays, for subtrees hang from it."""
+    return bool(np.diff(plan.pending_at[-2:]).any())
+
+
+def turns_of(sn: Supernodes, subtrees: list[Task], at_once: int) -> list[Turn]:
+    """Those that hang from the last supernode in turns, the others with the last of them."""
+    is_last = [sn.parent[task.stop - 1] == sn.size - 1 for task in subtrees]
+    hanging = [task for task, last in zip(subtrees, is_last, strict=True) if last]
+    others = [task for task, last in zip(subtrees, is_last, strict=True) if not last]
+    parts = [hanging[k : k + at_once] for k in range(0, len(hanging), at_once)] or [[]]
+    turns = [Turn(part, [task.stop - 1 for task in part]) for part in parts]
+    return [*turns[:-1], Turn([*turns[-1].subtrees, *others], turns[-1].roots)]
+
+
+def runs_below_last(sn: Supernodes, work: np.ndarray) -> list[tuple[int, int]]:
+    """Runs of all but the last supernode, of about as much work, between which no other stands above."""
+    above = np.where(sn.parent == sn.size - 1, -1, sn.parent)[:-1]
+    ends = np.flatnonzero(above < 0) + 1
+    done = np.cumsum(work[:-1])[ends - 1] if len(ends) else np.zeros(0)
+    cuts = np.searchsorted(done, np.linspace(0.0, done[-1], RUNS + 1)[1:]) if len(ends) else []
+    stops = np.unique(ends[np.minimum(cuts, len(ends) - 1)]).tolist() if len(ends) else []
+    return list(pairwise([0, *stops[:-1], int(ends[-1])])) if stops else []
 
 
 def uncut_workspace(sn: Supernodes) -> int:
     """Elements of the workspaces if the tree is not cut."""
     none = np.zeros(0, np.int64)
-    plan = place_workspaces(sn, none, none, np.zeros(sn.size, np.bool_))
+    plan = place_workspaces(sn, none, none, np.zeros(sn.size, np.bool_), 1)
     return workspaces(sn, plan, [np.arange(sn.size)])[0].elements
 
 
@@ -193,31 +248,50 @@ def insert_batches(sn: Supernodes, batches: list[tuple[np.ndarray, np.ndarray]])
     return Supernodes(first, rows_at, rows, panel_at, parent, sn.relative, number_of_children(parent))
 
 
-def place_workspaces(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarray) -> Plan:
+def place_workspaces(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarray, at_once: int) -> Plan:
     """Where update matrices and inverse fronts stand, given the subtrees and the supernodes inside them."""
     enter, leave, outer = np.zeros((3, sn.size), np.int64)
     enter[start], leave[stop - 1] = stop, start + 1
     outer[stop - 1] = (np.diff(sn.rows_at) - np.diff(sn.first))[stop - 1]
+    pending_at = place_pending(sn, stop - 1, outer, at_once)
 
     def apart(size: np.ndarray) -> np.ndarray:
         """Each subtree has a workspace, and the top."""
         subtrees, top = (stack_places(sn.parent, np.where(part, size, 0))[:-1] for part in (inside, ~inside))
         return np.where(inside, subtrees, top)
 
-    update, front = sizes_in_arena(sn, leave > 0)
-    pending_at, outer_at = (np.concatenate([np.zeros(1, np.int64), np.cumsum(held)]) for held in (outer**2, outer))
+    update, front = sizes_in_arena(sn, leave > 0, pending_at)
+    outer_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(outer)])
     return Plan(enter, leave, pending_at, outer_at, apart(update), apart(front))
 
 
-def sizes_in_arena(sn: Supernodes, is_root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def place_pending(sn: Supernodes, roots: np.ndarray, outer: np.ndarray, at_once: int) -> np.ndarray:
+    """`Plan.pending_at` for roots of subtrees with `outer` rows below."""
+    size, last = outer**2, sn.size - 1
+    turning = roots[sn.parent[roots] == last]
+    places = min(len(turning), at_once)
+    largest = int(size[turning].max(initial=0))
+    size[turning] = 0
+    if places:
+        size[last] = (sn.rows_at[-1] - sn.rows_at[-2]) ** 2
+    pending_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
+    if places:
+        pending_at[turning] = pending_at[-1] + np.arange(len(turning)) % places * largest
+        pending_at[-1] += places * largest
+    return pending_at
+
+
+def sizes_in_arena(sn: Supernodes, is_root: np.ndarray, pending_at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Elements of each update matrix and inverse front, but for those that stand elsewhere.
 
-    Those are in `pending` at the roots of subtrees.
+    Those are in `pending`, for the roots of subtrees and the last supernode.
     """
     width, height = np.diff(sn.first), np.diff(sn.rows_at)
     inner = sn.n_children > 0
     update = np.where(inner & ~is_root, height - width, 0) ** 2
     front = np.where(inner & ~(is_root & (width == 0)), height, 0) ** 2
+    if np.diff(pending_at[-2:]).any():
+        front[-1] = 0
     return update, front
 
 
@@ -225,7 +299,7 @@ def workspaces(sn: Supernodes, plan: Plan, tasks: list[np.ndarray]) -> list[Task
     """What the kernels need for the supernodes of each task: arena and work; arena, block and product."""
     width, height = np.diff(sn.first), np.diff(sn.rows_at)
     is_root = plan.leave > 0
-    update, front = sizes_in_arena(sn, is_root)
+    update, front = sizes_in_arena(sn, is_root, plan.pending_at)
     below = np.where(is_root, 0, height - width)
     sizes = (
         plan.update_at + update,

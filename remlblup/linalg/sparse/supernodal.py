@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from remlblup.cached import cached_property
 from remlblup.linalg.contract import DEPENDENT_PIVOT, DenseBlock
 from remlblup.linalg.memory import require
 from remlblup.linalg.sparse import inverse_multifrontal, large_fronts, multifrontal, panels, solves
@@ -53,7 +54,7 @@ class SupernodalFactor:
         self.permutation = symbolic.ordering.permutation
         self.n = len(self.permutation)
         self.supernodes, self.schedule = make_schedule(
-            find_supernodes(symbolic.parent, symbolic.counts, symbolic.indptr, symbolic.rows)
+            find_supernodes(symbolic.parent, symbolic.counts, symbolic.indptr, symbolic.rows), n_threads()
         )
         sn = self.supernodes
         place_of = inverse_permutation(self.permutation)
@@ -98,8 +99,14 @@ class SupernodalFactor:
         def subtree(task: Task, space: np.ndarray) -> int:
             return multifrontal.factorize(task.start, task.stop, False, *state, *split(space, task.for_factor))
 
-        failed = self._on_subtrees(subtree)
-        return max(failed, default=-1) < 0 and self._factorize_top(state)
+        for turn in self.schedule.turns:
+            failed = self._in_own(subtree, turn.subtrees)
+            if max(failed, default=-1) >= 0:
+                return False
+            for root in turn.roots:
+                update = self._pending.ctypes.data + 8 * int(self.schedule.plan.pending_at[root])
+                large_fronts.extend_add(root, update, self.supernodes, self.panels, 0)
+        return self._factorize_top(state)
 
     def _factorize_top(self, state: tuple) -> bool:
         """The supernodes above the subtrees, the large fronts among them by all threads."""
@@ -113,9 +120,9 @@ class SupernodalFactor:
             begin = s + 1
         return multifrontal.factorize(begin, self.supernodes.size, True, *state, *workspace) < 0
 
-    def _on_subtrees(self, run: Callable[[Task, np.ndarray], T]) -> list[T]:
-        """Run a function on every subtree, in a part of the workspace that no other thread is in."""
-        at_once, size = self._at_once, self._largest
+    def _in_own(self, run: Callable[[Task, np.ndarray], T], tasks: list[Task]) -> list[T]:
+        """Run a function on every task, in a part of the workspace that no other thread is in."""
+        at_once, size = min(n_threads(), len(tasks)), self._largest
         if len(self._workspace) < at_once * size:  # for more threads than there were
             self._workspace = np.empty(at_once * size)
         free: SimpleQueue[np.ndarray] = SimpleQueue()
@@ -129,22 +136,21 @@ class SupernodalFactor:
             finally:
                 free.put(space)
 
-        return side_by_side(in_own, [(task,) for task in self.schedule.subtrees])
+        return side_by_side(in_own, [(task,) for task in tasks])
 
-    @property
-    def _at_once(self) -> int:
-        """Subtrees that are worked on at a time."""
-        return min(n_threads(), len(self.schedule.subtrees))
-
-    @property
+    @cached_property
     def _largest(self) -> int:
-        """Elements that any of them needs."""
-        return max((task.elements for task in self.schedule.subtrees), default=0)
+        """Elements that any of the tasks which are worked on side by side needs."""
+        subtrees = max((task.elements for task in self.schedule.subtrees), default=0)
+        return max([subtrees, *(sum(run.for_inverse) for run in self.schedule.runs)])
 
     @property
     def _elements(self) -> int:
         """Elements of the workspace."""
-        return max(self.schedule.top.elements, self._at_once * self._largest)
+        schedule = self.schedule
+        at_once = min(n_threads(), max([len(turn.subtrees) for turn in schedule.turns] + [len(schedule.runs)]))
+        top = max(sum(schedule.top.for_factor), sum((schedule.last if schedule.runs else schedule.top).for_inverse))
+        return max(top, at_once * self._largest)
 
     @property
     def kept(self) -> float:
@@ -217,23 +223,37 @@ class SupernodalFactor:
         values = np.empty(len(entries.order))
         state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, entries, values
 
+        plan, arena = self.schedule.plan, self._workspace
+
         def subtree(task: Task, space: np.ndarray) -> None:
             workspace = split(space, task.for_inverse)
             inverse_multifrontal.selected_inverse(task.start, task.stop, False, *state, *workspace)
 
         self._invert_top(state)
-        self._on_subtrees(subtree)
+        for turn in self.schedule.turns:
+            for root in turn.roots:
+                inverse_multifrontal.gather_pending(root, self.supernodes, plan, self._pending, arena)
+            self._in_own(subtree, turn.subtrees)
         return values
 
     def _invert_top(self, state: tuple) -> None:
         """As `_factorize_top`, from the root down."""
-        workspace = split(self._workspace, self.schedule.top.for_inverse)
-        end = self.supernodes.size
+        runs, end = self.schedule.runs, self.supernodes.size
+        workspace = split(self._workspace, (self.schedule.last if runs else self.schedule.top).for_inverse)
         for s in reversed(self.schedule.large):
             inverse_multifrontal.selected_inverse(s + 1, end, True, *state, *workspace)
             large_fronts.selected_inverse(s, *state, *workspace)
             end = s
-        inverse_multifrontal.selected_inverse(0, end, True, *state, *workspace)
+        if not runs:
+            inverse_multifrontal.selected_inverse(0, end, True, *state, *workspace)
+            return
+        inverse_multifrontal.selected_inverse(runs[-1].stop, end, True, *state, *workspace)
+
+        def run(task: Task, space: np.ndarray) -> None:
+            own = split(space, task.for_inverse)
+            inverse_multifrontal.selected_inverse(task.start, task.stop, True, *state, *own)
+
+        self._in_own(run, runs)
 
 
 def runs_of(sn: Supernodes, entries: Entries) -> list[tuple[int, int]]:

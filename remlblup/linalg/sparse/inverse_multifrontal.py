@@ -42,7 +42,8 @@ def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entr
         height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
         if top and plan.leave[s] > 0:
             if sn.parent[s] != len(sn.parent) - 1:
-                gather_pending(s, sn, plan, pending, arena)
+                target = pending.ctypes.data + 8 * plan.pending_at[s]
+                gather_below(s, root, sn, plan, pending, arena, target, height - width)
             s = plan.leave[s] - 2
             continue
         panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
@@ -50,7 +51,7 @@ def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entr
             p_front = inverse_front(sn.parent[s], root, sn, plan, pending, arena, block)
             invert_twig(s, panel, p_front, sn, block[:height])
             take_entries(s, block.ctypes.data, entries, values)
-        elif width > 0 or s != root:  # what is pending for a batch is its front
+        elif width > 0 or s != root or sn.parent[s] == len(sn.parent) - 1:  # what is pending for a batch is its front
             front = inverse_front(s, root, sn, plan, pending, arena, block)
             gather_front(s, root, sn, plan, pending, arena, block, front)
             invert_front(panel, height, width, front, dependent[sn.first[s] : sn.first[s + 1]], product)
@@ -70,13 +71,6 @@ def inverse_front(s, root, sn, plan, pending, arena, block):
 
 
 @kernel
-def gather_pending(s, sn, plan, pending, arena):
-    """What the subtree whose root is s needs of its parent's front."""
-    below = sn.rows_at[s + 1] - sn.rows_at[s] - (sn.first[s + 1] - sn.first[s])
-    gather_below(s, -1, sn, plan, pending, arena, pending.ctypes.data + 8 * plan.pending_at[s], below)
-
-
-@kernel
 def gather_front(s, root, sn, plan, pending, arena, block, front):
     """The inverse over the rows below s, into its front."""
     height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
@@ -92,9 +86,10 @@ def gather_front(s, root, sn, plan, pending, arena, block, front):
 
 @kernel
 def gather_below(s, root, sn, plan, pending, arena, target, stride):
-    """The inverse over the rows below s, from its parent's front; for the root of a subtree, from `pending`."""
+    """The inverse over the rows below s, from its parent's front; for the root of a subtree, from `pending`,
+    unless it hangs from the last supernode, whose front stays."""
     rows = sn.relative[sn.rows_at[s] + sn.first[s + 1] - sn.first[s] : sn.rows_at[s + 1]]
-    if s == root:
+    if s == root and sn.parent[s] != len(sn.parent) - 1:
         copy_triangle(pending.ctypes.data + 8 * plan.pending_at[s], len(rows), target, stride)
     elif len(rows) > 0:
         p = sn.parent[s]

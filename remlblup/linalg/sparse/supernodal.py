@@ -223,16 +223,12 @@ class SupernodalFactor:
         values = np.empty(len(entries.order))
         state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, entries, values
 
-        plan, arena = self.schedule.plan, self._workspace
-
         def subtree(task: Task, space: np.ndarray) -> None:
             workspace = split(space, task.for_inverse)
             inverse_multifrontal.selected_inverse(task.start, task.stop, False, *state, *workspace)
 
         self._invert_top(state)
         for turn in self.schedule.turns:
-            for root in turn.roots:
-                inverse_multifrontal.gather_pending(root, self.supernodes, plan, self._pending, arena)
             self._in_own(subtree, turn.subtrees)
         return values
 

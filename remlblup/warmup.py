@@ -24,6 +24,7 @@ def warm_up() -> None:
     from remlblup.linalg.contract import DenseBlock
     from remlblup.linalg.factor import make_factor
     from remlblup.linalg.sparse import stages
+    from remlblup.linalg.sparse.cross import lower_product
     from remlblup.relationship.descent import numerator, numerator_kernels
     from remlblup.relationship.genomic import packed
 
@@ -44,6 +45,8 @@ def warm_up() -> None:
         stages.add_products(at, at, pair, one, one, np.zeros(2))
         stages.pair_traces(at, at, pair, one, at.astype(np.int8), one, np.zeros(2))
     stages.add_symmetric(at, at, one, np.ones((2, 1)), np.zeros((2, 1)))
+    W = sp.csr_array(sp.eye_array(4))
+    lower_product(W, sp.csr_array(W.T), np.ones(4))
     keys = np.arange(4)
     stages.is_ascending(keys)
     stages.merge(keys, keys, np.empty(8, np.int64))

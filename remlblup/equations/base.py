@@ -28,6 +28,7 @@ from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.scales import Scales
 from remlblup.equations.solution import ScoreMatrices, Solution
 from remlblup.linalg.contract import FactorStats
+from remlblup.linalg.row_blocks import times
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
 from remlblup.model.incidence import Incidence
@@ -250,7 +251,7 @@ class Equations(ABC):
     def effect_scores(self, solution: Any) -> Array:
         """W'Py over the effects of W; zero for β."""
         if "scores" not in solution.kept:
-            solution.kept["scores"] = self.Wt @ solution.weighted_residual
+            solution.kept["scores"] = times(self.Wt, solution.weighted_residual)
         return solution.kept["scores"]
 
     def working_effects(self, solution: Any) -> Array:

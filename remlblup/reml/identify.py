@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from remlblup.arrays import chunks_of
+from remlblup.arrays import chunks_of, sums
 from remlblup.equations.base import Equations
 from remlblup.equations.turned import ALIKE
 from remlblup.errors import ModelError
@@ -20,6 +20,8 @@ from remlblup.model.parameters import RESIDUAL
 INSIDE = 1e-12
 # Share of effects Z_i u left by a combination of them that is zero but for rounding; the least weight of one in it.
 REPEATED, REPEATED_SHARE = 1e-13, 1e-6
+# Share that is clearly more than these; elements of the columns Z_i u from which such bounds are looked for first.
+CLEAR, MANY = 1e-6, 20_000
 # Elements of the columns that are projected at once.
 ELEMENTS = 2_000_000
 
@@ -64,10 +66,14 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
         place = parameters.slices[k]
         if held[place].all():
             continue
+        large = design.t * equations.spec.n > MANY
+        may_be_inside = not ml and not (large and outnumbers(design, equations.p))
+        may_repeat = not held[place].any() and not (large and apart(design))
         u = random.standard_normal(design.q)
-        whole = records_of(design, u) if design.t * equations.spec.n <= ELEMENTS else None
-        inside = () if ml else inside_fixed(equations, design, u, whole)
-        again = () if whole is None or held[place].any() else repeated(design, whole)
+        at_once = (may_be_inside or may_repeat) and design.t * equations.spec.n <= ELEMENTS
+        whole = records_of(design, u) if at_once else None
+        inside = inside_fixed(equations, design, u, whole) if may_be_inside else ()
+        again = repeated(design, whole) if may_repeat and whole is not None else ()
         for i in (*inside, *again):
             names = parameters.columns[place]
             found += [
@@ -78,6 +84,27 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
         if repeats_residual(equations, k) and not held[parameters.of_residual].all():
             found += [*parameters.columns[place], *parameters.columns[parameters.of_residual]]
     return tuple(dict.fromkeys(found))
+
+
+def outnumbers(design: RandomDesign, p: int) -> bool:
+    """Whether each Z_i of a term has clearly more levels than X columns, so that it cannot lie in their span.
+
+    Where a record has one level at the most the columns of Z_i are orthogonal: of the mean square of Z_i u no p columns
+    take more than the p largest levels.
+    """
+    for Z in design.columns:
+        sizes = np.sort(sums(Z.indices, Z.data**2, design.q))
+        if np.diff(Z.indptr).max(initial=0) > 1 or not sizes[: max(design.q - p, 0)].sum() > CLEAR * sizes.sum():
+            return False
+    return True
+
+
+def apart(design: RandomDesign) -> bool:
+    """Whether Σ c_i Z_i = 0 for no c, as the moments tell of effects of one factor: only where Σ c_i x_i = 0 in every
+    record."""
+    term = design.term
+    one = term is not None and len(term.groups) == 1 and not term.coordinates and design.root is None
+    return one and bool(np.all(design.moments.diagonal() > 0.0)) and least_correlation(design) > CLEAR
 
 
 def records_of(design: RandomDesign, u: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ from remlblup.equations.henderson import cross_products as products_module
 from remlblup.equations.henderson.cross_products import CrossProducts, by_coefficient, cross_products, listed
 from remlblup.equations.henderson.keys import distinct, places
 from remlblup.equations.henderson.layout import build_layout
+from remlblup.linalg import row_blocks
+from remlblup.linalg.threads import n_threads, set_threads
 from remlblup.model.design import RandomDesign
 from remlblup.relationship.base import IdentityRelationship
 from remlblup.relationship.coerce import coerce
@@ -101,6 +103,35 @@ def test_both_ways_to_lay_out_the_cross_products_agree(seed, n, m, n_coefficient
             np.add.at(total, (np.broadcast_to(coefficient, keys.shape), keys), values)
         found.append(total)
     np.testing.assert_allclose(found[0], found[1], atol=1e-12)
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    before = n_threads()
+    set_threads(request.param)
+    yield request.param
+    set_threads(before)
+
+
+def test_compiled_cross_products_have_the_same_bits(threads):
+    rng = np.random.default_rng(5)
+    # Columns with elements in few rows, in some, and in nearly all: each is put in order in its own way.
+    W = sp.csr_array(sp.hstack([sparse(rng, (300, k), share) for k, share in ((3, 0.9), (5, 0.07), (900, 0.002))]))
+    pattern = Pattern.diagonal(np.zeros(300, np.int64), rng.uniform(0.5, 2.0, 300), 1)
+    one, other = cross_products(W, pattern), cross_products(W, pattern, sp.csr_array(W.T))
+    entries = np.bincount(one.columns)
+    assert entries.max() > 300 and np.any((entries > 32) & (entries < 56)) and np.median(entries) < 5
+    for name in ("rows", "columns", "bases"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(one, name))
+
+
+def test_products_by_blocks_of_rows_have_the_same_bits(threads, monkeypatch):
+    monkeypatch.setattr(row_blocks, "MANY", 0)
+    rng = np.random.default_rng(6)
+    for shape, share in (((200, 30), 0.3), ((4, 900), 0.5), ((1, 5), 1.0), ((50, 7), 0.0)):
+        A = sparse(rng, shape, share)
+        for v in (rng.normal(size=shape[1]), rng.normal(size=(shape[1], 2))):
+            np.testing.assert_array_equal(row_blocks.times(A, v), A @ v)
 
 
 def test_many_coefficients_are_listed_at_once():

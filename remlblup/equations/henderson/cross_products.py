@@ -68,8 +68,8 @@ class CrossProducts:
         return np.asarray(lower @ B + lower.T @ B - lower.diagonal()[:, None] * B)
 
 
-def cross_products(W: sp.csr_array | Array, pattern: Pattern) -> CrossProducts:
-    """Lay out W'D_rW (W is (n, m)) for the D_r of R⁻¹."""
+def cross_products(W: sp.csr_array | Array, pattern: Pattern, transposed: sp.csr_array | None = None) -> CrossProducts:
+    """Lay out W'D_rW (W is (n, m)) for the D_r of R⁻¹; compiled functions are given W' as well, `transposed`."""
     m = W.shape[1]
     if pattern.n_coefficients == 1 and pattern.is_diagonal and isinstance(W, np.ndarray):
         filled = (W != 0.0).astype(float)
@@ -78,6 +78,12 @@ def cross_products(W: sp.csr_array | Array, pattern: Pattern) -> CrossProducts:
         columns, rows = columns[below], rows[below]
         return CrossProducts(rows, columns, (W.T @ (pattern.value[:, None] * W))[rows, columns])
     W = sp.csr_array(W)
+    if pattern.n_coefficients == 1 and pattern.is_diagonal and transposed is not None:
+        from remlblup.linalg.sparse.cross import lower_product
+
+        W.sort_indices()
+        starts, rows, values = lower_product(W, transposed, pattern.value)
+        return CrossProducts(rows, columns_of(starts, rows.dtype.type), values)
     if pattern.n_coefficients == 1 and pattern.is_diagonal:
         product = one_product(W, pattern.rows, pattern.rows, pattern.value)
         return CrossProducts(product.indices, columns_of(product.indptr, product.indices.dtype.type), product.data)

@@ -21,12 +21,21 @@ def level_covariances(equations: System, solution: Solution) -> list[Array]:
     """
     out = []
     for k, (design, (factor, _)) in enumerate(zip(equations.random, solution.factors, strict=True)):
-        of_level = np.einsum("ia,qab,jb->qij", factor, equations.level_blocks(solution, k), factor)
-        out.append(of_level if design.root is None else _of_singular(equations, solution, k, design.root))
+        if design.root is None:
+            out.append(of_effects(factor, equations.level_blocks(solution, k)))
+        else:
+            out.append(_of_singular(equations, solution, k, design.root))
     if any(d.relationship.diagonal_is_far for d in equations.random) and equations.spec.fixed.transform is None:
         fixed_variances(equations, solution)  # read while the factor is that of the solution
     offer_diagonals(equations)
     return out
+
+
+def of_effects(factor: Array, blocks: Array) -> Array:
+    """Λ C Λ' (q, t, t) for Λ (t, s) and symmetric blocks C (q, s, s): (CΛ')'Λ', two products over all levels."""
+    (t, s), q = factor.shape, len(blocks)
+    half = (blocks.reshape(q * s, s) @ factor.T).reshape(q, s, t)
+    return np.asarray((half.swapaxes(1, 2).reshape(q * t, s) @ factor.T).reshape(q, t, t))
 
 
 def offer_diagonals(equations: System) -> None:

@@ -17,6 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.linalg.lapack import dtrtrs
 
 from remlblup.arrays import Array
@@ -29,8 +30,9 @@ from remlblup.equations.henderson.layout import Layout, build_layout, least_need
 from remlblup.equations.memory import WITHIN_REACH, Memory
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.linalg.contract import Factor, FactorStats
-from remlblup.linalg.factor import make_factor
+from remlblup.linalg.factor import engine_of, make_factor
 from remlblup.linalg.memory import Need, require
+from remlblup.linalg.row_blocks import times
 from remlblup.model.specification import Specification
 
 ONE = np.ones(1)
@@ -97,7 +99,9 @@ class System(Equations):
     def __init__(self, spec: Specification, engine: str = "auto"):
         super().__init__(spec, tuple(d.in_equations for d in spec.random))
         self.asked = Computation(engine)
-        self.cross_products: CrossProducts = cross_products(self.W, spec.residual.pattern)
+        m = spec.p + sum(d.structure.n_factors * d.q for d in self.random) + spec.residual.n_filled
+        sparse = engine_of(engine, m) == "sparse" and sp.issparse(self.W)
+        self.cross_products: CrossProducts = cross_products(self.W, spec.residual.pattern, self.Wt if sparse else None)
         require(least_need(self.cross_products, self.random), "the system of mixed model equations")
         self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled, engine)
         self.factor: Factor = make_factor(
@@ -202,7 +206,7 @@ class System(Equations):
             raise NotPositiveDefiniteError("V is not positive definite at these variances.")
         b = self.solve_factor(self.to_factor(self._right_hand_side(phi, rho), factors))
         effects = self.from_factor(b, factors)
-        residual = self.y - self.W @ effects
+        residual = self.y - times(self.W, effects)
         weighted = self.residual.precision(phi, residual)
         quadratic = float(residual @ weighted) + self._penalty(b, factors)
         self.at = Solution(

@@ -30,6 +30,7 @@ from remlblup.keywords import known_arguments
 from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
+from remlblup.model.columns import Columns
 from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_written_missing
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
@@ -210,7 +211,8 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
     names = list(map(str, listed("responses=", responses, DataError)))
     if not names or len(set(names)) < len(names):
         raise DataError("responses must name one or more columns, each once.")
-    columns = {c for name in names for c in response_columns(name, frame)}
+    known = Columns.of(frame)
+    columns = {c for name in names for c in response_columns(name, known)}
     absent = sorted(name for name in columns if name not in frame.columns)
     if absent:
         raise DataError(f"the data have no column {some(absent)} (of responses).")

@@ -9,6 +9,7 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
+from remlblup.linalg.small import cholesky, eigensystem, triangular_inverse
 from remlblup.reml.optimum import Optimum
 from remlblup.reml.start import residual_variance, unit_matrices
 
@@ -43,15 +44,15 @@ class Information:
         """Of the directions J (n_parameters, k), where θ + J_j sizes_j is a change of about the variance of y."""
         J = J * np.where(np.isfinite(sizes), sizes, 0.0)
         H = J.T @ information @ J
-        diagonal = np.diag(H)
-        silent = ~(diagonal > FLAT)
-        J, own = J[:, ~silent], J[:, silent]
-        d = 1.0 / np.sqrt(diagonal[~silent])
-        values, vectors = np.linalg.eigh(H[np.ix_(~silent, ~silent)] * np.outer(d, d))
-        flat = (values < FLAT) | (values < FLAT * np.max(values, initial=0.0))
+        told = H.diagonal() > FLAT
+        own, heard = J[:, ~told], told.nonzero()[0]
+        J, H = J[:, heard], H[heard[:, None], heard]
+        d = 1.0 / np.sqrt(H.diagonal())
+        values, vectors = eigensystem(H * d * d[:, None])
+        flat = values < FLAT * max(1.0, values.max(initial=0.0))
         scaled = d[:, None] * vectors
-        along = scaled[:, flat] / np.linalg.norm(scaled[:, flat], axis=0)
-        return cls(J @ (scaled[:, ~flat] / np.sqrt(values[~flat])), np.hstack([own, J @ along]))
+        along = scaled[:, flat] / np.sqrt((scaled[:, flat] ** 2).sum(axis=0))
+        return cls(J @ (scaled[:, ~flat] / np.sqrt(values[~flat])), np.concatenate([own, J @ along], axis=1))
 
     @classmethod
     def of(cls, optimum: Optimum) -> Information:
@@ -66,11 +67,12 @@ class Information:
     def _of(cls, optimum: Optimum, one: Array) -> Information:
         """The same; `errors` are those of parameters in which a step of 1 is a column of `one` (n_parameters, ·)."""
         point, J = optimum.point, optimum.tangent
-        strength = np.sqrt(np.maximum(np.diag(point.information), np.finfo(float).tiny))
+        strength = np.sqrt(np.maximum(point.information.diagonal(), np.finfo(float).tiny))
         loose = point.on_bound & ~optimum.held & (np.abs(point.gradient) <= PRESSED * strength)
         k, more = J.shape[1], int(loose.sum())
-        D = np.hstack([J, np.eye(len(J))[:, loose]])
-        sizes, own_sizes = np.split(natural_sizes(optimum.searched, point.theta, np.hstack([D, one])), [k + more])
+        D = np.concatenate([J, np.eye(len(J))[:, loose]], axis=1) if more else J
+        sizes = natural_sizes(optimum.searched, point.theta, np.concatenate([D, one], axis=1))
+        sizes, own_sizes = sizes[: k + more], sizes[k + more :]
         own = cls.along(J, point.information, sizes[:k])
         wide = cls.along(D, point.information, sizes) if more else own
         strength = np.sum(one * (point.information @ one), axis=0)
@@ -102,10 +104,10 @@ def natural_sizes(equations: Equations, theta: Array, J: Array) -> Array:
     places, parts = spec.parameters.slices, spec.parameters.split(theta)
     change = np.zeros(J.shape[1])
     for k, unit in enumerate(unit_matrices(equations, residual_variance(equations))):
-        inverse = np.linalg.inv(np.linalg.cholesky(unit))
+        inverse = triangular_inverse(cholesky(unit))
         slopes = inverse @ spec.random[k].structure.derivatives(parts[k]) @ inverse.T
-        change += np.sum(np.tensordot(J[places[k]], slopes, ([0], [0])) ** 2, axis=(1, 2))
+        change += ((J[places[k]].T @ slopes.reshape(len(slopes), -1)) ** 2).sum(axis=1)
     own = J[places[-1]]
-    change += np.einsum("ik,ij,jk->k", own, spec.residual.information(parts[-1]), own) / spec.n
+    change += (own * (spec.residual.information(parts[-1]) @ own)).sum(axis=0) / spec.n
     with np.errstate(divide="ignore"):
         return np.where(change > 0.0, np.minimum(1.0 / np.sqrt(change), FARTHEST), np.inf)

@@ -91,7 +91,7 @@ def test_what_is_too_large_is_refused_before_it_is_laid_out(monkeypatch):
 def test_the_engine_of_products_is_named_where_it_can_work(monkeypatch):
     data = pd.DataFrame({"y": np.arange(8.0), "t": [0, 1, 2, 3] * 2, "s": list("aaaabbbb")})
 
-    def refusing(*_):
+    def refusing(*_, **__):
         raise rb.MemoryLimitError("too large.")
 
     monkeypatch.setattr(choice, "_made", refusing)

@@ -24,7 +24,7 @@ def average_information(equations: System, solution: Solution) -> Array:
     of_residual, corner = residual_products(equations, solution)
     A = np.concatenate([equations.cross_products.times(solution.rho, E), of_residual], axis=1)
     columns = equations.to_factor(A, solution.factors)
-    products = -columns.T @ equations.solve_columns(solution, columns)
+    products = -(columns.T @ equations.solve_columns(solution, columns))
     across = E.T @ A
     products[:k] += across
     products[k:, :k] += across[:, k:].T

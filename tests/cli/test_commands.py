@@ -97,7 +97,7 @@ def test_factor(run, sleepstudy):
 
 
 def test_not_converged_is_exit_1(run, sleepstudy):
-    code, text, _ = run("fit", sleepstudy, SLOPES, "--max-iterations", 1)
+    code, text, _ = run("fit", sleepstudy, SLOPES, "--max-iterations", 1, "--algorithm", "ai")
     assert code == 1
     assert "Linear mixed model by REML: NOT CONVERGED" in text
 
@@ -118,7 +118,7 @@ def test_options_reach_the_fit(run, sleepstudy):
 
 def test_the_same_command_goes_on_from_its_checkpoint(run, sleepstudy, tmp_path):
     file = tmp_path / "sleep.npz"
-    command = ("fit", sleepstudy, SLOPES, "--checkpoint", file)
+    command = ("fit", sleepstudy, SLOPES, "--algorithm", "ai", "--checkpoint", file)
     assert run(*command, "--quiet", "--max-iterations", 1)[0] == 1
     code, text, _ = run(*command)
     assert code == 0

@@ -8,6 +8,8 @@ import pytest
 
 import remlblup as rb
 from remlblup.many import Later
+from remlblup.reml.together.reduction import Reduction
+from remlblup.reml.together.several import Several, State
 
 
 def lines(relationship: bool = True):
@@ -132,3 +134,22 @@ def test_components_that_cannot_be_told_apart_are_left_to_their_own_fits():
     with pytest.warns(rb.ConvergenceWarning, match="24 of 24"):
         fits = rb.fit_many("~ x + (1 | s) + (1 | copy)", d, Y)
     assert not any(isinstance(fit, Later) for fit in fits._fits.values())
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+def test_a_slope_along_a_direction_without_curvature_is_no_maximum(method):
+    """What no step can follow for want of curvature was left out of the decrement."""
+    d, _, _ = lines()
+    spec = rb.MixedModel("x ~ (1 | line) + (1 | g)", d.assign(g=np.arange(120) % 7)).specification
+    search = Several(Reduction.of(spec, method == "ML"), np.ones(3))
+    along = np.array([1.0, 1.0]) / search.scale
+    across = np.array([1.0, -1.0]) / search.scale
+    flat = np.zeros((2, 2)) + np.outer(along, along)
+    gradient = np.array([along * 1e-9, across * 1e-7, 0.0 * across])
+    now = State(
+        np.zeros(3), np.ones(3), np.zeros((3, 1)), gradient, np.repeat(flat[None], 3, axis=0), np.zeros((3, 2, 2))
+    )
+    _, largest, decrement = search.step(now, np.arange(3))
+    assert np.all(largest < 2e-7)
+    assert decrement[0] < 1e-8 and decrement[2] == 0.0
+    assert decrement[1] > 1e-8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
 import numpy as np
@@ -198,6 +199,11 @@ def test_known_components():
         t = table.loc["x", "t"]
         np.testing.assert_allclose(tests.loc["x", "F"], t**2, rtol=1e-8)
         np.testing.assert_allclose(tests.loc["x", "p_value"], table.loc["x", "p_value"], rtol=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        whole = held.test(np.eye(len(fit.beta)))
+    assert whole.joint["den_df"] == np.inf
+    assert "held by fix=" in str(whole)
     part = c.model.fit(fix={"g": fit.theta[0]}, progress=False)
     W = np.zeros((2, 2))
     W[1, 1] = 1.0 / c.oracle.expected_information(part.theta)[1, 1]

@@ -147,7 +147,9 @@ class FixedTests:
         nu = self._row_df(rows)[0]
         if np.any(np.isnan(nu)):
             return np.nan
-        if np.max(nu) - np.min(nu) < 1e-8 * np.max(nu) or np.all(np.isinf(nu)):
+        if np.all(np.isinf(nu)):
+            return np.inf
+        if np.max(nu) - np.min(nu) < 1e-8 * np.max(nu):
             return float(np.mean(nu))
         if np.any(nu <= 2.0):
             return 2.0

@@ -53,6 +53,9 @@ def _tests(fit: Estimates, df: str, information: str) -> FixedTests:
         known = information_of(optimum, fit.options.ml, fit.options.constrain, own, information)
         kept[information] = FixedErrors(searched, optimum.point.score.solution, known)
     errors = kept[information]
+    if all(status == "fixed" for status in fit.status):
+        said = "Degrees of freedom: infinite, for all variances are held by fix=: F times its df is a chi-square."
+        return FixedTests(fit.beta, errors.covariance, errors, df, residual, said)
     said = f"Degrees of freedom: {NAMES[df]}, {information} information"
     if df == "kenward-roger":
         said += ", standard errors adjusted"

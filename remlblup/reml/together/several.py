@@ -19,6 +19,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.linalg.threads import side_by_side
+from remlblup.reml.newton import NULL
 from remlblup.reml.together.outcome import Outcome, joined, limits
 from remlblup.reml.together.reduction import Reduction
 
@@ -127,7 +128,10 @@ class Several:
         return Outcome(theta, now.loglik, beta, checks, converged, steps, boundary, known)
 
     def step(self, now: State, going: np.ndarray) -> tuple[Array, Array, Array]:
-        """Newton steps d, the gradient in standard errors, and the decrement; negative curvature is turned round."""
+        """Newton steps d, the gradient in standard errors, and the decrement; negative curvature is turned round.
+
+        The part r of the slope that a step cannot follow for want of curvature counts as r²/`NULL`, as in `newton`.
+        """
         g, H = now.gradient[going] * self.scale, now.hessian[going] * np.outer(self.scale, self.scale)
         values, vectors = np.linalg.eigh(H)
         along = np.einsum("bij,bi->bj", vectors, g)
@@ -136,10 +140,12 @@ class Several:
         # No step is longer than the variances there are.
         longest = np.abs(d).max(axis=1, keepdims=True)
         d *= np.minimum(1.0, 2.0 / np.maximum(longest, 1e-300))
-        curvature = np.maximum(np.einsum("bii->bi", H), 1e-300)
-        flat = np.abs(values) <= 1e-8 * np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-3)
-        decrement = np.sum(np.where(flat, 0.0, along**2 / size), axis=1)
-        return d * self.scale, np.max(np.abs(g) / np.sqrt(curvature), axis=1), decrement
+        curvature = np.einsum("bii->bi", H)
+        errors = 1.0 / np.sqrt(np.maximum(curvature, 1e-300))
+        unseen = np.einsum("bij,bj->bi", vectors, along * (1.0 - np.abs(values) / size))
+        unseen = np.where(curvature > 0.0, errors * unseen, 0.0)
+        decrement = np.sum(along**2 / size, axis=1) + np.sum(unseen**2, axis=1) / NULL
+        return d * self.scale, np.max(np.abs(g) * errors, axis=1), decrement
 
     def advance(
         self, x: Array, now: State, going: np.ndarray, d: Array, c: Array, s: Array, checks: Array

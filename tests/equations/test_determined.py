@@ -10,6 +10,9 @@ import remlblup as rb
 from equations.test_engines import ENGINES, subject
 from remlblup.equations.henderson import determined
 from remlblup.equations.henderson.engine import MixedModelEquations
+from remlblup.equations.variance.engine import VarianceEquations
+from remlblup.equations.variance.expected_information import ExpectedInformation
+from remlblup.equations.variance.spectral import SpectralEquations
 from remlblup.reml.score import score
 from remlblup.reml.start import residual_variance, unit_matrices
 
@@ -88,3 +91,38 @@ def test_fits_end_at_a_gradient_that_is_no_rounding(name):
     fit = rb.MixedModel(formula, data, **{k: v for k, v in options.items() if k != "method"}).fit(method=method)
     assert fit.converged
     assert fit.convergence.criteria[2].value < 2e-9
+
+
+OTHERS = {
+    "slopes": ("y ~ x + (1 + x | s)", {}),
+    "related": ("y ~ x + (1 + x | vm(id, K))", {}),
+    "groups": ("y ~ x + (1 + x | s)", {"residual": "diag(g | units)"}),
+    "crossed": ("y ~ x + (1 + x | s) + (1 | r)", {}),
+    "one": ("u ~ x + (1 | s)", {}),
+    "one, related": ("u ~ x + (1 | vm(id, K))", {}),
+}
+
+
+@pytest.mark.parametrize("ml", [False, True], ids=["REML", "ML"])
+@pytest.mark.parametrize("ratio", [1e2, 1e5])
+@pytest.mark.parametrize("name", OTHERS)
+def test_rounding_of_the_other_engines_is_below_the_limits_of_the_verdict(name, ratio, ml):
+    """They hold R beside variances `ratio` times as large, and have lost as many digits of it."""
+    rng = np.random.default_rng(3)
+    data, _ = slopes(15, 5, ratio)
+    n = len(data)
+    labels = [f"i{k}" for k in range(15)]
+    data["id"], data["r"] = [labels[k] for k in data["s"]], rng.integers(0, 6, n)
+    data["g"] = np.where(rng.random(n) < 0.5, "a", "b")
+    K = 0.8 ** np.abs(np.subtract.outer(np.arange(15), np.arange(15)))
+    data["u"] = np.sqrt(ratio) * (np.linalg.cholesky(K) @ rng.normal(size=15))[data["s"]] + rng.normal(size=n)
+    formula, options = OTHERS[name]
+    given = {"K": pd.DataFrame(K, index=labels, columns=labels)} if "K)" in formula else None
+    spec = rb.MixedModel(formula, data, given, **options).specification
+    structures, errors = spec.parameters.structures, np.full(spec.residual.n_parameters, 1.02)
+    theta = np.concatenate([*(s.project(1.1 * ratio * np.eye(s.size)) for s in structures), errors])
+    expected = gradient(MixedModelEquations(spec, "dense"), theta, ml)
+    size = np.sqrt(np.diag(ExpectedInformation(spec, ml).at(theta)))
+    for engine in (VarianceEquations, SpectralEquations)[: 1 + name.startswith("one")]:
+        found = gradient(engine(spec), theta, ml)
+        np.testing.assert_allclose(found / size, expected / size, rtol=1e-9, atol=3e-14 * ratio)

@@ -21,7 +21,7 @@ from remlblup.relationship.genomic.matrix import Progress, block_size, formed, g
 from remlblup.relationship.given.matrix import MatrixRelationship
 from remlblup.relationship.labels import tidy
 
-# Codings that are a product ZZ'.
+# Codings that begin so are of pairs of markers, and no product ZZ'.
 PAIRS = "additive_by_additive"
 
 

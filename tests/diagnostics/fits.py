@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from equations.test_engines import ENGINES, subject
+from equations.test_engines import WORKING, subject
 
 import remlblup as rb
 from remlblup.reml.convergence import Convergence, Criterion
@@ -14,7 +14,7 @@ from remlblup.reml.known import optimum_at
 from remlblup.reml.likelihood import log_likelihood
 from remlblup.reml.optimum import Options
 
-NAMES = [name for name in ENGINES if subject(name)[0] is not None]
+NAMES = WORKING
 
 
 @cache

@@ -123,7 +123,7 @@ def test_the_same_command_goes_on_from_its_checkpoint(run, sleepstudy, tmp_path)
     code, text, _ = run(*command)
     assert code == 0
     assert text.startswith(f"Going on from {file}:")
-    _, whole, _ = run("fit", sleepstudy, SLOPES, "--quiet")
+    _, whole, _ = run("fit", sleepstudy, SLOPES, "--algorithm", "ai", "--quiet")
     assert text.endswith(whole)
     before = file.read_bytes()
     code, _, err = run(*command, "--method", "ML")

@@ -132,6 +132,10 @@ class Factor(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Let go of workspaces until the next factorisation or inverse: none is near. The factor itself stays."""
+        ...
+
     def solve(self, B: np.ndarray) -> np.ndarray:
         """Solve ``C X = B`` for B of shape (n,) or (n, k); the result has the shape of B."""
         ...

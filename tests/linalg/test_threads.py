@@ -344,3 +344,16 @@ def test_a_chain_needs_no_more_workspace_than_its_largest_front():
     dense_inverse = np.linalg.inv(full.toarray())
     columns = np.repeat(np.arange(n + dense), np.diff(lower.indptr))
     np.testing.assert_allclose(inverse, dense_inverse[lower.indices, columns], atol=1e-13)
+
+
+def test_a_factor_at_rest_has_no_workspaces_and_takes_them_up_again(cut_always):
+    factor, inverse, x, lower = solved(arrow(12, 100, 60))
+    held = factor._definite._workspace.nbytes + factor._definite._pending.nbytes
+    factor.rest()
+    assert held > 0 == factor._definite._workspace.nbytes + factor._definite._pending.nbytes
+    np.testing.assert_array_equal(factor.solve(np.arange(factor.n, dtype=float)), x)
+    factor._selected = None
+    np.testing.assert_array_equal(factor.inverse_on_pattern(), inverse)
+    factor.rest()
+    _, again, _ = solved_by(factor, lower)
+    np.testing.assert_array_equal(again, inverse)

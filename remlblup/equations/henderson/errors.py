@@ -28,6 +28,7 @@ def level_covariances(equations: System, solution: Solution) -> list[Array]:
     if any(d.relationship.diagonal_is_far for d in equations.random) and equations.spec.fixed.transform is None:
         fixed_variances(equations, solution)  # read while the factor is that of the solution
     offer_diagonals(equations)
+    equations.factor.rest()  # tables come next, and take as much
     return out
 
 

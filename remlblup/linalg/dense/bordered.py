@@ -169,6 +169,9 @@ class BorderedFactor:
         roots = self._inverse_roots.transpose(0, 2, 1) if transposed else self._inverse_roots
         return (roots @ v.reshape(self.q, self.t, -1)).reshape(v.shape)
 
+    def rest(self) -> None:
+        """There are no workspaces."""
+
     def solve(self, B: np.ndarray) -> np.ndarray:
         """Solve ``C X = B``, B of shape (n,) or (n, k)."""
         check_ready(self._ready)

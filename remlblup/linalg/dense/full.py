@@ -120,6 +120,9 @@ class DenseFactor:
             self._logdet = 2.0 * fsum(np.log(self._flat_diagonal).tolist())
         return self._logdet
 
+    def rest(self) -> None:
+        """There are no workspaces."""
+
     def solve(self, B: np.ndarray) -> np.ndarray:
         """Solve ``C X = B``, B of shape (n,) or (n, k)."""
         check_ready(self._ready)

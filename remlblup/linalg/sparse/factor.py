@@ -111,6 +111,10 @@ class SparseFactor:
             self._logdet = self._current.logdet
         return self._logdet
 
+    def rest(self) -> None:
+        """Let go of workspaces until they are needed again."""
+        self._definite.rest()
+
     def solve(self, B: np.ndarray) -> np.ndarray:
         """Solve ``C X = B``, B of shape (n,) or (n, k)."""
         check_ready(self._ready)

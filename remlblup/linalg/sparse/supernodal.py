@@ -66,14 +66,27 @@ class SupernodalFactor:
         self._opened = np.zeros(sn.size, dtype=np.bool_)
         require(self.memory + beside, f"the model with a factor of {self.n:,} equations")
         self.panels = np.zeros(sn.panel_at[-1])
-        self._pending = np.empty(self.schedule.plan.pending_at[-1])
-        # Kept, for the system may take long to find as much memory again in every iteration. The top and the subtrees
-        # are worked on one after the other.
-        self._workspace = np.empty(self._elements)
         self._runs = runs_of(sn, self.entries)
+        self.rest()
+        self._take_up()
+
+    def rest(self) -> None:
+        """Let go of the workspaces, until a factorisation or an inverse takes them up."""
+        self._pending = self._workspace = np.empty(0)
+
+    def _take_up(self) -> None:
+        """Workspaces, which are kept: the system may take long to find as much memory again in every iteration.
+
+        The top and the subtrees are worked on one after the other.
+        """
+        if len(self._pending) < self.schedule.plan.pending_at[-1]:
+            self._pending = np.empty(self.schedule.plan.pending_at[-1])
+        if len(self._workspace) < self._elements:
+            self._workspace = np.empty(self._elements)
 
     def factorize(self, values: np.ndarray) -> bool:
         """Factorise C, from its values and the coefficients of its blocks; False if not positive (semi)definite."""
+        self._take_up()
         n_entries = len(self.entries.order)
 
         def load(begin: int, end: int) -> None:
@@ -123,8 +136,6 @@ class SupernodalFactor:
     def _in_own(self, run: Callable[[Task, np.ndarray], T], tasks: list[Task]) -> list[T]:
         """Run a function on every task, in a part of the workspace that no other thread is in."""
         at_once, size = min(n_threads(), len(tasks)), self._largest
-        if len(self._workspace) < at_once * size:  # for more threads than there were
-            self._workspace = np.empty(at_once * size)
         free: SimpleQueue[np.ndarray] = SimpleQueue()
         for k in range(at_once):
             free.put(self._workspace[k * size : (k + 1) * size])
@@ -220,6 +231,7 @@ class SupernodalFactor:
 
     def _inverse_at(self, entries: Entries) -> np.ndarray:
         """C⁻¹ at some entries of the pattern of L."""
+        self._take_up()
         values = np.empty(len(entries.order))
         state = self.supernodes, self.schedule.plan, self._pending, self.panels, self.dependent, entries, values
 

@@ -42,8 +42,6 @@ class Symbolic:
         Operations of one factorisation.
     parent : ndarray of int32, shape (n,)
         Elimination tree.
-    counts : ndarray of int64, shape (n,)
-        Entries in each column of L, diagonal included.
     pattern : (indptr, indices)
         Lower triangle of C.
     clique : ndarray of int32, shape (n,)
@@ -54,9 +52,13 @@ class Symbolic:
     indptr: np.ndarray
     flops: float
     parent: np.ndarray
-    counts: np.ndarray
     pattern: tuple[np.ndarray, np.ndarray]
     clique: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Entries in each column of L, diagonal included, (n,) int64."""
+        return np.diff(self.indptr) + 1
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -136,7 +138,7 @@ def laid_out(
         f"the model with a factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
     )
     l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
-    found = Symbolic(ordering, l_indptr, flops(counts), parent, counts, (indptr, indices), graph.clique)
+    found = Symbolic(ordering, l_indptr, flops(counts), parent, (indptr, indices), graph.clique)
     found.__dict__["rows"] = pattern_of_factor(*permuted_upper(graph, ordering.permutation), parent, l_indptr)
     return found
 

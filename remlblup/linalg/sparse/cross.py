@@ -31,7 +31,8 @@ def lower_product(W, transposed, weights):
     tasks, starts = list(pairwise([0, *cuts, m])), np.zeros(m + 1, np.int64)
     side_by_side(lambda begin, end: count_entries(begin, end, *shared, starts), tasks)
     np.cumsum(starts, out=starts)
-    rows, values, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1]), np.array(weights)
+    rows, values = np.empty(starts[-1], np.int32), np.empty(starts[-1])
+    weights = np.require(weights, np.float64, ["C", "W"])  # compiled once
     side_by_side(lambda begin, end: add_entries(begin, end, *shared, W.data, weights, starts, rows, values), tasks)
     return starts, rows, values
 

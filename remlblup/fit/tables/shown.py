@@ -34,17 +34,22 @@ class Shown(pd.DataFrame):
         return f"<p><b>{html.escape(self.note)}</b></p>\n{text}" if self.note and text else text
 
 
+# Rows up to which columns of text are made together: beyond, the time is in the text and not in the calls.
+FEW_ROWS = 10_000
 # The type that pandas takes text for.
 TEXT = pd.Series(["text"]).dtype
 
 
 def texts(*columns: np.ndarray) -> list[Any]:
     """Columns of objects (n,) of one length as pandas would have them, made of text together where they are text."""
-    if not isinstance(TEXT, pd.StringDtype) or any(
-        pd.api.types.infer_dtype(c, skipna=False) != "string" for c in columns
+    n = len(columns[0])
+    if (
+        n > FEW_ROWS
+        or not isinstance(TEXT, pd.StringDtype)
+        or any(pd.api.types.infer_dtype(c, skipna=False) != "string" for c in columns)
     ):
         return list(columns)
-    n, joined = len(columns[0]), pd.array(np.concatenate(columns), dtype=TEXT)
+    joined = pd.array(np.concatenate(columns), dtype=TEXT)
     return [joined[k * n : (k + 1) * n] for k in range(len(columns))]
 
 

@@ -2,10 +2,12 @@
 
     python -m remlblup.validation.stochastic calibration --records 2000 --markers 4000 --seeds 20
     python -m remlblup.validation.stochastic models --records 3000
+    python -m remlblup.validation.stochastic hard --seeds 10
 
 `calibration`: one simulated set, fitted exactly and by 10, 40 and 160 probes of so many seeds. The spread of the
 estimates over the seeds is compared with the Monte Carlo errors that each fit prints, and falls as 1/√N. `models`:
-three genomic terms and a factor, and two traits, beside the exact dense engine.
+three genomic terms and a factor, and two traits, beside the exact dense engine. `hard`: heritabilities of .5, .9
+and .99 with several records an individual, by as many probes as a fit draws and by a few, each fit from near its end.
 """
 
 from __future__ import annotations
@@ -70,6 +72,61 @@ def calibration(records: int, markers: int, seeds: int, probes: tuple[int, ...] 
     return pd.DataFrame(rows)
 
 
+HARD = {
+    "one term": "y ~ 1 + (1 | vm(id, G0))",
+    "a term and a factor": "y ~ 1 + (1 | vm(id, G0)) + (1 | herd)",
+    "two terms": "y ~ 1 + (1 | vm(id, G0)) + (1 | vm(id, G1))",
+    "two traits": "c(y, z) ~ trait + us(trait | vm(id, G0))",
+}
+
+
+def hard(seeds: int, probes: tuple[int | None, ...] = (None, 6), individuals: int = 150) -> pd.DataFrame:
+    """A row for each model, heritability, number of probes and parameter: how far estimates are away, over seeds, in
+    printed Monte Carlo errors (root mean square, and the share within two of them)."""
+    import remlblup as rb
+
+    rows = []
+    for h2 in (0.5, 0.9, 0.99):
+        rng = np.random.default_rng(round(100 * h2))
+        parts = [genotypes_of(rng, individuals, 2 * individuals) for _ in range(2)]
+        given = {f"G{k}": rb.Genotypes.from_matrix(M, ids=range(individuals)) for k, M in enumerate(parts)}
+        one, two = (values_of(rng, M) for M in parts)
+        animal, noise = np.repeat(np.arange(individuals), 3), np.sqrt(1.0 / h2 - 1.0)
+        data = pd.DataFrame({"id": animal, "herd": rng.integers(0, 15, len(animal)).astype(str)})
+        e = noise * rng.standard_normal((len(animal), 2))
+        data["y"] = 0.8 * one[animal] + 0.6 * two[animal] + e[:, 0]
+        data["y"] += 0.3 * rng.standard_normal(15)[data["herd"].astype(int)]
+        data["z"] = 0.5 * one[animal] + 0.8 * values_of(rng, parts[0])[animal] + e[:, 1]
+        for name, formula in HARD.items():
+            more = {"residual": "us(trait | units)"} if "traits" in name else {}
+            exact = rb.MixedModel(formula, data, given, engine="dense", **more).fit()
+            start: dict[str, dict[str, float]] = {}
+            for (term, parameter), value in zip(exact.specification.parameters.pairs, exact.theta, strict=True):
+                start.setdefault(term, {})[parameter] = 1.02 * float(value)
+            model = rb.MixedModel(formula, data, given, engine="stochastic", **more)
+            for count in probes:
+                fits = [model.fit(seed=seed, probes=count, start=start) for seed in range(seeds)]
+                away = np.array([f.theta - exact.theta for f in fits])
+                printed = np.array([f.variance_components["monte_carlo_error"] for f in fits])
+                away = np.divide(away, printed, out=np.full_like(away, np.nan), where=printed > 0.0)
+                for k, (term, parameter) in enumerate(exact.specification.parameters.pairs):
+                    rows.append(
+                        {
+                            "h2": h2,
+                            "model": name,
+                            "probes": np.mean([f._optimum.monte_carlo.probes for f in fits]),
+                            "parameter": f"{term} {parameter}",
+                            "converged": sum(f.converged for f in fits),
+                            "away": np.sqrt(np.mean(away[:, k] ** 2)),
+                            "bias": away[:, k].mean(),
+                            "within": np.mean(np.abs(away[:, k]) < 2.0),
+                            "of_std_error": np.mean(printed[:, k]) / exact.variance_components["std_error"].iloc[k],
+                        }
+                    )
+            print(pd.DataFrame(rows).tail(2 * len(exact.theta)).to_string(index=False), flush=True)
+    return pd.DataFrame(rows)
+
+
 def beside_exact(name: str, formula: str, data: pd.DataFrame, relationships: Any, **options: Any) -> pd.DataFrame:
     """Estimates of both engines, their difference in standard errors and in Monte Carlo errors, seconds."""
     import remlblup as rb
@@ -127,7 +184,7 @@ def models(records: int) -> pd.DataFrame:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["calibration", "models"])
+    parser.add_argument("what", choices=["calibration", "models", "hard"])
     parser.add_argument("--records", type=int)
     parser.add_argument("--markers", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=20)
@@ -135,6 +192,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.what == "calibration":
         table = calibration(given.records or 2000, given.markers, given.seeds, tuple(given.probes))
+    elif given.what == "hard":
+        table = hard(given.seeds)
     else:
         table = models(given.records or 3000)
     print(table.to_string(index=False, float_format=lambda v: f"{v:.3f}"))

@@ -8,6 +8,7 @@ import pytest
 import scipy.linalg
 
 import remlblup as rb
+from remlblup.equations.stochastic import sketch
 from remlblup.equations.stochastic.conjugate_gradients import projected
 from remlblup.equations.stochastic.control import controlled, exact_traces, seen
 from remlblup.equations.stochastic.engine import StochasticEquations
@@ -167,7 +168,7 @@ def test_what_is_not_solved_is_known(name, residual, data, genotypes):
     V = equations.products_of.times(at, np.eye(equations.spec.n))
     X = np.asarray(equations.spec.fixed.work)
     basis = np.linalg.qr(X, mode="complete")[0][:, equations.p :]
-    M_inverse = basis.T @ equations.preconditioner.at(at)(np.eye(len(V)))[0] @ basis
+    M_inverse = basis.T @ equations.precondition(at)(np.eye(len(V)))[0] @ basis
     least = scipy.linalg.eigh(basis.T @ V @ basis, np.linalg.inv(M_inverse), eigvals_only=True)[0]
     assert equations.preconditioner.least(at) <= least * (1.0 + 1e-8)
     probes = Probes.drawn(equations.products_of, 3, 6)
@@ -195,6 +196,47 @@ def test_errors_of_columns_are_not_far_above_what_they_are(data, genotypes):
     found = equations.projected(theta, probes.z, 1e-3)
     e = P @ probes.z - found.x
     assert np.all(found.error < 5.0 * np.sqrt(np.einsum("nj,nj->j", e, V @ e)))
+
+
+def relatives() -> tuple[pd.DataFrame, dict[str, rb.Genotypes]]:
+    """Two sets of markers of 200 animals of six sires: much of K lies in a few directions."""
+    rng = np.random.default_rng(12)
+    given = {}
+    data = pd.DataFrame({"animal": np.arange(200), "y": 0.3 * rng.standard_normal(200)})
+    for name in "GH":
+        sires, dams = (rng.integers(0, 2, (k, 2, 300)) for k in (6, 8))
+        a, b = sires[np.arange(200) % 6], dams[rng.integers(0, 8, 200)]
+        M = sum(np.where(np.repeat(rng.integers(0, 2, (200, 10)), 30, axis=1), p[:, 0], p[:, 1]) for p in (a, b))
+        data["y"] += (M - M.mean(axis=0)) @ rng.standard_normal(300) / 12.0
+        given[name] = rb.Genotypes.from_matrix(M, ids=range(200))
+    return data, given
+
+
+def test_what_a_few_vectors_tell_is_inverted_and_saves_products(monkeypatch):
+    """P of M + FF', no more than V beside what it was; estimates to what conjugate gradients leave."""
+    data, given = relatives()
+    formula, fits = "y ~ 1 + (1 | vm(animal, G)) + (1 | vm(animal, H))", {}
+    for worth in (0.0, 1.0):
+        monkeypatch.setattr(sketch, "WORTH", worth)
+        model = rb.MixedModel(formula, data, given, engine="stochastic")
+        fits[worth] = model.fit(seed=1, probes=12), model._equations.products_of.columns
+    (plain, many), (fit, few) = fits.values()
+    assert np.all(np.abs(plain.theta - fit.theta) < 0.02 * fit.variance_components["monte_carlo_error"])
+    assert few < 0.85 * many
+    equations, theta = model._equations, np.array([0.6, 0.4, 0.1])
+    deflated = equations.precondition(theta)
+    F = np.hstack([np.sqrt(s) * equations.sketch.factors[k] for k, s in enumerate(theta[:2])])
+    for k, name in enumerate("GH"):
+        K = rb.genomic_relationship(given[name], progress=False).dense()
+        part = equations.sketch.factors[k]
+        assert scipy.linalg.eigvalsh(K - part @ part.T)[0] > -1e-8
+    M = 0.1 * np.eye(200) + F @ F.T
+    inverse = np.linalg.inv(M)
+    P = inverse - np.outer(inverse.sum(axis=1), inverse.sum(axis=0)) / inverse.sum()
+    B = np.random.default_rng(0).standard_normal((200, 3))
+    found, free = deflated(B)
+    assert isinstance(deflated, sketch.Deflated) and np.allclose(found, P @ B, atol=1e-8)
+    assert np.allclose(deflated(free)[0], found, atol=1e-8)
 
 
 def test_few_probes_say_less():

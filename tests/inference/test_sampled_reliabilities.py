@@ -75,3 +75,17 @@ def test_weights_are_those_of_least_variance():
         assert abs(pev.mean() - (1.0 - r)) < 0.1 * error.mean()
         assert np.isclose(pev.std(), np.sqrt(np.mean(error**2)), rtol=0.06)
     assert np.array_equal(weighted(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)), 9)[0], np.zeros((1, 1)))
+
+
+def test_single_step_by_products_is_refused():
+    """Its diagonal would form what it never forms."""
+    flock = rb.simulate_flock(seed=1)
+    A = rb.Pedigree.from_frame(flock.pedigree)
+    who = list(A.labels[-40:])
+    G = rb.Genotypes.from_matrix(np.random.default_rng(0).binomial(2, 0.4, (40, 90)), ids=who)
+    H = rb.SingleStep(A, rb.genomic_relationship(G, formed=False))
+    model = rb.MixedModel("y ~ sex + (1 | vm(id, H))", flock.data, {"H": H}, engine="stochastic")
+    fit = model.fit(fix={"vm(id, H)": 1.0, "residual": 1.0}, probes=4)
+    with pytest.raises(rb.ModelError, match="is not formed"):
+        fit.sampled_reliabilities("vm(id, H)")
+    assert not H.is_formed

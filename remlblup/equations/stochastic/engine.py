@@ -28,6 +28,7 @@ from remlblup.equations.stochastic.forecast import forecast
 from remlblup.equations.stochastic.preconditioner import Preconditioner, ProjectionOfM
 from remlblup.equations.stochastic.probes import Probes, bytes_each
 from remlblup.equations.stochastic.products import Products
+from remlblup.equations.stochastic.sketch import Deflated, Sketch, sketch_bytes
 from remlblup.equations.stochastic.solution import NO_LIKELIHOOD, Slopes, StochasticSolution
 from remlblup.equations.stochastic.unsolved import unsolved
 from remlblup.equations.stochastic.where import workers_of
@@ -71,6 +72,8 @@ class StochasticEquations(Projection):
     knows_likelihood = False
     #: Passes over the data, and columns of all of them: of fits of 5,000 × 10,000 and 3,000 × 6,000 genotypes.
     usual = 100, 2000
+    #: Whether a few vectors of a genomic term are added to M.
+    sketches = True
 
     def __init__(self, spec: Specification, asked: Computation = STOCHASTIC):
         super().__init__(spec, spec.random)
@@ -90,6 +93,7 @@ class StochasticEquations(Projection):
         #: Seed and number of the probes where none are given.
         self.draws = 0, PROBES
         self._at: tuple[bytes, ProjectionOfM] | None = None
+        self._deflated: tuple[bytes, ProjectionOfM | Deflated] | None = None
 
     @property
     def memory(self) -> Memory:
@@ -98,7 +102,7 @@ class StochasticEquations(Projection):
         columns = PROBES * bytes_each(self.spec)
         return Memory(
             own.built.then(needs.of_incidence(self)),
-            own.iterated.then(Need.of(columns, 0.0)),
+            own.iterated.then(Need.of(columns + (sketch_bytes(self.spec) if self.sketches else 0.0), 0.0)),
             Need(0.0, 0.0 if self.p_is_far else 8.0 * n * 4.0 * self.p),
             needs.of_table(self),
         )
@@ -119,7 +123,7 @@ class StochasticEquations(Projection):
     def projected(self, theta: Array, B: Array, tolerance: float | Array = EXACT, start: Array | None = None) -> Solved:
         """P B at θ, (n, c)."""
         started = time.perf_counter()
-        precondition = self._projection_of_M(theta)
+        precondition = self.precondition(theta)
         if self.preconditioner.exact:
             start = None  # P itself is at hand, and a start that is near enough would stay as it is
         times, least = partial(self.products_of.times, theta), self.preconditioner.least(theta)
@@ -157,6 +161,21 @@ class StochasticEquations(Projection):
             self._spent("factor", started)
         return self._at[1]
 
+    @cached_property
+    def sketch(self) -> Sketch:
+        """Of the genomic terms, made with the first solve."""
+        return Sketch(self.products_of)
+
+    def precondition(self, theta: Array) -> ProjectionOfM | Deflated:
+        """P of M, and of what the sketch adds to it."""
+        key, projection = theta.tobytes(), self._projection_of_M(theta)
+        if not self.sketches:
+            return projection
+        if self._deflated is None or self._deflated[0] != key:
+            self._deflated = None
+            self._deflated = key, self.sketch.beside(projection, theta)
+        return self._deflated[1]
+
     def solve(self, theta: Array, *, ml: bool = False) -> StochasticSolution:
         if ml:
             raise StochasticError("engine='stochastic' is for REML: leave method= out, or choose another engine.")
@@ -171,7 +190,7 @@ class StochasticEquations(Projection):
         fitted = products.Z @ products.spread(theta, related) if self.random else 0.0 * columns
         rest = self.y - fitted[:, 0] - residual  # V Py = y − Xβ̂
         beta = self._ordinary_least_squares(rest)
-        own, free = self._projection_of_M(theta)(np.column_stack([rest, self.y]))
+        own, free = self.precondition(theta)(np.column_stack([rest, self.y]))
         size = np.maximum(dots(own, free), 0.0)
         left = float(np.sqrt(size[0] / size[1])) if size[1] > 0.0 else 0.0
         return StochasticSolution(
@@ -256,7 +275,7 @@ class StochasticEquations(Projection):
         N, shapes = len(probes), [(d.t, d.t) for d in self.random]
         each = [T.reshape(N, -1) for T in probes.traces(products, x)]
         each.append(probes.residual_traces(products, theta, x))
-        traces, *of_controls = self._controlled(theta, probes, np.hstack(each))
+        traces, inflated, fitted = self._controlled(theta, probes, np.hstack(each))
         cuts = np.cumsum([part.shape[1] for part in each[:-1]])
         *blocks, of_residual = np.split(traces, cuts, axis=1)
         of_probes, of_sigma = np.empty((N, len(theta))), []
@@ -270,7 +289,7 @@ class StochasticEquations(Projection):
         own = [-(residual @ spec.residual.pattern.times(rho, residual)) for rho in spec.residual.jacobian(parts[-1])]
         of_probes[:, places[-1]] = -0.5 * (of_residual - np.array(own))
         left = unsolved(products, probes, theta, errors)
-        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), left, *of_controls)
+        return Slopes(of_probes.mean(axis=0), of_probes, tuple(of_sigma), left, inflated, fitted)
 
     def _controlled(self, theta: Array, probes: Probes, traces: Array) -> tuple[Array, float, int]:
         """Traces by probe (N, ·), with those of M for a control; see `controlled`."""

@@ -34,6 +34,7 @@ class OneRelationship(StochasticEquations):
     """
 
     usual = 40, 1000
+    sketches = False
 
     def __init__(self, spec: Specification, asked: Computation = STOCHASTIC):
         super().__init__(spec, asked)

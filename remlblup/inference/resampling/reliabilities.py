@@ -24,6 +24,7 @@ from remlblup.inference.resampling.simulate import Simulator, seeds
 from remlblup.model.design import RandomDesign
 from remlblup.relationship.genomic.relationship import UnformedRelationship
 from remlblup.relationship.roots import root_times, root_width
+from remlblup.relationship.single_step.relationship import SingleStep
 
 if TYPE_CHECKING:
     from remlblup.fit.estimates import Estimates
@@ -46,6 +47,11 @@ def sampled_reliabilities(fit: Estimates, term: str, samples: int, seed: int, pr
         raise ModelError(
             f"'{design.name}' has groups of unknown parents, which are fixed effects and not drawn: take the errors of"
             " fit.random_effects of another engine."
+        )
+    if names := [f"'{d.name}'" for d in spec.random if is_by_products(d)]:
+        raise ModelError(
+            f"{', '.join(names)} stands over a single-step relationship whose G is not formed: its diagonal and draws"
+            " take what is of the order of the genotyped squared. Form G (rb.genomic_relationship) if that fits."
         )
     drawn = Drawn(fit)
     explained, missed = np.zeros((2, design.t, design.q))
@@ -72,6 +78,12 @@ def sampled_reliabilities(fit: Estimates, term: str, samples: int, seed: int, pr
         )
     note = f"Reliabilities of '{design.name}' by {samples:,} samples of seed {seed}: they have a Monte Carlo error."
     return fit._shown(table, note)
+
+
+def is_by_products(design: RandomDesign) -> bool:
+    """Whether a term's relationship is single-step by products."""
+    relationship = design.relationship
+    return isinstance(relationship, SingleStep) and relationship.by_products is not None and not relationship.is_formed
 
 
 def weighted(prior: Array, explained: Array, missed: Array, samples: int) -> tuple[Array, Array]:

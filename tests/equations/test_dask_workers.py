@@ -150,6 +150,22 @@ def test_a_worker_that_dies_again_and_again(scene):
         scene.cluster.scheduler.allowed_failures = before
 
 
+def test_a_worker_without_the_memory_for_a_product_is_named_before_it_is_tried(scene, monkeypatch):
+    """20 MB of V and at least twice that for a thread, and more for two."""
+    V = np.zeros((N, 12_500))
+    told = scene.client.scheduler_info(n_workers=-1)
+    address = next(iter(told["workers"]))
+    for threads, limit, enough in ((1, 59e6, False), (1, 61e6, True), (2, 99e6, False), (2, 101e6, True)):
+        told["workers"][address].update(memory_limit=int(limit), nthreads=threads)
+        monkeypatch.setattr(scene.client, "scheduler_info", lambda n_workers: told)
+        workers = DaskWorkers(scene.client, patience=60)
+        if enough:
+            workers._require_memory(V)
+            continue
+        with pytest.raises(rb.WorkersError, match=rf"12,500 columns of 200 .*{threads} threads, and {address} has a"):
+            workers.total(scene.blocks, V)
+
+
 def test_errors_of_blocks_come_back_as_such(scene):
     G = rb.Genotypes.from_zarr(scene.folder / "set.zarr")
     moved = genotype_blocks(G, coding(G, "vanraden1"), SIZE)

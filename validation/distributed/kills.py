@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +16,7 @@ from remlblup.equations.stochastic.blocks import genotype_blocks
 from remlblup.equations.stochastic.workers import Threads
 from remlblup.relationship.genomic.codings import coding
 from remlblup.validation.checkpoint.kills import differs, finish, kill_after
+from remlblup.validation.distributed.machines import Machines
 
 WORKERS = 3
 # Seconds after which a product that does not end has hung.
@@ -58,50 +56,41 @@ def write_inputs(folder: Path, n: int, m: int) -> None:
     rb.Genotypes.from_matrix(M, ids=data["animal"]).to_zarr(folder / "set.zarr")
 
 
-def cluster() -> Any:
-    """Of `WORKERS` processes on this machine."""
-    from dask.distributed import LocalCluster
-
-    return LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=50)
-
-
 def workers_killed(folder: Path, kills: int, seed: int) -> list[str]:
     """So many products, in each of which workers are killed at random moments; what went wrong, in words."""
-    from dask.distributed import Client
-
     genotypes, rng, wrong = rb.Genotypes.from_zarr(folder / "set.zarr"), np.random.default_rng(seed), []
     blocks = genotype_blocks(genotypes, coding(genotypes, "vanraden1"), 64)
     V = rng.standard_normal((len(genotypes), 64))
     expected = Threads().total(blocks, V)
-    with cluster() as machines, Client(machines) as client:
-        workers = rb.DaskWorkers(client, patience=LIMIT)
-        workers.total(blocks, V)
-        began = time.monotonic()
-        workers.total(blocks, V)
-        usual = time.monotonic() - began
+    with Machines(WORKERS) as machines:
+        workers = rb.DaskWorkers(machines.client, patience=LIMIT)
+        for number in (1, 2, WORKERS):
+            machines.scale(number)
+            began = time.monotonic()
+            same = np.array_equal(workers.total(blocks, V), expected)
+            usual = time.monotonic() - began
+            print(f"{number} workers, undisturbed: {usual:.2f} s, same bits: {same}", flush=True)
+            wrong += [] if same else [f"{number} workers: other bits"]
         for k in range(kills):
-            client.wait_for_workers(WORKERS, timeout=LIMIT)
+            machines.wait()
             way = WAYS[k % len(WAYS)]
-            killer = threading.Thread(target=kill, args=(client, way, rng.uniform(0.0, usual, 2)))
+            killer = threading.Thread(target=kill, args=(machines, way, rng.uniform(0.0, usual, 2)))
             began = time.monotonic()
             killer.start()
             same = np.array_equal(workers.total(blocks, V), expected)
             took = time.monotonic() - began
             killer.join()
             print(f"product {k + 1:2d}, {way}: {took:5.2f} s (undisturbed {usual:.2f}), same bits: {same}", flush=True)
-            if not same:
-                wrong.append(f"product {k + 1}, {way}: other bits")
+            wrong += [] if same else [f"product {k + 1}, {way}: other bits"]
+        print(f"{machines.killed} workers killed, as many started anew", flush=True)
     return wrong
 
 
-def kill(client: Any, way: str, moments: np.ndarray) -> None:
+def kill(machines: Machines, way: str, moments: np.ndarray) -> None:
     """Kill workers at their moments, in seconds from now."""
-    pids = lambda: list(client.run(os.getpid, on_error="ignore").values())  # noqa: E731
     for moment in moments if "twice" in way or "two" in way else moments[:1]:
         time.sleep(moment)
-        alive = pids()
-        for pid in alive if "all" in way else alive[:1]:
-            os.kill(pid, signal.SIGKILL)
+        machines.kill(WORKERS if "all" in way else 1)
 
 
 def start(folder: Path, checkpoint: Path | None, address: str) -> subprocess.Popen[str]:
@@ -115,22 +104,22 @@ def start(folder: Path, checkpoint: Path | None, address: str) -> subprocess.Pop
 def drivers_killed(folder: Path, kills: int, seed: int) -> list[str]:
     """Fits on a cluster, killed so many times and resumed; what went wrong, in words."""
     wrong, rng, checkpoint, since = [], np.random.default_rng(seed), folder / "fit.npz", 0
-    with cluster() as machines:
+    with Machines(WORKERS) as machines:
         alone = finish(start(folder, None, ""))
-        whole = finish(start(folder, None, machines.scheduler_address))
+        whole = finish(start(folder, None, machines.address))
         if names := differs(whole, alone):
             wrong.append(f"the fit on workers differs from that on threads: {names}")
         print(f"undisturbed: {whole['seconds']:.1f} s on workers, {alone['seconds']:.1f} s on threads", flush=True)
         for k in range(kills):
             seconds = rng.uniform(0.0, whole["seconds"])
-            said = kill_after(start(folder, checkpoint, machines.scheduler_address), seconds)
+            said = kill_after(start(folder, checkpoint, machines.address), seconds)
             since += said is None
             print(f"driver {k + 1}: {'killed' if said is None else 'was done'} after {seconds:.1f} s", flush=True)
             if said is not None:
                 wrong += compared(said, whole, since)
                 checkpoint.unlink()
                 since = 0
-        wrong += compared(finish(start(folder, checkpoint, machines.scheduler_address)), whole, since)
+        wrong += compared(finish(start(folder, checkpoint, machines.address)), whole, since)
     return wrong
 
 

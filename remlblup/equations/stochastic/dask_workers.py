@@ -14,12 +14,16 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from remlblup._version import __version__
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.blocks import Block
+from remlblup.equations.stochastic.forecast import LEAST, worker_memory
 from remlblup.equations.stochastic.workers import Threads, subtree, subtree_height
 from remlblup.errors import DependencyError, OptionError, RemlBlupError, WorkersError, shown
 from remlblup.keywords import known_arguments
+from remlblup.linalg.memory import gigabytes
 
 PATIENCE = 600.0
 """Seconds in which no task ends, after which a product is given up."""
@@ -53,6 +57,8 @@ class DaskWorkers:
     def __init__(self, client: Any, patience: float = PATIENCE):
         self.client, self.patience = _checked(client), _seconds(patience)
         self._sent: dict[tuple[int, ...], tuple[Sequence[Block], Any]] = {}
+        # Bytes of the largest V that all workers have been seen to have room for.
+        self._fits = 0
         self._require_package()
 
     def __deepcopy__(self, memo: object) -> DaskWorkers:
@@ -82,11 +88,13 @@ class DaskWorkers:
         Raises
         ------
         WorkersError
-            If there are no workers, if they die of one task again and again, or if none ends for `patience` seconds.
+            If there are no workers, if one has too little memory, if they die of one task again and again, or if none
+            ends for `patience` seconds.
         """
         import dask
 
         size = 2 ** subtree_height(len(blocks), sum(self._threads(self.patience).values()))
+        self._require_memory(V)
         places = [(first, first + size) for first in range(0, len(blocks), size)]
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
             product = Sum(self.client, self._blocks(blocks), places, V)
@@ -147,10 +155,26 @@ class DaskWorkers:
                 since = f" for {patience:,g} seconds" if patience else ""
                 raise WorkersError(
                     f"the Dask cluster has had no workers{since}. Start some, and wait for them:"
-                    " client.wait_for_workers(1)."
+                    " client.wait_for_workers(1). Those with a memory_limit below what Python and numpy take (some"
+                    " 200 MB) end as soon as they have begun."
                 )
             time.sleep(_LOOK)
         raise WorkersError("the Dask client is closed: make a new one, and give that as client=.")
+
+    def _require_memory(self, V: Array) -> None:
+        """Raise `WorkersError`, before anything is sent, where a product takes at the least more than a worker has."""
+        if V.nbytes <= self._fits:
+            return
+        for address, worker in self.client.scheduler_info(n_workers=-1)["workers"].items():
+            limit, threads = worker["memory_limit"] or np.inf, worker["nthreads"]
+            needed = worker_memory(*V.shape, threads, LEAST)
+            if needed > limit:
+                raise WorkersError(
+                    f"a product with {V.shape[1]:,} columns of {V.shape[0]:,} individuals takes at least"
+                    f" {gigabytes(needed)} of a worker with {threads} threads, and {address} has a memory_limit of"
+                    f" {gigabytes(limit)}: give workers more memory or fewer threads, or draw fewer probes=."
+                )
+        self._fits = V.nbytes
 
     def _require_package(self) -> None:
         """Raise `WorkersError` unless all workers have this version of remlblup."""

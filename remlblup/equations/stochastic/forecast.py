@@ -8,8 +8,8 @@ from remlblup.model.specification import Specification
 
 # Columns that a pass takes together, and seconds of a core for each of its genotypes.
 PANEL, SECONDS = 16, 1e-9
-# Arrays of the size of V that a thread may hold: the product of a block, and sums that wait for others.
-ARRAYS = 5
+# Arrays of the size of V that a thread may hold: the product of a block, and sums that wait for others; and at least.
+ARRAYS, LEAST = 5, 2
 
 
 def forecast(spec: Specification, probes: int, most: int, workers: Workers, passes: int, columns: int) -> str:
@@ -38,7 +38,7 @@ def pass_seconds(shapes: list[tuple[int, int]], columns: int, threads: int) -> f
     return sum(n * m for n, m in shapes) * -(-columns // PANEL) * SECONDS / threads
 
 
-def worker_memory(individuals: int, columns: int, threads: int) -> float:
+def worker_memory(individuals: int, columns: int, threads: int, arrays: int = ARRAYS) -> float:
     """Bytes: V, and for each thread arrays of its size and a block of genotypes at 2 bits."""
     V = 8.0 * individuals * columns
-    return V + threads * (ARRAYS * V + individuals * MARKERS / 4.0)
+    return V + threads * (arrays * V + individuals * MARKERS / 4.0)

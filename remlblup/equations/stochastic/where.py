@@ -24,7 +24,8 @@ def workers_of(asked: Computation, spec: Specification) -> Workers:
     if all(genomic_part(design.relationship) is None for design in spec.random):
         raise OptionError(
             "client= shares products with genotypes, and no term of this model has any: leave it out, or give"
-            " rb.Genotypes, or rb.genomic_relationship(..., formed=False), as the relationship."
+            " rb.Genotypes, or rb.genomic_relationship(..., formed=False), as the relationship or as G of"
+            " rb.SingleStep."
         )
     from remlblup.equations.stochastic.dask_workers import of_client
 

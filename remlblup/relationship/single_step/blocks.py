@@ -57,7 +57,8 @@ def read_matrix(G: object) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(G, Genotypes):
         raise RelationshipError(
             "SingleStep needs the genomic relationships, not the genotypes themselves. Give"
-            " rb.genomic_relationship(genotypes), made with the method and allele frequencies you want."
+            " rb.genomic_relationship(genotypes), made with the method and allele frequencies you want; with"
+            " formed=False for engine='stochastic', past the memory that they would take."
         )
     if isinstance(G, RelationshipBase):
         return np.array(G.dense()), G.labels

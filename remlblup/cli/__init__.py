@@ -57,7 +57,10 @@ def complain(message: str) -> int:
 
 # What the messages of the library call its arguments, and what they are called here.
 OPTIONS = (
-    (r"pass relationships=\{'(\w+)': [^}]*\}", r"give --pedigree \1=FILE or --relationship \1=FILE"),
+    (
+        r"pass relationships=\{'(\w+)': [^}]*\}",
+        r"give --pedigree \1=FILE, --genotypes \1=FILE or --relationship \1=FILE",
+    ),
     (
         r"Name three different ones: id=\.\.\., sire=\.\.\., dam=\.+",
         "Give --pedigree-columns ID,SIRE,DAM, or rename them.",

@@ -263,7 +263,7 @@ def test_every_example_of_the_help_can_be_parsed():
         ("Reaction ~ Days + (1 | Subjekt)", [], "'Subjekt': not a column"),
         ("Reaction Days", [], "one '~'"),
         ("Reaction ~ Days + (1 | Subject", [], "is not closed"),
-        ("Reaction ~ (1 | vm(Subject, A))", [], "give --pedigree A=FILE or --relationship A=FILE"),
+        ("Reaction ~ (1 | vm(Subject, A))", [], "give --pedigree A=FILE, --genotypes A=FILE or --relationship A=FILE"),
         ("Reaction ~ 1", ["--pedigree", "ped.csv"], "NAME=FILE"),
         ("Reaction ~ 1", ["--pedigree", "A=nosuch.csv"], "no file 'nosuch.csv'"),
         ("Reaction ~ 1", ["--relationship", "A=nosuch.csv"], "no file 'nosuch.csv'"),
@@ -373,3 +373,32 @@ def test_fit_by_products(tmp_path, run):
         code, _, error = run(*asked, "--engine", "stochastic", *more)
         assert code == 2 and said in error
     assert "probes=6" in run(*asked, "--probes", "6")[2]
+
+
+def test_genotypes_that_cannot_be_read_and_a_card_that_is_not_there(tmp_path, run, monkeypatch):
+    pytest.importorskip("zarr")
+    M = np.random.default_rng(3).binomial(2, 0.4, (20, 30))
+    genotypes = rb.Genotypes.from_matrix(M, ids=[f"a{k}" for k in range(20)])
+    genotypes.to_zarr(tmp_path / "set.zarr")
+    pd.DataFrame({"id": genotypes.ids, "y": np.arange(20.0) ** 0.5}).to_csv(tmp_path / "d.csv", index=False)
+
+    def fit(store: str, *more: str) -> tuple:
+        given = f"G={tmp_path / store}"
+        return run("fit", tmp_path / "d.csv", "y ~ 1 + (1 | vm(id, G))", "--genotypes", given, "--quiet", *more)
+
+    with monkeypatch.context() as without:
+        for name in ("array_api_compat", "array_api_compat.cupy", "array_api_compat.torch"):
+            without.setitem(sys.modules, name, None)
+        code, _, error = fit("set.zarr", "--engine", "dense", "--device", "cuda")
+    assert code == 2 and "device='cuda' needs array-api-compat" in error
+    chunk = tmp_path / "set.zarr" / "genotypes_bed" / "c" / "0" / "0"
+    whole = chunk.read_bytes()
+    for change, said in (
+        (lambda: chunk.write_bytes(whole[:10]), "cannot be read"),
+        (chunk.unlink, "1 of the 1 chunks of /genotypes_bed are missing"),
+    ):
+        change()
+        code, _, error = fit("set.zarr", "--engine", "stochastic")
+        assert code == 2 and said in error and "set.zarr" in error
+    code, _, error = fit("none.zarr", "--engine", "stochastic")
+    assert code == 2 and "none.zarr is not a Zarr store that can be read" in error

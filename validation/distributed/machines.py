@@ -69,8 +69,10 @@ class Machines:
 
     def _start(self) -> None:
         self._made += 1
-        command = [sys.executable, "-P", "-m", "distributed.cli.dask_worker", self.address, "--no-nanny",
-                   "--nthreads=1", "--no-dashboard", f"--name={self._made}", f"--preload={PRELOAD}"]  # fmt: skip
+        command = [
+            *(sys.executable, "-P", "-m", "distributed.cli.dask_worker", self.address, "--no-nanny", "--nthreads=1"),
+            *("--no-dashboard", "--death-timeout=60", f"--name={self._made}", f"--preload={PRELOAD}"),
+        ]
         self._processes[str(self._made)] = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

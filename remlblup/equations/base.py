@@ -364,7 +364,7 @@ def least_squares(X: Array, v: Array) -> Array:
         size = np.abs(factor.diagonal()[: X.shape[1]])
         if info == 0 and size.min() > SINGULAR * size.max():
             return np.asarray(found[: X.shape[1]])
-    return np.linalg.lstsq(X, v, rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(X, v, rcond=None)[0], np.float64)
 
 
 def dense_incidence(X: Any, Z: Sequence[Sequence[sp.csr_array]], n: int, m: int) -> Array:

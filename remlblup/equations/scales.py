@@ -189,7 +189,7 @@ def signal(design: RandomDesign, precision: Array | float) -> Array:
     levels = np.broadcast_to(sizes, design.q)
     for i in range(t):
         out[i, i] = np.mean(spread(design, i) * precision)
-        for j in np.flatnonzero(design.moments[i, :i]):
+        for j in np.flatnonzero(design.moments[i, :i]).tolist():
             both = sp.csr_array(design.columns[i].multiply(design.columns[j]))
             out[i, j] = out[j, i] = np.mean((both @ levels) * precision)
     return out

@@ -3,21 +3,29 @@
     python -m remlblup.validation.stochastic calibration --records 2000 --markers 4000 --seeds 20
     python -m remlblup.validation.stochastic models --records 3000
     python -m remlblup.validation.stochastic hard --seeds 10
+    python -m remlblup.validation.stochastic large --records 20000 --markers 50000 --seeds 20 --folder FOLDER
+    python -m remlblup.validation.stochastic pedigree --records 1000000
 
 `calibration`: one simulated set, fitted exactly and by 10, 40 and 160 probes of so many seeds. The spread of the
 estimates over the seeds is compared with the Monte Carlo errors that each fit prints, and falls as 1/√N. `models`:
 three genomic terms and a factor, and two traits, beside the exact dense engine. `hard`: heritabilities of .5, .9
 and .99 with several records an individual, by as many probes as a fit draws and by a few, each fit from near its end.
+`large`: as many probes as the engine draws by itself, genotypes in a .bed; what is done is kept in the folder, from
+where a run that was stopped goes on. `pedigree`: animals without genotypes beside the exact sparse engine.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+EXACT = -1
+"""In place of a seed: the exact engine."""
 
 
 def genotypes_of(rng: np.random.Generator, n: int, m: int) -> np.ndarray:
@@ -54,22 +62,12 @@ def calibration(records: int, markers: int, seeds: int, probes: tuple[int, ...] 
     rows = []
     for count in probes:
         fits = [model.fit(seed=seed, probes=count) for seed in range(seeds)]
-        away = np.array([fit.theta - exact.theta for fit in fits])
+        estimates = np.array([fit.theta for fit in fits])
         printed = np.array([fit.variance_components["monte_carlo_error"] for fit in fits])
-        spread, mean = np.sqrt(np.mean(away**2, axis=0)), np.sqrt(np.mean(printed**2, axis=0))
-        for k, name in enumerate(exact.variance_components["term"]):
-            rows.append(
-                {
-                    "probes": count,
-                    "parameter": name,
-                    "bias": away[:, k].mean() / (away[:, k].std(ddof=1) / np.sqrt(seeds)),
-                    "spread": spread[k] / error[k],
-                    "printed": mean[k] / error[k],
-                    "ratio": spread[k] / mean[k],
-                    "within": np.mean(np.abs(away[:, k]) < 2.0 * printed[:, k]),
-                }
-            )
-    return pd.DataFrame(rows)
+        rows.append(calibrated(exact.theta, error, estimates, printed))
+        rows[-1].insert(0, "probes", count)
+        rows[-1].insert(1, "parameter", exact.variance_components["term"])
+    return pd.concat(rows, ignore_index=True)
 
 
 HARD = {
@@ -127,7 +125,82 @@ def hard(seeds: int, probes: tuple[int | None, ...] = (None, 6), individuals: in
     return pd.DataFrame(rows)
 
 
-def beside_exact(name: str, formula: str, data: pd.DataFrame, relationships: Any, **options: Any) -> pd.DataFrame:
+def calibrated(exact: np.ndarray, error: np.ndarray, estimates: np.ndarray, printed: np.ndarray) -> pd.DataFrame:
+    """A row for each parameter.
+
+    Parameters
+    ----------
+    exact, error : estimates of an exact engine and their standard errors (k,)
+    estimates, printed : of the stochastic engine by several seeds, and the Monte Carlo errors it prints (seeds, k)
+
+    Returns
+    -------
+    DataFrame : see `calibration`
+    """
+    away = estimates - exact
+    spread, mean = np.sqrt(np.mean(away**2, axis=0)), np.sqrt(np.mean(printed**2, axis=0))
+    return pd.DataFrame(
+        {
+            "bias": away.mean(axis=0) / (away.std(axis=0, ddof=1) / np.sqrt(len(away))),
+            "spread": spread / error,
+            "printed": mean / error,
+            "ratio": spread / mean,
+            "within": np.mean(np.abs(away) < 2.0 * printed, axis=0),
+        }
+    )
+
+
+def large(records: int, markers: int, seeds: int, folder: Path) -> pd.DataFrame:
+    """`calibration` with genotypes in a .bed; estimates are appended to ``folder/estimates.csv`` as they come."""
+    import remlblup as rb
+    from remlblup.validation.benchmarks.stochastic import simulate
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "y.txt").exists():
+        simulate(folder, records, markers, 20261129)
+    data = pd.read_csv(folder / "y.txt", sep="\t", dtype={"IID": str})
+    kept = folder / "estimates.csv"
+    done = pd.read_csv(kept) if kept.exists() else pd.DataFrame(columns=["seed"])
+    genotypes = rb.Genotypes.from_bed(folder / "set.bed")
+    for seed in [*range(seeds), EXACT]:
+        if seed in set(done["seed"]):
+            continue
+        engine = "dense" if seed == EXACT else "stochastic"
+        started = time.perf_counter()
+        model = rb.MixedModel("y ~ 1 + (1 | vm(IID, G))", data, {"G": genotypes}, engine=engine)
+        fit = model.fit(progress=False, **({} if seed == EXACT else {"seed": seed}))
+        rows = fit.variance_components[["term", "estimate", "std_error"]].assign(
+            seed=seed, printed=fit.variance_components.get("monte_carlo_error"),
+            seconds=time.perf_counter() - started, verdict=str(fit.convergence),
+        )  # fmt: skip
+        rows.to_csv(kept, mode="a", header=not kept.exists(), index=False)
+        print(rows.to_string(index=False), flush=True)
+    done = pd.read_csv(kept)
+    exact, drawn = done[done["seed"] == EXACT], done[done["seed"] != EXACT].sort_values("seed", kind="stable")
+    shape = (-1, len(exact))
+    table = calibrated(
+        exact["estimate"].to_numpy(),
+        exact["std_error"].to_numpy(),
+        drawn["estimate"].to_numpy().reshape(shape),
+        drawn["printed"].to_numpy().reshape(shape),
+    )
+    table.insert(0, "parameter", exact["term"].to_numpy())
+    return table
+
+
+def pedigree(animals: int) -> pd.DataFrame:
+    """An animal model by both engines."""
+    from remlblup import Pedigree
+    from remlblup.validation.benchmarks.simulate import few_sires
+
+    data = few_sires(animals, 0.002)
+    A = Pedigree.from_frame(data.pedigree)
+    return beside_exact(f"{animals:,} animals", "y ~ sex + cg + (1 | vm(id, A))", data.frame, {"A": A}, exact="auto")
+
+
+def beside_exact(
+    name: str, formula: str, data: pd.DataFrame, relationships: Any, exact: str = "dense", **options: Any
+) -> pd.DataFrame:
     """Estimates of both engines, their difference in standard errors and in Monte Carlo errors, seconds."""
     import remlblup as rb
 
@@ -137,8 +210,8 @@ def beside_exact(name: str, formula: str, data: pd.DataFrame, relationships: Any
         return fit, time.perf_counter() - started
 
     fit, seconds = timed("stochastic", seed=1)
-    exact, of_exact = timed("dense")
-    table, known = fit.variance_components, exact.variance_components
+    by_exact, of_exact = timed(exact)
+    table, known = fit.variance_components, by_exact.variance_components
     away = table["estimate"] - known["estimate"]
     drawn = fit._optimum.monte_carlo
     return pd.DataFrame(
@@ -184,16 +257,21 @@ def models(records: int) -> pd.DataFrame:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["calibration", "models", "hard"])
+    parser.add_argument("what", choices=["calibration", "models", "hard", "large", "pedigree"])
     parser.add_argument("--records", type=int)
     parser.add_argument("--markers", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--probes", type=int, nargs="+", default=[10, 40, 160])
+    parser.add_argument("--folder", type=Path, default=Path("large"), help="of `large`, for data and results")
     given = parser.parse_args(arguments)
     if given.what == "calibration":
         table = calibration(given.records or 2000, given.markers, given.seeds, tuple(given.probes))
     elif given.what == "hard":
         table = hard(given.seeds)
+    elif given.what == "large":
+        table = large(given.records or 20_000, given.markers, given.seeds, given.folder)
+    elif given.what == "pedigree":
+        table = pedigree(given.records or 1_000_000)
     else:
         table = models(given.records or 3000)
     print(table.to_string(index=False, float_format=lambda v: f"{v:.3f}"))

@@ -37,7 +37,7 @@ class Fit(Plotted):
     Examples
     --------
     >>> fit
-    <remlblup fit: Reaction ~ Days + (1 + Days | Subject); converged after ... iterations: all criteria met.>
+    <remlblup fit: Reaction ~ Days + (1 + Days | Subject); converged after ...: all criteria met.>
     """
 
     def summary(self) -> Summary:

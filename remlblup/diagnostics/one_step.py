@@ -74,7 +74,7 @@ class OneStep:
         return np.array([self.step(*known) for known in self.reduced(cases, root)])
 
     def reduced(self, cases: Sequence[Case], root: Any) -> list[tuple[Array, Array]]:
-        """Score and average information at θ̂ of the records that stay, for each case."""
+        """Score and average information by θ of `Optimum.precise` at θ̂, of the records that stay, for each case."""
         scores, variates = [], []
         for (h, PE, A, delta, beta), V_dot_PE in zip(cases, self._slopes_of([case[1] for case in cases]), strict=True):
             B = np.tensordot(V_dot_PE, PE, ([1], [0])).swapaxes(1, 2)

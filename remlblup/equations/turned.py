@@ -99,7 +99,7 @@ class TurnedEquations(Equations):
 
     def __init__(self, spec: Specification, turns: Mapping[int, Array], make: Callable[[Specification], Equations]):
         self.turns = dict(turns)
-        self.inverses = {k: np.linalg.inv(P) for k, P in self.turns.items()}
+        self.inverses: dict[int, Array] = {k: np.asarray(np.linalg.inv(P), np.float64) for k, P in turns.items()}
         random = tuple(columns_turned(d, turns[k]) if k in turns else d for k, d in enumerate(spec.random))
         fixed = spec.fixed
         if fixed.transform is None:
@@ -127,7 +127,7 @@ class TurnedEquations(Equations):
         return self.near.stats
 
     @property
-    def seconds(self) -> dict[str, float]:  # type: ignore[override]
+    def seconds(self) -> dict[str, float]:
         return self.near.seconds
 
     @seconds.setter
@@ -230,7 +230,10 @@ class TurnedEquations(Equations):
         for k, A in inverses.items():
             units[k] = A @ units[k] @ A.T
         of = self.near.score_matrices(solution.near, units, ml)
-        S = tuple(inverses[k].T @ one @ inverses[k] if k in inverses else one for k, one in enumerate(of.of_sigma))
+        S = tuple(
+            one if one is None or k not in inverses else inverses[k].T @ one @ inverses[k]
+            for k, one in enumerate(of.of_sigma)
+        )
         moved = solution if of.solution is solution.near else self._told(solution.theta, of.solution)
         return ScoreMatrices(moved, S, of.of_factor, of.moments)
 

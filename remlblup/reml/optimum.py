@@ -108,6 +108,10 @@ class Optimum:
         """θ or directions (n_parameters, …) of the model in those of `precise`."""
         return directions if self.turned is None else self.turned.back @ directions
 
+    def turned_slopes(self, slopes: Array) -> Array:
+        """Slopes (…, n_parameters) by θ of the model as those by θ of `precise`: ∂/∂θ' = ∂/∂θ ∂θ/∂θ'."""
+        return slopes if self.turned is None else slopes @ self.turned.forth
+
 
 @dataclass(frozen=True)
 class Turned:

@@ -61,7 +61,9 @@ def test_exact_parts_and_what_the_step_is_made_of(name, ml):
         )
         left = Without(fit, these, step)
         left.leave_out(numbers)
+        turn = fit._optimum.turn(np.eye(len(theta)))  # ∂θ'/∂θ: the step is taken in θ' where effects are turned
         for number, (score, information) in zip(numbers, seen, strict=True):
+            score, information = turn.T @ score, turn.T @ information @ turn
             expected = without(oracle, V, V_dot, these.records[number], ml)
             np.testing.assert_allclose(fit.beta + left.beta[number], expected[0], **CLOSE)
             np.testing.assert_allclose(left.predicted[number][0], expected[1], **CLOSE)
@@ -75,6 +77,16 @@ def test_exact_parts_and_what_the_step_is_made_of(name, ml):
             )
             change = expected[0] - fit.beta
             assert left.rows[number, 0] == pytest.approx(change @ np.linalg.solve(C, change) / len(change), abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["us2", "us3", "vm_us", "two_us"])
+def test_components_of_turned_effects_move_as_those_that_are_not(name):
+    turned, plain = (fit_at(f"{kind}: {name}")[0] for kind in ("turned", "model"))
+    assert turned._optimum.turned is not None
+    assert plain._optimum.turned is None
+    one, other = (fit.influence().components.to_numpy() for fit in (turned, plain))
+    size = np.abs(other).max(axis=0)
+    np.testing.assert_allclose(one / size, other / size, atol=1e-8)
 
 
 @pytest.fixture(scope="module")

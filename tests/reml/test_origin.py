@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import remlblup as rb
+from remlblup.inference.resampling.acceleration import accelerations
 
 SHIFT = np.array([[1.0, 2005.0], [0.0, 1.0]])
 
@@ -97,6 +98,10 @@ def test_what_is_made_of_derivatives_is_that_around_the_records(shift, options):
             tests = [fit.wald_tests(df=df, information=kind).to_numpy(dtype=float)[-1] for fit in (far, near)]
             np.testing.assert_allclose(tests[0], tests[1], rtol=1e-6)
     np.testing.assert_allclose(far.fixed_effects.loc["year"], near.fixed_effects.loc["x"], rtol=1e-6, atol=1e-12)
+    rows = [np.eye(4)[[fit.specification.parameters.columns.index(c), 3]] for fit, c in
+            ((far, "1 + year | s: var(year)"), (near, "1 + x | s: var(x)"))]  # fmt: skip
+    fast = [accelerations(fit, gradients, 0) for fit, gradients in zip((far, near), rows, strict=True)]
+    np.testing.assert_allclose(fast[0], fast[1], rtol=1e-6)
     moved = [fit.influence(fit.specification.random[0].name).table for fit in (far, near)]
     for column in moved[1]:
         size = np.abs(moved[1][column]).max()

@@ -165,12 +165,13 @@ class DaskWorkers:
         """Raise `WorkersError`, before anything is sent, where a product takes at the least more than a worker has."""
         if V.nbytes <= self._fits:
             return
+        individuals, columns = V.shape
         for address, worker in self.client.scheduler_info(n_workers=-1)["workers"].items():
             limit, threads = worker["memory_limit"] or np.inf, worker["nthreads"]
-            needed = worker_memory(*V.shape, threads, LEAST)
+            needed = worker_memory(individuals, columns, threads, LEAST)
             if needed > limit:
                 raise WorkersError(
-                    f"a product with {V.shape[1]:,} columns of {V.shape[0]:,} individuals takes at least"
+                    f"a product with {columns:,} columns of {individuals:,} individuals takes at least"
                     f" {gigabytes(needed)} of a worker with {threads} threads, and {address} has a memory_limit of"
                     f" {gigabytes(limit)}: give workers more memory or fewer threads, or draw fewer probes=."
                 )

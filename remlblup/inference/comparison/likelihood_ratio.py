@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.equations.turned import TurnedEquations
 from remlblup.equations.variance.expected_information import ExpectedInformation
 from remlblup.errors import ModelError, NotPositiveDefiniteError, choose, whole_number
 from remlblup.fit.estimates import Estimates
@@ -24,6 +23,7 @@ from remlblup.linalg.memory import within_memory
 from remlblup.linalg.scaled_solve import scaled_inverse
 from remlblup.linalg.threads import single_threaded
 from remlblup.reml.loop import Loop
+from remlblup.reml.origin import Centred
 from remlblup.reml.together.reduction import Reduction, is_one, reducible
 
 NULLS = ("mixture", "chi2", "simulate")
@@ -228,9 +228,10 @@ def kind_of(term: Added, constrained: bool) -> str:
 def covariance_at(added: Nesting, larger: Estimates) -> tuple[Array, str]:
     """Inverse information of the larger model where it is the smaller one, and which."""
     ml, held, theta, equations = larger.options.ml, held_values(larger), added.theta, equations_of(larger)
-    if isinstance(equations, TurnedEquations):
+    if (centred := Centred.of(equations, larger.options.constrain, ~np.isnan(held))) is not None:
         # The variances beside a term with a far origin are what they are around the records.
-        equations, theta, held = equations.near, equations.theta_near(theta), equations.theta_near(held)
+        turned, equations = centred.equations, centred.equations.near
+        theta, held = turned.theta_near(theta), turned.theta_near(held)
     spec, free = equations.spec, np.isnan(held)
     if spec.n <= RECORDS and not spec.residual.n_filled:
         try:

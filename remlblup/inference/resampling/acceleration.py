@@ -34,7 +34,7 @@ def accelerations(fit: Estimates, gradients: Array, seed: int) -> Array:
     out = np.zeros(len(gradients))
     free = np.array([status != "fixed" for status in fit.status])
     asked = np.flatnonzero(np.any(gradients[:, free] != 0.0, axis=1))
-    gradients = fit._optimum.own(gradients.T).T
+    gradients = fit._optimum.turned_slopes(gradients)
     if not len(asked):
         return out
     if fit.specification.n <= RECORDS:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import scipy.sparse as sp
 
+from remlblup.arrays import Array
 from remlblup.linalg.compiler import njit
 from remlblup.linalg.threads import n_threads, side_by_side
 
@@ -19,7 +21,7 @@ from remlblup.linalg.threads import n_threads, side_by_side
 FEW, FULL = 32, 16
 
 
-def lower_product(W, transposed, weights):
+def lower_product(W: sp.csr_array, transposed: sp.csr_array, weights: Array) -> tuple[np.ndarray, np.ndarray, Array]:
     """Column pointers, rows and values of the lower triangle of W'DW, for W and W' (CSR) and D's diagonal (n,).
 
     The columns of a row of W ascend.

@@ -146,10 +146,12 @@ def runs_below_last(sn: Supernodes, work: np.ndarray) -> list[tuple[int, int]]:
     """Runs of all but the last supernode, of about as much work, between which no other stands above."""
     above = np.where(sn.parent == sn.size - 1, -1, sn.parent)[:-1]
     ends = np.flatnonzero(above < 0) + 1
-    done = np.cumsum(work[:-1])[ends - 1] if len(ends) else np.zeros(0)
-    cuts = np.searchsorted(done, np.linspace(0.0, done[-1], RUNS + 1)[1:]) if len(ends) else []
-    stops = np.unique(ends[np.minimum(cuts, len(ends) - 1)]).tolist() if len(ends) else []
-    return list(pairwise([0, *stops[:-1], int(ends[-1])])) if stops else []
+    if not len(ends):
+        return []
+    done = np.cumsum(work[:-1])[ends - 1]
+    cuts = np.searchsorted(done, np.linspace(0.0, done[-1], RUNS + 1)[1:])
+    stops = np.unique(ends[np.minimum(cuts, len(ends) - 1)]).tolist()
+    return list(pairwise([0, *stops[:-1], int(ends[-1])]))
 
 
 def uncut_workspace(sn: Supernodes) -> int:

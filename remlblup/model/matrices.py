@@ -124,6 +124,9 @@ def as_matrix(value: Any, n: int, what: str) -> Any:
         if value.dtype.kind not in "biuf":
             raise DataError(f"{what} is not a numeric matrix.")
         matrix = sp.csc_array(value, dtype=np.float64)
+        if not matrix.has_canonical_format:  # an element in several parts: a level twice in a record
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
         entries = matrix.data
     else:
         try:

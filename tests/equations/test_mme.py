@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from oracle import Term
 
 import remlblup as rb
@@ -277,6 +278,21 @@ def test_from_matrices_is_the_same_model(engine):
     assert solved.loglik == pytest.approx(c.oracle.loglik(theta), rel=1e-12)
     np.testing.assert_allclose(solved.blup("a").to_numpy().T, c.oracle.u(0, theta), **CLOSE)
     assert list(solved.fixed_effects.index) == ["mean", "x"]
+
+
+@pytest.mark.parametrize("engine", ["dense", "sparse"])
+def test_a_matrix_with_a_level_twice_in_a_record_is_that_of_the_sum(engine):
+    rng, n, q = np.random.default_rng(5), 300, 70
+    levels = rng.integers(0, q, (n, 2))
+    levels[::3, 1] = levels[::3, 0]
+    twice = sp.csr_array((np.ones(2 * n), levels.ravel(), np.arange(0, 2 * n + 1, 2)), shape=(n, q))
+    y = twice @ rng.standard_normal(q) + rng.standard_normal(n)
+    one, other = (
+        rb.MixedModel.from_matrices(y, np.ones((n, 1)), [Z], engine=engine).loglik({"u1": 1.5, "residual": 0.7})
+        for Z in (twice, twice.toarray())
+    )
+    assert one == pytest.approx(other, rel=1e-12)
+    assert twice.nnz == 2 * n  # what was given is left as it was
 
 
 def test_the_likelihood_in_the_other_conventions():

@@ -232,7 +232,7 @@ def _data(p: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="NAME=FILE",
-        help="NAME is VanRaden's genomic matrix of PLINK .bed, .vcf, BLUPF90 text or CSV genotypes",
+        help="NAME is VanRaden's genomic matrix of PLINK .bed, .vcf, .zarr, BLUPF90 text or CSV genotypes",
     )
     g.add_argument(
         "--groups",

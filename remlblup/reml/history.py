@@ -47,12 +47,14 @@ class Iteration:
         """The line printed while fitting."""
         delta = f"{self.delta:+12.3e}" if np.isfinite(self.delta) else " " * 12
         change = f"{100 * self.change:9.2e}" if np.isfinite(self.change) else " " * 9
+        known = np.isfinite(self.loglik)  # or the step, which may be said at length, has its place
+        told = f"{self.step:<10} {self.loglik:16.6f}" if known else f"{self.step:<26}-"
         detail = ""
         if self.seconds >= LONG:
             detail = "  " + ", ".join(f"{name} {spent:.1f}" for name, spent in self.phases)
             detail += f"; about {self.left:.0f} s left" if np.isfinite(self.left) else ""
         return (
-            f"{self.iteration:4d}  {self.step:<10} {self.loglik:16.6f} {delta}  {self.gradient:9.2e}  {change}"
+            f"{self.iteration:4d}  {told} {delta}  {self.gradient:9.2e}  {change}"
             f"  {', '.join(self.boundary) or '-':<12} {self.seconds:8.3f}{detail}"
         )
 

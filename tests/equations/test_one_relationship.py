@@ -133,3 +133,36 @@ def test_a_column_that_ends_early_and_one_of_X():
     assert krylov.weights(0.7, 0.2, 1e-11, 4) is None
     with pytest.raises(rb.NotPositiveDefiniteError):
         krylov.weights(0.7, -3.0, 1e-11, 30)
+
+
+@pytest.mark.filterwarnings("error")
+def test_variates_of_which_G_leaves_nothing():
+    """PGPb = 0: nothing is left of it at once, and no more vectors are asked for."""
+    rng = np.random.default_rng(2)
+    b = rng.standard_normal((12, 1))
+    b -= b.mean()
+
+    def free_of_mean(B):
+        left = B - B.mean(axis=0)
+        return left, left
+
+    krylov = Krylov(lambda q: 0.0 * q, free_of_mean, b)
+    found = krylov.weights(0.7, 0.2, 1e-11, 30)
+    again = krylov.again(found.c[:, 0], 0.7, 0.2, np.full(2, 1e-10), 30)
+    assert again is not None and len(again.c) < 5
+    assert np.allclose(krylov.combined(again.c[:, :1]), 0.0, atol=1e-12)
+    assert np.allclose(krylov.combined(again.c[:, 1:]), b / 0.2**2)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("formula", [FORMULA, f"{FORMULA} + (1 | herd)"])
+def test_genotypes_that_all_share(formula):
+    """A K of zero is refused by name, as it is by other engines."""
+    data, _ = made(2)
+    alike = rb.Genotypes.from_matrix(np.ones((150, 20)), ids=range(150))
+    data["herd"] = np.arange(len(data)) % 9
+    with pytest.raises(rb.RelationshipError, match=r"of 'vm\(animal, G\)' is zero"):
+        rb.MixedModel(formula, data, {"G": alike}, engine="stochastic").fit(seed=1)
+    rb.MixedModel(formula, data, {"G": alike}, engine="stochastic").solve(
+        {"vm(animal, G)": 1.0, "residual": 1.0, **({"herd": 1.0} if "herd" in formula else {})}
+    )

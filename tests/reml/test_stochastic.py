@@ -13,6 +13,7 @@ import remlblup as rb
 from remlblup.equations.stochastic import engine
 from remlblup.equations.stochastic.conjugate_gradients import projected
 from remlblup.equations.stochastic.probes import bytes_each, within_memory
+from remlblup.reml.history import HEADER, Iteration
 from remlblup.reml.stochastic import search
 
 
@@ -306,7 +307,9 @@ def test_drawing_stops_where_memory_does(flock, monkeypatch):
     """Said in the verdict, and before the fit what all may take."""
     data, relationships = flock
     model = rb.MixedModel(FORMULA, data, relationships, engine="stochastic")
-    assert "up to 1,000 with 0.0845 GB for all" in str(model.describe())
+    said = str(model.describe())
+    assert "100 probes with 0.00845 GB," in said  # what they take, with all that is held beside them
+    assert "up to 1,000 with 0.0845 GB for all" in said
     monkeypatch.setattr(search, "within_memory", lambda spec, known: 30)
     with pytest.warns(rb.ConvergenceWarning, match="no memory for more probes"):
         fit = model.fit(seed=2)
@@ -337,3 +340,12 @@ def test_many_solves_are_asked_for(fits, flock, monkeypatch):
     assert (
         np.corrcoef(waited.predictions["predicted"], rb.cross_validate(exact, 2).predictions["predicted"])[0, 1] > 0.99
     )
+
+
+def test_lines_of_a_search_stand_under_their_heads():
+    """However long a step is, and with no logL."""
+    steps = ("AI", -12.5), ("AI", np.nan), ("1000 probes", np.nan), ("solved to 4.7e-05", np.nan)
+    lines = [Iteration(1, step, ll, 0.1, 0.5, 0.1, 0.2, 0, 0.25, (), np.ones(1)).line() for step, ll in steps]
+    assert len({line.index("5.00e-01") for line in lines}) == len({len(line) for line in lines}) == 1
+    assert len(lines[0]) == len(HEADER)
+    assert not any("nan" in line for line in lines)

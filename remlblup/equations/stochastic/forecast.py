@@ -15,11 +15,11 @@ ARRAYS, LEAST = 5, 2
 def forecast(spec: Specification, probes: int, most: int, workers: Workers, passes: int, columns: int) -> str:
     """In words, from sizes alone; a hard problem, of a heritability near one, takes several times as many passes."""
     genomic = {id(part): part for d in spec.random if (part := genomic_part(d.relationship)) is not None}
-    vectors, all_in = 8.0 * spec.n * probes, most * bytes_each(spec)
+    usual, all_in = (count * bytes_each(spec) / 1e9 for count in (probes, most))
     said = (
-        f"some {passes} products with V of {columns:,} columns in all; {probes} probes of {vectors / 1e6:,.3g} MB, or"
-        f" more while their error is large, up to {most:,} with {all_in / 1e9:,.3g} GB for all or as many as memory"
-        " does for"
+        f"some {passes} products with V of {columns:,} columns in all; {probes} probes with {usual:,.3g} GB"
+        f", or more while their error is large, up to {most:,} with {all_in:,.3g} GB for all or as many as memory does"
+        " for"
     )
     if not genomic:
         return f"{said}; products on {workers.describe()}"

@@ -141,7 +141,7 @@ class Krylov:
             Tc[1:] += beta[:-1] * padded[:-1]
             right = np.column_stack([Tc, padded])
             w = scipy.linalg.solveh_banded(np.vstack([genetic * alpha + residual, genetic * beta]), right, lower=True)
-            left = genetic * beta[-1] * np.abs(w[-1]) / np.linalg.norm(right, axis=0)
+            left = genetic * beta[-1] * np.abs(w[-1]) * inverse(np.linalg.norm(right, axis=0))  # of nothing, nothing
             if np.all(left <= enough):
                 return Weights(w, left, np.full(2, np.nan))
         return None

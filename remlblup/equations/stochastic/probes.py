@@ -16,7 +16,9 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.products import Products
+from remlblup.errors import RelationshipError
 from remlblup.linalg.memory import SHARE, available_memory, require
+from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 
 
@@ -35,6 +37,15 @@ def within_memory(spec: Specification, known: int) -> int:
     """How many probes there may be where `known` are held now: not one more than memory does for."""
     held = known * 8.0 * (3.0 * spec.n + spec.n_random)
     return int(min((SHARE * available_memory() + held) / bytes_each(spec), 1e9))
+
+
+def require_some(design: RandomDesign, block: Array) -> None:
+    """Raise `RelationshipError` for a K that is zero; its diagonal is asked for only where a block of products is."""
+    if not block.any() and not np.any(design.relationship.diagonal):
+        raise RelationshipError(
+            f"the relationship matrix of '{design.name}' is zero: levels without variance have no effects. Genotypes"
+            " that are the same in all individuals make it so."
+        )
 
 
 @dataclass(frozen=True)
@@ -62,11 +73,15 @@ class Probes:
         ------
         MemoryLimitError
             If they, their solutions and what conjugate gradients hold beside these do not fit.
+        RelationshipError
+            If a relationship is zero.
         """
         n, needed = products.spec.n, (count - first) * bytes_each(products.spec)
         require(needed, f"products with {count:,} probes of {n:,} records", "or give fewer probes=.")
         z = signs(n, seed, range(first, count))
         blocks = products.related(products.scores(z))
+        for design, block in zip(products.spec.random, blocks, strict=True):
+            require_some(design, block)
         related = tuple(None if d.is_identity else b for d, b in zip(products.spec.random, blocks, strict=True))
         return cls(seed, z, related, ((first, count),))
 

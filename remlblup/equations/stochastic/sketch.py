@@ -97,6 +97,8 @@ def nystrom(products: Products, design: RandomDesign, number: int) -> Array:
     q = design.q
     Omega = np.linalg.qr(np.random.default_rng([number, q]).standard_normal((q, width(q))))[0]
     Y = products.multiply(design, np.ascontiguousarray(Omega))
+    if not Y.any():  # K is zero
+        return np.zeros_like(Y)
     shift = 1e-12 * float(np.linalg.norm(Y))  # so that there is a root
     Y = Y + shift * Omega
     core = Omega.T @ Y

@@ -141,15 +141,6 @@ def test_single_step_has_its_genotypes_multiplied_on_workers(scene):
     assert not H.is_formed
 
 
-def test_a_worker_that_dies_again_and_again(scene):
-    before, scene.cluster.scheduler.allowed_failures = scene.cluster.scheduler.allowed_failures, 1
-    try:
-        with pytest.raises(rb.WorkersError, match=r"ended again and again.*memory_limit="):
-            DaskWorkers(scene.client, patience=60).total([Deadly(scene.blocks[0], None)], scene.V)
-    finally:
-        scene.cluster.scheduler.allowed_failures = before
-
-
 def test_a_worker_without_the_memory_for_a_product_is_named_before_it_is_tried(scene, monkeypatch):
     """20 MB of V and at least twice that for a thread, and more for two."""
     V = np.zeros((N, 12_500))
@@ -164,6 +155,22 @@ def test_a_worker_without_the_memory_for_a_product_is_named_before_it_is_tried(s
             continue
         with pytest.raises(rb.WorkersError, match=rf"12,500 columns of 200 .*{threads} threads, and {address} has a"):
             workers.total(scene.blocks, V)
+
+
+def test_a_worker_that_is_gone_before_it_has_said_its_version_is_passed_over(scene, monkeypatch):
+    real = scene.client.nthreads
+    answers = iter([{**real(), "tcp://127.0.0.1:9": 1}])
+    monkeypatch.setattr(scene.client, "nthreads", lambda: next(answers, None) or real())
+    DaskWorkers(scene.client, patience=20)  # whose error it would be after so many seconds
+
+
+def test_a_worker_that_dies_again_and_again(scene):
+    before, scene.cluster.scheduler.allowed_failures = scene.cluster.scheduler.allowed_failures, 1
+    try:
+        with pytest.raises(rb.WorkersError, match=r"ended again and again.*memory_limit="):
+            DaskWorkers(scene.client, patience=60).total([Deadly(scene.blocks[0], None)], scene.V)
+    finally:
+        scene.cluster.scheduler.allowed_failures = before
 
 
 def test_errors_of_blocks_come_back_as_such(scene):

@@ -185,7 +185,11 @@ class DaskWorkers:
         ]
         for each, future in zip(addresses, asked, strict=True):
             try:
+                if not self._answered(each, future):
+                    continue  # another has taken its place, or none
                 found = future.result(timeout=self.patience)
+            except WorkersError:
+                raise
             except ImportError as error:
                 raise WorkersError(
                     f"the worker {each} cannot import what this process has ({error}): install remlblup"
@@ -197,6 +201,17 @@ class DaskWorkers:
                 raise WorkersError(
                     f"the worker {each} has remlblup {found}, this process {__version__}: install the same."
                 )
+
+    def _answered(self, address: str, future: Any) -> bool:
+        """Whether a task of one worker ends before that is gone, for at most `patience` seconds."""
+        began = time.monotonic()
+        while not future.done():
+            if address not in self.client.nthreads():
+                return False
+            if time.monotonic() - began > self.patience:
+                raise self._stuck()
+            time.sleep(0.1 * _LOOK)
+        return True
 
     def _stuck(self) -> WorkersError:
         workers = len(self.client.nthreads()) if self.client.status == "running" else 0

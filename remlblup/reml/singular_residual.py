@@ -75,7 +75,7 @@ def maximize(
     found = search(equations, options, start, fixed, report, route.open_at)
     used = len(found.iterations) - 1
     if found.convergence.converged and not route.open_at(found.point.theta):
-        return found
+        return route.at_floor(found)
     if used >= options.max_iterations or not route.open_at(found.point.theta, SUSPECT):
         return route.judged(found, options.constrain, options.ml)
     rest = replace(options, max_iterations=options.max_iterations - used)
@@ -189,6 +189,14 @@ class Route:
         names = vanishing(self.residual, found.point.theta[self.place], self.unit)
         verdict = replace(found.convergence, reason=no_maximum(names), unidentified=(), collapsed=True)
         return replace(found, convergence=verdict)
+
+    def at_floor(self, found: Optimum) -> Optimum:
+        """The same, not converged if R is held from falling further and V is out of reach: these equations divide by R,
+        and what they say of ℓ and its slope beside a singular R is rounding."""
+        held = set(found.convergence.boundary) & set(self.spec.parameters.columns[self.place])
+        if not held or not self.closed or share_left(self.residual, found.point.theta[self.place], self.unit) > GONE:
+            return found
+        return replace(found, convergence=replace(found.convergence, reason=too_large(self.spec.n), collapsed=True))
 
     def followed(
         self,

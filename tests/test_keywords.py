@@ -12,8 +12,8 @@ from remlblup.result import Fit
 from remlblup.structure.base import Structure
 
 #: Of relationships, called in the loops of a search.
-INNER = {"among", "columns", "dense", "find", "index", "multiply", "precision_around", "precision_times", "sparse", "subset",
-         "inverse_subset", "take_diagonal"}  # fmt: skip
+INNER = {"among", "columns", "dense", "find", "index", "multiply", "precision_around", "precision_times", "sparse",
+         "subset", "inverse_subset", "take_diagonal"}  # fmt: skip
 CLASSES = [Fit, *(c for c in (getattr(rb, name) for name in rb.__all__) if inspect.isclass(c) and c is not Fit)]
 
 

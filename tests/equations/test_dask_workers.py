@@ -165,12 +165,17 @@ def test_a_worker_that_is_gone_before_it_has_said_its_version_is_passed_over(sce
 
 
 def test_a_worker_that_dies_again_and_again(scene):
+    """Three of them: Dask may not start one again that is killed in the moment in which it reports."""
+    scale(scene, 0)
+    scale(scene, 3)
     before, scene.cluster.scheduler.allowed_failures = scene.cluster.scheduler.allowed_failures, 1
     try:
         with pytest.raises(rb.WorkersError, match=r"ended again and again.*memory_limit="):
             DaskWorkers(scene.client, patience=60).total([Deadly(scene.blocks[0], None)], scene.V)
     finally:
         scene.cluster.scheduler.allowed_failures = before
+        scale(scene, 0)
+        scale(scene, 1)
 
 
 def test_errors_of_blocks_come_back_as_such(scene):

@@ -14,7 +14,6 @@ parameters move takes a step of Newton (`one_step`).
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from remlblup.diagnostics.cases import Cases, cases_of
 from remlblup.diagnostics.one_step import OneStep
 from remlblup.errors import check_switch, some
 from remlblup.fit.held_out import deletion
+from remlblup.fit.progress import bar_wanted
 from remlblup.fit.tables.shown import shown
 from remlblup.linalg.scaled_solve import scaled_inverse
 
@@ -105,9 +105,7 @@ def influence(
 
     check_switch("components", components)
     check_switch("many_solves", many_solves)
-    if progress is None:
-        progress = bool(getattr(sys.stderr, "isatty", lambda: False)())
-    check_switch("progress", progress)
+    progress = bar_wanted(progress)
     cases = cases_of(fit, term)
     if not many_solves:
         count = sum(map(len, cases.records)) + (len(cases.records) * len(fit.theta) if components else 0)

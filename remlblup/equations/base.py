@@ -17,9 +17,8 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg.lapack import dgels
 
-from remlblup.arrays import Array, sums
+from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations.computation import Computation
 from remlblup.equations.expansion import Expansion
@@ -28,17 +27,16 @@ from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.scales import Scales
 from remlblup.equations.solution import ScoreMatrices, Solution
 from remlblup.linalg.contract import FactorStats
+from remlblup.linalg.least_squares import least_squares
 from remlblup.linalg.row_blocks import times
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
-from remlblup.model.incidence import Incidence
+from remlblup.model.incidence import dense_incidence
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Structure
 
 # W is held dense below this many elements: fewer microseconds per product in small models.
 DENSE_ELEMENTS = 20_000
-# A pivot of X this small beside the largest leaves no digit of the regression on it.
-SINGULAR = 1e-13
 # Right-hand sides solved at once, and elements of all of them together.
 CHUNK, ELEMENTS = 128, 2_000_000
 
@@ -355,36 +353,6 @@ class Equations(ABC):
 
     def _spent(self, phase: str, started: float) -> None:
         self.seconds[phase] += time.perf_counter() - started
-
-
-def least_squares(X: Array, v: Array) -> Array:
-    """β of the least-squares regression of v (n,) or (n, k) on X (n, p); the shortest of those of a singular X."""
-    if len(X) >= X.shape[1]:
-        factor, found, info = dgels(X, v, lwork=65 * max(X.shape[1], v[0].size))  # X = QR
-        size = np.abs(factor.diagonal()[: X.shape[1]])
-        if info == 0 and size.min() > SINGULAR * size.max():
-            return np.asarray(found[: X.shape[1]])
-    return np.asarray(np.linalg.lstsq(X, v, rcond=None)[0], np.float64)
-
-
-def dense_incidence(X: Any, Z: Sequence[Sequence[sp.csr_array]], n: int, m: int) -> Array:
-    """[X Z_1 …] (n, m) of the Z of each term, with ones from the last row and column upwards where it is larger."""
-    rows, width = X.shape
-    W = np.zeros((n, m))
-    W[:rows, :width] = X.toarray() if sp.issparse(X) else X
-    for of_term in Z:
-        if isinstance(of_term, Incidence):
-            of_term.write(W[:rows], width)
-            width += len(of_term) * of_term.q
-            continue
-        for z in of_term:
-            at = m * np.repeat(np.arange(rows), np.diff(z.indptr)) + width + z.indices
-            W += sums(at, z.data, n * m).reshape(n, m)
-            width += z.shape[1]
-    if n > rows:
-        filled = np.arange(n - rows)
-        W[rows + filled, width + filled] = 1.0
-    return W
 
 
 def columns_at_once(m: int) -> int:

@@ -23,6 +23,7 @@ from remlblup.equations.record_errors import RecordErrors
 from remlblup.equations.scales import disjoint
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.linalg.contract import FactorStats
+from remlblup.linalg.small import eigenvalues
 from remlblup.model.design import RandomDesign, centred
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Structure
@@ -33,6 +34,15 @@ from remlblup.structure.covariance.unstructured import Unstructured
 FAR, ALIKE = 1e-4, 1e-9
 
 
+def least_correlation(design: RandomDesign) -> float:
+    """Smallest eigenvalue of the correlations (about zero) of a term's covariates over the records; 1 if Σ is not
+    free."""
+    if design.t == 1 or not design.structure.cone:
+        return 1.0
+    d = design.moments.diagonal()
+    return float(eigenvalues(design.moments / np.sqrt(d[:, None] * d))[0]) if d.min() > 0.0 else 1.0
+
+
 def far_origins(spec: Specification) -> dict[int, Array]:
     """P of the terms of a free Σ whose origin is far from the records: PP' = M⁻¹, M their mean products.
 
@@ -40,11 +50,11 @@ def far_origins(spec: Specification) -> dict[int, Array]:
     """
     out = {}
     for k, design in enumerate(spec.random):
-        if design.t == 1 or not isinstance(design.structure, Unstructured) or disjoint(design):
+        if not isinstance(design.structure, Unstructured) or disjoint(design):
             continue
-        d = 1.0 / np.sqrt(np.maximum(np.diag(design.moments), np.finfo(float).tiny))
-        values, vectors = np.linalg.eigh(design.moments * np.outer(d, d))
-        if ALIKE < values[0] < FAR:
+        if ALIKE < least_correlation(design) < FAR:
+            d = 1.0 / np.sqrt(np.diag(design.moments))
+            values, vectors = np.linalg.eigh(design.moments * np.outer(d, d))
             out[k] = np.asarray(np.linalg.cholesky(np.outer(d, d) * ((vectors / values) @ vectors.T)), np.float64)
     return out
 
@@ -54,6 +64,11 @@ def columns_turned(design: RandomDesign, P: Array) -> RandomDesign:
     turned = [sum((Z * share for Z, share in zip(design.columns, column, strict=True) if share), 0) for column in P.T]
     columns = tuple(sp.csr_array(Z) for Z in turned)
     return replace(design, columns=columns, moments=P.T @ design.moments @ P)
+
+
+def congruent(structure: Structure, theta: Array, A: Array) -> Array:
+    """θ of AΣA' for that of Σ."""
+    return structure.project(A @ structure.covariance(theta) @ A.T)
 
 
 @dataclass
@@ -178,7 +193,7 @@ class TurnedEquations(Equations):
         for k, A in turns.items():
             structure, place = parameters.structures[k], parameters.slices[k]
             units = np.eye(structure.n_parameters)
-            out[place, place] = np.column_stack([structure.project(A @ structure.covariance(e) @ A.T) for e in units])
+            out[place, place] = np.column_stack([congruent(structure, unit, A) for unit in units])
         return out
 
     def theta_near(self, theta: Array) -> Array:
@@ -194,7 +209,7 @@ class TurnedEquations(Equations):
         for k, A in turns.items():
             structure, place = parameters.structures[k], parameters.slices[k]
             if not np.isnan(theta[place]).any():
-                theta[place] = structure.project(A @ structure.covariance(theta[place]) @ A.T)
+                theta[place] = congruent(structure, theta[place], A)
         return theta
 
     def _effects(self, v: Array) -> Array:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from remlblup.errors import OptionError
+from remlblup.errors import OptionError, check_switch
 from remlblup.reml.convergence import Convergence
 from remlblup.reml.history import HEADER, Iteration
 
@@ -15,6 +15,14 @@ Report = Callable[[Iteration], None]
 
 LOGGER = logging.getLogger("remlblup")
 LOGGER.addHandler(logging.NullHandler())  # silent unless the program that uses us has set up logging
+
+
+def bar_wanted(progress: bool | None) -> bool:
+    """Whether to show a bar, which is written to the standard error; by default only on a terminal."""
+    if progress is None:
+        return bool(getattr(sys.stderr, "isatty", lambda: False)())
+    check_switch("progress", progress)
+    return bool(progress)
 
 
 def printer(progress: bool | None) -> Report | None:

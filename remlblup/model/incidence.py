@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 
 
@@ -59,3 +59,23 @@ class Incidence(Sequence[Any]):
     def predictors(self, U: Array) -> Array:
         """Z_i u_i of every effect, (n, t), for U (q, t)."""
         return self.loads * U[self.codes]
+
+
+def dense_incidence(X: Any, Z: Sequence[Sequence[sp.csr_array]], n: int, m: int) -> Array:
+    """[X Z_1 …] (n, m) of the Z of each term, with ones from the last row and column upwards where it is larger."""
+    rows, width = X.shape
+    W = np.zeros((n, m))
+    W[:rows, :width] = X.toarray() if sp.issparse(X) else X
+    for of_term in Z:
+        if isinstance(of_term, Incidence):
+            of_term.write(W[:rows], width)
+            width += len(of_term) * of_term.q
+            continue
+        for z in of_term:
+            at = m * np.repeat(np.arange(rows), np.diff(z.indptr)) + width + z.indices
+            W += sums(at, z.data, n * m).reshape(n, m)
+            width += z.shape[1]
+    if n > rows:
+        filled = np.arange(n - rows)
+        W[rows + filled, width + filled] = 1.0
+    return W

@@ -9,10 +9,10 @@ import numpy as np
 
 from remlblup.arrays import chunks_of, sums
 from remlblup.equations.base import Equations
-from remlblup.equations.turned import ALIKE
+from remlblup.equations.turned import ALIKE, least_correlation
 from remlblup.errors import ModelError
 from remlblup.linalg.memory import require
-from remlblup.linalg.small import eigenvalues, singular_rows
+from remlblup.linalg.small import singular_rows
 from remlblup.model.design import RandomDesign
 from remlblup.model.parameters import RESIDUAL
 
@@ -138,15 +138,6 @@ def combinations(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows."""
     size = np.sqrt((z * z).sum(axis=0))
     return singular_rows(z / np.where(size > 0.0, size, 1.0))
-
-
-def least_correlation(design: RandomDesign) -> float:
-    """Smallest eigenvalue of the correlations (about zero) of a term's covariates over the records; 1 if Σ is not
-    free."""
-    if design.t == 1 or not design.structure.cone:
-        return 1.0
-    d = design.moments.diagonal()
-    return float(eigenvalues(design.moments / np.sqrt(d[:, None] * d))[0]) if d.min() > 0.0 else 1.0
 
 
 def alike(design: RandomDesign) -> bool:

@@ -10,10 +10,10 @@ from oracle import Term
 
 import remlblup as rb
 from equations.models import NAMES, POINTS, animals, case, field
-from remlblup.equations.base import least_squares
 from remlblup.equations.fixed_errors import variance_derivatives
 from remlblup.equations.henderson.engine import MixedModelEquations
 from remlblup.equations.henderson.errors import level_covariances
+from remlblup.linalg.least_squares import least_squares
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,9 +12,10 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.errors import OptionError, RemlBlupWarning, check_share, check_switch, choose, some, warn, whole_number
+from remlblup.errors import OptionError, RemlBlupWarning, check_share, choose, some, warn, whole_number
 from remlblup.fit.errors.intervals import bounds_of
 from remlblup.fit.estimates import Estimates
+from remlblup.fit.progress import bar_wanted
 from remlblup.fit.tables.functions import evaluate
 from remlblup.fit.tables.shown import shown
 from remlblup.inference.quantities import expression_function
@@ -220,12 +220,11 @@ def bootstrap(
     """See `Fit.bootstrap`."""
     n, seed = checked(n, seed)
     workers = 1 if workers is None else whole_number("workers", workers, 1, 1000)
-    if progress is not None:
-        check_switch("progress", progress)
+    shows = bar_wanted(progress)
     asked = own_statistic(statistic)
     replicates = Replicates(fit, asked)
     names, original, lower, upper, gradients = itself(fit, asked)
-    done = list(finished(replicates, n, seed, workers, progress))
+    done = list(finished(replicates, n, seed, workers, shows))
     if not done:
         raise KeyboardInterrupt("the bootstrap was interrupted before its first replicates were done.")
     done.sort(key=lambda batch: batch.first)
@@ -279,15 +278,13 @@ def itself(fit: Estimates, asked: Any) -> tuple[list[str], Array, Array, Array, 
 # -- who does the work -----------------------------------------------------------------------
 
 
-def finished(replicates: Replicates, n: int, seed: int, workers: int, progress: bool | None) -> Iterator[Batch]:
+def finished(replicates: Replicates, n: int, seed: int, workers: int, shows: bool) -> Iterator[Batch]:
     """Batches as they are done; a Ctrl-C ends it."""
     from tqdm import tqdm
 
-    if progress is None:
-        progress = bool(getattr(sys.stderr, "isatty", lambda: False)())
     parts = batches(n, replicates.spec.n)
     run = in_processes if workers > 1 and len(parts) > 1 else here
-    with tqdm(total=n, unit=" fits", disable=not progress, leave=False) as bar:
+    with tqdm(total=n, unit=" fits", disable=not shows, leave=False) as bar:
         try:
             for batch in run(replicates, parts, seed, workers):
                 bar.update(len(batch.values))

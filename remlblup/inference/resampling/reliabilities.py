@@ -11,14 +11,14 @@ Veerkamp, Calus, Mulder & Thompson 2009, Genet Sel Evol 41:23),
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from remlblup.arrays import Array
-from remlblup.errors import ModelError, check_switch, whole_number
+from remlblup.errors import ModelError, whole_number
+from remlblup.fit.progress import bar_wanted
 from remlblup.fit.tables.effects import term_index
 from remlblup.inference.resampling.simulate import Simulator, seeds
 from remlblup.model.design import RandomDesign
@@ -38,9 +38,7 @@ def sampled_reliabilities(fit: Estimates, term: str, samples: int, seed: int, pr
     from tqdm import tqdm
 
     samples, seed = whole_number("samples", samples, 2), whole_number("seed", seed, 0)
-    if progress is None:
-        progress = bool(getattr(sys.stderr, "isatty", lambda: False)())
-    check_switch("progress", progress)
+    progress = bar_wanted(progress)
     spec, k = fit.specification, term_index(fit.specification, term)
     design = spec.random[k]
     if getattr(design.relationship, "groups", None) is not None:

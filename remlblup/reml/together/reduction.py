@@ -21,11 +21,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.turned import FAR
+from remlblup.equations.turned import FAR, least_correlation
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 from remlblup.relationship.roots import root_times, root_width
-from remlblup.reml.identify import least_correlation
 from remlblup.structure.base import Structure
 
 # Order of M up to which all is done with dense matrices: with several variances, where each response has an E of its

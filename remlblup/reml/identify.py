@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,14 +14,15 @@ from remlblup.errors import ModelError
 from remlblup.linalg.memory import require
 from remlblup.linalg.small import singular_rows
 from remlblup.model.design import RandomDesign
+from remlblup.model.incidence import Incidence
 from remlblup.model.parameters import RESIDUAL
 
 # Share of ‖Zu‖² left outside the span of X below which Z lies in it.
 INSIDE = 1e-12
 # Share of effects Z_i u left by a combination of them that is zero but for rounding; the least weight of one in it.
 REPEATED, REPEATED_SHARE = 1e-13, 1e-6
-# Share that is clearly more than these; elements of the columns Z_i u from which such bounds are looked for first.
-CLEAR, MANY = 1e-6, 20_000
+# Share that is clearly more than these.
+CLEAR = 1e-6
 # Elements of the columns that are projected at once.
 ELEMENTS = 2_000_000
 
@@ -61,19 +62,22 @@ def confounded(equations: Equations, held: np.ndarray, ml: bool = False) -> tupl
     """
     parameters = equations.spec.parameters
     found: list[str] = []
-    random = np.random.default_rng(20241122)
+    random: np.random.Generator | None = None
     for k, design in enumerate(equations.random):
         place = parameters.slices[k]
-        if held[place].all():
+        if not np.count_nonzero(~held[place]):
             continue
-        large = design.t * equations.spec.n > MANY
-        may_be_inside = not ml and not (large and outnumbers(design, equations.p))
-        may_repeat = not held[place].any() and not (large and apart(design))
-        u = random.standard_normal(design.q)
-        at_once = (may_be_inside or may_repeat) and design.t * equations.spec.n <= ELEMENTS
-        whole = records_of(design, u) if at_once else None
-        inside = inside_fixed(equations, design, u, whole) if may_be_inside else ()
-        again = repeated(design, whole) if may_repeat and whole is not None else ()
+        # The bounds cost less than the projection, and for a plain factor they settle it.
+        may_be_inside = not ml and not outnumbers(design, equations.p)
+        may_repeat = not np.count_nonzero(held[place]) and design.t > 1 and not apart(design)
+        inside: Iterable[int] = ()
+        again: Iterable[int] = ()
+        if may_be_inside or may_repeat:
+            random = np.random.default_rng(20241122) if random is None else random
+            u = random.standard_normal(design.q)
+            whole = records_of(design, u) if design.t * equations.spec.n <= ELEMENTS else None
+            inside = inside_fixed(equations, design, u, whole) if may_be_inside else ()
+            again = repeated(design, whole) if may_repeat and whole is not None else ()
         for i in (*inside, *again):
             names = parameters.columns[place]
             found += [
@@ -92,11 +96,21 @@ def outnumbers(design: RandomDesign, p: int) -> bool:
     Where a record has one level at the most the columns of Z_i are orthogonal: of the mean square of Z_i u no p columns
     take more than the p largest levels.
     """
-    for Z in design.columns:
-        sizes = np.sort(sums(Z.indices, Z.data**2, design.q))
-        if np.diff(Z.indptr).max(initial=0) > 1 or not sizes[: max(design.q - p, 0)].sum() > CLEAR * sizes.sum():
+    for sizes in level_sizes(design):
+        if sizes is None or not np.sort(sizes)[: max(design.q - p, 0)].sum() > CLEAR * sizes.sum():
             return False
     return True
+
+
+def level_sizes(design: RandomDesign) -> Iterator[np.ndarray | None]:
+    """For each Z_i the squares of its columns (q,); None where a record has several levels."""
+    if isinstance(design.columns, Incidence):
+        for load in design.columns.loads.T:
+            yield sums(design.columns.codes, load * load, design.q)
+        return
+    for Z in design.columns:
+        one = np.diff(Z.indptr).max(initial=0) <= 1
+        yield sums(Z.indices, Z.data**2, design.q) if one else None
 
 
 def apart(design: RandomDesign) -> bool:
@@ -157,6 +171,8 @@ def alike(design: RandomDesign) -> bool:
 def repeats_residual(equations: Equations, k: int) -> bool:
     """Whether every record is the only one of its level, alike for all records."""
     design, weights = equations.random[k], equations.spec.weights
+    if design.q < equations.spec.n:  # some level has several
+        return False
     if not design.is_identity or design.t != 1 or np.ptp(weights) > 0.0 or equations.residual.keyword != "units":
         return False
     Z = design.columns[0]

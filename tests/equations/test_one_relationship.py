@@ -13,6 +13,7 @@ from remlblup.equations.stochastic.engine import StochasticEquations
 from remlblup.equations.stochastic.krylov import Krylov
 from remlblup.equations.stochastic.one_relationship import OneRelationship
 from remlblup.equations.stochastic.probes import Probes
+from remlblup.linalg.memory import SHARE
 
 FORMULA = "y ~ x + (1 | vm(animal, G))"
 
@@ -79,13 +80,20 @@ def test_the_same_fit_as_by_conjugate_gradients(records, h2, monkeypatch):
     assert passes[0] < 0.7 * passes[1]
 
 
-def test_vectors_that_are_too_many_give_way(monkeypatch):
+@pytest.mark.parametrize("limited", ["elements", "memory"])
+def test_vectors_that_are_too_many_give_way(monkeypatch, limited):
     data, genotypes = made(1, 0.9)
     fit = model(data, genotypes).fit(seed=2, probes=12)
-    monkeypatch.setattr(one_relationship, "KEPT", 150.0 * 13 * 8)
+    kept = 150.0 * 13 * 8
+    if limited == "elements":
+        monkeypatch.setattr(one_relationship, "KEPT", kept)
+    else:
+        bytes_in_all = 8.0 * kept / (one_relationship.PART * SHARE)
+        monkeypatch.setattr(one_relationship, "available_memory", lambda: bytes_in_all)
     other = model(data, genotypes).fit(seed=2, probes=12)
     assert other.converged
     assert np.allclose(other.theta, fit.theta, rtol=1e-3)
+    assert other._optimum.solution.equations._kept == pytest.approx(kept)
 
 
 def test_a_stopped_fit_goes_on_to_the_same_bits(tmp_path):

@@ -117,7 +117,7 @@ class Krylov:
             factor = genetic * self.beside[k] / pivot
             ahead = still_ahead(ahead, 1.0 / pivot, factor**2, residual)
             left[going] = (np.abs(factor * z) * inverse(self.size))[going]
-            error[going] = (np.sqrt(ahead) * np.abs(factor * z))[going]
+            error[going] = np.sqrt(ahead[going]) * np.abs(factor * z)[going]
             going = going & (left > enough)
         return Weights(backward(pivots, forward, factors, len(self.size)), left, error)
 

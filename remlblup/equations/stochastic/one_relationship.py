@@ -16,11 +16,12 @@ from remlblup.equations.stochastic.engine import EXACT, PROBES, STOCHASTIC, VARI
 from remlblup.equations.stochastic.krylov import Krylov, Weights, inverse
 from remlblup.equations.stochastic.preconditioner import ProjectionOfM
 from remlblup.equations.stochastic.probes import Probes
-from remlblup.linalg.memory import Need
+from remlblup.linalg.memory import SHARE, Need, available_memory
 from remlblup.model.specification import Specification
 
-# Elements of the Lanczos vectors that are kept (4 GB). Where they do not do, conjugate gradients take over.
-KEPT = 5e8
+# Elements of the Lanczos vectors that are kept of y, and of all probes (4 GB each), and the share of memory that each
+# may take. Where they do not do, conjugate gradients take over.
+KEPT, PART = 5e8, 0.25
 # Steps that are usual, and at most.
 STEPS, MOST = 20, 1000
 
@@ -42,11 +43,12 @@ class OneRelationship(StochasticEquations):
         if self.preconditioner.kept:
             plain = MixedModelEquations(replace(spec, random=()))
         self._without_term = ProjectionOfM(plain, np.ones(1))
+        self._kept = min(KEPT, PART * SHARE * available_memory() / 8.0)
 
     @property
     def memory(self) -> Memory:
         """As in general, and the Lanczos vectors."""
-        own, vectors = super().memory, 8.0 * min(KEPT, float(self.spec.n) * (PROBES + 1) * STEPS)
+        own, vectors = super().memory, 8.0 * min(self._kept, float(self.spec.n) * (PROBES + 1) * STEPS)
         return replace(own, iterated=own.iterated.then(Need.of(vectors)))
 
     def _take(self, y: Array) -> None:
@@ -71,7 +73,7 @@ class OneRelationship(StochasticEquations):
 
     def _most(self, columns: int) -> int:
         """Steps of so many columns in all."""
-        return min(MOST, int(KEPT / (self.spec.n * columns)))
+        return min(MOST, int(self._kept / (self.spec.n * columns)))
 
     def _enough(self, theta: Array, B: Array, tolerance: float) -> Array:
         """(c,) what may be left in N of columns B, so that no more than `tolerance` is left in P_M, which is at most

@@ -40,6 +40,20 @@ def values_of(rng: np.random.Generator, M: np.ndarray) -> np.ndarray:
     return np.asarray(u / u.std())
 
 
+def pedigree_of(rng: np.random.Generator, ids: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Animals of which the first fifth are founders, and their breeding values, of variance one among these."""
+    from remlblup import Pedigree
+
+    n, first = len(ids), len(ids) // 5
+    parents = [rng.choice(k, 2, replace=False) if k >= first else (-1, -1) for k in range(n)]
+    u = rng.standard_normal(n)
+    for k in range(first, n):
+        u[k] = 0.5 * u[list(parents[k])].sum() + np.sqrt(0.5) * u[k]  # inbreeding of the parents left out
+    known = [[ids[p] if p >= 0 else None for p in pair] for pair in parents]
+    family = pd.DataFrame(known, columns=["sire", "dam"]).assign(id=ids)
+    return Pedigree.from_frame(family, hermaphrodites=True), u
+
+
 def calibration(records: int, markers: int, seeds: int, probes: tuple[int, ...] = (10, 40, 160)) -> pd.DataFrame:
     """A row for each number of probes and parameter.
 
@@ -74,6 +88,7 @@ HARD = {
     "one term": "y ~ 1 + (1 | vm(id, G0))",
     "a term and a factor": "y ~ 1 + (1 | vm(id, G0)) + (1 | herd)",
     "two terms": "y ~ 1 + (1 | vm(id, G0)) + (1 | vm(id, G1))",
+    "a pedigree and a term": "y ~ 1 + (1 | vm(id, A)) + (1 | vm(id, G0))",
     "two traits": "c(y, z) ~ trait + us(trait | vm(id, G0))",
 }
 
@@ -87,13 +102,15 @@ def hard(seeds: int, probes: tuple[int | None, ...] = (None, 6), individuals: in
     for h2 in (0.5, 0.9, 0.99):
         rng = np.random.default_rng(round(100 * h2))
         parts = [genotypes_of(rng, individuals, 2 * individuals) for _ in range(2)]
-        given = {f"G{k}": rb.Genotypes.from_matrix(M, ids=range(individuals)) for k, M in enumerate(parts)}
+        ids = np.array([f"i{k}" for k in range(individuals)])
+        given = {f"G{k}": rb.Genotypes.from_matrix(M, ids=ids) for k, M in enumerate(parts)}
         one, two = (values_of(rng, M) for M in parts)
+        given["A"], inherited = pedigree_of(rng, ids)
         animal, noise = np.repeat(np.arange(individuals), 3), np.sqrt(1.0 / h2 - 1.0)
-        data = pd.DataFrame({"id": animal, "herd": rng.integers(0, 15, len(animal)).astype(str)})
+        data = pd.DataFrame({"id": ids[animal], "herd": rng.integers(0, 15, len(animal)).astype(str)})
         e = noise * rng.standard_normal((len(animal), 2))
         data["y"] = 0.8 * one[animal] + 0.6 * two[animal] + e[:, 0]
-        data["y"] += 0.3 * rng.standard_normal(15)[data["herd"].astype(int)]
+        data["y"] += 0.3 * rng.standard_normal(15)[data["herd"].astype(int)] + 0.5 * inherited[animal]
         data["z"] = 0.5 * one[animal] + 0.8 * values_of(rng, parts[0])[animal] + e[:, 1]
         for name, formula in HARD.items():
             more = {"residual": "us(trait | units)"} if "traits" in name else {}

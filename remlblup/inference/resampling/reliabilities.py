@@ -7,6 +7,9 @@ variances, 2r²g²/N and 2(1 − r)²g²/N (García-Cortés, Moreno, Varona & Al
 Veerkamp, Calus, Mulder & Thompson 2009, Genet Sel Evol 41:23),
 
     PEV = [(1 − r)²(g − A) + r²B] / [r² + (1 − r)²],    of error g r(1 − r) √(2/N) / √(r² + (1 − r)²).
+
+Where g is not known either (single-step by products, of animals without genotypes), A + B tells it: PEV = B and
+r = A / (A + B), of error r(1 − r) 2/√N.
 """
 
 from __future__ import annotations
@@ -22,8 +25,7 @@ from remlblup.fit.progress import bar_wanted
 from remlblup.fit.tables.effects import term_index
 from remlblup.inference.resampling.simulate import Simulator, seeds
 from remlblup.model.design import RandomDesign
-from remlblup.relationship.genomic.relationship import UnformedRelationship
-from remlblup.relationship.roots import root_times, root_width
+from remlblup.relationship.draws import drawn
 from remlblup.relationship.single_step.relationship import SingleStep
 
 if TYPE_CHECKING:
@@ -46,54 +48,52 @@ def sampled_reliabilities(fit: Estimates, term: str, samples: int, seed: int, pr
             f"'{design.name}' has groups of unknown parents, which are fixed effects and not drawn: take the errors of"
             " fit.random_effects of another engine."
         )
-    if names := [f"'{d.name}'" for d in spec.random if is_by_products(d)]:
-        raise ModelError(
-            f"{', '.join(names)} stands over a single-step relationship whose G is not formed: its diagonal and draws"
-            " take what is of the order of the genotyped squared. Form G (rb.genomic_relationship) if that fits."
-        )
-    drawn = Drawn(fit)
+    sampler = Sampler(fit)
     explained, missed = np.zeros((2, design.t, design.q))
     with tqdm(total=samples, unit=" samples", disable=not progress, leave=False) as bar:
         for first in range(0, samples, TOGETHER):
             batch = range(first, min(first + TOGETHER, samples))
-            own, effects = drawn.sample(k, seed, batch)
+            own, effects = sampler.sample(k, seed, batch)
             explained += np.sum(effects**2, axis=2) / samples
             missed += np.sum((own - effects) ** 2, axis=2) / samples
             bar.update(len(batch))
     sigma = design.structure.covariance(spec.parameters.split(fit.theta)[k])
-    prior = np.outer(np.diag(sigma), np.broadcast_to(np.asarray(design.relationship.diagonal), design.q))
-    pev, error = weighted(prior, explained, missed, samples)
-    levels = np.asarray(design.relationship.labels)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        table = pd.DataFrame(
-            {
-                "effect": np.repeat(np.asarray(design.structure.effects, dtype=object), design.q),
-                "level": np.tile(levels, design.t),
-                "pev": pev.ravel(),
-                "reliability": (1.0 - pev / prior).ravel(),
-                "monte_carlo_error": (error / prior).ravel(),
-            }
-        )
+    prior = np.outer(np.diag(sigma), np.broadcast_to(known_diagonal(design), design.q))
+    pev, reliability, error = weighted(prior, explained, missed, samples)
+    table = pd.DataFrame(
+        {
+            "effect": np.repeat(np.asarray(design.structure.effects, dtype=object), design.q),
+            "level": np.tile(np.asarray(design.relationship.labels), design.t),
+            "pev": pev.ravel(),
+            "reliability": reliability.ravel(),
+            "monte_carlo_error": error.ravel(),
+        }
+    )
     note = f"Reliabilities of '{design.name}' by {samples:,} samples of seed {seed}: they have a Monte Carlo error."
     return fit._shown(table, note)
 
 
-def is_by_products(design: RandomDesign) -> bool:
-    """Whether a term's relationship is single-step by products."""
+def known_diagonal(design: RandomDesign) -> Array:
+    """The diagonal of K, (q,), NaN where it is not known."""
     relationship = design.relationship
-    return isinstance(relationship, SingleStep) and relationship.by_products is not None and not relationship.is_formed
+    if isinstance(relationship, SingleStep) and relationship.by_products is not None and not relationship.is_formed:
+        return relationship.by_products.known_diagonal
+    return np.asarray(relationship.diagonal)
 
 
-def weighted(prior: Array, explained: Array, missed: Array, samples: int) -> tuple[Array, Array]:
-    """PEV and its error, of g, A and B (t, q) each."""
+def weighted(prior: Array, explained: Array, missed: Array, samples: int) -> tuple[Array, Array, Array]:
+    """PEV, reliability and the error of this, of g (NaN where it is not known), A and B (t, q) each."""
     whole = explained + missed
     r = np.divide(explained, whole, out=np.zeros_like(whole), where=whole > 0.0)
-    size = r**2 + (1.0 - r) ** 2
-    pev = ((1.0 - r) ** 2 * (prior - explained) + r**2 * missed) / size
-    return np.clip(pev, 0.0, prior), prior * r * (1.0 - r) * np.sqrt(2.0 / (samples * size))
+    size, known = r**2 + (1.0 - r) ** 2, np.isfinite(prior)
+    g = np.where(known, prior, whole)
+    pev = np.clip(((1.0 - r) ** 2 * (g - explained) + r**2 * missed) / size, 0.0, g)
+    error = r * (1.0 - r) * np.where(known, np.sqrt(2.0 / size), 2.0) / np.sqrt(samples)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return pev, 1.0 - pev / g, np.where(g > 0.0, error, np.nan)
 
 
-class Drawn:
+class Sampler:
     """Effects and records drawn at the estimates of a fit, and the BLUPs of these.
 
     Sample j has the j-th child of the seed: the same numbers, however many are drawn.
@@ -123,14 +123,7 @@ class Drawn:
 
 def drawn_effects(design: RandomDesign, generators: list[np.random.Generator]) -> Array:
     """Of N(0, I ⊗ K), (t, q, samples)."""
-    relationship = design.relationship
-    parts = []
-    for _ in range(design.t):
-        if isinstance(relationship, UnformedRelationship):
-            parts.append(relationship.drawn(lambda m: normal(generators, m)))
-        else:
-            parts.append(root_times(relationship, normal(generators, root_width(relationship))))
-    return np.array(parts)
+    return np.array([drawn(design.relationship, lambda m: normal(generators, m)) for _ in range(design.t)])
 
 
 def normal(generators: list[np.random.Generator], size: int) -> Array:

@@ -130,11 +130,19 @@ class ByProducts:
         constant, of_G, of_A22 = self.shares
         return constant + of_G * self._of_G + of_A22 * self._of_A22
 
+    @property
+    def known_diagonal(self) -> Array:
+        """The diagonal of H, (n,): that of G_w where H₂₂ is, NaN where it takes solves."""
+        out = np.full(self.pedigree.size, np.nan)
+        if self.weights.tau == self.weights.omega == 1.0:
+            out[self.positions] = self.genomic_diagonal
+        return out
+
     def _require_definite(self) -> None:
         """B = c₁G + c₂A₂₂ is; c₀ < 0 keeps c₀11' + B so while 1 + c₀ 1'B⁻¹1 > 0 (Sherman & Morrison 1950)."""
         constant, of_G, of_A22 = self.shares
         ones = np.ones((len(self.positions), 1))
-        solved, _ = self._solved(ones, (0.0, of_G, 0.0), of_A22, self.G.multiply)
+        solved, _ = self.solved(ones, (0.0, of_G, 0.0), of_A22)
         if not 1.0 + constant * float(solved.sum()) > 1e-10:
             raise RelationshipError(f"The {G_SINGULAR[0]} is not positive definite. {G_SINGULAR[1]}")
 
@@ -168,7 +176,7 @@ class ByProducts:
         own = self._times_Gw(B, AB, self.shares, times)
         if omega == 1.0:
             return own / tau
-        _, related = self._solved(own, self.shares, tau / (1.0 - omega), times)
+        _, related = self.solved(own, self.shares, tau / (1.0 - omega), times)
         return related / (1.0 - omega)
 
     def _times_Gw(self, B: Array, AB: Array, shares: tuple[float, float, float], times: Operator) -> Array:
@@ -183,8 +191,8 @@ class ByProducts:
         whole[self.order] = B
         return times(whole)[self.order]
 
-    def _solved(
-        self, B: Array, shares: tuple[float, float, float], more: float, times: Operator
+    def solved(
+        self, B: Array, shares: tuple[float, float, float], more: float, times: Operator | None = None
     ) -> tuple[Array, Array]:
         """x and A₂₂x of (c₀11' + c₁G + (c₂ + more) A₂₂) x = B, by conjugate gradients, each column its own.
 
@@ -202,7 +210,7 @@ class ByProducts:
         for _ in range(_STEPS):
             if not active.size:
                 return x, related
-            q = self._times_Gw(d, Ad, shares, times) + more * Ad
+            q = self._times_Gw(d, Ad, shares, times or self.G.multiply) + more * Ad
             curvature = columnwise(d, q)
             if not np.all(curvature > 0.0):
                 break

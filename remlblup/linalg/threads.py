@@ -3,6 +3,7 @@
 Many small dense blocks run slower, and sum in another order, with several BLAS threads: parallel work
 belongs on the elimination tree, and the digits of a fit must not depend on the number of cores.
 
+The thread that sends tasks takes its share of them: where the cores are busy it is done before a worker wakes.
 Workers write into arrays of the thread that sent them. Whatever ends a parallel part (an error, Ctrl-C, a second
 Ctrl-C), no worker is at work any more when the exception leaves `side_by_side`.
 """
@@ -10,6 +11,7 @@ Ctrl-C), no worker is at work any more when the exception leaves `side_by_side`.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import queue
 import sys
@@ -67,7 +69,7 @@ class Pool:
     """Threads that take tasks from a queue. They end with the pool, or with the process."""
 
     def __init__(self, number: int):
-        self.tasks: queue.SimpleQueue[tuple[Group, int] | None] = queue.SimpleQueue()
+        self.tasks: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
         weakref.finalize(self, dismiss, self.tasks, number).atexit = False
         self.size = 0
         for k in range(number):
@@ -78,41 +80,47 @@ class Pool:
             self.size += 1
 
 
-def work(tasks: queue.SimpleQueue[tuple[Group, int] | None]) -> None:
+def work(tasks: queue.SimpleQueue[Group | None]) -> None:
     """What a thread of a pool does."""
     _here.in_pool = True
     for limit in limits()[1:]:
         limit.hold(tasks)
-    while (sent := tasks.get()) is not None:
-        group, place = sent
-        group.take(place)
-        del group, sent  # arrays of a task live no longer than the task
+    while (group := tasks.get()) is not None:
+        while group.take():
+            pass
+        del group  # arrays of tasks live no longer than these
 
 
-def dismiss(tasks: queue.SimpleQueue[tuple[Group, int] | None], number: int) -> None:
+def dismiss(tasks: queue.SimpleQueue[Group | None], number: int) -> None:
     for _ in range(number):
         tasks.put(None)
 
 
 @functools.lru_cache(maxsize=1)
 def pool() -> Pool:
-    """The threads, started once in every process."""
-    return Pool(n_threads())
+    """The threads beside the one that sends tasks, started once in every process."""
+    return Pool(n_threads() - 1)
 
 
-def side_by_side(run: Callable[..., T], tasks: list[tuple]) -> list[T]:
+WORTH_WAKING = 100_000
+"""Operations in all, some tenth of a millisecond, below which nobody is woken."""
+
+
+def side_by_side(run: Callable[..., T], tasks: list[tuple], operations: float = math.inf) -> list[T]:
     """Run a function on every tuple of arguments, on the threads at hand; the results in the order of the tasks.
 
     An exception of a task, or one that reaches the caller meanwhile, is raised when no task is running any more.
+    `operations` of all tasks, where they may be few.
     """
     # A worker that waited for others of the pool could wait for itself.
-    if len(tasks) < 2 or n_threads() < 2 or getattr(_here, "in_pool", False) or (threads := pool()).size < 1:
+    few = len(tasks) < 2 or operations < WORTH_WAKING or n_threads() < 2
+    if few or getattr(_here, "in_pool", False) or (threads := pool()).size < 1:
         return [run(*task) for task in tasks]
     group = Group(run, tasks)
     try:
         try:
-            for place in range(len(tasks)):
-                threads.tasks.put((group, place))
+            for _ in range(min(len(tasks) - 1, threads.size)):
+                threads.tasks.put(group)
             return group.collected()
         finally:
             group.settle()
@@ -127,26 +135,51 @@ class Group:
         self.run, self.tasks = run, tasks
         self.results: list[Any] = [None] * len(tasks)
         self.done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        self.running, self.ended, self.counting = 0, False, threading.Lock()
+        self.begun, self.running, self.ended, self.counting = 0, 0, False, threading.Lock()
 
-    def take(self, place: int) -> None:
-        """Run a task in a worker, unless the group has ended."""
+    def take(self) -> bool:
+        """Run the next task in a worker, unless the group has ended or there is none."""
         with self.counting:
-            if self.ended:
-                return
+            place = self._next()
+            if place is None:
+                return False
             self.running += 1
         raised: BaseException | None = None
         try:
-            self.results[place] = self.run(*self.tasks[place])
+            self.do(place)
         except BaseException as error:
             raised = error
         with self.counting:
             self.running -= 1
+            self.ended = self.ended or raised is not None
         self.done.put(raised)
+        return raised is None
+
+    def _next(self) -> int | None:
+        """The place of the next task."""
+        if self.ended or self.begun == len(self.tasks):
+            return None
+        self.begun += 1
+        return self.begun - 1
+
+    def do(self, place: int) -> None:
+        """Run a task."""
+        self.results[place] = self.run(*self.tasks[place])
 
     def collected(self) -> list[Any]:
-        """The results, when all tasks are done; or the first exception."""
-        for _ in self.tasks:
+        """The results, when all tasks are done, here those that no worker takes; or the first exception."""
+        own = 0
+        for limit in limits()[1:]:
+            limit.hold(self)
+        _here.in_pool = True
+        while True:
+            with self.counting:
+                place = self._next()
+            if place is None:
+                break
+            self.do(place)
+            own += 1
+        for _ in range(len(self.tasks) - own):
             if (raised := self.done.get()) is not None:
                 raise raised
         return self.results
@@ -160,6 +193,9 @@ class Group:
                     self.ended = True
                 while self.running:
                     time.sleep(0.001)
+                _here.in_pool = False
+                release(limits()[1:], self)
+                self.run, self.tasks = len, []  # a worker may hold the group until it wakes
                 break
             except BaseException as error:
                 raised = error

@@ -156,6 +156,7 @@ def arrow(blocks: int, size: int, border: int) -> sp.csc_array:
 def test_subtrees_below_the_last_front_take_turns(cut_always, monkeypatch, blocks):
     """As many at a time as there are threads, in as many places; the digits know nothing of it."""
     monkeypatch.setattr(schedule, "LARGE_FRONT", 3e4)
+    monkeypatch.setattr(schedule, "TOGETHER", 0)
     C, results, elements = arrow(blocks, 100, 60), [], []
     for number in (1, 2, 5):
         threads.set_threads(number)

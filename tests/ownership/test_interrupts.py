@@ -424,20 +424,20 @@ def test_a_transaction_broken_off_at_any_moment(tmp_path, monkeypatch):
 
 
 def test_what_ends_a_task_ends_no_other_fit():
-    """MemoryError in a worker: named as it is, and a refit is right."""
+    """MemoryError in a task: named as it is, and a refit is right."""
     make, options = MODELS["sparse, subtrees"]
     expected = tables(make().fit(**options))
     model = make()
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        group = threads.Group.take
+        do = threads.Group.do
 
         def out_of_memory(self, place, count=[0]):  # noqa: B006
             count[0] += 1
             if count[0] == 20:
-                self.run = lambda *_: (_ for _ in ()).throw(MemoryError)
-            group(self, place)
+                raise MemoryError
+            do(self, place)
 
-        patch.setattr(threads.Group, "take", out_of_memory)
+        patch.setattr(threads.Group, "do", out_of_memory)
         with pytest.raises(MemoryError):
             model.fit(**options)
     assert_same(tables(model.fit(**options)), expected)

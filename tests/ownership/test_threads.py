@@ -200,7 +200,8 @@ def test_no_task_runs_after_the_first_ctrl_c_or_the_third(monkeypatch):
         settling.set()
         settle(self)
 
-    def fails():
+    def kills():
+        assert slow.two.wait(SECONDS)
         os.kill(os.getpid(), signal.SIGINT)
         assert settling.wait(SECONDS)
         for _ in range(2):  # while the caller waits for the others
@@ -209,9 +210,10 @@ def test_no_task_runs_after_the_first_ctrl_c_or_the_third(monkeypatch):
         time.sleep(0.05)
         slow.let.set()
 
-    slow = Slow(fails)
+    slow = Slow(lambda: slow.let.wait(SECONDS))
     monkeypatch.setattr(threads.Group, "settle", watched)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=kills).start()
     try:
         with pytest.raises(KeyboardInterrupt):
             threads.side_by_side(slow, [(k,) for k in range(50)])

@@ -66,8 +66,8 @@ def extend_add(s: int, update: int, sn: Supernodes, panels: np.ndarray, p_update
     def add(left: int, right: int) -> None:
         multifrontal.add_columns(s, update, left, right, sn, panels, p_update)
 
-    below = sn.rows_at[s + 1] - sn.rows_at[s] - (sn.first[s + 1] - sn.first[s])
-    side_by_side(add, tiles(0, int(below), COLUMNS))
+    below = int(sn.rows_at[s + 1] - sn.rows_at[s] - (sn.first[s + 1] - sn.first[s]))
+    side_by_side(add, tiles(0, below, COLUMNS), below**2)
 
 
 def selected_inverse(

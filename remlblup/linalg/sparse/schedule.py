@@ -7,9 +7,10 @@ columns, whose rows are those its children have between them, is set between the
 batches depend on the matrix alone: the digits are the same for any number of threads.
 
 The last supernode of all is the root of most that is large, and a panel without rows below. The subtrees that hang
-from it take *turns*, as many at a time as there are threads: what one turn has for the last panel is added there, in
-the order of the subtrees, before the next turn begins. So their update matrices, each of the size of that panel, do
-not all stand side by side. Of the inverse the front of the last supernode stays for them to read.
+from it take *turns*, as many at a time as there are threads, or more where they are small: what one turn has for the
+last panel is added there, in the order of the subtrees, before the next turn begins. So their update matrices, each of
+the size of that panel, do not all stand side by side. Of the inverse the front of the last supernode stays for them to
+read.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ WORTH_BATCH = 4.0
 
 LARGE_FRONT = 3e8
 """A front of this much work is done by all threads together."""
+
+TOGETHER = 2**20
+"""Elements of update matrices of the subtrees of a turn that are no burden, however few threads there are."""
 
 RUNS = 16
 """Parts of the top that are inverted side by side."""
@@ -115,6 +119,7 @@ def make_schedule(sn: Supernodes, at_once: int) -> tuple[Supernodes, Schedule]:
     step[start] += 1
     step[stop] -= 1
     inside = np.cumsum(step[:-1]) > 0
+    at_once = max(at_once, TOGETHER // largest_update(sn, stop - 1))
     plan = place_workspaces(sn, start, stop, inside, at_once)
     work, is_large = work_of(sn)
     large = np.flatnonzero(is_large & ~inside).tolist()
@@ -130,6 +135,13 @@ def make_schedule(sn: Supernodes, at_once: int) -> tuple[Supernodes, Schedule]:
 def stays(plan: Plan) -> bool:
     """Whether the inverse front of the last supernode stays, for subtrees hang from it."""
     return bool(np.diff(plan.pending_at[-2:]).any())
+
+
+def largest_update(sn: Supernodes, roots: np.ndarray) -> int:
+    """Elements of the largest update matrix of the roots of subtrees that hang from the last supernode, at least 1."""
+    turning = roots[sn.parent[roots] == sn.size - 1]
+    below = (np.diff(sn.rows_at) - np.diff(sn.first))[turning]
+    return max(int(below.max(initial=1)) ** 2, 1)
 
 
 def turns_of(sn: Supernodes, subtrees: list[Task], at_once: int) -> list[Turn]:

@@ -32,7 +32,4 @@ class cached_property(Generic[T]):
     def __get__(self, instance: object | None, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        return instance.__dict__.setdefault(self.name, self.compute(instance))
-
-    def compute(self, instance: Any) -> T:
-        return self.function(instance)
+        return instance.__dict__.setdefault(self.name, self.function(instance))

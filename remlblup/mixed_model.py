@@ -273,7 +273,8 @@ class MixedModel:
         with self._journal(checkpoint, options, given, fixed, starts) as journal:
             if printed is not None and journal is not None and journal.states:
                 print(f"Going on from {checkpoint}:")
-            search = search_of(self._equations, replace(options, journal=journal), fixed, report)
+            going = options if journal is None else replace(options, journal=journal)
+            search = search_of(self._equations, going, fixed, report)
             try:
                 with self._equations.lock.now:
                     begin = plainer_start(self._equations, options, given, fixed)

@@ -37,12 +37,12 @@ class Scaled:
     @classmethod
     def of(cls, H: np.ndarray) -> Scaled:
         diagonal = H.diagonal()
-        if diagonal.min(initial=1.0) <= 0.0:
+        if np.count_nonzero(diagonal <= 0.0):
             diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
         d = 1.0 / np.sqrt(diagonal)
         matrix = H * d * d[:, None]
         root, info = dpotrf(matrix, lower=1)
-        regular = info == 0 and root.diagonal().min(initial=1.0) ** 2 > NULL
+        regular = info == 0 and np.count_nonzero(root.diagonal() ** 2 > NULL) == len(d)
         return cls(d, matrix, root if regular else None)
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:

@@ -372,10 +372,12 @@ class owned_property(cached_property[T]):
     def __init__(self, function: Callable[[Any], T]):
         super().__init__(single_threaded(function))
 
-    def compute(self, instance: Any) -> T:
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
         with instance._lock.now:
             kept = instance.__dict__
-            return kept[self.name] if self.name in kept else kept.setdefault(self.name, self.function(instance))
+            return kept[self.name] if self.name in kept else super().__get__(instance, owner)
 
 
 # -- fork ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from math import sqrt
 import pandas as pd
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.errors import ConvergenceWarning, warn
 
 # Score at a boundary, in standard errors, above which ℓ rises from it.
@@ -85,7 +86,7 @@ class Convergence:
         """ "converged", "not converged" or "interrupted"."""
         return "interrupted" if self.interrupted else "converged" if self.converged else "not converged"
 
-    @property
+    @cached_property
     def converged(self) -> bool:
         return (
             bool(self.criteria)

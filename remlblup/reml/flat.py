@@ -7,7 +7,6 @@ sides, and only what leaves it as it is counts as flat.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,50 +36,31 @@ NOTHING = 1e-12
 SHARE = 0.01
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """The information in the directions θ may move in.
-
-    Attributes
-    ----------
-    directions : (n_parameters, k)
-    flat : (k,) True where ℓ does not change
-    errors : (n_parameters,) standard error of each parameter given the others
-    sizes : (n_parameters,) the size of each parameter
-    """
-
-    directions: Array
-    flat: np.ndarray
-    errors: Array
-    sizes: Array
-
-    def concerned(self, which: np.ndarray) -> np.ndarray:
-        """(n_parameters,) True for parameters that one of these directions moves."""
-        moved = np.abs(self.directions[:, which])
-        moved /= np.maximum(np.max(moved / self.sizes[:, None], axis=0, initial=0.0), TINY)
-        return np.asarray(np.any(moved > SHARE * self.errors[:, None], axis=1))
-
-
-def spectrum(equations: Equations, point: Point, J: Array, units: Array) -> Spectrum:
-    """The spectrum of the information at a point, over the directions J (n_parameters, k); `units` as `Space.sizes`."""
+def unmoved(equations: Equations, point: Point, J: Array, units: Array) -> np.ndarray:
+    """(n_parameters,) parameters that a direction concerns along which ℓ does not change, of those in J
+    (n_parameters, k) that θ may move in; `units` as `Space.sizes`."""
     sizes = step_sizes(point, units)
     H = J.T @ point.information @ J
     length = (np.abs(J) / sizes[:, None]).max(axis=0, initial=0.0)
     unknown = H.diagonal() <= NOTHING * length**2  # a parameter by itself
-    alone, known = unknown.nonzero()[0], (~unknown).nonzero()[0]
+    known = (~unknown).nonzero()[0]
     H = H[known[:, None], known]
     d = 1.0 / np.sqrt(H.diagonal())
     values, vectors = eigensystem(H * d * d[:, None])
-    values = np.concatenate([np.zeros(len(alone)), values])
-    directions = np.concatenate([J[:, alone], J[:, known] @ (d[:, None] * vectors)], axis=1)
-    flat = np.zeros(len(values), dtype=bool)
-    for i in (values < SUSPECT).nonzero()[0]:
-        size = np.max(np.abs(directions[:, i]) / sizes, initial=0.0)
-        if size > 0.0:
-            flat[i] = looked_at(equations, point, directions[:, i] / size)
+    suspect = values < SUSPECT
+    if not np.count_nonzero(unknown) and not np.count_nonzero(suspect):
+        return np.zeros(len(J), dtype=bool)
+    directions = np.concatenate([J[:, unknown], J[:, known] @ (d[:, None] * vectors[:, suspect])], axis=1).T
+    size = np.max(np.abs(directions) / sizes, axis=1, initial=0.0)
+    directions = directions[size > 0.0] / size[size > 0.0, None]
+    flat = [looked_at(equations, point, along) for along in directions]
+    return np.any(np.abs(directions[flat]) > SHARE * standard_errors(point, sizes), axis=0)
+
+
+def standard_errors(point: Point, sizes: Array) -> Array:
+    """(n_parameters,) standard error of each parameter given the others; its size where there is no information."""
     information = point.information.diagonal()
-    errors = np.where(information * sizes**2 > NOTHING, 1.0 / np.sqrt(np.maximum(information, TINY)), sizes)
-    return Spectrum(directions, flat, errors, sizes)
+    return np.where(information * sizes**2 > NOTHING, 1.0 / np.sqrt(np.maximum(information, TINY)), sizes)
 
 
 def step_sizes(point: Point, units: Array) -> Array:

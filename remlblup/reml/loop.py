@@ -225,7 +225,8 @@ class Loop:
 
     def ended(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         """Convergence and everything known at the last iterate."""
-        space, verdict = self.space, judged(self.ascent, point, checks, stopped, self.confounded)
+        space, tangent = self.space, self.space.tangent(point.theta)
+        verdict = judged(self.ascent, point, tangent, checks, stopped, self.confounded)
         return Optimum(
             point,
             point.solution,
@@ -233,7 +234,7 @@ class Loop:
             tuple(self.ascent.rows),
             space.boundary(point),
             space.held,
-            space.tangent(point.theta),
+            tangent,
             space.equations,
             space.equations,
         )

@@ -246,6 +246,8 @@ def has_no_inverse(residual: ResidualStructure, phi: Array) -> bool:
     if residual.dense:
         return True
     known = ~np.isnan(phi)
+    if not np.count_nonzero(known):
+        return False
     if np.any(known & residual.variances & (phi <= 0.0)):
         return True
     return bool(known.all()) and not (
@@ -260,8 +262,8 @@ def share_left(residual: ResidualStructure, phi: Array, unit: Array) -> float:
     """
     variances = residual.variances
     shares = [phi[variances] / unit[variances]]
-    if variances.all():
-        return float(np.min(shares[0], initial=np.inf))
+    if np.count_nonzero(variances) == len(variances):
+        return float(shares[0].min(initial=np.inf))
     before, after = residual.matrices(unit), residual.matrices(phi)
     for label, (_, whole) in before.items():
         d = 1.0 / np.sqrt(np.diag(whole))

@@ -109,7 +109,10 @@ class Space:
         """(n_parameters,) powers p of the coordinates x = θ^p the steps are taken in, 0 for log θ; None where all are
         1."""
         parameters = self.equations.spec.parameters
-        powers = np.concatenate([s.powers for s in (*parameters.structures, parameters.residual)])
+        structures = (*parameters.structures, parameters.residual)
+        if all(s.in_themselves for s in structures):
+            return None
+        powers = np.concatenate([s.powers for s in structures])
         return None if np.all(powers == 1.0) else powers
 
     @cached_property
@@ -185,11 +188,9 @@ class Space:
     @cached_property
     def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions in θ of the variances of R, of its upper bounds, and of the lower ones it must not reach."""
-        parameters = self.equations.spec.parameters
-        residual, start = parameters.residual, parameters.of_residual.start
+        residual, own = self.equations.spec.residual, self.places[self.equations.spec.parameters.of_residual]
         ceiling = np.isfinite(residual.upper)
-        kinds = residual.variances, ceiling, ceiling & (residual.lower < 0.0)
-        return tuple(start + kind.nonzero()[0] for kind in kinds)
+        return own[residual.variances], own[ceiling], own[ceiling & (residual.lower < 0.0)]
 
     @cached_property
     def singular_residual(self) -> tuple[Array, Array]:
@@ -255,6 +256,8 @@ class Space:
     @cached_property
     def box(self) -> tuple[Array, Array]:
         """`lower` and `upper`, infinite for the elements of such a matrix: their bounds follow from the cone."""
+        if not self.cones:
+            return self.lower, self.upper
         return np.where(self.in_cone, -np.inf, self.lower), np.where(self.in_cone, np.inf, self.upper)
 
     def feasible(self, theta: Array) -> bool:
@@ -280,17 +283,16 @@ class Space:
         void = self.undefined(theta)
         still = self.held | void | (self.at_bound(theta) if on_bound is None else on_bound)
         alone = (~(still | self.in_cone)).nonzero()[0]
-        faces = []
+        blocks: list[tuple[Any, Array | float]] = [((alone, self.places[: len(alone)]), 1.0)]
+        width = len(alone)
         for k, place in self.cones:
             if not void[place].all():
                 chart = self.chart(k, theta)
-                faces.append((place, chart.jacobian()[:, chart.on_face]))
-        J = np.zeros((len(theta), len(alone) + sum(block.shape[1] for _, block in faces)))
-        J[alone, np.arange(len(alone))] = 1.0
-        width = len(alone)
-        for place, block in faces:
-            J[place, width : width + block.shape[1]] = block
-            width += block.shape[1]
+                along = chart.jacobian()[:, chart.on_face]
+                blocks.append(((place, slice(width, width := width + along.shape[1])), along))
+        J = np.zeros((len(theta), width))
+        for at, block in blocks:
+            J[at] = block
         return J
 
     def chart(self, k: int, theta: Array) -> Edge:
@@ -384,13 +386,15 @@ def bounds(parameters: Parameters, constrain: bool, floor: Array) -> tuple[Array
     """
     lower, upper = parameters.lower.copy(), parameters.upper.copy()
     place, residual = parameters.of_residual, parameters.residual
-    for structure, of_term in zip(parameters.structures, parameters.of_terms, strict=True):
-        if not constrain:
+    if not constrain:
+        for structure, of_term in zip(parameters.structures, parameters.of_terms, strict=True):
             lower[of_term] = np.where(structure.signed, -np.inf, lower[of_term])
             upper[of_term] = np.where(structure.signed, np.inf, upper[of_term])
     lower[place] = np.where(residual.variances, floor, residual.lower)
-    upper[place] -= np.where(np.isfinite(residual.upper), SHORT, 0.0)
-    lower[place] += np.where(np.isfinite(residual.upper) & (residual.lower < 0.0), SHORT, 0.0)
+    correlations = np.isfinite(residual.upper)
+    if np.count_nonzero(correlations):
+        upper[place] -= np.where(correlations, SHORT, 0.0)
+        lower[place] += np.where(correlations & (residual.lower < 0.0), SHORT, 0.0)
     return lower, upper
 
 

@@ -44,7 +44,7 @@ def parameter_sizes(equations: Equations, units: list[Array]) -> Array:
 
 def term_sizes(structure: Structure, unit: Array) -> Array:
     """The sizes of the parameters of a Σ of the size of `unit` (t, t)."""
-    if (own := structure.sizes(float(unit.diagonal().mean()))) is not None:
+    if (own := structure.sizes(float(unit.trace()) / len(unit))) is not None:
         return own
     scale = np.sqrt(unit.diagonal())
     if structure.cone:

@@ -231,9 +231,15 @@ class Search:
         if self.winner is not None:
             self.take(*self.winner)
         told = self.best.convergence
-        if told.converged:
-            told = replace(told, reason=" ".join([told.reason, *self.in_words(several)]))
-        convergence = replace(told, iterations=len(self.rows) - 1, trials=tuple(self.trials))
+        words = [*self.in_words(several)] if told.converged else []
+        if not words and not self.trials:  # one climb, told as it was
+            return self.best
+        convergence = replace(
+            told,
+            reason=" ".join([told.reason, *words]),
+            iterations=len(self.rows) - 1,
+            trials=tuple(self.trials),
+        )
         return replace(self.best, convergence=convergence, iterations=tuple(self.rows))
 
     def in_words(self, several: tuple[str, ...]) -> Iterator[str]:
@@ -276,8 +282,10 @@ def is_tied(equations: Equations, free: np.ndarray) -> bool:
     No structure is to blame then, but what is little in one term can be much in the other.
     """
     spec = equations.spec
-    *terms, residual = (int(np.sum(free[place])) for place in spec.parameters.slices)
-    return spec.n <= TINY and bool(terms) and (int(np.count_nonzero(terms)) > 1 or residual > 1)
+    if spec.n > TINY:
+        return False
+    *terms, residual = (np.count_nonzero(free[place]) for place in spec.parameters.slices)
+    return bool(terms and (np.count_nonzero(terms) > 1 or residual > 1))
 
 
 def how_many(n: int, several: bool) -> int:

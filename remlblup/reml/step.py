@@ -105,7 +105,7 @@ def inside(space: Space, old: Array, new: Array) -> bool:
     """Whether a step ends short of every bound, and no further than one may go."""
     low, high = space.limits(old)
     within = space.held | space.in_cone | (new == old) | (low <= new) & (new <= high) & ~space.at_bound(new)
-    return bool(within.all()) and not any(leaves_cone(space, k, old, new) for k, _ in space.cones)
+    return np.count_nonzero(within) == len(within) and not any(leaves_cone(space, k, old, new) for k, _ in space.cones)
 
 
 def keep_residual(space: Space, old: Array, new: Array) -> Array:

@@ -46,7 +46,7 @@ def blocks(space: Space, free: np.ndarray) -> Iterator[Block]:
     for k in sorted(range(len(spec.random)), key=lambda k: spec.random[k].q):
         structure, place = spec.random[k].structure, spec.parameters.of_terms[k]
         own = space.places[place]
-        if structure.cone and structure.size > 1 and free[own].all():
+        if structure.cone and structure.size > 1 and np.count_nonzero(free[own]) == len(own):
             yield own, structure
         else:
             yield from ((own[i : i + 1], None) for i in free[own].nonzero()[0])

@@ -10,7 +10,7 @@ from remlblup.model.specification import Specification
 from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Convergence, Criterion, explain
 from remlblup.reml.distant import noted, runs_off
-from remlblup.reml.flat import spectrum
+from remlblup.reml.flat import unmoved
 from remlblup.reml.identify import alike
 from remlblup.reml.point import Point
 from remlblup.reml.space import TINY, Space, labels
@@ -25,12 +25,18 @@ GONE = 1e-6
 
 
 def judged(
-    ascent: Ascent, point: Point, checks: tuple[Criterion, ...], stopped: str, confounded: tuple[str, ...] = ()
+    ascent: Ascent,
+    point: Point,
+    tangent: Array,
+    checks: tuple[Criterion, ...],
+    stopped: str,
+    confounded: tuple[str, ...] = (),
 ) -> Convergence:
-    """The verdict on a search that stopped at a point; `confounded` components are so by design."""
+    """The verdict on a search that stopped at a point, with its `Space.tangent`; `confounded` components are so by
+    design."""
     space = ascent.space
     lost = () if confounded else lost_in_rounding(space)
-    unidentified = confounded or labels(space, lost_components(space, lost) if lost else flat(space, point))
+    unidentified = confounded or labels(space, lost_components(space, lost) if lost else flat(space, point, tangent))
     failed = [c.name for c in checks if not c.passed]
     nugget = nugget_gone(space, point) if failed else ()
     vanished = nugget or vanishing(space, point, failed)
@@ -57,7 +63,7 @@ def lost_in_rounding(space: Space) -> list[int]:
     """Terms of which something is free, whose effects are too nearly the same over the records for their Σ."""
     places = space.equations.spec.parameters.of_terms
     random = space.equations.spec.random
-    return [k for k, d in enumerate(random) if space.moving[places[k]].any() and alike(d)]
+    return [k for k, d in enumerate(random) if np.count_nonzero(space.moving[places[k]]) and alike(d)]
 
 
 def lost_components(space: Space, terms: list[int]) -> np.ndarray:
@@ -101,8 +107,9 @@ def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
     mask[residual] = R.variances & (point.theta <= near * space.lower)[residual]
     # ℓ still rises as log σ² falls: at a maximum, however near to zero, it does not.
     mask[residual] &= (point.theta * point.gradient)[residual] < -FALLING
-    matrices = R.matrices(point.theta[residual]) if mask.any() else {}
-    regular = []
+    if not np.count_nonzero(mask):
+        return ()
+    matrices, regular = R.matrices(point.theta[residual]), []
     for label, (_, whole) in (R.matrices(space.equations.scales.residual) if matrices else {}).items():
         d = 1.0 / np.sqrt(np.diag(whole))
         regular.append(np.linalg.eigvalsh(matrices[label][1] * np.outer(d, d))[0] >= least)
@@ -141,14 +148,13 @@ def edge(ascent: Ascent, point: Point) -> str | None:
     return "edge" if all(s.charted is not None or s.feasible(part) for s, part in parts) else "singular"
 
 
-def flat(space: Space, point: Point) -> np.ndarray:
+def flat(space: Space, point: Point, tangent: Array) -> np.ndarray:
     """(n_parameters,) free parameters in a direction along which the likelihood does not change.
 
     A component on a bound that no score holds there counts as free: on a ridge the way out is as good.
     """
-    pressed = point.on_bound
-    if np.count_nonzero(pressed):
+    if np.count_nonzero(point.on_bound):
         diagonal = np.maximum(point.information.diagonal(), TINY)
-        pressed = pressed & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
-    known = spectrum(space.equations, point, space.tangent(point.theta, pressed), space.sizes)
-    return known.concerned(known.flat) & space.moving if known.flat.any() else np.zeros(len(point.theta), dtype=bool)
+        pressed = point.on_bound & (np.abs(point.gradient) > 1e-5 * np.sqrt(diagonal))
+        tangent = space.tangent(point.theta, pressed)
+    return unmoved(space.equations, point, tangent, space.sizes) & space.moving

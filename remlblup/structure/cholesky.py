@@ -28,7 +28,7 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
         return np.array([[sqrt(abs(variance))]]), np.array([-1.0 if variance < 0.0 else 1.0])
     factor, info = dpotrf(sigma, lower=1)
     pivots = factor.diagonal()
-    if info == 0 and (pivots * pivots > SINGULAR * sigma.diagonal()).all():
+    if info == 0 and np.count_nonzero(pivots * pivots > SINGULAR * sigma.diagonal()) == t:
         return factor, np.ones(t)
     if not np.isfinite(sigma).all():  # no comparison below would see it
         raise NotPositiveDefiniteError("the covariance matrix of a random term is not finite.")

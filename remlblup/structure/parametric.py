@@ -59,6 +59,12 @@ class Parametric(ABC):
         that of a usual gap."""
         return np.where(self.roots, 0.5, 1.0)
 
+    @property
+    def in_themselves(self) -> bool:
+        """Whether steps are taken in the parameters themselves: neither `powers` nor `roots` says otherwise."""
+        kind = type(self)
+        return kind.powers is Parametric.powers and kind.roots is Parametric.roots
+
     def sizes(self, variance: float) -> Array | None:
         """(n_parameters,) what counts as one unit of each parameter, the variance being this; None where its matrix
         tells."""

@@ -13,6 +13,7 @@ errors are of second order here, S = Y'CY is a sum of squares: S = (WTY)'R⁻¹W
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from remlblup.arrays import Array
 from remlblup.equations.henderson.system import Solution, System, back_substituted
 from remlblup.model.design import RandomDesign
 
+ROUNDING = float(np.finfo(float).eps)
 # Error of the score, in standard errors, that is worth solves for the fixed effects; up to so many elements of WTY.
 ERROR, ELEMENTS = 1e-10, 20_000_000
 # Mean of C^{ll}, the share of a standardised effect's variance that is left, below which the data are said to know it.
@@ -107,7 +109,7 @@ def of_precision(equations: System, solution: Solution, k: int, ml: bool) -> Arr
 def cancels(equations: System, solution: Solution, k: int) -> bool:
     """Whether the score of term k loses digits that can be had."""
     design, (factor, _) = equations.random[k], solution.factors[k]
-    if not is_readable(equations, design) or not factor.diagonal().all():
+    if not is_readable(equations, design) or np.count_nonzero(factor.diagonal()) < len(factor):
         return False
     precision = float(solution.rho @ equations.residual.pattern.traces)  # tr R⁻¹
     # What the records of a level say of an effect beside what Σ does: the diagonal of Λ'Z'R⁻¹ZΛ, about.
@@ -115,4 +117,4 @@ def cancels(equations: System, solution: Solution, k: int) -> bool:
     if not design.is_identity:
         known *= float(np.mean(design.relationship.sizes))
     # A rounding for every level, of one sign where levels are alike, in standard errors of the variance of q effects.
-    return bool(np.finfo(float).eps * known * np.sqrt(2.0 * design.q) > ERROR)
+    return bool(ROUNDING * known * sqrt(2.0 * design.q) > ERROR)

@@ -72,7 +72,7 @@ def score_matrix(gradient: Array, factor: Array, signs: Array) -> Array:
 
 def nudged(equations: System, solution: Solution, units: list[Array], ml: bool) -> Solution:
     """The same solution, or one at a slightly larger Σ for each term whose Λ is singular."""
-    if all(factor.diagonal().all() for factor, _ in solution.factors):
+    if all(np.count_nonzero(factor.diagonal()) == len(signs) for factor, signs in solution.factors):
         return solution
     pairs = list(zip(equations.random, solution.factors, strict=True))
     singular = [

@@ -193,7 +193,7 @@ class System(Equations):
         M = self.cross_products.values(rho)
         self.factor.factorize(self.layout.assemble(M, slots, signs))
         self._spent("factor", started)
-        negative = int(self.levels[signs < 0.0].sum())
+        negative = int(self.levels @ (signs < 0.0))
         logdet_random = None
         if ml or negative:
             logdet_random, of_random = self._factorize_random(M, slots, signs)

@@ -105,7 +105,7 @@ class DenseFactor:
         if info == 0:
             roots = self._flat_diagonal
             # Written so that it also fails on a NaN, which some builds of dpotrf let through.
-            if not (roots * roots > DEPENDENT_PIVOT * values[self._diagonal]).all():
+            if np.count_nonzero(roots * roots > DEPENDENT_PIVOT * values[self._diagonal]) < self.n:
                 raise NotPositiveDefiniteError(explain_failure(values, self.n))
             self._pivots, self._scale, self.n_negative = None, None, 0
         else:

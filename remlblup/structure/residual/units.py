@@ -43,7 +43,7 @@ class Units(ResidualStructure):
         return 1.0 / phi
 
     def jacobian(self, phi: Array) -> Array:
-        return np.array([[-1.0 / phi[0] ** 2]])
+        return -1.0 / (phi * phi)[:, None]
 
     def precision(self, phi: Array, v: Array) -> Array:
         return self._by_record(self.weights / phi[0], v) * v

@@ -16,6 +16,8 @@ from remlblup.relationship.labels import canonical, match, tidy
 COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
 # Frames of no more columns are taken apart whole, of others only the columns that are asked for.
 NARROW = 12
+# Texts of so many records are made codes by a dictionary.
+SHORT = 1_000
 
 
 class Coded(NamedTuple):
@@ -41,10 +43,20 @@ class Coded(NamedTuple):
 
     @classmethod
     def of_arrow(cls, text: Any) -> Coded:
-        """Of an array of text that Arrow holds, by Arrow itself."""
-        coded = text.__arrow_array__().dictionary_encode().combine_chunks()
+        """Of an array of text that Arrow holds: by Arrow itself, which takes longer than a short one to be called."""
+        array = text.__arrow_array__()
+        if len(array) <= SHORT and not array.null_count:
+            return cls.of_texts(array.to_numpy().tolist())
+        coded = array.dictionary_encode().combine_chunks()
         places, levels = coded.indices.fill_null(-1), coded.dictionary.to_numpy(zero_copy_only=False)
         return cls(places.to_numpy(zero_copy_only=False).astype(np.intp), levels, levels.tolist())
+
+    @classmethod
+    def of_texts(cls, values: list[str]) -> Coded:
+        """Of texts, none missing."""
+        levels = list(dict.fromkeys(values))
+        place = dict(zip(levels, range(len(levels)), strict=True))
+        return cls(np.fromiter(map(place.__getitem__, values), np.intp, len(values)), objects(levels), levels)
 
     def taken(self, places: np.ndarray) -> Coded:
         """The levels at some places, in that order; values of others become missing."""

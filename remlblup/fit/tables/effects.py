@@ -13,7 +13,7 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import DataError, ModelError, VarianceError, some
 from remlblup.fit.tables.functions import covariance_matrices, joined
-from remlblup.fit.tables.shown import Shown, table_of, texts
+from remlblup.fit.tables.shown import Shown, table_of, text
 from remlblup.fit.tables.student import quantile, two_sided
 from remlblup.model.design import FixedDesign, RandomDesign
 from remlblup.model.specification import Specification
@@ -30,7 +30,7 @@ def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, d
         half = quantile(0.975, df) * se
     table = Shown(
         np.array([beta, se, df, t, two_sided(t, df), beta - half, beta + half]).T,
-        index=pd.Index(fixed.names, name="coefficient"),
+        index=pd.Index(text(fixed.names), name="coefficient"),
         columns=OF_FIXED.view(),
         copy=False,
     )
@@ -61,7 +61,7 @@ def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
     if not found:
         return Shown(columns=OF_RANDOM.view())
     columns = found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
-    return table_of([*texts(*columns[:3]), *columns[3:]], OF_RANDOM)
+    return table_of([*map(text, columns[:3]), *columns[3:]], OF_RANDOM)
 
 
 def accuracy(design: RandomDesign, table: pd.DataFrame) -> pd.DataFrame:

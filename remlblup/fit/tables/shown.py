@@ -34,23 +34,19 @@ class Shown(pd.DataFrame):
         return f"<p><b>{html.escape(self.note)}</b></p>\n{text}" if self.note and text else text
 
 
-# Rows up to which columns of text are made together: beyond, the time is in the text and not in the calls.
-FEW_ROWS = 10_000
 # The type that pandas takes text for.
-TEXT = pd.Series(["text"]).dtype
+TEXT: Any = pd.Series(["text"]).dtype
+# Rows up to which text is handed to Arrow at once: beyond, the time is in the text and not in pandas' looking at it.
+FEW_ROWS = 10_000 if isinstance(TEXT, pd.StringDtype) and TEXT.storage == "pyarrow" else 0
 
 
-def texts(*columns: np.ndarray) -> list[Any]:
-    """Columns of objects (n,) of one length as pandas would have them, made of text together where they are text."""
-    n = len(columns[0])
-    if (
-        n > FEW_ROWS
-        or not isinstance(TEXT, pd.StringDtype)
-        or any(pd.api.types.infer_dtype(c, skipna=False) != "string" for c in columns)
-    ):
-        return list(columns)
-    joined = pd.array(np.concatenate(columns), dtype=TEXT)
-    return [joined[k * n : (k + 1) * n] for k in range(len(columns))]
+def text(values: Sequence[Any] | np.ndarray) -> Any:
+    """What pandas would make of a column of objects (n,), of a short one of text without its looking at each."""
+    if len(values) > FEW_ROWS or set(map(type, values)) != {str}:
+        return values
+    import pyarrow
+
+    return TEXT.__from_arrow__(pyarrow.array(values, type=pyarrow.large_string()))
 
 
 def table_of(columns: Sequence[Any], names: pd.Index) -> Shown:

@@ -71,7 +71,7 @@ class Scales:
         squares = y**2
         residual = structure.start(variance, squares)
         precision: Array | float = float(spec.weights[0]) / variance
-        if len(residual) > 1 or np.ptp(spec.weights) > 0.0:
+        if len(residual) > 1 or spec.weights.max() > spec.weights.min():
             records = structure.record_variances(residual)
             if np.ptp(records) > 0.0:
                 if len(residual) > 1 and records.max() > APART * records.min():

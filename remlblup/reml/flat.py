@@ -15,9 +15,9 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.linalg.small import eigensystem
 from remlblup.model.parameters import Parameters
+from remlblup.reml.coordinates import TINY
 from remlblup.reml.likelihood import likelihood_at
 from remlblup.reml.point import Point
-from remlblup.reml.space import TINY
 from remlblup.structure.base import Structure
 from remlblup.structure.residual.base import ResidualStructure
 

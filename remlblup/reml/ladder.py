@@ -149,7 +149,7 @@ class Automatic(Ladder):
         """The step in the precisions of the strata, if it stays inside the parameter space;
         no variance falls below its share `least`."""
         space, secant = self.surface.space, self.ascent.secant
-        if point.charts or not self.has_strata or secant.last is None or not secant.last.free.any():
+        if point.charts or not self.has_strata or secant.last is None or not np.count_nonzero(secant.last.free):
             return
         learnt = secant.corrected()
         theta = in_strata(space, point.theta, secant.last, (learnt or secant.last).direction(), least)

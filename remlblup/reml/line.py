@@ -112,27 +112,15 @@ def of_engine(equations: Equations, ml: bool) -> Line | None:
 def of_eigenvalues(equations: Equations, ml: bool) -> Line | None:
     """The line by the eigenvalues of the part of M that X leaves, where that is small work."""
     spec, design = equations.spec, equations.spec.random[0]
-    filled = np.zeros(design.q, dtype=bool)
-    for Z in design.columns:
-        filled[Z.indices] = True
-    used = filled.nonzero()[0]
-    width = len(used) * design.t
-    if width == 0 or min(spec.n, width) > OWN or max(spec.n, width) > LONGER:
+    Z = recorded(equations)
+    if Z is None:
         return None
     root = np.sqrt(spec.weights)
-    columns = [(Z if len(used) == design.q else sp.csr_array(Z[:, used])).toarray() for Z in design.columns]
-    if not design.is_identity:
-        K = square_root(np.asarray(design.relationship.among(used)))
-        columns = [Z @ K for Z in columns]
     factor = design.structure.factor(np.ones(1))[0]
-    B = root[:, None] * np.hstack([np.tensordot(column, columns, 1) for column in factor.T])
-    X = spec.fixed.work
-    X = (X.toarray() if sp.issparse(X) else np.asarray(X)) * root[:, None]
-    Q = np.linalg.qr(X)[0]
+    Z = (factor.T @ Z).reshape(spec.n, -1)
+    B, left = root[:, None] * Z, root[:, None] * equations.project_out(Z)
     y = root * equations.y[: spec.n]
-    y = y - Q @ (Q.T @ y)
-    left = B - Q @ (Q.T @ B)
-    rounding = 1e-13 * float(np.sum(B * B))
+    rounding = 1e-13 * float(np.vdot(B, B))
     values, squares = spectrum(left, y, rounding)
     rest = max(float(y @ y - squares.sum()), 0.0)
     of_all = spectrum(B, y, rounding)[0] if ml else values
@@ -151,6 +139,26 @@ def of_eigenvalues(equations: Equations, ml: bool) -> Line | None:
         return np.asarray(-0.5 * (N * np.log(quadratic(h)) + logdet))
 
     return profile, lambda h: float(quadratic(np.array([h]))[0]) / N, points(values), one
+
+
+def recorded(equations: Equations) -> Array | None:
+    """(n, t, levels with records) Z_1 … Z_t of the one term, times B where K = BB' among these levels; None where their
+    eigenvalues are not small work."""
+    spec, design = equations.spec, equations.spec.random[0]
+    if design.is_identity and isinstance(equations.W, np.ndarray) and design.t * design.q <= LONGER:
+        return equations.W[: spec.n, equations.of_effects[0]].reshape(spec.n, design.t, design.q)
+    filled = np.zeros(design.q, dtype=bool)
+    for Z in design.columns:
+        filled[Z.indices] = True
+    used = filled.nonzero()[0]
+    width = len(used) * design.t
+    if width == 0 or min(spec.n, width) > OWN or max(spec.n, width) > LONGER:
+        return None
+    columns = [(Z if len(used) == design.q else sp.csr_array(Z[:, used])).toarray() for Z in design.columns]
+    if not design.is_identity:
+        K = square_root(np.asarray(design.relationship.among(used)))
+        columns = [Z @ K for Z in columns]
+    return np.stack(columns, axis=1)
 
 
 def points(values: Array) -> Array:

@@ -62,7 +62,8 @@ class Newton:
         n, (information, curved_in) = len(point.theta), space.sloping(information, point.gradient)
         columns, curvatures, used = [], [], {}
         plain = np.full(n, -1)
-        x, slopes, curved = space.coordinates(point.theta).copy(), space.slopes(point.theta), second_order(space, point)
+        x, slopes = space.coordinates.at(point.theta).copy(), space.coordinates.slopes(point.theta)
+        curved = second_order(space, point)
         width = 0
         for k, place in enumerate(places):
             charted = space.charted[k] if k in charts else slice(place.stop, place.stop)
@@ -96,8 +97,8 @@ class Newton:
         free = space.moving & ~space.pinned(point) & curved
         x, g, H = point.theta, point.gradient, information
         if not space.straight:
-            slopes = space.slopes(point.theta)
-            x, g = space.coordinates(point.theta), slopes * g
+            slopes = space.coordinates.slopes(point.theta)
+            x, g = space.coordinates.at(point.theta), slopes * g
             H = information * slopes * slopes[:, None] + second_order(space, point)
             free = free & (H.diagonal() > 0)
         return cls(g, H, free, {}, space.places, x).supported()

@@ -28,8 +28,8 @@ def observed(surface: Surface, point: Point) -> Newton | None:
         return None
     model = Newton.at(space, point, point.information, {})
     moving = np.flatnonzero(model.free & (model.hessian.diagonal() > 0.0))
-    low, high = (space.coordinates(limit) for limit in space.limits(point.theta))
-    sizes = space.coordinates(space.sizes)
+    low, high = (space.coordinates.at(limit) for limit in space.limits(point.theta))
+    sizes = space.coordinates.at(space.sizes)
     H = np.zeros((len(moving),) * 2)
     for column, i in enumerate(moving):
         h = STEP * abs(model.x[i]) + OF_UNIT * sizes[i]
@@ -38,11 +38,11 @@ def observed(surface: Surface, point: Point) -> Newton | None:
         for side in (h, -h):
             x = model.x.copy()
             x[i] += side
-            theta = space.parameters_at(x)
+            theta = space.coordinates.back(x)
             there = surface.at(theta) if h > 0.0 else None
             if there is None:
                 return None
-            sides.append((space.slopes(theta) * there.gradient)[moving])
+            sides.append((space.coordinates.slopes(theta) * there.gradient)[moving])
         H[:, column] = (sides[1] - sides[0]) / (2.0 * h)
     if not len(moving) or not np.all(np.isfinite(H)):
         return None

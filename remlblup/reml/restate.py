@@ -18,13 +18,14 @@ import numpy as np
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.reml.convergence import explain
+from remlblup.reml.coordinates import TINY
 from remlblup.reml.history import Iteration
 from remlblup.reml.identify import require_enough
 from remlblup.reml.loop import Loop, Watch
 from remlblup.reml.optimum import Optimum, Options
 from remlblup.reml.origin import Centred
 from remlblup.reml.point import Point
-from remlblup.reml.space import TINY, Space
+from remlblup.reml.space import Space
 from remlblup.reml.start import residual_variance, start_values
 from remlblup.structure.base import Structure
 
@@ -75,10 +76,11 @@ def guessed_start(equations: Equations, options: Options, start: Array, fixed: A
     if options.algorithm != "auto" or not options.constrain:
         return start
     parameters = equations.spec.parameters
+    known = ~(np.isnan(start) & np.isnan(fixed))
     guesses = {
         k: s.first_guess()
         for k, s in enumerate(parameters.structures)
-        if np.isnan(start[parameters.slices[k]]).all() and np.isnan(fixed[parameters.slices[k]]).all()
+        if not np.count_nonzero(known[parameters.slices[k]])
     }
     searched = {k: s for k, s in guesses.items() if s is not None}
     if not searched:
@@ -108,8 +110,9 @@ def respaced(equations: Equations, other: Equations, searched: Structures, theta
 def search_structures(equations: Equations, fixed: Array) -> Structures:
     """The structure to search in, by term, where it is not the term's own."""
     parameters = equations.spec.parameters
+    held = ~np.isnan(fixed)
     searched = {
-        k: s.restated() for k, s in enumerate(parameters.structures) if np.isnan(fixed[parameters.slices[k]]).all()
+        k: s.restated() for k, s in enumerate(parameters.structures) if not np.count_nonzero(held[parameters.slices[k]])
     }
     return {k: s for k, s in searched.items() if s is not None}
 

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.linalg.lapack import dsygv
 
 from remlblup.arrays import Array
+from remlblup.reml.coordinates import TINY
 from remlblup.reml.newton import Newton
-from remlblup.reml.space import TINY
 
 # Newton decrement below which ℓ is close enough to quadratic for its curvature to be learnt.
 QUADRATIC = 0.1

@@ -13,6 +13,7 @@ from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.linalg.small import cholesky, eigenvalues, triangular_inverse
 from remlblup.model.parameters import Parameters
+from remlblup.reml.coordinates import Coordinates
 from remlblup.reml.point import Point
 from remlblup.reml.start import parameter_sizes, residual_variance, unit_matrices
 from remlblup.structure.base import Structure
@@ -31,13 +32,6 @@ RESIDUAL_SHRINK = 0.1
 SHORT = 1e-6
 # A residual variance never falls below this share of where it starts.
 FLOOR = 1e-12
-TINY = float(np.finfo(float).tiny)
-# The logarithm of the largest value of a parameter that steps are taken in the logarithm of.
-FARTHEST = 230.0
-# Logarithms up to here stand for zero; a unit above that of TINY, whatever a processor makes of the last bit.
-NEAREST = float(np.log(TINY)) + 1.0
-# How many times such a parameter may become larger or smaller in one step.
-STRIDE = 20.0
 
 
 @dataclass(frozen=True)
@@ -105,51 +99,14 @@ class Space:
         return mask
 
     @cached_property
-    def powers(self) -> Array | None:
-        """(n_parameters,) powers p of the coordinates x = θ^p the steps are taken in, 0 for log θ; None where all are
-        1."""
-        parameters = self.equations.spec.parameters
-        structures = (*parameters.structures, parameters.residual)
-        if all(s.in_themselves for s in structures):
-            return None
-        powers = np.concatenate([s.powers for s in structures])
-        return None if np.all(powers == 1.0) else powers
-
-    @cached_property
-    def roots_of_variances(self) -> np.ndarray:
-        """(n_parameters,) True for variances whose steps are taken in the standard deviation."""
-        return np.isinf(self.equations.spec.parameters.upper) & (self.powers == 0.5)
+    def coordinates(self) -> Coordinates:
+        """Those that steps are taken in."""
+        return Coordinates(self.equations.spec.parameters, self.sizes)
 
     @cached_property
     def straight(self) -> bool:
         """Whether steps are taken in θ itself, with no curvature beyond the information."""
-        return self.powers is None and not self.loadings.any()
-
-    def coordinates(self, theta: Array) -> Array:
-        """x of θ: itself, a power of it, or its logarithm (the power 0)."""
-        if self.powers is None:
-            return theta
-        x = np.where(self.powers == 1.0, theta, np.maximum(theta, 0.0) ** self.powers)
-        return np.where(self.powers == 0.0, np.log(np.maximum(theta, TINY)), x)
-
-    def parameters_at(self, x: Array) -> Array:
-        """θ of x, the inverse of `coordinates`."""
-        if self.powers is None:
-            return x
-        logarithms = self.powers == 0.0
-        theta = np.maximum(x, 0.0) ** (1.0 / np.where(logarithms, 1.0, self.powers))
-        theta = np.where(self.powers == 1.0, x, theta)
-        exponentials = np.exp(np.where(logarithms, np.minimum(x, FARTHEST), 0.0))
-        return np.where(logarithms, np.where(x > NEAREST, exponentials, 0.0), theta)
-
-    def slopes(self, theta: Array) -> Array:
-        """dθ/dx; at zero that of a small value, where the derivatives of the structure are taken as well."""
-        if self.powers is None:
-            return np.ones(len(theta))
-        least = np.where(self.roots_of_variances, 1e-24 * self.sizes, 1e-150 ** (1.0 / np.maximum(self.powers, 1.0)))
-        powers = np.where(self.powers == 0.0, 1.0, self.powers)
-        slopes = np.where(powers == 1.0, 1.0, np.maximum(theta, least) ** (1.0 - powers) / powers)
-        return np.where(self.powers == 0.0, np.maximum(theta, TINY), slopes)
+        return self.coordinates.powers is None and not np.count_nonzero(self.loadings)
 
     @cached_property
     def linear(self) -> np.ndarray:
@@ -206,13 +163,7 @@ class Space:
         least, most = self.singular_residual
         keep, go = RESIDUAL_SHRINK * theta, 1.0 - RESIDUAL_SHRINK
         low, high = np.maximum(self.lower, keep + go * least), np.minimum(self.upper, keep + go * most)
-        if self.powers is None or not np.any(self.powers == 0.0):
-            return low, high
-        strides = (self.powers == 0.0) & (theta > 0.0)
-        return (
-            np.where(strides, np.maximum(low, theta / STRIDE), low),
-            np.where(strides, np.minimum(high, theta * STRIDE), high),
-        )
+        return self.coordinates.within_stride(theta, low, high)
 
     def empty_columns(self, theta: Array) -> Iterator[np.ndarray]:
         """(n_parameters,) mask of the loadings of every column of them that is zero."""

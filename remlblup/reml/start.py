@@ -55,7 +55,7 @@ def term_sizes(structure: Structure, unit: Array) -> Array:
         of_rest = np.einsum("pii,i->p", np.abs(structure.derivatives(0.0 * of_unit)), scale**2)
         of_unit = np.where(of_loadings > 0.0, of_loadings, of_rest)
     sizes = np.where(np.isfinite(structure.upper), 1.0, np.abs(of_unit))
-    return np.where(sizes > 0.0, sizes, np.max(sizes))
+    return sizes if np.count_nonzero(sizes > 0.0) == len(sizes) else np.where(sizes > 0.0, sizes, np.max(sizes))
 
 
 def residual_sizes(residual: ResidualStructure, phi: Array) -> Array:
@@ -64,7 +64,9 @@ def residual_sizes(residual: ResidualStructure, phi: Array) -> Array:
         return own
     out = np.where(residual.variances, phi, 1.0)
     rest = ~residual.variances & ~np.isfinite(residual.upper)
-    slopes = residual.matrix_derivatives(phi) if rest.any() else {}
+    if not np.count_nonzero(rest):
+        return out
+    slopes = residual.matrix_derivatives(phi)
     for label, (_, sigma) in (residual.matrices(phi) if slopes else {}).items():
         s = np.sqrt(np.diag(sigma))
         for k in np.flatnonzero(rest):
@@ -93,7 +95,7 @@ def start_values(
     make_room(equations, theta, free)
     part = 0.5 / max(effects, 1) * variance / scales.variance
     for k, (design, place) in enumerate(zip(spec.random, spec.parameters.of_terms, strict=True)):
-        if design.structure.cone and not held[place].any():
+        if design.structure.cone and not np.count_nonzero(held[place]):
             # From a singular start no step could tell which way to leave the boundary.
             least = smallest(k, theta) if smallest is not None else least_in_units(equations, k, theta)
             if least < 1e-6 * part:
@@ -121,7 +123,7 @@ def other_starts(equations: Equations, theta: Array, given: np.ndarray) -> list[
     places = [
         (place, structure.other_starts(theta[place]))
         for structure, place in zip(parameters.structures, parameters.of_terms, strict=True)
-        if not given[place].any()
+        if not np.count_nonzero(given[place])
     ]
     places = [(place, starts) for place, starts in places if starts]
     out = []
@@ -138,7 +140,7 @@ def make_room(equations: Equations, theta: Array, free: np.ndarray) -> None:
     parameters = equations.spec.parameters
     structures: tuple[Structure | ResidualStructure, ...] = (*parameters.structures, parameters.residual)
     for structure, place in zip(structures, parameters.slices, strict=True):
-        if free[place].all():
+        if np.count_nonzero(free[place]) == place.stop - place.start:
             continue
         variance = free[place] & structure.variances
         for _ in range(30):

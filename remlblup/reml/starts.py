@@ -272,7 +272,7 @@ def several_maxima(equations: Equations, free: np.ndarray) -> tuple[str, ...]:
     return tuple(
         name
         for name, s, place in zip(names, structures, parameters.slices, strict=True)
-        if s.several_maxima and free[place].sum() > 1
+        if s.several_maxima and np.count_nonzero(free[place]) > 1
     )
 
 

@@ -63,8 +63,8 @@ def bounded_direction(
     """
     free = model.free.copy()
     shift = np.zeros(len(free)) if given is None else given.copy()
-    low, high = (space.coordinates(limit) for limit in space.limits(point.theta))
-    at = space.coordinates(point.theta)
+    low, high = (space.coordinates.at(limit) for limit in space.limits(point.theta))
+    at = space.coordinates.at(point.theta)
     n_random = space.equations.spec.parameters.of_residual.start
     whole = np.count_nonzero(free) == len(free)
     while True:
@@ -84,11 +84,11 @@ def bounded_direction(
 
 def moved(space: Space, theta: Array, model: Newton, d: Array) -> Array:
     """θ after the displacement d in the coordinates of the model."""
-    new = space.parameters_at(space.coordinates(theta) + d[model.plain])
+    new = space.coordinates.back(space.coordinates.at(theta) + d[model.plain])
     for k, (chart, columns) in model.charts.items():
         new[space.charted[k]] = chart.moved(d[columns])
-    if space.powers is not None:  # a step in √v comes near to zero, but never quite
-        new[space.roots_of_variances & (new < VANISHED * space.sizes)] = 0.0
+    if space.coordinates.powers is not None:  # a step in √v comes near to zero, but never quite
+        new[space.coordinates.roots & (new < VANISHED * space.sizes)] = 0.0
     if space.loadings.any():  # nor do those of a factor that vanishes, and ℓ is flat there to all digits
         for mask in space.empty_columns(new):
             new[mask] = 0.0

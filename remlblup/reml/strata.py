@@ -35,7 +35,7 @@ def has_strata(space: Space) -> bool:
     return (
         space.straight
         and spec.n > spec.p + spec.n_random
-        and bool(np.all(spec.parameters.residual.variances))
+        and bool(spec.residual.variances.all())
         and all(s.cone or (s.linear and bool(np.all(s.variances))) for s in spec.parameters.structures)
     )
 

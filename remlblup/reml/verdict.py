@@ -9,11 +9,12 @@ from remlblup.model.grouping import UNITS
 from remlblup.model.specification import Specification
 from remlblup.reml.ascent import Ascent
 from remlblup.reml.convergence import Convergence, Criterion, explain
+from remlblup.reml.coordinates import TINY
 from remlblup.reml.distant import noted, runs_off
 from remlblup.reml.flat import unmoved
 from remlblup.reml.identify import alike
 from remlblup.reml.point import Point
-from remlblup.reml.space import TINY, Space, labels
+from remlblup.reml.space import Space, labels
 from remlblup.reml.step import propose
 from remlblup.structure.residual.field import Field
 from remlblup.structure.residual.sections import Sections

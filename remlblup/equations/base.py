@@ -28,6 +28,7 @@ from remlblup.equations.scales import Scales
 from remlblup.equations.solution import ScoreMatrices, Solution
 from remlblup.linalg.contract import FactorStats
 from remlblup.linalg.least_squares import least_squares
+from remlblup.linalg.rank.gram import products
 from remlblup.linalg.row_blocks import times
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
@@ -343,9 +344,7 @@ class Equations(ABC):
     @cached_property
     def _normal(self) -> sp.csc_matrix:
         """X'WX of a sparse X, W the weights."""
-        X = sp.csc_array(self.spec.fixed.work)
-        weighted = sp.csc_array((X.data * self.spec.weights[X.indices], X.indices, X.indptr), shape=X.shape)
-        return sp.csc_matrix(X.T @ weighted)
+        return sp.csc_matrix(products(sp.csc_array(self.spec.fixed.work), self.spec.weights))
 
     def project_out(self, v: Array) -> Array:
         """What is left of v (n,) or (n, k) after its weighted regression on X."""

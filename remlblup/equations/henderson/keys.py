@@ -12,24 +12,33 @@ from remlblup.model.design import RandomDesign
 def distinct(keys: Iterable[np.ndarray], compiled: bool) -> np.ndarray:
     """The distinct keys, ascending; as `numpy.unique`, of which the order is taken in place.
 
-    Compiled, every list is merged with those before it, which mostly come in order.
+    Compiled, every list, which mostly comes in order, is merged with those before it that are no longer.
     """
     if compiled:
         from remlblup.linalg.sparse import stages
 
-        found = np.zeros(0, np.int64)
+        lists = [np.zeros(0, np.int64)]
         for part in keys:
-            if not stages.is_ascending(part):
-                part = np.sort(part)
-            both = np.empty(len(found) + len(part), np.int64)
-            found = both[: stages.merge(found, part, both)]
-        return found
+            lists.append(part if stages.is_ascending(part) else np.sort(part))
+            while len(lists) > 1 and len(lists[-2]) <= len(lists[-1]):
+                lists.append(merged(lists.pop(), lists.pop()))
+        while len(lists) > 1:
+            lists.append(merged(lists.pop(), lists.pop()))
+        return lists[0]
     found = np.concatenate(list(keys))
     found.sort()
     new = np.empty(len(found), dtype=bool)
     new[:1] = True
     np.not_equal(found[1:], found[:-1], out=new[1:])
     return found[new]
+
+
+def merged(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The distinct keys of two ascending lists, ascending."""
+    from remlblup.linalg.sparse import stages
+
+    both = np.empty(len(first) + len(second), np.int64)
+    return both[: stages.merge(first, second, both)]
 
 
 def places(found: np.ndarray, keys: np.ndarray, compiled: bool) -> np.ndarray:

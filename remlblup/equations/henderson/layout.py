@@ -214,19 +214,20 @@ def build_layout(
         parts.append((keys, m_at))
         numbers.append(number)
     pair = np.repeat(np.array(numbers, np.int16 if len(slots) < 180 else np.int32), [len(at) for _, at in parts])
-    keys, m_at = (np.concatenate(part) for part in zip(*parts, strict=True))
-    del parts
+    lists, listed = zip(*parts, strict=True)
+    m_at = np.concatenate(listed)
+    del parts, listed
     of_levels, diagonal = level_keys(random, offsets, m), np.arange(m, dtype=np.int64) * (m + 1)
     sparse = engine_of(engine, m) == "sparse"  # which loads the compiler for its factor in any case
     lower, dense = precision_parts(random, sparse)
     # Of a dense relationship there are many millions of keys: they are sorted in place, and none is kept.
     of_precision = (k for k, _ in precision_entries(random, lower, offsets, m))
-    found = distinct(itertools.chain([keys], of_precision, [of_levels, diagonal]), sparse)
+    found = distinct(itertools.chain(lists, of_precision, [of_levels, diagonal]), sparse)
     precision = np.zeros(len(found))
     for k, value in precision_entries(random, lower, offsets, m):
         precision[places(found, k, sparse)] = value
-    c_at, level_at = places(found, keys, sparse), places(found, of_levels, sparse)
-    del keys
+    c_at, level_at = np.concatenate([places(found, k, sparse) for k in lists]), places(found, of_levels, sparse)
+    del lists
     indptr = np.append(places(found, diagonal, sparse), len(found)).astype(np.int64)
     indices = np.remainder(found, m, out=found).astype(np.int32 if m < 2**31 else np.int64)
     twice = np.full(len(indices), 2, np.int8)

@@ -13,7 +13,7 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import DataError, ModelError, VarianceError, some
 from remlblup.fit.tables.functions import covariance_matrices, joined
-from remlblup.fit.tables.shown import Shown, table_of, text
+from remlblup.fit.tables.shown import Shown, table_of, text, text_at
 from remlblup.fit.tables.student import quantile, two_sided
 from remlblup.model.design import FixedDesign, RandomDesign
 from remlblup.model.specification import Specification
@@ -41,6 +41,8 @@ def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, d
 def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array], covariances: Sequence[Array]) -> Shown:
     """One row per term, effect and level."""
     found: list[list[np.ndarray]] = []
+    values: list[list[np.ndarray]] = []
+    before = [0, 0, 0]  # terms, effects and levels of the terms before
     parts = equations.spec.parameters.split_terms(solution.theta)
     for design, theta, u, cov in zip(equations.spec.random, parts, blocks, covariances, strict=True):
         prior = np.diag(design.structure.covariance(theta))
@@ -52,16 +54,19 @@ def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
         pev = np.where((variance >= 0.0) & (pev >= -1e-9 * np.abs(variance)), np.maximum(pev, 0.0), np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
             reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)
-        names = [
-            np.full(pev.size, design.name, dtype=object),
-            np.asarray(design.structure.effects, dtype=object).repeat(design.q),
-            np.concatenate([np.asarray(design.relationship.labels, dtype=object)] * design.t),
-        ]
-        found.append([*names, u.flatten(), np.sqrt(pev).ravel(), pev.ravel(), reliability.ravel()])
+        named = [[design.name], design.structure.effects, design.relationship.labels]
+        values.append([np.asarray(of_column, dtype=object) for of_column in named])
+        level, effect = np.tile(np.arange(design.q), design.t), np.arange(design.t).repeat(design.q)
+        places = [start + place for start, place in zip(before, (np.zeros_like(level), effect, level), strict=True)]
+        before = [start + len(of_column) for start, of_column in zip(before, values[-1], strict=True)]
+        found.append([*places, u.flatten(), np.sqrt(pev).ravel(), pev.ravel(), reliability.ravel()])
     if not found:
         return Shown(columns=OF_RANDOM.view())
-    columns = found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
-    return table_of([*map(text, columns[:3]), *columns[3:]], OF_RANDOM)
+    columns, names = (
+        parts[0] if len(parts) == 1 else [np.concatenate(of_column) for of_column in zip(*parts, strict=True)]
+        for parts in (found, values)
+    )
+    return table_of([*map(text_at, names, columns[:3]), *columns[3:]], OF_RANDOM)
 
 
 def accuracy(design: RandomDesign, table: pd.DataFrame) -> pd.DataFrame:

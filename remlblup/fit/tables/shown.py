@@ -42,8 +42,18 @@ FEW_ROWS = 10_000 if isinstance(TEXT, pd.StringDtype) and TEXT.storage == "pyarr
 
 def text(values: Sequence[Any] | np.ndarray) -> Any:
     """What pandas would make of a column of objects (n,), of a short one of text without its looking at each."""
-    if len(values) > FEW_ROWS or set(map(type, values)) != {str}:
-        return values
+    return values if len(values) > FEW_ROWS or set(map(type, values)) != {str} else of_arrow(values)
+
+
+def text_at(values: np.ndarray, places: np.ndarray) -> Any:
+    """The same of the values at these places (n,): of a long column text is made of the values alone."""
+    if not FEW_ROWS or len(places) <= FEW_ROWS or set(map(type, values)) != {str}:
+        return text(values[places])
+    return of_arrow(values).take(places)
+
+
+def of_arrow(values: Sequence[Any] | np.ndarray) -> Any:
+    """Text as pandas holds it."""
     import pyarrow
 
     return TEXT.__from_arrow__(pyarrow.array(values, type=pyarrow.large_string()))

@@ -16,6 +16,9 @@ from scipy.linalg.lapack import dpotrf
 DENSE_COLUMNS = 3000
 """More columns than this (a dense Gram matrix of 72 MB), when X is sparse, go to the sparse factor."""
 
+FULL = 0.5
+"""Share of its elements that an X with few zeros has."""
+
 BLOCK = 64
 """Columns eliminated between two matrix products of the dense factor."""
 
@@ -126,9 +129,18 @@ def fill_reducing_order(basis: sp.csc_array) -> np.ndarray:
     return analyse(lower.indptr, lower.indices, lower.shape[0]).ordering.permutation
 
 
+def products(X: sp.csc_array, weights: np.ndarray | None = None) -> sp.csc_array:
+    """X'DX of a sparse X, D the diagonal matrix of the weights; of an X with few zeros by BLAS."""
+    if X.nnz > FULL * X.shape[0] * X.shape[1]:
+        full = X.toarray(order="F")
+        return sp.csc_array(full.T @ (full if weights is None else weights[:, None] * full))
+    weighted = X if weights is None else sp.csc_array((X.data * weights[X.indices], X.indices, X.indptr), shape=X.shape)
+    return sp.csc_array(X.T @ weighted)
+
+
 def gram_factor(basis: np.ndarray | sp.csc_array, excluded: np.ndarray, smallest: float) -> DenseGram | SparseGram:
     """Factorise ``basis' basis`` in the order of the columns, which have length one or are excluded."""
-    gram = basis.T @ basis
+    gram = products(basis) if sp.issparse(basis) else basis.T @ basis
     if sp.issparse(gram):
         if gram.shape[0] > DENSE_COLUMNS:
             return SparseGram(gram.tocsc(), excluded, smallest)

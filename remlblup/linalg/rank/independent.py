@@ -28,6 +28,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import qr, solve_triangular
 
+from remlblup.arrays import sums
 from remlblup.errors import DataError
 from remlblup.linalg.rank import gram
 from remlblup.linalg.rank.null_space import NullSpace, Projected, last_entries, null_space, null_vectors
@@ -182,9 +183,13 @@ def unit_columns(X: np.ndarray | sp.spmatrix) -> tuple[np.ndarray | sp.csc_array
         raise DataError(f"Columns {bad[:8].tolist()} of X hold values that are infinite or not numbers.")
     scale = np.where(largest > 0, largest, 1.0)  # before squaring: no overflow, no underflow
     if sp.issparse(X):
-        unit = X @ sp.diags_array(1.0 / scale)
-        lengths = np.sqrt(np.asarray(unit.multiply(unit).sum(axis=0)).ravel())
-        return (unit @ sp.diags_array(1.0 / np.where(lengths > 0, lengths, 1.0))).tocsc(), lengths * scale
+        unit = sp.csc_array(X, dtype=np.float64, copy=True)
+        unit.sum_duplicates()
+        counts = np.diff(unit.indptr)
+        unit.data /= np.repeat(scale, counts)
+        lengths = np.sqrt(sums(np.repeat(np.arange(len(counts)), counts), unit.data**2, len(counts)))
+        unit.data /= np.repeat(np.where(lengths > 0, lengths, 1.0), counts)
+        return unit, lengths * scale
     columns /= scale[:, None]
     lengths = np.sqrt(np.einsum("ji,ji->j", columns, columns))
     columns /= np.where(lengths > 0, lengths, 1.0)[:, None]

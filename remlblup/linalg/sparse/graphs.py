@@ -96,6 +96,34 @@ def subgraph(indptr, indices, kept):
     return out, between
 
 
+@njit("Tuple((int64[::1], int32[::1]))(int64[::1], int32[::1], int64[::1], int64[::1], int64[::1])", cache=True)
+def quotient(indptr, indices, groups, members, starts):
+    """The graph of groups of nodes, those of group g from starts[g] on among the members: an edge where any touch.
+
+    What a group meets is noted with the others, so that the neighbours of each ascend.
+    """
+    count = len(starts) - 1
+    out, between, end = np.zeros(count + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.int64)
+    for fill in range(2):
+        met = np.full(count, -1, np.int64)
+        for g in range(count):
+            for k in range(starts[g], starts[g + 1]):
+                for p in range(indptr[members[k]], indptr[members[k] + 1]):
+                    other = groups[indices[p]]
+                    if other != g and met[other] != g:
+                        met[other] = g
+                        if fill:
+                            between[end[other]] = g
+                            end[other] += 1
+                        else:
+                            out[other + 1] += 1
+        if not fill:
+            for g in range(count):
+                out[g + 1] += out[g]
+            between, end = np.empty(out[-1], np.int32), out[:-1].copy()
+    return out, between
+
+
 @njit("int64[::1](int64[::1], int32[::1], int64[::1])", cache=True)
 def degrees_between(indptr, indices, kept):
     """Number of neighbours of some nodes among these."""

@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.linalg.sparse import low_degree
-from remlblup.linalg.sparse.graphs import Adjacency, twins
+from remlblup.linalg.sparse.graphs import Adjacency, quotient, twins
 
 LOW_DEGREE = 8
 """Nodes with at most this many neighbours are always eliminated before the dissection."""
@@ -112,11 +112,9 @@ def choose_ordering(
 
 def quotient_graph(graph: Adjacency, groups: np.ndarray) -> Adjacency:
     """Graph of the groups 0 … m−1 of nodes: an edge where any members touch."""
-    m = int(groups.max()) + 1
-    rows = np.repeat(groups, graph.degree)
-    columns = groups[graph.indices]
-    apart = rows != columns
-    return Adjacency.of(sp.csr_array((np.ones(apart.sum()), (rows[apart], columns[apart])), shape=(m, m)))
+    sizes = np.bincount(groups)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+    return Adjacency(*quotient(*graph, groups, np.argsort(groups, kind="stable"), starts))
 
 
 def merge_twins(graph: Adjacency, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg.lapack import dpstrf
 
 from remlblup.arrays import Array
+from remlblup.linalg.small import upper
 
 
 def pivoted_cholesky(A: Array, least: float) -> tuple[np.ndarray, Array, int]:
@@ -18,17 +20,7 @@ def pivoted_cholesky(A: Array, least: float) -> tuple[np.ndarray, Array, int]:
     L : (t, t) lower triangular in that order
     rank : number of its nonzero columns
     """
-    t = len(A)
-    rest, order, L = A.copy(), np.arange(t), np.zeros((t, t))
-    for a in range(t):
-        left = rest.diagonal()[order[a:]]
-        pivot = a + int(left.argmax())
-        value = left[pivot - a]
-        if value < least:
-            return order, L, a
-        order[[a, pivot]] = order[[pivot, a]]
-        L[[a, pivot]] = L[[pivot, a]]
-        own = order[a:]
-        L[a:, a] = column = rest[own, own[0]] / np.sqrt(value)
-        rest[own[:, None], own] -= column[:, None] * column
-    return order, L, t
+    L, order, rank, _ = dpstrf(A, tol=least, lower=1)
+    L = np.where(upper(len(A)).T, L, 0.0)
+    L[:, rank:] = 0.0
+    return order - 1, L, int(rank)

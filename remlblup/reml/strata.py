@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.linalg.lapack import dsygv
 
 from remlblup.arrays import Array
 from remlblup.linalg.scaled_solve import scaled_solve
-from remlblup.linalg.small import cholesky, eigensystem, triangular_inverse
 from remlblup.reml.newton import Newton
 from remlblup.reml.space import Space
 from remlblup.structure.base import Structure
@@ -82,17 +82,16 @@ def in_strata(space: Space, theta: Array, model: Newton, d: Array, least: float)
 
 
 def in_precision(structure: Structure | None, stratum: Array, change: Array) -> Array | None:
-    """λ/(1 − Δλ/λ) of a variance, L(I − L⁻¹ΔL⁻ᵀ)⁻¹L' of a matrix LL'; None where it is not positive definite."""
+    """λ/(1 − Δλ/λ) of a variance, Λ(Λ − Δ)⁻¹Λ of a matrix, with Δx = rΛx and x'Λx = 1 the sum of Λxx'Λ/(1 − r);
+    None where it is not positive definite."""
     if structure is None:
         return stratum * reciprocal(change / stratum) if stratum[0] > 0.0 else None
-    try:
-        root = cholesky(structure.covariance(stratum))
-    except np.linalg.LinAlgError:
+    whole = structure.covariance(stratum)
+    r, vectors, info = dsygv(structure.covariance(change), whole)
+    if info:
         return None
-    inverse = triangular_inverse(root)
-    values, vectors = eigensystem(inverse @ structure.covariance(change) @ inverse.T)
-    turned = root @ vectors
-    return structure.project((turned * reciprocal(values)) @ turned.T)
+    turned = whole @ vectors
+    return structure.project((turned * reciprocal(r)) @ turned.T)
 
 
 def reciprocal(r: Array) -> Array:

@@ -74,8 +74,8 @@ def maximize(
         return search(equations, options, start, fixed, report)
     found = search(equations, options, start, fixed, report, route.open_at)
     used = len(found.iterations) - 1
-    if found.convergence.converged and not route.open_at(found.point.theta):
-        return route.at_floor(found)
+    if found.convergence.converged and not route.open_at(found.point.theta) and not route.out_of_reach(found):
+        return found
     if used >= options.max_iterations or not route.open_at(found.point.theta, SUSPECT):
         return route.judged(found, options.constrain, options.ml)
     rest = replace(options, max_iterations=options.max_iterations - used)
@@ -172,14 +172,14 @@ class Route:
         return self.effects.factor.smallest_pivot < (SHORT_OF_EDGE if whole else EDGE * SINGULAR_V)
 
     def judged(self, found: Optimum, constrain: bool, ml: bool) -> Optimum:
-        """The same with the reason that the likelihood has no maximum, where that is why the loop ended."""
-        if added := trend(self.spec, found.point.theta):
+        """The same with the reason that the likelihood has no maximum, or that it cannot be told, where that is why the
+        loop ended."""
+        if not found.convergence.converged and (added := trend(self.spec, found.point.theta)):
             failed = [c.name for c in found.convergence.criteria if not c.passed]
             return replace(found, convergence=replace(found.convergence, reason=has_trend(added, failed)))
-        left = share_left(self.residual, found.point.theta[self.place], self.unit)
-        # Where no step is expected to gain anything R goes nowhere, however small it is.
-        if left < NEAR and self.closed and not at_rest(found):
-            return replace(found, convergence=replace(found.convergence, reason=too_large(self.spec.n)))
+        if self.out_of_reach(found):
+            verdict = replace(found.convergence, reason=too_large(self.spec.n), collapsed=True)
+            return replace(found, convergence=verdict)
         if not constrain and self.spec.n <= FEW and self.makes() and self.at_edge(found.point.theta, whole=True):
             return replace(
                 found, convergence=replace(found.convergence, reason=AT_EDGE, unidentified=(), collapsed=True)
@@ -190,13 +190,16 @@ class Route:
         verdict = replace(found.convergence, reason=no_maximum(names), unidentified=(), collapsed=True)
         return replace(found, convergence=verdict)
 
-    def at_floor(self, found: Optimum) -> Optimum:
-        """The same, not converged if R is held from falling further and V is out of reach: these equations divide by R,
-        and what they say of ℓ and its slope beside a singular R is rounding."""
+    def out_of_reach(self, found: Optimum) -> bool:
+        """Whether the search ended beside a singular R where V, which would tell, is too large: on its way there, or
+        held from falling further, where what equations that divide by R say of ℓ and its slope is rounding."""
+        if not self.closed:
+            return False
+        left = share_left(self.residual, found.point.theta[self.place], self.unit)
         held = set(found.convergence.boundary) & set(self.spec.parameters.columns[self.place])
-        if not held or not self.closed or share_left(self.residual, found.point.theta[self.place], self.unit) > GONE:
-            return found
-        return replace(found, convergence=replace(found.convergence, reason=too_large(self.spec.n), collapsed=True))
+        # Where no step is expected to gain anything R goes nowhere, however small it is.
+        going = not found.convergence.converged and not at_rest(found)
+        return (going and left < NEAR) or (bool(held) and left <= GONE)
 
     def followed(
         self,

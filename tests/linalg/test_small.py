@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from remlblup.linalg.pivoted_cholesky import pivoted_cholesky
 from remlblup.linalg.scaled_solve import Scaled, scaled_solve
 from remlblup.linalg.small import cholesky, eigensystem, eigenvalues, singular_rows, triangle, triangular_inverse
 
@@ -59,3 +60,14 @@ def test_a_scaled_matrix_is_singular_in_any_units():
     right = whole @ np.array([1e9, 1.0, 1e-9])
     np.testing.assert_allclose(scaled_solve(whole, right), [1e9, 1.0, 1e-9], rtol=1e-12)
     assert scaled_solve(whole, np.zeros((3, 0))).shape == (3, 0)
+
+
+@pytest.mark.parametrize(("t", "rank"), [(1, 1), (3, 3), (4, 2), (3, 0)])
+def test_pivots_decrease_and_those_of_nothing_have_no_column(t, rank):
+    A = np.random.default_rng(t).normal(size=(t, rank))
+    A = A @ A.T
+    order, L, found = pivoted_cholesky(A, 1e-9)
+    assert found == rank and sorted(order) == list(range(t))
+    np.testing.assert_allclose(L @ L.T, A[order][:, order], atol=1e-13)
+    assert not np.triu(L, 1).any() and not L[:, rank:].any()
+    assert (np.diff(L.diagonal()) <= 0.0).all()

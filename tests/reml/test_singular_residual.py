@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import scipy.optimize
 from oracle import GeneralOracle, Part, dummies
 
 import remlblup as rb
+from remlblup.reml.singular_residual import Route
 from remlblup.structure.residual.exponential import Autoregressive, Exponential
 from remlblup.structure.residual.field import Field
 from remlblup.structure.residual.variance_power import Power
@@ -103,6 +106,21 @@ def test_the_way_to_v_is_a_row_of_the_history(monkeypatch):
     fit = model.fit()
     assert not fit.converged
     assert "V of 4 records is too large" in fit.convergence.reason
+
+
+def test_a_search_held_at_the_floor_of_r_has_not_converged_where_v_is_out_of_reach():
+    model = rb.MixedModel("Yield ~ 1 + (1 | Batch)", rb.datasets.load("dyestuff"))
+    found, route = model.fit()._optimum, Route(model._equations)
+    assert found.convergence.converged
+    for share, boundary, away in ((1e-9, ("residual",), True), (1e-9, (), False), (1e-2, ("residual",), False)):
+        theta = np.array([found.point.theta[0], share * route.unit[0]])
+        told = replace(found.convergence, boundary=boundary)
+        there = replace(found, point=replace(found.point, theta=theta), convergence=told)
+        route.closed = True
+        assert route.out_of_reach(there) is away
+        assert bool(route.judged(there, True, False).convergence) is not away
+        route.closed = False
+        assert not route.out_of_reach(there)
 
 
 def test_where_v_is_singular_too_there_is_nothing_to_solve():

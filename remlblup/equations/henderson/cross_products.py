@@ -72,8 +72,8 @@ def cross_products(W: sp.csr_array | Array, pattern: Pattern, transposed: sp.csr
     """Lay out W'D_rW (W is (n, m)) for the D_r of R⁻¹; compiled functions are given W' as well, `transposed`."""
     m = W.shape[1]
     if pattern.n_coefficients == 1 and pattern.is_diagonal and isinstance(W, np.ndarray):
-        filled = (W != 0.0).astype(float)
-        columns, rows = (filled.T @ filled).nonzero()
+        filled = (W != 0.0).astype(np.float32)
+        columns, rows = (filled.T @ filled > 0.0).nonzero()
         below = rows >= columns
         columns, rows = columns[below], rows[below]
         return CrossProducts(rows, columns, (W.T @ (pattern.value[:, None] * W))[rows, columns])

@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -36,8 +37,7 @@ WIDE, BYTES = 50, (600.0, 60.0)
 SMALLEST_BLOCK, BLOCK_SHARE = 100, 0.25
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """Entry (i, a) of Λ_k; `source` and `target` are the column blocks of effect i in W and of factor a in C.
 
     The term is −1 for X and for the cells the residual structure fills in, whose coefficient is 1.
@@ -208,17 +208,16 @@ def build_layout(
     check_products(M, slots, sources)
     pair_of: dict[tuple[int, int], int] = {}
     parts, numbers = [], []
-    for s, s2, rows, columns, m_at in slot_products(M, slots, sources, offsets):
+    for s, s2, keys, m_at in slot_products(M, slots, sources, offsets, m):
         number = pair_of.setdefault((min(s, s2), max(s, s2)), len(pair_of))
-        keys = np.multiply(columns, m, dtype=np.int64) + rows  # whatever numpy makes of 32 bits times m
         parts.append((keys, m_at))
         numbers.append(number)
-    pair = np.repeat(np.array(numbers, np.int16 if len(slots) < 180 else np.int32), [len(at) for _, at in parts])
+    pair = np.array(numbers, np.int16 if len(slots) < 180 else np.int32).repeat([len(at) for _, at in parts])
+    sparse = engine_of(engine, m) == "sparse"  # which loads the compiler for its factor in any case
     lists, listed = zip(*parts, strict=True)
-    m_at = np.concatenate(listed)
+    m_at, lists = np.concatenate(listed), lists if sparse else (np.concatenate(lists),)
     del parts, listed
     of_levels, diagonal = level_keys(random, offsets, m), np.arange(m, dtype=np.int64) * (m + 1)
-    sparse = engine_of(engine, m) == "sparse"  # which loads the compiler for its factor in any case
     lower, dense = precision_parts(random, sparse)
     # Of a dense relationship there are many millions of keys: they are sorted in place, and none is kept.
     of_precision = (k for k, _ in precision_entries(random, lower, offsets, m))
@@ -228,7 +227,8 @@ def build_layout(
         precision[places(found, k, sparse)] = value
     c_at, level_at = np.concatenate([places(found, k, sparse) for k in lists]), places(found, of_levels, sparse)
     del lists
-    indptr = np.append(places(found, diagonal, sparse), len(found)).astype(np.int64)
+    indptr = np.full(m + 1, len(found), np.int64)
+    indptr[:-1] = places(found, diagonal, sparse)
     indices = np.remainder(found, m, out=found).astype(np.int32 if m < 2**31 else np.int64)
     twice = np.full(len(indices), 2, np.int8)
     twice[indptr[:-1]] = 1  # the diagonal comes first in its column
@@ -259,6 +259,8 @@ def least_need(M: CrossProducts, random: Sequence[RandomDesign]) -> float:
 
 def check_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray) -> None:
     """Refuse a second stage that does not fit into memory: a list for each pair of slots, an item for each entry."""
+    if len(slots) < WIDE:
+        return
     width = np.bincount([slot.source for slot in slots], minlength=len(sources) - 1).astype(float)
     if width.max() < WIDE:
         return
@@ -284,8 +286,10 @@ def level_groups(p: int, random: Sequence[RandomDesign], n_filled: int) -> np.nd
     return np.concatenate([*groups, np.arange(start, start + n_filled)])
 
 
-def slot_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray, offsets: np.ndarray) -> Iterator:
-    """Yield (s, s', rows, columns, m_at): the entries of the lower triangle of C with coefficient λ_s λ_s'.
+def slot_products(
+    M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray, offsets: np.ndarray, m: int
+) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Yield (s, s', keys, m_at): the entries of the lower triangle of C with coefficient λ_s λ_s'.
 
     An element of M beside the diagonal stands for two. Both fall on one place of the diagonal of C where its
     effects share a level and a factor: such an entry is listed twice.
@@ -293,37 +297,49 @@ def slot_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray, 
     by_source: dict[int, list[tuple[int, Slot]]] = {}
     for s, slot in enumerate(slots):
         by_source.setdefault(slot.source, []).append((s, slot))
+    first_source, first = sources.tolist(), offsets.tolist()
     for i, j, at in source_blocks(M, sources):
-        local_row, local_column = M.rows[at] - sources[i], M.columns[at] - sources[j]
-        diagonal = M.rows[at] == M.columns[at] if i == j else None
+        row, column = M.rows[at] - first_source[i], M.columns[at] - first_source[j]
+        # Keys but for where the two factors begin in C: row below column, column below row, the larger below.
+        below = folded = keys_of(column, row, m)
+        folded_at = at
+        if i != j or len(by_source.get(i, ())) > 1:
+            above = keys_of(row, column, m)
+        if i == j:
+            beside = row != column
+        else:
+            same = row == column
+            folded = np.minimum(below, above)
+            folded, folded_at = np.concatenate([folded, folded[same]]), np.concatenate([at, at[same]])
         for s, one in by_source.get(i, ()):
             for s2, other in by_source.get(j, ()):
-                rows, columns, m_at = local_row + offsets[one.target], local_column + offsets[other.target], at
-                if diagonal is not None and s < s2:
-                    keep = ~diagonal  # λ_s λ_s' of an element on the diagonal of M has been listed
-                    rows, columns, m_at = rows[keep], columns[keep], m_at[keep]
-                if i != j and one.target == other.target:
-                    same = rows == columns
-                    rows, columns = np.concatenate([rows, rows[same]]), np.concatenate([columns, columns[same]])
-                    m_at = np.concatenate([m_at, m_at[same]])
-                if one.target < other.target:
-                    rows, columns = columns, rows
-                elif one.target == other.target:
-                    rows, columns = np.maximum(rows, columns), np.minimum(rows, columns)
-                yield s, s2, rows, columns, m_at
+                a, b = first[one.target], first[other.target]
+                if one.target == other.target:
+                    yield s, s2, folded + a * (m + 1), folded_at
+                elif one.target > other.target:
+                    yield s, s2, below + (b * m + a), at
+                elif i == j:  # λ_s λ_s' of an element on the diagonal of M has been listed
+                    yield s, s2, above[beside] + (a * m + b), at[beside]
+                else:
+                    yield s, s2, above + (a * m + b), at
+
+
+def keys_of(column: np.ndarray, row: np.ndarray, m: int) -> np.ndarray:
+    """Keys of places of C, column × m + row, whatever numpy makes of 32 bits times m."""
+    return np.multiply(column, m, dtype=np.int64) + row
 
 
 def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
     """(i, j, positions in M) for every pair of column blocks of W with elements in M, i >= j."""
     n_blocks = len(sources) - 1
-    block_of = np.repeat(np.arange(n_blocks, dtype=np.uint16), np.diff(sources))
+    block_of = np.arange(n_blocks, dtype=np.uint16).repeat(sources[1:] - sources[:-1])
     code = block_of[M.rows].astype(np.uint16 if n_blocks < 256 else np.int64)
     code = code * n_blocks + block_of[M.columns]
     if n_blocks < 256:
         code = code.astype(np.uint16)  # sixteen bits are sorted by counting
-    order = np.argsort(code, kind="stable")
+    order = code.argsort(kind="stable")
     code = code[order]
-    starts = [0, *(np.flatnonzero(code[1:] != code[:-1]) + 1).tolist(), len(order)]
+    starts = [0, *((code[1:] != code[:-1]).nonzero()[0] + 1).tolist(), len(order)]
     for start, stop in itertools.pairwise(starts if len(order) else ()):
         i, j = divmod(int(code[start]), n_blocks)
         yield i, j, order[start:stop]

@@ -92,6 +92,7 @@ class Expression:
         return self.names.get(node.id, node.id)
 
 
+@lru_cache(maxsize=1024)
 def column(name: str) -> Expression:
     """The expression that is a column."""
     return Expression(name, ast.Name("_", ast.Load()), {"_": name}, (name,))

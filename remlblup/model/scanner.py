@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 from remlblup.errors import FormulaError
@@ -11,6 +12,7 @@ from remlblup.errors import FormulaError
 _OPEN, _CLOSE = "([{", ")]}"
 
 
+@lru_cache(maxsize=1024)
 def squeeze(text: str) -> str:
     """The text without white space: how names of terms are compared."""
     return re.sub(r"\s+", "", text)
@@ -74,6 +76,7 @@ def call(piece: str) -> tuple[str, str] | None:
     return match[1] or "", match[2].strip()
 
 
+@lru_cache(maxsize=1024)
 def unquoted(text: str) -> str:
     """A name without its backticks; any other text as it is."""
     text = text.strip()

@@ -2,9 +2,11 @@
 
 The score by N probes is that of ℓ plus an error of covariance S/N; its root is therefore that of ℓ plus one of
 
-    A⁻¹ (S/N) A⁻¹,
+    H⁻¹ (S/N) H⁻¹,
 
-A the average information (first order). Where θ lies on a boundary both are taken along the directions it may move in.
+H the observed information, which is how the score changes (first order): of few records it is a fifth away from the
+average one, of which standard errors are made. Where θ lies on a boundary both are taken along the directions it may
+move in.
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ class MonteCarlo:
 
     @classmethod
     def of(cls, information: Array, of_score: Array, tangent: Array, probes: int, seed: int) -> MonteCarlo:
-        """From the average information and the covariance of the score, (n_parameters, n_parameters), in the directions
-        `tangent` (n_parameters, k)."""
+        """From the observed information and the covariance of the score, both (n_parameters, n_parameters), in the
+        directions `tangent` (n_parameters, k)."""
         return cls(probes, seed, root_covariance(information, of_score, tangent))
 
 

@@ -62,6 +62,11 @@ def test_agrees_with_dense_algebra(records, theta):
         variates = np.column_stack([G @ Py, D @ Py])
         exact = 0.5 * variates.T @ P @ variates
         assert np.allclose(equations.information(F, found[-1][1]), exact, rtol=1e-5)
+        passes = equations.products_of.passes
+        for V_dot, own in zip((G, D), equations.solved_slopes(np.array(theta), probes, at.x[:, 1:4]), strict=True):
+            size = np.linalg.norm(P @ V_dot @ Pz[:, :3], axis=0)
+            assert np.all(np.linalg.norm(own - P @ V_dot @ Pz[:, :3], axis=0) < 0.05 * size)
+        assert theta[0] == 0.0 or equations.products_of.passes == passes
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
 
 

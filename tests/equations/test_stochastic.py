@@ -8,7 +8,7 @@ import pytest
 import scipy.linalg
 
 import remlblup as rb
-from remlblup.equations.stochastic import sketch
+from remlblup.equations.stochastic import engine, sketch
 from remlblup.equations.stochastic.conjugate_gradients import projected
 from remlblup.equations.stochastic.control import controlled, exact_traces, seen
 from remlblup.equations.stochastic.engine import StochasticEquations
@@ -129,6 +129,28 @@ def test_agrees_with_dense_algebra(name, data, genotypes):
     z = signs(spec.n, 3, range(12))
     wanted = np.array([[-0.5 * (c @ s @ P @ c - Py @ s @ Py) for s in slopes] for c in z.T])
     assert np.allclose(found.by_probe, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_how_the_score_changes(name, data, genotypes, monkeypatch):
+    """V̇ of columns to the last digit; the observed information by many probes, and by those that it takes."""
+    equations, P, _, slopes, theta = both(name, data, genotypes)
+    products, n = equations.products_of, equations.spec.n
+    probes = Probes.drawn(products, 3, 400)
+    for related in (None, probes.related):
+        found = products.slopes(theta, probes.z, related)
+        for own, dense in zip(found, slopes, strict=True):
+            assert np.allclose(own, dense @ probes.z, rtol=0, atol=1e-6 * np.abs(dense).max() * np.sqrt(n))
+    x = P @ probes.z
+    average = equations.average_information(equations.solve(theta))
+    traces = 0.5 * np.array([[np.trace(P @ a @ P @ b) for a in slopes] for b in slopes])
+    size = np.sqrt(np.outer(np.diag(traces), np.diag(traces)))
+    few = equations.observed_information(theta, probes, x, average)
+    monkeypatch.setattr(engine, "COLUMNS", 400)
+    many = equations.observed_information(theta, probes, x, average)
+    assert np.abs((many - 2.0 * average + traces) / size).max() < 0.12  # a factor of eight levels is what errs
+    assert np.abs((few - 2.0 * average + traces) / size)[0].max() < 0.4
+    assert np.array_equal(few, few.T)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -45,6 +45,8 @@ EXACT = 1e-8
 SHARE, LOOSE = 0.005, 1e-4
 # Of working variates, which only tell the way and the errors.
 VARIATES = 1e-5
+# Of products with what a few probes, at most so many, tell of the curvature.
+ROUGH, COLUMNS = 1e-2, 8
 # Elements of the columns of all fixed effects over the records up to which var(β̂) is solved for.
 WITHIN_REACH = 1e8
 # Probes where nobody has said how many; what a fit draws at most.
@@ -328,6 +330,21 @@ class StochasticEquations(Projection):
         """½F'PF of working variates F and `solved` = PF, (n, n_parameters)."""
         ai = 0.5 * F.T @ solved
         return np.asarray(0.5 * (ai + ai.T))
+
+    def observed_information(self, theta: Array, probes: Probes, x: Array, average: Array) -> Array:
+        """−∂s_i/∂θ_j = y'PV̇_iPV̇_jPy − ½tr(PV̇_iPV̇_j) of the score s, for V linear in θ: twice the average information
+        less traces by a few probes, of which x = P z (n, N)."""
+        few = max(1, min(COLUMNS, len(probes) // len(theta)))
+        related = [None if block is None else block[:, :, :few] for block in probes.related]
+        own = self.products_of.slopes(theta, probes.z[:, :few], related)
+        traces = np.einsum("inm,jnm->ij", own, self.solved_slopes(theta, probes, x[:, :few]), optimize=True) / few
+        return np.asarray(2.0 * average - 0.25 * (traces + traces.T))
+
+    def solved_slopes(self, theta: Array, probes: Probes, x: Array) -> Array:
+        """P V̇_i x of every parameter for x = P z of the first probes (n, m), (n_parameters, n, m), to a few digits."""
+        right = np.moveaxis(self.products_of.slopes(theta, x), 0, 1)
+        found = self.projected(theta, np.ascontiguousarray(right).reshape(len(x), -1), ROUGH).x
+        return np.moveaxis(found.reshape(right.shape), 1, 0)
 
     # -- what takes as many solves as there are levels or records ---------------------------------
 

@@ -122,10 +122,10 @@ class Krylov:
         return Weights(backward(pivots, forward, factors, len(self.size)), left, error)
 
     def combined(self, c: Array) -> Array:
-        """Q c, (n, columns)."""
-        out = np.zeros_like(self.vectors[0])
+        """Q c of the first columns, as many as c (k, m) has, (n, m)."""
+        out = np.zeros((len(self.vectors[0]), c.shape[1]))
         for q, weight in zip(self.vectors, c, strict=False):
-            out += weight * q
+            out += weight * q[:, : c.shape[1]]
         return out
 
     def again(self, c: Array, genetic: float, residual: float, enough: Array, most: int) -> Weights | None:
@@ -145,6 +145,15 @@ class Krylov:
             if np.all(left <= enough):
                 return Weights(w, left, np.full(2, np.nan))
         return None
+
+    def once_more(self, c: Array, genetic: float, residual: float) -> Array:
+        """Weights of P D P b of the columns of c (k, m) at these variances, among the same vectors."""
+        out = np.empty_like(c)
+        for j in range(c.shape[1]):
+            alpha, beta = (np.array([row[j] for row in rows[: len(c)]]) for rows in (self.diagonal, self.beside))
+            band = np.vstack([genetic * alpha + residual, genetic * beta])
+            out[:, j] = scipy.linalg.solveh_banded(band, c[:, j], lower=True)
+        return out
 
 
 def backward(pivots: list[Array], forward: list[Array], factors: list[Array], columns: int) -> Array:

@@ -141,3 +141,18 @@ class OneRelationship(StochasticEquations):
         slope = self.random[0].structure.changes(part, np.ones((1, 1)))[0, 0, 0]
         x = [krylov.combined(w[:, None]) for w in (again.c * np.array([slope, 1.0])).T]
         return Solved(np.hstack(x), again.left * VARIATES * inverse(enough), self.iterations, again.error)
+
+    def solved_slopes(self, theta: Array, probes: Probes, x: Array) -> Array:
+        """ZKZ'Pz is what σ²_e D Pz leaves of z, and PDPz lies among the vectors of the probes."""
+        genetic, residual = self._variances(theta)
+        krylov = self._of_probes.get((probes.seed, *probes.groups[0]))
+        found = None
+        if krylov is not None and genetic > 0.0:
+            first, last = probes.groups[0]
+            found = self._found(krylov, theta, probes.z[:, first:last], self.tolerance, len(probes))
+        if krylov is None or found is None:
+            return super().solved_slopes(theta, probes, x)
+        by_errors = krylov.combined(krylov.once_more(found.c[:, : x.shape[1]], genetic, residual))
+        part, _ = self.spec.parameters.split(theta)
+        slope = self.random[0].structure.changes(part, np.ones((1, 1)))[0, 0, 0]
+        return np.stack([slope * (x - residual * by_errors) / genetic, by_errors])

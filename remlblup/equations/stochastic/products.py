@@ -116,3 +116,25 @@ class Products:
         if self.spec.random:
             out = out + self.Z @ self.spread(theta, self.related(self.scores(B)))
         return np.asarray(out)
+
+    def slopes(self, theta: Array, B: Array, related: Sequence[Array | None] | None = None) -> Array:
+        """V̇_i B of every parameter, (n_parameters, n, c); `related` has K Z'B of the terms where it is at hand."""
+        parameters = self.spec.parameters
+        *parts, phi = parameters.split(theta)
+        scores = self.scores(B)
+        known = self.related(scores) if related is None else related
+        out = np.empty((parameters.size, *B.shape))
+        for design, part, place, own, block in zip(
+            self.spec.random, parts, parameters.of_terms, scores, known, strict=True
+        ):
+            for i, slope in zip(range(place.start, place.stop), design.structure.derivatives(part), strict=True):
+                out[i] = over_records(design, np.tensordot(slope, own if block is None else block, 1))
+        RB, place = self.residual(theta, B), parameters.of_residual
+        for i, rho in zip(range(place.start, place.stop), self.spec.residual.jacobian(phi), strict=True):
+            out[i] = -self.residual(theta, self.spec.residual.pattern.times(rho, RB))
+        return out
+
+
+def over_records(design: RandomDesign, effects: Array) -> Array:
+    """Z u of a term's effects (t, q, c), (n, c)."""
+    return np.asarray(sum(Z @ u for Z, u in zip(design.columns, effects, strict=True)))

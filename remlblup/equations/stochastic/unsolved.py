@@ -18,7 +18,7 @@ import scipy.linalg
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.conjugate_gradients import dots
 from remlblup.equations.stochastic.probes import Probes
-from remlblup.equations.stochastic.products import Products
+from remlblup.equations.stochastic.products import Products, over_records
 
 # Eigenvalues of Σ, relative to the largest, from which it is taken for one without an inverse.
 SINGULAR = 1e-10
@@ -65,6 +65,6 @@ def beside_residual(products: Products, probes: Probes, theta: Array, k: int, Si
     own = products.scores(probes.z)[k] if related is None else related
     out = np.empty((len(probes), len(Sigma_dot)))
     for i, slope in enumerate(Sigma_dot):
-        Vz = sum(Z @ part for Z, part in zip(design.columns, np.tensordot(slope, own, 1), strict=True))
+        Vz = over_records(design, np.tensordot(slope, own, 1))
         out[:, i] = dots(Vz, spec.residual.precision(phi, Vz))
     return out

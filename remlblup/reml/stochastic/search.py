@@ -18,6 +18,7 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.engine import MOST, StochasticEquations
@@ -45,6 +46,8 @@ MORE = 1.25
 FURTHER, FINEST = 0.5, 1e-11
 # A step that ends beyond the root by more than this share of the slope it began with goes back.
 BEYOND = 0.5
+# Observed information that is a smaller share of the average one tells of no maximum.
+LEAST = 0.25
 Report = Callable[[Iteration], None]
 
 
@@ -267,9 +270,21 @@ class StochasticSearch:
 
     def monte_carlo(self, point: Point) -> MonteCarlo:
         """The part of the probes in the error at a point."""
-        slopes = point.solution.kept["slopes"]
-        J = self.space.tangent(point.theta)
-        return MonteCarlo.of(point.information, slopes.covariance, J, len(slopes.by_probe), self.options.seed)
+        slopes, J = point.solution.kept["slopes"], self.space.tangent(point.theta)
+        curvature = self.curvature(point, J)
+        return MonteCarlo.of(curvature, slopes.covariance, J, len(slopes.by_probe), self.options.seed)
+
+    def curvature(self, point: Point, tangent: Array) -> Array:
+        """How the score by these probes changes with θ: the observed information at the end of the search, and the
+        average one on the way to it, or where the other is none."""
+        kept = point.solution.kept
+        if "curvature" in kept or float(np.sqrt(self.ascent.last.decrement)) > self.limit:
+            return kept.get("curvature", point.information)
+        assert self.probes is not None and self.now is not None
+        A = point.information
+        H = self.equations.observed_information(point.theta, self.probes, self.now.probes, A)
+        kept["curvature"] = H if near(tangent.T @ H @ tangent, tangent.T @ A @ tangent) else A
+        return kept["curvature"]
 
     def checks(self, point: Point) -> tuple[Criterion, ...]:
         inward = inward_score(self.space, point)
@@ -314,6 +329,18 @@ class StochasticSearch:
             space.equations,
             monte_carlo,
         )
+
+
+def near(H: Array, A: Array) -> bool:
+    """Whether H (k, k) is no less than a share of A in any direction."""
+    if not len(A):
+        return True
+    d = 1.0 / np.sqrt(np.maximum(np.diag(A), np.finfo(float).tiny))
+    try:
+        values = scipy.linalg.eigh(H * np.outer(d, d), A * np.outer(d, d), eigvals_only=True)
+    except scipy.linalg.LinAlgError:  # A itself is singular
+        return False
+    return bool(values[0] >= LEAST)
 
 
 def check_options(options: Options) -> None:

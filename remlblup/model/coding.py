@@ -30,6 +30,7 @@ class Later:
     columns : what it reads, as it was when the matrix was made; see `Column.kept`
     index : of the records
     what, sparse : as `materialize` takes them
+    empty : the terms that have no column
     """
 
     formula: str
@@ -37,6 +38,7 @@ class Later:
     index: pd.Index
     what: str
     sparse: bool
+    empty: tuple[str, ...] = ()
 
     def made(self) -> Any:
         columns = {
@@ -50,6 +52,13 @@ class Later:
 def model_spec(coding: Any) -> Any:
     """formulaic's ModelSpec, which may be there already."""
     return coding.made() if isinstance(coding, Later) else coding
+
+
+def without_columns(coding: Any) -> tuple[str, ...]:
+    """The terms of a coding that have no column: factors of one level beside the intercept."""
+    if isinstance(coding, Later):
+        return coding.empty
+    return tuple(str(part.term) for part in getattr(coding, "structure", None) or () if not part.columns)
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,8 @@ def coded_matrix(formula: str, data: Columns, what: str, sparse: bool) -> Matrix
         made = materialize(formula, data.frame, what, sparse)
         return Matrix(list(made.model_spec.column_names), made.model_spec, len(data), made=made)
     columns = {name: data[name].kept for name in terms.columns}
-    later = Later(formula, columns, data.frame.index, what, sparse)
+    empty = tuple(term[0].columns[0] for term, block in zip(terms.terms, blocks, strict=True) if not block.names)
+    later = Later(formula, columns, data.frame.index, what, sparse, empty)
     return Matrix([name for block in blocks for name in block.names], later, len(data), blocks)
 
 

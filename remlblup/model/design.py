@@ -15,7 +15,7 @@ from remlblup.errors import DataError, some
 from remlblup.linalg.magnitude import require_columns_in_range
 from remlblup.linalg.rank.independent import independent_columns, whiten
 from remlblup.linalg.rank.null_space import NullSpace, null_space
-from remlblup.model.coding import coded_matrix, model_spec
+from remlblup.model.coding import coded_matrix, model_spec, without_columns
 from remlblup.model.columns import Columns
 from remlblup.model.incidence import Incidence
 from remlblup.model.terms import RandomTerm
@@ -72,7 +72,7 @@ class FixedDesign:
     @property
     def without_columns(self) -> tuple[str, ...]:
         """Terms of the formula that have no column: factors of one level beside the intercept."""
-        return tuple(str(part.term) for part in getattr(self.spec, "structure", None) or () if not part.columns)
+        return without_columns(self.coding)
 
 
 @dataclass(frozen=True)

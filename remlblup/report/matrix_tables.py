@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remlblup.arrays import Array
-from remlblup.fit.tables.functions import correlation_errors, covariance_matrices
+from remlblup.fit.tables.functions import covariance_matrices, errors_of_correlations
 from remlblup.report.text import WIDTH, Table, exponent
 
 if TYPE_CHECKING:
@@ -28,11 +28,12 @@ def covariance_tables(fit: Estimates) -> list[Table]:
         shown = [one for one in covariance_matrices(parameters, k, fit.theta) if covary(one[2])]
         if not shown:
             continue
-        errors = correlation_errors(parameters, k, fit.theta, fit.variance_covariance)
-        for label, effects, sigma, _ in shown[:SECTIONS]:
-            labels = [f"{label}: {e}" if label else e for e in effects]
+        place = parameters.slices[k]
+        covariance = fit.variance_covariance[place, place]
+        for label, effects, sigma, derivatives in shown[:SECTIONS]:
+            errors = errors_of_correlations(sigma, derivatives, covariance)
             heading = f"{name}, {label}" if label else name
-            table = matrix_table(heading, variable(fit, k), effects, sigma, errors.loc[labels, labels].to_numpy())
+            table = matrix_table(heading, variable(fit, k), effects, sigma, errors)
             tables += [] if table is None else [table]
     return tables
 

@@ -184,8 +184,9 @@ def components_table(fit: Estimates) -> Table:
     of_probes = ["Monte Carlo", "total"] if drawn else []
     header = ["term", "parameter", "estimate", "s.e.", *of_probes, "z", *(["share"] if share else []), "status"]
     rows, before = [], None
-    for k, (term, parameter, status) in enumerate(zip(table["term"], table["parameter"], table["status"], strict=True)):
-        z = fixed_point(table["z_ratio"].iloc[k], 2)
+    words = (table[name].tolist() for name in ("term", "parameter", "status", "z_ratio"))
+    for k, (term, parameter, status, ratio) in enumerate(zip(*words, strict=True)):
+        z = fixed_point(ratio, 2)
         row = ["" if term == before else term, parameter, estimate[k], error[k], *(d[k] for d in drawn), z]
         rows.append((*row, *([share[k]] if share else []), status))
         before = term
@@ -207,7 +208,7 @@ def shares(fit: Estimates) -> list[str]:
 def fixed_table(fit: Solved, df_method: str = "residual", limit: int = COEFFICIENTS) -> Table:
     """Estimate, s.e., df, t, p and 95 % interval of the fixed effects."""
     full = fit.fixed_effects
-    table = full.head(limit)
+    table = full if len(full) <= limit else full.head(limit)
     estimate, error, lower, upper = aligned(table["estimate"], table["std_error"], table["lower"], table["upper"])
     columns = [
         [str(name) for name in table.index],

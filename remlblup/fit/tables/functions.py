@@ -271,20 +271,25 @@ def covariance_matrices(
 
 def correlation_errors(parameters: Parameters, k: int, theta: Array, covariance: Array) -> pd.DataFrame:
     """Standard errors of the correlations of term k by the delta method; zero on the diagonal."""
-    tables = []
+    place, tables = parameters.slices[k], []
     for label, effects, sigma, derivatives in covariance_matrices(parameters, k, theta):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            d = 1.0 / np.sqrt(np.diag(sigma))
-            r = sigma * np.outer(d, d)
-            diagonal = np.einsum("pii->pi", derivatives) * d**2
-            # ∂r_ij = ∂σ_ij/√(σ_ii σ_jj) − ½ r_ij (∂σ_ii/σ_ii + ∂σ_jj/σ_jj)
-            J = derivatives * np.outer(d, d) - 0.5 * r * (diagonal[:, :, None] + diagonal[:, None, :])
-            place = parameters.slices[k]
-            error = np.sqrt(np.maximum(np.einsum("pij,pq,qij->ij", J, covariance[place, place], J), 0.0))
-            np.fill_diagonal(error, 0.0)
+        error = errors_of_correlations(sigma, derivatives, covariance[place, place])
         names = [f"{label}: {e}" if label else e for e in effects]
         tables.append(pd.DataFrame(error, index=names, columns=names))
     return joined(tables)
+
+
+def errors_of_correlations(sigma: Array, derivatives: Array, covariance: Array) -> Array:
+    """(t, t) the same of one Σ, from ∂Σ/∂θ of its term (n_parameters, t, t) and var(θ̂) of these."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = 1.0 / np.sqrt(np.diag(sigma))
+        r = sigma * np.outer(d, d)
+        diagonal = np.einsum("pii->pi", derivatives) * d**2
+        # ∂r_ij = ∂σ_ij/√(σ_ii σ_jj) − ½ r_ij (∂σ_ii/σ_ii + ∂σ_jj/σ_jj)
+        J = derivatives * np.outer(d, d) - 0.5 * r * (diagonal[:, :, None] + diagonal[:, None, :])
+        error = np.sqrt(np.maximum(np.einsum("pij,pq,qij->ij", J, covariance, J), 0.0))
+        np.fill_diagonal(error, 0.0)
+    return error
 
 
 def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -47,8 +47,10 @@ def lifts(surface: Surface, point: Point) -> Iterator[tuple[Array, bool]]:
     space, parameters = surface.space, surface.equations.spec.parameters
     for k, (structure, place) in enumerate(zip(parameters.structures, parameters.of_terms, strict=True)):
         here, free = point.theta[place], ~space.held[place]
+        if structure.cone or not np.count_nonzero(here == 0.0):
+            continue
         zero = structure.variances & (here == 0.0) & free
-        if not zero.any() or structure.cone:
+        if not np.count_nonzero(zero):
             continue
         lifted = structure.lifted(here, point.score.of_sigma[k], np.sqrt(np.diag(space.units[k])), free)
         if lifted is None:

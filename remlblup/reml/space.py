@@ -143,26 +143,20 @@ class Space:
         return new, curved | steep
 
     @cached_property
-    def residual_kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions in θ of the variances of R, of its upper bounds, and of the lower ones it must not reach."""
-        residual, own = self.equations.spec.residual, self.places[self.equations.spec.parameters.of_residual]
-        ceiling = np.isfinite(residual.upper)
-        return own[residual.variances], own[ceiling], own[ceiling & (residual.lower < 0.0)]
-
-    @cached_property
     def singular_residual(self) -> tuple[Array, Array]:
-        """(n_parameters,) values below and above θ where R becomes singular, infinite where there are none."""
-        variance, ceiling, floor = self.residual_kinds
-        least, most = np.full_like(self.lower, -np.inf), np.full_like(self.upper, np.inf)
-        least[variance], least[floor], most[ceiling] = 0.0, self.lower[floor] - SHORT, self.upper[ceiling] + SHORT
-        return least, most
+        """(n_φ,) values below and above φ where R becomes singular, infinite where there are none."""
+        residual = self.equations.spec.residual
+        ceiling = np.isfinite(residual.upper)
+        least = np.where(ceiling & (residual.lower < 0.0), residual.lower, -np.inf)
+        return np.where(residual.variances, 0.0, least), np.where(ceiling, residual.upper, np.inf)
 
     def limits(self, theta: Array) -> tuple[Array, Array]:
         """How far one step from θ may go: to the bounds; in R, a tenth short of those where it is singular; of what is
         stepped in its logarithm to `STRIDE` times the value."""
-        least, most = self.singular_residual
-        keep, go = RESIDUAL_SHRINK * theta, 1.0 - RESIDUAL_SHRINK
-        low, high = np.maximum(self.lower, keep + go * least), np.minimum(self.upper, keep + go * most)
+        (least, most), own = self.singular_residual, self.equations.spec.parameters.of_residual
+        keep, go = RESIDUAL_SHRINK * theta[own], 1.0 - RESIDUAL_SHRINK
+        low, high = self.lower.copy(), self.upper.copy()
+        low[own], high[own] = np.maximum(low[own], keep + go * least), np.minimum(high[own], keep + go * most)
         return self.coordinates.within_stride(theta, low, high)
 
     def empty_columns(self, theta: Array) -> Iterator[np.ndarray]:

@@ -136,14 +136,16 @@ def edge(ascent: Ascent, point: Point) -> str | None:
     """
     space, now = ascent.space, point.theta
     theta = propose(space, point, point.information, 1.0, ascent.reluctant)
-    _, ceiling, floor = space.residual_kinds
-    to_bound = np.concatenate([space.upper[ceiling] - now[ceiling], now[floor] - space.lower[floor]])
-    if np.any(to_bound < 1e-3):
+    parameters = space.equations.spec.parameters
+    residual, own = parameters.residual, parameters.of_residual
+    correlations = np.isfinite(residual.upper)
+    above = correlations & (space.upper[own] - now[own] < 1e-3)
+    below = correlations & (residual.lower < 0.0) & (now[own] - space.lower[own] < 1e-3)
+    if np.any(above | below):
         return "rigid"
     if space.feasible(theta):
         return None
-    parameters = space.equations.spec.parameters
-    if not parameters.residual.feasible(theta[parameters.of_residual]):
+    if not residual.feasible(theta[own]):
         return "rigid"
     parts = zip(parameters.structures, parameters.split_terms(theta), strict=True)
     return "edge" if all(s.charted is not None or s.feasible(part) for s, part in parts) else "singular"

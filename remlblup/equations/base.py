@@ -29,7 +29,7 @@ from remlblup.equations.solution import ScoreMatrices, Solution
 from remlblup.linalg.contract import FactorStats
 from remlblup.linalg.least_squares import least_squares
 from remlblup.linalg.rank.gram import products
-from remlblup.linalg.row_blocks import times
+from remlblup.linalg.row_blocks import times, transposed
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
 from remlblup.model.incidence import dense_incidence
@@ -96,7 +96,7 @@ class Equations(ABC):
         self.p, self.residual = spec.p, spec.residual
         self.of_effects = term_slices(spec.p, [d.t * d.q for d in random])
         self.W = self._incidence()
-        self.Wt = self.W.T if isinstance(self.W, np.ndarray) else sp.csr_array(self.W.T)
+        self.Wt = transposed(self.W)
         self.bench = Bench()
         self.seconds = dict.fromkeys(("factor", "inverse", "solve"), 0.0)
         self._take(spec.y)

@@ -9,6 +9,7 @@ import numpy as np
 
 from remlblup.equations.base import Equations
 from remlblup.linalg.memory import Need
+from remlblup.linalg.row_blocks import HELD
 from remlblup.linalg.threads import n_threads
 from remlblup.relationship.base import RelationshipBase
 from remlblup.structure.distance.base import Distance
@@ -21,9 +22,12 @@ ROW = 260.0
 
 
 def of_incidence(equations: Equations) -> Need:
-    """W and W', and y."""
+    """W, W' unless it is large, and y; and W' while W'W is listed."""
     nnz, dense = _sizes(equations.W)
-    return Need.of(24.0 * nnz + dense + 8.0 * sum(equations.W.shape) + 32.0 * len(equations.y), 24.0 * nnz)
+    return Need.of(
+        (24.0 if nnz <= HELD else 12.0) * nnz + dense + 8.0 * sum(equations.W.shape) + 32.0 * len(equations.y),
+        24.0 * nnz,
+    )
 
 
 def of_points(equations: Equations) -> Need:

@@ -119,6 +119,10 @@ class Factor(Protocol):
     @property
     def n_dependent(self) -> int: ...
 
+    def forget(self) -> None:
+        """Let go of what was computed of C, before other values are made: its selected inverse is as large as they."""
+        ...
+
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C from its values, aligned with the lower-triangle pattern given at construction.
 

@@ -16,11 +16,18 @@ from remlblup.linalg.threads import n_threads, side_by_side
 
 # Multiplications from which threads are worth being woken.
 MANY = 500_000
+# Elements up to which W' is held beside W.
+HELD = 2_000_000
+
+
+def transposed(W: Any) -> Any:
+    """W', of a sparse W by rows where it is not too large to be held once more."""
+    return sp.csr_array(W.T) if sp.issparse(W) and W.nnz <= HELD else W.T
 
 
 def times(A: Any, v: Array) -> Array:
-    """A v of a sparse (CSR) or dense A (n, m) for v (m,) or (m, k)."""
-    if not sp.issparse(A) or A.nnz * (v.size // max(len(v), 1)) < MANY or n_threads() < 2:
+    """A v of a sparse or dense A (n, m) for v (m,) or (m, k)."""
+    if not sp.issparse(A) or A.format != "csr" or A.nnz * (v.size // max(len(v), 1)) < MANY or n_threads() < 2:
         return np.asarray(A @ v)
     out = np.empty((A.shape[0], *v.shape[1:]))
     cuts = np.searchsorted(A.indptr, np.linspace(0, A.nnz, n_threads() + 1)[1:-1]).tolist()

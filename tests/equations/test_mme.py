@@ -320,3 +320,22 @@ def test_least_squares_of_any_rank(k):
         rng.normal(size=(8, 9)),
     ):
         np.testing.assert_allclose(least_squares(singular, v), np.linalg.pinv(singular) @ v, rtol=1e-6, atol=1e-9)
+
+
+def test_what_a_large_model_does_without_leaves_the_digits(monkeypatch):
+    """W' is not held by rows, and the information comes before the inverse."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"g": rng.integers(90, size=700), "h": rng.integers(40, size=700), "x": rng.normal(size=700)})
+    frame["y"] = rng.normal(size=90)[frame["g"]] + rng.normal(size=40)[frame["h"]] * frame["x"] + rng.normal(size=700)
+
+    def fitted():
+        fit = rb.MixedModel("y ~ x + (x | g) + (1 | h)", frame, engine="sparse").fit()
+        return fit.loglik, fit.random_effects, fit.variance_components
+
+    expected = fitted()
+    monkeypatch.setattr("remlblup.linalg.row_blocks.HELD", 0)
+    monkeypatch.setattr("remlblup.equations.henderson.score.LARGE", 0)
+    loglik, effects, components = fitted()
+    assert loglik == expected[0]
+    pd.testing.assert_frame_equal(effects, expected[1], check_exact=True)
+    pd.testing.assert_frame_equal(components, expected[2], check_exact=True)

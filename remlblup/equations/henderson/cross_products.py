@@ -68,7 +68,7 @@ class CrossProducts:
         return np.asarray(lower @ B + lower.T @ B - lower.diagonal()[:, None] * B)
 
 
-def cross_products(W: sp.csr_array | Array, pattern: Pattern, transposed: sp.csr_array | None = None) -> CrossProducts:
+def cross_products(W: sp.csr_array | Array, pattern: Pattern, transposed: sp.sparray | None = None) -> CrossProducts:
     """Lay out W'D_rW (W is (n, m)) for the D_r of R⁻¹; compiled functions are given W' as well, `transposed`."""
     m = W.shape[1]
     if pattern.n_coefficients == 1 and pattern.is_diagonal and isinstance(W, np.ndarray):
@@ -82,7 +82,7 @@ def cross_products(W: sp.csr_array | Array, pattern: Pattern, transposed: sp.csr
         from remlblup.linalg.sparse.cross import lower_product
 
         W.sort_indices()
-        starts, rows, values = lower_product(W, transposed, pattern.value)
+        starts, rows, values = lower_product(W, sp.csr_array(transposed), pattern.value)
         return CrossProducts(rows, columns_of(starts, rows.dtype.type), values)
     if pattern.n_coefficients == 1 and pattern.is_diagonal:
         product = one_product(W, pattern.rows, pattern.rows, pattern.value)

@@ -19,17 +19,28 @@ from remlblup.equations.henderson.system import Solution, System
 
 def average_information(equations: System, solution: Solution) -> Array:
     """AI (n_parameters, n_parameters)."""
-    E = equations.working_effects(solution)
-    k = E.shape[1]
+    of, information = solution.kept.get("information", (None, None))
+    if of is not equations.spec:
+        E = equations.working_effects(solution)
+        k = E.shape[1]
+        A, corner = products_with(equations, solution, E)
+        across = E.T @ A
+        del E
+        columns = equations.to_factor(A, solution.factors)
+        del A  # of a large model every vector counts
+        products = -(columns.T @ equations.solve_columns(solution, columns))
+        products[:k] += across
+        products[k:, :k] += across[:, k:].T
+        products[k:, k:] += corner
+        information = 0.25 * (products + products.T)
+        solution.kept["information"] = equations.spec, information
+    return information
+
+
+def products_with(equations: System, solution: Solution, E: Array) -> tuple[Array, Array]:
+    """A = W'R⁻¹F and F_R'R⁻¹F_R."""
     of_residual, corner = residual_products(equations, solution)
-    A = np.concatenate([equations.cross_products.times(solution.rho, E), of_residual], axis=1)
-    columns = equations.to_factor(A, solution.factors)
-    products = -(columns.T @ equations.solve_columns(solution, columns))
-    across = E.T @ A
-    products[:k] += across
-    products[k:, :k] += across[:, k:].T
-    products[k:, k:] += corner
-    return 0.25 * (products + products.T)
+    return np.concatenate([equations.cross_products.times(solution.rho, E), of_residual], axis=1), corner
 
 
 def residual_products(equations: System, solution: Solution) -> tuple[Array, Array]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.henderson.determined import sharpened
+from remlblup.equations.henderson.information import average_information
 from remlblup.equations.henderson.system import Solution, System
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.model.design import RandomDesign
@@ -26,11 +27,15 @@ from remlblup.structure.cholesky import signed_cholesky
 from remlblup.structure.edge.cone import Chart
 
 NUDGE = 1e-10
+# Entries of C beyond which the information comes first, and is kept: its vectors do not stand beside the inverse.
+LARGE = 2_000_000
 
 
 def score_matrices(equations: System, solution: Solution, units: list[Array], ml: bool) -> ScoreMatrices:
     """S of each term (∂ℓ/∂Λ of one written in Λ itself) and the moments of the residual, from the selected inverse."""
     solution = nudged(equations, solution, units, ml)
+    if equations.layout.nnz > LARGE:
+        average_information(equations, solution)
     T, traces = equations.slot_traces(solution, ml=ml)
     r_blocks = equations.term_blocks(equations.effect_scores(solution))
     b_blocks = equations.factor_blocks(solution.b)

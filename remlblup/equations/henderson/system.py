@@ -190,13 +190,13 @@ class System(Equations):
         signs = signs_of(factors)
         self.at = None
         started = time.perf_counter()
-        M = self.cross_products.values(rho)
-        self.factor.factorize(self.layout.assemble(M, slots, signs))
+        self.factor.forget()
+        self.factor.factorize(self.layout.assemble(self.cross_products.values(rho), slots, signs))
         self._spent("factor", started)
         negative = int(self.levels @ (signs < 0.0))
         logdet_random = None
         if ml or negative:
-            logdet_random, of_random = self._factorize_random(M, slots, signs)
+            logdet_random, of_random = self._factorize_random(rho, slots, signs)
             # neg(C_bb) = neg(D) − neg(V): by Haynsworth's inertia formula V is positive definite iff they agree.
             if of_random != negative:
                 raise NotPositiveDefiniteError("V is not positive definite at these variances.")
@@ -236,12 +236,12 @@ class System(Equations):
         """W'R⁻¹y (m,)."""
         return rho[0] * self._base_of_rhs if len(rho) == 1 else self.Wt @ self.residual.precision(phi, self.y)
 
-    def _factorize_random(self, M: Array, slots: Array, signs: Array) -> tuple[float, int]:
+    def _factorize_random(self, rho: Array, slots: Array, signs: Array) -> tuple[float, int]:
         """log-determinant of the random block of C and its number of negative pivots."""
         if self.m == self.p:
             return 0.0, 0
         layout, factor = self.random_system
-        factor.factorize(layout.assemble(M, slots, signs))
+        factor.factorize(layout.assemble(self.cross_products.values(rho), slots, signs))
         return factor.logdet, factor.n_negative
 
     # -- matrices over the slots of Λ --------------------------------------------------------
@@ -351,17 +351,17 @@ class System(Equations):
             T, of_residual = np.zeros((1, 1)), np.zeros(len(solution.rho))
             if inverse is not None:
                 T = layout.slot_traces(self.cross_products.values(solution.rho), inverse)
-                # A single ρ multiplies the whole of T'W'R⁻¹WT.
-                of_residual = (
-                    np.array([solution.slots @ T @ solution.slots]) / solution.rho
-                    if len(solution.rho) == 1
-                    else self.residual_traces(solution, solution.slots, ml=ml)
-                )
+                of_residual = self._residual_traces(solution, solution.slots, T, ml)
             solution.kept["traces", ml] = T, of_residual
         return solution.kept["traces", ml]
 
     def residual_traces(self, solution: Solution, slots: Array, *, ml: bool = False) -> Array:
         """tr(C⁻¹ T'W'D_r W T) of every r, with C at the solution and T at any slots λ."""
+        return self._residual_traces(solution, slots, self.slot_traces(solution, ml=ml)[0], ml)
+
+    def _residual_traces(self, solution: Solution, slots: Array, T: Array, ml: bool) -> Array:
+        if len(solution.rho) == 1:  # it multiplies the whole of T'W'R⁻¹WT
+            return np.array([slots @ T @ slots]) / solution.rho
         layout, inverse = self._inverse(solution, ml)
         if inverse is None:
             return np.zeros(len(solution.rho))

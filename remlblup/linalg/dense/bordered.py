@@ -115,10 +115,14 @@ class BorderedFactor:
             values[r * r + inner * r :].reshape(self.q, self.t, self.t),
         )
 
+    def forget(self) -> None:
+        """Let go of what was computed of C: other values are coming."""
+        self._ready, self._selected, self._dense = False, None, None
+
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C; by `DenseFactor` if it is not positive definite."""
         values = check_values(values, len(self._places))
-        self._ready, self._selected, self._dense = False, None, None
+        self.forget()
         self._values[self._places] = values
         if not self._eliminate(*self._parts(self._values)):
             self._dense = DenseFactor(*self._pattern, self.n)

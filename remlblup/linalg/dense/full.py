@@ -96,10 +96,14 @@ class DenseFactor:
         vars(self).update(state)
         self._view()
 
+    def forget(self) -> None:
+        """Let go of what was computed of C: other values are coming."""
+        self._ready, self._selected, self._logdet = False, None, None
+
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C, by Cholesky if it is positive definite and by Bunch-Kaufman if it is not."""
         values = check_values(values, len(self._positions))
-        self._ready, self._selected, self._logdet = False, None, None
+        self.forget()
         self._load(values)
         _, info = dpotrf(self._factor, lower=1, clean=0, overwrite_a=1)
         if info == 0:

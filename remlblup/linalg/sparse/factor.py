@@ -88,10 +88,14 @@ class SparseFactor:
         self.n_negative = 0
         self.n_dependent = 0
 
+    def forget(self) -> None:
+        """Let go of what was computed of C: other values are coming."""
+        self._ready, self._selected, self._logdet = False, None, None
+
     def factorize(self, values: np.ndarray) -> None:
         """Factorise C; the signs of its pivots are free."""
         values = check_values(values, self._nnz + len(self._blocks))
-        self._ready, self._selected, self._logdet = False, None, None
+        self.forget()
         self._current = self._definite
         if not np.isfinite(values).all() or not self._definite.factorize(values):
             if self._indefinite is None:

@@ -264,7 +264,7 @@ def insert_batches(sn: Supernodes, batches: list[tuple[np.ndarray, np.ndarray]])
 
 def place_workspaces(sn: Supernodes, start: np.ndarray, stop: np.ndarray, inside: np.ndarray, at_once: int) -> Plan:
     """Where update matrices and inverse fronts stand, given the subtrees and the supernodes inside them."""
-    enter, leave, outer = np.zeros((3, sn.size), np.int64)
+    enter, leave, outer = np.zeros(sn.size, np.int32), np.zeros(sn.size, np.int32), np.zeros(sn.size, np.int64)
     enter[start], leave[stop - 1] = stop, start + 1
     outer[stop - 1] = (np.diff(sn.rows_at) - np.diff(sn.first))[stop - 1]
     pending_at = place_pending(sn, stop - 1, outer, at_once)

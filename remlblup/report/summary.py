@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from remlblup.errors import ConvergenceWarning, said_elsewhere, some
 from remlblup.fit.errors.satterthwaite import MISSING
@@ -177,7 +178,7 @@ def monte_carlo(fit: Estimates) -> list[tuple[str, str]]:
 
 def components_table(fit: Estimates) -> Table:
     """Term, parameter, estimate, s.e., z, status; the share of the total where variances simply add up."""
-    table = fit.variance_components
+    table = pd.DataFrame(fit.variance_components)  # a plain one, whose columns are Series at once
     by_probes = [table[c] for c in ("monte_carlo_error", "total_error") if c in table]
     estimate, error, *drawn = aligned(table["estimate"], table["std_error"], *by_probes)
     share = shares(fit)
@@ -207,7 +208,7 @@ def shares(fit: Estimates) -> list[str]:
 
 def fixed_table(fit: Solved, df_method: str = "residual", limit: int = COEFFICIENTS) -> Table:
     """Estimate, s.e., df, t, p and 95 % interval of the fixed effects."""
-    full = fit.fixed_effects
+    full = pd.DataFrame(fit.fixed_effects)
     table = full if len(full) <= limit else full.head(limit)
     estimate, error, lower, upper = aligned(table["estimate"], table["std_error"], table["lower"], table["upper"])
     columns = [

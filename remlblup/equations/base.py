@@ -370,7 +370,7 @@ def products_by_column(left: Array, right: Array, count: int) -> Array:
     left, right = (v.reshape(len(v), -1, count) for v in (left, right))
     if len(left) == 1:
         return np.einsum("qc,qc->c", left[0], right[0])[:, None, None]
-    return np.moveaxis(left, 2, 0) @ right.transpose(2, 1, 0)
+    return left.transpose(2, 0, 1) @ right.transpose(2, 1, 0)
 
 
 def nonnegative(variances: Array, sizes: Array | None = None) -> Array:

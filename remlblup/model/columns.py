@@ -102,6 +102,11 @@ class Column:
         return not plain and holds_text(self.series)
 
     @cached_property
+    def values(self) -> np.ndarray:
+        """The values of a column of numpy's type, not to be written into."""
+        return self.series.to_numpy()
+
+    @cached_property
     def plain(self) -> pd.Series:
         """The column in a type of numpy's, see `plain`."""
         return plain(self.series)
@@ -109,6 +114,8 @@ class Column:
     @cached_property
     def numbers(self) -> Array | None:
         """(n,) as float64, not to be written into; None of what is not numbers."""
+        if isinstance(self.dtype, np.dtype) and self.dtype.kind in "biuf":
+            return self.values.astype(np.float64, copy=False)
         dtype = self.plain.dtype
         if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
             return None
@@ -118,7 +125,7 @@ class Column:
     def kept(self) -> np.ndarray | pd.Series:
         """The values as they are now, whatever becomes of the data; Arrow's text never changes."""
         if isinstance(self.dtype, np.dtype):
-            return np.array(self.series.to_numpy())
+            return np.array(self.values)
         arrow = isinstance(self.dtype, pd.StringDtype) and self.dtype.storage == "pyarrow"
         return self.series if arrow and COPIES_ON_WRITE else self.series.copy()
 
@@ -160,7 +167,7 @@ class Column:
         if isinstance(self.dtype, np.dtype) and self.dtype.kind in "iub":
             return None
         if isinstance(self.dtype, np.dtype) and self.dtype.kind == "f":
-            absent = np.isnan(self.series.to_numpy())
+            absent = np.isnan(self.values)
         elif self.is_categorical or "coded" in self.__dict__:
             absent = self.coded.codes < 0
         else:

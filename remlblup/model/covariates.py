@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -142,6 +143,7 @@ def likely_codes(
     return {c: n for c, n in found.items() if c in levels or (n <= most and sounds_like_factor(c, n))}
 
 
+@lru_cache(maxsize=1024)
 def sounds_like_factor(name: str, values: int) -> bool:
     """Whether a part of the name is a usual word for a factor."""
     parts = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())

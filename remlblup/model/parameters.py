@@ -30,13 +30,21 @@ class Parameters:
     terms : names of the random terms
     structures : their structures, in the same order
     residual : the residual structure
-    aliases : other spellings of a term's name (without white space) and the index it stands for
+    spellings : of the name of each term, without white space
     """
 
     terms: tuple[str, ...]
     structures: tuple[Structure, ...]
     residual: ResidualStructure
-    aliases: Mapping[str, int]
+    spellings: Sequence[Sequence[str]]
+
+    @cached_property
+    def aliases(self) -> dict[str, int]:
+        """Spellings of each term, without white space, and the index it stands for: its own name and, where no two
+        terms share it, other forms of it."""
+        own = {squeeze(n): k for k, n in enumerate(self.terms)}
+        count = Counter(form for forms in self.spellings for form in set(forms))
+        return {form: k for k, forms in enumerate(self.spellings) for form in forms if count[form] == 1} | own
 
     @cached_property
     def slices(self) -> tuple[slice, ...]:
@@ -259,11 +267,3 @@ def _array(value: object, where: str) -> Array:
     if np.max(np.abs(array), initial=0.0) > LARGEST**2:
         raise VarianceError(f"{where} reaches {np.abs(array).max():.3g}: no data have such a variance.")
     return array
-
-
-def aliases_of(names: Sequence[str], others: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Spellings of each term: its own name and, where no two terms share it, other forms of it; none has white space
-    in it."""
-    own = {squeeze(n): k for k, n in enumerate(names)}
-    count = Counter(form for forms in others for form in set(forms))
-    return {form: k for k, forms in enumerate(others) for form in forms if count[form] == 1} | own

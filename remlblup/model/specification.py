@@ -24,7 +24,7 @@ from remlblup.model.frame import Records, as_frame, numeric_column, numeric_valu
 from remlblup.model.given import Given, matrix_names, names_given
 from remlblup.model.known_residual import known_matrices, settled
 from remlblup.model.matrices import as_matrix, random_of_matrices
-from remlblup.model.parameters import Parameters, aliases_of
+from remlblup.model.parameters import Parameters
 from remlblup.model.parent_groups import GroupEffects, group_columns, group_effects
 from remlblup.model.random_terms import random_design, spellings, units_design
 from remlblup.model.records import check_names, stacked, usable_records
@@ -116,12 +116,11 @@ class Specification:
 
     @cached_property
     def parameters(self) -> Parameters:
-        names = tuple(d.name for d in self.random)
         return Parameters(
-            names,
+            tuple(d.name for d in self.random),
             tuple(d.structure for d in self.random),
             self.residual,
-            aliases_of(names, [_spellings(d) for d in self.random]),
+            tuple(map(_spellings, self.random)),
         )
 
 

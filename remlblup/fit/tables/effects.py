@@ -30,7 +30,7 @@ def fixed_effects(fixed: FixedDesign, beta: Array, variance: Array, df: Array, d
         half = quantile(0.975, df) * se
     table = Shown(
         np.array([beta, se, df, t, two_sided(t, df), beta - half, beta + half]).T,
-        index=pd.Index(text(fixed.names), name="coefficient"),
+        index=pd.Index(text(fixed.names), name="coefficient", copy=False),
         columns=OF_FIXED.view(),
         copy=False,
     )

@@ -16,6 +16,8 @@ def scaled_solve(H: np.ndarray, rhs: np.ndarray) -> np.ndarray:
     the shortest least squares solution where H is singular."""
     if not rhs.size:
         return np.zeros(rhs.shape)
+    if len(H) == 1 and H[0, 0] > 0.0:
+        return rhs / H[0, 0]
     return Scaled.of(H).solve(rhs)
 
 

@@ -96,5 +96,5 @@ def in_precision(structure: Structure | None, stratum: Array, change: Array) -> 
 
 def reciprocal(r: Array) -> Array:
     """1/(1 − r), from `TANGENT` on along its tangent."""
-    slope = 1.0 / (1.0 - TANGENT) ** 2
-    return 1.0 / (1.0 - np.minimum(r, TANGENT)) + slope * np.maximum(r - TANGENT, 0.0)
+    curved, slope = np.minimum(r, TANGENT), 1.0 / (1.0 - TANGENT) ** 2
+    return 1.0 / (1.0 - curved) + slope * (r - curved)

@@ -211,6 +211,8 @@ def numeric_values(values: object, what: str) -> np.ndarray:
         series = values
     elif (given := array_of(values, f"the {what}", DataError)).ndim > 1:
         raise DataError(f"the {what} must be one column of numbers; its shape is {given.shape}.")
+    elif given.dtype.kind in "biuf" and within_reach(plainly := np.array(given, dtype=np.float64, ndmin=1)):
+        return plainly
     else:
         series = pd.Series(np.ravel(given))
     array = as_numbers(series, what)

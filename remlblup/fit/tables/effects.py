@@ -45,10 +45,10 @@ def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
     before = [0, 0, 0]  # terms, effects and levels of the terms before
     parts = equations.spec.parameters.split_terms(solution.theta)
     for design, theta, u, cov in zip(equations.spec.random, parts, blocks, covariances, strict=True):
-        prior = np.diag(design.structure.covariance(theta))
-        pev = np.einsum("qii->iq", cov)
+        prior = design.structure.covariance(theta).diagonal()
+        pev = cov.diagonal(0, 1, 2).T
         # Where no errors are known nothing is asked of a diagonal that it may take a factorisation to know.
-        k = np.full(design.q, np.nan) if np.all(np.isnan(pev)) else np.asarray(design.relationship.diagonal)
+        k = np.full(design.q, np.nan) if np.isnan(pev).all() else np.asarray(design.relationship.diagonal)
         variance = prior[:, None] * k[None, :]
         # Without constraints Σ may be indefinite: such effects have no distribution and no errors.
         pev = np.where((variance >= 0.0) & (pev >= -1e-9 * np.abs(variance)), np.maximum(pev, 0.0), np.nan)
@@ -56,8 +56,8 @@ def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
             reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)
         named = [[design.name], design.structure.effects, design.relationship.labels]
         values.append([np.asarray(of_column, dtype=object) for of_column in named])
-        level, effect = np.tile(np.arange(design.q), design.t), np.arange(design.t).repeat(design.q)
-        places = [start + place for start, place in zip(before, (np.zeros_like(level), effect, level), strict=True)]
+        effect, level = np.divmod(np.arange(design.t * design.q), design.q)
+        places = [start + place for start, place in zip(before, (0 * level, effect, level), strict=True)]
         before = [start + len(of_column) for start, of_column in zip(before, values[-1], strict=True)]
         found.append([*places, u.flatten(), np.sqrt(pev).ravel(), pev.ravel(), reliability.ravel()])
     if not found:

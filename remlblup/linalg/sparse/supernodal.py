@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -274,8 +274,7 @@ def runs_of(sn: Supernodes, entries: Entries) -> list[tuple[int, int]]:
 
 def split(space: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
     """Workspaces of these sizes, one behind the other."""
-    stops = np.cumsum(sizes)
-    return [space[stop - size : stop] for stop, size in zip(stops, sizes, strict=True)]
+    return [space[stop - size : stop] for stop, size in zip(accumulate(sizes), sizes, strict=True)]
 
 
 def entry_places(sn: Supernodes, place_of: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Entries:

@@ -28,6 +28,9 @@ SMALLEST_SHARE, LARGEST_SHARES = 0.004, (0.08, 0.25)
 """Shares of the work, large fronts apart, that a subtree may have;
 the second largest share is tried after the first."""
 
+ENOUGH = 0.7
+"""Share of the work that the subtrees hold from which no larger ones are tried."""
+
 WORTH_CUTTING, WORTH_SHARE = 3e7, 0.3
 """A matrix of less work, or whose subtrees hold less than this share of it, is not cut."""
 
@@ -178,13 +181,15 @@ def batch_and_cut(sn: Supernodes) -> tuple[Supernodes, np.ndarray, np.ndarray]:
     work, large = work_of(sn)
     below_large = work[~large].sum()
     least = SMALLEST_SHARE * below_large
-    if below_large >= WORTH_CUTTING:
-        for share in LARGEST_SHARES:
-            batched = insert_batches(sn, find_batches(sn, least, share * below_large))
-            start, stop, held = cut(batched, least, share * below_large)
-            if held >= WORTH_SHARE * below_large:
-                return batched, start, stop
-    return sn, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    best = (WORTH_SHARE * below_large, sn, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    for share in LARGEST_SHARES if below_large >= WORTH_CUTTING else ():
+        batched = insert_batches(sn, find_batches(sn, least, share * below_large))
+        start, stop, held = cut(batched, least, share * below_large)
+        if held >= best[0]:
+            best = held, batched, start, stop
+        if held >= ENOUGH * below_large:
+            break
+    return best[1:]
 
 
 def work_of(sn: Supernodes) -> tuple[np.ndarray, np.ndarray]:

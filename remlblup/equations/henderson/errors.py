@@ -132,7 +132,7 @@ def fixed_products(equations: System, solution: Solution, chunk: slice) -> tuple
     spec, T = equations.spec, equations.spec.fixed.transform
     columns = equations.factor.solve(unit_columns(equations, chunk))
     own = columns[: equations.p] if T is None else T @ columns[: equations.p]
-    variance = own[np.arange(chunk.start, chunk.stop), np.arange(columns.shape[1])]
+    variance = own[chunk].diagonal()
     by_records = len(solution.rho) > 1 or any(d.structure.in_factor for d in equations.random)
     if by_records:
         RH = equations.W @ equations.from_factor(columns, solution.factors)

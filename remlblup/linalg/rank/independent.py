@@ -120,8 +120,10 @@ def judge_columns(basis: np.ndarray | sp.csc_array, tolerance: float) -> tuple[n
     p = basis.shape[1]
     ratios = np.ones(p)
     aliased = np.zeros(p, dtype=bool)
-    history = []
+    history: list[Projected] = []
     projected = np.zeros(p, dtype=bool)  # a ratio found by projection outlives later Gram pivots
+    if p == 1:  # there is none before it
+        return ~aliased, ratios, history
     while True:
         factor = gram.gram_factor(basis, aliased, SUSPICIOUS)
         trusted = ~projected & ~factor.excluded

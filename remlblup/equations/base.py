@@ -44,10 +44,17 @@ CHUNK, ELEMENTS = 128, 2_000_000
 
 @dataclass
 class Bench:
-    """Who may write into a factor, and what it holds: one for all equations that share it."""
+    """Who may write into a factor, and what it holds: one for all equations that share it.
+
+    Attributes
+    ----------
+    solution : of which the factor holds the factorisation
+    random_system : layout and factor of the random block of C, once ML has asked for them
+    """
 
     lock: Lock = field(default_factory=Lock)
     solution: Solution | None = None
+    random_system: Any = None
 
 
 class Equations(ABC):

@@ -20,6 +20,8 @@ def pivoted_cholesky(A: Array, least: float) -> tuple[np.ndarray, Array, int]:
     L : (t, t) lower triangular in that order
     rank : number of its nonzero columns
     """
+    if not A.diagonal().max(initial=0.0) >= least:  # LAPACK takes a first pivot of any size
+        return np.arange(len(A)), np.zeros_like(A), 0
     L, order, rank, _ = dpstrf(A, tol=least, lower=1)
     L = np.where(upper(len(A)).T, L, 0.0)
     L[:, rank:] = 0.0

@@ -195,7 +195,7 @@ class Group:
                     time.sleep(0.001)
                 _here.in_pool = False
                 release(limits()[1:], self)
-                self.run, self.tasks = len, []  # a worker may hold the group until it wakes
+                self.run, self.tasks, self.results = len, [], []  # a worker may hold the group until it wakes
                 break
             except BaseException as error:
                 raised = error

@@ -71,3 +71,10 @@ def test_pivots_decrease_and_those_of_nothing_have_no_column(t, rank):
     np.testing.assert_allclose(L @ L.T, A[order][:, order], atol=1e-13)
     assert not np.triu(L, 1).any() and not L[:, rank:].any()
     assert (np.diff(L.diagonal()) <= 0.0).all()
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-20, 0.9e-9])
+def test_a_matrix_below_the_least_pivot_has_no_rank(size):
+    """Its first pivot, too, which LAPACK takes whatever its size."""
+    order, L, rank = pivoted_cholesky(size * np.eye(3), 1e-9)
+    assert rank == 0 and not L.any() and sorted(order) == [0, 1, 2]

@@ -201,3 +201,18 @@ def test_a_stored_fit_on_the_edge_comes_back(tmp_path):
         again = rb.load(tmp_path / keyword)
         assert again.status == fit.status
         np.testing.assert_allclose(again.variance_covariance, fit.variance_covariance, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("term", ["(1 + x | g)", "us(f | g)", "corgh(f | g)", "csh(f | g)"])
+def test_a_matrix_that_vanishes_is_zero(term):
+    """Effects of groups that are spread less than chance would: exactly nothing, on the boundary, without errors."""
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.repeat(np.arange(15), 8), "x": rng.standard_normal(120), "f": np.tile(["a", "b"], 60)})
+    e = rng.standard_normal(120)
+    cell = data.groupby(["g", "f"], sort=False).ngroup().to_numpy()
+    data["y"] = e - 0.95 * (np.bincount(cell, e) / np.bincount(cell))[cell]
+    table = rb.MixedModel(f"y ~ f + {term}", data).fit().variance_components
+    variances = table[(table["term"] != "residual") & table["parameter"].str.startswith("var")]
+    assert len(variances) == 2
+    assert (variances["estimate"] == 0.0).all() and (variances["status"] == "boundary").all()
+    assert variances["std_error"].isna().all()

@@ -340,3 +340,17 @@ def test_far_covariate_beside_many_fixed_effects():
     assert errors[0] == pytest.approx(errors[1], rel=1e-9)
     intercept = fits[1].fixed_effects["estimate"]["Intercept"] - 1e6 * fits[1].fixed_effects["estimate"]["near"]
     assert fits[0].fixed_effects["estimate"]["Intercept"] == pytest.approx(intercept, rel=1e-9)
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("structure", ["corgh", "us", "csh"])
+def test_px_em_beside_residuals_of_groups(structure, method):
+    """Equations restated for EM share one factor with the model's own, that of ML too."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"g": rng.integers(0, 15, 120), "f": rng.integers(0, 2, 120), "k": rng.integers(0, 2, 120)})
+    data["y"] = rng.standard_normal((15, 2))[data["g"], data["f"]] + rng.standard_normal(120)
+    data = data.assign(f=data["f"].astype(str), k=data["k"].astype(str))
+    model = rb.MixedModel(f"y ~ f + {structure}(f | g)", data, residual="diag(k | units)")
+    slow = model.fit(method=method, algorithm="px-em")
+    assert slow.converged and abs(slow.loglik - model.fit(method=method).loglik) < 1e-8
+    assert np.isfinite(slow.random_effects["std_error"]).all()

@@ -158,13 +158,18 @@ class System(Equations):
         """Order of C."""
         return self.layout.m
 
-    @cached_property
+    @property
     def random_system(self) -> tuple[Layout, Factor]:
         """Layout and factor of the random block alone, whose log-determinant ML needs."""
-        layout = self.layout.without_fixed(self.p)
-        return layout, make_factor(
-            layout.indptr, layout.indices, layout.m, self.asked.engine, layout.groups, blocks=layout.blocks
-        )
+        if self.bench.random_system is None:
+            layout = self.layout.without_fixed(self.p)
+            self.bench.random_system = (
+                layout,
+                make_factor(
+                    layout.indptr, layout.indices, layout.m, self.asked.engine, layout.groups, blocks=layout.blocks
+                ),
+            )
+        return self.bench.random_system
 
     # -- one solve ---------------------------------------------------------------------------
 

@@ -148,12 +148,12 @@ class Krylov:
 
     def once_more(self, c: Array, genetic: float, residual: float) -> Array:
         """Weights of P D P b of the columns of c (k, m) at these variances, among the same vectors."""
-        out = np.empty_like(c)
-        for j in range(c.shape[1]):
-            alpha, beta = (np.array([row[j] for row in rows[: len(c)]]) for rows in (self.diagonal, self.beside))
-            band = np.vstack([genetic * alpha + residual, genetic * beta])
-            out[:, j] = scipy.linalg.solveh_banded(band, c[:, j], lower=True)
-        return out
+        k, m = c.shape
+        alpha, beta = (np.array([row[:m] for row in rows[:k]]).reshape(k, m) for rows in (self.diagonal, self.beside))
+        if k < 2:  # LAPACK takes no band of one row for two
+            return c / (genetic * alpha + residual)
+        bands = np.stack([genetic * alpha + residual, genetic * beta])
+        return np.column_stack([scipy.linalg.solveh_banded(bands[:, :, j], c[:, j], lower=True) for j in range(m)])
 
 
 def backward(pivots: list[Array], forward: list[Array], factors: list[Array], columns: int) -> Array:

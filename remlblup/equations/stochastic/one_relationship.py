@@ -115,10 +115,7 @@ class OneRelationship(StochasticEquations):
         self._of_probes = {key: value for key, value in self._of_probes.items() if key in keys}
         x, left, error = [], [], []
         for first, last in groups:
-            key = probes.seed, first, last
-            if key not in self._of_probes:
-                self._of_probes[key] = self._krylov(probes.z[:, first:last])
-            krylov = self._of_probes[key]
+            krylov = self._of_group(probes, first, last)
             found = self._found(krylov, theta, probes.z[:, first:last], tolerance or self.tolerance, len(probes))
             if found is None:
                 return None
@@ -126,6 +123,12 @@ class OneRelationship(StochasticEquations):
             left.append(found.left)
             error.append(found.error)
         return Solved(np.hstack(x), np.concatenate(left), self.iterations, np.concatenate(error))
+
+    def _of_group(self, probes: Probes, first: int, last: int) -> Krylov:
+        key = probes.seed, first, last
+        if key not in self._of_probes:
+            self._of_probes[key] = self._krylov(probes.z[:, first:last])
+        return self._of_probes[key]
 
     def solved_variates(self, theta: Array, F: Array, start: Array | None = None) -> Solved:
         """PZKZ'Py and PW⁻¹Py lie among the vectors of y."""
@@ -145,12 +148,10 @@ class OneRelationship(StochasticEquations):
     def solved_slopes(self, theta: Array, probes: Probes, x: Array) -> Array:
         """ZKZ'Pz is what σ²_e D Pz leaves of z, and PDPz lies among the vectors of the probes."""
         genetic, residual = self._variances(theta)
-        krylov = self._of_probes.get((probes.seed, *probes.groups[0]))
-        found = None
-        if krylov is not None and genetic > 0.0:
-            first, last = probes.groups[0]
-            found = self._found(krylov, theta, probes.z[:, first:last], self.tolerance, len(probes))
-        if krylov is None or found is None:
+        first, last = probes.groups[0]
+        krylov = self._of_group(probes, first, last)
+        found = self._found(krylov, theta, probes.z[:, first:last], self.tolerance, len(probes))
+        if found is None or not genetic > 0.0:
             return super().solved_slopes(theta, probes, x)
         by_errors = krylov.combined(krylov.once_more(found.c[:, : x.shape[1]], genetic, residual))
         part, _ = self.spec.parameters.split(theta)

@@ -117,7 +117,8 @@ def is_matrix(value: Any) -> bool:
 
 def as_matrix(value: Any, n: int, what: str) -> Any:
     """A dense float64 or CSC matrix with n rows; `DataError` otherwise."""
-    if np.iscomplexobj(value if sp.issparse(value) else array_of(value, what, DataError)):
+    value = value if sp.issparse(value) else array_of(value, what, DataError)
+    if np.iscomplexobj(value):
         raise DataError(f"{what} is complex: take its real and imaginary parts as two matrices.")
     if sp.issparse(value):
         require_well_formed(value, what, DataError)

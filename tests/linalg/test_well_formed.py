@@ -184,3 +184,17 @@ def test_blocks_that_are_none(change):
     matrix = sp.bsr_array(np.eye(2), blocksize=(1, 1))
     matrix.data = change(matrix.data)
     assert "not blocks of some rows and columns" in fault(matrix)
+
+
+@pytest.mark.parametrize("what", ["y", "X", "weights"])
+def test_masked_numbers_are_missing(what):
+    """And not the numbers beneath the mask."""
+    rng = np.random.default_rng(0)
+    given = {"y": rng.standard_normal(12), "X": np.ones((12, 1)), "weights": np.ones(12)}
+    masked = np.ma.masked_array(given[what].copy(), mask=False)
+    Z = [np.kron(np.eye(4), np.ones((3, 1)))]
+    whole = rb.MixedModel.from_matrices(Z=Z, **given | {what: masked}).specification
+    assert np.array_equal(whole.y, given["y"])
+    masked[3] = np.ma.masked
+    with pytest.raises(rb.RemlBlupError, match=r"missing|NaN|finite|positive"):
+        rb.MixedModel.from_matrices(Z=Z, **given | {what: masked})

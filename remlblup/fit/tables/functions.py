@@ -19,6 +19,8 @@ from remlblup.model.parameters import RESIDUAL, Parameters
 
 _FUNCTIONS: dict[str, Callable] = {"sqrt": np.sqrt, "log": np.log, "exp": np.exp}
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
+# Errors of correlations below this are none: rounding on a bound.
+ROUNDING = 1e-8
 
 
 @dataclass(frozen=True)
@@ -289,7 +291,7 @@ def errors_of_correlations(sigma: Array, derivatives: Array, covariance: Array) 
         J = derivatives * np.outer(d, d) - 0.5 * r * (diagonal[:, :, None] + diagonal[:, None, :])
         error = np.sqrt(np.maximum(np.einsum("pij,pq,qij->ij", J, covariance, J), 0.0))
         np.fill_diagonal(error, 0.0)
-    return error
+    return np.where(error < ROUNDING, 0.0, error)
 
 
 def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -49,7 +49,8 @@ class MixedModel:
         pandas, polars, pyarrow (through narwhals), a mapping of columns, a list of rows, or the name of a file: CSV,
         TSV, parquet, feather, .xlsx.
     relationships : mapping, optional
-        NAME → `Pedigree`, `Relationship`, a labelled matrix K, or the name of a file with a pedigree or a matrix.
+        NAME → `Pedigree`, `Relationship`, `Genotypes`, a labelled matrix K, or the name of a file with a pedigree or a
+        matrix.
     residual : str
         Structure of R; ``"units"``: independent with one variance. ``"known(O)"`` is the covariance matrix of the
         records in ``relationships={"O": …}``, ``"known(v)"`` a column of variances; both may have ``+ units``.
@@ -61,7 +62,7 @@ class MixedModel:
         Of a record whose sire or dam is missing, or a code that the pedigree reads as unknown, in ``vm(sire, A)``: keep
         it, the unknown parent adding nothing, drop it, or refuse it. Columns hold parents if their name is known for
         one (sire, dam, mgs, …), or they are in a sum (neighbours), or not first in a term; a list names them instead.
-    engine : {"auto", "dense", "sparse", "spectral"}
+    engine : {"auto", "dense", "sparse", "spectral", "stochastic"}
         How V is worked with: Henderson's equations (sparse, or dense where small), V itself ("dense", where a
         relationship is dense), or V made tridiagonal once ("spectral", one relationship and independent residuals).
         "auto" takes the one with the fewest flops; `describe` says which and why. "stochastic", never taken by itself,

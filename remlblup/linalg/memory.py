@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from remlblup.cached import cached_property
-from remlblup.errors import MemoryLimitError
+from remlblup.errors import MemoryLimitError, OptionError
 from remlblup.keywords import known_arguments
 from remlblup.linalg.memory_limits import Limit, smallest_limit
 
@@ -65,11 +65,15 @@ def keep_freed() -> None:
 
 def available() -> Limit:
     """What can be allocated now, and what limits it: REMLBLUP_MEMORY_GB, or the least of the system's limits."""
-    given = os.environ.get("REMLBLUP_MEMORY_GB", "")
+    given = os.environ.get("REMLBLUP_MEMORY_GB", "").strip()
+    if not given:
+        return smallest_limit()
     try:
         return Limit(float(given) * 1e9, "REMLBLUP_MEMORY_GB")
     except ValueError:
-        return smallest_limit()
+        raise OptionError(
+            f"REMLBLUP_MEMORY_GB is the gigabytes a model may take, as 16 or 1.5, not {given!r}."
+        ) from None
 
 
 def available_memory() -> float:

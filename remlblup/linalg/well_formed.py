@@ -128,7 +128,7 @@ def require_well_formed(matrix: Any, what: str, error: type[Exception]) -> None:
 def array_of(values: Any, what: str, error: type[Exception]) -> np.ndarray:
     """The values as an array, masked numbers NaN; `error` where their rows are of different lengths."""
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf" and np.ma.is_masked(values):
-        return np.asarray(values.astype(np.float64).filled(np.nan))
+        return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
     try:
         return np.asarray(values)
     except (TypeError, ValueError):

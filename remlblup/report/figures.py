@@ -86,7 +86,8 @@ def effects(fit: Plotted) -> Iterator[Picture]:
         name = "random_effects" if len(pairs) == 1 else f"random_effects_{k + 1}"
         height = max(HEIGHT, 1.2 + 0.15 * levels) if levels <= LABELLED else HEIGHT
         image = png(fit.plot_random_effects, term, effect, height=height)
-        yield Picture(name, "random", f"{term}, {effect}: {CAPTIONS['random_effects']}", image)
+        told = "random_effects" if fit._equations.knows_likelihood else "effects_alone"
+        yield Picture(name, "random", f"{term}, {effect}: {CAPTIONS[told]}", image)
 
 
 def factor_plots(fit: Plotted) -> Iterator[Picture]:
@@ -128,7 +129,7 @@ def residuals(fit: Plotted, seed: int) -> Iterator[Picture]:
                 yield Picture(f"residuals_{kind}", "residuals", CAPTIONS[kind], image)
         grouped = [d.name for d in fit.specification.random if d.is_identity and not is_units(d) and d.q <= LEVELS]
         for k, term in enumerate(grouped):
-            with contextlib.suppress(ModelError, OptionError):  # a level with all records, matrices without columns
+            with contextlib.suppress(ModelError, OptionError, StochasticError):  # all records, no columns, many solves
                 image = png_of(partial(fit.plot_influence, term, components=False), shape=(1, 1))
                 name = "influence" if len(grouped) == 1 else f"influence_{k + 1}"
                 yield Picture(name, "residuals", f"{term}: {CAPTIONS['influence']}", image)
@@ -159,6 +160,8 @@ CAPTIONS = {
     "convergence": "Log-likelihood still to be gained and gradient by iteration, with the step taken.",
     "traces": "Every component by iteration, in standard errors from where it ended, with the kind of step.",
     "random_effects": "BLUPs in order, with 95 % prediction intervals.",
+    "effects_alone": "BLUPs in order. Prediction error variances are not known: fit.sampled_reliabilities() has"
+    " estimates.",
     "residuals": "Residuals against fitted values. BLUPs are shrunken: with few records per level a rising"
     " smooth is expected; look for curvature, outliers and uneven spread.",
     "qq": "Studentized residuals against normal quantiles; for 95 % of sets of records drawn from the fitted model all"

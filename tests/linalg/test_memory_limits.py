@@ -117,6 +117,13 @@ def test_the_environment_overrides(system, monkeypatch):
         memory.require(6e8, "a thing", "do less")
 
 
+@pytest.mark.parametrize("said", ["abc", "16GB", "1,5"])
+def test_the_environment_is_not_passed_over(monkeypatch, said):
+    monkeypatch.setenv("REMLBLUP_MEMORY_GB", said)
+    with pytest.raises(rb.OptionError, match="REMLBLUP_MEMORY_GB"):
+        memory.available()
+
+
 def test_needs_one_after_the_other():
     first, second = Need.of(2.0, 5.0), Need.of(1.0, 3.0)
     assert first.then(second) == Need(3.0, 7.0)

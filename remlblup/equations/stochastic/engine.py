@@ -55,13 +55,6 @@ PROBES, MOST = 100, 1000
 MANY = 1000
 
 
-def duration(seconds: float) -> str:
-    """A time in words."""
-    if seconds < 120.0:
-        return f"{max(seconds, 1.0):.0f} s"
-    return f"{seconds / 60.0:.0f} minutes" if seconds < 7200.0 else f"{seconds / 3600.0:,.0f} hours"
-
-
 class StochasticEquations(Projection):
     """V(θ) by products and conjugate gradients.
 
@@ -386,14 +379,12 @@ class StochasticEquations(Projection):
         """Raises
         ------
         StochasticError
-            If it takes more than `MANY` solves, with how many and for how long.
+            If it takes more than `MANY` solves, with their number.
         """
         if count <= MANY:
             return
-        pace = self.seconds["solve"] / max(self.columns_solved, 1)
         raise StochasticError(
-            f"{what} take {count:,} solves by conjugate gradients, about {duration(count * pace)} at the pace of those"
-            f" so far: {remedy}, or choose another engine."
+            f"{what} take {count:,} solves by conjugate gradients: {remedy}, or choose another engine."
         )
 
     def record_errors(self, solution: Any) -> RecordErrors:

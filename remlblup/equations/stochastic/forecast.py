@@ -29,7 +29,8 @@ def forecast(spec: Specification, probes: int, most: int, workers: Workers, pass
     memory = max(worker_memory(n, probes, max(threads)) for n, _ in shapes)
     return (
         f"{said}; products with genotypes on {workers.describe()}: {one:,.2g} s a pass of {PANEL} columns,"
-        f" {whole:,.2g} s of {probes}, about {passes * each:,.2g} s in all, and up to {memory / 1e6:,.3g} MB a worker"
+        f" {whole:,.2g} s of {probes}, about {passes * each:,.2g} s in all for these products alone,"
+        f" and up to {memory / 1e6:,.3g} MB a worker"
     )
 
 

@@ -8,8 +8,8 @@ Veerkamp, Calus, Mulder & Thompson 2009, Genet Sel Evol 41:23),
 
     PEV = [(1 − r)²(g − A) + r²B] / [r² + (1 − r)²],    of error g r(1 − r) √(2/N) / √(r² + (1 − r)²).
 
-Where g is not known either (single-step by products, of animals without genotypes), A + B tells it: PEV = B and
-r = A / (A + B), of error r(1 − r) 2/√N.
+Where g is not known either (single-step by products, of animals without genotypes), A + B tells it in
+r = A / (A + B), of error r(1 − r) 2/√N; B by itself errs by more, and PEV is missing.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ def sampled_reliabilities(fit: Estimates, term: str, samples: int, seed: int, pr
         }
     )
     note = f"Reliabilities of '{design.name}' by {samples:,} samples of seed {seed}: they have a Monte Carlo error."
+    if np.isnan(prior).any():
+        note += " PEV is missing where the level's own variance is not known."
     return fit._shown(table, note)
 
 
@@ -82,7 +84,7 @@ def known_diagonal(design: RandomDesign) -> Array:
 
 
 def weighted(prior: Array, explained: Array, missed: Array, samples: int) -> tuple[Array, Array, Array]:
-    """PEV, reliability and the error of this, of g (NaN where it is not known), A and B (t, q) each."""
+    """PEV, reliability and the error of this, of g, A and B (t, q) each; PEV is NaN where g is, which is not known."""
     whole = explained + missed
     r = np.divide(explained, whole, out=np.zeros_like(whole), where=whole > 0.0)
     size, known = r**2 + (1.0 - r) ** 2, np.isfinite(prior)
@@ -90,7 +92,7 @@ def weighted(prior: Array, explained: Array, missed: Array, samples: int) -> tup
     pev = np.clip(((1.0 - r) ** 2 * (g - explained) + r**2 * missed) / size, 0.0, g)
     error = r * (1.0 - r) * np.where(known, np.sqrt(2.0 / size), 2.0) / np.sqrt(samples)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return pev, 1.0 - pev / g, np.where(g > 0.0, error, np.nan)
+        return np.where(known, pev, np.nan), 1.0 - pev / g, np.where(g > 0.0, error, np.nan)
 
 
 class Sampler:

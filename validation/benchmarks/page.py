@@ -37,7 +37,7 @@ def row_of(outcomes: Sequence[Outcome]) -> str:
     own = next(outcome for outcome in outcomes if outcome.peer == REFERENCE)
     case = find_case(own.case)
     others = "; ".join(told(outcome) for outcome in outcomes if outcome is not own) or "none can"
-    memory = "" if own.peak_mb is None else f"{own.peak_mb:,.0f} MB"
+    memory = "" if own.peak_mb is None else f"{own.peak_mb:,.0f} MiB"
     cells = [
         f"`{own.case}`: {case.what}",
         f"**{duration(own)}**",

@@ -162,13 +162,9 @@ class System(Equations):
     def random_system(self) -> tuple[Layout, Factor]:
         """Layout and factor of the random block alone, whose log-determinant ML needs."""
         if self.bench.random_system is None:
-            layout = self.layout.without_fixed(self.p)
-            self.bench.random_system = (
-                layout,
-                make_factor(
-                    layout.indptr, layout.indices, layout.m, self.asked.engine, layout.groups, blocks=layout.blocks
-                ),
-            )
+            own = self.layout.without_fixed(self.p)
+            factor = make_factor(own.indptr, own.indices, own.m, self.asked.engine, own.groups, blocks=own.blocks)
+            self.bench.random_system = own, factor
         return self.bench.random_system
 
     # -- one solve ---------------------------------------------------------------------------

@@ -49,8 +49,7 @@ class MixedModel:
         pandas, polars, pyarrow (through narwhals), a mapping of columns, a list of rows, or the name of a file: CSV,
         TSV, parquet, feather, .xlsx.
     relationships : mapping, optional
-        NAME → `Pedigree`, `Relationship`, `Genotypes`, a labelled matrix K, or the name of a file with a pedigree or a
-        matrix.
+        NAME → `Pedigree`, `Relationship`, `Genotypes`, a labelled matrix K, or the file of a pedigree or a matrix.
     residual : str
         Structure of R; ``"units"``: independent with one variance. ``"known(O)"`` is the covariance matrix of the
         records in ``relationships={"O": …}``, ``"known(v)"`` a column of variances; both may have ``+ units``.

@@ -21,8 +21,8 @@ def drawn(relationship: RelationshipBase, normal: Normal) -> Array:
     """Draws (q, c) from N(0, K)."""
     if isinstance(relationship, UnformedRelationship):
         return relationship.drawn(normal)
-    if isinstance(relationship, SingleStep) and relationship.by_products is not None and not relationship.is_formed:
-        return single_step(relationship.by_products, normal)
+    if isinstance(relationship, SingleStep) and relationship.unformed is not None:
+        return single_step(relationship.unformed, normal)
     return root_times(relationship, normal(root_width(relationship)))
 
 

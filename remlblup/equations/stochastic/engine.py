@@ -84,7 +84,7 @@ class StochasticEquations(Projection):
             spec.n, own.nnz_matrix, own.nnz_factor, own.flops, "stochastic", own.ordering, own.ordering_reason
         )
         self.tolerance = min(LOOSE, SHARE * np.sqrt(2.0 / max(spec.n, 2)))
-        self.iterations = self.columns_solved = 0
+        self.iterations = 0
         #: Seed and number of the probes where none are given.
         self.draws = 0, PROBES
         self._at: tuple[bytes, ProjectionOfM] | None = None
@@ -124,7 +124,6 @@ class StochasticEquations(Projection):
         times, least = partial(self.products_of.times, theta), self.preconditioner.least(theta)
         found = projected(times, precondition, B, tolerance, start, least=least)
         self.iterations = max(self.iterations, found.iterations)
-        self.columns_solved += B.shape[1]
         self._spent("solve", started)
         return found
 

@@ -63,6 +63,11 @@ class OneRelationship(StochasticEquations):
         part, phi = self.spec.parameters.split(theta)
         return float(self.random[0].structure.covariance(part)[0, 0]), float(phi[0])
 
+    def _slope(self, theta: Array) -> float:
+        """dσ²_g/dθ."""
+        part, _ = self.spec.parameters.split(theta)
+        return float(self.random[0].structure.changes(part, np.ones((1, 1)))[0, 0, 0])
+
     def _times(self, B: Array) -> Array:
         """ZKZ'B."""
         products = self.products_of
@@ -140,20 +145,18 @@ class OneRelationship(StochasticEquations):
             again = krylov.again(found.c[:, 0], *variances, enough, self._most(1))
         if again is None:
             return super().solved_variates(theta, F, start)
-        part, _ = self.spec.parameters.split(theta)
-        slope = self.random[0].structure.changes(part, np.ones((1, 1)))[0, 0, 0]
-        x = [krylov.combined(w[:, None]) for w in (again.c * np.array([slope, 1.0])).T]
+        x = [krylov.combined(w[:, None]) for w in (again.c * np.array([self._slope(theta), 1.0])).T]
         return Solved(np.hstack(x), again.left * VARIATES * inverse(enough), self.iterations, again.error)
 
     def solved_slopes(self, theta: Array, probes: Probes, x: Array) -> Array:
         """ZKZ'Pz is what σ²_e D Pz leaves of z, and PDPz lies among the vectors of the probes."""
         genetic, residual = self._variances(theta)
+        if not genetic > 0.0:
+            return super().solved_slopes(theta, probes, x)
         first, last = probes.groups[0]
         krylov = self._of_group(probes, first, last)
         found = self._found(krylov, theta, probes.z[:, first:last], self.tolerance, len(probes))
-        if found is None or not genetic > 0.0:
+        if found is None:
             return super().solved_slopes(theta, probes, x)
         by_errors = krylov.combined(krylov.once_more(found.c[:, : x.shape[1]], genetic, residual))
-        part, _ = self.spec.parameters.split(theta)
-        slope = self.random[0].structure.changes(part, np.ones((1, 1)))[0, 0, 0]
-        return np.stack([slope * (x - residual * by_errors) / genetic, by_errors])
+        return np.stack([self._slope(theta) * (x - residual * by_errors) / genetic, by_errors])

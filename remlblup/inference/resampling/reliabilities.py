@@ -78,8 +78,8 @@ def sampled_reliabilities(fit: Estimates, term: str, samples: int, seed: int, pr
 def known_diagonal(design: RandomDesign) -> Array:
     """The diagonal of K, (q,), NaN where it is not known."""
     relationship = design.relationship
-    if isinstance(relationship, SingleStep) and relationship.by_products is not None and not relationship.is_formed:
-        return relationship.by_products.known_diagonal
+    if isinstance(relationship, SingleStep) and relationship.unformed is not None:
+        return relationship.unformed.known_diagonal
     return np.asarray(relationship.diagonal)
 
 

@@ -167,6 +167,11 @@ class SingleStep(RelationshipBase):
         return self._given is not None or "_made_later" in self.__dict__
 
     @property
+    def unformed(self) -> ByProducts | None:
+        """H by products, as long as nothing has formed a matrix of the genotyped animals."""
+        return None if self.is_formed else self.by_products
+
+    @property
     def tuned_by(self) -> tuple[float, float]:
         """The constants (a, b) of the tuning a 11' + b G."""
         return self.formed.tuned_by if self.by_products is None else self.by_products.tuned_by
@@ -219,7 +224,7 @@ class SingleStep(RelationshipBase):
 
     @property
     def note(self) -> str:
-        said = [] if self.is_formed or self.by_products is None else [f"genotyped by {self.by_products.G.note}"]
+        said = [] if self.unformed is None else [f"genotyped by {self.unformed.G.note}"]
         said += [] if self.groups is None else [f"{super().note}, by the QP transformation of all of H"]
         return self.described or "; ".join(said)
 
@@ -268,9 +273,9 @@ class SingleStep(RelationshipBase):
         """H V for V of shape (n,) or (n, m), without forming H:
         products with A and with the blocks of the genotyped, or with their genotypes where these are not formed."""
         V = conformable(V, self.size)
-        if self.is_formed or self.by_products is None:
+        if self.unformed is None:
             return self.formed.multiply(V)
-        return self.by_products.multiply(V.reshape(self.size, -1)).reshape(V.shape)
+        return self.unformed.multiply(V.reshape(self.size, -1)).reshape(V.shape)
 
     @cached_property
     def diagonal(self) -> np.ndarray:

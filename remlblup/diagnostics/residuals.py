@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
 
 from remlblup.arrays import Array
 from remlblup.errors import ModelError, choose
@@ -98,6 +97,8 @@ def precision_of_records(residual: Any, phi: Array, n: int) -> Array:
     Q = residual.pattern.matrix(residual.coefficients(phi))
     diagonal = Q.diagonal()[:n].copy()
     if Q.shape[0] > n:
+        from scipy.sparse.linalg import splu  # a heavy import
+
         across, filled = sp.csc_array(Q[n:, :n]), splu(sp.csc_matrix(Q[n:, n:]))
         beside = np.flatnonzero(np.diff(across.indptr))
         for start in range(0, len(beside), 256):

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
 
 from remlblup.cached import cached_property
 from remlblup.errors import PedigreeError, RelationshipError, some
@@ -226,6 +225,8 @@ class DescentRelationship(RelationshipBase):
         inverse = numerator.precision(sire, dam, variance, gamma)
         result = inverse[wanted][:, wanted].toarray()
         if rest.size:
+            from scipy.sparse.linalg import splu  # a heavy import
+
             between = inverse[rest][:, wanted]
             solver = splu(inverse[rest][:, rest].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
             result -= between.T @ solver.solve(between.toarray())

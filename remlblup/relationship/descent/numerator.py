@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
 
 from remlblup.errors import PedigreeError, choose
 from remlblup.linalg.interrupts import interrupted_as_such
@@ -263,6 +262,8 @@ def pass_down(sire: np.ndarray, dam: np.ndarray, V: np.ndarray) -> np.ndarray:
 
 def _pass(sire: np.ndarray, dam: np.ndarray, V: np.ndarray, up: bool) -> np.ndarray:
     if len(sire) <= SMALL:
+        from scipy.sparse.linalg import splu  # a heavy import
+
         operator = descent_operator(sire, dam).tocsc()
         options = {"permc_spec": "NATURAL", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
         return splu(operator, **options).solve(np.array(V, dtype=float, order="C"), trans="T" if up else "N")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
-from scipy.sparse.linalg import SuperLU, splu
 
 from remlblup.relationship.given.spectrum import not_positive_definite, rounding
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import SuperLU
 
 _BLOCK = 512
 
@@ -63,6 +67,8 @@ def invert_blocks(matrix: sp.csc_array, inverse: bool, limit: int) -> tuple[sp.c
 
 def sparse_factor(matrix: sp.csc_array, inverse: bool) -> SuperLU:
     """SuperLU with diagonal pivots: a symmetric LDL' in all but name, whose pivots show definiteness."""
+    from scipy.sparse.linalg import splu  # a heavy import
+
     dense = matrix.toarray() if matrix.shape[0] <= 1000 else None
     options = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy.linalg
 import scipy.sparse as sp
-from scipy.sparse.linalg import SuperLU
 
 from remlblup.cached import cached_property
 from remlblup.errors import RelationshipError, check_switch
@@ -26,6 +26,9 @@ from remlblup.relationship.given.factorisations import (
 from remlblup.relationship.given.frame import labelled_matrix
 from remlblup.relationship.given.spectrum import Spectrum, bent
 from remlblup.relationship.labels import as_items
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import SuperLU
 
 #: Largest matrix (or connected block of one) that is turned into a dense one.
 DENSE_LIMIT = 5000

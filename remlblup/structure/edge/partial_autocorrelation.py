@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 import numpy as np
-import scipy.optimize
 from numpy.polynomial import chebyshev
 
 from remlblup.arrays import Array
@@ -93,6 +92,8 @@ def highest_quadratic(rho: Array, g: Array, H: Array) -> Array | None:
         root = np.linalg.cholesky(H).T
     except np.linalg.LinAlgError:
         return None
+    from scipy.optimize import nnls  # a heavy import
+
     centre = rho + np.linalg.solve(H, g)
     n = len(rho)
     lags = np.arange(1, n + 1)
@@ -101,7 +102,7 @@ def highest_quadratic(rho: Array, g: Array, H: Array) -> Array | None:
         away = (points - centre) @ root.T
         size = np.max(np.abs(away))
         # The nearest point of a hull to zero: ∑w = 1 as one more equation, which only scales w.
-        weights = scipy.optimize.nnls(np.vstack([away.T / size, np.ones(len(points))]), np.r_[np.zeros(n), 1.0])[0]
+        weights = nnls(np.vstack([away.T / size, np.ones(len(points))]), np.r_[np.zeros(n), 1.0])[0]
         used = weights > 0.0
         points, weights = points[used], weights[used] / weights.sum()
         found = weights @ points

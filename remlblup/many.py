@@ -31,7 +31,7 @@ from remlblup.linalg.memory import within_memory
 from remlblup.linalg.threads import single_threaded
 from remlblup.mixed_model import MixedModel
 from remlblup.model.columns import Columns
-from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_written_missing
+from remlblup.model.doubts import warn_of_doubts
 from remlblup.model.expression import quoted
 from remlblup.model.frame import to_pandas
 from remlblup.model.given import Given, relationship_of
@@ -261,13 +261,10 @@ def fit_many(formula: str, data: Any, responses: Sequence[str] | str | pd.DataFr
             f" the last iterate. '{failed[0]}': {first}",
             ConvergenceWarning,
         )
-    warn_of_codes(codes)
     if fits:
         name, one = next(iter(fits.items()))
         spec = one.specification if isinstance(one, Fit) else model(name).specification
-        codes |= spec.codes
-        warn_of_one_effect(spec.formula.random if spec.formula else ())
-        warn_of_written_missing(frame, spec.records.used if spec.records else ())
+        warn_of_doubts(spec, relationships, {**codes, **spec.codes}, frame)
     return made
 
 

@@ -21,7 +21,7 @@ from remlblup.fit.progress import log_verdict, printer, reporter
 from remlblup.fit.solved import Solved
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import Lock, owned_property, single_threaded
-from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
+from remlblup.model.doubts import warn_of_doubts
 from remlblup.model.specification import Specification, from_formula, from_matrices
 from remlblup.reml.convergence import say_unconverged
 from remlblup.reml.history import Iteration
@@ -106,12 +106,7 @@ class MixedModel:
         self.specification: Specification = from_formula(
             formula, data, relationships, residual, weights, missing, unknown_parents
         )
-        warn_of_codes(self.specification.codes)
-        if (parsed := self.specification.formula) is not None:
-            warn_of_traits(parsed, self.specification.residual_term)
-            warn_of_one_effect(parsed.random)
-        if (records := self.specification.records) is not None:
-            warn_of_written_missing(records.frame, records.doubtful)
+        warn_of_doubts(self.specification, relationships)
 
     @classmethod
     @single_threaded

@@ -6,10 +6,10 @@ Exit codes: 0 all well; 1 a fit that did not converge, or a validation that fail
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 
+from remlblup.cli.options import in_options
 from remlblup.errors import RemlBlupError
 
 
@@ -49,32 +49,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def complain(message: str) -> int:
     """Say what is wrong, in the options of the command line; 2."""
-    for pattern, option in OPTIONS:
-        message = re.sub(pattern, option, message)
-    print(f"remlblup: {message}", file=sys.stderr)
+    print(f"remlblup: {in_options(message)}", file=sys.stderr)
     return 2
-
-
-# What the messages of the library call its arguments, and what they are called here.
-OPTIONS = (
-    (
-        r"pass relationships=\{'(\w+)': [^}]*\}",
-        r"give --pedigree \1=FILE, --genotypes \1=FILE or --relationship \1=FILE",
-    ),
-    (
-        r"Name three different ones: id=\.\.\., sire=\.\.\., dam=\.+",
-        "Give --pedigree-columns ID,SIRE,DAM, or rename them.",
-    ),
-    (r"Say which: (id|sire|dam)='.*?'\.", "Say which: --pedigree-columns ID,SIRE,DAM."),
-    (r"pass hermaphrodites=True", "give --hermaphrodites"),
-    (r"Build it with scipy\.sparse.*", "Give all entries as level, level, value."),
-    (r"unknown_parents=\[?'(\w+)'\]?", r"--unknown-parents \1"),
-    (r"unknown_parents=", "--unknown-parents "),
-    (r"constrain=False", "--no-constrain"),
-    (r"missing='(\w+)'", r"--missing \1"),
-    (r"Read it with pandas and give the frame\.", "Give its separator with --sep."),
-    (r"\b(tolerance|residual)=(?=['\d])", r"--\1 "),
-    (r"\b(weights|start|fix)(=|:)(?= |\.)", r"--\1\2"),
-    (r"(--\w+)=(?=[ .])", r"\1"),
-    (r"^variances\b", "--variances"),
-)

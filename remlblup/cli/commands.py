@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remlblup.cli.options import in_options
 from remlblup.errors import (
-    CodesWarning,
     ConvergenceWarning,
     DataError,
     DependencyError,
@@ -215,7 +215,7 @@ def read_model(given: Namespace) -> MixedModel:
         formed=given.engine != "stochastic",
     )
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CodesWarning)
+        warnings.simplefilter("always", RemlBlupWarning)
         try:
             model = MixedModel(
                 given.formula,
@@ -234,10 +234,10 @@ def read_model(given: Namespace) -> MixedModel:
     # Of columns that look like codes the note below says more.
     known = codes_text(model.specification.codes)
     for warning in caught:
-        if not issubclass(warning.category, CodesWarning):
+        if not issubclass(warning.category, RemlBlupWarning):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         elif str(warning.message) != known:
-            notes.append(str(warning.message))
+            notes.append(in_options(str(warning.message)))
     if found := likely_factors(model.specification):
         which = ", ".join(f"{name} ({n} values)" for name, n in found.items())
         notes.append(f"covariates in the fixed part: {which}. If they are factors, add --factor {','.join(found)}")

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import DataError, RelationshipError, some
+from remlblup.errors import DataError, RelationshipError, RemlBlupWarning, some, warn
 from remlblup.linalg.well_formed import require_well_formed
-from remlblup.model.terms import Options, RandomTerm, SmoothTerm
+from remlblup.model.residual_reading import ResidualTerm
+from remlblup.model.terms import MixedFormula, Options, RandomTerm, SmoothTerm
 from remlblup.readers.tables import is_path, read_relationship
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.coerce import coerce
@@ -63,6 +64,21 @@ class Given:
 def names_given(entries: object) -> list[str]:
     """The names in ``relationships=``."""
     return [str(name) for name in entries] if isinstance(entries, Mapping) else []
+
+
+def warn_of_unused(entries: object, formula: MixedFormula, residual: ResidualTerm) -> None:
+    """Say that relationships are given and no term has one: its levels are independent all the same."""
+    if not (given := names_given(entries)):
+        return
+    groups = [residual.unit, *(g for term in formula.random if isinstance(term, RandomTerm) for g in term.groups)]
+    of_levels = {name for group in groups for name in group.names}
+    of_records = {str(value) for option, value in residual.options if option == "of"}
+    if (of_levels | of_records | matrix_names(formula.random, residual.options)).isdisjoint(given):
+        warn(
+            f"relationships= has {some(given)}, and no term of the formula names it: all levels are independent."
+            f" Write '(1 | vm(factor, {given[0]}))', or leave it out.",
+            RemlBlupWarning,
+        )
 
 
 def relationship_of(name: str, given: object) -> RelationshipBase:

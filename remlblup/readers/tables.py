@@ -79,7 +79,8 @@ def existing(path: str | os.PathLike) -> Path:
     if path.is_dir():
         raise DataError(f"{path} is a folder, not a data file.")
     if not path.exists():
-        raise DataError(f"there is no file '{path}'.")
+        swapped = " A formula stands in the place of the data." if "~" in path.name else ""
+        raise DataError(f"there is no file '{path}'.{swapped}")
     if path.suffix.lower() in (".xls", ".xlsb", ".ods"):
         raise DataError(f"{path} is a spreadsheet: save it as .xlsx or CSV first.")
     if path.suffix.lower() == ".zip":

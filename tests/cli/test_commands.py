@@ -306,6 +306,8 @@ def test_unknown_columns_of_a_pedigree_are_asked_for_in_the_options_here(run, ca
 def test_wrong_commands(run, sleepstudy, tmp_path):
     code, _, err = run("fit", tmp_path / "nosuch.csv", "y ~ 1")
     assert code == 2 and "there is no file" in err and "nosuch.csv" in err
+    code, _, err = run("fit", SLOPES, sleepstudy)
+    assert code == 2 and "A formula stands in the place of the data" in err
     assert run("fti")[0] == 2
     code, _, err = run("fit", "--pedigree", "A=p.csv", sleepstudy, "Reaction ~ 1")
     assert code == 2 and "put DATA and FORMULA first" in err
@@ -313,6 +315,28 @@ def test_wrong_commands(run, sleepstudy, tmp_path):
     assert code == 2 and "--variances" in err
     code, _, err = run("blup", sleepstudy, "Reaction ~ 1 + (1 | Subject)", "--variances", "Subject=1")
     assert code == 2 and "--variances lacks 'residual" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--device", "cuda"],
+            "--device cuda is for V itself, and --engine auto is something else: write --engine dense",
+        ),
+        (["--probes", "0"], "--probes 0 must be a whole number"),
+        (["--engine", "stochastic", "--method", "ML"], "--engine stochastic is for REML: leave --method out"),
+    ],
+)
+def test_messages_are_in_the_options_of_the_command_line(run, sleepstudy, options, message):
+    code, _, err = run("fit", sleepstudy, SLOPES, *options)
+    assert code == 2 and message in err
+
+
+def test_a_pedigree_that_no_term_names_is_noted(run, calves):
+    code, _, err = run("fit", calves[0], "gain ~ 1 + (1 | sex)", "--pedigree", calves[1])
+    assert code == 0
+    assert "note: --pedigree, --genotypes or --relationship gives 'A', and no term of the formula names it" in err
 
 
 def test_a_file_where_the_folder_should_be(run, sleepstudy, tmp_path):
@@ -372,7 +396,7 @@ def test_fit_by_products(tmp_path, run):
     for more, said in ((["--method", "ML"], "REML"), (["--probes", "1"], "probes"), (["--device", "cuda"], "device")):
         code, _, error = run(*asked, "--engine", "stochastic", *more)
         assert code == 2 and said in error
-    assert "probes=6" in run(*asked, "--probes", "6")[2]
+    assert "--probes 6" in run(*asked, "--probes", "6")[2]
 
 
 def test_genotypes_that_cannot_be_read_and_a_card_that_is_not_there(tmp_path, run, monkeypatch):
@@ -390,7 +414,7 @@ def test_genotypes_that_cannot_be_read_and_a_card_that_is_not_there(tmp_path, ru
         for name in ("array_api_compat", "array_api_compat.cupy", "array_api_compat.torch"):
             without.setitem(sys.modules, name, None)
         code, _, error = fit("set.zarr", "--engine", "dense", "--device", "cuda")
-    assert code == 2 and "device='cuda' needs array-api-compat" in error
+    assert code == 2 and "--device cuda needs array-api-compat" in error
     chunk = tmp_path / "set.zarr" / "genotypes_bed" / "c" / "0" / "0"
     whole = chunk.read_bytes()
     for change, said in (

@@ -33,7 +33,40 @@ def test_factors_added_behind_a_bar_are_one_effect_and_it_is_said(group, many):
     "term", ["(1 | a) + (1 | b)", "(1 | a:b)", "(1 | vm(a, K) + vm(b, K))", "(1 | vm(a, K) + 0.5*vm(b, K))"]
 )
 def test_what_is_meant_goes_without_a_word(term, recwarn):
-    rb.MixedModel(f"y ~ x + {term}", frame(), {"K": (np.eye(7) + 0.2, list("pqrstuv"))})
+    rb.MixedModel(f"y ~ x + {term}", frame(), RELATED if "K" in term else None)
+    assert not recwarn.list
+
+
+RELATED = {"K": (np.eye(7) + 0.2, list("pqrstuv"))}
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_relationship_that_no_term_names_is_told(many):
+    with pytest.warns(rb.RemlBlupWarning, match=r"has 'K', and no term of the formula names it: .*vm\(factor, K\)"):
+        if many:
+            rb.fit_many("~ x + (1 | a)", frame(), ["y"], RELATED)
+        else:
+            rb.MixedModel("y ~ x + (1 | a)", frame(), RELATED)
+
+
+@pytest.mark.parametrize(
+    ("formula", "residual"),
+    [
+        ("y ~ x + (1 | vm(a, K))", "units"),
+        ("y ~ x + (1 | vm(a, K):b)", "units"),
+        ("y ~ x + (1 | b) + known(a | b, matrix=K)", "units"),
+        ("y ~ x + (1 | b)", "known(K)"),
+        ("y ~ x + (1 | b)", "known(rec, K)"),
+    ],
+)
+def test_one_that_something_names_is_not(formula, residual, recwarn):
+    d = frame().assign(rec=[f"r{i}" for i in range(40)])
+    K = RELATED["K"]
+    if "known(a" in formula:
+        K = pd.DataFrame(np.eye(5) + 0.2, index=list("pqrst"), columns=list("pqrst"))
+    if residual != "units":
+        K = (np.eye(40), d["rec"] if "rec" in residual else d.index)
+    rb.MixedModel(formula, d, {"K": K, "other": RELATED["K"]}, residual=residual)
     assert not recwarn.list
 
 

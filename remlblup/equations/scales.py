@@ -90,7 +90,7 @@ class Scales:
         """
         units = []
         for k, design in enumerate(random):
-            if not design.structure.cone or disjoint(design):
+            if not design.structure.cone or design.disjoint:
                 units.append(np.diag(self.effects(k, design)))
                 continue
             M = self.signals[k]
@@ -111,7 +111,7 @@ class Scales:
         own, shared = self.signals[k].diagonal(), design.structure.one_variance
         if design.t == 1:
             return np.asarray(1.0 / own)
-        if not disjoint(design):
+        if not design.disjoint:
             return np.full(design.t, 1.0 / np.mean(own)) if shared else np.asarray(1.0 / own)
         shares = np.array([np.count_nonzero(np.diff(Z.indptr)) for Z in design.columns]) / len(self.relative)
         if shared:
@@ -200,8 +200,3 @@ def spread(design: RandomDesign, i: int) -> Array:
     Z, sizes = design.columns[i], design.relationship.sizes
     each = Z.data**2 * (sizes if np.ndim(sizes) == 0 else np.asarray(sizes)[Z.indices])
     return sums(np.repeat(np.arange(Z.shape[0]), np.diff(Z.indptr)), each, Z.shape[0])
-
-
-def disjoint(design: RandomDesign) -> bool:
-    """Whether the effects, two or more, share no record: traits, sites, times."""
-    return design.t > 1 and np.count_nonzero(design.moments) == np.count_nonzero(design.moments.diagonal())

@@ -20,10 +20,8 @@ from remlblup.cached import cached_property
 from remlblup.equations.base import Equations
 from remlblup.equations.memory import Memory
 from remlblup.equations.record_errors import RecordErrors
-from remlblup.equations.scales import disjoint
 from remlblup.equations.solution import ScoreMatrices
 from remlblup.linalg.contract import FactorStats
-from remlblup.linalg.small import eigenvalues
 from remlblup.model.design import RandomDesign, centred
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Structure
@@ -34,15 +32,6 @@ from remlblup.structure.covariance.unstructured import Unstructured
 FAR, ALIKE = 1e-4, 1e-9
 
 
-def least_correlation(design: RandomDesign) -> float:
-    """Smallest eigenvalue of the correlations (about zero) of a term's covariates over the records; 1 if Σ is not
-    free."""
-    if design.t == 1 or not design.structure.cone:
-        return 1.0
-    d = design.moments.diagonal()
-    return float(eigenvalues(design.moments / np.sqrt(d[:, None] * d))[0]) if d.min() > 0.0 else 1.0
-
-
 def far_origins(spec: Specification) -> dict[int, Array]:
     """P of the terms of a free Σ whose origin is far from the records: PP' = M⁻¹, M their mean products.
 
@@ -50,9 +39,9 @@ def far_origins(spec: Specification) -> dict[int, Array]:
     """
     out = {}
     for k, design in enumerate(spec.random):
-        if not isinstance(design.structure, Unstructured) or disjoint(design):
+        if not isinstance(design.structure, Unstructured) or design.disjoint:
             continue
-        if ALIKE < least_correlation(design) < FAR:
+        if ALIKE < design.least_correlation < FAR:
             d = 1.0 / np.sqrt(np.diag(design.moments))
             values, vectors = np.linalg.eigh(design.moments * np.outer(d, d))
             out[k] = np.asarray(np.linalg.cholesky(np.outer(d, d) * ((vectors / values) @ vectors.T)), np.float64)
@@ -168,7 +157,7 @@ class TurnedEquations(Equations):
     def with_response(self, spec: Specification) -> Self:
         spec = replace(spec, fixed=self.spec.fixed)
         out = super().with_response(spec)
-        out._stand_on(spec, self.near.with_response(replace(self.near.spec, y=spec.y, records=spec.records)))
+        out._stand_on(spec, self.near.with_response(self.near.spec.with_response(spec.y, records=spec.records)))
         return out
 
     def _take(self, y: Array) -> None:

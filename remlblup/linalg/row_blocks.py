@@ -27,7 +27,7 @@ def transposed(W: Any) -> Any:
 
 def times(A: Any, v: Array) -> Array:
     """A v of a sparse or dense A (n, m) for v (m,) or (m, k)."""
-    if not sp.issparse(A) or A.format != "csr" or A.nnz * (v.size // max(len(v), 1)) < MANY or n_threads() < 2:
+    if isinstance(A, np.ndarray) or A.format != "csr" or A.nnz * (v.size // max(len(v), 1)) < MANY or n_threads() < 2:
         return np.asarray(A @ v)
     out = np.empty((A.shape[0], *v.shape[1:]))
     cuts = np.searchsorted(A.indptr, np.linspace(0, A.nnz, n_threads() + 1)[1:-1]).tolist()

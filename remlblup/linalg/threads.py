@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from remlblup.cached import cached_property
 from remlblup.errors import OptionError
 from remlblup.keywords import known_arguments
-from remlblup.linalg.interrupts import interrupted_as_such
+from remlblup.linalg.interrupts import interrupt_within
 
 T = TypeVar("T")
 
@@ -243,8 +243,8 @@ class Limit:
             self.holders[token] = threading.get_ident()
             if not self.limited:
                 if self.before is None:
-                    now = [(library, library.num_threads) for library in self.libraries]
-                    self.before = [(library, number) for library, number in now if number != 1]
+                    asked = ((library, library.num_threads) for library in self.libraries)
+                    self.before = [(library, number) for library, number in asked if number != 1]
                 if self.before:
                     set_numbers([(library, 1) for library, _ in self.before])
                 self.limited = True
@@ -303,25 +303,29 @@ def single_threaded(function: F) -> F:
     A Ctrl-C that came while a kernel ran is raised as what it is.
     """
 
-    @interrupted_as_such
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if getattr(_here, "within", False):  # whoever called this holds the limits until it is done
-            return function(*args, **kwargs)
-        token, held = object(), limits()
         try:
-            for limit in held:
-                limit.hold(token)
-            _here.within = True
-            return function(*args, **kwargs)
-        finally:
+            if getattr(_here, "within", False):  # whoever called this holds the limits until it is done
+                return function(*args, **kwargs)
+            token, held = object(), limits()
             try:
-                _here.within = False
-                release(held, token)
-            except BaseException:  # an interrupt on the way
-                _here.within = False
-                release(held, token)
-                raise
+                for limit in held:
+                    limit.hold(token)
+                _here.within = True
+                return function(*args, **kwargs)
+            finally:
+                try:
+                    _here.within = False
+                    release(held, token)
+                except BaseException:  # an interrupt on the way
+                    _here.within = False
+                    release(held, token)
+                    raise
+        except SystemError as error:
+            if (stop := interrupt_within(error)) is not None:
+                raise stop from None
+            raise
 
     return wrapped  # type: ignore[return-value]
 

@@ -15,6 +15,7 @@ from remlblup.errors import DataError, some
 from remlblup.linalg.magnitude import require_columns_in_range
 from remlblup.linalg.rank.independent import independent_columns, whiten
 from remlblup.linalg.rank.null_space import NullSpace, null_space
+from remlblup.linalg.small import eigenvalues
 from remlblup.model.coding import coded_matrix, model_spec, without_columns
 from remlblup.model.columns import Columns
 from remlblup.model.incidence import Incidence
@@ -111,6 +112,21 @@ class RandomDesign:
     @cached_property
     def is_identity(self) -> bool:
         return isinstance(self.relationship, IdentityRelationship)
+
+    @cached_property
+    def disjoint(self) -> bool:
+        """Whether the effects, two or more, share no record: traits, sites, times."""
+        M = self.moments
+        return self.t > 1 and np.count_nonzero(M) == np.count_nonzero(M.diagonal())
+
+    @cached_property
+    def least_correlation(self) -> float:
+        """Smallest eigenvalue of the correlations (about zero) of the covariates over the records; 1 if Σ is not
+        free."""
+        if self.t == 1 or not self.structure.cone:
+            return 1.0
+        d = self.moments.diagonal()
+        return float(eigenvalues(self.moments / np.sqrt(d[:, None] * d))[0]) if d.min() > 0.0 else 1.0
 
     def predictors(self, U: Array) -> Array:
         """Z_i u_i of every effect, (n, t), for U (q, t)."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from remlblup.cached import cached_property
 from remlblup.errors import DataError, RemlBlupWarning, some, warn
 from remlblup.linalg.magnitude import require_magnitude, within_reach
 from remlblup.linalg.well_formed import array_of
@@ -25,31 +26,40 @@ class Records:
 
     Attributes
     ----------
-    frame : DataFrame of the complete rows, index kept; of several responses a row per record and trait
+    rows : DataFrame of the complete rows, index kept; of several responses a row per record and trait
     dropped : mapping of column to the number of rows where it is missing
     n_dropped : rows set aside in all
     used : columns of the data the model reads
     weights : the weights column among them, if any
     cells : of several responses the number of missing values in the rows used
-    source : the rows used as the user gave them, where `frame` differs; see `original`
+    given : the rows used as the user gave them, where `rows` differ; see `original`
     unknown_parents : mapping of column to the number of rows used whose parent is unknown there and adds nothing
     doubtful : columns among those used that have a word for a missing value as a level
+    values : columns of numbers in the place of those of `rows`, or beside them: another response
     """
 
-    frame: pd.DataFrame
+    rows: pd.DataFrame
     dropped: dict[str, int]
     n_dropped: int
     used: tuple[str, ...]
     weights: str | None = None
     cells: dict[str, int] = field(default_factory=dict)
-    source: pd.DataFrame | None = None
+    given: pd.DataFrame | None = None
     unknown_parents: dict[str, int] = field(default_factory=dict)
     doubtful: tuple[str, ...] = ()
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    @property
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows as the model reads them."""
+        return self.rows.assign(**self.values) if self.values else self.rows
+
+    @cached_property
     def original(self) -> pd.DataFrame:
         """The rows used, as the user gave them: what a saved fit keeps."""
-        return self.frame if self.source is None else self.source
+        if self.given is None:
+            return self.frame
+        return self.given.assign(**self.values) if self.values else self.given
 
 
 def to_pandas(data: Any) -> pd.DataFrame:

@@ -9,7 +9,6 @@ import numpy as np
 
 from remlblup.arrays import Array, rectangular
 from remlblup.errors import DataError, ModelError, some
-from remlblup.linalg.magnitude import require_magnitude
 from remlblup.model.expression import quoted
 from remlblup.model.formula import parse_formula
 from remlblup.model.frame import Records, numeric_values
@@ -34,13 +33,12 @@ def read_response(spec: Specification, y: Any) -> Array:
                 "or as an array."
             )
         y = y.loc[index]
-    values = np.array(numeric_values(rectangular(y), "response y"), dtype=float)
+    values = np.array(numeric_values(rectangular(y), "response y"))
     if values.shape != (spec.n,):
         raise DataError(
             f"y= must hold one value for each of the {spec.n:,} records of the fit, in the order of fit.fitted; its"
             f" shape is {values.shape}."
         )
-    require_magnitude(values, "the response y", DataError)
     return values
 
 
@@ -52,23 +50,20 @@ def with_response(spec: Specification, observed: Array, records: bool = True) ->
     records : whether the data behind it are to hold the response as well, as a fit that is saved needs
     """
     y = observed if spec.offset is None else observed - spec.offset
-    rows = None if spec.records is None else spec.records.frame
+    rows = spec.records.rows if spec.records is not None and spec.responses else None
     check_varies(y, rows, spec.responses, spec.response)
-    out = replace(spec, y=y)
     if not records or spec.records is None or spec.formula is None:
-        return out
+        return spec.with_response(y)
     if spec.responses:
-        return replace(out, records=stacked_records(spec, observed))
+        return spec.with_response(y, records=stacked_records(spec, observed))
     name, held = spec.response, spec.records
     formula = spec.formula
-    if response_expression(formula.response, held.original).bare is None:
+    if response_expression(formula.response, held.rows if held.given is None else held.given).bare is None:
         # What was log(y) is a column of that name.
         formula = parse_formula(f"{quoted(name)} ~ {split_top(formula.text, '~')[1]}")
     used = held.used if name in held.used else (*held.used, name)
-    frames: dict[str, Any] = {"frame": held.frame.assign(**{name: observed})}
-    if held.source is not None:
-        frames["source"] = held.source.assign(**{name: observed})
-    return replace(out, formula=formula, records=replace(held, used=used, **frames))
+    new = replace(held, used=used, values={**held.values, name: observed})
+    return spec.with_response(y, formula=formula, records=new)
 
 
 def stacked_records(spec: Specification, observed: Array) -> Records:
@@ -90,4 +85,4 @@ def stacked_records(spec: Specification, observed: Array) -> Records:
         column = source[bare].to_numpy(dtype=float, copy=True)
         column[~np.isnan(column)] = observed[codes == k]
         changed[bare] = column
-    return replace(held, source=source.assign(**changed))
+    return replace(held, given=source.assign(**changed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from remlblup.errors import VarianceError, shown, some
 from remlblup.linalg.magnitude import LARGEST
 from remlblup.model.formula import squeeze
 from remlblup.structure.base import Structure
+from remlblup.structure.distance.base import Distance
 from remlblup.structure.residual.base import ResidualStructure
 from remlblup.structure.residual.blocks import Blocks
 
@@ -49,16 +51,15 @@ class Parameters:
     @cached_property
     def slices(self) -> tuple[slice, ...]:
         """One slice of θ per random term and a last one for the residual."""
-        sizes = [s.n_parameters for s in self.structures] + [self.residual.n_parameters]
-        ends = np.cumsum(sizes)
-        return tuple(slice(int(e - k), int(e)) for e, k in zip(ends, sizes, strict=True))
+        sizes = [s.n_parameters for s in (*self.structures, self.residual)]
+        return tuple(itertools.starmap(slice, itertools.pairwise(itertools.accumulate(sizes, initial=0))))
 
-    @property
+    @cached_property
     def of_terms(self) -> tuple[slice, ...]:
         """The slices of the random terms."""
         return self.slices[:-1]
 
-    @property
+    @cached_property
     def of_residual(self) -> slice:
         """The slice of the residual."""
         return self.slices[-1]
@@ -92,7 +93,62 @@ class Parameters:
 
     @cached_property
     def size(self) -> int:
-        return len(self.pairs)
+        return self.of_residual.stop
+
+    @cached_property
+    def loadings(self) -> np.ndarray:
+        """(n,) True for loadings: Σ is flat where a column of them is zero."""
+        mask = np.zeros(self.size, dtype=bool)
+        for structure, place in zip(self.structures, self.of_terms, strict=True):
+            if (loadings := structure.loading_derivatives(structure.lower)) is not None:
+                mask[place] = np.any(loadings != 0.0, axis=(1, 2))
+        return mask
+
+    @cached_property
+    def linear(self) -> np.ndarray:
+        """(n,) True for variances and covariances: neither loadings nor correlations."""
+        return np.isinf(self.upper) & ~self.loadings
+
+    @cached_property
+    def powers(self) -> Array | None:
+        """(n,) those of `Parametric.powers`, None where all are 1."""
+        structures = (*self.structures, self.residual)
+        if all(s.in_themselves for s in structures):
+            return None
+        powers = np.concatenate([s.powers for s in structures])
+        return None if np.all(powers == 1.0) else powers
+
+    @cached_property
+    def straight(self) -> bool:
+        """Whether steps are taken in θ itself, with no curvature beyond the information."""
+        return self.powers is None and not np.count_nonzero(self.loadings)
+
+    @cached_property
+    def of_variances(self) -> bool:
+        """Whether θ is made of variances and covariance matrices."""
+        return (
+            self.straight
+            and bool(np.all(self.residual.variances))
+            and all(s.cone or (s.linear and bool(np.all(s.variances))) for s in self.structures)
+        )
+
+    @cached_property
+    def charted(self) -> tuple[tuple[int, slice], ...]:
+        """(term, place in θ) of the parameters that positive semidefiniteness bounds together."""
+        places = [(s.charted, place.start) for s, place in zip(self.structures, self.of_terms, strict=True)]
+        return tuple((k, slice(at + own.start, at + own.stop)) for k, (own, at) in enumerate(places) if own is not None)
+
+    @cached_property
+    def voidable(self) -> tuple[tuple[Structure, slice], ...]:
+        """The structures with parameters that Σ may not depend on, and where these lie in θ."""
+        pairs = zip(self.structures, self.of_terms, strict=True)
+        return tuple((s, place) for s, place in pairs if type(s).undefined is not Structure.undefined)
+
+    @cached_property
+    def distances(self) -> tuple[tuple[str, Distance, slice], ...]:
+        """The terms with a range, with their structures, and where these lie in θ."""
+        terms = zip(self.terms, self.structures, self.of_terms, strict=True)
+        return tuple((name, s, place) for name, s, place in terms if isinstance(s, Distance))
 
     def split(self, theta: Array) -> list[Array]:
         """θ cut into the parameters of each random term and of the residual."""
@@ -133,8 +189,9 @@ class Parameters:
             Whether variances must be >= 0 and matrices positive semidefinite.
         """
         theta = np.full(self.size, np.nan)
-        if given is None:
-            given = {}
+        if given is None and not complete:
+            return theta
+        given = {} if given is None else given
         if not isinstance(given, Mapping):
             raise VarianceError(f"{what} must be a mapping such as {self._example()}, not {type(given).__name__}.")
         if not given and not complete:

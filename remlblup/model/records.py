@@ -216,4 +216,4 @@ def with_plain_optional(records: Records, data: Columns, optional: list[str]) ->
         if data[c].missing is not None
     }
     data = data.changed(changed)
-    return (replace(records, frame=data.frame) if changed else records), data
+    return (replace(records, rows=data.frame) if changed else records), data

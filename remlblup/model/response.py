@@ -28,7 +28,7 @@ def response_expression(response: str, frame: pd.DataFrame | Columns) -> Express
     """A column, or arithmetic on columns, ``log(y)``, ``post - pre``, ``y^2``;
     the algebra of formulas has no part in it."""
     name = unquoted(response)
-    if name != response.strip() or name in Columns.of(frame):
+    if name != response.strip() or name in (frame if isinstance(frame, Columns) else frame.columns):
         return column(name)
     try:
         return read(name[1:-1] if name.startswith("{") and name.endswith("}") else name)

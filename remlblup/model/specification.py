@@ -104,7 +104,7 @@ class Specification:
         """How many of the p fixed effects, the last ones, are those of groups of unknown parents."""
         return sum(int((groups.columns >= 0).sum()) for groups in self.groups)
 
-    @property
+    @cached_property
     def n_random(self) -> int:
         """Number of random effects, Σ_k t_k q_k."""
         return sum(d.t * d.q for d in self.random)
@@ -122,6 +122,12 @@ class Specification:
             self.residual,
             tuple(map(_spellings, self.random)),
         )
+
+    def with_response(self, y: np.ndarray, **changes: Any) -> Specification:
+        """The same for another response (n,), with the same parameters, and other changes that concern neither."""
+        out = replace(self, y=y, **changes)
+        out.__dict__["parameters"] = self.parameters
+        return out
 
 
 def _spellings(design: RandomDesign) -> tuple[str, ...]:
@@ -159,7 +165,7 @@ def from_formula(
         random.append(units_design(rows))
     R = residual_structure(residual_term, rows, record, None if weights is None else w, given)
     if rows is not records.frame:
-        records = replace(records, frame=rows, source=records.frame)
+        records = replace(records, rows=rows, given=records.frame)
     names, more = group_columns(random)
     fixed = fixed_from_formula(parsed.fixed, data, (names, more))
     groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))

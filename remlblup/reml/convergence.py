@@ -30,7 +30,7 @@ class Criterion:
     limit: float
     meaning: str
 
-    @property
+    @cached_property
     def passed(self) -> bool:
         return bool(self.value <= self.limit)  # NaN does not pass
 

@@ -32,14 +32,10 @@ class Coordinates:
     parameters: Parameters
     sizes: Array
 
-    @cached_property
+    @property
     def powers(self) -> Array | None:
         """(n_parameters,) p; None where all are 1."""
-        structures = (*self.parameters.structures, self.parameters.residual)
-        if all(s.in_themselves for s in structures):
-            return None
-        powers = np.concatenate([s.powers for s in structures])
-        return None if np.all(powers == 1.0) else powers
+        return self.parameters.powers
 
     @cached_property
     def roots(self) -> np.ndarray:

@@ -27,8 +27,8 @@ LEAVING = 8.0
 
 def ranges(parameters: Parameters, theta: Array) -> Iterator[tuple[str, Distance, Array, slice]]:
     """Terms with a range: name, structure, its ranges in extents of the places, shortest first, place in θ."""
-    for name, structure, place in zip(parameters.terms, parameters.structures, parameters.of_terms, strict=True):
-        if isinstance(structure, Distance) and theta[place][0] > 0.0:
+    for name, structure, place in parameters.distances:
+        if theta[place][0] > 0.0:
             metric = structure.metric
             yield name, structure, np.sort(metric.ranges(structure.split(theta[place])[1])) / metric.extent, place
 

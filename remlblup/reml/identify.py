@@ -9,7 +9,7 @@ import numpy as np
 
 from remlblup.arrays import chunks_of, sums
 from remlblup.equations.base import Equations
-from remlblup.equations.turned import ALIKE, least_correlation
+from remlblup.equations.turned import ALIKE
 from remlblup.errors import ModelError
 from remlblup.linalg.memory import require
 from remlblup.linalg.small import singular_rows
@@ -118,7 +118,7 @@ def apart(design: RandomDesign) -> bool:
     record."""
     term = design.term
     one = term is not None and len(term.groups) == 1 and not term.coordinates and design.root is None
-    return one and bool(np.all(design.moments.diagonal() > 0.0)) and least_correlation(design) > CLEAR
+    return one and bool(design.moments.diagonal().min() > 0.0) and design.least_correlation > CLEAR
 
 
 def records_of(design: RandomDesign, u: np.ndarray) -> np.ndarray:
@@ -160,7 +160,7 @@ def alike(design: RandomDesign) -> bool:
     The smallest eigenvalue of their correlations (about zero) is below `ALIKE`: for intercept, slope and parabola it is
     some (range/mean)⁴ of the covariate.
     """
-    if least_correlation(design) > ALIKE:
+    if design.least_correlation > ALIKE:
         return False
     # Effects of other levels of the same record (sire and dam) are not alike: with random signs they differ.
     signs = 2.0 * np.random.default_rng(20241122).integers(0, 2, design.q) - 1.0

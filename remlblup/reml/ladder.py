@@ -149,16 +149,12 @@ class Automatic(Ladder):
         """The step in the precisions of the strata, if it stays inside the parameter space;
         no variance falls below its share `least`."""
         space, secant = self.surface.space, self.ascent.secant
-        if point.charts or not self.has_strata or secant.last is None or not np.count_nonzero(secant.last.free):
+        if point.charts or not has_strata(space) or secant.last is None or not np.count_nonzero(secant.last.free):
             return
         learnt = secant.corrected()
         theta = in_strata(space, point.theta, secant.last, (learnt or secant.last).direction(), least)
         if theta is not None and inside(space, point.theta, theta):
             yield ("strata" if learnt is None else "strata+QN"), theta
-
-    @cached_property
-    def has_strata(self) -> bool:
-        return has_strata(self.surface.space)
 
     def after(self, point: Point) -> Iterator[tuple[str, Array]]:
         """Off a face that is near, and Newton's own step."""

@@ -108,7 +108,7 @@ class Loop:
                 taken = "escape", 0, escaped
             if taken is None:
                 checks = checks if met else self.check(point, at_rest=True)
-                stopped = "iterations" if all(c.passed for c in checks) else "stall"
+                stopped = "iterations" if met or all(c.passed for c in checks) else "stall"
                 break
             name, halvings, new = taken
             if not met:

@@ -96,7 +96,7 @@ class Newton:
         information, curved = space.sloping(information, point.gradient)
         free = space.moving & ~space.pinned(point) & curved
         x, g, H = point.theta, point.gradient, information
-        if not space.straight:
+        if not space.equations.spec.parameters.straight:
             slopes = space.coordinates.slopes(point.theta)
             x, g = space.coordinates.at(point.theta), slopes * g
             H = information * slopes * slopes[:, None] + second_order(space, point)
@@ -123,28 +123,23 @@ class Newton:
         return self.with_hessian(new)
 
     @cached_property
-    def whole(self) -> bool:
-        """Whether every coordinate is free."""
-        return np.count_nonzero(self.free) == len(self.free)
-
-    @cached_property
-    def block(self) -> Array:
-        """H of the free coordinates."""
-        return self.hessian if self.whole else self.hessian[self.free][:, self.free]
+    def own(self) -> slice | np.ndarray:
+        """Where the free coordinates are: everywhere, or a mask of them."""
+        return slice(None) if np.count_nonzero(self.free) == len(self.free) else self.free
 
     @cached_property
     def scaled(self) -> Scaled:
-        """The same scaled to a unit diagonal."""
-        return Scaled.of(self.block)
+        """H of the free coordinates, scaled to a unit diagonal."""
+        return Scaled.of(self.hessian[self.own][:, self.own])
 
     @cached_property
     def free_step(self) -> Array:
         """H⁻¹g over the free coordinates, the others staying where they are."""
-        return self.scaled.solve(self.gradient if self.whole else self.gradient[self.free])
+        return self.scaled.solve(self.gradient[self.own])
 
     def direction(self, shift: Array | None = None, free: np.ndarray | None = None) -> Array:
         """d with H d = g on the free coordinates; the others move by `shift` (default: not at all)."""
-        if free is None and shift is None and self.whole:
+        if free is None and shift is None and self.own is not self.free:
             return self.free_step
         free = self.free if free is None else free
         d = np.zeros(len(self.gradient)) if shift is None else shift.copy()
@@ -160,11 +155,12 @@ class Newton:
 
         Along directions without information, which no step is taken in, the part r of the score counts as r²/`NULL`.
         """
-        if not np.count_nonzero(self.free):
+        g = self.gradient[self.own]
+        if not len(g):
             return 0.0, 0.0
-        g, d = self.gradient if self.whole else self.gradient[self.free], self.scaled.d
-        unseen = d * (g - self.block @ self.free_step)
-        return float(np.abs(g * d).max()), abs(float(g @ self.free_step)) + float(unseen @ unseen) / NULL
+        scaled, step = self.scaled, self.free_step
+        unseen = scaled.d * g - scaled.matrix @ (step / scaled.d)
+        return float(np.abs(scaled.d * g).max()), abs(float(g @ step)) + float(unseen @ unseen) / NULL
 
 
 def second_order(space: Space, point: Point) -> Array:

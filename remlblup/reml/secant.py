@@ -36,7 +36,7 @@ class Secant:
         """Take in the quadratic model at a new iterate, in the coordinates of its step."""
         last, self.last = self.last, now
         before, self.decrement = self.decrement, decrement
-        if last is None or last.signature != now.signature or max(before, decrement) > QUADRATIC:
+        if last is None or max(before, decrement) > QUADRATIC or last.signature != now.signature:
             self.correction = None
             return
         change = np.where(now.free & last.free, now.x - last.x, 0.0)

@@ -101,7 +101,7 @@ class Route:
         self.residual = self.spec.residual
         self.unit = equations.scales.residual
         searched = equations.searched
-        self.effects = searched if isinstance(searched, VarianceEquations) and searched is not equations else None
+        self.effects = searched if searched is not equations and isinstance(searched, VarianceEquations) else None
         self.closed = False
 
     def open_at(self, theta: Array, near: float | None = None) -> str | None:

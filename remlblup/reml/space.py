@@ -16,7 +16,6 @@ from remlblup.model.parameters import Parameters
 from remlblup.reml.coordinates import Coordinates
 from remlblup.reml.point import Point
 from remlblup.reml.start import parameter_sizes, residual_variance, unit_matrices
-from remlblup.structure.base import Structure
 from remlblup.structure.edge.base import SNAP, Edge
 from remlblup.structure.edge.cone import Chart
 
@@ -88,30 +87,15 @@ class Space:
         """(n_parameters,) what counts as one unit of each parameter; 1 for correlations."""
         return parameter_sizes(self.equations, self.units)
 
-    @cached_property
+    @property
     def loadings(self) -> np.ndarray:
-        """(n_parameters,) True for loadings: Σ is flat where a column of them is zero."""
-        parameters = self.equations.spec.parameters
-        mask = np.zeros(parameters.size, dtype=bool)
-        for structure, place in zip(parameters.structures, parameters.of_terms, strict=True):
-            if (loadings := structure.loading_derivatives(structure.lower)) is not None:
-                mask[place] = np.any(loadings != 0.0, axis=(1, 2))
-        return mask
+        """(n_parameters,) True for loadings."""
+        return self.equations.spec.parameters.loadings
 
     @cached_property
     def coordinates(self) -> Coordinates:
         """Those that steps are taken in."""
         return Coordinates(self.equations.spec.parameters, self.sizes)
-
-    @cached_property
-    def straight(self) -> bool:
-        """Whether steps are taken in θ itself, with no curvature beyond the information."""
-        return self.coordinates.powers is None and not np.count_nonzero(self.loadings)
-
-    @cached_property
-    def linear(self) -> np.ndarray:
-        """(n_parameters,) True for variances and covariances: neither loadings nor correlations."""
-        return np.isinf(self.equations.spec.parameters.upper) & ~self.loadings
 
     @cached_property
     def least_information(self) -> Array:
@@ -120,7 +104,9 @@ class Space:
         In a loading, of zero; in a variance, what rounding leaves where the fixed effects absorb a term. That of a
         correlation may truly be that small in θ, if not in the coordinates of its steps.
         """
-        return np.where(self.loadings, 1e-9, np.where(self.linear, ABSORBED, 0.0)) / self.sizes**2
+        parameters = self.equations.spec.parameters
+        least = np.where(parameters.loadings, 1e-9, np.where(parameters.linear, ABSORBED, 0.0))
+        return least / self.sizes**2
 
     def curved(self, information: Array) -> np.ndarray:
         """(n_parameters,) parameters with information."""
@@ -135,7 +121,7 @@ class Space:
         if np.count_nonzero(curved) == len(curved):
             return information, curved
         slope = np.abs(gradient) * self.sizes
-        steep = (slope > LEVEL) & ~curved & self.linear
+        steep = (slope > LEVEL) & ~curved & self.equations.spec.parameters.linear
         if not steep.any():
             return information, curved
         new = information.copy()
@@ -175,15 +161,8 @@ class Space:
     @cached_property
     def cones(self) -> list[tuple[int, slice]]:
         """(term, place in θ) of the parameters that may all move as far as Σ stays positive semidefinite."""
-        if not self.constrain:
-            return []
-        parameters = self.equations.spec.parameters
-        charted = [
-            (k, slice(place.start + s.charted.start, place.start + s.charted.stop))
-            for k, (s, place) in enumerate(zip(parameters.structures, parameters.of_terms, strict=True))
-            if s.charted is not None
-        ]
-        return [(k, place) for k, place in charted if not self.held[place].any()]
+        charted = self.equations.spec.parameters.charted if self.constrain else ()
+        return [(k, place) for k, place in charted if not np.count_nonzero(self.held[place])]
 
     @cached_property
     def charted(self) -> dict[int, slice]:
@@ -263,16 +242,9 @@ class Space:
     def undefined(self, theta: Array) -> np.ndarray:
         """(n_parameters,) correlations that nothing depends on, the variance being zero."""
         mask = np.zeros(len(theta), dtype=bool)
-        for structure, place in self._correlated:
+        for structure, place in self.equations.spec.parameters.voidable:
             mask[place] = structure.undefined(theta[place])
         return mask
-
-    @cached_property
-    def _correlated(self) -> list[tuple[Structure, slice]]:
-        """The structures with parameters that can be void, and where these lie in θ."""
-        parameters = self.equations.spec.parameters
-        pairs = zip(parameters.structures, parameters.of_terms, strict=True)
-        return [(s, place) for s, place in pairs if type(s).undefined is not Structure.undefined]
 
     def charts(self, theta: Array) -> dict[int, Edge]:
         """Charts of the terms whose Σ is singular at θ."""

@@ -32,12 +32,7 @@ Block = tuple[np.ndarray, Structure | None]
 def has_strata(space: Space) -> bool:
     """Whether θ is made of variances and covariance matrices, and records are left that tell of the residual alone."""
     spec = space.equations.spec
-    return (
-        space.straight
-        and spec.n > spec.p + spec.n_random
-        and bool(spec.residual.variances.all())
-        and all(s.cone or (s.linear and bool(np.all(s.variances))) for s in spec.parameters.structures)
-    )
+    return spec.parameters.of_variances and spec.n > spec.p + spec.n_random
 
 
 def blocks(space: Space, free: np.ndarray) -> Iterator[Block]:

@@ -104,10 +104,12 @@ def vanishing(space: Space, point: Point, failed: list[str]) -> tuple[str, ...]:
     # On the way to the floor ℓ drowns in rounding: a fit that ends there without meeting its criteria has gone far
     # enough.
     near, least = (1e6, 1e-5) if failed else (1.001, 1e-8)
-    mask = np.zeros(len(point.theta), dtype=bool)
-    mask[residual] = R.variances & (point.theta <= near * space.lower)[residual]
+    gone = R.variances & (point.theta[residual] <= near * space.lower[residual])
+    if not np.count_nonzero(gone):
+        return ()
     # ℓ still rises as log σ² falls: at a maximum, however near to zero, it does not.
-    mask[residual] &= (point.theta * point.gradient)[residual] < -FALLING
+    mask = np.zeros(len(point.theta), dtype=bool)
+    mask[residual] = gone & ((point.theta * point.gradient)[residual] < -FALLING)
     if not np.count_nonzero(mask):
         return ()
     matrices, regular = R.matrices(point.theta[residual]), []

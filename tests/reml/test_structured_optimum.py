@@ -224,13 +224,13 @@ SAME = ("us, identity", "csh, pedigree", "ar1, identity", "fa, pedigree", "rr, i
 def again(c: Case, change, relationships=None) -> rb.MixedModel:
     """The model on changed data."""
     spec = c.model.specification
-    records = spec.records
-    frame = records.frame if records.source is None else records.source
+    frame = spec.records.original
     known = {"S": SINGULAR if "singular" in c.model.specification.formula.text else KNOWN}
     for design in spec.random:
         if "vm(" in design.name:
             known["A"] = design.relationship
-    return rb.MixedModel(spec.formula.text, change(frame), known, residual=spec.residual_text, weights=records.weights)
+    weights = spec.records.weights
+    return rb.MixedModel(spec.formula.text, change(frame), known, residual=spec.residual_text, weights=weights)
 
 
 @pytest.mark.parametrize("name", SAME)

@@ -58,7 +58,7 @@ class WithoutInverse(Projection):
     def with_response(self, spec: Specification) -> Self:
         out = super().with_response(spec)
         effects = self.effects_of_all
-        out.effects_of_all = effects.with_response(replace(effects.spec, y=spec.y, records=spec.records))
+        out.effects_of_all = effects.with_response(effects.spec.with_response(spec.y, records=spec.records))
         out.bench = out.effects_of_all.bench
         return out
 

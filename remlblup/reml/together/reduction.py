@@ -21,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.equations.turned import FAR, least_correlation
+from remlblup.equations.turned import FAR
 from remlblup.model.design import RandomDesign
 from remlblup.model.specification import Specification
 from remlblup.relationship.roots import root_times, root_width
@@ -130,7 +130,7 @@ def reducible(spec: Specification, held: np.ndarray, constrain: bool) -> str | N
     for design in spec.random:
         if not (is_free(design.structure) or is_diagonal(design.structure)):
             return f"'{design.name}' is of the structure '{design.structure.keyword}'"
-        if least_correlation(design) < FAR:
+        if design.least_correlation < FAR:
             return f"the effects of '{design.name}' are nearly the same over the records"
     order = sum(d.t * root_width(d.relationship) for d in spec.random)
     limit = ONE if is_one(spec) else SEVERAL

@@ -343,10 +343,12 @@ class Equations(ABC):
         if not sp.issparse(X):
             root = np.sqrt(self.spec.weights)
             return least_squares(root[:, None] * X, (root * v.T).T)
+        from scipy.sparse.linalg import spsolve  # a heavy import
+
         rhs = X.T @ (self.spec.weights * v.T).T
         if self.p == 1:
             return rhs / self._normal.diagonal()
-        return np.asarray(sp.linalg.spsolve(self._normal, rhs)).reshape(rhs.shape)
+        return np.asarray(spsolve(self._normal, rhs)).reshape(rhs.shape)
 
     @cached_property
     def _normal(self) -> sp.csc_matrix:

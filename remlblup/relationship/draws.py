@@ -17,6 +17,13 @@ from remlblup.relationship.single_step.relationship import SingleStep
 Normal = Callable[[int], Array]
 
 
+def is_unformed(relationship: RelationshipBase) -> bool:
+    """Whether K is known by its products alone."""
+    return isinstance(relationship, UnformedRelationship) or (
+        isinstance(relationship, SingleStep) and relationship.unformed is not None
+    )
+
+
 def drawn(relationship: RelationshipBase, normal: Normal) -> Array:
     """Draws (q, c) from N(0, K)."""
     if isinstance(relationship, UnformedRelationship):

@@ -53,9 +53,11 @@ def root_times(relationship: RelationshipBase, Z: np.ndarray) -> np.ndarray:
 
 def precision_root_times(precision: sp.csc_array, Z: np.ndarray) -> np.ndarray:
     """L Z with LL' = Q⁻¹ for a sparse positive definite precision Q (n, n) and Z (n, m)."""
+    from scipy.sparse.linalg import spsolve_triangular  # a heavy import
+
     lu = sparse_factor(sp.csc_array(precision), True)
     # Q[order][:, order] = L D L', U = D L': x = L^{-T} D^{-½} z has the precision L D L'.
     d = lu.U.diagonal()
     upper = sp.csr_array(sp.diags_array(1.0 / d) @ lu.U)
-    solved = sp.linalg.spsolve_triangular(upper, Z / np.sqrt(d)[:, None], lower=False, unit_diagonal=True)
+    solved = spsolve_triangular(upper, Z / np.sqrt(d)[:, None], lower=False, unit_diagonal=True)
     return np.asarray(solved)[lu.perm_c]

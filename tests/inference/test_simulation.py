@@ -18,7 +18,7 @@ from oracle import numerator_relationship
 import remlblup as rb
 from remlblup.datasets import load as dataset
 from remlblup.inference.resampling.replicates import CONVERGED, Replicates
-from remlblup.inference.resampling.simulate import Simulator, batches, seeds
+from remlblup.inference.resampling.simulate import Simulator, batches, seeds, taken_apart
 from remlblup.relationship.roots import root_times, root_width
 
 EACH_CASE = pytest.mark.parametrize("name", [n for n in SUBJECTS if not n.startswith("spectral")])
@@ -30,6 +30,12 @@ def case(name: str):
     return c.model.specification, c.oracle, (c.theta if kind == "structure" else c.points[0])
 
 
+def whole(simulator: Simulator) -> np.ndarray:
+    """B of the deviations Bz of records from their mean."""
+    numbers = taken_apart(np.eye(simulator.length))
+    return simulator.deviations(simulator.effects(numbers), numbers)
+
+
 @EACH_CASE
 def test_records_have_the_covariance_of_the_model(name):
     """y* is linear in what is drawn: its matrix B has BB' = V,
@@ -37,8 +43,7 @@ def test_records_have_the_covariance_of_the_model(name):
     spec, oracle, theta = case(name)
     beta = np.arange(1.0, spec.p + 1.0)
     simulator = Simulator(spec, beta, theta)
-    mean = np.asarray(spec.fixed.matrix @ beta).ravel()
-    B = simulator.records(np.eye(simulator.length)) - mean[:, None]
+    B = whole(simulator)
     V = oracle.V(theta)
     np.testing.assert_allclose(B @ B.T, V, atol=1e-9 * np.max(np.diag(V)))
 
@@ -78,7 +83,7 @@ def test_the_mean_holds_offsets_and_the_weights_the_errors():
     fit = rb.MixedModel("Reaction ~ Days + offset(o) + (1 | Subject)", d, weights="w").fit()
     simulator = Simulator(fit.specification, fit.beta, fit.theta)
     np.testing.assert_allclose(simulator.mean, fit.beta[0] + fit.beta[1] * d["Days"] + d["o"])
-    B = simulator.records(np.eye(simulator.length)) - simulator.mean[:, None]
+    B = whole(simulator)
     np.testing.assert_allclose(np.diag(B @ B.T), fit.theta[0] + fit.theta[1] / d["w"])
 
 
@@ -293,3 +298,21 @@ def test_a_negative_component_has_no_effects_to_draw():
     fit = rb.MixedModel("Yield ~ 1 + (1 | Batch)", dataset("dyestuff2")).fit(constrain=False)
     with pytest.raises(rb.VarianceError, match="not positive semidefinite"):
         fit.simulate(1)
+
+
+def test_records_of_a_relationship_that_is_not_formed(monkeypatch):
+    """y* = Xβ̂ + W a √(σ²/k) + e of the same numbers, and K is never made."""
+    rng = np.random.default_rng(4)
+    ids = [f"i{k}" for k in range(50)]
+    K = rb.genomic_relationship(rb.Genotypes.from_matrix(rng.binomial(2, 0.4, (50, 80)), ids), formed=False)
+    monkeypatch.setattr(type(K), "matrix", lambda self: pytest.fail("K was formed"))
+    d = pd.DataFrame({"y": rng.normal(size=100), "id": ids * 2})
+    fit = rb.MixedModel("y ~ 1 + (1 | vm(id, K))", d, {"K": K}, engine="stochastic").fit(
+        progress=False, start={"vm(id, K)": 0.5, "residual": 0.5}, probes=4
+    )
+    drawn = fit.simulate(3, seed=6).to_numpy()
+    for k, stream in enumerate(np.random.SeedSequence(6).spawn(3)):
+        own = np.random.default_rng(stream)
+        u = K.drawn(lambda m, own=own: own.standard_normal((m, 1)))[:, 0]
+        known = fit.beta[0] + np.sqrt(fit.theta[0]) * np.tile(u, 2) + np.sqrt(fit.theta[1]) * own.standard_normal(100)
+        np.testing.assert_allclose(drawn[:, k], known, atol=1e-12)

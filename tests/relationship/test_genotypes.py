@@ -170,3 +170,10 @@ def test_selection_by_booleans(small):
     ]:
         with pytest.raises(rb.DataError, match=message):
             small.select(ids=wrong)
+
+
+@pytest.mark.parametrize("given", [np.zeros((3, 2)), "file.bed", None])
+def test_genotypes_are_made_by_their_readers(given):
+    for names in ((), (["a", "b", "c"], ["m", "n"])):
+        with pytest.raises(rb.DataError, match=r"Genotypes\(\) does not take .*Genotypes.from_matrix"):
+            rb.Genotypes(given, *names)

@@ -219,8 +219,10 @@ def columns_added(a: Specification, b: Specification) -> int:
     X = sp.csc_array(b.fixed.work) if sp.issparse(b.fixed.work) else np.asarray(b.fixed.work)
     columns = a.fixed.matrix.toarray() if sp.issparse(a.fixed.matrix) else np.asarray(a.fixed.matrix)
     if sp.issparse(X):
+        from scipy.sparse.linalg import spsolve  # a heavy import
+
         gram = sp.csc_matrix(X.T @ X)
-        fitted = X @ np.asarray(sp.linalg.spsolve(gram, X.T @ columns)).reshape(b.p, -1)
+        fitted = X @ np.asarray(spsolve(gram, X.T @ columns)).reshape(b.p, -1)
     else:
         fitted = X @ np.linalg.lstsq(X, columns, rcond=None)[0] if b.p else np.zeros_like(columns)
     size = np.linalg.norm(columns, axis=0)

@@ -14,6 +14,7 @@ r = A / (A + B), of error r(1 − r) 2/√N; B by itself errs by more, and PEV i
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +24,8 @@ from remlblup.arrays import Array
 from remlblup.errors import ModelError, whole_number
 from remlblup.fit.progress import bar_wanted
 from remlblup.fit.tables.effects import term_index
-from remlblup.inference.resampling.simulate import Simulator, seeds
+from remlblup.inference.resampling.simulate import Simulator, normal, seeds
 from remlblup.model.design import RandomDesign
-from remlblup.relationship.draws import drawn
 from remlblup.relationship.single_step.relationship import SingleStep
 
 if TYPE_CHECKING:
@@ -107,27 +107,11 @@ class Sampler:
 
     def sample(self, k: int, seed: int, batch: range) -> tuple[Array, Array]:
         """u* and û* of term k, (t, q, samples) each."""
-        generators = [np.random.default_rng(s) for s in seeds(seed, batch)]
-        records, wanted = np.zeros((self.spec.n, len(batch))), np.zeros(0)
-        for number, (design, L) in enumerate(zip(self.spec.random, self.simulator.roots, strict=True)):
-            effects = np.tensordot(L, drawn_effects(design, generators), 1)
-            for Z, u in zip(design.columns, effects, strict=True):
-                records += Z @ u
-            if number == k:
-                wanted = effects
-        records += self.simulator.errors(normal(generators, self.spec.residual.size))[: self.spec.n]
+        numbers = partial(normal, [np.random.default_rng(s) for s in seeds(seed, batch)])
+        effects = self.simulator.effects(numbers)
+        records = self.simulator.deviations(effects, numbers)
         equations: Any = self.fit._equations
         found = equations.term_blocks(equations.effects_of(self.fit._solution, records))[k]
         design = equations.random[k]
         found = found.reshape(design.t, -1, len(batch))
-        return wanted, found if design.root is None else np.einsum("lq,tqc->tlc", design.root, found)
-
-
-def drawn_effects(design: RandomDesign, generators: list[np.random.Generator]) -> Array:
-    """Of N(0, I ⊗ K), (t, q, samples)."""
-    return np.array([drawn(design.relationship, lambda m: normal(generators, m)) for _ in range(design.t)])
-
-
-def normal(generators: list[np.random.Generator], size: int) -> Array:
-    """(size, samples) independent standard normal numbers."""
-    return np.column_stack([g.standard_normal(size) for g in generators])
+        return effects[k], found if design.root is None else np.einsum("lq,tqc->tlc", design.root, found)

@@ -10,6 +10,8 @@ Replicate k has the k-th child of the seed: the same numbers, however many are d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,8 @@ from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import MemoryLimitError, ModelError, VarianceError, whole_number
 from remlblup.model.specification import Specification
-from remlblup.relationship.roots import precision_root_times, root_times, root_width
+from remlblup.relationship.draws import Normal, drawn, is_unformed
+from remlblup.relationship.roots import precision_root_times, root_width
 from remlblup.reml.singular_residual import has_no_inverse
 
 # Records of all replicates drawn together, which fixes the shape of the products and with it their last digits.
@@ -80,31 +83,35 @@ class Simulator:
             self.precision = sp.csc_array(lower + sp.tril(lower, -1).T)
 
     @cached_property
-    def widths(self) -> list[int]:
-        """Numbers that each term takes; asked for only where they are drawn, as they may take K itself."""
-        return [root_width(d.relationship) * len(L) for d, L in zip(self.spec.random, self.roots, strict=True)]
-
-    @property
-    def length(self) -> int:
-        """Numbers that a replicate takes."""
-        return sum(self.widths) + self.residual.size
+    def length(self) -> int | None:
+        """Numbers that a replicate takes; None where that is known only when they are drawn: of a K not formed."""
+        relationships = [d.relationship for d in self.spec.random]
+        if any(map(is_unformed, relationships)):
+            return None
+        widths = (root_width(K) * len(L) for K, L in zip(relationships, self.roots, strict=True))
+        return sum(widths) + self.residual.size
 
     def draw(self, streams: Sequence[np.random.SeedSequence]) -> Array:
         """Records (n, k), a column for each stream."""
-        return self.records(np.column_stack([np.random.default_rng(s).standard_normal(self.length) for s in streams]))
+        numbers: Normal = partial(normal, [np.random.default_rng(s) for s in streams])
+        if self.length is not None:  # the same ones, asked for at once
+            numbers = taken_apart(numbers(self.length))
+        return self.mean[:, None] + self.deviations(self.effects(numbers), numbers)
 
-    def records(self, normal: Array) -> Array:
-        """Records (n, k) of independent standard normal numbers (length, k)."""
-        k, n, at = normal.shape[1], self.spec.n, 0
-        out = np.repeat(self.mean[:, None], k, axis=1)
-        for design, L, width in zip(self.spec.random, self.roots, self.widths, strict=True):
-            block = normal[at : at + width].reshape(design.t, -1, k)
-            at += width
-            mixed = np.tensordot(L, block, 1)  # (t, width of K, k)
-            for Z, b in zip(design.columns, mixed, strict=True):
-                if L.any():
-                    out += Z @ root_times(design.relationship, np.ascontiguousarray(b))
-        return out + self.errors(normal[at:])[:n]
+    def effects(self, normal: Normal) -> list[Array]:
+        """u of every term, (t, q, k), of independent standard normal numbers."""
+        return [
+            np.tensordot(L, np.array([drawn(design.relationship, normal) for _ in range(design.t)]), 1)
+            for design, L in zip(self.spec.random, self.roots, strict=True)
+        ]
+
+    def deviations(self, effects: Sequence[Array], normal: Normal) -> Array:
+        """Zu + e (n, k)."""
+        out = self.errors(normal(self.residual.size))[: self.spec.n].copy()
+        for design, u in zip(self.spec.random, effects, strict=True):
+            for Z, own in zip(design.columns, u, strict=True):
+                out += Z @ own
+        return out
 
     def errors(self, normal: Array) -> Array:
         """e of the records and of the cells filled in, (size, k)."""
@@ -114,6 +121,17 @@ class Simulator:
             return self.error @ normal
         assert self.precision is not None
         return precision_root_times(self.precision, normal)
+
+
+def normal(generators: Sequence[np.random.Generator], rows: int) -> Array:
+    """(rows, k) independent standard normal numbers, a column of each generator."""
+    return np.column_stack([g.standard_normal(rows) for g in generators])
+
+
+def taken_apart(numbers: Array) -> Normal:
+    """The rows of (length, k) numbers, from the first on."""
+    rest = iter(numbers)
+    return lambda rows: np.array(list(islice(rest, rows))).reshape(rows, -1)
 
 
 def covariance_root(sigma: Array, name: str) -> Array:

@@ -68,6 +68,21 @@ class ArraySource:
         return HeldPart(self.values, rows, columns)
 
 
+def check_source(source: object) -> None:
+    """Raise `DataError` for what is read by one of the readers, and is no source itself."""
+    if not hasattr(source, "part"):
+        raise DataError(
+            f"Genotypes() does not take a {type(source).__name__}: read it by Genotypes.from_matrix(M, ids, markers), or"
+            " a file by from_bed, from_vcf, from_zarr and the others."
+        )
+
+
+def check_names(ids: np.ndarray, markers: np.ndarray, shape: tuple[int, int]) -> None:
+    """Raise `DataError` unless individuals and markers have a name each."""
+    check_labels(ids, shape[0], "individual")
+    check_labels(markers, shape[1], "marker")
+
+
 def check_labels(labels: np.ndarray, size: int, what: str) -> None:
     """Raise `DataError` unless there are `size` labels, at least one, each once."""
     if len(labels) != size:
@@ -145,8 +160,7 @@ def unpack_matrix(
 
 def to_counts(values: np.ndarray, ids: list, markers: list, missing: object) -> np.ndarray:
     """int8 with −1 missing if every value is 0, 1, 2 or missing; float32 with NaN missing if some lie between."""
-    check_labels(objects(ids), values.shape[0], "individual")
-    check_labels(objects(markers), values.shape[1], "marker")
+    check_names(objects(ids), objects(markers), values.shape)
     try:
         codes = np.atleast_1d(np.asarray([] if missing is None else missing, dtype=float))
     except (TypeError, ValueError):

@@ -12,7 +12,7 @@ from remlblup.cached import cached_property
 from remlblup.errors import DataError
 from remlblup.linalg.memory import all_within_memory
 from remlblup.linalg.threads import side_by_side
-from remlblup.relationship.genomic.arrays import ArraySource, Source, check_labels, unpack_matrix
+from remlblup.relationship.genomic.arrays import ArraySource, Source, check_names, check_source, unpack_matrix
 from remlblup.relationship.genomic.parts import Part
 from remlblup.relationship.genomic.selection import composed, positions
 from remlblup.relationship.labels import tidy
@@ -45,14 +45,14 @@ class Genotypes:
     (3, 3)
     """
 
-    def __init__(self, source: Source, ids: Iterable, markers: Iterable, counted: str = "as given") -> None:
+    def __init__(self, source: Source, ids: Iterable = (), markers: Iterable = (), counted: str = "as given") -> None:
+        check_source(source)
         self._source = source
         self._rows: np.ndarray | None = None
         self._columns: np.ndarray | None = None
         self.ids = tidy(ids)
         self.markers = tidy(markers)
-        check_labels(self.ids, source.shape[0], "individual")
-        check_labels(self.markers, source.shape[1], "marker")
+        check_names(self.ids, self.markers, source.shape)
         self.counted = counted
         self.filter_report: pd.DataFrame | None = None
 
@@ -222,8 +222,7 @@ class Genotypes:
         out._source, out.counted, out.filter_report = self._source, self.counted, None
         out.ids = self.ids if rows is None else self.ids[rows]
         out.markers = self.markers if columns is None else self.markers[columns]
-        check_labels(out.ids, len(out.ids), "individual")
-        check_labels(out.markers, len(out.markers), "marker")
+        check_names(out.ids, out.markers, (len(out.ids), len(out.markers)))
         out._rows = composed(self._rows, rows)
         out._columns = composed(self._columns, columns)
         if rows is None and columns is not None and "_by_marker" in self.__dict__:

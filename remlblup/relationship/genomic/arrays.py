@@ -72,8 +72,8 @@ def check_source(source: object) -> None:
     """Raise `DataError` for what is read by one of the readers, and is no source itself."""
     if not hasattr(source, "part"):
         raise DataError(
-            f"Genotypes() does not take a {type(source).__name__}: read it by Genotypes.from_matrix(M, ids, markers), or"
-            " a file by from_bed, from_vcf, from_zarr and the others."
+            f"Genotypes() does not take a {type(source).__name__}: read it by Genotypes.from_matrix(M, ids, markers),"
+            " or a file by from_bed, from_vcf, from_zarr and the others."
         )
 
 

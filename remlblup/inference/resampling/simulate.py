@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -130,8 +129,14 @@ def normal(generators: Sequence[np.random.Generator], rows: int) -> Array:
 
 def taken_apart(numbers: Array) -> Normal:
     """The rows of (length, k) numbers, from the first on."""
-    rest = iter(numbers)
-    return lambda rows: np.array(list(islice(rest, rows))).reshape(rows, -1)
+    at = 0
+
+    def next_rows(rows: int) -> Array:
+        nonlocal at
+        at += rows
+        return numbers[at - rows : at]
+
+    return next_rows
 
 
 def covariance_root(sigma: Array, name: str) -> Array:

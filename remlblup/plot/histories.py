@@ -28,6 +28,7 @@ LINES = (
 # Kinds of steps, by how their names begin, each with a marker and a colour: told apart in grey print by the marker.
 KINDS = (
     ("start", "start", "v", INK),
+    ("moments", "start", "v", INK),
     ("PX-EM", "PX-EM", "D", PURPLE),
     ("AI+", "AI with EM, damping or secant", "^", ORANGE),
     ("AI", "AI", "o", BLUE),

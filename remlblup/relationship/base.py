@@ -41,6 +41,8 @@ class RelationshipBase(ABC):
     #: Groups of unknown parents whose fixed effects g go with the levels, u* = Qg + u, and Q (q, g); None without.
     groups: np.ndarray | None = None
     group_fraction_matrix: sp.csr_array | None = None
+    #: Whether `multiply` takes time linear in the levels, without a matrix or a factor of their number.
+    multiplies_fast: bool = False
     #: What its `note` was when it was saved, of a relationship read back.
     described: str = ""
 
@@ -276,6 +278,8 @@ class IdentityRelationship(RelationshipBase):
     ----------
     labels : array-like, shape (q,)
     """
+
+    multiplies_fast = True
 
     def __init__(self, labels: Iterable) -> None:
         self.labels = tidy(labels)

@@ -45,6 +45,10 @@ class ProductRelationship(RelationshipBase):
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
+    def multiplies_fast(self) -> bool:  # type: ignore[override]
+        return all(part.multiplies_fast for part in self.parts)
+
+    @property
     def note(self) -> str:
         return noted(self.parts, f"all {self.size:,} combinations")
 

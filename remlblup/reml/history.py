@@ -20,7 +20,7 @@ class Iteration:
 
     Attributes
     ----------
-    step : what led here: "start", "strata", "AI", "AI/2", "AI+EM", "EM", "PX-EM", "release", …
+    step : what led here: "start" or "moments" (both the start), "strata", "AI", "AI/2", "AI+EM", "EM", "PX-EM", …
     gradient : largest |score| over the free parameters, each in units of its standard error
     decrement : Newton decrement g'H⁻¹g
     change : largest change of a parameter relative to its size

@@ -51,11 +51,11 @@ class Strategy(Protocol):
         ...
 
 
-def strategy(surface: Surface, ascent: Ascent, algorithm: str, from_data: bool) -> Strategy:
-    """The algorithm of that name; `from_data` where the start is not one that was given."""
+def strategy(surface: Surface, ascent: Ascent, algorithm: str, far: bool) -> Strategy:
+    """The algorithm of that name; `far` where the start is neither one that was given nor one by moments."""
     if algorithm in ("em", "px-em"):
         return ExpectationMaximization(surface, expanded=algorithm == "px-em")
-    return Automatic(surface, ascent, from_data) if algorithm == "auto" else Ladder(surface, ascent, algorithm)
+    return Automatic(surface, ascent, far) if algorithm == "auto" else Ladder(surface, ascent, algorithm)
 
 
 class ExpectationMaximization:
@@ -116,9 +116,9 @@ class Ladder:
 class Automatic(Ladder):
     """The ladder with what is better than a plain step before it, and what is left to try after it."""
 
-    def __init__(self, surface: Surface, ascent: Ascent, from_data: bool):
+    def __init__(self, surface: Surface, ascent: Ascent, far: bool):
         super().__init__(surface, ascent, "auto")
-        self.from_data = from_data
+        self.far = far
 
     def proposals(self, point: Point) -> Iterator[tuple[str, Array]]:
         yield from self.before(point)
@@ -128,7 +128,7 @@ class Automatic(Ladder):
     def before(self, point: Point) -> Iterator[tuple[str, Array]]:
         """The step by strata, a first round of EM, the way to another face, off a face, and the secant step."""
         equations, space, reluctant = self.surface.equations, self.surface.space, self.ascent.reluctant
-        first = self.from_data and len(self.ascent.rows) == 1
+        first = self.far and len(self.ascent.rows) == 1
         if not self.ascent.creeps():
             yield from self.by_strata(point, SHORT if first else 0.0)
         if first and len(space.held) > 1:

@@ -26,6 +26,7 @@ from remlblup.reml.history import Iteration
 from remlblup.reml.identify import confounded
 from remlblup.reml.journal import resumed
 from remlblup.reml.ladder import strategy
+from remlblup.reml.moments import moment_start
 from remlblup.reml.newton import Newton
 from remlblup.reml.observed import observed
 from remlblup.reml.optimum import Optimum, Options
@@ -71,13 +72,19 @@ class Loop:
         space = Space.of(equations, held, options.constrain)
         given = np.where(held, fixed, start)
         self.given = ~np.isnan(given)
-        self.theta = start_values(equations, variance, given, held, space.smallest_eigenvalue)
         self.confounded = confounded(equations, held, options.ml)
+        free = options.algorithm == "auto" and not (self.given.any() or self.confounded)
+        moments = moment_start(equations) if free else None
+        self.begins = "start" if moments is None else "moments"
+        self.theta = (
+            start_values(equations, variance, given, held, space.smallest_eigenvalue) if moments is None else moments
+        )
         # Where the likelihood is flat by design there is no point in going on for long.
         self.limit = min(options.max_iterations, 20) if self.confounded else options.max_iterations
         self.surface = Surface(equations, space, options.ml)
         self.ascent = Ascent(space, options.tolerance, np.zeros(parameters.size, dtype=bool))
-        self.strategy = strategy(self.surface, self.ascent, options.algorithm, bool(np.isnan(given).any()))
+        far = moments is None and bool(np.isnan(given).any())
+        self.strategy = strategy(self.surface, self.ascent, options.algorithm, far)
 
     @property
     def space(self) -> Space:
@@ -136,7 +143,7 @@ class Loop:
                 f"the covariance matrices at {given} are not positive definite, or their variances more than some 12"
                 " orders of magnitude apart: change them, or give start= for the rest."
             )
-        self.record("start", point, None, 0)
+        self.record(self.begins, point, None, 0)
         return point
 
     def record(self, step: str, point: Point, before: Point | None, halvings: int) -> None:

@@ -42,6 +42,7 @@ class DescentRelationship(RelationshipBase):
     left: np.ndarray | None = None
     gamma: np.ndarray | None = None
     ignore_inbreeding: bool = False
+    multiplies_fast = True
 
     @cached_property
     def _cross(self) -> np.ndarray:

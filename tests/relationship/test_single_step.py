@@ -50,6 +50,12 @@ def situations(draw):
     return sire, dam, where, shuffled, draw(st.integers(0, 2**31))
 
 
+def test_pedigree_and_matrix_the_other_way_round():
+    pedigree = rb.Pedigree(["a", "b", "c"], ["0", "0", "a"], ["0", "0", "b"])
+    with pytest.raises(rb.RelationshipError, match="pedigree first and G second, which is a Pedigree"):
+        rb.SingleStep(rb.Relationship(np.eye(3), ["a", "b", "c"]), pedigree)
+
+
 def test_a_bull_a_cow_and_their_calf_by_hand():
     """The cow given the two genotyped: w = A12 A22⁻¹ = (−1/3, 2/3), so h12 = w'G and h11 = 1 − w'(A22 − G)w."""
     pedigree = Pedigree(["bull", "cow", "calf"], [None, None, "bull"], [None, None, "cow"])

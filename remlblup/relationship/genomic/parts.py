@@ -153,6 +153,7 @@ def opened(path: str, size: int) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read on {here} ({error.strerror or error}). Genotypes are read where the products run:"
-            " every worker must see the file under this path, on a shared file system or as a copy of its own."
+            f"{path} cannot be read on {here} ({error.strerror or error}). Genotypes are read whenever products need"
+            " them. Put the file back; with client= every worker must see the file under this path, on a shared file"
+            " system or as a copy of its own."
         ) from None

@@ -138,12 +138,17 @@ def address(path: str | Path) -> str:
 
 def require_chunks(array: Any, where: str) -> None:
     """Raise `DataError` if chunks are not in the store: Zarr reads them as the fill value and says nothing."""
+    if "://" not in where and not Path(where).exists():
+        raise DataError(
+            f"{where} is not there any more, on {socket.gethostname()}, and genotypes are read whenever they are"
+            " needed. Put it back under this path; with client= every worker must see it there."
+        )
     there, of = array._nshards_initialized, array._nshards
     if there < of:
         raise DataError(
             f"{of - there:,} of the {of:,} chunks of {array.name} are missing from {where} on {socket.gethostname()};"
-            " Zarr would read them as genotypes of one value. Copy or write the store again; where chunks of one value"
-            " were left out on purpose, write it with write_empty_chunks=True."
+            f" Zarr would read every value of them as {array.fill_value!r}. Copy or write the store again; where chunks"
+            " of one value were left out on purpose, write it with write_empty_chunks=True."
         )
 
 

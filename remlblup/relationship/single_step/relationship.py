@@ -26,6 +26,7 @@ from remlblup.linalg.contract import DenseBlock
 from remlblup.linalg.memory import Need, all_within_memory, require
 from remlblup.linalg.threads import single_threaded
 from remlblup.relationship.base import RelationshipBase, conformable
+from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.genomic.relationship import UnformedRelationship
 from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
 from remlblup.relationship.single_step.blocks import among, lower_block, place_genotyped, read_matrix
@@ -117,6 +118,8 @@ class SingleStep(RelationshipBase):
             raise RelationshipError(
                 f"SingleStep needs a Pedigree (or another relationship of all animals), not {type(pedigree).__name__}."
             )
+        if isinstance(G, DescentRelationship):
+            raise RelationshipError(f"SingleStep takes the pedigree first and G second, which is a {type(G).__name__}.")
         choose("missing", missing, ("error", "drop"))
         self.weights = Weights.checked(tau, omega, alpha, beta, tune, blend_first)
         self.tau, self.omega, self.alpha, self.beta = float(tau), float(omega), self.weights.alpha, self.weights.beta

@@ -51,9 +51,9 @@ def situations(draw):
 
 
 def test_pedigree_and_matrix_the_other_way_round():
-    pedigree = rb.Pedigree(["a", "b", "c"], ["0", "0", "a"], ["0", "0", "b"])
-    with pytest.raises(rb.RelationshipError, match="pedigree first and G second, which is a Pedigree"):
-        rb.SingleStep(rb.Relationship(np.eye(3), ["a", "b", "c"]), pedigree)
+    pedigree = Pedigree(["a", "b", "c"], ["0", "0", "a"], ["0", "0", "b"])
+    with pytest.raises(RelationshipError, match="pedigree first and G second, which is a Pedigree"):
+        SingleStep(Relationship(np.eye(3), ["a", "b", "c"]), pedigree)
 
 
 def test_a_bull_a_cow_and_their_calf_by_hand():

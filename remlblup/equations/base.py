@@ -265,13 +265,13 @@ class Equations(ABC):
 
         W times these are the working variates of these parameters.
         """
-        places, parts = self.spec.parameters.slices, self.spec.parameters.split(solution.theta)
-        out = np.zeros((self.W.shape[1], places[-1].start))
+        parameters, theta = self.spec.parameters, solution.theta
+        out = np.zeros((self.W.shape[1], parameters.of_residual.start))
         scores, solved = self.term_blocks(self.effect_scores(solution)), self.factor_blocks(solution.b)
-        for k, (design, r, b) in enumerate(zip(self.random, scores, solved, strict=True)):
+        for k, (design, place, r, b) in enumerate(zip(self.random, parameters.of_terms, scores, solved, strict=True)):
             h = self.relate_recorded(k, solution, r, b)
-            variates = design.structure.changes(parts[k], h)
-            out[self.of_effects[k], places[k]] = variates.reshape(-1, design.t * design.q).T
+            variates = design.structure.changes(theta[place], h)
+            out[self.of_effects[k], place] = variates.reshape(-1, design.t * design.q).T
         return out
 
     # -- errors ------------------------------------------------------------------------------

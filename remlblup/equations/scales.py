@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array, sums
 from remlblup.errors import DataError, ModelError
-from remlblup.linalg.small import eigensystem
+from remlblup.linalg.small import inverse_of_products
 from remlblup.structure.residual.base import ResidualStructure
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ APART = 4.0
 ROUNDS, WORK = 5, 2e7
 # Variances that change by a smaller factor in a round have settled.
 SETTLED = 2.0
-# What keeps covariates that repeat each other from an infinite unit: added to their correlations.
-RIDGE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -92,14 +90,10 @@ class Scales:
         for k, design in enumerate(random):
             if not design.structure.cone or design.disjoint:
                 units.append(np.diag(self.effects(k, design)))
-                continue
-            M = self.signals[k]
-            d = 1.0 / np.sqrt(M.diagonal())
-            size = d[:, None] * d
-            correlation = M * size + RIDGE * np.eye(design.t)
-            # By its eigenvalues it is positive definite whatever rounding makes of the elements.
-            values, vectors = eigensystem(0.5 * (correlation + correlation.T))
-            units.append(size * ((vectors / np.maximum(values, RIDGE)) @ vectors.T))
+            elif (share := common(design, self.precision)) is not None:
+                units.append(design.inverse_moments / share)
+            else:
+                units.append(inverse_of_products(self.signals[k]))
         return units
 
     def effects(self, k: int, design: RandomDesign) -> Array:
@@ -181,18 +175,24 @@ def alike(variances: Array, others: Array) -> bool:
 
 def signal(design: RandomDesign, precision: Array | float) -> Array:
     """(t, t) mean of z z' K_jj / r_j over the records."""
-    sizes = design.relationship.sizes
-    if np.ndim(precision) == 0 and np.ndim(sizes) == 0:
-        return np.asarray(design.moments * (precision * sizes))
+    if (share := common(design, precision)) is not None:
+        return np.asarray(design.moments * share)
     t = design.t
     out = np.zeros((t, t))
-    levels = np.broadcast_to(sizes, design.q)
+    levels = np.broadcast_to(design.relationship.sizes, design.q)
     for i in range(t):
         out[i, i] = np.mean(spread(design, i) * precision)
         for j in np.flatnonzero(design.moments[i, :i]).tolist():
             both = sp.csr_array(design.columns[i].multiply(design.columns[j]))
             out[i, j] = out[j, i] = np.mean((both @ levels) * precision)
     return out
+
+
+def common(design: RandomDesign, precision: Array | float) -> float | None:
+    """K_jj/r_j of all records; None where they differ."""
+    sizes = design.relationship.sizes
+    differ = any(isinstance(v, np.ndarray) and v.ndim for v in (precision, sizes))
+    return None if differ else float(precision * sizes)
 
 
 def spread(design: RandomDesign, i: int) -> Array:

@@ -14,6 +14,8 @@ from remlblup.arrays import Array, Index
 
 # Orders whose triangles are kept.
 KEPT = 64
+# What keeps columns that repeat each other from an infinite inverse: added to their correlations.
+RIDGE = 1e-10
 
 
 def eigenvalues(A: Array) -> Array:
@@ -54,6 +56,17 @@ def triangular_inverse(L: Array) -> Array:
     return inverse
 
 
+def inverse_of_products(M: Array) -> Array:
+    """M⁻¹ of mean products (t, t) of columns, with a ridge on their correlations where they repeat each other."""
+    d = 1.0 / np.sqrt(M.diagonal())
+    size = d[:, None] * d
+    correlation = M * size
+    correlation.flat[:: len(M) + 1] += RIDGE
+    # By its eigenvalues it is positive definite whatever rounding makes of the elements.
+    values, vectors = eigensystem(0.5 * (correlation + correlation.T))
+    return size * ((vectors / np.maximum(values, RIDGE)) @ vectors.T)
+
+
 def singular_rows(A: Array) -> tuple[Array, Array]:
     """Singular values of A (n, t), descending, and V' (t, t): the first rows go with the values."""
     t = A.shape[1]
@@ -62,6 +75,14 @@ def singular_rows(A: Array) -> tuple[Array, Array]:
     if info:
         raise np.linalg.LinAlgError("singular values did not converge.")
     return values, rows
+
+
+@functools.lru_cache(maxsize=KEPT)
+def ones(t: int) -> Array:
+    """(t,) of ones."""
+    v = np.ones(t)
+    v.setflags(write=False)
+    return v
 
 
 @functools.lru_cache(maxsize=KEPT)

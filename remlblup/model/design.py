@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.arrays import Array
+from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 from remlblup.errors import DataError, some
 from remlblup.linalg.magnitude import require_columns_in_range
 from remlblup.linalg.rank.independent import independent_columns, whiten
 from remlblup.linalg.rank.null_space import NullSpace, null_space
-from remlblup.linalg.small import eigenvalues
+from remlblup.linalg.small import eigenvalues, inverse_of_products
 from remlblup.model.coding import coded_matrix, model_spec, without_columns
 from remlblup.model.columns import Columns
 from remlblup.model.incidence import Incidence
@@ -127,6 +127,27 @@ class RandomDesign:
             return 1.0
         d = self.moments.diagonal()
         return float(eigenvalues(self.moments / np.sqrt(d[:, None] * d))[0]) if d.min() > 0.0 else 1.0
+
+    @cached_property
+    def inverse_moments(self) -> np.ndarray:
+        """(t, t) M⁻¹ of the `moments`."""
+        return inverse_of_products(self.moments)
+
+    def level_sizes(self) -> Iterator[np.ndarray | None]:
+        """For each Z_i the squares of its columns (q,); None where a record has several levels."""
+        if isinstance(self.columns, Incidence):
+            for load in self.columns.loads.T:
+                yield sums(self.columns.codes, load * load, self.q)
+            return
+        for Z in self.columns:
+            one = np.diff(Z.indptr).max(initial=0) <= 1
+            yield sums(Z.indices, Z.data**2, self.q) if one else None
+
+    @cached_property
+    def loads(self) -> tuple[tuple[float, float], ...]:
+        """For each Z_i the sum and the largest of these squares; NaN where a record has several levels."""
+        none = (np.nan, np.nan)
+        return tuple(none if v is None else (float(v.sum()), float(v.max())) for v in self.level_sizes())
 
     def predictors(self, U: Array) -> Array:
         """Z_i u_i of every effect, (n, t), for U (q, t)."""

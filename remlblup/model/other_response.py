@@ -58,7 +58,7 @@ def with_response(spec: Specification, observed: Array, records: bool = True) ->
         return spec.with_response(y, records=stacked_records(spec, observed))
     name, held = spec.response, spec.records
     formula = spec.formula
-    if response_expression(formula.response, held.rows if held.given is None else held.given).bare is None:
+    if not spec.responds_by_column:
         # What was log(y) is a column of that name.
         formula = parse_formula(f"{quoted(name)} ~ {split_top(formula.text, '~')[1]}")
     used = held.used if name in held.used else (*held.used, name)

@@ -30,7 +30,7 @@ from remlblup.model.random_terms import random_design, spellings, units_design
 from remlblup.model.records import check_names, stacked, usable_records
 from remlblup.model.residual import residual_structure
 from remlblup.model.residual_reading import ResidualTerm, parse_residual
-from remlblup.model.response import check_varies, offset_values
+from remlblup.model.response import check_varies, offset_values, response_expression
 from remlblup.model.scanner import squeeze, unquoted
 from remlblup.model.shorthand import with_dot
 from remlblup.model.smooth import smooth_designs
@@ -103,6 +103,13 @@ class Specification:
     def n_group_columns(self) -> int:
         """How many of the p fixed effects, the last ones, are those of groups of unknown parents."""
         return sum(int((groups.columns >= 0).sum()) for groups in self.groups)
+
+    @cached_property
+    def responds_by_column(self) -> bool:
+        """Whether the response of the formula is a column of the data, and not made from some."""
+        assert self.formula is not None and self.records is not None
+        rows = self.records.rows if self.records.given is None else self.records.given
+        return response_expression(self.formula.response, rows).bare is not None
 
     @cached_property
     def n_random(self) -> int:

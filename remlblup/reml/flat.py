@@ -13,7 +13,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
-from remlblup.linalg.small import eigensystem
+from remlblup.linalg.small import eigensystem, eigenvalues
 from remlblup.model.parameters import Parameters
 from remlblup.reml.coordinates import TINY
 from remlblup.reml.likelihood import likelihood_at
@@ -46,10 +46,11 @@ def unmoved(equations: Equations, point: Point, J: Array, units: Array) -> np.nd
     known = (~unknown).nonzero()[0]
     H = H[known[:, None], known]
     d = 1.0 / np.sqrt(H.diagonal())
-    values, vectors = eigensystem(H * d * d[:, None])
-    suspect = values < SUSPECT
-    if not np.count_nonzero(unknown) and not np.count_nonzero(suspect):
+    H = H * d * d[:, None]
+    if len(known) == len(unknown) and np.count_nonzero(eigenvalues(H) < SUSPECT) == 0:
         return np.zeros(len(J), dtype=bool)
+    values, vectors = eigensystem(H)
+    suspect = values < SUSPECT
     directions = np.concatenate([J[:, unknown], J[:, known] @ (d[:, None] * vectors[:, suspect])], axis=1).T
     size = np.max(np.abs(directions) / sizes, axis=1, initial=0.0)
     directions = directions[size > 0.0] / size[size > 0.0, None]

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from remlblup.arrays import chunks_of, sums
+from remlblup.arrays import chunks_of
 from remlblup.equations.base import Equations
 from remlblup.equations.turned import ALIKE
 from remlblup.errors import ModelError
 from remlblup.linalg.memory import require
 from remlblup.linalg.small import singular_rows
 from remlblup.model.design import RandomDesign
-from remlblup.model.incidence import Incidence
 from remlblup.model.parameters import RESIDUAL
 
 # Share of ‖Zu‖² left outside the span of X below which Z lies in it.
@@ -96,21 +95,12 @@ def outnumbers(design: RandomDesign, p: int) -> bool:
     Where a record has one level at the most the columns of Z_i are orthogonal: of the mean square of Z_i u no p columns
     take more than the p largest levels.
     """
-    for sizes in level_sizes(design):
+    if all(whole - p * largest > CLEAR * whole for whole, largest in design.loads):
+        return True  # most often p times the largest already settles it
+    for sizes in design.level_sizes():
         if sizes is None or not np.sort(sizes)[: max(design.q - p, 0)].sum() > CLEAR * sizes.sum():
             return False
     return True
-
-
-def level_sizes(design: RandomDesign) -> Iterator[np.ndarray | None]:
-    """For each Z_i the squares of its columns (q,); None where a record has several levels."""
-    if isinstance(design.columns, Incidence):
-        for load in design.columns.loads.T:
-            yield sums(design.columns.codes, load * load, design.q)
-        return
-    for Z in design.columns:
-        one = np.diff(Z.indptr).max(initial=0) <= 1
-        yield sums(Z.indices, Z.data**2, design.q) if one else None
 
 
 def apart(design: RandomDesign) -> bool:

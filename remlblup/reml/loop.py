@@ -162,7 +162,7 @@ class Loop:
         promised = self.ascent.last.decrement
         best: tuple[float, int, str, Array, Any] | None = None
         for halvings, (name, theta) in enumerate(self.strategy.proposals(point)):
-            if np.array_equal(theta, point.theta):
+            if not np.count_nonzero(theta != point.theta):
                 continue
             value, solution = self.surface.loglik(theta)
             if solution is None or value < point.loglik - slack:
@@ -232,7 +232,7 @@ class Loop:
 
     def ended(self, point: Point, checks: tuple[Criterion, ...], stopped: str) -> Optimum:
         """Convergence and everything known at the last iterate."""
-        space, tangent = self.space, self.space.tangent(point.theta)
+        space, tangent = self.space, self.space.tangent(point.theta, point.on_bound)
         verdict = judged(self.ascent, point, tangent, checks, stopped, self.confounded)
         return Optimum(
             point,

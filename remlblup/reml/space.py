@@ -190,13 +190,15 @@ class Space:
         Only a Σ partly held, or of a structure whose bounds do not see to it, can fail to be.
         """
         parameters = self.equations.spec.parameters
-        parts = parameters.split(theta)
-        if not parameters.residual.feasible(parts[-1]):
+        if not parameters.residual.feasible(theta[parameters.of_residual]):
             return False
-        return not self.constrain or all(
-            self.smallest_eigenvalue(k, theta) >= -SNAP if s.cone else s.feasible(part)
-            for k, (s, part) in enumerate(zip(parameters.structures, parts[:-1], strict=True))
-        )
+        pairs = zip(parameters.structures, parameters.of_terms, strict=True) if self.constrain else ()
+        for k, (structure, place) in enumerate(pairs):
+            if not (
+                self.smallest_eigenvalue(k, theta) >= -SNAP if structure.cone else structure.feasible(theta[place])
+            ):
+                return False
+        return True
 
     def tangent(self, theta: Array, on_bound: np.ndarray | None = None) -> Array:
         """(n, k) directions in which θ may move to first order, in coordinates free of the coding of the effects.
@@ -210,7 +212,7 @@ class Space:
         blocks: list[tuple[Any, Array | float]] = [((alone, self.places[: len(alone)]), 1.0)]
         width = len(alone)
         for k, place in self.cones:
-            if not void[place].all():
+            if np.count_nonzero(void[place]) < place.stop - place.start:
                 chart = self.chart(k, theta)
                 along = chart.jacobian()[:, chart.on_face]
                 blocks.append(((place, slice(width, width := width + along.shape[1])), along))
@@ -225,7 +227,11 @@ class Space:
         structure, part = parameters.structures[k], theta[parameters.slices[k]]
         key, (kept, chart) = (k, part.tobytes()), self._chart[0]  # at once: a fit's space is asked by several threads
         if kept != key:
-            chart = Chart.at(structure.covariance(part), self.roots[k]) if structure.cone else structure.edge(part)
+            chart = (
+                Chart.at(structure.covariance(part), self.roots[k], inverse=self.inverse_roots[k])
+                if structure.cone
+                else structure.edge(part)
+            )
             self._chart[0] = key, chart
         return chart
 
@@ -241,9 +247,19 @@ class Space:
 
     def undefined(self, theta: Array) -> np.ndarray:
         """(n_parameters,) correlations that nothing depends on, the variance being zero."""
+        voidable = self.equations.spec.parameters.voidable
+        if not voidable:
+            return self.nothing
         mask = np.zeros(len(theta), dtype=bool)
-        for structure, place in self.equations.spec.parameters.voidable:
+        for structure, place in voidable:
             mask[place] = structure.undefined(theta[place])
+        return mask
+
+    @cached_property
+    def nothing(self) -> np.ndarray:
+        """(n_parameters,) False."""
+        mask = np.zeros(len(self.held), dtype=bool)
+        mask.setflags(write=False)
         return mask
 
     def charts(self, theta: Array) -> dict[int, Edge]:
@@ -251,23 +267,24 @@ class Space:
         charts = {}
         for k, _ in self.cones:
             # No pivot is smaller than the smallest eigenvalue: most often that settles it.
-            if self.smallest_eigenvalue(k, theta) < SNAP:
-                charts[k] = self.chart(k, theta)
-        return {k: c for k, c in charts.items() if c.singular}
+            if self.smallest_eigenvalue(k, theta) < SNAP and (chart := self.chart(k, theta)).singular:
+                charts[k] = chart
+        return charts
 
     def smallest_eigenvalue(self, k: int, theta: Array) -> float:
         """Smallest eigenvalue of Σ_k in the metric of its unit matrix, or of its correlation matrix."""
         # Asked for the same Σ by `feasible`, `charts` and both ends of a step.
-        structure, part = self.equations.spec.parameters.structures[k], theta[self.equations.spec.parameters.slices[k]]
-        key = k, part.tobytes()
-        if key not in self._smallest:
+        parameters = self.equations.spec.parameters
+        part = theta[parameters.slices[k]]
+        key, known = (k, part.tobytes()), self._smallest
+        if key not in known:
+            structure = parameters.structures[k]
             if structure.cone:
                 inverse = self.inverse_roots[k]
-                least = float(eigenvalues(inverse @ structure.covariance(part) @ inverse.T)[0])
+                known[key] = float(eigenvalues(inverse @ structure.covariance(part) @ inverse.T)[0])
             else:
-                least = structure.margin(part)
-            self._smallest[key] = least
-        return self._smallest[key]
+                known[key] = structure.margin(part)
+        return known[key]
 
     @cached_property
     def _smallest(self) -> dict[tuple[int, bytes], float]:

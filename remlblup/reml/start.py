@@ -85,14 +85,15 @@ def start_values(
     least eigenvalue of a term's Σ in the metric of its unit matrix, where that is known (`Space.smallest_eigenvalue`).
     """
     spec = equations.spec
-    effects = sum(d.t for d in spec.random)
+    effects = sum([d.t for d in spec.random])
     share, scales = 0.5 if effects else 1.0, equations.scales
     # Independent effects to begin with: positive semidefinite beside any variances the user gave.
     parts = [d.structure.start(np.diag(0.5 / effects * scales.effects(k, d))) for k, d in enumerate(spec.random)]
     theta = np.concatenate([*parts, spec.residual.start(share * variance, share * scales.squares)])
     free = np.isnan(given)
-    theta = np.where(free, theta, given)
-    make_room(equations, theta, free)
+    if np.count_nonzero(free) < len(free):
+        theta = np.where(free, theta, given)
+        make_room(equations, theta, free)
     part = 0.5 / max(effects, 1) * variance / scales.variance
     for k, (design, place) in enumerate(zip(spec.random, spec.parameters.of_terms, strict=True)):
         if design.structure.cone and not np.count_nonzero(held[place]):
@@ -126,8 +127,8 @@ def other_starts(equations: Equations, theta: Array, given: np.ndarray) -> list[
         if not np.count_nonzero(given[place])
     ]
     places = [(place, starts) for place, starts in places if starts]
-    out = []
-    for k in range(max((len(starts) for _, starts in places), default=0)):
+    out: list[Array] = []
+    for k in range(max(len(starts) for _, starts in places) if places else 0):
         other = theta.copy()
         for place, starts in places:
             other[place] = starts[k % len(starts)]

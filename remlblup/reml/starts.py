@@ -99,7 +99,7 @@ class Search:
         equations, options = self.equations, self.options
         self.first(start if begin is None else begin)
         free = np.isnan(self.fixed)
-        whole = free.any() and not np.isnan(start[free]).any()
+        whole = np.count_nonzero(free) > 0 and not np.count_nonzero(np.isnan(start[free]))
         # A climb cut short on purpose is left as it is; one that creeps is better begun elsewhere.
         ran_out = len(self.rows) > options.max_iterations and options.max_iterations < LONGEST
         several = several_maxima(equations, free)

@@ -12,6 +12,7 @@ as AI's to first order, and the likelihood judges it as any other. Of a covarian
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy.linalg.lapack import dsygv
@@ -76,11 +77,12 @@ def in_strata(space: Space, theta: Array, model: Newton, d: Array, least: float)
     return out
 
 
-def in_precision(structure: Structure | None, stratum: Array, change: Array) -> Array | None:
+def in_precision(structure: Structure | None, stratum: Array, change: Array) -> Array | float | None:
     """λ/(1 − Δλ/λ) of a variance, Λ(Λ − Δ)⁻¹Λ of a matrix, with Δx = rΛx and x'Λx = 1 the sum of Λxx'Λ/(1 − r);
     None where it is not positive definite."""
     if structure is None:
-        return stratum * reciprocal(change / stratum) if stratum[0] > 0.0 else None
+        variance = float(stratum[0])
+        return variance * reciprocal(float(change[0]) / variance) if variance > 0.0 else None
     whole = structure.covariance(stratum)
     r, vectors, info = dsygv(structure.covariance(change), whole)
     if info:
@@ -89,7 +91,7 @@ def in_precision(structure: Structure | None, stratum: Array, change: Array) -> 
     return structure.project((turned * reciprocal(r)) @ turned.T)
 
 
-def reciprocal(r: Array) -> Array:
+def reciprocal(r: Any) -> Any:
     """1/(1 − r), from `TANGENT` on along its tangent."""
-    curved, slope = np.minimum(r, TANGENT), 1.0 / (1.0 - TANGENT) ** 2
-    return 1.0 / (1.0 - curved) + slope * (r - curved)
+    curved = np.minimum(r, TANGENT)
+    return 1.0 / (1.0 - curved) + (r - curved) / (1.0 - TANGENT) ** 2

@@ -44,7 +44,7 @@ def judged(
     collapsed = bool(vanished) or (stopped == "collapse" and bool(failed))
     whole = not nugget and len(vanished) == np.count_nonzero(space.equations.spec.residual.variances)
     if why := runs_off(space, point, bool(failed)):
-        return Convergence(checks, why, labels(space, space.boundary(point)), (), len(ascent.rows) - 1, collapsed=True)
+        return Convergence(checks, why, ascent.last.boundary, (), len(ascent.rows) - 1, collapsed=True)
     reason = explain(
         not failed,
         unidentified,
@@ -55,9 +55,7 @@ def judged(
         names=() if whole else vanished,
         alike=[f"'{space.equations.spec.random[k].name}'" for k in lost],
     ) + noted(space, point.theta)
-    return Convergence(
-        checks, reason, labels(space, space.boundary(point)), unidentified, len(ascent.rows) - 1, collapsed
-    )
+    return Convergence(checks, reason, ascent.last.boundary, unidentified, len(ascent.rows) - 1, collapsed)
 
 
 def lost_in_rounding(space: Space) -> list[int]:

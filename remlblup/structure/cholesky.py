@@ -9,6 +9,7 @@ from scipy.linalg.lapack import dpotrf
 
 from remlblup.arrays import Array
 from remlblup.errors import NotPositiveDefiniteError
+from remlblup.linalg.small import ones
 
 # A pivot of Σ below this share of its diagonal element is zero: Σ is then taken as singular.
 SINGULAR = 1e-12
@@ -29,7 +30,7 @@ def signed_cholesky(sigma: Array) -> tuple[Array, Array]:
     factor, info = dpotrf(sigma, lower=1)
     pivots = factor.diagonal()
     if info == 0 and np.count_nonzero(pivots * pivots > SINGULAR * sigma.diagonal()) == t:
-        return factor, np.ones(t)
+        return factor, ones(t)
     if not np.isfinite(sigma).all():  # no comparison below would see it
         raise NotPositiveDefiniteError("the covariance matrix of a random term is not finite.")
     root = semidefinite_cholesky(sigma)

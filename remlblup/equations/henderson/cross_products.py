@@ -27,11 +27,13 @@ class CrossProducts:
     ----------
     rows, columns : (nnz,) places, column by column
     bases : (nnz, n_coefficients) CSR, column r holds W'D_rW; or its values (nnz,) if there is one coefficient
+    whole : (m, m) both triangles of one W'DW of few elements, if it was made; else None
     """
 
     rows: np.ndarray
     columns: np.ndarray
     bases: sp.csr_array | Array
+    whole: Array | None = None
 
     @property
     def need(self) -> Need:
@@ -54,6 +56,8 @@ class CrossProducts:
     def times(self, rho: Array, B: Array) -> Array:
         """W'R⁻¹W B for B (m, k)."""
         m = len(B)
+        if self.whole is not None:
+            return rho[0] * (self.whole @ B)
         if m * m <= DENSE_ELEMENTS:
             M = np.zeros((m, m))
             M[self.rows, self.columns] = M[self.columns, self.rows] = self.values(rho)
@@ -76,7 +80,8 @@ def cross_products(W: sp.csr_array | Array, pattern: Pattern, transposed: sp.spa
         columns, rows = (filled.T @ filled > 0.0).nonzero()
         below = rows >= columns
         columns, rows = columns[below], rows[below]
-        return CrossProducts(rows, columns, (W.T @ (pattern.value[:, None] * W))[rows, columns])
+        whole = W.T @ (pattern.value[:, None] * W)
+        return CrossProducts(rows, columns, whole[rows, columns], whole if m * m <= DENSE_ELEMENTS else None)
     W = sp.csr_array(W)
     if pattern.n_coefficients == 1 and pattern.is_diagonal and transposed is not None:
         from remlblup.linalg.sparse.cross import lower_product

@@ -117,4 +117,4 @@ def cancels(equations: System, solution: Solution, k: int) -> bool:
     if not design.is_identity:
         known *= float(np.mean(design.relationship.sizes))
     # A rounding for every level, of one sign where levels are alike, in standard errors of the variance of q effects.
-    return bool(ROUNDING * known * sqrt(2.0 * design.q) > ERROR)
+    return ROUNDING * float(known) * sqrt(2.0 * design.q) > ERROR

@@ -140,8 +140,7 @@ class Layout:
             t: Array = np.zeros(len(self.pairs) + 1)
             stages.pair_traces(self.c_at, self.m_at, self.pair, M, self.twice, inverse, t)
         else:
-            weights = self.twice[self.c_at] * inverse[self.c_at]
-            t = sums(self.pair, M[self.m_at] * weights, len(self.pairs) + 1)
+            t = sums(self.pair, M[self.m_at] * (self.twice * inverse)[self.c_at], len(self.pairs) + 1)
         number, share = self._square
         return np.asarray(share * t[number])
 

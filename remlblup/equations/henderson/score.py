@@ -13,6 +13,7 @@ At a singular Λ the slots do not determine S, so the score is taken at a *nudge
 
 from __future__ import annotations
 
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def score_matrices(equations: System, solution: Solution, units: list[Array], ml
     r_blocks = equations.term_blocks(equations.effect_scores(solution))
     b_blocks = equations.factor_blocks(solution.b)
     products = map(slot_products, equations.random, r_blocks, b_blocks)
-    of_slots = equations.of_slots(products) - T @ solution.slots
+    of_slots = equations.of_slots(list(products)) - T @ solution.slots
     of_factor, traces = sharpened(equations, solution, equations.on_slots(of_slots), traces, ml)
     moments = equations.residual.pattern.moments(solution.residual) + traces
     written = [design.structure.in_factor for design in equations.random]
@@ -69,10 +70,12 @@ def score_matrix(gradient: Array, factor: Array, signs: Array) -> Array:
     S = 0.5 * gradient * signs
     if t == 1:
         return np.asarray(S / factor)
-    for a in range(t - 1, -1, -1):
+    rows = S.tolist()
+    for a, column in reversed(list(enumerate(factor.T.tolist()))):
+        below = column[a + 1 :]
         for i in range(t - 1, a - 1, -1):
-            S[i, a] = S[a, i] = (S[i, a] - S[i, a + 1 :] @ factor[a + 1 :, a]) / factor[a, a]
-    return S
+            rows[i][a] = rows[a][i] = (rows[i][a] - sum(map(mul, rows[i][a + 1 :], below))) / column[a]
+    return np.array(rows)
 
 
 def nudged(equations: System, solution: Solution, units: list[Array], ml: bool) -> Solution:

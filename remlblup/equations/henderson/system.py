@@ -11,7 +11,6 @@ the factor stands on it: the likelihood and its slopes in `engine`, errors in `e
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
@@ -121,6 +120,7 @@ class System(Equations):
         self.slot_places = np.array(
             [starts[s.term] + s.i * self.shapes[s.term][1] + s.a if s.term >= 0 else 0 for s in self.layout.slots]
         )
+        self.n_places = starts[-1]
         self.levels = np.array([d.q for d in self.random for _ in range(d.structure.n_factors)], np.int64)
         self.log_k = float(sum(d.structure.n_factors * d.relationship.logdet for d in self.random))
 
@@ -171,10 +171,8 @@ class System(Equations):
 
     def factors(self, theta: Array) -> list[tuple[Array, Array]]:
         """Λ_k and signs of every term at θ."""
-        return [
-            d.structure.factor(part)
-            for d, part in zip(self.random, self.spec.parameters.split_terms(theta), strict=True)
-        ]
+        places = self.spec.parameters.of_terms
+        return [d.structure.factor(theta[place]) for d, place in zip(self.random, places, strict=True)]
 
     def solve(self, theta: Array, *, ml: bool = False, factors: list[tuple[Array, Array]] | None = None) -> Solution:
         """Assemble and factorise C(θ), solve for β̂ and b̂.
@@ -187,14 +185,15 @@ class System(Equations):
         factors = self.factors(theta) if factors is None else factors
         phi = theta[self.spec.parameters.of_residual]
         rho = self.residual.coefficients(phi)
-        slots = self.of_slots(factor for factor, _ in factors)
+        slots = self.of_slots([factor for factor, _ in factors])
         signs = signs_of(factors)
         self.at = None
         started = time.perf_counter()
         self.factor.forget()
         self.factor.factorize(self.layout.assemble(self.cross_products.values(rho), slots, signs))
         self._spent("factor", started)
-        negative = int(self.levels @ (signs < 0.0))
+        below = signs < 0.0
+        negative = int(self.levels @ below) if np.count_nonzero(below) else 0
         logdet_random = None
         if ml or negative:
             logdet_random, of_random = self._factorize_random(rho, slots, signs)
@@ -247,13 +246,13 @@ class System(Equations):
 
     # -- matrices over the slots of Λ --------------------------------------------------------
 
-    def of_slots(self, matrices: Iterable[Array]) -> Array:
+    def of_slots(self, matrices: list[Array]) -> Array:
         """The elements at the slots of a matrix (t, n_factors) for each term, (n_slots,); 1 for X and filled cells."""
-        return np.concatenate([ONE, *(matrix.ravel() for matrix in matrices)])[self.slot_places]
+        return np.concatenate([ONE, *[matrix.ravel() for matrix in matrices]])[self.slot_places]
 
     def on_slots(self, elements: Array) -> list[Array]:
         """A matrix (t, n_factors) for each term, with these elements (n_slots,) at its slots and zero elsewhere."""
-        flat = np.zeros(1 + sum(t * s for t, s in self.shapes))
+        flat = np.zeros(self.n_places)
         flat[self.slot_places] = elements
         out, end = [], 1
         for t, s in self.shapes:
@@ -285,7 +284,7 @@ class System(Equations):
     def factor_blocks(self, b: Array | None) -> list[Array]:
         """The random part of b, over the factors of C, as one (n_factors, q) array per term."""
         assert b is not None
-        return [b[of].reshape(d.structure.n_factors, -1) for d, of in zip(self.random, self.of_factors, strict=True)]
+        return [b[of].reshape(s, -1) for (_, s), of in zip(self.shapes, self.of_factors, strict=True)]
 
     def relate(self, k: int, solution: Solution, r: Array, b: Array | None) -> Array:
         """(I ⊗ K) r of term k for r (t, q·c), given b (n_factors, q·c) with D b = (Λ' ⊗ K) r.
@@ -362,7 +361,7 @@ class System(Equations):
 
     def _residual_traces(self, solution: Solution, slots: Array, T: Array, ml: bool) -> Array:
         if len(solution.rho) == 1:  # it multiplies the whole of T'W'R⁻¹WT
-            return np.array([slots @ T @ slots]) / solution.rho
+            return np.asarray(slots @ T @ slots / solution.rho)
         layout, inverse = self._inverse(solution, ml)
         if inverse is None:
             return np.zeros(len(solution.rho))

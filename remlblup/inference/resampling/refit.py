@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Estimates)
 
 def held_values(fit: Estimates) -> Array:
     """(n_parameters,) values held by fix=, NaN elsewhere."""
-    return np.where([status == "fixed" for status in fit.status], fit.theta, np.nan)
+    return np.where(fit._optimum.held, fit.theta, np.nan)
 
 
 def equations_of(fit: Estimates) -> Equations:

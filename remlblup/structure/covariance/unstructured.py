@@ -33,15 +33,19 @@ class Unstructured(Structure):
     def lower(self) -> Array:
         return np.array([0.0 if i == j else -np.inf for i, j in self.slots])
 
-    @property
+    @cached_property
     def _triangle(self) -> tuple[Index, Index]:
         return triangle(self.size)
 
+    @cached_property
+    def _places(self) -> Index:
+        """(t, t) where each element of Σ stands in θ."""
+        places = np.empty((self.size, self.size), dtype=np.intp)
+        places[self._triangle] = places.T[self._triangle] = np.arange(self.n_parameters)
+        return places
+
     def covariance(self, theta: Array) -> Array:
-        sigma = np.zeros((self.size, self.size))
-        sigma[self._triangle] = theta
-        sigma.T[self._triangle] = theta
-        return sigma
+        return theta[self._places]
 
     @cached_property
     def _derivatives(self) -> Array:
@@ -54,4 +58,4 @@ class Unstructured(Structure):
         return self._derivatives
 
     def project(self, sigma: Array) -> Array:
-        return sigma[self._triangle].copy()
+        return sigma[self._triangle]

@@ -41,9 +41,9 @@ class Chart(Edge):
     rank: int
 
     @classmethod
-    def at(cls, sigma: Array, root: Array, snap: float = SNAP) -> Chart:
-        """The chart around Σ (t, t) in the metric of FF'; pivots below `snap` are zero."""
-        return cls(root, *pivoted_cholesky(in_metric(sigma, root), snap))
+    def at(cls, sigma: Array, root: Array, snap: float = SNAP, inverse: Array | None = None) -> Chart:
+        """The chart around Σ (t, t) in the metric of FF', F⁻¹ the `inverse`; pivots below `snap` are zero."""
+        return cls(root, *pivoted_cholesky(in_metric(sigma, root, inverse), snap))
 
     def near_face(self, snap: float) -> Chart:
         return Chart.at(self.sigma(), self.root, snap)
@@ -88,9 +88,9 @@ class Chart(Edge):
         columns = np.empty_like(self.L)
         columns[self.order] = self.L
         columns = self.root @ columns
-        (i, j), (slot, a) = self.slots, self.slots
-        moved = self.root[:, self.order[slot]]  # Σ + f c' + c f' for a change of an entry of L
-        return np.asarray(moved[i] * columns[j][:, a] + moved[j] * columns[i][:, a])
+        slot, a = i, j = self.slots
+        moved, beside = self.root[:, self.order[slot]], columns[:, a]  # Σ + f c' + c f' for a change of an entry of L
+        return np.asarray(moved[i] * beside[j] + moved[j] * beside[i])
 
     def curvature(self, S: Array) -> Array:
         """−2 S₋ ⊗ I over the slots, S₋ the negative part of the scaled score matrix."""
@@ -116,9 +116,9 @@ class Chart(Edge):
         return Inward(float(values[-1]), change, lambda amount: here + amount * change)
 
 
-def in_metric(sigma: Array, root: Array) -> Array:
+def in_metric(sigma: Array, root: Array, inverse: Array | None = None) -> Array:
     """F⁻¹ Σ F⁻ᵀ."""
-    inverse = triangular_inverse(root)
+    inverse = triangular_inverse(root) if inverse is None else inverse
     return np.asarray(inverse @ sigma @ inverse.T)
 
 

@@ -359,6 +359,12 @@ class Equations(ABC):
         """What is left of v (n,) or (n, k) after its weighted regression on X."""
         return v - self.spec.fixed.work @ self._ordinary_least_squares(v)
 
+    @property
+    def projection_work(self) -> float:
+        """About the flops of `project_out` for one vector."""
+        X = self.spec.fixed.work
+        return 2.0 * X.nnz + self._normal.nnz**1.5 if sp.issparse(X) else 2.0 * X.shape[0] * self.p**2
+
     def _spent(self, phase: str, started: float) -> None:
         self.seconds[phase] += time.perf_counter() - started
 

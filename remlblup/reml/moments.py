@@ -46,9 +46,10 @@ PROBES, SEED = 4, 0
 ITERATIONS, ABOVE = 5, 1.5
 # Fewer records are solved in no time.
 FEW_RECORDS = 5000
-# Nanoseconds: of a product of one column, and more of it for each record and level of a term; of an evaluation of ℓ and
-# its slopes for each entry of the factor, and for a flop. From sizes, not clocks, so that a fit is the same everywhere.
-CALL, VISIT, ENTRY, FLOP = 1e5, 10.0, 100.0, 0.04
+# Nanoseconds: of a product M V_i v, for each record and level of its term, and for a flop of M; of an evaluation of ℓ
+# and its slopes, for each entry of the factor, and for a flop. Of sizes, not of clocks, so that a fit is the same
+# everywhere.
+CALL, VISIT, PROJECTION, ENTRY, FLOP = 1e5, 5.0, 1.0, 100.0, 0.04
 # What moments may take of the time of an evaluation, of which they save one or two.
 SHARE = 0.5
 # No variance starts below this share of where it would start without; and the least eigenvalue of S, of unit diagonal,
@@ -83,7 +84,8 @@ def has_moments(equations: Equations) -> bool:
 def is_worth(equations: Equations, damped: bool) -> bool:
     """Whether they take clearly less time than an evaluation of ℓ and its slopes, told from sizes."""
     terms, stats = equations.random, equations.stats
-    each = sum(CALL + VISIT * (equations.spec.n + d.q) for d in terms)
+    alike = CALL + VISIT * equations.spec.n + PROJECTION * equations.projection_work
+    each = sum(alike + VISIT * d.q for d in terms)
     count = ITERATIONS + 3 + (2 + len(terms)) * PROBES if damped else 1 + PROBES
     return count * each <= SHARE * (ENTRY * stats.nnz_factor + FLOP * stats.flops)
 

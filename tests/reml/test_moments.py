@@ -104,6 +104,21 @@ def test_small_models_begin_as_ever_and_sizes_decide():
         assert is_worth(equations, damped=True) is is_worth(equations, damped=False) is worth
 
 
+def test_many_fixed_effects_cost_what_their_products_take(monkeypatch):
+    """Each projection solves X'X anew: of two crossed factors that is a dense matrix."""
+    equations = model()._equations
+    monkeypatch.setattr(moments, "FLOP", 0.0)
+    equations.stats = replace(equations.stats, nnz_factor=4 * 10**5)
+    assert is_worth(equations, damped=True)
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame(rng.integers(0, 200, (6000, 2)).astype(str), columns=["a", "b"])
+    data["y"], data["g"] = rng.normal(size=6000), rng.integers(0, 50, 6000)
+    crossed = rb.MixedModel("y ~ a + b + (1 | g)", data)._equations
+    assert crossed.projection_work > 1e6 > 20 * equations.projection_work
+    crossed.stats = equations.stats
+    assert not is_worth(crossed, damped=True)
+
+
 @pytest.fixture
 def always(monkeypatch):
     """Moments for small models, too."""

@@ -42,9 +42,10 @@ def warm_up() -> None:
     factor.logdet  # noqa: B018  a property, computed
     at, one = np.zeros(2, np.int32), np.ones(2)
     for pair in (np.zeros(2, np.int16), at):  # of few slots, and of many
-        stages.add_products(at, at, pair, one, one, np.zeros(2))
-        stages.pair_traces(at, at, pair, one, at.astype(np.int8), one, np.zeros(2))
-    stages.add_symmetric(at, at, one, np.ones((2, 1)), np.zeros((2, 1)))
+        stages.add_products(at, at, pair, 1.0, one, one, np.zeros(2))
+        stages.pair_traces(at, at, pair, 1.0, one, at.astype(np.int8), one, np.zeros(2))
+    stages.add_at(at, one, np.zeros(2))
+    stages.add_symmetric(at, at, 1.0, one, np.ones((2, 1)), np.zeros((2, 1)))
     W = sp.csr_array(sp.eye_array(4))
     lower_product(W, sp.csr_array(W.T), np.ones(4))
     keys = np.arange(4)

@@ -46,7 +46,6 @@ class Scales:
     precision : (n,) 1/r_j, or one value where all records have the same
     signals : per term (t, t) mean of z z' K_jj / r_j over the records
     squares : (n,) of y given X
-    relative : (n,) the same over r_j
     """
 
     variance: float
@@ -54,7 +53,11 @@ class Scales:
     precision: Array | float
     signals: list[Array]
     squares: Array
-    relative: Array
+
+    @property
+    def relative(self) -> Array:
+        """(n,) squares over r_j."""
+        return np.asarray(self.squares * self.precision)
 
     @classmethod
     def of(cls, spec: Specification, y: Array) -> Scales:
@@ -77,7 +80,7 @@ class Scales:
                     records = structure.record_variances(residual)
                 precision = 1.0 / records
         signals = [signal(design, precision) for design in spec.random]
-        return cls(variance, residual, precision, signals, squares, squares * precision)
+        return cls(variance, residual, precision, signals, squares)
 
     def units(self, random: Sequence[RandomDesign]) -> list[Array]:
         """Per term (t, t): U = M⁻¹, M the mean products of covariates over the variances of records:
@@ -107,11 +110,11 @@ class Scales:
             return np.asarray(1.0 / own)
         if not design.disjoint:
             return np.full(design.t, 1.0 / np.mean(own)) if shared else np.asarray(1.0 / own)
-        shares = np.array([np.count_nonzero(np.diff(Z.indptr)) for Z in design.columns]) / len(self.relative)
+        shares = np.array([np.count_nonzero(np.diff(Z.indptr)) for Z in design.columns]) / len(self.squares)
         if shared:
             return np.full(design.t, shares.sum() / own.sum())
-        squares = [spread(design, i) for i in range(design.t)]
-        ratio = np.array([z @ self.relative / z.sum() for z in squares]) / np.mean(self.relative)
+        squares, relative = [spread(design, i) for i in range(design.t)], self.relative
+        ratio = np.array([z @ relative / z.sum() for z in squares]) / np.mean(relative)
         return np.asarray(np.where(ratio > 1e-24, ratio, 1e-6) * shares / own)
 
 

@@ -144,6 +144,10 @@ class Factor(Protocol):
         """Solve ``C X = B`` for B of shape (n,) or (n, k); the result has the shape of B."""
         ...
 
+    def products_of(self, B: np.ndarray) -> np.ndarray:
+        """``B'C⁻¹B`` (k, k) for B of shape (n, k): where L L' is at hand half of a solve."""
+        ...
+
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the positions of the lower-triangle pattern (the *selected inverse*).
 

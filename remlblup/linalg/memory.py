@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import functools
 import os
@@ -63,6 +64,19 @@ def keep_freed() -> None:
     """
     with contextlib.suppress(MemoryError):
         np.empty(KEPT_WHEN_FREED, dtype=np.int8)
+
+
+@functools.cache
+def _trim() -> Callable[[int], Any]:
+    """`malloc_trim` of glibc, or nothing."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        return ctypes.CDLL(None).malloc_trim
+    return lambda pad: None
+
+
+def give_back() -> None:
+    """Give the system what temporaries have left free all over the heap, in some milliseconds."""
+    _trim()(0)
 
 
 def available() -> Limit:

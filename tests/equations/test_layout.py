@@ -225,7 +225,7 @@ def test_assembly_and_traces_for_any_slots(model):
     )  # a zero here, one there
     signs = rng.choice([-1.0, 1.0], sum(d.structure.n_factors for d in random))
     rho = rng.normal(size=pattern.n_coefficients)
-    M, D = products.values(rho), dense_bases(pattern)
+    M, D = products.scaled(rho), dense_bases(pattern)
     dense = W.toarray()
     full = dense.T @ np.tensordot(rho, D, 1) @ dense
     T = transformation(random, factors_of(layout, random, slots), p, filled)
@@ -237,6 +237,12 @@ def test_assembly_and_traces_for_any_slots(model):
     expected = T.T @ full @ T + scipy.linalg.block_diag(*prior, np.zeros((filled, filled)))
     C = symmetric(layout, layout.assemble(M, slots, signs))
     np.testing.assert_allclose(C, expected, atol=1e-9 * max(1.0, np.abs(expected).max()))
+
+    listed = build_layout(products, p, random, filled, "sparse")  # K⁻¹ by its entries where that is shorter
+    assert np.array_equal(C, symmetric(listed, listed.assemble(M, slots, signs)))
+    np.testing.assert_array_equal(layout.of_precision(), listed.of_precision())
+    by_itself = listed.without_fixed(p)
+    assert np.array_equal(C[p:, p:], symmetric(by_itself, by_itself.assemble(M, slots, signs)))
 
     # ⟨B, T'MT⟩ for any symmetric B on the pattern, as a function of the slots and of M.
     values = rng.normal(size=layout.nnz)
@@ -295,7 +301,7 @@ def test_more_than_256_blocks_of_columns():
     products = cross_products(W, Pattern.diagonal(np.zeros(n, int), np.ones(n), 1))
     layout = build_layout(products, 1, (design,))
     slots = np.concatenate([[1.0], rng.normal(size=t)])
-    found = symmetric(layout, layout.assemble(products.values(np.array([0.7])), slots, np.ones(t)))
+    found = symmetric(layout, layout.assemble(products.scaled(np.array([0.7])), slots, np.ones(t)))
     T = np.concatenate([[1.0], np.repeat(slots[1:], q)])
     dense = W.toarray() * T
     np.testing.assert_allclose(found, 0.7 * dense.T @ dense + np.diag(np.r_[0.0, np.ones(t * q)]), atol=1e-12)

@@ -42,6 +42,7 @@ def test_positive_definite_agrees_with_dense_numpy(engine, n, density, seed):
     assert (factor.n_negative, factor.n_dependent) == (0, 0)
     B = np.random.default_rng(seed).normal(size=(n, 3))
     assert relative_error(factor.solve(B), inverse @ B) <= 1e-11
+    assert relative_error(factor.products_of(B), B.T @ inverse @ B) <= 1e-11
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -58,6 +59,7 @@ def test_inertia_of_an_indefinite_matrix(engine, n, density, seed):
     inverse = np.linalg.inv(C)
     assert relative_error(factor.inverse_on_pattern(), at_pattern(inverse, indptr, indices)) <= 1e-11
     b = np.arange(1.0, n + 1)
+    assert abs(factor.products_of(b[:, None])[0, 0] - b @ inverse @ b) <= 1e-11 * np.abs(b) @ np.abs(inverse) @ b
     assert relative_error(factor.solve(b), inverse @ b) <= 1e-11
 
 

@@ -138,8 +138,8 @@ def test_the_diagonal_of_the_inverse(sign):
     np.testing.assert_allclose(factor.inverse_diagonal(), np.diag(np.linalg.inv(C)), rtol=1e-10)
 
 
-def test_forgotten_rows_are_made_again_as_they_were():
-    """With a clique, of which the analysis counts a star alone."""
+def test_the_rows_of_a_supernode_are_those_of_its_last_column():
+    """With a clique, of which the analysis counts a star alone; forgotten they are made again as they were."""
     n = 300
     C = random_symmetric(n, 0.01, 3, 1.0)
     C[-150:, -150:] += 0.01
@@ -147,7 +147,13 @@ def test_forgotten_rows_are_made_again_as_they_were():
     indptr, indices, _ = lower_pattern(C)
     found = symbolic.analyse(indptr, indices, n)
     assert "dense block" in found.ordering.reason
-    before = found.rows
-    found.forget_rows()
-    assert found.rows is not before
-    np.testing.assert_array_equal(found.rows, before)
+    sn = found.supernodes
+    for s in range(sn.size):
+        last = sn.first[s + 1] - 1
+        below = found.rows[found.indptr[last] : found.indptr[last + 1]]
+        own = sn.rows[sn.rows_at[s] : sn.rows_at[s + 1]]
+        np.testing.assert_array_equal(own, [*range(sn.first[s], last + 1), *below])
+    found.forget_supernodes()
+    assert found.supernodes is not sn
+    for before, again in zip(sn, found.supernodes, strict=True):
+        np.testing.assert_array_equal(before, again)

@@ -140,6 +140,23 @@ def test_batches_and_tiles_give_the_same_digits_and_the_right_ones(tile_always, 
     assert factor.logdet == pytest.approx(np.linalg.slogdet(C.toarray())[1], rel=1e-12)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.7, 2.0])
+def test_a_batch_reads_the_inverse_in_the_last_front_or_has_a_front_of_its_own(tile_always, monkeypatch, share):
+    monkeypatch.setattr(schedule, "NEARLY_ALL", share)
+    monkeypatch.setattr(schedule, "TOGETHER", 0)
+    C = sp.csc_array(twigs(400, 60, 1))
+    factor, inverse, x, lower = solved(C)
+    sn, plan = factor._definite.supernodes, factor._definite.schedule.plan
+    height, width = np.diff(sn.rows_at), np.diff(sn.first)
+    batch = (width == 0) & (plan.leave > 0) & (sn.parent == sn.size - 1)
+    assert batch.any()
+    if share != 0.7:
+        assert np.all((height[batch] == height[-1]) == (share == 0.0))
+    full = np.linalg.inv(C.toarray())
+    assert np.abs(inverse - at_pattern(full, lower.indptr, lower.indices)).max() <= 1e-12 * np.abs(full).max()
+    np.testing.assert_allclose(C @ x, np.arange(C.shape[0]), atol=1e-9)
+
+
 def arrow(blocks: int, size: int, border: int) -> sp.csc_array:
     """Chains that meet in a dense border, positive definite."""
     rng = np.random.default_rng(9)
@@ -167,7 +184,7 @@ def test_subtrees_below_the_last_front_take_turns(cut_always, monkeypatch, block
         assert sum(map(len, turns)) >= 3 and all(len(roots) <= number for roots in turns)
         assert all(len(set(plan.plan.pending_at[roots])) == len(roots) for roots in turns)
         elements.append(factor._definite._pending.size)
-    assert elements[0] < elements[1] < elements[2] and plan.runs
+    assert elements[0] <= elements[1] < elements[2] and plan.runs  # the last front has the place of the first ones
     threads.set_threads(7)  # more than there are places for
     again = solved_by(factor, lower)
     for logdet, inverse, x in [*results, again]:
@@ -264,12 +281,12 @@ PATTERNS = {
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_memory_is_bounded_before_the_pattern_of_the_factor_is_known(name):
-    """The bound covers the exact figure and the pattern of L beside it, and is not so wide as to refuse what fits."""
+    """The bound covers the exact figure, and is not so wide as to refuse what fits."""
     factor = factor_of(PATTERNS[name]())
     found, exact = factor._symbolic, factor._definite.memory
     assert not factor._definite.schedule.subtrees
-    bound = symbolic.factor_bytes(found.parent, found.counts, factor.stats.nnz_matrix)
-    assert exact + found.rows.nbytes <= bound <= 1.2 * exact
+    bound = symbolic.factor_bytes(found.supernodes, found.counts, factor.stats.nnz_matrix)
+    assert exact <= bound <= 1.2 * exact
 
 
 def test_a_clique_is_refused_where_only_workspaces_exceed_the_memory(monkeypatch):
@@ -288,7 +305,7 @@ def test_workspaces_of_many_threads_are_refused_too(cut_always, monkeypatch):
     threads.set_threads(16)
     factor = factor_of(C)
     found, exact = factor._symbolic, factor.stats.memory
-    bound = symbolic.factor_bytes(found.parent, found.counts, factor.stats.nnz_matrix)
+    bound = symbolic.factor_bytes(found.supernodes, found.counts, factor.stats.nnz_matrix)
     assert bound < exact  # the bound does not know how many threads there are
     monkeypatch.setenv("REMLBLUP_MEMORY_GB", f"{0.5 * (bound + exact) / 0.85 / 1e9}")
     with pytest.raises(MemoryLimitError, match="a factor of 1,600 equations needs"):

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
+from remlblup.cached import cached_property
 from remlblup.linalg.contract import columns_of, lower_triangle
 from remlblup.linalg.factor import DENSE_LIMIT
 from remlblup.linalg.memory import Need
@@ -25,15 +26,25 @@ class CrossProducts:
 
     Attributes
     ----------
-    rows, columns : (nnz,) places, column by column
+    rows : (nnz,) of the entries, column by column
+    starts : (m + 1,) where each column begins
     bases : (nnz, n_coefficients) CSR, column r holds W'D_rW; or its values (nnz,) if there is one coefficient
     whole : (m, m) both triangles of one W'DW of few elements, if it was made; else None
     """
 
     rows: np.ndarray
-    columns: np.ndarray
+    starts: np.ndarray
     bases: sp.csr_array | Array
     whole: Array | None = None
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """(nnz,) of the entries; made again where they have been forgotten."""
+        return columns_of(self.starts, self.rows.dtype.type)
+
+    def forget_columns(self) -> None:
+        """Let go of the columns, which the starts tell."""
+        self.__dict__.pop("columns", None)
 
     @property
     def need(self) -> Need:
@@ -41,13 +52,18 @@ class CrossProducts:
         few = isinstance(self.bases, np.ndarray)
         entries = len(self.rows) if isinstance(self.bases, np.ndarray) else self.bases.nnz
         return Need.of(
-            float(self.rows.nbytes + self.columns.nbytes) + (8.0 if few else 16.0) * entries,
+            float(self.rows.nbytes + self.starts.nbytes) + (8.0 if few else 16.0) * entries,
             (30.0 if few else 90.0) * entries,
         )
 
     def values(self, rho: Array) -> Array:
         """W'R⁻¹W at the coefficients ρ, (nnz,)."""
-        return rho[0] * self.bases if isinstance(self.bases, np.ndarray) else self.bases @ rho
+        scale, M = self.scaled(rho)
+        return scale * M
+
+    def scaled(self, rho: Array) -> tuple[float, Array]:
+        """The same as a number and what it multiplies: of one coefficient there is a vector already."""
+        return (rho[0], self.bases) if isinstance(self.bases, np.ndarray) else (1.0, self.bases @ rho)
 
     def traces(self, weights: Array) -> Array:
         """Σ over the entries of weights · W'D_rW, for every r."""
@@ -66,7 +82,7 @@ class CrossProducts:
             from remlblup.linalg.sparse import stages
 
             out = np.zeros(B.shape)
-            stages.add_symmetric(self.rows, self.columns, self.values(rho), np.ascontiguousarray(B), out)
+            stages.add_symmetric(self.rows, self.starts, *self.scaled(rho), np.ascontiguousarray(B), out)
             return out
         lower = sp.csc_array(sp.coo_array((self.values(rho), (self.rows, self.columns)), shape=(m, m)))
         return np.asarray(lower @ B + lower.T @ B - lower.diagonal()[:, None] * B)
@@ -80,23 +96,23 @@ def cross_products(W: sp.csr_array | Array, pattern: Pattern, transposed: sp.spa
         columns, rows = (filled.T @ filled > 0.0).nonzero()
         below = rows >= columns
         columns, rows = columns[below], rows[below]
-        whole = W.T @ (pattern.value[:, None] * W)
-        return CrossProducts(rows, columns, whole[rows, columns], whole if m * m <= DENSE_ELEMENTS else None)
+        whole, starts = W.T @ (pattern.value[:, None] * W), np.searchsorted(columns, np.arange(m + 1))
+        return CrossProducts(rows, starts, whole[rows, columns], whole if m * m <= DENSE_ELEMENTS else None)
     W = sp.csr_array(W)
     if pattern.n_coefficients == 1 and pattern.is_diagonal and transposed is not None:
         from remlblup.linalg.sparse.cross import lower_product
 
         W.sort_indices()
         starts, rows, values = lower_product(W, sp.csr_array(transposed), pattern.value)
-        return CrossProducts(rows, columns_of(starts, rows.dtype.type), values)
+        return CrossProducts(rows, starts.astype(np.int32 if len(rows) < 2**31 else np.int64), values)
     if pattern.n_coefficients == 1 and pattern.is_diagonal:
         product = one_product(W, pattern.rows, pattern.rows, pattern.value)
-        return CrossProducts(product.indices, columns_of(product.indptr, product.indices.dtype.type), product.data)
+        return CrossProducts(product.indices, product.indptr, product.data)
     parts = [by_coefficient, listed][pattern.n_coefficients > FEW_COEFFICIENTS](W, pattern)
     keys, coefficient, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     found, position = np.unique(keys, return_inverse=True)
     bases = sp.csr_array((values, (position, coefficient)), shape=(len(found), pattern.n_coefficients))
-    return CrossProducts(found % m, found // m, bases)
+    return CrossProducts(found % m, np.searchsorted(found, m * np.arange(m + 1)), bases)
 
 
 def one_product(W: sp.csr_array, rows: np.ndarray, columns: np.ndarray, value: Array) -> sp.csc_array:

@@ -40,6 +40,6 @@ def effective_records(spec: Specification, theta: Array, k: int) -> Array:
     factor = make_factor(layout.indptr, layout.indices, layout.m, "auto", layout.groups)
     signs = np.concatenate([np.ones(0), *(signs for _, signs in solution.factors)])
     rho = np.concatenate([solution.rho, np.zeros(q)])
-    factor.factorize(layout.assemble(cross.values(rho), solution.slots, signs))
+    factor.factorize(layout.assemble(cross.scaled(rho), solution.slots, signs))
     of_entries = layout.cross_product_weights(solution.slots, factor.inverse_on_pattern(), len(cross.rows))
     return np.maximum(whole - cross.traces(of_entries)[1:] / parts[-1][0], 0.0)

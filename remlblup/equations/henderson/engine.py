@@ -29,7 +29,7 @@ class MixedModelEquations(System):
     def assembled(self, solution: Solution) -> Array:
         """Values of C at a solution, on the pattern of the layout, then the coefficients of its blocks."""
         return self.layout.assemble(
-            self.cross_products.values(solution.rho), solution.slots, signs_of(solution.factors)
+            self.cross_products.scaled(solution.rho), solution.slots, signs_of(solution.factors)
         )
 
     def log_determinant(self, solution: Solution, ml: bool) -> float:

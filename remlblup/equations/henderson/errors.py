@@ -49,11 +49,8 @@ def offer_diagonals(equations: System) -> None:
     for design in equations.random:
         place = slice(layout.offsets[block], layout.offsets[block] + design.q)
         if design.relationship.diagonal_is_far:
-            values = layout.precision.copy()
-            values[columns[values[columns] == 0.0]] = 1.0  # X, and cells filled in
             equations.at = None
-            equations.factor.factorize(layout.with_blocks(values, np.ones(len(layout.offsets))))
-            del values
+            equations.factor.factorize(layout.of_precision())
             design.relationship.take_diagonal(equations.factor.inverse_on_pattern()[columns[place]])
         block += design.structure.n_factors
 

@@ -11,6 +11,8 @@ R⁻¹F_R = −Σ_r ρ̇_r D_r ê of those of R. With M = W'R⁻¹W and A = W'R�
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from remlblup.arrays import Array
@@ -28,13 +30,22 @@ def average_information(equations: System, solution: Solution) -> Array:
         del E
         columns = equations.to_factor(A, solution.factors)
         del A  # of a large model every vector counts
-        products = -(columns.T @ equations.solve_columns(solution, columns))
+        products = -products_of(equations, solution, columns)
         products[:k] += across
         products[k:, :k] += across[:, k:].T
         products[k:, k:] += corner
         information = 0.25 * (products + products.T)
         solution.kept["information"] = equations.spec, information
     return information
+
+
+def products_of(equations: System, solution: Solution, columns: Array) -> Array:
+    """Columns' C⁻¹ columns, at the solution's θ."""
+    equations.require(solution)
+    started = time.perf_counter()
+    out = equations.factor.products_of(columns)
+    equations._spent("solve", started)
+    return out
 
 
 def products_with(equations: System, solution: Solution, E: Array) -> tuple[Array, Array]:

@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from remlblup.arrays import Array, sums
 from remlblup.cached import cached_property
 from remlblup.equations.henderson.cross_products import CrossProducts
 from remlblup.equations.henderson.keys import distinct, level_keys, places
+from remlblup.equations.henderson.precision import factor_blocks, placed_precision, precision_entries, precision_parts
 from remlblup.linalg.contract import DenseBlock
 from remlblup.linalg.factor import DENSE_LIMIT, engine_of
 from remlblup.linalg.memory import Need, require
@@ -33,8 +33,6 @@ from remlblup.model.design import RandomDesign
 
 # Slots of one effect from which memory is counted before the second stage; bytes of a list and of an entry of it.
 WIDE, BYTES = 50, (600.0, 60.0)
-# The dense part of a K⁻¹ stays out of the pattern where it has so many levels, and this share of the entries of K⁻¹.
-SMALLEST_BLOCK, BLOCK_SHARE = 100, 0.25
 
 
 class Slot(NamedTuple):
@@ -62,7 +60,7 @@ class Layout:
     pairs : (n_pairs, 2) pairs of slots s <= s' with coefficient λ_s λ_s'
     indptr, indices : lower triangle of the pattern
     c_at, m_at, pair : one entry per term of the second stage: C[c_at] += M[m_at] λ_s λ_s'
-    precision : (nnz,) I ⊗ K⁻¹ on the pattern, less the blocks
+    precision, precision_at : entries of I ⊗ K⁻¹, less the blocks, and their places on the pattern
     twice : (nnz,) 1 on the diagonal, 2 below: the weight of an entry in ⟨C⁻¹, B⟩
     level_at : place on the pattern of the entries that join the factors of one level, term by term, see `level_keys`
     groups : (m,) number of the node of each equation in the ordering: one per level with all its factors; None where
@@ -81,6 +79,7 @@ class Layout:
     m_at: np.ndarray
     pair: np.ndarray
     precision: Array
+    precision_at: np.ndarray | slice
     twice: np.ndarray
     level_at: np.ndarray
     groups: np.ndarray | None
@@ -95,52 +94,70 @@ class Layout:
     def need(self) -> Need:
         """The layout itself, and what passes while its keys are sorted."""
         listed, nnz = float(len(self.c_at)), float(self.nnz)
-        return Need.of(10.0 * listed + 13.0 * nnz + 24.0 * self.m, 34.0 * listed + 34.0 * nnz)
+        kept = 10.0 * listed + 5.0 * nnz + 24.0 * self.m + float(self.precision.nbytes)
+        if not isinstance(self.precision_at, slice):
+            kept += float(self.precision_at.nbytes)
+        return Need.of(kept, 34.0 * listed + 34.0 * nnz)
 
     @property
     def need_of_values(self) -> float:
         """What passes while C is assembled, and while the traces are read off its inverse."""
         return max(8.0 * self.nnz + 24.0 * len(self.c_at), 32.0 * len(self.c_at))
 
-    def assemble(self, M: Array, slots: Array, signs: Array) -> Array:
-        """Values of C on the pattern, from M = W'R⁻¹W, the slots λ and the signs D, then the sign of each block."""
+    def assemble(self, M: tuple[float, Array], slots: Array, signs: Array) -> Array:
+        """Values of C on the pattern, from M = W'R⁻¹W (`CrossProducts.scaled`), the slots λ and the signs D, then the
+        sign of each block."""
         coefficients = self.coefficients(slots)
         if self.m > DENSE_LIMIT:
             from remlblup.linalg.sparse import stages
 
             values = np.zeros(self.nnz)
-            stages.add_products(self.c_at, self.m_at, self.pair, M, coefficients, values)
+            stages.add_products(self.c_at, self.m_at, self.pair, *M, coefficients, values)
         else:
-            values = sums(self.c_at, M[self.m_at] * coefficients[self.pair], self.nnz)
-        values += self._precision(signs)
+            values = sums(self.c_at, (M[0] * M[1])[self.m_at] * coefficients[self.pair], self.nnz)
+        self._add_precision(values, signs)
+        return self.with_blocks(values, signs)
+
+    def of_precision(self) -> Array:
+        """C without data, whose equations that K⁻¹ has no part in are those of an identity matrix."""
+        values, signs = np.zeros(self.nnz), np.ones(len(self.offsets))
+        self._add_precision(values, signs)
+        diagonal = self.indptr[:-1]
+        values[diagonal[values[diagonal] == 0.0]] = 1.0
         return self.with_blocks(values, signs)
 
     def with_blocks(self, values: Array, signs: Array) -> Array:
         """Values on the pattern, and the coefficients of the blocks."""
         return np.concatenate([values, signs[list(self.block_signs)]]) if self.blocks else values
 
-    def _precision(self, signs: Array) -> Array:
-        """D ⊗ K⁻¹ on the pattern; hardly ever is a sign negative. A block of columns has one sign."""
-        if not np.count_nonzero(signs < 0.0):
-            return self.precision
-        widths = np.diff(self.offsets)
-        of_column = np.repeat(np.concatenate([[1.0], signs, np.ones(len(widths) - 1 - len(signs))]), widths)
-        # Where X has been left out, so have its columns.
-        return self.precision * np.repeat(of_column[-self.m :], np.diff(self.indptr))
+    def _add_precision(self, values: Array, signs: Array) -> None:
+        """values += D ⊗ K⁻¹; hardly ever is a sign negative. A block of columns has one sign."""
+        precision = self.precision
+        if np.count_nonzero(signs < 0.0):
+            widths = np.diff(self.offsets)
+            of_column = np.repeat(np.concatenate([[1.0], signs, np.ones(len(widths) - 1 - len(signs))]), widths)
+            # Where X has been left out, so have its columns.
+            precision = precision * np.repeat(of_column[-self.m :], np.diff(self.indptr))[self.precision_at]
+        if isinstance(self.precision_at, slice):
+            values[self.precision_at] += precision
+        else:
+            from remlblup.linalg.sparse import stages
+
+            stages.add_at(self.precision_at, precision, values)
 
     def coefficients(self, slots: Array) -> Array:
         """λ_s λ_s' of every pair."""
         return slots[self.pairs[:, 0]] * slots[self.pairs[:, 1]]
 
-    def slot_traces(self, M: Array, inverse: Array) -> Array:
+    def slot_traces(self, M: tuple[float, Array], inverse: Array) -> Array:
         """T (n_slots, n_slots) symmetric with λ'Tλ = ⟨C⁻¹, T'W'R⁻¹WT⟩, so that ∂log|C|/∂λ = 2Tλ."""
         if self.m > DENSE_LIMIT:
             from remlblup.linalg.sparse import stages
 
             t: Array = np.zeros(len(self.pairs) + 1)
-            stages.pair_traces(self.c_at, self.m_at, self.pair, M, self.twice, inverse, t)
+            stages.pair_traces(self.c_at, self.m_at, self.pair, *M, self.twice, inverse, t)
         else:
-            t = sums(self.pair, M[self.m_at] * (self.twice * inverse)[self.c_at], len(self.pairs) + 1)
+            t = sums(self.pair, (M[0] * M[1])[self.m_at] * (self.twice * inverse)[self.c_at], len(self.pairs) + 1)
         number, share = self._square
         return np.asarray(share * t[number])
 
@@ -162,7 +179,7 @@ class Layout:
         columns = np.repeat(np.arange(self.m), np.diff(self.indptr))
         keep = columns >= p
         place = np.cumsum(keep) - 1
-        in_c = keep[self.c_at]
+        in_c, listed = keep[self.c_at], None if isinstance(self.precision_at, slice) else self.precision_at
         return replace(
             self,
             m=self.m - p,
@@ -172,7 +189,8 @@ class Layout:
             c_at=place[self.c_at[in_c]],
             m_at=self.m_at[in_c],
             pair=self.pair[in_c],
-            precision=self.precision[keep],
+            precision=self.precision[keep] if listed is None else self.precision,
+            precision_at=self.precision_at if listed is None else place[listed].astype(listed.dtype),
             level_at=place[self.level_at],
             groups=None if self.groups is None else self.groups[p:] - p,
             blocks=tuple(block.moved(-p) for block in self.blocks),
@@ -221,9 +239,7 @@ def build_layout(
     # Of a dense relationship there are many millions of keys: they are sorted in place, and none is kept.
     of_precision = (k for k, _ in precision_entries(random, lower, offsets, m))
     found = distinct(itertools.chain(lists, of_precision, [of_levels, diagonal]), sparse)
-    precision = np.zeros(len(found))
-    for k, value in precision_entries(random, lower, offsets, m):
-        precision[places(found, k, sparse)] = value
+    precision, precision_at = placed_precision(found, random, lower, offsets, m, sparse)
     c_at, level_at = np.concatenate([places(found, k, sparse) for k in lists]), places(found, of_levels, sparse)
     del lists
     indptr = np.full(m + 1, len(found), np.int64)
@@ -242,6 +258,7 @@ def build_layout(
         m_at.astype(np.int32 if len(M.rows) < 2**31 else np.int64),
         pair,
         precision,
+        precision_at,
         twice,
         level_at,
         level_groups(p, random, n_filled),
@@ -342,49 +359,3 @@ def source_blocks(M: CrossProducts, sources: np.ndarray) -> Iterator[tuple[int, 
     for start, stop in itertools.pairwise(starts if len(order) else ()):
         i, j = divmod(int(code[start]), n_blocks)
         yield i, j, order[start:stop]
-
-
-def precision_parts(
-    random: Sequence[RandomDesign], apart: bool
-) -> tuple[list[sp.csc_array | None], list[DenseBlock | None]]:
-    """K⁻¹ of each term: its lower triangle (None for I), and its dense part if that is to stay apart."""
-    sparse: list[sp.csc_array | None] = [None] * len(random)
-    dense: list[DenseBlock | None] = [None] * len(random)
-    for k, design in enumerate(random):
-        if design.is_identity:
-            continue
-        lower, block = design.relationship.precision_parts if apart else (design.relationship.lower_precision, None)
-        if block is not None and not is_large(block, lower.nnz):
-            lower, block = design.relationship.lower_precision, None
-        sparse[k], dense[k] = lower, block
-    return sparse, dense
-
-
-def is_large(block: DenseBlock, nnz: int) -> bool:
-    """Whether a dense part is large enough to stay off the pattern, beside so many entries on it."""
-    return len(block.at) >= SMALLEST_BLOCK and block.entries >= BLOCK_SHARE * (nnz + block.entries)
-
-
-def factor_blocks(
-    random: Sequence[RandomDesign], dense: Sequence[DenseBlock | None], offsets: np.ndarray
-) -> tuple[tuple[DenseBlock, ...], tuple[int, ...]]:
-    """The dense part of K⁻¹ at the equations of each factor of a term, and the numbers of their signs."""
-    of_factor = [block for design, block in zip(random, dense, strict=True) for _ in range(design.structure.n_factors)]
-    found = [(block.moved(int(offsets[1 + k])), k) for k, block in enumerate(of_factor) if block is not None]
-    return tuple(block for block, _ in found), tuple(k for _, k in found)
-
-
-def precision_entries(
-    random: Sequence[RandomDesign], inverses: Sequence[sp.csc_array | None], offsets: np.ndarray, m: int
-) -> Iterator[tuple[Array, Array]]:
-    """Keys in C and values of the lower triangle of I ⊗ K⁻¹, a factor of a term at a time."""
-    block = 1
-    for design, lower in zip(random, inverses, strict=True):
-        keys = np.arange(design.q, dtype=np.int64) * (m if lower is not None else m + 1)
-        value = np.ones(design.q) if lower is None else lower.data
-        if lower is not None:
-            keys = np.repeat(keys, np.diff(lower.indptr))
-            keys += lower.indices
-        for _ in range(design.structure.n_factors):
-            yield keys + offsets[block] * (m + 1), value
-            block += 1

@@ -103,6 +103,7 @@ class System(Equations):
         self.cross_products: CrossProducts = cross_products(self.W, spec.residual.pattern, self.Wt if sparse else None)
         require(least_need(self.cross_products, self.random), "the system of mixed model equations")
         self.layout: Layout = build_layout(self.cross_products, spec.p, self.random, spec.residual.n_filled, engine)
+        self.cross_products.forget_columns()
         self.factor: Factor = make_factor(
             self.layout.indptr,
             self.layout.indices,
@@ -190,7 +191,7 @@ class System(Equations):
         self.at = None
         started = time.perf_counter()
         self.factor.forget()
-        self.factor.factorize(self.layout.assemble(self.cross_products.values(rho), slots, signs))
+        self.factor.factorize(self.layout.assemble(self.cross_products.scaled(rho), slots, signs))
         self._spent("factor", started)
         below = signs < 0.0
         negative = int(self.levels @ below) if np.count_nonzero(below) else 0
@@ -241,7 +242,7 @@ class System(Equations):
         if self.m == self.p:
             return 0.0, 0
         layout, factor = self.random_system
-        factor.factorize(layout.assemble(self.cross_products.values(rho), slots, signs))
+        factor.factorize(layout.assemble(self.cross_products.scaled(rho), slots, signs))
         return factor.logdet, factor.n_negative
 
     # -- matrices over the slots of Λ --------------------------------------------------------
@@ -350,7 +351,7 @@ class System(Equations):
             layout, inverse = self._inverse(solution, ml)
             T, of_residual = np.zeros((1, 1)), np.zeros(len(solution.rho))
             if inverse is not None:
-                T = layout.slot_traces(self.cross_products.values(solution.rho), inverse)
+                T = layout.slot_traces(self.cross_products.scaled(solution.rho), inverse)
                 of_residual = self._residual_traces(solution, solution.slots, T, ml)
             solution.kept["traces", ml] = T, of_residual
         return solution.kept["traces", ml]

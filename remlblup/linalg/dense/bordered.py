@@ -191,6 +191,10 @@ class BorderedFactor:
         out[self._inner] = self._scaled(inner, transposed=True)
         return out.reshape(np.shape(B))
 
+    def products_of(self, B: np.ndarray) -> np.ndarray:
+        """``B'C⁻¹B``, B of shape (n, k)."""
+        return B.T @ self.solve(B)
+
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the pattern, shape (nnz,)."""
         check_ready(self._ready)

@@ -137,6 +137,10 @@ class DenseFactor:
         scale = self._scale if B.ndim == 1 else self._scale[:, None]
         return scale * dsytrs(self._factor, self._pivots, scale * B, lower=1)[0].reshape(B.shape)
 
+    def products_of(self, B: np.ndarray) -> np.ndarray:
+        """``B'C⁻¹B``, B of shape (n, k)."""
+        return B.T @ self.solve(B)
+
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the pattern, shape (nnz,)."""
         check_ready(self._ready)

@@ -13,6 +13,7 @@ import numpy as np
 
 from remlblup.errors import OptionError
 from remlblup.linalg.contract import DenseBlock, FactorStats, check_ready, check_values, columns_of
+from remlblup.linalg.memory import give_back
 from remlblup.linalg.sparse.supernodal import SupernodalFactor
 from remlblup.linalg.sparse.symbolic import analyse
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 ANALYSIS, PER_EQUATION = 60.0, 150.0
 """Bytes for an entry of C and for an equation while the order is found: the graph, its parts, and its places in L."""
+
+LARGE = 100_000
+"""Equations whose temporaries are worth giving back to the system before others come."""
 
 MOST = 2**31 - 1
 """Equations are numbered in 32 bits; entries of C and of L are counted in 64."""
@@ -67,13 +71,13 @@ class SparseFactor:
         self.n, self._blocks, self._nnz = n, blocks, len(indices)
         self._symbolic = analyse(indptr, indices, n, groups, beside, [block.at for block in blocks])
         self._definite = SupernodalFactor(self._symbolic, indices, columns_of(indptr, np.int32), beside, blocks)
-        self._symbolic.forget_rows()
+        self._symbolic.forget_supernodes()
         self._indefinite: ColumnFactor | None = None
         self._current: SupernodalFactor | ColumnFactor = self._definite
         self.stats = FactorStats(
             n=n,
             nnz_matrix=len(indices) + sum(block.entries for block in blocks),
-            nnz_factor=int(self._symbolic.indptr[-1]) + n,
+            nnz_factor=int(self._symbolic.counts.sum()),
             flops=self._symbolic.flops,
             engine="sparse",
             ordering=self._symbolic.ordering.name,
@@ -82,6 +86,7 @@ class SparseFactor:
             kept=self._definite.kept,
             analysis=ANALYSIS * len(indices) + PER_EQUATION * n + 4.0 * sum(block.entries for block in blocks),
         )
+        self._give_back()
         self._selected: np.ndarray | None = None
         self._logdet: float | None = None
         self._ready = False
@@ -118,6 +123,12 @@ class SparseFactor:
     def rest(self) -> None:
         """Let go of workspaces until they are needed again."""
         self._definite.rest()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """What temporaries have left of memory, in a process where that counts."""
+        if self.n >= LARGE:
+            give_back()
 
     def solve(self, B: np.ndarray) -> np.ndarray:
         """Solve ``C X = B``, B of shape (n,) or (n, k)."""
@@ -125,10 +136,16 @@ class SparseFactor:
         B = np.asarray(B, dtype=np.float64)
         return self._current.solve(B.reshape(self.n, -1)).reshape(B.shape)
 
+    def products_of(self, B: np.ndarray) -> np.ndarray:
+        """``B'C⁻¹B``, B of shape (n, k)."""
+        check_ready(self._ready)
+        return self._definite.products_of(B) if self._current is self._definite else B.T @ self.solve(B)
+
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the pattern of C, shape (nnz,)."""
         check_ready(self._ready)
         if self._selected is None:
+            self._give_back()
             self._selected = self._current.inverse_on_pattern()
         return self._selected
 

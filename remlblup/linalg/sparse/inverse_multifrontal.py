@@ -51,7 +51,7 @@ def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entr
             p_front = inverse_front(sn.parent[s], root, sn, plan, pending, arena, block)
             invert_twig(s, panel, p_front, sn, block[:height])
             take_entries(s, block.ctypes.data, entries, values)
-        elif width > 0 or s != root or sn.parent[s] == len(sn.parent) - 1:  # what is pending for a batch is its front
+        elif width > 0 or s != root or (sn.parent[s] == len(sn.parent) - 1 and not has_all_rows(s, sn)):
             front = inverse_front(s, root, sn, plan, pending, arena, block)
             gather_front(s, root, sn, plan, pending, arena, block, front)
             invert_front(panel, height, width, front, dependent[sn.first[s] : sn.first[s + 1]], product)
@@ -64,10 +64,19 @@ def inverse_front(s, root, sn, plan, pending, arena, block):
     """Address of the inverse front of s."""
     if sn.n_children[s] == 0:
         return block.ctypes.data
-    stays = s == len(sn.parent) - 1 and plan.pending_at[s + 1] > plan.pending_at[s]
-    if stays or (s == root and sn.first[s] == sn.first[s + 1]):
+    last = len(sn.parent) - 1
+    if s == root and sn.first[s] == sn.first[s + 1]:  # of a batch it is pending, or that of the last supernode
+        return pending.ctypes.data + 8 * plan.pending_at[last if has_all_rows(s, sn) else s]
+    if s == last and plan.pending_at[s + 1] > plan.pending_at[s]:
         return pending.ctypes.data + 8 * plan.pending_at[s]
     return arena.ctypes.data + 8 * plan.front_at[s]
+
+
+@kernel
+def has_all_rows(s, sn):
+    """Whether a batch has the rows of the last supernode, from which it hangs."""
+    last = len(sn.parent) - 1
+    return sn.parent[s] == last and sn.rows_at[s + 1] - sn.rows_at[s] == sn.rows_at[last + 1] - sn.rows_at[last]
 
 
 @kernel

@@ -10,7 +10,7 @@ The last supernode of all is the root of most that is large, and a panel without
 from it take *turns*, as many at a time as there are threads, or more where they are small: what one turn has for the
 last panel is added there, in the order of the subtrees, before the next turn begins. So their update matrices, each of
 the size of that panel, do not all stand side by side. Of the inverse the front of the last supernode stays for them to
-read.
+read, mostly where the update matrices have been.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ WORTH_CUTTING, WORTH_SHARE = 3e7, 0.3
 WORTH_BATCH = 4.0
 """A batch has at least this many times the work of its own update matrix."""
 
+NEARLY_ALL = 0.7
+"""A batch that has this share of the rows of the last supernode is given all: its children read the front of that."""
+
 LARGE_FRONT = 3e8
 """A front of this much work is done by all threads together."""
 
@@ -60,8 +63,8 @@ class Plan(NamedTuple):
     ----------
     enter : (s,) stop of the subtree that starts at a supernode, 0 elsewhere
     leave : (s,) 1 + start of the subtree whose root a supernode is, 0 elsewhere
-    pending_at : (s + 1,) place of the rows-below block of each root between the two phases, for those that take turns
-        one of a few places; of the inverse front of the last supernode, if it stays; then the number of all elements
+    pending_at : (s + 1,) place of the rows-below block of each root between the two phases; of the inverse front of the
+        last supernode, if it stays, among the few places of those that take turns; then the number of all elements
     outer_at : (s + 1,) place of the rows below each root, in a solve
     update_at, front_at : (s + 1,) where the update matrix (below × below) and the inverse front (height × height)
         of each supernode with children stand in the workspace of its subtree or of the top, see `stack_places`
@@ -218,8 +221,11 @@ def find_batches(sn: Supernodes, least: float, most: float) -> list[tuple[np.nda
     batches = []
     for roots in np.split(twigs, np.flatnonzero(np.diff(run)) + 1):
         if len(roots) > 1 and total[roots].sum() >= least:
-            rows = rows_between(sn, roots)
-            if total[roots].sum() >= WORTH_BATCH * MOVED * len(rows) ** 2:
+            rows, enough = rows_between(sn, roots), total[roots].sum() / (WORTH_BATCH * MOVED)
+            of_last = sn.rows[sn.rows_at[-2] :] if sn.parent[roots[0]] == sn.size - 1 else rows
+            if len(rows) >= NEARLY_ALL * len(of_last) and enough >= len(of_last) ** 2:
+                rows = of_last
+            if enough >= len(rows) ** 2:
                 batches.append((roots, rows))
     return batches
 
@@ -291,12 +297,14 @@ def place_pending(sn: Supernodes, roots: np.ndarray, outer: np.ndarray, at_once:
     places = min(len(turning), at_once)
     largest = int(size[turning].max(initial=0))
     size[turning] = 0
+    all_rows = int(sn.rows_at[-1] - sn.rows_at[-2])
+    # The front of the last stands where update matrices have been, unless that of a batch has to stand beside it.
+    beside = (sn.first[turning] == sn.first[turning + 1]) & (outer[turning] < all_rows)
+    front = all_rows**2 if beside.any() else 0
     if places:
-        size[last] = (sn.rows_at[-1] - sn.rows_at[-2]) ** 2
+        size[last] = max(all_rows**2, front + places * largest)
     pending_at = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
-    if places:
-        pending_at[turning] = pending_at[-1] + np.arange(len(turning)) % places * largest
-        pending_at[-1] += places * largest
+    pending_at[turning] = pending_at[last] + front + np.arange(len(turning)) % max(places, 1) * largest
     return pending_at
 
 

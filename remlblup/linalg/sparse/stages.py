@@ -9,17 +9,24 @@ from remlblup.linalg.compiler import njit
 
 
 @njit(cache=True, nogil=True)
-def add_products(c_at, m_at, pair, M, coefficients, values):
-    """C[c_at] += M[m_at] λ_s λ_s'."""
+def add_products(c_at, m_at, pair, scale, M, coefficients, values):
+    """C[c_at] += ρM[m_at] λ_s λ_s', `scale` being ρ."""
     for i in range(len(c_at)):
-        values[c_at[i]] += M[m_at[i]] * coefficients[pair[i]]
+        values[c_at[i]] += scale * M[m_at[i]] * coefficients[pair[i]]
 
 
 @njit(cache=True, nogil=True)
-def pair_traces(c_at, m_at, pair, M, twice, inverse, traces):
-    """⟨C⁻¹, T'W'R⁻¹WT⟩ by pairs of slots: what M[m_at] has of it, over λ_s λ_s'."""
+def add_at(at, M, values):
+    """values[at] += M, the places distinct."""
+    for i in range(len(at)):
+        values[at[i]] += M[i]
+
+
+@njit(cache=True, nogil=True)
+def pair_traces(c_at, m_at, pair, scale, M, twice, inverse, traces):
+    """⟨C⁻¹, T'W'R⁻¹WT⟩ by pairs of slots: what ρM[m_at] has of it, over λ_s λ_s'; `scale` is ρ."""
     for i in range(len(c_at)):
-        traces[pair[i]] += M[m_at[i]] * (twice[c_at[i]] * inverse[c_at[i]])
+        traces[pair[i]] += scale * M[m_at[i]] * (twice[c_at[i]] * inverse[c_at[i]])
 
 
 @njit(cache=True, nogil=True)
@@ -66,12 +73,13 @@ def places_among(found, keys, places):
 
 
 @njit(cache=True, nogil=True)
-def add_symmetric(rows, columns, values, B, out):
-    """out (m, k) += M B, M symmetric, of which the entries of the lower triangle are listed."""
-    for e in range(len(rows)):
-        i, j, value = rows[e], columns[e], values[e]
-        for c in range(B.shape[1]):
-            out[i, c] += value * B[j, c]
-        if i != j:
+def add_symmetric(rows, starts, scale, M, B, out):
+    """out (m, k) += ρM B, M symmetric, of which the entries of the lower triangle are listed column by column."""
+    for j in range(len(starts) - 1):
+        for e in range(starts[j], starts[j + 1]):
+            i, value = rows[e], scale * M[e]
             for c in range(B.shape[1]):
-                out[j, c] += value * B[i, c]
+                out[i, c] += value * B[j, c]
+            if i != j:
+                for c in range(B.shape[1]):
+                    out[j, c] += value * B[i, c]

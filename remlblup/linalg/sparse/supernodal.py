@@ -15,7 +15,7 @@ from remlblup.linalg.memory import require
 from remlblup.linalg.sparse import inverse_multifrontal, large_fronts, multifrontal, panels, solves
 from remlblup.linalg.sparse.dense_blocks import PlacedBlock
 from remlblup.linalg.sparse.schedule import Task, make_schedule
-from remlblup.linalg.sparse.supernodes import Entries, Supernodes, by_supernode, find_supernodes, places_in_panels
+from remlblup.linalg.sparse.supernodes import Entries, Supernodes, by_supernode, places_in_panels
 from remlblup.linalg.sparse.symbolic import Symbolic, inverse_permutation
 from remlblup.linalg.threads import n_threads, side_by_side
 
@@ -53,9 +53,7 @@ class SupernodalFactor:
     ) -> None:
         self.permutation = symbolic.ordering.permutation
         self.n = len(self.permutation)
-        self.supernodes, self.schedule = make_schedule(
-            find_supernodes(symbolic.parent, symbolic.counts, symbolic.indptr, symbolic.rows), n_threads()
-        )
+        self.supernodes, self.schedule = make_schedule(symbolic.supernodes, n_threads())
         sn = self.supernodes
         place_of = inverse_permutation(self.permutation)
         self.entries = entry_places(sn, place_of, rows, columns)
@@ -199,25 +197,38 @@ class SupernodalFactor:
 
     def solve(self, B: np.ndarray) -> np.ndarray:
         """C⁻¹ B for B (n, k)."""
-        sn, plan, (n, k) = self.supernodes, self.schedule.plan, B.shape
-        if k == 0:
-            return np.empty((n, 0))
-        X, solution = np.empty((n + int(plan.outer_at[-1]), k)), np.empty((n, k))
-        state = sn, plan, self.panels, self.dependent, self.permutation
-        B = np.ascontiguousarray(B)
+        if B.shape[1] == 0:
+            return np.empty(B.shape)
+        X, solution = self._forward(B), np.empty(B.shape)
+        state = *self._state_of_solves, X, solution
+
+        def backward(task: Task) -> None:
+            solves.backward_solve(task.start, task.stop, False, *state)
+
+        solves.backward_solve(0, self.supernodes.size, True, *state)
+        side_by_side(backward, [(task,) for task in self.schedule.subtrees])
+        return solution
+
+    def products_of(self, B: np.ndarray) -> np.ndarray:
+        """B'C⁻¹B = (L⁻¹B)'L⁻¹B for B (n, k)."""
+        X = self._forward(B)[: self.n] if B.shape[1] else B
+        return X.T @ X
+
+    def _forward(self, B: np.ndarray) -> np.ndarray:
+        """L⁻¹B, permuted, in the first n rows of what is found."""
+        n, state = self.n, self._state_of_solves
+        X, B = np.empty((n + int(self.schedule.plan.outer_at[-1]), B.shape[1])), np.ascontiguousarray(B)
 
         def forward(task: Task) -> None:
             solves.forward_solve(task.start, task.stop, False, *state, B, X, np.empty(n, np.int32))
 
-        def backward(task: Task) -> None:
-            solves.backward_solve(task.start, task.stop, False, *state, X, solution)
+        side_by_side(forward, [(task,) for task in self.schedule.subtrees])
+        solves.forward_solve(0, self.supernodes.size, True, *state, B, X, np.empty(0, np.int32))
+        return X
 
-        subtrees = [(task,) for task in self.schedule.subtrees]
-        side_by_side(forward, subtrees)
-        solves.forward_solve(0, sn.size, True, *state, B, X, np.empty(0, np.int32))
-        solves.backward_solve(0, sn.size, True, *state, X, solution)
-        side_by_side(backward, subtrees)
-        return solution
+    @property
+    def _state_of_solves(self) -> tuple:
+        return self.supernodes, self.schedule.plan, self.panels, self.dependent, self.permutation
 
     def inverse_on_pattern(self) -> np.ndarray:
         """Entries of C⁻¹ at the pattern of C."""

@@ -60,15 +60,9 @@ class Entries(NamedTuple):
     places: np.ndarray
 
 
-def find_supernodes(parent: np.ndarray, counts: np.ndarray, l_indptr: np.ndarray, l_rows: np.ndarray) -> Supernodes:
-    """Supernodes of L from its postordered elimination tree, column counts and pattern; `relative` is to come."""
-    outline = outline_supernodes(parent, counts)
-    rows = panel_rows(outline.first, outline.rows_at, l_indptr, l_rows)
-    return outline._replace(rows=rows)
-
-
 def outline_supernodes(parent: np.ndarray, counts: np.ndarray) -> Supernodes:
-    """Supernodes of L without their rows, whose numbers the column counts tell: enough to predict memory."""
+    """Supernodes of L from its postordered elimination tree and column counts, which tell the numbers of their rows:
+    enough to predict memory. The rows are to come."""
     first = amalgamate(parent, counts, fundamental_supernodes(parent, counts), RELAXED)
     last, width = first[1:] - 1, np.diff(first)
     height = width + counts[last] - 1
@@ -84,6 +78,12 @@ def outline_supernodes(parent: np.ndarray, counts: np.ndarray) -> Supernodes:
 def number_of_children(parent: np.ndarray) -> np.ndarray:
     """Number of children of every supernode."""
     return np.bincount(parent[parent >= 0], minlength=len(parent)).astype(np.int32)
+
+
+def with_rows(sn: Supernodes, indptr: np.ndarray, indices: np.ndarray) -> Supernodes:
+    """The same, and their rows, for the permuted upper triangle of C (`symbolic.permuted_upper`)."""
+    supernode_of = np.repeat(np.arange(sn.size, dtype=np.int32), np.diff(sn.first))
+    return sn._replace(rows=panel_rows(indptr, indices, supernode_of, sn.parent, sn.first, sn.rows_at))
 
 
 def with_relative_rows(sn: Supernodes) -> Supernodes:
@@ -150,19 +150,27 @@ def amalgamate(parent, counts, first, relaxed):
     return out[: count + 1].copy()
 
 
-@njit("int32[::1](int64[::1], int64[::1], int64[::1], int32[::1])", cache=True)
-def panel_rows(first, rows_at, l_indptr, l_rows):
-    """Rows of each panel: its columns, then the pattern of its last column."""
+@njit("int32[::1](int64[::1], int32[::1], int32[::1], int32[::1], int64[::1], int64[::1])", cache=True)
+def panel_rows(indptr, indices, supernode_of, parent, first, rows_at):
+    """Rows of each panel: its columns, then those below, ascending.
+
+    Row i of L has entries in the supernodes on the paths from those of the entries of row i of C up to its own: the
+    walk of `symbolic.column_counts` from supernode to supernode.
+    """
     rows = np.empty(rows_at[-1], np.int32)
-    for s in range(len(first) - 1):
-        at = rows_at[s]
-        for j in range(first[s], first[s + 1]):
-            rows[at] = j
-            at += 1
-        last = first[s + 1] - 1
-        for p in range(l_indptr[last], l_indptr[last + 1]):
-            rows[at] = l_rows[p]
-            at += 1
+    end, seen = rows_at[:-1].copy(), np.full(len(parent), -1, np.int32)
+    for i in range(len(supernode_of)):
+        own = supernode_of[i]
+        rows[rows_at[own] + i - first[own]] = i
+        if i == first[own]:
+            end[own] += first[own + 1] - first[own]
+        for p in range(indptr[i], indptr[i + 1]):
+            s = supernode_of[indices[p]]
+            while s != own and seen[s] != i:
+                seen[s] = i
+                rows[end[s]] = i
+                end[s] += 1
+                s = parent[s]
     return rows
 
 

@@ -1,8 +1,8 @@
 """Symbolic factorisation: everything about L that follows from the pattern of C alone.
 
 Davis, *Direct Methods for Sparse Linear Systems* (SIAM 2006), chapter 4. The textbook steps are the
-functions of this module: the permuted pattern, `elimination_tree`, `postorder`, `column_counts`,
-`pattern_of_factor`, and the map that later scatters the values of C straight into L.
+functions of this module: the permuted pattern, `elimination_tree`, `postorder`, `column_counts`, and, where L is made
+column by column, `pattern_of_factor` and the map that scatters the values of C straight into L.
 
 Arrays that count entries are int64, row numbers are int32. Signatures are given, so that each function
 is compiled for one set of types when the module is first imported, and comes from numba's cache in
@@ -25,7 +25,7 @@ from remlblup.linalg.sparse.cliques import Graph, compact_graph, numbered_graph,
 from remlblup.linalg.sparse.graphs import Adjacency, both_directions
 from remlblup.linalg.sparse.ordering import Ordering, choose_ordering
 from remlblup.linalg.sparse.schedule import uncut_workspace
-from remlblup.linalg.sparse.supernodes import found_among, outline_supernodes
+from remlblup.linalg.sparse.supernodes import Supernodes, found_among, outline_supernodes, with_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,8 @@ class Symbolic:
     ----------
     ordering : Ordering
         The permutation; ``permutation[k]`` is the equation at place k.
-    indptr : ndarray of int64, shape (n + 1,)
-        Columns of L, without its unit diagonal.
+    counts : ndarray of int32, shape (n,)
+        Entries in each column of L, diagonal included.
     flops : float
         Operations of one factorisation.
     parent : ndarray of int32, shape (n,)
@@ -45,30 +45,40 @@ class Symbolic:
     pattern : (indptr, indices)
         Lower triangle of C.
     clique : ndarray of int32, shape (n,)
-        Number of the dense block of each equation, −1 for none.
+        Number of the dense block of each equation, −1 for none; empty where there is no block.
     """
 
     ordering: Ordering
-    indptr: np.ndarray
+    counts: np.ndarray
     flops: float
     parent: np.ndarray
     pattern: tuple[np.ndarray, np.ndarray]
     clique: np.ndarray
 
-    @property
-    def counts(self) -> np.ndarray:
-        """Entries in each column of L, diagonal included, (n,) int64."""
-        return np.diff(self.indptr) + 1
+    @cached_property
+    def supernodes(self) -> Supernodes:
+        """The panels of L; made again where they have been forgotten."""
+        return with_rows(outline_supernodes(self.parent, self.counts.astype(np.int64)), *self._upper)
+
+    def forget_supernodes(self) -> None:
+        """Let go of them: the factor has its own."""
+        self.__dict__.pop("supernodes", None)
+
+    @cached_property
+    def indptr(self) -> np.ndarray:
+        """Columns of L, without its unit diagonal, (n + 1,) int64."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts - 1, dtype=np.int64)])
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """Row numbers of L, ascending within a column, (nnz_l,); made again where they have been forgotten."""
-        graph = Graph(*off_diagonal_entries(*self.pattern), self.clique)
-        return pattern_of_factor(*permuted_upper(graph, self.ordering.permutation), self.parent, self.indptr)
+        """Row numbers of L, ascending within a column, (nnz_l,), which an elimination by columns needs."""
+        return pattern_of_factor(*self._upper, self.parent, self.indptr)
 
-    def forget_rows(self) -> None:
-        """Let go of the rows, which the supernodes have in a shorter form."""
-        self.__dict__.pop("rows", None)
+    @property
+    def _upper(self) -> tuple[np.ndarray, np.ndarray]:
+        """The permuted pattern of C."""
+        graph = Graph(*off_diagonal_entries(*self.pattern), self.clique)
+        return permuted_upper(graph, self.ordering.permutation)
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -133,13 +143,14 @@ def laid_out(
 ) -> Symbolic:
     """Pattern of L for a given order of elimination, whose tree and counts are known."""
     parent, counts = outline
+    sn = outline_supernodes(parent, counts)
     require(
-        factor_bytes(parent, counts, len(indices)) + beside,
+        factor_bytes(sn, counts, len(indices)) + beside,
         f"the model with a factor of {len(counts):,} equations ({counts.sum():,} nonzeros)",
     )
-    l_indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts - 1)])
-    found = Symbolic(ordering, l_indptr, flops(counts), parent, (indptr, indices), graph.clique)
-    found.__dict__["rows"] = pattern_of_factor(*permuted_upper(graph, ordering.permutation), parent, l_indptr)
+    clique = graph.clique if (graph.clique >= 0).any() else np.zeros(0, np.int32)
+    found = Symbolic(ordering, counts.astype(np.int32), flops(counts), parent, (indptr, indices), clique)
+    found.__dict__["supernodes"] = with_rows(sn, *permuted_upper(graph, ordering.permutation))
     return found
 
 
@@ -162,21 +173,21 @@ def outline(upper: tuple[np.ndarray, np.ndarray]) -> Outline:
     return Outline(parent, column_counts(*upper, parent))
 
 
-def factor_bytes(parent: np.ndarray, counts: np.ndarray, nnz: int) -> float:
+def factor_bytes(sn: Supernodes, counts: np.ndarray, nnz: int) -> float:
     """Memory of L, of the selected inverse, of their patterns and of the workspaces, before any of it is taken.
 
     Parameters
     ----------
-    parent, counts : (n,) elimination tree and column counts
+    sn : the panels of L, without their rows
+    counts : (n,) column counts
     nnz : entries of C
 
     Notes
     -----
     An upper bound of `SupernodalFactor.memory` where the tree is not cut for threads.
     """
-    sn = outline_supernodes(parent, counts)
     values = 1.0 * sn.panel_at[-1] + uncut_workspace(sn) + 2.0 * nnz
-    indices = 4.0 * counts.sum() + 8.0 * sn.rows_at[-1] + 88.0 * (sn.size + 1) + 25.0 * len(parent)
+    indices = 8.0 * sn.rows_at[-1] + 88.0 * (sn.size + 1) + 25.0 * len(counts)
     return float(8.0 * values + indices)
 
 

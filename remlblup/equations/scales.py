@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array, sums
 from remlblup.errors import DataError, ModelError
-from remlblup.linalg.small import inverse_of_products
+from remlblup.linalg.small import Products
 from remlblup.structure.residual.base import ResidualStructure
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Scales:
             elif (share := common(design, self.precision)) is not None:
                 units.append(design.inverse_moments / share)
             else:
-                units.append(inverse_of_products(self.signals[k]))
+                units.append(Products.of(self.signals[k]).inverse())
         return units
 
     def effects(self, k: int, design: RandomDesign) -> Array:

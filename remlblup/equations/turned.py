@@ -42,8 +42,7 @@ def far_origins(spec: Specification) -> dict[int, Array]:
         if not isinstance(design.structure, Unstructured) or design.disjoint:
             continue
         if ALIKE < design.least_correlation < FAR:
-            d = 1.0 / np.sqrt(np.diag(design.moments))
-            values, vectors = np.linalg.eigh(design.moments * np.outer(d, d))
+            d, values, vectors = design.products
             out[k] = np.asarray(np.linalg.cholesky(np.outer(d, d) * ((vectors / values) @ vectors.T)), np.float64)
     return out
 

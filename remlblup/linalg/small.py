@@ -6,6 +6,7 @@ For two or three rows `numpy.linalg` takes five times as long to look at its arg
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg.lapack import dgeqrf, dgesdd, dpotrf, dsyevd, dtrtri
@@ -56,15 +57,23 @@ def triangular_inverse(L: Array) -> Array:
     return inverse
 
 
-def inverse_of_products(M: Array) -> Array:
-    """M⁻¹ of mean products (t, t) of columns, with a ridge on their correlations where they repeat each other."""
-    d = 1.0 / np.sqrt(M.diagonal())
-    size = d[:, None] * d
-    correlation = M * size
-    correlation.flat[:: len(M) + 1] += RIDGE
-    # By its eigenvalues it is positive definite whatever rounding makes of the elements.
-    values, vectors = eigensystem(0.5 * (correlation + correlation.T))
-    return size * ((vectors / np.maximum(values, RIDGE)) @ vectors.T)
+class Products(NamedTuple):
+    """Mean products M (t, t) of columns, by the correlations DMD = VΛV' (about zero) of these: none is zero."""
+
+    d: Array
+    values: Array
+    vectors: Array
+
+    @classmethod
+    def of(cls, M: Array) -> Products:
+        d = 1.0 / np.sqrt(M.diagonal())
+        return cls(d, *eigensystem(M * d * d[:, None]))
+
+    def inverse(self) -> Array:
+        """M⁻¹, with a ridge on the correlations where columns repeat each other."""
+        # By its eigenvalues it is positive definite whatever rounding makes of the elements.
+        root = self.d[:, None] * self.vectors / np.sqrt(np.maximum(self.values, 0.0) + RIDGE)
+        return np.asarray(root @ root.T)
 
 
 def singular_rows(A: Array) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from remlblup.errors import DataError, some
 from remlblup.linalg.magnitude import require_columns_in_range
 from remlblup.linalg.rank.independent import independent_columns, whiten
 from remlblup.linalg.rank.null_space import NullSpace, null_space
-from remlblup.linalg.small import eigenvalues, inverse_of_products
+from remlblup.linalg.small import Products
 from remlblup.model.coding import coded_matrix, model_spec, without_columns
 from remlblup.model.columns import Columns
 from remlblup.model.incidence import Incidence
@@ -125,13 +125,17 @@ class RandomDesign:
         free."""
         if self.t == 1 or not self.structure.cone:
             return 1.0
-        d = self.moments.diagonal()
-        return float(eigenvalues(self.moments / np.sqrt(d[:, None] * d))[0]) if d.min() > 0.0 else 1.0
+        return float(self.products.values[0]) if self.moments.diagonal().min() > 0.0 else 1.0
+
+    @cached_property
+    def products(self) -> Products:
+        """The `moments` by their correlations."""
+        return Products.of(self.moments)
 
     @cached_property
     def inverse_moments(self) -> np.ndarray:
         """(t, t) M⁻¹ of the `moments`."""
-        return inverse_of_products(self.moments)
+        return self.products.inverse()
 
     def level_sizes(self) -> Iterator[np.ndarray | None]:
         """For each Z_i the squares of its columns (q,); None where a record has several levels."""

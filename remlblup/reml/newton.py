@@ -159,8 +159,11 @@ class Newton:
         if not len(g):
             return 0.0, 0.0
         scaled, step = self.scaled, self.free_step
-        unseen = scaled.d * g - scaled.matrix @ (step / scaled.d)
-        return float(np.abs(scaled.d * g).max()), abs(float(g @ step)) + float(unseen @ unseen) / NULL
+        scores, decrement = scaled.d * g, abs(float(g @ step))
+        if scaled.root is None:
+            unseen = scores - scaled.matrix @ (step / scaled.d)
+            decrement += float(unseen @ unseen) / NULL
+        return float(np.abs(scores).max()), decrement
 
 
 def second_order(space: Space, point: Point) -> Array:

@@ -39,16 +39,15 @@ class Score:
 def score(equations: Equations, solution: Any, units: list[Array], ml: bool = False) -> Score:
     """∂ℓ/∂θ at a solution; `units` (t, t) per term are the covariance matrices that count as 1 for a nudge."""
     spec, of = equations.spec, equations.score_matrices(solution, units, ml)
-    gradient = np.empty(len(of.solution.theta))
-    *parts, phi = spec.parameters.split(of.solution.theta)
-    *places, residual = spec.parameters.slices
-    for S, G, design, theta, place in zip(of.of_sigma, of.of_factor, spec.random, parts, places, strict=True):
+    theta, parameters = of.solution.theta, spec.parameters
+    gradient = np.empty(len(theta))
+    for S, G, design, place in zip(of.of_sigma, of.of_factor, spec.random, parameters.of_terms, strict=True):
         structure = design.structure
         if G is not None:
-            derivatives = structure.factor_derivatives(theta)
+            derivatives = structure.factor_derivatives(theta[place])
             gradient[place] = derivatives.reshape(len(derivatives), -1) @ G.ravel()
         else:
             assert S is not None
-            gradient[place] = structure.score(theta, S)
-    gradient[residual] = spec.residual.score(phi, of.moments)
+            gradient[place] = structure.score(theta[place], S)
+    gradient[parameters.of_residual] = spec.residual.score(theta[parameters.of_residual], of.moments)
     return Score(gradient, of.of_sigma, of.of_factor, of.moments, of.solution, ml)

@@ -60,18 +60,18 @@ def in_strata(space: Space, theta: Array, model: Newton, d: Array, least: float)
     A, now, d = model.hessian[order[:, None], order], theta[order], d[order]
     new, rows, end = now.copy(), [], 0
     for own, structure in moving:
-        at, left = slice(end, end + len(own)), slice(end + len(own), None)
+        at, left = slice(end, end := end + len(own)), slice(end, None)
         row = scaled_solve(A[at, at], A[at, left])
-        A[left, left] -= A[left, at] @ row
+        if row.size:
+            A[left, left] -= A[left, at] @ row
         rows.append((structure, at, left, row))
-        end = at.stop
     for structure, at, left, row in reversed(rows):
         moved = in_precision(structure, now[at] + row @ now[left], d[at] + row @ d[left])
         if moved is None:
             return None
         new[at] = moved - row @ new[left]
         if structure is None and least and space.constrain:
-            new[at] = np.maximum(new[at], least * now[at])
+            new[at] = max(float(new[at][0]), least * float(now[at][0]))
     out = np.empty_like(theta)
     out[order] = new
     return out

@@ -44,13 +44,13 @@ def score_matrices(equations: System, solution: Solution, units: list[Array], ml
     of_slots = equations.of_slots(list(products)) - T @ solution.slots
     of_factor, traces = sharpened(equations, solution, equations.on_slots(of_slots), traces, ml)
     moments = equations.residual.pattern.moments(solution.residual) + traces
-    written = [design.structure.in_factor for design in equations.random]
-    of_sigma = tuple(
-        None if own else score_matrix(slopes, *factor)
-        for own, slopes, factor in zip(written, of_factor, solution.factors, strict=True)
-    )
-    kept = tuple(slopes if own else None for own, slopes in zip(written, of_factor, strict=True))
-    return ScoreMatrices(solution, of_sigma, kept, moments)
+    of_sigma: list[Array | None] = []
+    kept: list[Array | None] = []
+    for design, slopes, factor in zip(equations.random, of_factor, solution.factors, strict=True):
+        own = design.structure.in_factor
+        of_sigma.append(None if own else score_matrix(slopes, *factor))
+        kept.append(slopes if own else None)
+    return ScoreMatrices(solution, tuple(of_sigma), tuple(kept), moments)
 
 
 def slot_products(design: RandomDesign, r: Array, b: Array) -> Array:

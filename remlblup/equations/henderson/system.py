@@ -210,7 +210,7 @@ class System(Equations):
         residual = self.y - times(self.W, effects)
         weighted = self.residual.precision(phi, residual)
         quadratic = float(residual @ weighted) + self._penalty(b, factors)
-        self.at = Solution(
+        self.at = found = Solution(
             theta,
             factors,
             slots,
@@ -223,7 +223,7 @@ class System(Equations):
             logdet_random if ml else None,
             quadratic,
         )
-        return self.at
+        return found
 
     def solve_again(self, theta: Array, ml: bool, found: Solution, nudged: Solution) -> tuple[Solution, Solution]:
         return replace(found, theta=theta), self.solve(theta, ml=ml, factors=nudged.factors)

@@ -51,11 +51,11 @@ class Strategy(Protocol):
         ...
 
 
-def strategy(surface: Surface, ascent: Ascent, algorithm: str, far: bool) -> Strategy:
-    """The algorithm of that name; `far` where the start is neither one that was given nor one by moments."""
+def strategy(surface: Surface, ascent: Ascent, algorithm: str, begins: str) -> Strategy:
+    """The algorithm of that name; the search `begins` at a "given" θ, by "moments" or else far away, at a "start"."""
     if algorithm in ("em", "px-em"):
         return ExpectationMaximization(surface, expanded=algorithm == "px-em")
-    return Automatic(surface, ascent, far) if algorithm == "auto" else Ladder(surface, ascent, algorithm)
+    return Automatic(surface, ascent, begins) if algorithm == "auto" else Ladder(surface, ascent, algorithm)
 
 
 class ExpectationMaximization:
@@ -116,9 +116,9 @@ class Ladder:
 class Automatic(Ladder):
     """The ladder with what is better than a plain step before it, and what is left to try after it."""
 
-    def __init__(self, surface: Surface, ascent: Ascent, far: bool):
+    def __init__(self, surface: Surface, ascent: Ascent, begins: str):
         super().__init__(surface, ascent, "auto")
-        self.far = far
+        self.begins = begins
 
     def proposals(self, point: Point) -> Iterator[tuple[str, Array]]:
         yield from self.before(point)
@@ -128,10 +128,13 @@ class Automatic(Ladder):
     def before(self, point: Point) -> Iterator[tuple[str, Array]]:
         """The step by strata, a first round of EM, the way to another face, off a face, and the secant step."""
         equations, space, reluctant = self.surface.equations, self.surface.space, self.ascent.reluctant
-        first = self.far and len(self.ascent.rows) == 1
+        first = self.begins if len(self.ascent.rows) == 1 else ""
         if not self.ascent.creeps():
-            yield from self.by_strata(point, SHORT if first else 0.0)
-        if first and len(space.held) > 1:
+            yield from self.by_strata(point, SHORT if first in ("start", "moments") else 0.0)
+        if first == "moments":
+            theta = propose(space, point, point.information, 1.0, reluctant, self.ascent.secant.last)
+            yield "AI", np.maximum(theta, SHORT * point.theta)  # θ is variances
+        if first == "start" and len(space.held) > 1:
             updated = px_em_update(equations, point.score, space.held, space.units)
             yield "EM" if equations.expansion is None else "PX-EM", updated
         face = across(space, point, point.information, reluctant)

@@ -83,8 +83,8 @@ class Loop:
         self.limit = min(options.max_iterations, 20) if self.confounded else options.max_iterations
         self.surface = Surface(equations, space, options.ml)
         self.ascent = Ascent(space, options.tolerance, np.zeros(parameters.size, dtype=bool))
-        far = moments is None and bool(np.isnan(given).any())
-        self.strategy = strategy(self.surface, self.ascent, options.algorithm, far)
+        begins = self.begins if np.isnan(given).any() else "given"
+        self.strategy = strategy(self.surface, self.ascent, options.algorithm, begins)
 
     @property
     def space(self) -> Space:

@@ -10,7 +10,7 @@ import pytest
 
 import remlblup as rb
 from remlblup.linalg.threads import single_threaded
-from remlblup.reml import moments
+from remlblup.reml import ladder, moments
 from remlblup.reml.moments import Moments, has_moments, inside, is_worth, moment_start
 from remlblup.reml.start import first_values
 
@@ -190,3 +190,13 @@ def test_no_moments_where_the_forms_are_the_same(always):
     data = pd.DataFrame({"y": np.random.default_rng(1).normal(size=50), "g": np.arange(50)})
     equations = rb.MixedModel("y ~ 1 + (1 | g)", data, engine="sparse")._equations
     assert has_moments(equations) and Moments(equations).solved(50) is None
+
+
+@pytest.mark.parametrize("step", ["strata", "AI"])
+def test_the_first_step_leaves_a_tenth_of_a_variance_that_would_go_to_its_bound(always, monkeypatch, step):
+    if step == "AI":
+        monkeypatch.setattr(ladder, "has_strata", lambda space: False)
+    fit = model(200, scale=0.0).fit(starts=1)
+    first, second = fit.history["vm(id, A)"][:2]
+    assert fit.history["step"][1] == step and second == pytest.approx(0.1 * first, rel=1e-12)
+    assert fit.converged and fit.theta[0] == 0.0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ANALYSIS, PER_EQUATION = 60.0, 150.0
 """Bytes for an entry of C and for an equation while the order is found: the graph, its parts, and its places in L."""
 
-LARGE = 100_000
+LARGE = 500_000
 """Equations whose temporaries are worth giving back to the system before others come."""
 
 MOST = 2**31 - 1

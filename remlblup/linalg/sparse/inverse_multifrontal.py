@@ -6,6 +6,8 @@ C⁻¹ over all rows of its panel; what its children need is gathered from it.
 
 from __future__ import annotations
 
+import numpy as np
+
 from remlblup.linalg.compiler import kernel
 from remlblup.linalg.sparse.blas import gemm_nn, gemm_tn, load, solve_right_lower, store, symm_lower, symv_lower
 
@@ -47,9 +49,9 @@ def selected_inverse(begin, end, top, sn, plan, pending, panels, dependent, entr
             s = plan.leave[s] - 2
             continue
         panel = panels[sn.panel_at[s] : sn.panel_at[s + 1]]
-        if width == 1 and height > 1 and sn.n_children[s] == 0 and s != root and not dependent[sn.first[s]]:
+        if is_twig(s, sn, dependent) and s != root:
             p_front = inverse_front(sn.parent[s], root, sn, plan, pending, arena, block)
-            invert_twig(s, panel, p_front, sn, block[:height])
+            invert_twig(s, panel, p_front, sn, block[: width * height])
             take_entries(s, block.ctypes.data, entries, values)
         elif width > 0 or s != root or (sn.parent[s] == len(sn.parent) - 1 and not has_all_rows(s, sn)):
             front = inverse_front(s, root, sn, plan, pending, arena, block)
@@ -282,21 +284,40 @@ def invert_triangle(panel, height, start, stop, w):
 
 
 @kernel
+def is_twig(s, sn, dependent):
+    """Whether a supernode of few columns has rows below, no children, and no dependent equation."""
+    width = sn.first[s + 1] - sn.first[s]
+    if width == 0 or width > NARROW or sn.n_children[s] > 0 or sn.rows_at[s + 1] - sn.rows_at[s] == width:
+        return False
+    return not np.any(dependent[sn.first[s] : sn.first[s + 1]])
+
+
+@kernel
 def invert_twig(s, panel, p_front, sn, out):
-    """`gather_front` and `invert_front` in one, for a supernode of one column without children."""
+    """`gather_front` and `invert_front` in one, column by column, for a supernode of few columns without children."""
     p = sn.parent[s]
-    rows = sn.relative[sn.rows_at[s] + 1 : sn.rows_at[s + 1]]
-    pivot = 1.0 / panel[0]
-    for i in range(len(out)):
-        out[i] = 0.0
-    for j in range(len(rows)):
-        source = p_front + 8 * rows[j] * (sn.rows_at[p + 1] - sn.rows_at[p])
-        y, total = panel[1 + j] * pivot, 0.0
-        for i in range(j + 1, len(rows)):
-            z = load(source, rows[i])
-            out[1 + i] -= z * y
-            total += z * panel[1 + i]
-        out[1 + j] -= total * pivot + load(source, rows[j]) * y
-    out[0] = pivot * pivot
-    for i in range(1, len(rows) + 1):
-        out[0] -= panel[i] * pivot * out[i]
+    height, width = sn.rows_at[s + 1] - sn.rows_at[s], sn.first[s + 1] - sn.first[s]
+    rows = sn.relative[sn.rows_at[s] + width : sn.rows_at[s + 1]]
+    for c in range(width - 1, -1, -1):
+        own, factor = out[c * height : (c + 1) * height], panel[c * height : (c + 1) * height]
+        pivot = 1.0 / factor[c]
+        for i in range(c, height):
+            own[i] = 0.0
+        for j in range(len(rows)):
+            source = p_front + 8 * rows[j] * (sn.rows_at[p + 1] - sn.rows_at[p])
+            y, total = factor[width + j] * pivot, 0.0
+            for i in range(j + 1, len(rows)):
+                z = load(source, rows[i])
+                own[width + i] -= z * y
+                total += z * factor[width + i]
+            own[width + j] -= total * pivot + load(source, rows[j]) * y
+        for k in range(c + 1, width):
+            after = out[k * height : (k + 1) * height]
+            y, total = factor[k] * pivot, 0.0
+            for i in range(k + 1, height):
+                own[i] -= after[i] * y
+                total += after[i] * factor[i]
+            own[k] -= total * pivot + after[k] * y
+        own[c] = pivot * pivot
+        for i in range(c + 1, height):
+            own[c] -= factor[i] * pivot * own[i]

@@ -18,6 +18,12 @@ TILE = 128
 BLOCK = 32
 """Columns factorised at a time inside a tile."""
 
+ALIGNED = 256
+"""Columns that any tile of a panel lies within, here and in `large_fronts`."""
+
+WIDE = 2**18
+"""Elements from which a panel is cleared by itself, some columns at a time."""
+
 NARROW = 8
 """Blocks of fewer columns, or with fewer rows below, do without BLAS."""
 
@@ -135,12 +141,21 @@ def update_columns(panel, height, start, stop, left, right, row, last_row):
 
 
 @kernel
+def clear_columns(panel, height, left, right):
+    """Some columns of a wide panel, of which nothing above the blocks on the diagonal is ever looked at."""
+    for j in range(left, right):
+        for at in range(j * height + j // ALIGNED * ALIGNED, (j + 1) * height):
+            panel[at] = 0.0
+
+
+@kernel
 def load_matrix(begin, end, values, entries, panel_at, panels):
-    """Values of C into the panels of some supernodes."""
-    for at in range(panel_at[begin], panel_at[end]):
-        panels[at] = 0.0
+    """Values of C into the panels of some supernodes, of which those that are wide have been cleared."""
     for s in range(begin, end):
         panel = panels[panel_at[s] : panel_at[s + 1]]
+        if len(panel) < WIDE:
+            for at in range(len(panel)):
+                panel[at] = 0.0
         for k in range(entries.starts[s], entries.starts[s + 1]):
             panel[entries.places[k]] = values[entries.order[k]]
 

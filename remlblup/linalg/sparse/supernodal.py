@@ -64,7 +64,7 @@ class SupernodalFactor:
         self._opened = np.zeros(sn.size, dtype=np.bool_)
         require(self.memory + beside, f"the model with a factor of {self.n:,} equations")
         self.panels = np.zeros(sn.panel_at[-1])
-        self._runs = runs_of(sn, self.entries)
+        self._runs, self._wide = runs_of(sn, self.entries), wide_columns(sn)
         self.rest()
         self._take_up()
 
@@ -90,6 +90,13 @@ class SupernodalFactor:
         def load(begin: int, end: int) -> None:
             panels.load_matrix(begin, end, values, self.entries, self.supernodes.panel_at, self.panels)
 
+        def clear(s: int, left: int, right: int) -> None:
+            height = self.supernodes.rows_at[s + 1] - self.supernodes.rows_at[s]
+            panels.clear_columns(
+                self.panels[self.supernodes.panel_at[s] : self.supernodes.panel_at[s + 1]], height, left, right
+            )
+
+        side_by_side(clear, self._wide)
         side_by_side(load, self._runs)
         for block, coefficient in zip(self.blocks, values[n_entries:], strict=True):
             block.add(coefficient, self.supernodes, self.panels)
@@ -281,6 +288,13 @@ def runs_of(sn: Supernodes, entries: Entries) -> list[tuple[int, int]]:
     number = min(max(int(size[-1]) // LOADED, 1), RUNS)
     at = np.searchsorted(size, np.linspace(0, int(size[-1]), number + 1)[1:-1]).tolist()
     return list(pairwise([0, *at, sn.size]))
+
+
+def wide_columns(sn: Supernodes) -> list[tuple[int, int, int]]:
+    """Runs of columns of the wide panels: supernode, begin and end."""
+    size, width = np.diff(sn.panel_at), np.diff(sn.first)
+    wide = np.flatnonzero(size >= panels.WIDE).tolist()
+    return [(s, *part) for s in wide for part in large_fronts.tiles(0, int(width[s]), large_fronts.COLUMNS)]
 
 
 def split(space: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:

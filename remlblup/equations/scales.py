@@ -68,11 +68,11 @@ class Scales:
         ModelError
             If the fixed effects reproduce y exactly.
         """
-        variance, structure = residual_variance(spec, y), spec.residual.stands_for
-        squares = y**2
+        squares, structure = y * y, spec.residual.stands_for
+        variance = residual_variance(spec, squares)
         residual = structure.start(variance, squares)
         precision: Array | float = float(spec.weights[0]) / variance
-        if len(residual) > 1 or spec.weights.max() > spec.weights.min():
+        if len(residual) > 1 or np.count_nonzero(spec.weights != spec.weights[0]):
             records = structure.record_variances(residual)
             if np.ptp(records) > 0.0:
                 if len(residual) > 1 and records.max() > APART * records.min():
@@ -118,8 +118,8 @@ class Scales:
         return np.asarray(np.where(ratio > 1e-24, ratio, 1e-6) * shares / own)
 
 
-def residual_variance(spec: Specification, y: Array) -> float:
-    """Weighted least-squares residual variance of y given X, of a record of weight 1: Σ w r²/(n − p).
+def residual_variance(spec: Specification, squares: Array) -> float:
+    """Weighted least-squares residual variance of y given X, of a record of weight 1: Σ w r²/(n − p), from the r² (n,).
 
     Raises
     ------
@@ -127,7 +127,7 @@ def residual_variance(spec: Specification, y: Array) -> float:
         If the fixed effects reproduce y exactly.
     """
     w = spec.weights
-    ss = float(w @ y**2)
+    ss = float(w @ squares)
     # The threshold is the rounding error of the regression, not a size of effect.
     if ss <= 1e-26 * float(w @ spec.y**2):
         raise ModelError("the fixed effects reproduce the response exactly: no variance is left to estimate.")

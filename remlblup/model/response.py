@@ -107,7 +107,7 @@ def check_varies(y: np.ndarray, rows: pd.DataFrame | None, responses: Sequence[s
         codes = rows[TRAIT].cat.codes.to_numpy()
         constant = [r for k, r in enumerate(responses) if np.ptp(y[codes == k]) == 0.0]
     else:
-        constant = [response] if (y == y[0]).all() else []
+        constant = [response] if not np.count_nonzero(y != y[0]) else []
     if constant:
         value = "" if responses else f" ({y[0]:g})"
         raise DataError(f"the response {some(constant)} is constant{value}: there is no variance to divide.")

@@ -267,13 +267,9 @@ def renumbered(number: int, rows: list[Iteration], first: int) -> list[Iteration
 def several_maxima(equations: Equations, free: np.ndarray) -> tuple[str, ...]:
     """Terms with free parameters whose likelihood can have several maxima, the residual as 'residual'."""
     parameters = equations.spec.parameters
-    structures = (*parameters.structures, parameters.residual)
-    names = (*parameters.terms, f"residual {equations.spec.residual_text}")
-    return tuple(
-        name
-        for name, s, place in zip(names, structures, parameters.slices, strict=True)
-        if s.several_maxima and np.count_nonzero(free[place]) > 1
-    )
+    structures = enumerate(zip((*parameters.structures, parameters.residual), parameters.slices, strict=True))
+    found = [k for k, (s, place) in structures if s.several_maxima and np.count_nonzero(free[place]) > 1]
+    return tuple((*parameters.terms, f"residual {equations.spec.residual_text}")[k] for k in found) if found else ()
 
 
 def is_tied(equations: Equations, free: np.ndarray) -> bool:

@@ -11,18 +11,13 @@ import numpy as np
 
 from remlblup.linalg.compiler import kernel, njit
 from remlblup.linalg.sparse.blas import gemm_nt, solve_right_lower_transposed
+from remlblup.linalg.sparse.supernodes import ALIGNED, WIDE
 
 TILE = 128
 """Columns that are complete before those to their right are updated."""
 
 BLOCK = 32
 """Columns factorised at a time inside a tile."""
-
-ALIGNED = 256
-"""Columns that any tile of a panel lies within, here and in `large_fronts`."""
-
-WIDE = 2**18
-"""Elements from which a panel is cleared by itself, some columns at a time."""
 
 NARROW = 8
 """Blocks of fewer columns, or with fewer rows below, do without BLAS."""

@@ -15,7 +15,7 @@ from remlblup.linalg.memory import require
 from remlblup.linalg.sparse import inverse_multifrontal, large_fronts, multifrontal, panels, solves
 from remlblup.linalg.sparse.dense_blocks import PlacedBlock
 from remlblup.linalg.sparse.schedule import Task, make_schedule
-from remlblup.linalg.sparse.supernodes import Entries, Supernodes, by_supernode, places_in_panels
+from remlblup.linalg.sparse.supernodes import WIDE, Entries, Supernodes, by_supernode, in_use, places_in_panels
 from remlblup.linalg.sparse.symbolic import Symbolic, inverse_permutation
 from remlblup.linalg.threads import n_threads, side_by_side
 
@@ -182,7 +182,7 @@ class SupernodalFactor:
             self._opened,
         ]
         return float(sum(array.nbytes for array in arrays)) + 8.0 * float(
-            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1] + self._elements
+            in_use(self.supernodes) + self.schedule.plan.pending_at[-1] + self._elements
         )
 
     @property
@@ -293,7 +293,7 @@ def runs_of(sn: Supernodes, entries: Entries) -> list[tuple[int, int]]:
 def wide_columns(sn: Supernodes) -> list[tuple[int, int, int]]:
     """Runs of columns of the wide panels: supernode, begin and end."""
     size, width = np.diff(sn.panel_at), np.diff(sn.first)
-    wide = np.flatnonzero(size >= panels.WIDE).tolist()
+    wide = np.flatnonzero(size >= WIDE).tolist()
     return [(s, *part) for s in wide for part in large_fronts.tiles(0, int(width[s]), large_fronts.COLUMNS)]
 
 

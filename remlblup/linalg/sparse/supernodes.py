@@ -17,6 +17,13 @@ from remlblup.linalg.compiler import njit
 RELAXED = np.array([[4.0, 0.8], [16.0, 0.2], [48.0, 0.05]])
 
 
+ALIGNED = 256
+"""Columns that any tile of a panel lies within, see `panels` and `large_fronts`."""
+
+WIDE = 2**18
+"""Elements from which a panel is cleared by itself, some columns at a time."""
+
+
 class Supernodes(NamedTuple):
     """The panels of L and how they hang together, in postorder.
 
@@ -73,6 +80,13 @@ def outline_supernodes(parent: np.ndarray, counts: np.ndarray) -> Supernodes:
     sn_parent = np.where(up >= 0, supernode_of[up], -1).astype(np.int32)
     none = np.zeros(0, np.int32)
     return Supernodes(first, rows_at, none, panel_at, sn_parent, none, number_of_children(sn_parent))
+
+
+def in_use(sn: Supernodes) -> float:
+    """Elements of the panels that are ever touched: of wide ones none above the blocks on the diagonal."""
+    width, size = np.diff(sn.first).astype(np.float64), np.diff(sn.panel_at)
+    above = np.where(size >= WIDE, np.maximum(width - ALIGNED, 0.0) ** 2 / 2.0, 0.0)
+    return float(sn.panel_at[-1] - above.sum())
 
 
 def number_of_children(parent: np.ndarray) -> np.ndarray:

@@ -220,6 +220,15 @@ def shared_setting(library: Any) -> bool:
     return not (library.internal_api == "openblas" and getattr(library, "threading_layer", "") == "openmp")
 
 
+def teller(library: Any) -> Callable[[], int]:
+    """What tells how many threads a library has: a function of its own where threadpoolctl names it, for a small fit
+    asks several times, and the way there is longer than the answer."""
+    symbol = getattr(library, "_get_symbol", None)
+    plain = library.internal_api == "openblas" and shared_setting(library)
+    own = symbol("openblas_get_num_threads") if plain and symbol is not None else None
+    return own if own is not None else lambda: library.num_threads
+
+
 class Limit:
     """One BLAS thread while anybody holds it, and the setting from before when the last has let go.
 
@@ -235,16 +244,16 @@ class Limit:
         self.limited = False
 
     @cached_property
-    def libraries(self) -> list[Any]:
-        return [library for library in controller().lib_controllers if self.of(library)]
+    def libraries(self) -> list[tuple[Any, Callable[[], int]]]:
+        """The libraries, and what tells how many threads each has."""
+        return [(library, teller(library)) for library in controller().lib_controllers if self.of(library)]
 
     def hold(self, token: object) -> None:
         with self.lock:
             self.holders[token] = threading.get_ident()
             if not self.limited:
                 if self.before is None:
-                    asked = ((library, library.num_threads) for library in self.libraries)
-                    self.before = [(library, number) for library, number in asked if number != 1]
+                    self.before = [(library, number) for library, tell in self.libraries if (number := tell()) != 1]
                 if self.before:
                     set_numbers([(library, 1) for library, _ in self.before])
                 self.limited = True

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from remlblup.errors import OptionError
 from remlblup.linalg.sparse import ordering
 from remlblup.linalg.sparse.factor import SparseFactor
-from remlblup.linalg.sparse.graphs import Adjacency, both_directions, subgraph, twins
+from remlblup.linalg.sparse.graphs import Adjacency, both_directions, subgraph, twins, without_set
 from remlblup.linalg.sparse.low_degree import eliminate_low_degree, hubs_beside, number_of_bits
 
 
@@ -169,3 +169,17 @@ def test_the_order_of_fewest_operations_is_taken(monkeypatch):
 def test_more_equations_than_are_numbered():
     with pytest.raises(OptionError, match=r"2,147,483,648 equations are more than the 2,147,483,647"):
         SparseFactor(np.zeros(1, np.int64), np.zeros(0, np.int32), 2**31)
+
+
+def test_the_neighbours_of_an_eliminated_node_all_meet():
+    rng = np.random.default_rng(4)
+    rows, columns, adjacency = some_graph(rng, 40, 0.1)
+    graph = both_directions(rows, columns, 40)
+    eliminated = np.zeros(40, bool)
+    for v in rng.permutation(40):
+        eliminated[v] = not adjacency[v, eliminated].any()
+    found = Adjacency(*without_set(*graph, eliminated)).matrix().toarray() > 0
+    across = adjacency[np.ix_(~eliminated, eliminated)].astype(int)
+    expected = adjacency[np.ix_(~eliminated, ~eliminated)] | (across @ across.T > 0)
+    np.fill_diagonal(expected, False)
+    np.testing.assert_array_equal(found, expected)

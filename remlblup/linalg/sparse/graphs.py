@@ -96,6 +96,40 @@ def subgraph(indptr, indices, kept):
     return out, between
 
 
+@njit("Tuple((int64[::1], int32[::1]))(int64[::1], int32[::1], bool_[::1])", cache=True)
+def without_set(indptr, indices, eliminated):
+    """The graph that is left when an independent set is eliminated: the neighbours of each of its nodes all meet.
+
+    Neighbours come in no order.
+    """
+    n = len(eliminated)
+    number, seen = np.empty(n, np.int32), np.full(n, -1, np.int32)
+    left, most = 0, 0
+    for v in range(n):
+        number[v] = left
+        if not eliminated[v]:
+            left += 1
+            for p in range(indptr[v], indptr[v + 1]):
+                u = indices[p]
+                most += indptr[u + 1] - indptr[u] if eliminated[u] else 1
+    out, found, at = np.zeros(left + 1, np.int64), np.empty(most, np.int32), 0
+    for v in range(n):
+        if eliminated[v]:
+            continue
+        seen[v] = v
+        for p in range(indptr[v], indptr[v + 1]):
+            u = indices[p]
+            first, last = (indptr[u], indptr[u + 1]) if eliminated[u] else (p, p + 1)
+            for q in range(first, last):
+                w = indices[q]
+                if seen[w] != v:
+                    seen[w] = v
+                    found[at] = number[w]
+                    at += 1
+        out[number[v] + 1] = at
+    return out, found[:at].copy()
+
+
 @njit("Tuple((int64[::1], int32[::1]))(int64[::1], int32[::1], int64[::1], int64[::1], int64[::1])", cache=True)
 def quotient(indptr, indices, groups, members, starts):
     """The graph of groups of nodes, those of group g from starts[g] on among the members: an edge where any touch.

@@ -20,10 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 
 from remlblup.linalg.sparse import low_degree
-from remlblup.linalg.sparse.graphs import Adjacency, quotient, twins
+from remlblup.linalg.sparse.graphs import Adjacency, quotient, twins, without_set
 
 LOW_DEGREE = 8
 """Nodes with at most this many neighbours are always eliminated before the dissection."""
@@ -207,41 +206,30 @@ def multiple_minimum_degree(whole: Adjacency) -> tuple[np.ndarray, Adjacency, np
     -------
     as `eliminate_low_degree`
     """
-    graph = whole.matrix()  # products of edges are counted
+    graph = whole
     random = np.random.default_rng(20240608)  # breaks ties: along a chain, order would free one end only
-    kept, eliminated = np.arange(graph.shape[0]), []
+    kept, eliminated = np.arange(graph.size), []
     while len(kept):
-        degree = np.diff(graph.indptr)
+        degree = graph.degree
         ceiling = 1.2 * degree.min() + 1.0
         chosen = independent_set(graph, degree + random.random(len(kept)), degree <= ceiling)
         if not chosen.any() or (chosen.sum() < SMALL_ROUND * len(kept) and degree[chosen].min() > 2):
             break
         eliminated.append(kept[chosen])
-        graph = schur_complement_pattern(graph, chosen)
+        graph = Adjacency(*without_set(*graph, chosen))
         kept = kept[~chosen]
     first = np.concatenate(eliminated) if eliminated else np.zeros(0, dtype=np.int64)
-    return first, Adjacency.of(graph), kept
+    return first, Adjacency.of(graph.matrix()), kept
 
 
-def independent_set(graph: sp.csr_array, key: np.ndarray, candidate: np.ndarray) -> np.ndarray:
+def independent_set(graph: Adjacency, key: np.ndarray, candidate: np.ndarray) -> np.ndarray:
     """Mark candidates whose key is below that of every neighbouring candidate; no two are adjacent."""
     keys = np.where(candidate, key, np.inf)
-    lowest = np.full(graph.shape[0], np.inf)
-    filled = np.flatnonzero(np.diff(graph.indptr))
+    lowest = np.full(graph.size, np.inf)
+    filled = np.flatnonzero(graph.degree)
     if len(filled):
         lowest[filled] = np.minimum.reduceat(keys[graph.indices], graph.indptr[filled])
     return candidate & (keys < lowest)
-
-
-def schur_complement_pattern(graph: sp.csr_array, eliminated: np.ndarray) -> sp.csr_array:
-    """Graph after an independent set is eliminated: the neighbours of each of its nodes all meet."""
-    rest = graph[~eliminated]
-    across = rest[:, eliminated]
-    filled = rest[:, ~eliminated] + across @ across.T
-    filled.setdiag(0)
-    filled.eliminate_zeros()
-    filled.data.fill(1.0)
-    return filled
 
 
 def nested_dissection(graph: Adjacency) -> np.ndarray:

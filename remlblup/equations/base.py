@@ -203,6 +203,13 @@ class Equations(ABC):
     def require(self, solution: Any) -> None:
         """Make sure that what is on hand is that of this solution."""
 
+    #: E of `moment_forms` by the elements of every Σ and of σ², where a small model has it at hand.
+    moment_expectations: Array | None = None
+
+    def moment_forms(self) -> Array:
+        """Quadratic forms of y, see `henderson.moments`."""
+        raise NotImplementedError
+
     @abstractmethod
     def solve(self, theta: Array, *, ml: bool = False) -> Any:
         """The solution at θ: theta, residual ê, weighted_residual R⁻¹ê = Py, effects, quadratic y'Py.

@@ -133,6 +133,20 @@ class Parameters:
         )
 
     @cached_property
+    def elements(self) -> Array | None:
+        """How the elements of every Σ, row by row, and the residual variance hang on θ, where they do linearly:
+        (n_elements, n); None elsewhere."""
+        if not (self.structures and self.of_variances and self.residual.keyword == "units"):
+            return None
+        out = np.zeros((sum(s.size**2 for s in self.structures) + 1, self.size))
+        start = 0
+        for structure, place in zip(self.structures, self.of_terms, strict=True):
+            slopes = structure.derivatives(np.zeros(structure.n_parameters))
+            out[start : (start := start + structure.size**2), place] = slopes.reshape(len(slopes), -1).T
+        out[-1, -1] = 1.0
+        return out
+
+    @cached_property
     def charted(self) -> tuple[tuple[int, slice], ...]:
         """(term, place in θ) of the parameters that positive semidefiniteness bounds together."""
         places = [(s.charted, place.start) for s, place in zip(self.structures, self.of_terms, strict=True)]

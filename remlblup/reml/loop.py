@@ -19,6 +19,7 @@ from remlblup.arrays import Array
 from remlblup.equations.base import Equations
 from remlblup.errors import NotPositiveDefiniteError
 from remlblup.reml.ascent import Ascent
+from remlblup.reml.closed_form import closed_form
 from remlblup.reml.convergence import NEXT, SETTLED, Criterion, criteria, following
 from remlblup.reml.distant import leaving
 from remlblup.reml.escape import escaped_from
@@ -52,6 +53,12 @@ def likeliest(surface: Surface, theta: Array, given: np.ndarray) -> Array:
     return max([theta, *others], key=lambda at: surface.loglik(at)[0]) if others else theta
 
 
+def by_moments(space: Space) -> Array | None:
+    """θ by moments, of small models exact ones; None of a model without."""
+    theta = closed_form(space)
+    return moment_start(space.equations) if theta is None else theta
+
+
 class Loop:
     """One maximisation of the (RE)ML likelihood of a model."""
 
@@ -74,7 +81,7 @@ class Loop:
         self.given = ~np.isnan(given)
         self.confounded = confounded(equations, held, options.ml)
         free = options.algorithm == "auto" and not (self.given.any() or self.confounded)
-        moments = moment_start(equations) if free else None
+        moments = by_moments(space) if free else None
         self.begins = "start" if moments is None else "moments"
         self.theta = (
             start_values(equations, variance, given, held, space.smallest_eigenvalue) if moments is None else moments

@@ -13,7 +13,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
-from remlblup.equations.henderson import errors, information, score
+from remlblup.equations.henderson import errors, information, moments, score
 from remlblup.equations.henderson.expansion import SlotExpansion
 from remlblup.equations.henderson.record_errors import record_errors
 from remlblup.equations.henderson.system import Solution, System, signs_of
@@ -46,6 +46,14 @@ class MixedModelEquations(System):
 
     def score_matrices(self, solution: Solution, units: list[Array], ml: bool) -> ScoreMatrices:
         return score.score_matrices(self, solution, units, ml)
+
+    @cached_property
+    def moment_expectations(self) -> Array | None:
+        whole = self.cross_products.whole
+        return None if whole is None or self.n_filled else moments.expectations(self, whole)
+
+    def moment_forms(self) -> Array:
+        return moments.forms(self)
 
     @cached_property
     def expansion(self) -> SlotExpansion:

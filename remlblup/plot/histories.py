@@ -30,7 +30,7 @@ KINDS = (
     ("start", "start", "v", INK),
     ("moments", "start", "v", INK),
     ("PX-EM", "PX-EM", "D", PURPLE),
-    ("AI+", "AI with EM, damping or secant", "^", ORANGE),
+    ("AI+", "AI with EM, damping or secant (QN)", "^", ORANGE),
     ("AI", "AI", "o", BLUE),
     ("EM", "EM", "s", GREEN),
     ("strata", "strata", "h", BLUE),
@@ -164,7 +164,7 @@ def mark_steps(ax: Any, x: Array, y: Array, steps: list[str], size: float = 4.5,
 
 def step_label(kind: int) -> str:
     """A kind of step in the legend."""
-    return KINDS[kind][1] if kind == 0 else f"step {KINDS[kind][1]}"
+    return KINDS[kind][1] if KINDS[kind][1] == "start" else f"step {KINDS[kind][1]}"
 
 
 def tell_steps(ax: Any, steps: list[str]) -> None:

@@ -57,7 +57,7 @@ def test_fit_prints_and_writes(run, sleepstudy, tmp_path):
         "fit", sleepstudy, SLOPES, "--out", out, "--function", "ratio=(1 + Days | Subject)[Days]/residual"
     )
     assert code == 0
-    assert text.startswith("iter  step") and "strata" in text
+    assert text.startswith("iter  step") and "moments" in text
     assert "612.09" in text and "ratio" in text
     assert f"Written to {out}" in text
     assert "covariates in the fixed part: Days (10 values)" in err and "--factor Days" in err

@@ -19,7 +19,7 @@ def test_a_callback_is_told_every_row_of_the_history(model):
     rows = []
     fit = model.fit(callback=rows.append, progress=False)
     assert [row.iteration for row in rows] == list(fit.history["iteration"])
-    assert [row.step for row in rows] == list(fit.history["step"]) and rows[0].step == "start"
+    assert [row.step for row in rows] == list(fit.history["step"]) and rows[0].step == "moments"
     np.testing.assert_array_equal([row.loglik for row in rows], fit.history["loglik"])
     np.testing.assert_array_equal([row.theta for row in rows], fit.history[["Batch", "residual"]])
     assert all(row.seconds >= 0.0 and row.gradient >= 0.0 for row in rows)
@@ -31,7 +31,7 @@ def test_a_callback_stops_a_fit_as_a_ctrl_c_does(model):
             raise KeyboardInterrupt
 
     with pytest.raises(rb.FitInterrupted) as caught:
-        model.fit(callback=stop, progress=False)
+        model.fit(start={"Batch": 10.0}, callback=stop, progress=False)
     assert len(caught.value.fit.history) == 2 and caught.value.fit.convergence.status == "interrupted"
 
 

@@ -53,7 +53,7 @@ def test_lines_hold_the_history(sleep):
 def test_every_iteration_is_labelled_with_its_step(sleep):
     labels = [t.get_text() for t in sleep.plot_convergence().get_xticklabels()]
     assert labels == [f"{i}\n{s}" for i, s in zip(sleep.history["iteration"], sleep.history["step"], strict=True)]
-    assert labels[0] == "0\nstart"
+    assert labels[0] == "0\nmoments"
 
 
 def test_title_tells_the_verdict(slopes, sleep, boundary):

@@ -239,7 +239,7 @@ def test_a_folder_is_replaced_by_the_next_report(oats, tmp_path):
     names = {p.name for p in (tmp_path / "r").iterdir()}
     drawn = {n.removesuffix(".png") for n in names if n.endswith(".png")}
     judged = {"residuals", "residuals_qq", "residuals_scale", "influence"}
-    assert drawn == {"convergence", "traces", "random_effects", *judged}
+    assert drawn == {"convergence", "random_effects", *judged}
     assert "mine.txt" in names and "report.html" in names
 
 

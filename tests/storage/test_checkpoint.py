@@ -164,7 +164,7 @@ def test_another_limit_and_progress_are_no_other_fit(tmp_path, capsys):
     fit = animals().fit(checkpoint=path, progress=True)
     assert said(fit) == said(whole)
     printed = capsys.readouterr().out
-    assert f"Going on from {path}" in printed and "start" in printed
+    assert f"Going on from {path}" in printed and "moments" in printed
     # Fewer than there were already: the fit stands where it was.
     assert said(animals().fit(checkpoint=path, max_iterations=1))[:3] == said(whole)[:3]
 

@@ -47,4 +47,4 @@ def test_the_command_line_knows_the_device(tmp_path, capsys):
     data = tmp_path / "data.csv"
     DATA.to_csv(data, index=False)
     assert main(["fit", str(data), FORMULA, "--device", "cuda"]) != 0
-    assert "device='cuda' is for V itself" in capsys.readouterr().err
+    assert "--device cuda is for V itself" in capsys.readouterr().err

@@ -152,7 +152,10 @@ def checked_frame(spec: Specification, frame: pd.DataFrame, included: set[int]) 
         weighing += design.term.weights
     needed = list(dict.fromkeys([*covariates, *groups]))
     require_columns(frame, [*needed, *parents, *weighing], "the prediction", "the new data")
-    frame = without_blanks(frame, covariates, [*groups, *parents]).frame
+    data = without_blanks(frame, covariates, [*groups, *parents])
+    for name in (*groups, *parents):
+        data[name].check_levels()
+    frame = data.frame
     missing = frame[needed].isna().any(axis=1)
     if missing.any():
         raise DataError(f"the new data have missing values in row(s) {some(frame.index[missing])}: fill or drop them.")

@@ -10,8 +10,9 @@ import pandas as pd
 
 from remlblup.arrays import Array, objects
 from remlblup.cached import cached_property
+from remlblup.errors import DataError
 from remlblup.model.frame import check_cells, holds_text, in_memory_order, is_foreign, plain
-from remlblup.relationship.labels import canonical, match, tidy
+from remlblup.relationship.labels import canonical, check_exact, match, tidy
 
 COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
 # Frames of no more columns are taken apart whole, of others only the columns that are asked for.
@@ -160,6 +161,13 @@ class Column:
                 codes = np.append(match(levels[first], levels), -1)[codes]
                 levels = levels[first]
         return codes, np.asarray(tidy(levels))
+
+    def check_levels(self) -> None:
+        """Refuse floats that have lost digits as levels; a look at numbers, or at the levels of what is none."""
+        plain = isinstance(self.dtype, pd.StringDtype) or self.dtype.kind in "iubmM"
+        if plain or (self.text and not self.is_categorical and self.coded.texts is not None):
+            return
+        check_exact(self.series, f"the column '{self.series.name}'", DataError)
 
     @cached_property
     def missing(self) -> np.ndarray | None:

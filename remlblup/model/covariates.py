@@ -55,7 +55,13 @@ def check_covariates(expressions: Iterable[Expression], data: Columns, what: str
         Naming column and rows, and what to do.
     """
     for expression in expressions:
-        name = expression.bare
+        factor, name = expression.factor, expression.bare
+        if (
+            factor is not None
+            and factor in data
+            and (expression.is_factor or data[factor].is_categorical or data[factor].text)
+        ):
+            data[factor].check_levels()
         if name is not None and name in data:
             check_no_dates(data[name].series, f"column '{name}' in {what}", f"C({name})")
             check_numbers_as_text(data[name], what)

@@ -85,6 +85,8 @@ def usable_records(
         columns.append(weights)
     columns, optional = [c for c in columns if c not in made], [c for c in optional if c not in {*columns, *made}]
     data = without_blanks(data, fixed, factors_of(parsed, residual))
+    for name in {*levels_of(parsed), *residual.unit.factors, residual.section} & data.names.keys():
+        data[name].check_levels()
     records, data = complete_records(
         data, columns, missing, weights, optional=[*optional, *weighing], responses=own if parsed.responses else None
     )
@@ -158,10 +160,12 @@ def missing_in(data: Columns, names: Iterable[str]) -> np.ndarray:
 
 def factors_of(parsed: MixedFormula, residual: ResidualTerm) -> list[str]:
     """The columns whose values are levels: those behind bars and of the residual."""
-    return [
-        *(f for t in parsed.random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors),
-        *residual.columns,
-    ]
+    return [*levels_of(parsed), *residual.columns]
+
+
+def levels_of(parsed: MixedFormula) -> list[str]:
+    """Those behind bars."""
+    return [f for t in parsed.random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors]
 
 
 def offset_columns(parsed: MixedFormula, visible: pd.DataFrame | Collection[str]) -> list[str]:

@@ -14,9 +14,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import objects
-from remlblup.errors import RelationshipError, some
+from remlblup.errors import RelationshipError, RemlBlupError, some
 
-# Floats above this do not hold every integer, so an integral one is no proof of an integer label.
+# From here on floats do not hold every whole number: the last digits of a label may be lost.
 _EXACT_FLOAT = 2.0**53
 
 
@@ -35,6 +35,11 @@ def canonical(values: Iterable) -> np.ndarray:
     -------
     numpy.ndarray of object, shape (n,)
         `str`, or `None` for None, NaN, `pandas.NA` and NaT.
+
+    Raises
+    ------
+    RelationshipError
+        For a float too large to hold every whole number; see `check_exact`.
     """
     coded = _categories(values)
     if coded is not None:
@@ -43,7 +48,7 @@ def canonical(values: Iterable) -> np.ndarray:
     array = _as_array(values)
     if array.dtype.kind in "iu":
         return objects(list(map(str, array.tolist())))
-    found = integers(array)
+    found = _whole(array)
     if found is not None:
         whole, missing = found
         texts = objects(list(map(str, whole.tolist())))
@@ -73,7 +78,7 @@ def tidy(values: Iterable) -> np.ndarray:
         shown = tidy(categories)
         return shown[codes] if (codes >= 0).all() else with_missing(shown)[codes]
     array = _as_array(values)
-    found = integers(array)
+    found = _whole(array)
     if found is not None:
         whole, missing = found
         if not missing.any():
@@ -148,9 +153,61 @@ def integers(values: Iterable) -> tuple[np.ndarray, np.ndarray] | None:
     (numpy.ndarray of int64, numpy.ndarray of bool) or None
         Both of shape (n,); the integer under a missing label is 0.
     """
-    if _categories(values) is not None:
+    return None if _categories(values) is not None else _whole(_as_array(values))
+
+
+def check_exact(values: Any, what: str, error: type[RemlBlupError] = RelationshipError) -> None:
+    """Refuse labels that are floats of 2⁵³ (of single precision 2²⁴) or more.
+
+    A column of long national numbers becomes one of floats where a cell is empty, and animals then share a label.
+
+    Parameters
+    ----------
+    values : array-like, shape (n,)
+    what : what holds them, for the message
+
+    Raises
+    ------
+    RemlBlupError
+        Of the class `error`.
+    """
+    if isinstance(getattr(values, "dtype", None), pd.StringDtype):
+        return
+    coded = _categories(values)
+    found = _rounded(_as_array(values if coded is None else coded[1]))
+    if found is not None:
+        raise error(_lost(found, what))
+
+
+def _rounded(array: np.ndarray) -> float | None:
+    """The first label that is a float too large to hold every whole number."""
+    if array.dtype.kind == "f":
+        size = np.abs(array)
+        large = array[(size >= _limit(array.dtype)) & np.isfinite(size)]
+        return float(large[0]) if len(large) else None
+    if array.dtype.kind != "O":
         return None
-    array = _as_array(values)
+    return next((float(v) for v in array.tolist() if _is_rounded(v)), None)
+
+
+def _is_rounded(value: object) -> bool:
+    return isinstance(value, float | np.floating) and _limit(type(value)) <= abs(float(value)) < np.inf
+
+
+def _limit(kind: Any) -> float:
+    return _EXACT_FLOAT if kind is float else min(_EXACT_FLOAT, 2.0 ** (np.finfo(kind).nmant + 1))
+
+
+def _lost(label: float, what: str = "") -> str:
+    return (
+        f"{f'{what}: ' if what else ''}labels are floating-point numbers too large to hold every digit ({label:.15g}):"
+        " their last digits are lost, and different labels read alike. Read the column as text, dtype=str, or as whole"
+        " numbers that may be missing, dtype='Int64' (of pandas.read_csv)."
+    )
+
+
+def _whole(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """`integers` of an array."""
     if array.dtype.kind == "i":
         return array.astype(np.int64, copy=False), np.zeros(len(array), dtype=bool)
     if array.dtype.kind == "u" and (not len(array) or array.max() < 2**63):
@@ -159,7 +216,9 @@ def integers(values: Iterable) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     missing = np.isnan(array)
     filled = np.where(missing, 0.0, array).astype(np.promote_types(array.dtype, np.float64), copy=False)
-    if not ((np.abs(filled) <= _EXACT_FLOAT) & (filled == np.floor(filled))).all():
+    if not ((np.abs(filled) < _limit(array.dtype)) & (filled == np.floor(filled))).all():
+        if (label := _rounded(array)) is not None:
+            raise RelationshipError(_lost(label))
         return None
     return filled.astype(np.int64), missing
 
@@ -266,6 +325,8 @@ def _clean(value: object) -> object:
         return value.strip()
     if _is_missing(value):
         return None
+    if _is_rounded(value):
+        raise RelationshipError(_lost(float(value)))  # type: ignore[arg-type]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and value.is_integer():

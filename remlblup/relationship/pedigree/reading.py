@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from remlblup.errors import PedigreeError, some
-from remlblup.relationship.labels import as_items, canonical, integers, tidy
+from remlblup.relationship.labels import as_items, canonical, check_exact, integers, tidy
 
 #: Codes that mean "parent unknown", besides missing values.
 UNKNOWN = ("0", "0.0", "", "NA", "N/A", "na", "nan", "NaN", "None", "<NA>", "NULL", ".", "*")
@@ -95,6 +95,9 @@ def read_family(ids: Iterable, sires: Iterable, dams: Iterable, unknown: Iterabl
         )
     if not lengths[0]:
         raise PedigreeError("The pedigree is empty: it has no rows.")
+    for role, values in zip(("ids", "sires", "dams"), columns, strict=True):
+        name = getattr(values, "name", None)
+        check_exact(values, role if name is None else f"the column {name!r} of the pedigree", PedigreeError)
     keys, no_label = _keys((ids, sires, dams), codes_of(unknown))
     _check_ids(ids, no_label[0])
 

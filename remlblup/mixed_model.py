@@ -80,6 +80,8 @@ class MixedModel:
     -----
     CodesWarning
         Where numbers that look like the codes of a factor stand as a covariate in the fixed part.
+    RemlBlupWarning
+        Where a relationship is not used, traits share a mean, or a sum behind a bar may be meant as several terms.
 
     Examples
     --------

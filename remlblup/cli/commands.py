@@ -237,7 +237,7 @@ def read_model(given: Namespace) -> MixedModel:
         if not issubclass(warning.category, RemlBlupWarning):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         elif str(warning.message) != known:
-            notes.append(in_options(str(warning.message)))
+            notes.append(given_by(in_options(str(warning.message)), given))
     if found := likely_factors(model.specification):
         which = ", ".join(f"{name} ({n} values)" for name, n in found.items())
         notes.append(f"covariates in the fixed part: {which}. If they are factors, add --factor {','.join(found)}")
@@ -250,6 +250,12 @@ def _choice(unknown_parents: str) -> str | list[str]:
     from remlblup.model.unknown_parents import CHOICES
 
     return unknown_parents if unknown_parents in CHOICES else [c.strip() for c in unknown_parents.split(",")]
+
+
+def given_by(note: str, given: Namespace) -> str:
+    """A note with the options that gave the relationships it speaks of."""
+    options = [option for option in ("pedigree", "genotypes", "relationship") if getattr(given, option)]
+    return note.replace("relationships= has", " and ".join(f"--{option}" for option in options) + " gives")
 
 
 def say(notes: Sequence[str], quiet: bool) -> None:

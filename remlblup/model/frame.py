@@ -258,8 +258,8 @@ def text_instead(series: pd.Series, what: str) -> str:
     """Which cells of a column are text where numbers must be."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         return (
-            f"the {what} holds text or categories (first value {series.iloc[0]!r}): it must be numeric. Convert it,"
-            " e.g. pandas.to_numeric."
+            f"the {what} holds text or categories (first value {some([series.iloc[0]])}): it must be numeric."
+            " Convert it, e.g. pandas.to_numeric."
         )
     cells = series.astype(object)
     wrong = cells[pd.to_numeric(cells, errors="coerce").isna().to_numpy() & cells.notna().to_numpy()]
@@ -270,7 +270,7 @@ def text_instead(series: pd.Series, what: str) -> str:
             "Correct these cells or make them missing."
         )
     return (
-        f"the {what} holds text (first value {cells.iloc[0]!r}): it must be numeric. Convert it, e.g. "
+        f"the {what} holds text (first value {some([cells.iloc[0]])}): it must be numeric. Convert it, e.g. "
         "pandas.to_numeric."
     )
 

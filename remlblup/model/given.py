@@ -67,16 +67,17 @@ def names_given(entries: object) -> list[str]:
 
 
 def warn_of_unused(entries: object, formula: MixedFormula, residual: ResidualTerm) -> None:
-    """Say that relationships are given and no term has one: its levels are independent all the same."""
+    """Say which of the relationships that are given no term has."""
     if not (given := names_given(entries)):
         return
     groups = [residual.unit, *(g for term in formula.random if isinstance(term, RandomTerm) for g in term.groups)]
     of_levels = {name for group in groups for name in group.names}
     of_records = {str(value) for option, value in residual.options if option == "of"}
-    if (of_levels | of_records | matrix_names(formula.random, residual.options)).isdisjoint(given):
+    used = of_levels | of_records | matrix_names(formula.random, residual.options)
+    if unused := [name for name in given if name not in used]:
         warn(
-            f"relationships= has {some(given)}, and no term of the formula names it: all levels are independent."
-            f" Write '(1 | vm(factor, {given[0]}))', or leave it out.",
+            f"relationships= has {some(unused)}, which no term of the formula names, and which has no part in the"
+            f" model: write '(1 | vm(factor, {unused[0]}))', or leave it out.",
             RemlBlupWarning,
         )
 

@@ -220,8 +220,8 @@ def new_rows(design: RandomDesign, frame: pd.DataFrame, theta: Array) -> NewRows
 
 @lru_cache(maxsize=256)
 def spellings(term: RandomTerm) -> tuple[str, ...]:
-    """Other ways users write a term's name, without white space: without its options, by its group alone,
-    its crossed factors in any order."""
+    """Other ways users write a term's name, without white space: without its options, by its group alone, its
+    crossed factors in any order, its intercept written out or not."""
     names = [term.name, term.short] if term.short else [term.name]
     out = [text for name in names for text in (name, f"({name})", f"1|{name}", f"(1|{name})")]
     if not term.more and term.group.factors:
@@ -229,7 +229,12 @@ def spellings(term: RandomTerm) -> tuple[str, ...]:
         out += [written, label]
         for crossed in dict.fromkeys((written, label, term.effects)):
             out += [squeeze(text).replace(squeeze(crossed), other) for other in orders(crossed) for text in out]
-    return tuple(dict.fromkeys(map(squeeze, out)))
+    out = [squeeze(text) for text in out]
+    effects = squeeze(term.effects)
+    if effects.startswith("1+") or not effects.startswith(("0", "1", "-1")):
+        other = effects[2:] if effects.startswith("1+") else f"1+{effects}"
+        out += [text.replace(f"{effects}|", f"{other}|") for text in out if effects and f"{effects}|" in text]
+    return tuple(dict.fromkeys(out))
 
 
 def orders(crossed: str) -> list[str]:

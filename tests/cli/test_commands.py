@@ -333,10 +333,24 @@ def test_messages_are_in_the_options_of_the_command_line(run, sleepstudy, option
     assert code == 2 and message in err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--factor", "gain"], "it must be numeric. Write numbers in the file, and leave it out of --factor."),
+        (["--weights", "sex"], "it must be numeric."),
+    ],
+)
+def test_no_message_speaks_of_python(run, calves, options, message):
+    code, _, err = run("fit", calves[0], ANIMAL, "--pedigree", calves[1], *options)
+    assert code == 2 and message in err and "pandas" not in err and "np." not in err
+    code, _, err = run("fit", calves[0], "gain ~ 0 + sex + (1 | vm(animal))", "--pedigree", calves[1])
+    assert code == 2 and "with the NAME of --pedigree NAME=FILE" in err and "relationships=" not in err
+
+
 def test_a_pedigree_that_no_term_names_is_noted(run, calves):
     code, _, err = run("fit", calves[0], "gain ~ 1 + (1 | sex)", "--pedigree", calves[1])
     assert code == 0
-    assert "note: --pedigree, --genotypes or --relationship gives 'A', and no term of the formula names it" in err
+    assert "note: --pedigree gives 'A', which no term of the formula names" in err
 
 
 def test_a_file_where_the_folder_should_be(run, sleepstudy, tmp_path):

@@ -77,7 +77,7 @@ def placed_precision(
     entries = precision_entries(random, inverses, offsets, m)
     factors = [(d.q if K is None else K.nnz, d.structure.n_factors) for d, K in zip(random, inverses, strict=True)]
     one, number = sum(n for _, n in factors) == 1, sum(size * n for size, n in factors)
-    if sparse and (one or 12 * number < 8 * len(found)):
+    if sparse and number and (one or 12 * number < 8 * len(found)):
         listed = [(places(found, k, sparse), value) for k, value in entries]
         at, values = zip(*listed, strict=True)
         return (values[0], at[0]) if one else (np.concatenate(values), np.concatenate(at))

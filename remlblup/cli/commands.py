@@ -204,18 +204,19 @@ def read_model(given: Namespace) -> MixedModel:
     factors = [c.strip() for item in given.factor or () for c in item.split(",") if c.strip()]
     data = make_factors(read_table(given.data, given.sep), factors)
     notes = list(data.attrs.get("notes", ()))
-    relationships = read_relationships(
-        pedigrees,
-        matrices,
-        given.inverse or (),
-        given.hermaphrodites,
-        given.groups,
-        named_files("--genotypes", given.genotypes),
-        given.pedigree_columns,
-        formed=given.engine != "stochastic",
-    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RemlBlupWarning)
+        relationships = read_relationships(
+            pedigrees,
+            matrices,
+            given.inverse or (),
+            given.hermaphrodites,
+            given.groups,
+            named_files("--genotypes", given.genotypes),
+            given.pedigree_columns,
+            formed=given.engine != "stochastic",
+        )
+        notes += parents_added(relationships)
         try:
             model = MixedModel(
                 given.formula,
@@ -243,6 +244,13 @@ def read_model(given: Namespace) -> MixedModel:
         notes.append(f"covariates in the fixed part: {which}. If they are factors, add --factor {','.join(found)}")
     say(notes, given.quiet)
     return model
+
+
+def parents_added(relationships: Mapping[str, Any]) -> list[str]:
+    """A note of each pedigree that has parents without a row."""
+    from remlblup.relationship.base import added_text
+
+    return [f"pedigree {name}: {added_text(K.added)}" for name, K in relationships.items() if len(K.added)]
 
 
 def _choice(unknown_parents: str) -> str | list[str]:

@@ -38,6 +38,8 @@ class RelationshipBase(ABC):
     ortets: np.ndarray = np.empty(0, dtype=np.intp)
     #: Codes for an unknown parent where the relationship comes from a pedigree, as it reads them; None elsewhere.
     unknown_codes: frozenset[str] | None = None
+    #: Parents that a pedigree names and that have no row of their own: they were added, as founders.
+    added: np.ndarray = np.empty(0, dtype=object)
     #: Groups of unknown parents whose fixed effects g go with the levels, u* = Qg + u, and Q (q, g); None without.
     groups: np.ndarray | None = None
     group_fraction_matrix: sp.csr_array | None = None
@@ -64,9 +66,12 @@ class RelationshipBase(ABC):
     @property
     def note(self) -> str:
         """What a report of a model says of the relationship besides its size; empty for nothing."""
-        if self.described or self.groups is None:
+        if self.described:
             return self.described
-        return f"groups of unknown parents {some(self.groups, 6)}: fixed effects, in û"
+        said = [added_text(self.added)] if len(self.added) else []
+        if self.groups is not None:
+            said.append(f"groups of unknown parents {some(self.groups, 6)}: fixed effects, in û")
+        return "; ".join(said)
 
     @property
     def size(self) -> int:
@@ -316,3 +321,9 @@ class IdentityRelationship(RelationshipBase):
 def are_all(positions: np.ndarray, size: int) -> bool:
     """Whether these are all positions in their order."""
     return len(positions) == size and bool(np.all(np.diff(positions) == 1))
+
+
+def added_text(added: np.ndarray) -> str:
+    """What is said of parents that were added."""
+    parents = "parent without a row is" if len(added) == 1 else "parents without a row are"
+    return f"{len(added):,} {parents} added as {'a founder' if len(added) == 1 else 'founders'} ({some(added, 3)})"

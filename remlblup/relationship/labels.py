@@ -185,9 +185,10 @@ def _rounded(array: np.ndarray) -> float | None:
         size = np.abs(array)
         large = array[(size >= _limit(array.dtype)) & np.isfinite(size)]
         return float(large[0]) if len(large) else None
-    if array.dtype.kind != "O":
+    items = array.tolist() if array.dtype.kind == "O" else []
+    if not any(issubclass(kind, float | np.floating) for kind in set(map(type, items))):
         return None
-    return next((float(v) for v in array.tolist() if _is_rounded(v)), None)
+    return next((float(v) for v in items if _is_rounded(v)), None)
 
 
 def _is_rounded(value: object) -> bool:

@@ -38,6 +38,7 @@ def pedigree_to_csv(pedigree: Pedigree, escape: bool) -> tuple[str, dict[str, An
         "columns": list(columns),
         "escaped": escape,
         "coded": coded,
+        "note": pedigree.note,
     }
 
 
@@ -74,7 +75,7 @@ def pedigree_from_csv(saved: Mapping[str, Any], content: bytes) -> Pedigree:
         clones=clones or None,
         ignore_inbreeding=saved.get("ignore_inbreeding", False),
     )
-    pedigree.unknown_codes = load_codes(saved)
+    pedigree.unknown_codes, pedigree.described = load_codes(saved), saved.get("note", "")
     return pedigree
 
 

@@ -18,6 +18,7 @@ from remlblup.relationship.descent.genealogy import generations
 from remlblup.relationship.labels import as_frame, once
 from remlblup.relationship.pedigree.columns import pick_columns
 from remlblup.relationship.pedigree.reading import UNKNOWN, check_codes, check_self, codes_of, loop_error, read_family
+from remlblup.relationship.pedigree.spelling import warn_of_spellings
 
 #: What a `Pedigree` has and this has not.
 _OF_PEDIGREES = frozenset(
@@ -55,6 +56,8 @@ class MaternalGrandsirePedigree(RelationshipBase):
         Bulls, ancestors first.
     sire, maternal_grandsire : numpy.ndarray of int32, shape (n,)
         Positions in `labels`, −1 for unknown.
+    added : numpy.ndarray
+        Labels of the bulls without a row of their own.
 
     Raises
     ------
@@ -76,11 +79,13 @@ class MaternalGrandsirePedigree(RelationshipBase):
         self.unknown_codes = codes_of(unknown)
         check_codes(family)
         check_self(family)
+        warn_of_spellings(family)
         generation = generations(family.sire, family.dam)
         if (generation < 0).any():
             raise loop_error(family, np.flatnonzero(generation < 0))
         family = family.take(np.argsort(generation, kind="stable"))
         self.labels, self.sire, self.maternal_grandsire = family.labels, family.sire, family.dam
+        self.added = family.labels[family.row < 0]
         self.ignore_inbreeding = bool(ignore_inbreeding)
         self._with_dams = _WithDams(self.sire, self.maternal_grandsire, self.ignore_inbreeding)
 

@@ -44,6 +44,7 @@ from remlblup.relationship.pedigree.reading import (
     read_family,
 )
 from remlblup.relationship.pedigree.sex_linked import SexLinkedRelationship, read_sex
+from remlblup.relationship.pedigree.spelling import warn_of_spellings
 from remlblup.relationship.pedigree.statistics import PopulationStatistics
 
 
@@ -91,8 +92,8 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         Positions of the parents in `labels`, −1 for unknown.
     order : numpy.ndarray of int, shape (n,)
         The input row of every animal, −1 for an added parent.
-    n_merged, n_added : int
-        Duplicate rows merged; parents added.
+    n_merged, n_added, added : int, int and numpy.ndarray
+        Duplicate rows merged; parents added, and their labels.
     groups : numpy.ndarray, shape (g,), or None
     sire_group, dam_group : numpy.ndarray of int32, shape (n,), or None
         Number of the group of an unknown parent, −1 for a known one.
@@ -104,7 +105,8 @@ class Pedigree(PopulationStatistics, DescentRelationship):
     PedigreeError
         For an empty pedigree, unequal lengths, missing ids, repeated animals with different parents, animals
         that are their own parent or ancestor, animals that are both sire and dam, and what looks like a code for
-        unknown parents in both columns (-9, 9999, "?"; in one column: a warning).
+        unknown parents in both columns (-9, 9999, "?"; in one column: a warning). Of added parents that read like
+        another animal but for case, blanks, leading zeros or a closing ``.0`` a `RemlBlupWarning` tells.
 
     Examples
     --------
@@ -142,6 +144,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         if groups is not None:
             family = separate_groups(family, groups)
         check_parents(family, hermaphrodites)
+        warn_of_spellings(family)
         self.ignore_inbreeding, self.hermaphrodites = bool(ignore_inbreeding), bool(hermaphrodites)
         if self.ignore_inbreeding and family.selfing is not None:
             raise PedigreeError(
@@ -164,6 +167,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         self._family = sorted_
         self.labels, self.order = sorted_.labels, sorted_.row
         self.sire, self.dam = sorted_.sire, sorted_.dam
+        self.added = sorted_.labels[sorted_.row < 0]
         self.groups, self.sire_group, self.dam_group = sorted_.groups, sorted_.sire_group, sorted_.dam_group
         self.selfing = sorted_.selfing
         self.left = None if sorted_.selfing is None else heterozygosity(sorted_.selfing)

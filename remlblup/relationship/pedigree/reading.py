@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import PedigreeError, some
+from remlblup.errors import PedigreeError, RemlBlupWarning, some, warn
 from remlblup.relationship.labels import as_items, canonical, check_exact, integers, tidy
 
 #: Codes that mean "parent unknown", besides missing values.
@@ -159,7 +158,7 @@ def check_codes(family: Family, groups: Iterable | None = None) -> None:
     Raises
     ------
     PedigreeError
-        If such a label is both a sire and a dam. Where it is one of them a `UserWarning` tells of it.
+        If such a label is both a sire and a dam. Where it is one of them a `RemlBlupWarning` tells of it.
     """
     n, rows = len(family.labels), int((family.row >= 0).sum())
     sires, dams = (np.bincount(p[p >= 0], minlength=n) for p in (family.sire, family.dam))
@@ -177,7 +176,7 @@ def check_codes(family: Family, groups: Iterable | None = None) -> None:
         )
         if sires[k] and dams[k]:
             raise PedigreeError(message)
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warn(message, RemlBlupWarning)
 
 
 def find_loops(sire: np.ndarray, dam: np.ndarray, stuck: np.ndarray, limit: int = 3) -> list[list[int]]:
@@ -260,9 +259,14 @@ def _labels(
     numbers, at = np.unique(rest, return_index=True)
     where = at[numbers >= n_own]
     written = np.concatenate([tidy(sires)[known[0]].astype(object), tidy(dams)[known[1]].astype(object)])[where]
-    if own.dtype.kind == "i" and all(type(x) is int or str(x).lstrip("-").isdigit() for x in written):
+    if own.dtype.kind == "i" and all(_is_integer(x) for x in written):
         return np.concatenate([own, np.array([int(x) for x in written], dtype=own.dtype)]), n - n_own
     return np.concatenate([own.astype(object), written]), n - n_own
+
+
+def _is_integer(label: object) -> bool:
+    """Whether it is one, or its usual spelling: 01306 is not 1306."""
+    return type(label) is int or (str(label).lstrip("-").isdigit() and str(int(str(label))) == label)
 
 
 def _check_repeats(own: np.ndarray, first: np.ndarray, parents: np.ndarray, labels: np.ndarray) -> None:

@@ -25,7 +25,7 @@ from remlblup.errors import RelationshipError, choose
 from remlblup.linalg.contract import DenseBlock
 from remlblup.linalg.memory import Need, all_within_memory, require
 from remlblup.linalg.threads import single_threaded
-from remlblup.relationship.base import RelationshipBase, conformable
+from remlblup.relationship.base import RelationshipBase, added_text, conformable
 from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.genomic.relationship import UnformedRelationship
 from remlblup.relationship.pedigree.parent_groups import LabelledMatrix
@@ -228,6 +228,7 @@ class SingleStep(RelationshipBase):
     @property
     def note(self) -> str:
         said = [] if self.unformed is None else [f"genotyped by {self.unformed.G.note}"]
+        said += [added_text(self.pedigree.added)] if len(self.pedigree.added) else []
         said += [] if self.groups is None else [f"{super().note}, by the QP transformation of all of H"]
         return self.described or "; ".join(said)
 

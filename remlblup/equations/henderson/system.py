@@ -35,6 +35,8 @@ from remlblup.linalg.row_blocks import times
 from remlblup.model.specification import Specification
 
 ONE = np.ones(1)
+# Records and equations together up to which nothing takes memory to speak of.
+LITTLE = 1000
 
 
 @dataclass
@@ -110,7 +112,7 @@ class System(Equations):
             self.layout.m,
             engine,
             self.layout.groups,
-            self._memory(FactorStats(self.layout.m, 0, 0, 0.0, "", "", "")).ahead,
+            self._memory(FactorStats(self.layout.m, 0, 0, 0.0, "", "", "")).ahead if spec.n + m > LITTLE else 0.0,
             self.layout.blocks,
         )
         self.stats = self.factor.stats

@@ -217,6 +217,29 @@ def warn_of_written_missing(frame: pd.DataFrame, factors: Iterable[str]) -> None
             )
 
 
+def differs_by_blanks(column: Column) -> bool:
+    """Whether levels of a factor are apart by the blanks around them only."""
+    return column.text and not _all_apart(column.coded.levels) and not _all_apart(column.coded.occurring.levels)
+
+
+def _all_apart(levels: Iterable) -> bool:
+    texts = [v for v in levels if isinstance(v, str)]
+    return len(set(map(str.strip, texts))) == len(texts)
+
+
+def warn_of_blanks(frame: pd.DataFrame, factors: Iterable[str]) -> None:
+    """Say which levels of factors differ by such blanks: each has its own effect, where behind a bar they are one."""
+    for name in sorted(set(factors)):
+        if name in frame.columns and differs_by_blanks(column := Column(frame[name])):
+            texts = pd.Series([v for v in column.coded.occurring.levels if isinstance(v, str)], dtype=object)
+            alike = texts[texts.map(str.strip).duplicated(keep=False)]
+            warn(
+                f"levels of '{name}' differ only by blanks around them, and have an effect each: {some(sorted(alike))}."
+                f" If they are the same, cut the blanks off: data[{name!r}].str.strip().",
+                CodesWarning,
+            )
+
+
 def codes_text(codes: Mapping[str, int]) -> str:
     """What is said of them."""
     which = ", ".join(f"'{name}' ({n} values)" for name, n in codes.items())

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from remlblup.model.covariates import warn_of_codes, warn_of_one_effect, warn_of_traits, warn_of_written_missing
+from remlblup.model.algebra import read_terms
+from remlblup.model.covariates import (
+    warn_of_blanks,
+    warn_of_codes,
+    warn_of_one_effect,
+    warn_of_traits,
+    warn_of_written_missing,
+)
 from remlblup.model.given import warn_of_unused
+from remlblup.model.records import having_effects
 from remlblup.model.specification import Specification
 
 
@@ -30,7 +38,10 @@ def warn_of_doubts(
         warn_of_traits(parsed, spec.residual_term)
         warn_of_one_effect(parsed.random)
         warn_of_unused(relationships, parsed, spec.residual_term)
-    if (records := spec.records) is not None and frame is not None:
-        warn_of_written_missing(frame, records.used)
-    elif records is not None:
-        warn_of_written_missing(records.frame, records.doubtful)
+    if (records := spec.records) is None:
+        return
+    seen, names = (records.frame, records.doubtful) if frame is None else (frame, records.used)
+    warn_of_written_missing(seen, names)
+    if names and parsed is not None:
+        fixed = read_terms(parsed.fixed).columns
+        warn_of_blanks(seen, having_effects(names, parsed, spec.residual_term, fixed) & {*names})

@@ -34,7 +34,7 @@ class Records:
     cells : of several responses the number of missing values in the rows used
     given : the rows used as the user gave them, where `rows` differ; see `original`
     unknown_parents : mapping of column to the number of rows used whose parent is unknown there and adds nothing
-    doubtful : columns among those used that have a word for a missing value as a level
+    doubtful : columns among those used with a level that is a word for a missing value, or levels apart by blanks
     values : columns of numbers in the place of those of `rows`, or beside them: another response
     """
 

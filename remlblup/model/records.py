@@ -10,7 +10,7 @@ import pandas as pd
 
 from remlblup.errors import DataError, FormulaError, OptionError, choose, some
 from remlblup.model.columns import Columns, without_blanks
-from remlblup.model.covariates import writes_missing
+from remlblup.model.covariates import differs_by_blanks, writes_missing
 from remlblup.model.expression import read
 from remlblup.model.frame import Records, check_cells, require_columns
 from remlblup.model.grouping import UNITS
@@ -90,7 +90,9 @@ def usable_records(
     records, data = complete_records(
         data, columns, missing, weights, optional=[*optional, *weighing], responses=own if parsed.responses else None
     )
-    if doubtful := tuple(name for name in records.used if writes_missing(data[name])):
+    own = having_effects(records.used, parsed, residual, fixed)
+    blanks = {name for name in own if name in data and differs_by_blanks(data[name])}
+    if doubtful := tuple(name for name in records.used if name in blanks or writes_missing(data[name])):
         records = replace(records, doubtful=doubtful)
     return with_plain_optional(records, data, optional) if optional else (records, data)
 
@@ -166,6 +168,11 @@ def factors_of(parsed: MixedFormula, residual: ResidualTerm) -> list[str]:
 def levels_of(parsed: MixedFormula) -> list[str]:
     """Those behind bars."""
     return [f for t in parsed.random if isinstance(t, RandomTerm) for g in t.groups for f in g.factors]
+
+
+def having_effects(used: Iterable[str], parsed: MixedFormula, residual: ResidualTerm, fixed: Iterable[str]) -> set[str]:
+    """The columns used whose levels, if they are factors, have effects by name, in X and in front of bars."""
+    return {*fixed} | ({*used} - {*factors_of(parsed, residual)})
 
 
 def offset_columns(parsed: MixedFormula, visible: pd.DataFrame | Collection[str]) -> list[str]:

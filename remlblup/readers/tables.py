@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import bz2
-import csv
-import gzip
 import lzma
 import os
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import scipy.sparse as sp
 
 from remlblup.errors import DataError, DependencyError, OptionError, RelationshipError, RemlBlupError, some
 from remlblup.linalg.memory import within_memory
+from remlblup.readers.separators import check_one_column, guess_separator, separator_of
 from remlblup.relationship.coerce import looks_like_pedigree
 from remlblup.relationship.genomic.genotypes import Genotypes
 from remlblup.relationship.genomic.relationship import genomic_relationship
@@ -27,10 +25,9 @@ from remlblup.relationship.given.matrix import Relationship
 from remlblup.relationship.labels import canonical
 from remlblup.relationship.pedigree.pedigree import Pedigree
 
-BLANKS = r"\s+"
+NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
 MISSING = [".", "*"]  # besides what pandas takes for missing
 MOSTLY = 0.5  # share of numbers in a text column from which its text is reported
-OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 SPREADSHEETS = (".xlsx", ".xlsm")
 GENOTYPES = (".bed", ".vcf", ".vcf.gz", ".bcf")
 
@@ -129,10 +126,18 @@ def _read_sheet(path: Path) -> pd.DataFrame:
 def _check_names(path: Path, names: pd.Series) -> None:
     """Refuse names that occur twice, and numbers where names should stand."""
     known = names.dropna()  # the labels of rows may stand under no name
-    if known.duplicated().any():  # pandas would rename them without a word
-        raise DataError(f"{path} has columns of the same name: {some(known[known.duplicated()])}. Rename them.")
-    if len(names) and all(re.fullmatch(r"[-+\d.eE]+", str(c)) for c in names):
-        raise DataError(f"the first line of {path} holds numbers: it must name the columns.")
+    twice = known[known.duplicated()]
+    numbers = [bool(re.fullmatch(NUMBER, str(c))) for c in (twice if len(twice) else names)]
+    if numbers and (any(numbers) if len(twice) else all(numbers)):
+        raise DataError(
+            f"the first line of {path} holds numbers, {some(known, 4)}: it must name the columns, as animal,sire,dam"
+            " those of a pedigree, or the levels of a matrix. Put such a line above the data."
+        )
+    if len(twice):  # pandas would rename them without a word
+        raise DataError(
+            f"{path} has columns of the same name: {some(twice.unique())}. Rename them; if its first line is data, put"
+            " a line of names above it."
+        )
 
 
 def as_text(column: pd.Series) -> pd.Series:
@@ -145,6 +150,8 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
         separator = guess_separator(path) if sep is None else separator_of(sep)
         common: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "encoding": "utf-8-sig"}
         names = pd.read_csv(path, header=None, nrows=1, dtype=str, **common).iloc[0].str.strip()
+        if sep is not None and len(names) == 1:
+            check_one_column(path, separator, names.iloc[0])
         _check_names(path, names)
         frame = pd.read_csv(path, na_values=MISSING, **common, **options)
         if not isinstance(frame.index, pd.RangeIndex):
@@ -155,56 +162,26 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
             )
     except UnicodeDecodeError:
         raise DataError(f"{path} is not in UTF-8: save it in this encoding (CSV UTF-8).") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, re.error) as error:
-        raise DataError(
-            f"{path} cannot be read as a table: {str(error).strip().rstrip('.')}. "
-            "Read it with pandas and give the frame."
-        ) from None
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path} is empty: it must hold a line of names, and the data below it.") from None
+    except (pd.errors.ParserError, re.error) as error:
+        raise DataError(f"{path} cannot be read as a table: {_reason(str(error))}") from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
     return frame.rename(columns=lambda c: str(c).strip()), separator
 
 
-def separator_of(sep: str) -> str:
-    r"""A separator that a user names: one character of ASCII, ``\t`` for tabs, or ``\s+`` for blanks.
-
-    Raises
-    ------
-    OptionError
-        If it is none that columns can be set apart by.
-    """
-    if not isinstance(sep, str) or not sep:
-        raise OptionError("--sep must not be empty." if sep == "" else f"--sep must be a text, not {sep!r}.")
-    separator = sep.replace("\\t", "\t")
-    if separator == BLANKS:
-        return separator
-    if len(separator) > 1:  # pandas would take it for a regular expression, and quotes for text
-        blanks = " Blanks after it do no harm." if len(separator.strip()) == 1 else ""
-        raise OptionError(
-            rf"--sep {sep!r} has {len(separator)} characters: the columns are set apart by one (\t for a tab), or by"
-            rf" blanks, '\s+'.{blanks}"
+def _reason(error: str) -> str:
+    """Why pandas cannot read a file: which line has too many cells, or which quotation mark does not end."""
+    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", error):
+        expected, line, cells = found.groups()
+        return (
+            f"line {line} has {cells} cells, and those before it {expected}. Correct the line (text that holds the"
+            " separator stands between quotation marks), or name another separator with --sep."
         )
-    if separator in '"\r\n\0' or not separator.isascii():
-        raise OptionError(
-            rf"--sep {sep!r} cannot set columns apart: give one character of ASCII (\t for a tab) that is no quotation"
-            r" mark"
-            " and no end of a line."
-        )
-    return separator
-
-
-def guess_separator(path: Path) -> str:
-    """The separator that cuts the first lines into the same number (> 1) of fields; a comma if none does."""
-    opener = OPENERS.get(path.suffix.lower(), open)
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        lines = [line for _, line in zip(range(50), file, strict=False) if line.strip()]
-    best, most = ",", 1
-    for candidate in ("\t", ",", ";", "|"):
-        counts = {len(row) for row in csv.reader(lines, delimiter=candidate)}
-        if len(counts) == 1 and max(counts) > most:
-            best, most = candidate, max(counts)
-    blanks = {len(line.split()) for line in lines}
-    return BLANKS if most == 1 and len(blanks) <= 2 and min(blanks, default=1) > 1 else best
+    if found := re.search(r"EOF inside string starting at row (\d+)", error):
+        return f"a quotation mark in line {int(found[1]) + 1} is never closed."
+    return f"{error.strip().rstrip('.')}. Read it with pandas and give the frame."
 
 
 def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
@@ -222,6 +199,7 @@ def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
             column = frame[name] = as_text(column)
         text = column.dropna()
         if text.str.fullmatch(r"[-+]?0\d+|\d{16,}").any():  # codes: 007, and numbers no float can hold
+            frame[name] = _stripped(column, notes)
             continue
         if commas and text.str.fullmatch(r"[-+]?\d*,\d+").any():
             column = column.str.replace(",", ".", regex=False)
@@ -229,13 +207,24 @@ def _typed(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
         wrong = column.notna() & values.isna()
         if not wrong.any():
             frame[name] = values
-        elif wrong.mean() < 1.0 - MOSTLY:
+            continue
+        frame[name] = _stripped(column, notes)
+        if wrong.mean() < 1.0 - MOSTLY:
             first = int(np.argmax(wrong.to_numpy()))
             notes.append(
                 f"'{name}' is read as text because of {some(column[wrong].unique(), 3)} (first in line {first + 2})"
             )
     frame.attrs["notes"] = notes
     return frame
+
+
+def _stripped(column: pd.Series, notes: list[str]) -> pd.Series:
+    """Text without the blanks behind it; those in front are skipped while reading."""
+    stripped = column.str.strip()
+    changed = column[(stripped != column) & column.notna()]
+    if len(changed) and stripped.nunique() < column.nunique():
+        notes.append(f"'{column.name}': blanks behind {some(changed.unique(), 3)} are left out")
+    return stripped if len(changed) else column
 
 
 # -- relationships ---------------------------------------------------------------------------

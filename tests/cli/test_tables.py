@@ -74,7 +74,7 @@ def test_byte_order_mark_quotes_gzip_and_row_names(write, tmp_path):
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        ("", "e.csv", "cannot be read as a table"),
+        ("", "e.csv", "is empty"),
         ("1,2\n3,4\n", "n.csv", "must name the columns"),
         ("x", "s.xlsx", "save it as CSV"),
     ],

@@ -92,10 +92,12 @@ def _unknown_columns(columns: list, roles: list[str], lacking: list[str]) -> str
             f" If {some(grandsires)} is the maternal grandsire, this is a pedigree of bulls:"
             " Pedigree.from_maternal_grandsires(ids, sires, maternal_grandsires)."
         )
+    nameless = len(lacking) == len(roles) and any(re.search(r"\d", str(name)) for name in columns)
+    first = " If these are animals, its first row was taken for names: put names above it." if nameless else ""
     return (
         f"Cannot tell which columns of the pedigree hold {' and '.join(lacking)}: its columns are "
-        f"{some(columns, 20)}. Name three different ones: {ask}.{bulls} (Names such as id or animal, sire or father, "
-        "dam or mother are known, in any case and order; the order of columns says nothing.)"
+        f"{some(columns, 20)}.{first} Name three different ones: {ask}.{bulls} (Names such as id or animal, sire or "
+        "father, dam or mother are known, in any case and order; the order of columns says nothing.)"
     )
 
 

@@ -90,8 +90,8 @@ def usable_records(
     records, data = complete_records(
         data, columns, missing, weights, optional=[*optional, *weighing], responses=own if parsed.responses else None
     )
-    own = having_effects(records.used, parsed, residual, fixed)
-    blanks = {name for name in own if name in data and differs_by_blanks(data[name])}
+    effects = having_effects(records.used, parsed, residual, fixed)
+    blanks = {name for name in effects if name in data and differs_by_blanks(data[name])}
     if doubtful := tuple(name for name in records.used if name in blanks or writes_missing(data[name])):
         records = replace(records, doubtful=doubtful)
     return with_plain_optional(records, data, optional) if optional else (records, data)

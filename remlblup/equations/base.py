@@ -33,6 +33,7 @@ from remlblup.linalg.row_blocks import times, transposed
 from remlblup.linalg.threads import Lock
 from remlblup.model.design import RandomDesign
 from remlblup.model.incidence import dense_incidence
+from remlblup.model.record_variances import refined
 from remlblup.model.specification import Specification
 from remlblup.structure.base import Structure
 
@@ -153,8 +154,11 @@ class Equations(ABC):
 
     def _take(self, y: Array) -> None:
         """Set down the response, free of its weighted least-squares mean."""
-        self.beta_ols = self._ordinary_least_squares(y)
-        self.y = np.concatenate([y - self.spec.fixed.work @ self.beta_ols, np.zeros(self.n_filled)])
+        fixed = self.spec.fixed
+        self.beta_ols = (
+            self._ordinary_least_squares(y) if fixed.metric is None else refined(fixed.work, fixed.metric, y)
+        )
+        self.y = np.concatenate([y - fixed.work @ self.beta_ols, np.zeros(self.n_filled)])
 
     def _incidence(self) -> sp.csr_array | Array:
         """W = [X Z_1 …], and below it a row and a column of its own for each cell the residual structure fills in.

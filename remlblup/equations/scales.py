@@ -21,18 +21,11 @@ import scipy.sparse as sp
 from remlblup.arrays import Array, sums
 from remlblup.errors import DataError, ModelError
 from remlblup.linalg.small import Products
-from remlblup.structure.residual.base import ResidualStructure
+from remlblup.model.record_variances import APART, settled
 
 if TYPE_CHECKING:
     from remlblup.model.design import RandomDesign
     from remlblup.model.specification import Specification
-
-# Records whose variances differ by a larger factor are looked at again, by least squares weighted accordingly.
-APART = 4.0
-# Rounds of that, and the work in one that is worth it.
-ROUNDS, WORK = 5, 2e7
-# Variances that change by a smaller factor in a round have settled.
-SETTLED = 2.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +69,7 @@ class Scales:
             records = structure.record_variances(residual)
             if np.ptp(records) > 0.0:
                 if len(residual) > 1 and records.max() > APART * records.min():
-                    squares, residual = settled(spec, y, structure, variance, squares, residual)
+                    squares, residual = settled(spec.fixed, y, structure, variance, squares, residual)
                     records = structure.record_variances(residual)
                 precision = 1.0 / records
         signals = [signal(design, precision) for design in spec.random]
@@ -136,44 +129,6 @@ def residual_variance(spec: Specification, squares: Array) -> float:
         what = "response" if np.all(w == 1.0) else "response or the weights"
         raise DataError(f"the residual variance of the response, {variance:g}, is out of range: rescale the {what}.")
     return variance
-
-
-def settled(
-    spec: Specification, y: Array, structure: ResidualStructure, variance: float, squares: Array, residual: Array
-) -> tuple[Array, Array]:
-    """Squares and φ after some rounds of least squares with the variances of φ:
-    a mean of imprecise records is none of precise ones.
-
-    Squares over one minus their leverage, whose expectation is the variance: without it a few records that X can
-    reproduce would be given ever more weight.
-    """
-    if spec.p == 0 or spec.n * float(spec.p) ** 2 > WORK:
-        return squares, residual
-    X = spec.fixed.work.toarray() if sp.issparse(spec.fixed.work) else np.asarray(spec.fixed.work)
-    first = variances = structure.record_variances(residual)
-    for k in range(ROUNDS):
-        root = 1.0 / np.sqrt(variances)
-        Q = np.linalg.qr(root[:, None] * X)[0]
-        white = root * y
-        left = (white - Q @ (Q.T @ white)) / root
-        if k == 0 and alike(structure.record_variances(structure.start(variance, left**2)), first):
-            break  # as where every group has fixed effects of its own
-        spare = 1.0 - np.einsum("ij,ij->i", Q, Q)
-        new = np.where(spare > 1e-8, left**2 / np.maximum(spare, 1e-8), squares)
-        phi = structure.start(variance, new)
-        before, variances = variances, structure.record_variances(phi)
-        if not np.all(np.isfinite(variances) & (variances > 0.0)):
-            break
-        squares, residual = new, phi
-        if alike(variances, before):
-            break
-    return squares, residual
-
-
-def alike(variances: Array, others: Array) -> bool:
-    """Whether variances, all positive, differ by less than the factor `SETTLED`."""
-    change = variances / others
-    return bool(np.max(change) < SETTLED and np.min(change) > 1.0 / SETTLED)
 
 
 def signal(design: RandomDesign, precision: Array | float) -> Array:

@@ -48,6 +48,7 @@ class FixedDesign:
     kept : positions of the kept columns among all columns
     columns : names of all columns: of the formula, and behind them those of groups of unknown parents
     null : the dependencies among all columns
+    metric : (n,) precisions of the records by which y is freed of its mean; None for their weights
     """
 
     names: tuple[str, ...]
@@ -60,6 +61,7 @@ class FixedDesign:
     columns: tuple[str, ...]
     null: NullSpace
     coding: Any = field(default=None, repr=False)
+    metric: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
     def spec(self) -> Any:

@@ -24,9 +24,11 @@ from remlblup.model.frame import Records, as_frame, numeric_column, numeric_valu
 from remlblup.model.given import Given, matrix_names, names_given
 from remlblup.model.known_residual import known_matrices, settled
 from remlblup.model.matrices import as_matrix, random_of_matrices
+from remlblup.model.own_columns import on_own_records
 from remlblup.model.parameters import Parameters
 from remlblup.model.parent_groups import GroupEffects, group_columns, group_effects
 from remlblup.model.random_terms import random_design, spellings, units_design
+from remlblup.model.record_variances import record_variances
 from remlblup.model.records import check_names, stacked, usable_records
 from remlblup.model.residual import residual_structure
 from remlblup.model.residual_reading import ResidualTerm, parse_residual
@@ -175,11 +177,12 @@ def from_formula(
         records = replace(records, rows=rows, given=records.frame)
     names, more = group_columns(random)
     fixed = fixed_from_formula(parsed.fixed, data, (names, more))
+    y = y if offset is None else y - offset
     groups = group_effects(random, fixed.kept, len(fixed.columns) - len(names))
     spec = Specification(
         unquoted(parsed.response),
-        y if offset is None else y - offset,
-        fixed,
+        y,
+        fixed_for(fixed, y, w, R),
         tuple(random),
         R,
         w,
@@ -258,9 +261,16 @@ def from_matrices(
     names_of_groups, columns = group_columns(random)
     fixed = fixed_design(extended(Xm, columns), [*labels, *names_of_groups])
     groups = group_effects(random, fixed.kept, len(labels))
-    spec = Specification("y", values, fixed, random, Units(w), w, groups=groups)
+    R = Units(w)
+    spec = Specification("y", values, fixed_for(fixed, values, w, R), random, R, w, groups=groups)
     check_estimable(spec)
     return spec
+
+
+def fixed_for(fixed: FixedDesign, y: np.ndarray, weights: np.ndarray, residual: ResidualStructure) -> FixedDesign:
+    """X with the columns that the equations keep their digits by, where variances of records are far apart."""
+    variances = record_variances(fixed, y, weights, residual)
+    return fixed if variances is None else on_own_records(fixed, variances)
 
 
 def most_columns(spec: Specification) -> str:

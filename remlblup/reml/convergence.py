@@ -189,9 +189,10 @@ def explain(
     names: Sequence[str] = (),
     trend: str = "",
     alike: Sequence[str] = (),
+    covariates: bool = True,
 ) -> str:
     """The verdict's reason in words; `names` of what went to zero, where that is not all of R; terms whose effects are
-    `alike`."""
+    `alike`; whether the model has `covariates`."""
     if trend:
         return has_trend(trend, failed)
     if alike:
@@ -209,7 +210,7 @@ def explain(
     text = {
         "iterations": "max_iterations was reached. Raise it, or start closer with start=.",
         "stall": "no step raised the log-likelihood any more although the criteria are not met."
-        " Check the scaling of covariates and whether a component is poorly determined.",
+        f" Check {'the scaling of covariates and ' if covariates else ''}whether a component is poorly determined.",
         "probes": "as many probes as are drawn leave a Monte Carlo error above a tenth of a standard error; the table"
         " has both. Give a number with probes=: a larger one, or this one if it is enough.",
         "memory": "there is no memory for more probes, and these leave a Monte Carlo error above a tenth of a standard"

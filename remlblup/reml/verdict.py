@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.model.grouping import UNITS
@@ -54,8 +55,16 @@ def judged(
         trend=trend(space.equations.spec, point.theta) if failed or unidentified else "",
         names=() if whole else vanished,
         alike=[f"'{space.equations.spec.random[k].name}'" for k in lost],
+        covariates=bool(failed) and has_covariates(space.equations.spec),
     ) + noted(space, point.theta)
     return Convergence(checks, reason, ascent.last.boundary, unidentified, len(ascent.rows) - 1, collapsed)
+
+
+def has_covariates(spec: Specification) -> bool:
+    """Whether X or a Z has numbers other than those of factors."""
+    X = spec.fixed.matrix
+    values = [X.data if sp.issparse(X) else X, *(z.data for d in spec.random for z in d.columns)]
+    return any(not np.isin(v, (-1.0, 0.0, 1.0)).all() for v in values)
 
 
 def lost_in_rounding(space: Space) -> list[int]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.henderson.system import Solution, System, back_substituted
+from remlblup.equations.scales import signal
 from remlblup.model.design import RandomDesign
 
 ROUNDING = float(np.finfo(float).eps)
@@ -116,5 +117,15 @@ def cancels(equations: System, solution: Solution, k: int) -> bool:
     known = (factor.T @ design.moments @ factor).diagonal().max() * precision / design.q
     if not design.is_identity:
         known *= float(np.mean(design.relationship.sizes))
-    # A rounding for every level, of one sign where levels are alike, in standard errors of the variance of q effects.
-    return ROUNDING * float(known) * sqrt(2.0 * design.q) > ERROR
+    if design.disjoint and len(solution.rho) > 1 and is_lost(known, design.q):
+        # Each trait by the precision of its own records.
+        R, phi = equations.spec.residual.stands_for, solution.theta[equations.spec.parameters.of_residual]
+        own = signal(design, 1.0 / R.record_variances(phi))
+        known = (factor.T @ own @ factor).diagonal().max() * equations.spec.n / design.q
+    return is_lost(known, design.q)
+
+
+def is_lost(known: float, q: int) -> bool:
+    """A rounding for every level, of one sign where levels are alike, in standard errors of the variance of q
+    effects."""
+    return ROUNDING * float(known) * sqrt(2.0 * q) > ERROR

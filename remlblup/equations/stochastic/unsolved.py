@@ -20,7 +20,7 @@ from remlblup.equations.stochastic.conjugate_gradients import dots
 from remlblup.equations.stochastic.probes import Probes
 from remlblup.equations.stochastic.products import Products, over_records
 
-# Eigenvalues of Σ, relative to the largest, from which it is taken for one without an inverse.
+# Eigenvalues of the correlations of Σ, relative to the largest, from which it is taken for one without an inverse.
 SINGULAR = 1e-10
 
 
@@ -51,10 +51,13 @@ def lengths(products: Products, probes: Probes, theta: Array) -> Array:
 
 def within_term(Sigma: Array, Sigma_dot: Array, C: Array) -> Array | None:
     """(N, parameters) tr(Σ̇Σ⁻¹Σ̇ C) for C (N, t, t) = Z'z in K; None where Σ has no inverse."""
-    values, vectors = scipy.linalg.eigh(Sigma)
+    if not np.all(np.diag(Sigma) > 0.0):
+        return None
+    sizes = np.sqrt(np.diag(Sigma))
+    values, vectors = scipy.linalg.eigh(Sigma / np.outer(sizes, sizes))
     if values[0] <= SINGULAR * max(values[-1], 0.0):
         return None
-    root = Sigma_dot @ (vectors / np.sqrt(values))
+    root = Sigma_dot @ (vectors / np.sqrt(values) / sizes[:, None])
     return np.asarray(np.einsum("iac,ibc,jab->ji", root, root, C, optimize=True))
 
 

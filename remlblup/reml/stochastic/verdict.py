@@ -8,6 +8,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.engine import EXACT, VARIATES
+from remlblup.linalg.scaled_solve import scaled_inverse
 from remlblup.reml.convergence import Convergence, Criterion, explain
 from remlblup.reml.monte_carlo import MonteCarlo, root_covariance
 from remlblup.reml.point import Point
@@ -34,7 +35,7 @@ def ratios(space: Space, point: Point, monte_carlo: MonteCarlo) -> Array:
     """(n_parameters,) Monte Carlo error over standard error; zero of what is not free."""
     J = space.tangent(point.theta)
     inner = J.T @ point.information @ J
-    variance = np.einsum("pi,ij,pj->p", J, np.linalg.pinv(inner), J) if J.shape[1] else np.zeros(len(J))
+    variance = np.einsum("pi,ij,pj->p", J, scaled_inverse(inner), J) if J.shape[1] else np.zeros(len(J))
     free = variance > 0.0
     return np.asarray(np.where(free, monte_carlo.errors / np.sqrt(np.where(free, variance, 1.0)), 0.0))
 

@@ -17,6 +17,8 @@ INWARD = 1e-6
 # A step that would move θ by less than this share of `tolerance`, in standard errors, is told by the quadratic model
 # to more digits than by ℓ at its end, and is not taken.
 SETTLED = 1e-3
+# Names in a reason.
+MOST = 12
 # Such a step, in words.
 NEXT = "the step that would follow"
 
@@ -168,6 +170,8 @@ def has_trend(added: str, failed: Sequence[str]) -> str:
 def not_told_apart(unidentified: Sequence[str], by_design: bool) -> str:
     """The reason where the data do not determine some components, and what to do about it."""
     if len(unidentified) > 1:
+        if len(unidentified) > MOST:  # R is not what is left out
+            unidentified = sorted(unidentified, key=lambda name: not name.startswith("residual"))
         return (
             "the data cannot tell these components apart: " + listed(unidentified) + "."
             " Remove one of them, or hold one with fix=."
@@ -231,7 +235,7 @@ def explain(
     return f"{text} Not met: {', '.join(failed)}." if failed else text
 
 
-def listed(names: Sequence[str], most: int = 10) -> str:
-    """Names for a sentence: at most ten, and how many more."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def listed(names: Sequence[str]) -> str:
+    """Names for a sentence: at most `MOST`, and how many more."""
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more

@@ -192,7 +192,7 @@ def returned(
     verdict = replace(found.convergence, boundary=history[-1].boundary)
     if verdict.unidentified:
         names = own_names(equations, searched, found.point.theta, verdict.unidentified)
-        told = verdict.unidentified[0] in verdict.reason  # that of a trend names none
+        told = any(name in verdict.reason for name in verdict.unidentified)  # that of a trend names none
         failed = [c.name for c in verdict.criteria if not c.passed]
         reason = explain(False, names, "", failed, by_design) if told else verdict.reason
         verdict = replace(verdict, reason=reason, unidentified=names)

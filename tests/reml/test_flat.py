@@ -112,10 +112,25 @@ def test_what_is_named_can_be_moved_at_no_cost_and_what_is_not_cannot(form, kind
             assert loss > 1e-5, label
 
 
-def test_a_verdict_names_at_most_ten():
+def test_a_verdict_names_at_most_twelve():
     reason = explain(True, [f"g{i}" for i in range(14)], "", ())
-    assert "g9 and 4 more." in reason
-    assert "g10" not in reason
+    assert "g11 and 2 more." in reason
+    assert "g12" not in reason
+    assert "residual, g0" in explain(True, [*(f"g{i}" for i in range(14)), "residual"], "", ())
+
+
+def test_what_a_verdict_names_has_no_standard_error():
+    """A ridge of all variances over ten times and the residual's, of which some shares are small."""
+    rng, times, n = np.random.default_rng(5), 10, 20
+    d = pd.DataFrame({"g": np.repeat(range(n), times), "t": np.tile([f"t{k}" for k in range(times)], n)})
+    b = rng.normal(size=(n, 2))
+    d["y"] = b[d.g, 0] + 0.3 * b[d.g, 1] * d.t.str[1:].astype(int) + rng.normal(size=len(d))
+    fit = rb.MixedModel("y ~ 1 + us(t | g)", d).fit(progress=False)
+    named = np.isin(fit.specification.parameters.columns, fit.convergence.unidentified)
+    assert np.count_nonzero(named) == times + 1
+    errors = fit.variance_components.std_error
+    assert errors[named].isna().all()
+    assert errors[~named].notna().all()
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "em"])

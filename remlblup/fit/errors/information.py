@@ -33,11 +33,13 @@ class Information:
     curved : (n_parameters, c) directions, scaled so that var(θ̂) along them is `curved` `curved`'
     flat : (n_parameters, f) directions in which the likelihood is flat, each a change of about the variance of y
     errors : (n_parameters,) standard error of each parameter given the others, its natural size where it has none
+    named : (n_parameters,) parameters that the verdict says the data cannot tell
     """
 
     curved: Array
     flat: Array
     errors: Array | None = None
+    named: np.ndarray | None = None
 
     @classmethod
     def along(cls, J: Array, information: Array, sizes: Array) -> Information:
@@ -58,10 +60,11 @@ class Information:
     def of(cls, optimum: Optimum) -> Information:
         """At an optimum; flat directions are also looked for from a bound that no score holds θ at."""
         turned = optimum.turned
+        named = np.isin(optimum.equations.spec.parameters.columns, optimum.convergence.unidentified)
         if turned is None:
-            return cls._of(optimum, np.eye(len(optimum.held)))
+            return replace(cls._of(optimum, np.eye(len(optimum.held))), named=named)
         near = cls._of(turned.optimum, turned.back)
-        return replace(near, curved=turned.forth @ near.curved, flat=turned.forth @ near.flat)
+        return replace(near, curved=turned.forth @ near.curved, flat=turned.forth @ near.flat, named=named)
 
     @classmethod
     def _of(cls, optimum: Optimum, one: Array) -> Information:
@@ -86,11 +89,13 @@ class Information:
 
     @cached_property
     def covariance_of_known(self) -> Array:
-        """var(θ̂), NaN for every parameter that has a part in a flat direction."""
+        """var(θ̂), NaN for every parameter that has a part in a flat direction, or that the verdict names."""
         out = self.covariance
         # Flat directions are known as a space only: a parameter's part is its row, in units of its own.
         reach = np.linalg.norm(self.flat, axis=1) / (1.0 if self.errors is None else self.errors)
         unknown = reach > SHARE * np.max(reach, initial=0.0)
+        if self.named is not None:
+            unknown |= self.named
         out[unknown], out[:, unknown] = np.nan, np.nan
         return out
 

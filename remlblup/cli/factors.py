@@ -11,7 +11,7 @@ from remlblup.errors import DataError, some
 from remlblup.model.algebra import read_terms
 from remlblup.model.columns import Columns
 from remlblup.model.covariates import few_whole
-from remlblup.relationship.labels import tidy
+from remlblup.relationship.labels import check_exact, tidy
 
 
 def make_factors(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
@@ -29,6 +29,7 @@ def make_factors(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     frame = frame.copy()
     for column in columns:
         if not isinstance(frame[column].dtype, pd.CategoricalDtype):
+            check_exact(frame[column], f"the column '{column}'", DataError)
             values = pd.Series(tidy(frame[column]), index=frame.index)
             frame[column] = pd.Categorical(values, categories=sorted(values.dropna().unique()))
     frame.attrs["notes"] = notes

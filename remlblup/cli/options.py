@@ -21,6 +21,8 @@ OPTIONS = (
     (r"unknown_parents=", "--unknown-parents "),
     (r"constrain=False", "--no-constrain"),
     (r"missing='(\w+)'", r"--missing \1"),
+    (r"Read the column as text, dtype=str.*", "Write the file anew with these numbers as text, without an exponent."),
+    (r" \(\.str\.upper\(\), or dtype=str when reading a file\)", ""),
     (r"Read it with pandas and give the frame\.", "Give its separator with --sep."),
     (r"with NAME a key of relationships=\.", "with the NAME of --pedigree NAME=FILE or its kind."),
     (r"\(pandas\.to_numeric\(…, errors='coerce'\)\), ", ""),

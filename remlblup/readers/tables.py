@@ -15,7 +15,15 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import DataError, DependencyError, OptionError, RelationshipError, RemlBlupError, some
+from remlblup.errors import (
+    DataError,
+    DependencyError,
+    OptionError,
+    PedigreeError,
+    RelationshipError,
+    RemlBlupError,
+    some,
+)
 from remlblup.linalg.memory import within_memory
 from remlblup.readers.separators import check_one_column, guess_separator, separator_of
 from remlblup.relationship.coerce import looks_like_pedigree
@@ -26,6 +34,7 @@ from remlblup.relationship.labels import canonical
 from remlblup.relationship.pedigree.pedigree import Pedigree
 
 NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
+EXPONENT = r"\s*\d(?:[.,]\d+)?[eE]\+?[1-9]\d\s*"
 MISSING = [".", "*"]  # besides what pandas takes for missing
 MOSTLY = 0.5  # share of numbers in a text column from which its text is reported
 SPREADSHEETS = (".xlsx", ".xlsm")
@@ -267,7 +276,10 @@ def read_relationships(
     for name, file in pedigrees.items():
         try:
             out[name] = Pedigree.from_frame(
-                read_table(file, numbers=False), **named, hermaphrodites=hermaphrodites, groups=groups
+                check_written_out(read_table(file, numbers=False)),
+                **named,
+                hermaphrodites=hermaphrodites,
+                groups=groups,
             )
         except RelationshipError as error:
             raise type(error)(f"pedigree {name} ({file}): {error}") from None
@@ -282,6 +294,18 @@ def read_relationships(
         except RemlBlupError as error:
             raise type(error)(f"genotypes {name} ({file}): {error}") from None
     return out
+
+
+def check_written_out(pedigree: pd.DataFrame) -> pd.DataFrame:
+    """Refuse labels that a spreadsheet or a program has written as ``8.40003E+17``."""
+    for name, column in pedigree.items():
+        found = column.dropna().astype(str)
+        if (short := found[found.str.fullmatch(EXPONENT)]).size:
+            raise PedigreeError(
+                f"the column {name!r} holds numbers written with an exponent, {some(short.unique(), 3)}: their last"
+                " digits are lost, and different animals read alike. Write the file anew with these numbers as text."
+            )
+    return pedigree
 
 
 def _roles(columns: str | None) -> dict[str, str]:
@@ -322,7 +346,7 @@ def read_relationship(file: str | os.PathLike) -> pd.DataFrame | Relationship:
         )
     table = read_table(path, numbers=False)
     try:
-        return table if _holds_pedigree(table) else read_matrix(path, False)
+        return check_written_out(table) if _holds_pedigree(table) else read_matrix(path, False)
     except RelationshipError as error:
         raise type(error)(f"{path}: {error}") from None
 

@@ -9,6 +9,7 @@ import pytest
 import remlblup as rb
 from remlblup import errors
 from remlblup.cli import main
+from remlblup.readers.tables import read_relationship, read_relationships
 from remlblup.relationship.labels import canonical, tidy
 
 BASE = 840003000000000000
@@ -124,6 +125,30 @@ def test_on_the_command_line(tmp_path, capsys, option):
     data = pd.DataFrame({"y": np.arange(12.0) ** 2, "id": np.tile(IDS, 2).astype(float)})
     data.to_csv(tmp_path / "d.csv", index=False)
     assert main(["fit", str(tmp_path / "d.csv"), "y ~ (1 | id)", "--quiet", *option]) == 2
-    assert "last digits are lost" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert (
+        "the column 'id': " in error
+        and "last digits are lost" in error
+        and "Write the file anew" in error
+        and "dtype" not in error
+    )
     data.assign(id=np.tile(IDS, 2)).to_csv(tmp_path / "d.csv", index=False)
     assert main(["fit", str(tmp_path / "d.csv"), "y ~ (1 | id)", "--quiet", *option]) == 0
+
+
+@pytest.mark.parametrize("role", ["id", "sire", "dam"])
+def test_in_a_pedigree_file(tmp_path, role):
+    """pandas and spreadsheets write such floats with an exponent, which is text to the reader of pedigrees."""
+    table = pd.DataFrame({"id": IDS[2:], "sire": IDS[0], "dam": IDS[1]}).astype({role: float})
+    table.to_csv(tmp_path / "p.csv", index=False)
+    told = f"'{role}' holds numbers written with an exponent, '8.40003.*: their last digits are lost"
+    with pytest.raises(errors.PedigreeError, match=told):
+        read_relationships({"A": str(tmp_path / "p.csv")}, {}, ())
+    with pytest.raises(errors.PedigreeError, match=told):
+        read_relationship(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize("label", ["1E5", "8E", "E12", "2e3b", "1.5e-12", "12E10x"])
+def test_other_labels_with_an_e_stay(tmp_path, label):
+    (tmp_path / "p.csv").write_text(f"id,sire,dam\n{label},,\nx,{label},y\n")
+    assert read_relationships({"A": str(tmp_path / "p.csv")}, {}, ())["A"].labels.tolist() == ["y", label, "x"]

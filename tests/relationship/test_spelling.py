@@ -115,5 +115,6 @@ def test_a_note_on_the_command_line(flock, tmp_path, capsys):
     assert any(
         "1 parent without a row of its own reads like another animal" in note and "'A' ('a')" in note for note in notes
     )
+    assert not any("dtype" in note for note in notes)
     assert main([*command, "--variances", "vm(id, A)=2", "residual=1", "--quiet"]) == 0
     assert "note" not in capsys.readouterr().err

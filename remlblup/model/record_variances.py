@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from remlblup.arrays import Array
 from remlblup.linalg.least_squares import least_squares
 from remlblup.linalg.rank.gram import products
+from remlblup.linalg.scaled_solve import scaled_inverse
 from remlblup.model.design import FixedDesign
 from remlblup.structure.residual.base import ResidualStructure
 
@@ -17,6 +18,8 @@ from remlblup.structure.residual.base import ResidualStructure
 APART = 4.0
 # Rounds of that, and the work in one that is worth it.
 ROUNDS, WORK = 5, 2e7
+# Columns of a sparse X up to which (X'R⁻¹X)⁻¹ is formed for that.
+WIDEST = 500
 # Variances that change by a smaller factor in a round have settled.
 SETTLED = 2.0
 
@@ -68,18 +71,17 @@ def settled(
     Squares over one minus their leverage, whose expectation is the variance: without it a few records that X can
     reproduce would be given ever more weight.
     """
-    if fixed.p == 0 or len(y) * float(fixed.p) ** 2 > WORK:
+    if fixed.p == 0 or fixed.p > WIDEST or len(y) * float(fixed.p) ** (1 if sp.issparse(fixed.work) else 2) > WORK:
         return squares, residual
-    X = fixed.work.toarray() if sp.issparse(fixed.work) else np.asarray(fixed.work)
+    X = fixed.work
+    if sp.issparse(X) and len(y) * float(fixed.p) ** 2 <= WORK:
+        X = X.toarray()
     first = variances = structure.record_variances(residual)
     for k in range(ROUNDS):
-        root = 1.0 / np.sqrt(variances)
-        Q = np.linalg.qr(root[:, None] * X)[0]
-        white = root * y
-        left = (white - Q @ (Q.T @ white)) / root
+        left, leverage = left_over(X, y, 1.0 / np.sqrt(variances))
         if k == 0 and alike(structure.record_variances(structure.start(variance, left**2)), first):
             break  # as where every group has fixed effects of its own
-        spare = 1.0 - np.einsum("ij,ij->i", Q, Q)
+        spare = 1.0 - leverage
         new = np.where(spare > 1e-8, left**2 / np.maximum(spare, 1e-8), squares)
         phi = structure.start(variance, new)
         before, variances = variances, structure.record_variances(phi)
@@ -89,6 +91,19 @@ def settled(
         if alike(variances, before):
             break
     return squares, residual
+
+
+def left_over(X: Any, y: Array, root: Array) -> tuple[Array, Array]:
+    """(n,) what is left of y, and leverages, in the regression on X (n, p) weighted by the squares of `root`."""
+    if not sp.issparse(X):
+        Q = np.linalg.qr(root[:, None] * X)[0]
+        white = root * y
+        return (white - Q @ (Q.T @ white)) / root, np.einsum("ij,ij->i", Q, Q)
+    rows = sp.csr_array(X)
+    inverse = scaled_inverse(products(sp.csc_array(X), root**2).toarray())
+    solved = rows @ inverse  # dense, of the size of X
+    beta = inverse @ (rows.T @ (root**2 * y))
+    return y - rows @ beta, root**2 * np.asarray(rows.multiply(solved).sum(axis=1)).ravel()
 
 
 def alike(variances: Array, others: Array) -> bool:

@@ -201,3 +201,21 @@ def test_saved_and_predicted(data, tmp_path):
     ours, theirs = (f.predict(new, se=True) for f in (again, own))
     assert np.allclose(ours.prediction, theirs.prediction, rtol=1e-8)
     assert np.allclose(ours.std_error, theirs.std_error, rtol=1e-5)
+
+
+@pytest.mark.parametrize("coding", ["v + C(site, contr.sum)", "site + v"])
+def test_many_effects_common_to_sites(coding):
+    """Least squares that knows no variances gives precise sites the noise of others, spread over many varieties."""
+    rng = np.random.default_rng(0)
+    n, nv = 2400, 110
+    d = pd.DataFrame({"site": np.array(["p", "q", "r"])[rng.integers(3, size=n)], "g": rng.integers(40, size=n)})
+    d["v"] = rng.integers(nv, size=n).astype(str)
+    sd = d.site.map({"p": 1e-3, "q": 1.0, "r": 1e3}).to_numpy()
+    d["y"] = 0.3 * rng.normal(size=nv)[d.v.astype(int)] + 0.2 * rng.normal(size=40)[d.g] + sd * rng.normal(size=n)
+    fit, own = (
+        rb.MixedModel(f"y ~ {part} + (1 | g)", d, residual="diag(site | units)").fit(progress=False)
+        for part in (coding, "0 + site + v")
+    )
+    assert fit.converged and own.converged and fit.convergence.iterations < 9
+    assert fit.loglik_nlme == pytest.approx(own.loglik_nlme, abs=1e-7)
+    assert np.allclose(fit.variance_components.estimate, own.variance_components.estimate, rtol=1e-6)

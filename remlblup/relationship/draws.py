@@ -33,6 +33,12 @@ def drawn(relationship: RelationshipBase, normal: Normal) -> Array:
     return root_times(relationship, normal(root_width(relationship)))
 
 
+def passed_over(relationship: RelationshipBase, normal: Normal) -> Array:
+    """Zeros (q, c), and the numbers that draws would have taken where they are known without them."""
+    taken = normal(0 if is_unformed(relationship) else root_width(relationship))
+    return np.zeros((relationship.size, taken.shape[1]))
+
+
 def single_step(H: ByProducts, normal: Normal) -> Array:
     """u = a + A_{·2} A₂₂⁻¹ (u₂ − a₂) of a ~ N(0, A) and u₂ ~ N(0, H₂₂), the genotyped animals.
 

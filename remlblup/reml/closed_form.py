@@ -14,6 +14,8 @@ from remlblup.arrays import Array
 from remlblup.linalg.scaled_solve import Scaled
 from remlblup.reml.space import Space
 
+# A pivot of S, of unit diagonal, below this leaves no digits that two machines share.
+ALIKE = 1e-8
 # No variance and no Σ starts smaller than this share of what would explain all of y.
 FLOOR = 0.01
 
@@ -26,8 +28,10 @@ def closed_form(space: Space) -> Array | None:
     if G is None or D is None:
         return None
     S = Scaled.of(D.T @ G @ D)
-    theta = S.solve(D.T @ equations.moment_forms()) if S.root is not None else None
-    return theta if theta is not None and is_inside(space, theta) else None
+    if S.root is None or (S.root.diagonal() ** 2).min() < ALIKE:
+        return None
+    theta = S.solve(D.T @ equations.moment_forms())
+    return theta if is_inside(space, theta) else None
 
 
 def is_inside(space: Space, theta: Array) -> bool:

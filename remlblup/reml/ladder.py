@@ -133,7 +133,7 @@ class Automatic(Ladder):
             yield from self.by_strata(point, SHORT if first in ("start", "moments") else 0.0)
         if first == "moments":
             theta = propose(space, point, point.information, 1.0, reluctant, self.ascent.secant.last)
-            yield "AI", np.maximum(theta, SHORT * point.theta)  # θ is variances
+            yield "AI", np.where(np.isfinite(space.box[0]), np.maximum(theta, SHORT * point.theta), theta)
         if first == "start" and len(space.held) > 1:
             updated = px_em_update(equations, point.score, space.held, space.units)
             yield "EM" if equations.expansion is None else "PX-EM", updated

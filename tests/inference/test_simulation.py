@@ -316,3 +316,15 @@ def test_records_of_a_relationship_that_is_not_formed(monkeypatch):
         u = K.drawn(lambda m, own=own: own.standard_normal((m, 1)))[:, 0]
         known = fit.beta[0] + np.sqrt(fit.theta[0]) * np.tile(u, 2) + np.sqrt(fit.theta[1]) * own.standard_normal(100)
         np.testing.assert_allclose(drawn[:, k], known, atol=1e-12)
+
+
+def test_a_variance_of_zero_takes_its_numbers_and_no_root(monkeypatch):
+    rng = np.random.default_rng(3)
+    d = pd.DataFrame({"y": rng.normal(size=60), "g": np.arange(60) % 6, "h": np.arange(60) // 6})
+    model = rb.MixedModel("y ~ 1 + (1 | g) + (1 | h)", d)
+    spec = model.specification
+    some, none = (Simulator(spec, np.zeros(1), np.array([v, 0.5, 1.0])) for v in (1e-300, 0.0))
+    stream = seeds(1, range(2))
+    np.testing.assert_allclose(none.draw(stream), some.draw(stream), atol=1e-12)
+    monkeypatch.setattr("remlblup.inference.resampling.simulate.drawn", lambda *a: pytest.fail("a root was taken"))
+    Simulator(spec, np.zeros(1), np.array([0.0, 0.0, 1.0])).draw(stream)

@@ -45,7 +45,11 @@ def run(
     skip: Sequence[str] = (),
 ) -> int:
     """All cases, a row at a time."""
-    facts = [*machine.facts(), "programs: " + "; ".join(f"{n} {_version(n)}" for n in (REFERENCE, *_others(peers)))]
+    facts = [
+        *machine.facts(),
+        "programs: " + "; ".join(f"{n} {_version(n)}" for n in (REFERENCE, *_others(peers))),
+        f"time limit: {settings.time_limit:g} s for a program and case",
+    ]
     _print_settings(facts, settings)
     print(table.header())
     rows: list[tuple[Outcome | Left, Outcome | None]] = []
@@ -79,9 +83,8 @@ def _print_settings(facts: Sequence[str], settings: Settings) -> None:
     print(f"first: the first run in a new process (remlblup's functions {compiled}); seconds: the runs after")
     print(
         f"ratio: seconds / seconds of {REFERENCE}; above 1, {REFERENCE} is faster (on a row of cholmod: "
-        "within the target)"
+        "within the target)\n"
     )
-    print(f"time limit: {settings.time_limit:g} s for a program and case\n")
 
 
 def _others(peers: Sequence[str]) -> list[str]:

@@ -112,7 +112,7 @@ def cross_products(W: sp.csr_array | Array, pattern: Pattern, transposed: sp.spa
     keys, coefficient, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     found, position = np.unique(keys, return_inverse=True)
     bases = sp.csr_array((values, (position, coefficient)), shape=(len(found), pattern.n_coefficients))
-    return CrossProducts(found % m, np.searchsorted(found, m * np.arange(m + 1)), bases)
+    return CrossProducts(found % m, np.searchsorted(found, m * np.arange(m + 1, dtype=np.int64)), bases)
 
 
 def one_product(W: sp.csr_array, rows: np.ndarray, columns: np.ndarray, value: Array) -> sp.csc_array:

@@ -20,7 +20,7 @@ from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.errors import MemoryLimitError, ModelError, VarianceError, whole_number
 from remlblup.model.specification import Specification
-from remlblup.relationship.draws import Normal, drawn, is_unformed
+from remlblup.relationship.draws import Normal, drawn, is_unformed, passed_over
 from remlblup.relationship.roots import precision_root_times, root_width
 from remlblup.reml.singular_residual import has_no_inverse
 
@@ -99,10 +99,11 @@ class Simulator:
 
     def effects(self, normal: Normal) -> list[Array]:
         """u of every term, (t, q, k), of independent standard normal numbers."""
-        return [
-            np.tensordot(L, np.array([drawn(design.relationship, normal) for _ in range(design.t)]), 1)
-            for design, L in zip(self.spec.random, self.roots, strict=True)
-        ]
+        out = []
+        for design, L in zip(self.spec.random, self.roots, strict=True):
+            own = drawn if L.any() else passed_over  # of a variance of zero no root is made
+            out.append(np.tensordot(L, np.array([own(design.relationship, normal) for _ in range(design.t)]), 1))
+        return out
 
     def deviations(self, effects: Sequence[Array], normal: Normal) -> Array:
         """Zu + e (n, k)."""

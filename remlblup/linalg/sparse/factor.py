@@ -77,7 +77,7 @@ class SparseFactor:
         self.stats = FactorStats(
             n=n,
             nnz_matrix=len(indices) + sum(block.entries for block in blocks),
-            nnz_factor=int(self._symbolic.counts.sum()),
+            nnz_factor=int(self._symbolic.counts.sum(dtype=np.int64)),
             flops=self._symbolic.flops,
             engine="sparse",
             ordering=self._symbolic.ordering.name,

@@ -15,7 +15,7 @@ from remlblup.linalg.memory import require
 from remlblup.linalg.sparse import inverse_multifrontal, large_fronts, multifrontal, panels, solves
 from remlblup.linalg.sparse.dense_blocks import PlacedBlock
 from remlblup.linalg.sparse.schedule import Task, make_schedule
-from remlblup.linalg.sparse.supernodes import WIDE, Entries, Supernodes, by_supernode, in_use, places_in_panels
+from remlblup.linalg.sparse.supernodes import WIDE, Entries, Supernodes, by_supernode, places_in_panels
 from remlblup.linalg.sparse.symbolic import Symbolic, inverse_permutation
 from remlblup.linalg.threads import n_threads, side_by_side
 
@@ -182,7 +182,7 @@ class SupernodalFactor:
             self._opened,
         ]
         return float(sum(array.nbytes for array in arrays)) + 8.0 * float(
-            in_use(self.supernodes) + self.schedule.plan.pending_at[-1] + self._elements
+            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1] + self._elements
         )
 
     @property

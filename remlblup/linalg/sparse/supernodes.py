@@ -82,13 +82,6 @@ def outline_supernodes(parent: np.ndarray, counts: np.ndarray) -> Supernodes:
     return Supernodes(first, rows_at, none, panel_at, sn_parent, none, number_of_children(sn_parent))
 
 
-def in_use(sn: Supernodes) -> float:
-    """Elements of the panels that are ever touched: of wide ones none above the blocks on the diagonal."""
-    width, size = np.diff(sn.first).astype(np.float64), np.diff(sn.panel_at)
-    above = np.where(size >= WIDE, np.maximum(width - ALIGNED, 0.0) ** 2 / 2.0, 0.0)
-    return float(sn.panel_at[-1] - above.sum())
-
-
 def number_of_children(parent: np.ndarray) -> np.ndarray:
     """Number of children of every supernode."""
     return np.bincount(parent[parent >= 0], minlength=len(parent)).astype(np.int32)

@@ -25,7 +25,7 @@ from remlblup.linalg.sparse.cliques import Graph, compact_graph, numbered_graph,
 from remlblup.linalg.sparse.graphs import Adjacency, both_directions
 from remlblup.linalg.sparse.ordering import Ordering, choose_ordering
 from remlblup.linalg.sparse.schedule import uncut_workspace
-from remlblup.linalg.sparse.supernodes import Supernodes, found_among, in_use, outline_supernodes, with_rows
+from remlblup.linalg.sparse.supernodes import Supernodes, found_among, outline_supernodes, with_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,7 @@ def factor_bytes(sn: Supernodes, counts: np.ndarray, nnz: int) -> float:
     -----
     An upper bound of `SupernodalFactor.memory` where the tree is not cut for threads.
     """
-    values = in_use(sn) + uncut_workspace(sn) + 2.0 * nnz
+    values = float(sn.panel_at[-1]) + uncut_workspace(sn) + 2.0 * nnz
     indices = 8.0 * sn.rows_at[-1] + 88.0 * (sn.size + 1) + 25.0 * len(counts)
     return float(8.0 * values + indices)
 

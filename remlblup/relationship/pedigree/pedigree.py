@@ -166,8 +166,7 @@ class Pedigree(PopulationStatistics, DescentRelationship):
             sorted_ = family.take(order[np.argsort(generation, kind="stable")])
         self._family = sorted_
         self.labels, self.order = sorted_.labels, sorted_.row
-        self.sire, self.dam = sorted_.sire, sorted_.dam
-        self.added = sorted_.labels[sorted_.row < 0]
+        self.sire, self.dam, self.added = sorted_.sire, sorted_.dam, sorted_.labels[sorted_.row < 0]
         self.groups, self.sire_group, self.dam_group = sorted_.groups, sorted_.sire_group, sorted_.dam_group
         self.selfing = sorted_.selfing
         self.left = None if sorted_.selfing is None else heterozygosity(sorted_.selfing)
@@ -396,7 +395,6 @@ class Pedigree(PopulationStatistics, DescentRelationship):
         return self.groups
 
     def __repr__(self) -> str:
-        return (
-            f"Pedigree({self.size:,} animals, {len(self.founders):,} founders, {int(self.generation.max())} generations"
-            f"{f', {self.n_added:,} parents added' if self.n_added else ''})"
-        )
+        added = f", {self.n_added:,} parents added" if self.n_added else ""
+        generations = int(self.generation.max())
+        return f"Pedigree({self.size:,} animals, {len(self.founders):,} founders, {generations} generations{added})"

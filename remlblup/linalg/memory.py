@@ -24,8 +24,6 @@ SHARE = 0.85
 KEPT_WHEN_FREED = 32_800_000
 # What takes less is not worth the time that reading the limits takes, unless one is set by hand.
 NOT_WORTH_ASKING = 4e6
-# What takes less fits whatever is set.
-NOTHING = 1e5
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ SMALLER = "or a smaller model: fewer levels without records, or fewer crossed fa
 
 def require(needed: float, what: str, advice: str = SMALLER) -> None:
     """Raise `MemoryLimitError` if `needed` bytes are more than there are, with what to do other than buy memory."""
-    if needed <= NOTHING or (needed <= NOT_WORTH_ASKING and "REMLBLUP_MEMORY_GB" not in os.environ):
+    if needed <= NOT_WORTH_ASKING and "REMLBLUP_MEMORY_GB" not in os.environ:
         return
     limit = available()
     if needed > SHARE * limit.free:

@@ -1,11 +1,11 @@
-"""Seconds of replicates and of many responses: the bootstrap of a small and of a large model,
-`fit_many` with one genomic matrix.
+"""Seconds of replicates and of many responses: the bootstrap of a small and of a large model, refits of small models
+one at a time, `fit_many` with one genomic matrix.
 
     python -m remlblup.validation.benchmarks.replicates [--workers 2] [--quick]
 
-Runs three cases and prints a line for each, with the load of the machine before it; REMLBLUP_REFERENCE names the folder
+Runs these cases and prints a line for each, with the load of the machine before it; REMLBLUP_REFERENCE names the folder
 with flock20k, which is left out without. Set OPENBLAS_NUM_THREADS=1. Where Rscript has lme4, its `bootMer` does the
-first case as well, in one process.
+bootstrap as well, in one process, and its `refit` the refits.
 """
 
 from __future__ import annotations
@@ -42,13 +42,58 @@ cat(sprintf("%.1f s; lme4 %s, R %s", t["elapsed"], packageVersion("lme4"), getRv
 
 def boot_mer(n: int) -> str:
     """The same refits by lme4."""
+    return f"sleepstudy, {n:,} refits by bootMer, one process: {of_r(LME4.format(n=n))}"
+
+
+def of_r(script: str) -> str:
+    """What a script in R prints, or why there is nothing."""
     program = shutil.which("Rscript")
     if program is None:
-        return "lme4: there is no Rscript here"
-    found = subprocess.run([program, "-e", LME4.format(n=n)], capture_output=True, text=True)
-    if found.returncode:
-        return f"lme4: not here ({found.stderr.strip().splitlines()[-1:]})"
-    return f"sleepstudy, {n:,} refits by bootMer, one process: {found.stdout.strip()}"
+        return "there is no Rscript here"
+    found = subprocess.run([program, "-e", script], capture_output=True, text=True)
+    return f"not here ({found.stderr.strip().splitlines()[-1:]})" if found.returncode else found.stdout.strip()
+
+
+SMALL = {
+    "dyestuff": "Yield ~ 1 + (1 | Batch)",
+    "sleepstudy": "Reaction ~ Days + (1 + Days | Subject)",
+    "penicillin": "diameter ~ 1 + (1 | plate) + (1 | sample)",
+}
+
+
+def one_by_one(n: int) -> str:
+    """Refits to records simulated from the fit, each by itself."""
+    out = []
+    for name, formula in SMALL.items():
+        fit = rb.MixedModel(formula, rb.datasets.load(name)).fit(progress=False)
+        seconds = []
+        for y in fit.simulate(n, seed=1).to_numpy().T:
+            started = time.perf_counter()
+            fit.refit(y)
+            seconds.append(time.perf_counter() - started)
+        out.append(f"{name} {1e3 * np.median(seconds):.2f}")
+    return f"{n:,} refits one by one, median of milliseconds: {', '.join(out)}"
+
+
+LME4_REFIT = """
+library(lme4)
+data(Dyestuff); data(sleepstudy); data(Penicillin)
+m <- list(dyestuff = lmer(Yield ~ 1 + (1 | Batch), Dyestuff),
+          sleepstudy = lmer(Reaction ~ Days + (Days | Subject), sleepstudy),
+          penicillin = lmer(diameter ~ 1 + (1 | plate) + (1 | sample), Penicillin))
+for (name in names(m)) {{
+  y <- simulate(m[[name]], {n}, seed = 1)
+  t <- sapply(y, function(one) {{ s <- proc.time()[["elapsed"]]; for (k in 1:5) refit(m[[name]], one)
+                                 (proc.time()[["elapsed"]] - s) / 5 }})
+  cat(sprintf("%s %.2f ", name, 1e3 * mean(t)))
+}}
+"""
+
+
+def lme4_one_by_one(n: int) -> str:
+    """The same by lme4."""
+    found = of_r(LME4_REFIT.format(n=n))
+    return f"lme4: the same, mean of milliseconds: {found.strip()}"
 
 
 def flock(n: int, workers: int) -> str:
@@ -95,6 +140,8 @@ def main() -> None:
         lambda: sleepstudy(10_000 // share, 1),
         lambda: sleepstudy(10_000 // share, given.workers),
         lambda: boot_mer(10_000 // share),
+        lambda: one_by_one(200),
+        lambda: lme4_one_by_one(40),
         lambda: flock(200 // share, given.workers),
     )
     for case in cases:

@@ -16,9 +16,9 @@ COMPILED = 150e6
 WITHIN_REACH = 20_000_000
 """Elements of the columns of C⁻¹ for all fixed effects up to which they are computed for the degrees of freedom."""
 
-ALLOCATOR = 1.1
+ALLOCATOR = 1.05
 """What the allocator holds beside the arrays: pieces between them that are free and not given back
-(measured: 2 to 20 %)."""
+(`python -m remlblup.validation.memory` tells how near that is)."""
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,19 @@ from __future__ import annotations
 import numpy as np
 
 from remlblup.equations.base import Equations
+from remlblup.equations.fixed_errors import TOGETHER
 from remlblup.linalg.memory import Need
 from remlblup.linalg.row_blocks import HELD
 from remlblup.linalg.threads import n_threads
 from remlblup.relationship.base import RelationshipBase
 from remlblup.structure.distance.base import Distance
 
-POINTS = 3
-"""Solutions the loop holds at a time: where it is, the best so far, and the one that is tried."""
+POINTS = 2
+"""Solutions the loop holds at a time: where it is, which is the best so far but for a moment, and the one that is
+tried."""
 
-ROW = 260.0
-"""A row of the table of random effects: numbers, labels, and the copy in which the terms are joined."""
+ROW = 80.0
+"""A row of the table of random effects: four numbers, three labels."""
 
 
 def of_incidence(equations: Equations) -> Need:
@@ -34,14 +36,14 @@ def of_points(equations: Equations) -> Need:
     """The solutions at hand, and the working variates F and R⁻¹F with what F'PF takes."""
     n, m, k = len(equations.y), equations.W.shape[1], len(equations.spec.parameters.lower)
     points = POINTS * 8.0 * (3.0 * m + 2.0 * n)
-    return Need.of(points, 8.0 * k * (4.0 * n + 4.0 * m))
+    return Need.of(points, 8.0 * k * (3.0 * n + 3.0 * m))
 
 
 def of_table(equations: Equations) -> Need:
     """The table of random effects, and the blocks of errors it is read from."""
     rows = float(sum(d.t * d.q for d in equations.spec.random))
     blocks = float(sum(8.0 * d.q * d.t**2 for d in equations.spec.random))
-    return Need.of(2.0 * blocks + 0.5 * ROW * rows, 0.5 * ROW * rows + blocks)
+    return Need.of(2.0 * blocks + ROW * rows, 0.5 * ROW * rows + blocks)
 
 
 def of_places(equations: Equations) -> float:
@@ -58,10 +60,14 @@ def of_effects_by_columns(equations: Equations, columns: int) -> Need:
     return Need(table.kept, max(table.peak, 0.5 * table.kept + errors))
 
 
-def of_responses(equations: Equations, columns: int) -> Need:
-    """`columns` of C⁻¹ at a time with the responses of W and of the terms, for degrees of freedom."""
-    n, m = len(equations.y), equations.W.shape[1]
-    return Need.of(0.0, 8.0 * columns * (4.0 * m + 3.0 * n))
+def of_responses(equations: Equations) -> Need:
+    """Columns of C⁻¹ for the degrees of freedom, with what they are solved in and, where R has more than one variance,
+    with the responses of the records."""
+    n, m, p = len(equations.y), equations.W.shape[1], equations.spec.p
+    columns = min(p, TOGETHER * min(n_threads(), -(-p // TOGETHER)))
+    one = equations.residual.pattern.n_coefficients == 1
+    by_records = not one or any(d.structure.in_factor for d in equations.random)
+    return Need.of(0.0, 8.0 * columns * (3.0 * m + (2.0 * m + 3.0 * n) * by_records))
 
 
 def of_relationships(relationships: list[RelationshipBase]) -> Need:

@@ -97,12 +97,12 @@ class Layout:
         kept = 10.0 * listed + 5.0 * nnz + 24.0 * self.m + float(self.precision.nbytes)
         if not isinstance(self.precision_at, slice):
             kept += float(self.precision_at.nbytes)
-        return Need.of(kept, 34.0 * listed + 34.0 * nnz)
+        return Need.of(kept, 25.0 * (listed + nnz))
 
     @property
     def need_of_values(self) -> float:
-        """What passes while C is assembled, and while the traces are read off its inverse."""
-        return max(8.0 * self.nnz + 24.0 * len(self.c_at), 32.0 * len(self.c_at))
+        """What passes while C is assembled: its values, and W'R⁻¹W where R has several variances."""
+        return 8.0 * (self.nnz + len(self.c_at))
 
     def assemble(self, M: tuple[float, Array], slots: Array, signs: Array) -> Array:
         """Values of C on the pattern, from M = W'R⁻¹W (`CrossProducts.scaled`), the slots λ and the signs D, then the

@@ -22,7 +22,7 @@ from scipy.linalg.lapack import dtrtrs
 from remlblup.arrays import Array
 from remlblup.cached import cached_property
 from remlblup.equations import needs
-from remlblup.equations.base import Equations, columns_at_once, term_slices
+from remlblup.equations.base import Equations, term_slices
 from remlblup.equations.computation import Computation
 from remlblup.equations.henderson.cross_products import CrossProducts, cross_products
 from remlblup.equations.henderson.layout import Layout, build_layout, least_need
@@ -133,7 +133,7 @@ class System(Equations):
 
     def _memory(self, stats: FactorStats) -> Memory:
         """The phases, for a factor of these sizes."""
-        layout, step = self.layout, columns_at_once(self.layout.m)
+        layout = self.layout
         built = needs.of_relationships([d.relationship for d in self.random if not d.is_identity])
         for part in (
             needs.of_incidence(self),
@@ -146,7 +146,7 @@ class System(Equations):
         passing = max(layout.need_of_values, stats.memory - stats.kept, points.peak - points.kept)
         selected = 8.0 * layout.nnz
         iterated = Need.of(points.kept + selected, passing)
-        columns = needs.of_responses(self, min(step, self.p)) if self.p * layout.m <= WITHIN_REACH else Need()
+        columns = needs.of_responses(self) if self.p * layout.m <= WITHIN_REACH else Need()
         far = any(d.relationship.diagonal_is_far for d in self.random)
         effects = needs.of_table(self).beside(Need(0.0, stats.memory - stats.kept if far else 0.0))
         return Memory(built, iterated, columns, effects)

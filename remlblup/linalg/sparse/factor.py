@@ -20,7 +20,7 @@ from remlblup.linalg.sparse.symbolic import analyse
 if TYPE_CHECKING:
     from remlblup.linalg.sparse.columns import ColumnFactor
 
-ANALYSIS, PER_EQUATION = 60.0, 150.0
+ANALYSIS, PER_EQUATION = 45.0, 60.0
 """Bytes for an entry of C and for an equation while the order is found: the graph, its parts, and its places in L."""
 
 LARGE = 500_000

@@ -134,7 +134,9 @@ def make_schedule(sn: Supernodes, at_once: int) -> tuple[Supernodes, Schedule]:
     of_runs = [i + np.flatnonzero(~inside[i:j]) for i, j in runs]
     top, last, *tasks = workspaces(sn, plan, [np.flatnonzero(~inside), np.arange(sn.size)[-1:], *members, *of_runs])
     subtrees = tasks[: len(members)]
-    runs_of = [replace(task, start=i, stop=j) for task, (i, j) in zip(tasks[len(members) :], runs, strict=True)]
+    runs_of = [
+        replace(task, start=i, stop=j, for_factor=()) for task, (i, j) in zip(tasks[len(members) :], runs, strict=True)
+    ]
     return sn, Schedule(plan, subtrees, turns_of(sn, subtrees, at_once), top, last, runs_of, large)
 
 

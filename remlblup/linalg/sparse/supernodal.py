@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from remlblup.cached import cached_property
 from remlblup.linalg.contract import DEPENDENT_PIVOT, DenseBlock
 from remlblup.linalg.memory import require
 from remlblup.linalg.sparse import inverse_multifrontal, large_fronts, multifrontal, panels, solves
@@ -139,34 +138,30 @@ class SupernodalFactor:
         return multifrontal.factorize(begin, self.supernodes.size, True, *state, *workspace) < 0
 
     def _in_own(self, run: Callable[[Task, np.ndarray], T], tasks: list[Task]) -> list[T]:
-        """Run a function on every task, in a part of the workspace that no other thread is in."""
-        at_once, size = min(n_threads(), len(tasks)), self._largest
-        free: SimpleQueue[np.ndarray] = SimpleQueue()
-        for k in range(at_once):
-            free.put(self._workspace[k * size : (k + 1) * size])
+        """Run a function on every task, in a part of the workspace that no other thread is in.
 
-        def in_own(task: Task) -> T:
-            space = free.get()
+        The largest begin, each in a part of its size: those after them, which are smaller, have room in any.
+        """
+        tasks = sorted(tasks, key=lambda task: -task.elements)
+        parts = split(self._workspace, own_parts(tasks))
+        free: SimpleQueue[np.ndarray] = SimpleQueue()
+
+        def in_own(place: int, task: Task) -> T:
+            space = parts[place] if place < len(parts) else free.get()
             try:
                 return run(task, space)
             finally:
                 free.put(space)
 
-        return side_by_side(in_own, [(task,) for task in tasks])
-
-    @cached_property
-    def _largest(self) -> int:
-        """Elements that any of the tasks which are worked on side by side needs."""
-        subtrees = max((task.elements for task in self.schedule.subtrees), default=0)
-        return max([subtrees, *(sum(run.for_inverse) for run in self.schedule.runs)])
+        return side_by_side(in_own, list(enumerate(tasks)))
 
     @property
     def _elements(self) -> int:
         """Elements of the workspace."""
         schedule = self.schedule
-        at_once = min(n_threads(), max([len(turn.subtrees) for turn in schedule.turns] + [len(schedule.runs)]))
         top = max(sum(schedule.top.for_factor), sum((schedule.last if schedule.runs else schedule.top).for_inverse))
-        return max(top, at_once * self._largest)
+        apart = [schedule.runs, *(turn.subtrees for turn in schedule.turns)]
+        return max(top, *(sum(own_parts(tasks)) for tasks in apart))
 
     @property
     def kept(self) -> float:
@@ -295,6 +290,11 @@ def wide_columns(sn: Supernodes) -> list[tuple[int, int, int]]:
     size, width = np.diff(sn.panel_at), np.diff(sn.first)
     wide = np.flatnonzero(size >= WIDE).tolist()
     return [(s, *part) for s in wide for part in large_fronts.tiles(0, int(width[s]), large_fronts.COLUMNS)]
+
+
+def own_parts(tasks: list[Task]) -> tuple[int, ...]:
+    """Elements of the parts of a workspace for tasks that all threads work on."""
+    return tuple(sorted((task.elements for task in tasks), reverse=True)[: n_threads()])
 
 
 def split(space: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:

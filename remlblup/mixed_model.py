@@ -81,7 +81,8 @@ class MixedModel:
     CodesWarning
         Where numbers that look like the codes of a factor stand as a covariate in the fixed part.
     RemlBlupWarning
-        Where a relationship is not used, traits share a mean, or a sum behind a bar may be meant as several terms.
+        Where a relationship is not used, traits share a mean, a sum behind a bar may be meant as several terms, or
+        records repeat others.
 
     Examples
     --------
@@ -156,7 +157,9 @@ class MixedModel:
         True
         """
         computation = Computation.checked(engine, device, client)
-        return cls._of(from_matrices(y, X, Z, K, names, weights, fixed_names, effects, structures), computation)
+        specification = from_matrices(y, X, Z, K, names, weights, fixed_names, effects, structures)
+        warn_of_doubts(specification, None)
+        return cls._of(specification, computation)
 
     @classmethod
     def _of(cls, specification: Specification, computation: Computation = AUTO) -> MixedModel:

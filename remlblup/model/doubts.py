@@ -16,6 +16,7 @@ from remlblup.model.covariates import (
 )
 from remlblup.model.given import warn_of_unused
 from remlblup.model.records import having_effects
+from remlblup.model.repeats import warn_of_repeats
 from remlblup.model.specification import Specification
 
 
@@ -25,7 +26,8 @@ def warn_of_doubts(
     codes: Mapping[str, int] | None = None,
     frame: pd.DataFrame | None = None,
 ) -> None:
-    """Codes taken for numbers, traits that share, sums that other programs mean otherwise, relationships not used.
+    """Codes taken for numbers, traits that share, sums that other programs mean otherwise, relationships not used,
+    records that repeat others.
 
     Parameters
     ----------
@@ -38,6 +40,7 @@ def warn_of_doubts(
         warn_of_traits(parsed, spec.residual_term)
         warn_of_one_effect(parsed.random)
         warn_of_unused(relationships, parsed, spec.residual_term)
+    warn_of_repeats(spec)
     if (records := spec.records) is None:
         return
     seen, names = (records.frame, records.doubtful) if frame is None else (frame, records.used)

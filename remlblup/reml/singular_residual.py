@@ -9,7 +9,7 @@ the likelihood has no maximum.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from remlblup.equations.base import Equations
 from remlblup.equations.variance.engine import VarianceEquations
 from remlblup.equations.variance.without_inverse import SINGULAR_V, WithoutInverse, with_residual_effects
 from remlblup.errors import MemoryLimitError, ModelError, NotPositiveDefiniteError, some
+from remlblup.model.repeats import repeated_rows
 from remlblup.reml.convergence import has_trend
 from remlblup.reml.history import Iteration
 from remlblup.reml.likelihood import log_likelihood
@@ -187,7 +188,8 @@ class Route:
         if not self.bottomless(found.point.theta, ml):
             return found
         names = vanishing(self.residual, found.point.theta[self.place], self.unit)
-        verdict = replace(found.convergence, reason=no_maximum(names), unidentified=(), collapsed=True)
+        reason = no_maximum(names, repeated_rows(self.spec))
+        verdict = replace(found.convergence, reason=reason, unidentified=(), collapsed=True)
         return replace(found, convergence=verdict)
 
     def out_of_reach(self, found: Optimum) -> bool:
@@ -305,14 +307,16 @@ def vanishing(residual: ResidualStructure, phi: Array, unit: Array) -> tuple[str
     return tuple(names)
 
 
-def no_maximum(names: tuple[str, ...]) -> str:
-    """The reason where V becomes singular with R."""
+def no_maximum(names: tuple[str, ...], repeated: Collection[object]) -> str:
+    """The reason where V becomes singular with R; rows that repeat others differ from these by nothing."""
     of = f" of {some(names)}" if len(names) == 1 else f" of a combination of {some(names)}" if names else ""
     also = ", or for a trait that is a function of another." if len(names) > 1 else "."
+    look = f"Look for a random term with one record per level{also}"
+    if len(repeated):
+        look = f"Rows {some(repeated)} repeat others in every column that the model reads: leave copies out."
     return (
         f"the residual variance{of} goes to zero and V becomes singular with it: the random and fixed effects explain"
-        " these records exactly, and the likelihood rises without end. Look for a random term with one record per"
-        f" level{also}"
+        f" these records exactly, and the likelihood rises without end. {look}"
     )
 
 

@@ -294,7 +294,8 @@ class MixedModel:
         from remlblup.storage.checkpoint import checkpointed
         from remlblup.storage.fingerprint import fingerprint
 
-        return checkpointed(checkpoint, fingerprint(self._equations, options, given, fixed, starts))
+        is_open = bool(((given != given) & (fixed != fixed)).any())  # NaN where not given
+        return checkpointed(checkpoint, fingerprint(self._equations, options, given, fixed, starts), is_open)
 
     @single_threaded
     def solve(self, variances: Mapping[str, Any], *, method: str = "REML") -> Solved:

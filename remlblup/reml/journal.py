@@ -4,6 +4,9 @@ A fit is a sequence of climbs: from a first guess, from the model's own start, b
 starts. Which comes next follows from how the earlier ones ended, and each is determined by the equations and by θ where
 it begins. So nothing but the climbs has to be known: the same sequence is gone through again, a climb that an earlier
 run was in goes on behind its last row, and one that an earlier run finished is at its end at once.
+
+Where a climb begins that nobody gave start values for is up to the version of the program, and no part of what a fit
+is. A climb of the model's own that another version began elsewhere goes on all the same, from where that version began.
 """
 
 from __future__ import annotations
@@ -56,32 +59,43 @@ class Journal:
     ----------
     earlier : climbs of an earlier run, in their order
     keep : called with all climbs after every iteration
+    is_open : whether the user has left it to the search where it starts, in part at least
     """
 
-    def __init__(self, earlier: Sequence[State], keep: Callable[[list[State]], None]):
+    def __init__(self, earlier: Sequence[State], keep: Callable[[list[State]], None], is_open: bool = False):
         self.states: list[State | None] = list(earlier)
         self.waiting = list(range(len(earlier)))
-        self.keep = keep
+        self.keep, self.is_open = keep, is_open
+        # Those by kind that another version may have begun elsewhere.
+        self.own = own_climbs(earlier) if is_open else {}
 
     def begin(self, ascent: Ascent, theta: Array) -> State | None:
-        """Where an earlier run has taken a climb that begins at θ.
+        """Where an earlier run has taken a climb that begins at θ; of the model's own, wherever that version began it.
 
         Raises
         ------
         CheckpointError
-            If an earlier run has not begun like this one.
+            If an earlier run has not begun at the values that the user gives.
         """
-        near = [(self.distance(k, kind_of(ascent.space.equations), theta), k) for k in self.waiting]
+        kind = kind_of(ascent.space.equations)
+        near = [(self.distance(k, kind, theta), k) for k in self.waiting]
         distance, number = min(near, default=(np.inf, -1))
+        own, first = self.own.pop(kind, (-1, theta))
+        if distance > NEAR and own in self.waiting and len(first) == len(theta):
+            distance, number = 0.0, own
         if distance <= NEAR:
             self.waiting.remove(number)
             ascent.number = number
             return self.states[number]
-        if self.waiting and len(self.waiting) == len(self.states):
+        if self.waiting and len(self.waiting) == len(self.states) and not self.is_open:
             raise CheckpointError("it begins at other values of the variance components than this fit.")
         ascent.number = len(self.states)
         self.states.append(None)
         return None
+
+    def others(self) -> None:
+        """From here on climbs begin at other starts, of which each is a climb of its own."""
+        self.own = {}
 
     def distance(self, number: int, kind: str, theta: Array) -> float:
         """How far from θ a climb begins, at most of any parameter and relative to its size;
@@ -100,6 +114,17 @@ class Journal:
         kind, reluctant = kind_of(ascent.space.equations), ascent.reluctant.copy()
         self.states[ascent.number] = State(kind, tuple(ascent.rows), reluctant, ascent.secant.correction, arrays or {})
         self.keep([known for known in self.states if known is not None])
+
+
+def own_climbs(states: Sequence[State]) -> dict[str, tuple[int, Array]]:
+    """The number of each climb of the model's own and θ where it begins, by kind: they come before those of other
+    starts, and no two of them are of one kind."""
+    found: dict[str, tuple[int, Array]] = {}
+    for number, state in enumerate(states):
+        if state.kind in found:
+            break
+        found[state.kind] = number, state.rows[0].theta
+    return found
 
 
 def kind_of(equations: Equations) -> str:

@@ -137,6 +137,9 @@ class Loop:
         state = None if journal is None else journal.begin(self.ascent, self.theta)
         if state is None:
             return None
+        if state.rows[0].step != self.begins:  # by another version, whose first step was another one, too
+            self.begins = state.rows[0].step
+            self.strategy = strategy(self.surface, self.ascent, self.options.algorithm, self.begins)
         for row in state.rows if self.report is not None else ():
             self.report(row)  # type: ignore[misc]
         return resumed(self.surface, self.ascent, state)

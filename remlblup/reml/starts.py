@@ -160,6 +160,8 @@ class Search:
         """Climb from θ; what it finds is taken if it is higher."""
         rows: list[Iteration] = []
         number = len(self.trials) + 2
+        if self.options.journal is not None:
+            self.options.journal.others()
         self.climbing = number, rows
 
         def watch(row: Iteration) -> None:

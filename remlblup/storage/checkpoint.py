@@ -35,12 +35,13 @@ REST = 4.0
 
 
 @contextmanager
-def checkpointed(path: object, model: Mapping[str, str]) -> Iterator[Journal]:
+def checkpointed(path: object, model: Mapping[str, str], is_open: bool) -> Iterator[Journal]:
     """The journal of a fit that is kept in the file `path`, from where an earlier run of the same fit has left it.
 
     Parameters
     ----------
     model : the `fingerprint` of the fit
+    is_open : as of `Journal`
 
     Raises
     ------
@@ -49,9 +50,9 @@ def checkpointed(path: object, model: Mapping[str, str]) -> Iterator[Journal]:
     """
     if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
         raise OptionError(f"checkpoint={path!r} must be the name of a file, or None.")
-    checkpoint = Checkpoint(Path(path), model)
+    checkpoint = Checkpoint(Path(path), model, is_open)
     try:
-        with named_errors(checkpoint.path):
+        with named_errors(checkpoint):
             checkpoint.open()
             yield checkpoint.journal
     finally:
@@ -59,19 +60,20 @@ def checkpointed(path: object, model: Mapping[str, str]) -> Iterator[Journal]:
 
 
 @contextmanager
-def named_errors(path: Path) -> Iterator[None]:
-    """What is wrong with a checkpoint, with its name."""
+def named_errors(checkpoint: Checkpoint) -> Iterator[None]:
+    """What is wrong with a checkpoint, with its name and the version that wrote it."""
     try:
         yield
     except CheckpointError as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be used: {error}") from error
+        raise CheckpointError(f"the checkpoint {checkpoint.path} cannot be used: {error}{checkpoint.by}") from error
 
 
 class Checkpoint:
     """The file of one fit."""
 
-    def __init__(self, path: Path, model: Mapping[str, str]):
+    def __init__(self, path: Path, model: Mapping[str, str], is_open: bool):
         self.path, self.model, self.file = path, dict(model), OwnFile(path)
+        self.is_open, self.by = is_open, ""
         self.journal = Journal((), self.keep)
         self.pending: Sequence[State] | None = None
         self.written, self.cost, self.warned = 0.0, 0.0, False
@@ -83,8 +85,10 @@ class Checkpoint:
             states: list[State] = []
             if file is not None:
                 with file:
-                    states = decoded(file, self.model)
-            self.journal = Journal(states, self.keep)
+                    about, arrays = opened(file)
+                self.by = written_by(about["remlblup"])
+                states = decoded(about, arrays, self.model)
+            self.journal = Journal(states, self.keep, self.is_open)
             self.file.write(encoded(states, self.model))
         except InUseError:
             raise CheckpointError("another fit is writing to it. Give another file.") from None
@@ -164,20 +168,27 @@ def checksum(arrays: Mapping[str, np.ndarray]) -> bytes:
     return digest.digest()
 
 
-def decoded(file: Any, model: Mapping[str, str]) -> list[State]:
-    """The climbs in a file, if they are of this model.
+def written_by(version: object) -> str:
+    """Who wrote a file, in words."""
+    here = "" if version == __version__ else f", and this is {__version__}"
+    return f" It was written by version {version} of remlblup{here}."
+
+
+def opened(file: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a file says of itself, and its arrays.
 
     Raises
     ------
     CheckpointError
-        If the file is none of ours, damaged, or of another fit.
+        If the file is none of ours, or damaged.
     """
     try:
         with np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
         proof = arrays.pop("checksum").tobytes()
         about = json.loads(arrays["about"].tobytes())
-        found = about["remlblup"], about["format"]
+        if not {"remlblup", "format"} <= about.keys():
+            raise KeyError("format")
         whole = checksum(arrays) == proof
     except Exception as error:  # what a foreign or damaged file leads to cannot be listed
         raise CheckpointError(
@@ -186,10 +197,23 @@ def decoded(file: Any, model: Mapping[str, str]) -> list[State]:
         ) from error
     if not whole:
         raise CheckpointError("it is damaged: its checksum is another one. Delete it to begin anew.")
-    if found != (__version__, FORMAT):
+    return about, arrays
+
+
+def decoded(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], model: Mapping[str, str]) -> list[State]:
+    """The climbs in a file, if they are of this model.
+
+    Of which version is no matter: a climb is at a θ whose ℓ is computed again, and goes on by the steps of this one.
+
+    Raises
+    ------
+    CheckpointError
+        If they are of another fit, or cannot be read.
+    """
+    if about["format"] != FORMAT:
         raise CheckpointError(
-            f"it was written by version {found[0]} of remlblup, and this is {__version__}, which may go another way."
-            " Give another file, or delete this one to begin anew."
+            f"its format is {about['format']}, and this version reads format {FORMAT}. Give another file, or delete"
+            " this one to begin anew."
         )
     if differs := difference(about["model"], model):
         more = f" and {len(differs) - 6} more" if len(differs) > 6 else ""

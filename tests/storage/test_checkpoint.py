@@ -11,14 +11,18 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import remlblup as rb
+from remlblup.reml import journal
 from remlblup.reml.journal import Journal
+from remlblup.reml.start import start_values
 from remlblup.storage import checkpoint as stored
 from remlblup.storage import own_file
 from remlblup.storage.own_file import OwnFile
@@ -56,6 +60,14 @@ def panel(term: str, seed: int = 2, n: int = 12, t: int = 3, **options) -> rb.Mi
     return rb.MixedModel(f"y ~ 1 + {term}", data, **options)
 
 
+def by_probes() -> rb.MixedModel:
+    rng = np.random.default_rng(5)
+    M = rng.binomial(2, rng.uniform(0.1, 0.5, 80), (60, 80))
+    data = families().assign(y=(M - M.mean(axis=0)) @ rng.normal(size=80) / 2.0 + families()["y"])
+    genotypes = rb.Genotypes.from_matrix(M, ids=list(data["id"]))
+    return rb.MixedModel("y ~ x + (1 | vm(id, G))", data, {"G": genotypes}, engine="stochastic")
+
+
 def without_residual() -> rb.MixedModel:
     """Its residual variance is zero at the maximum: the search ends by V."""
     K = np.kron(np.eye(2), 0.5 * np.ones((2, 2)) + 0.5 * np.eye(2))
@@ -68,7 +80,8 @@ def said(fit) -> list:
     """Everything a fit says, to the last digit, but for the time it took."""
     trials = [(t.number, t.ended, t.iterations, t.loglik, t.theta.tobytes()) for t in fit.convergence.trials]
     history = fit.history.drop(columns="seconds").to_csv(float_format="%.17g")
-    return [fit.theta.tobytes(), fit.loglik, history, str(fit.convergence), trials, fit.status]
+    loglik = fit.loglik if fit.history["loglik"].notna().all() else None  # of engine="stochastic"
+    return [fit.theta.tobytes(), loglik, history, str(fit.convergence), trials, fit.status]
 
 
 class Stop(BaseException):
@@ -79,8 +92,8 @@ def stop_at(monkeypatch, iteration: int):
     """A context in which every fit is stopped after so many iterations of all its climbs."""
     left, note = [iteration], Journal.note
 
-    def counted(self, loop):
-        note(self, loop)
+    def counted(self, *of):
+        note(self, *of)
         if not left[0]:
             raise Stop
         left[0] -= 1
@@ -113,7 +126,7 @@ WAYS = {
     "unconstrained": (lambda: animals(), {"constrain": False}),
     "start and fix": (lambda: panel("us(t | g)"), {"start": {"us(t | g)": np.eye(3)}, "fix": {"residual": 0.7}}),
     "us": (lambda: panel("us(t | g)"), {}),
-    "a first guess": (lambda: panel("fa(t | g, k=1)"), {}),
+    "a first guess": (lambda: panel("fa(t | g, k=2)", n=20, t=5), {}),
     "other words": (lambda: panel("corgh(t | g)"), {}),
     "several starts": (lambda: panel("csh(t | g)"), {}),
     "so many starts": (lambda: panel("ar1(t | g)", n=8), {"starts": 3}),
@@ -132,13 +145,110 @@ def test_stopped_anywhere_it_ends_at_the_same_digits(way, tmp_path, monkeypatch)
     seen, path = [], tmp_path / "whole.npz"
     with monkeypatch.context() as patch:
         note = Journal.note
-        patch.setattr(Journal, "note", lambda self, loop: (seen.append(1), note(self, loop)))
+        patch.setattr(Journal, "note", lambda self, *of: (seen.append(1), note(self, *of)))
         assert said(make().fit(checkpoint=path, **options)) == said(whole)
     last = len(seen) - 1
     for stop in {0, last // 2, last}:
         path = tmp_path / f"{stop}.npz"
         stopped(monkeypatch, make(), path, stop, **options)
         assert said(make().fit(checkpoint=path, **options)) == said(whole)
+
+
+@contextmanager
+def beginning_elsewhere(monkeypatch):
+    """As a version whose own start values are others, and no moments."""
+
+    def other(equations, variance, given, *more):
+        theta = start_values(equations, variance, given, *more)
+        return np.where(np.isnan(given) & (np.arange(len(theta)) == len(theta) - 1), 0.6 * theta, theta)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("remlblup.reml.loop.by_moments", lambda space: None)
+        for searching in ("loop", "stochastic.search"):
+            patch.setattr(f"remlblup.reml.{searching}.start_values", other)
+        patch.setattr(stored, "__version__", "0.0.1")
+        yield
+
+
+STARTS_OF_ITS_OWN = {
+    **{engine: (lambda e=engine: animals(e), {}) for engine in ENGINES},
+    "stochastic": (by_probes, {"seed": 3, "probes": 8}),
+    "sparse em": (lambda: animals("sparse"), {"algorithm": "em", "max_iterations": 12}),
+    "start in part": (lambda: panel("us(t | g)"), {"start": {"us(t | g)": np.eye(3)}}),
+    "fix": (lambda: panel("(1 | g) + us(t | g)"), {"fix": {"(1 | g)": 0.3}}),
+    **{
+        name: WAYS[name]
+        for name in ("us", "a first guess", "other words", "several starts", "residual parameters", "to V")
+    },
+}
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["elsewhere before", "elsewhere now"])
+@pytest.mark.parametrize("way", STARTS_OF_ITS_OWN)
+def test_a_fit_that_another_version_began_elsewhere_goes_on(way, before, tmp_path, monkeypatch):
+    """It ends where it ends in one run from there, to the last digit."""
+    make, options = STARTS_OF_ITS_OWN[way]
+    there = (lambda: beginning_elsewhere(monkeypatch)) if before else nullcontext
+    here = nullcontext if before else (lambda: beginning_elsewhere(monkeypatch))
+    with there():
+        whole = make().fit(**options)
+        rows = len(make().fit(checkpoint=tmp_path / "whole.npz", **options).history)
+    with here():
+        assert said(make().fit(**options))[2] != said(whole)[2]
+    for stop in {0, rows // 2, rows - 1}:
+        path = tmp_path / f"{stop}.npz"
+        with there():
+            stopped(monkeypatch, make(), path, stop, **options)
+        with here():
+            assert said(make().fit(checkpoint=path, **options)) == said(whole)
+            assert said(make().fit(checkpoint=path, **options)) == said(whole)
+
+
+def test_a_first_guess_is_no_part_of_what_a_fit_is(tmp_path, monkeypatch):
+    """A version that makes one goes on with the climb of one that did not, and the other way round."""
+    make, options = WAYS["a first guess"]
+    for first, then in ((False, True), (True, False)):
+        path = tmp_path / f"{first}.npz"
+        for guesses in (first, then):
+            with monkeypatch.context() as patch:
+                if not guesses:
+                    patch.setattr("remlblup.reml.restate.guessed_start", lambda equations, options, start, fixed: start)
+                if guesses is first:
+                    whole = make().fit(**options)
+                    stopped(monkeypatch, make(), path, 9, **options)
+                else:
+                    assert said(make().fit(checkpoint=path, **options)) == said(whole)
+
+
+def test_the_climb_of_another_start_is_not_taken_for_the_first(monkeypatch):
+    """Of an earlier version only the model's own climbs, one of a kind and before others, may begin elsewhere."""
+    monkeypatch.setattr(journal, "kind_of", lambda equations: equations)
+
+    def state(kind: str, *theta: float) -> journal.State:
+        row = SimpleNamespace(theta=np.array(theta))
+        return journal.State(kind, (row,), np.zeros(len(theta), bool), None)
+
+    def begun(earlier: list, *climbs: tuple[str, list[float]], others_from: int = 9, is_open: bool = True) -> list:
+        """The numbers of the earlier climbs that go on."""
+        run, found = Journal(earlier, lambda states: None, is_open), []
+        for k, (kind, theta) in enumerate(climbs):
+            if k == others_from:
+                run.others()
+            ascent = SimpleNamespace(space=SimpleNamespace(equations=kind), number=None)
+            taken = run.begin(ascent, np.array(theta))
+            found.append(None if taken is None else next(k for k, s in enumerate(earlier) if s is taken))
+        return found
+
+    own, guess, start, of_start = state("B", 1, 2), state("A", 3, 4), state("B", 9, 9), state("V", 5, 5)
+    earlier = [guess, own, start, of_start]
+    assert begun(earlier, ("A", [3, 4]), ("B", [1, 2]), ("B", [9, 9]), ("V", [5, 5])) == [0, 1, 2, 3]
+    assert begun(earlier, ("A", [6, 6]), ("B", [6, 6]), ("B", [6, 6]), ("V", [6, 6])) == [0, 1, None, None]
+    assert begun(earlier, ("B", [6, 6]), ("B", [9, 9])) == [1, 2]
+    assert begun(earlier, ("B", [6, 6, 6]), ("C", [6, 6])) == [None, None]
+    assert begun([own, of_start], ("B", [6, 6]), ("V", [6, 6])) == [0, 1]
+    assert begun([own, of_start], ("B", [6, 6]), ("V", [6, 6]), others_from=1) == [0, None]
+    with pytest.raises(rb.CheckpointError, match="begins at other values"):
+        begun(earlier, ("B", [6, 6]), is_open=False)
 
 
 def test_stopped_over_and_over_with_the_seconds_of_each_run(tmp_path, monkeypatch):
@@ -240,12 +350,16 @@ def test_the_state_of_another_fit_is_refused(what, content, tmp_path):
     assert path.read_bytes() == content and os.listdir(tmp_path) == ["a.npz"]
 
 
-def test_another_version_is_refused(content, tmp_path, monkeypatch):
+def test_the_version_that_wrote_it_is_named(content, tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     path.write_bytes(content)
+    named = r".* written by version .* of remlblup, and this is 99\.0\."
     with monkeypatch.context() as patch:
         patch.setattr(stored, "__version__", "99.0")
-        with pytest.raises(rb.CheckpointError, match=r"written by version .* and this is 99.0"):
+        with pytest.raises(rb.CheckpointError, match="it is of another fit" + named):
+            animals("sparse").fit(checkpoint=path)
+        patch.setattr(stored, "FORMAT", 7)
+        with pytest.raises(rb.CheckpointError, match="its format is 1, and this version reads format 7" + named):
             animals("dense").fit(checkpoint=path)
     assert path.read_bytes() == content
 
@@ -316,15 +430,23 @@ def test_values_that_are_not_of_the_data_are_refused(name, content, tmp_path):
         animals("dense").fit(checkpoint=path)
 
 
-def test_another_beginning_is_refused(content, tmp_path):
-    with np.load(io.BytesIO(content)) as file:
-        arrays = {k: file[k] for k in file.files if k != "checksum"}
-    arrays["0.theta"][0] *= 1.5
-    arrays["checksum"] = np.frombuffer(stored.checksum(arrays), np.uint8)
-    path = tmp_path / "a.npz"
-    path.write_bytes(saved(**arrays))
-    with pytest.raises(rb.CheckpointError, match="begins at other values"):
-        animals("dense").fit(checkpoint=path)
+@pytest.mark.parametrize("engine", [*ENGINES, "stochastic"])
+def test_another_beginning_than_the_given_one_is_refused(engine, tmp_path):
+    """Where the search chooses where to begin, an earlier version may have chosen otherwise."""
+    make, options = STARTS_OF_ITS_OWN[engine]
+    model, path = make(), tmp_path / "a.npz"
+    term = next(iter(model.fit(max_iterations=1, **options).variances))
+    given = {"start": {term: 1.0, "residual": 2.0}}
+    for start in (given, {"fix": {term: 1.0}, "start": {"residual": 2.0}}):
+        model.fit(checkpoint=path, max_iterations=2, **options, **start)
+        with np.load(path) as file:
+            arrays = {k: file[k] for k in file.files if k != "checksum"}
+        arrays["0.theta"][0, -1] *= 1.5
+        arrays["checksum"] = np.frombuffer(stored.checksum(arrays), np.uint8)
+        path.write_bytes(saved(**arrays))
+        with pytest.raises(rb.CheckpointError, match=r"it begins at other values .* was written by version"):
+            make().fit(checkpoint=path, **options, **start)
+        path.unlink()
 
 
 # -- the place ---------------------------------------------------------------------------------

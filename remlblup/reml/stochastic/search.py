@@ -170,7 +170,7 @@ class StochasticSearch:
         if state is None:
             return None
         if absent := [name for name in SOLVED if name not in state.arrays]:
-            raise CheckpointError(f"it was written by an earlier version, without {', '.join(absent)}.")
+            raise CheckpointError(f"it is without {', '.join(absent)}. Delete it to begin anew.")
         ascent.rows, ascent.reluctant = list(state.rows), state.reluctant.copy()
         for row in ascent.rows if self.report is not None else ():
             self.report(row)  # type: ignore[misc]

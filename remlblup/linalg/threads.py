@@ -106,11 +106,13 @@ WORTH_WAKING = 100_000
 """Operations in all, some tenth of a millisecond, below which nobody is woken."""
 
 
-def side_by_side(run: Callable[..., T], tasks: list[tuple], operations: float = math.inf) -> list[T]:
+def side_by_side(
+    run: Callable[..., T], tasks: list[tuple], operations: float = math.inf, at_once: float = math.inf
+) -> list[T]:
     """Run a function on every tuple of arguments, on the threads at hand; the results in the order of the tasks.
 
     An exception of a task, or one that reaches the caller meanwhile, is raised when no task is running any more.
-    `operations` of all tasks, where they may be few.
+    `operations` of all tasks, where they may be few; no more than `at_once` of them run at a time.
     """
     # A worker that waited for others of the pool could wait for itself.
     few = len(tasks) < 2 or operations < WORTH_WAKING or n_threads() < 2
@@ -119,7 +121,7 @@ def side_by_side(run: Callable[..., T], tasks: list[tuple], operations: float = 
     group = Group(run, tasks)
     try:
         try:
-            for _ in range(min(len(tasks) - 1, threads.size)):
+            for _ in range(int(min(len(tasks), threads.size + 1, at_once)) - 1):
                 threads.tasks.put(group)
             return group.collected()
         finally:

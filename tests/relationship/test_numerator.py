@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 from unittest import mock
@@ -138,6 +139,19 @@ def test_large_pedigree_holds_together():
     unit = np.zeros(20_000)
     unit[-1] = 1.0
     assert pedigree.multiply(unit)[-1] == pytest.approx(1 + pedigree.inbreeding[-1])
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (2, 3)])
+def test_every_column_comes_once_though_the_number_of_threads_changes(monkeypatch, before, after):
+    sire, dam = random_pedigree(300, 3)
+    d = numerator.mendelian_variance(sire, dam, numerator.inbreeding(sire, dam))
+    # Whenever it asks there is another number, as where another thread of the process sets it.
+    numbers = itertools.cycle([before, after])
+    monkeypatch.setattr(numerator_matrix, "n_threads", lambda: next(numbers))
+    found = list(numerator_matrix.column_blocks(sire, dam, d, np.arange(300)))
+    assert [first for first, _ in found] == list(range(0, 300, 16))
+    A = np.hstack([block for _, block in found])
+    np.testing.assert_allclose(A, kinship_matrix(sire, dam), atol=1e-12)
 
 
 def test_dense_refuses_what_cannot_fit():

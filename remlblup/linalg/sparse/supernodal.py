@@ -70,6 +70,7 @@ class SupernodalFactor:
     def rest(self) -> None:
         """Let go of the workspaces, until a factorisation or an inverse takes them up."""
         self._pending = self._workspace = np.empty(0)
+        self._parts = 1
 
     def _take_up(self) -> None:
         """Workspaces, which are kept: the system may take long to find as much memory again in every iteration.
@@ -78,8 +79,10 @@ class SupernodalFactor:
         """
         if len(self._pending) < self.schedule.plan.pending_at[-1]:
             self._pending = np.empty(self.schedule.plan.pending_at[-1])
-        if len(self._workspace) < self._elements:
-            self._workspace = np.empty(self._elements)
+        parts = n_threads()  # once: another thread of the process may set another number at any time
+        if len(self._workspace) < (elements := self._elements(parts)):
+            self._workspace = np.empty(elements)
+        self._parts = parts
 
     def factorize(self, values: np.ndarray) -> bool:
         """Factorise C, from its values and the coefficients of its blocks; False if not positive (semi)definite."""
@@ -140,28 +143,28 @@ class SupernodalFactor:
     def _in_own(self, run: Callable[[Task, np.ndarray], T], tasks: list[Task]) -> list[T]:
         """Run a function on every task, in a part of the workspace that no other thread is in.
 
-        The largest begin, each in a part of its size: those after them, which are smaller, have room in any.
+        The largest begin, each in a part of its size: those after them, which are smaller, have room in any. No more
+        threads than there are parts are at work, so that one of these is free when a task is taken.
         """
-        tasks = sorted(tasks, key=lambda task: -task.elements)
-        parts = split(self._workspace, own_parts(tasks))
+        first, rest = largest(tasks, self._parts)
+        parts = split(self._workspace, tuple(task.elements for task in first))
         free: SimpleQueue[np.ndarray] = SimpleQueue()
 
         def in_own(place: int, task: Task) -> T:
-            space = parts[place] if place < len(parts) else free.get()
+            space = parts[place] if place < len(parts) else free.get_nowait()
             try:
                 return run(task, space)
             finally:
                 free.put(space)
 
-        return side_by_side(in_own, list(enumerate(tasks)))
+        return side_by_side(in_own, list(enumerate([*first, *rest])), at_once=len(parts))
 
-    @property
-    def _elements(self) -> int:
-        """Elements of the workspace."""
+    def _elements(self, parts: int) -> int:
+        """Elements of the workspace, so many threads at work."""
         schedule = self.schedule
         top = max(sum(schedule.top.for_factor), sum((schedule.last if schedule.runs else schedule.top).for_inverse))
         apart = [schedule.runs, *(turn.subtrees for turn in schedule.turns)]
-        return max(top, *(sum(own_parts(tasks)) for tasks in apart))
+        return max(top, *(sum(task.elements for task in largest(tasks, parts)[0]) for tasks in apart))
 
     @property
     def kept(self) -> float:
@@ -177,7 +180,7 @@ class SupernodalFactor:
             self._opened,
         ]
         return float(sum(array.nbytes for array in arrays)) + 8.0 * float(
-            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1] + self._elements
+            self.supernodes.panel_at[-1] + self.schedule.plan.pending_at[-1] + self._elements(n_threads())
         )
 
     @property
@@ -292,9 +295,10 @@ def wide_columns(sn: Supernodes) -> list[tuple[int, int, int]]:
     return [(s, *part) for s in wide for part in large_fronts.tiles(0, int(width[s]), large_fronts.COLUMNS)]
 
 
-def own_parts(tasks: list[Task]) -> tuple[int, ...]:
-    """Elements of the parts of a workspace for tasks that all threads work on."""
-    return tuple(sorted((task.elements for task in tasks), reverse=True)[: n_threads()])
+def largest(tasks: list[Task], number: int) -> tuple[list[Task], list[Task]]:
+    """Those that need the largest workspaces, so many, and the rest in their order."""
+    order = sorted(range(len(tasks)), key=lambda k: -tasks[k].elements)
+    return [tasks[k] for k in order[:number]], [tasks[k] for k in sorted(order[number:])]
 
 
 def split(space: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:

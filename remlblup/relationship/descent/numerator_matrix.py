@@ -73,8 +73,9 @@ def column_blocks(
         return numerator.multiply(sires, dams, variance, unit, gamma)[own]
 
     starts = np.arange(0, wanted.size, _COLUMNS).tolist()
-    for batch in range(0, len(starts), n_threads()):
-        several = starts[batch : batch + n_threads()]
+    together = n_threads()  # which whoever reads these may set anew
+    for batch in range(0, len(starts), together):
+        several = starts[batch : batch + together]
         yield from zip(several, side_by_side(columns, [(first,) for first in several]), strict=True)
 
 

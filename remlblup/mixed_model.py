@@ -81,8 +81,7 @@ class MixedModel:
     CodesWarning
         Where numbers that look like the codes of a factor stand as a covariate in the fixed part.
     RemlBlupWarning
-        Where a relationship is not used, traits share a mean, a sum behind a bar may be meant as several terms, or
-        records repeat others.
+        Where a relationship is not used, traits share a mean, a sum may be meant as several terms, or records repeat.
 
     Examples
     --------
@@ -217,9 +216,8 @@ class MixedModel:
         checkpoint : str or Path, optional
             A file (.npz) for the state of the fit, written anew after every iteration. If it holds the state of an
             earlier run of the same fit, which was stopped or killed, the fit goes on from there, on the same way to the
-            last digit; also where another version of remlblup began it, by itself, at other values than this one would.
-            `max_iterations` (of all runs together) and `progress` may be others. The file stays when the fit is done;
-            with it the same fit is at its end at once.
+            last digit, from where it was begun, if by another version. `max_iterations` (of all runs together) and
+            `progress` may be others. The file stays when the fit is done: with it the same fit is at its end at once.
         callback : callable, optional
             Called after every iteration with what a row of `Fit.history` holds, as an object with the attributes
             ``iteration`` (0: the start), ``step``, ``loglik``, ``delta``, ``gradient``, ``decrement``, ``change``,

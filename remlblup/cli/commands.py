@@ -285,12 +285,11 @@ def check_expressions(model: MixedModel, expressions: Mapping[str, str]) -> None
 
 
 def check_means(model: MixedModel, means: Sequence[str]) -> None:
-    """Refuse means of what is no column of the data before the time of a fit is spent."""
-    from remlblup.model.frame import require_columns
+    """Refuse means of what is no factor of the model before the time of a fit is spent."""
+    from remlblup.inference.fixed.variables import check_factors
 
-    records = model.specification.records
-    assert records is not None
-    require_columns(records.frame, [part.strip() for name in means for part in name.split(":")], "--means")
+    for factors in means:
+        check_factors(model.specification, factors, "--means")
 
 
 def page_for(report: str | None) -> Path | None:

@@ -14,6 +14,7 @@ OPTIONS = (
         r"Name three different ones: id=\.\.\., sire=\.\.\., dam=\.+",
         "Give --pedigree-columns ID,SIRE,DAM, or rename them.",
     ),
+    (r"given in relationships=", "given by --pedigree A=FILE or its kind"),
     (r"Say which: (id|sire|dam)='.*?'\.", "Say which: --pedigree-columns ID,SIRE,DAM."),
     (r"pass hermaphrodites=True", "give --hermaphrodites"),
     (r"Build it with scipy\.sparse.*", "Give all entries as level, level, value."),

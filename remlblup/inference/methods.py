@@ -120,7 +120,7 @@ class InferenceMethods(Estimates):
 
         Parameters
         ----------
-        factors : name or names of columns of the data
+        factors : name or names of columns of the data, ``["variety", "nitro"]`` or ``"variety:nitro"``
             A random term's factor among them makes means of its levels, û included, with prediction errors.
         by : names of further columns
             Contrasts are made within their levels.

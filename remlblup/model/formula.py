@@ -14,6 +14,7 @@ from functools import lru_cache
 from remlblup.errors import FormulaError, some
 from remlblup.model import functions as table
 from remlblup.model.groups import has_bracket, of_effects, read_groups
+from remlblup.model.other_words import WORDS, ours
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, unquoted, variable
 from remlblup.model.terms import Group, MixedFormula, Options, RandomTerm, SmoothTerm
 from remlblup.structure.table import DISTANCES, STRUCTURES
@@ -115,7 +116,9 @@ def read_term(piece: str) -> list[RandomTerm | SmoothTerm] | None:
     if keyword in SMOOTHS:
         return [read_smooth(piece, keyword, inside)]
     if keyword == "vm":
-        raise FormulaError(f"'{piece}' is a group of levels: write the random term as '(1 | {piece})'.")
+        whole = piece if len(split_top(inside, ",")) > 1 else f"vm({inside}, NAME)"
+        more = "" if whole == piece else ", with NAME a key of relationships="
+        raise FormulaError(f"'{piece}' is a group of levels: write the random term as '(1 | {whole})'{more}.")
     structure = keyword in STRUCTURES and keyword not in table.TRANSFORMS and keyword not in table.ELEMENTWISE
     if "vm(" in squeeze(inside) or (structure and has_bracket(split_top(inside, ",")[0])):
         return [read_by_factor(piece, keyword, inside)]
@@ -126,7 +129,10 @@ def read_term(piece: str) -> list[RandomTerm | SmoothTerm] | None:
             " '| trial' for those of each trial; correlated errors are residual=."
         )
     if structure:
-        raise FormulaError(f"'{piece}' needs a bar: write '{keyword}(effects | group)', as in '{keyword}(site | g)'.")
+        also = f"; {WORDS[keyword]}" if keyword in WORDS else ""
+        raise FormulaError(
+            f"'{piece}' needs a bar: write '{keyword}(effects | group)', as in '{keyword}(site | g)'{also}."
+        )
     return None
 
 
@@ -225,8 +231,9 @@ def read_options(piece: str, keyword: str, texts: list[str], of_places: bool = F
             f"'{piece}': '|' has no meaning inside {keyword}(): add conditions up, (a > 1) + (b > 1) > 0."
         )
     if keyword and keyword not in STRUCTURES:
+        advice = f": {own}. Known" if (own := ours(keyword)) else ". Known"
         raise FormulaError(
-            f"the covariance structure '{keyword}' in '{piece}' is not known. Known: {', '.join(sorted(STRUCTURES))}."
+            f"the covariance structure '{keyword}' in '{piece}' is not known{advice}: {', '.join(sorted(STRUCTURES))}."
         )
     if texts and not keyword:
         raise FormulaError(f"'{piece}': the option '{texts[0].strip()}' needs a structure, as in 'fa(site | g, k=2)'.")

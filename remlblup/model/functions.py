@@ -6,6 +6,7 @@ Text is never code: what is not in this table is not called, whoever wrote the f
 from __future__ import annotations
 
 import keyword
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from remlblup.errors import FormulaError, OptionError
 from remlblup.keywords import known_arguments
+from remlblup.model.other_words import ours
 
 # Elementwise functions of numpy, written bare or behind ``np.``, with the numbers of arguments they take.
 ONE_ARGUMENT = (
@@ -38,7 +40,7 @@ ALSO: dict[str, tuple[Callable, tuple[int, ...]]] = {
 }
 ELEMENTWISE = NUMPY | ALSO
 NUMPY_NAMES = ("np", "numpy")
-NUMBERS = {"pi": float(np.pi), "e": float(np.e)}
+NUMBERS = {"pi": math.pi, "e": math.e}
 
 SPLINE = ("df", "knots", "lower_bound", "upper_bound", "constraints", "extrapolation")
 CODED = ("contrasts", "levels", "spans_intercept")
@@ -160,7 +162,7 @@ def registered(name: str) -> Callable | None:
 
 def unknown_function(name: str, where: str) -> FormulaError:
     """What to say of a call of something that is not in the table."""
-    if advice := ADVICE.get(name.rpartition(".")[2] if name.startswith(NUMPY_NAMES) else name):
+    if advice := ADVICE.get(name.rpartition(".")[2] if name.startswith(NUMPY_NAMES) else name) or ours(name):
         return FormulaError(f"the function '{name}' in '{where}' is not known: {advice}.")
     return FormulaError(
         f"the function '{name}' in '{where}' is not known. Formulas call numpy's elementwise functions (log, sqrt,"

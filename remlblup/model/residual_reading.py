@@ -10,6 +10,7 @@ from remlblup.errors import OptionError, check_switch
 from remlblup.model.formula import read_options, read_values
 from remlblup.model.grouping import UNITS
 from remlblup.model.groups import read_group
+from remlblup.model.other_words import ours_of_residual
 from remlblup.model.scanner import call, signed_pieces, split_top, squeeze, top_characters, variable
 from remlblup.model.terms import Group, Options
 from remlblup.structure.table import DISTANCES, STRUCTURES
@@ -130,7 +131,7 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
         return ResidualTerm(text, UNITS)
     dimensions = [call(part) for part in split_top(piece, ":")]
     if any(d is None or not d[0] for d in dimensions):
-        raise OptionError(f"residual={text!r} is not known. Write one of: {EXAMPLES}.")
+        raise OptionError(f"residual={text!r} is not known{crossed(piece)}. Write one of: {EXAMPLES}.")
     known = [d for d in dimensions if d is not None]
     keyword, inside = known[0]
     if len(known) > 1 or (keyword in FIELD_KINDS and "|" not in top_characters(inside)):
@@ -144,7 +145,8 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
     if keyword not in STRUCTURES:
         words = sorted({*STRUCTURES, UNITS, "power"})
         raise OptionError(
-            f"residual={text!r}: '{keyword}' is not known. Known: {', '.join(words)}. Examples: {EXAMPLES}."
+            f"residual={text!r}: '{keyword}' is not known{instead(keyword)}. Known: {', '.join(words)}."
+            f" Examples: {EXAMPLES}."
         )
     sides = split_top(inside, "|")
     if len(sides) != 2 or not all(side.strip() for side in sides):
@@ -157,6 +159,22 @@ def _read_structure(piece: str, text: str) -> ResidualTerm:
     if group.related:
         raise OptionError(f"residual={text!r}: units are independent; a relationship belongs to a random term.")
     return ResidualTerm(text, keyword, variable(sides[0], text), group, options=read_options(piece, keyword, options))
+
+
+def instead(*keywords: str) -> str:
+    """What to write for words of other programs; empty for others."""
+    found = ((word, ours_of_residual(word)) for word in dict.fromkeys(keywords))
+    return "".join(f"; for {word}() {advice}" for word, advice in found if advice)
+
+
+def crossed(piece: str) -> str:
+    """What to write for ``us(trait):units``, ``idh(site):units``, ``nugget``."""
+    parts = [part.strip() for part in split_top(piece, ":")]
+    calls = [(part, *own) for part in parts if (own := call(part)) is not None and own[0]]
+    others = [part for part in parts if part not in [c[0] for c in calls]]
+    if len(parts) == 2 and len(calls) == 1 and calls[0][1] in STRUCTURES:
+        return f": write '{calls[0][1]}({calls[0][2]} | {others[0]})'"
+    return instead(*(c[1] for c in calls), *others)
 
 
 def _read_known(piece: str, inside: str, text: str) -> ResidualTerm:
@@ -205,7 +223,7 @@ def _read_field(dimensions: Sequence[tuple[str, str]], text: str) -> ResidualTer
     if unknown or len(dimensions) > 2:
         raise OptionError(
             f"residual={text!r}: a field has one or two dimensions, each ar1(position) or id(position), as in"
-            " 'ar1(row):ar1(col)'; for times within subjects write 'ar1(time | subject)'."
+            f" 'ar1(row):ar1(col)'; for times within subjects write 'ar1(time | subject)'{instead(*unknown)}."
         )
     if all(kind == "id" for kind, _ in dimensions):
         raise OptionError(f"residual={text!r}: no dimension is correlated; write 'units'.")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from remlblup.errors import FormulaError
+from remlblup.model.other_words import ours_of_group
 
 _OPEN, _CLOSE = "([{", ")]}"
 
@@ -89,6 +90,8 @@ def variable(text: str, where: str) -> str:
     if name != text.strip():
         return name
     if not re.fullmatch(r"[^\W\d][\w.]*", name):
+        if "(" in name and (advice := ours_of_group(name)):
+            raise FormulaError(f"'{name}' in '{where}' is not the name of a column: {advice}.")
         raise FormulaError(
             f"'{name}' in '{where}' is not the name of a column. Make the factor a column of the data first"
             " (or put `backticks` around a name with special characters)."

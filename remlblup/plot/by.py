@@ -12,7 +12,7 @@ from remlblup.errors import OptionError, VarianceError, some
 from remlblup.fit.tables.effects import term_index
 from remlblup.fit.terms.field_maps import column
 from remlblup.plot.ends import name_ends
-from remlblup.plot.scatter import name_extremes, points, response_of, smooth_line
+from remlblup.plot.scatter import name_extremes, points, response_of, smooth_lines
 from remlblup.plot.style import BLUE, GREY, PALE, VERMILION, axes, shorten, title
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def against(fit: DiagnosticMethods, x: Array, y: Array, label: str, ax: Axes | N
     ax = axes(ax)
     points(ax, fit, x, y)
     ax.axhline(0.0, color=GREY, lw=1, zorder=1.5)
-    smooth_line(ax, x, y)
+    smooth_lines(ax, fit, x, y)
     name_extremes(ax, fit, x, y)
     ax.set_xlabel(label)
     ax.set_ylabel("studentized residual")

@@ -10,7 +10,7 @@ from remlblup.arrays import Array
 from remlblup.errors import choose
 from remlblup.plot.histories import LINES, History, comparable, expected_gain, histories, mark_steps
 from remlblup.plot.path import plot_path, two_free
-from remlblup.plot.style import BLUE, GREY, INK, VERMILION, axes, panels, title
+from remlblup.plot.style import BLUE, GREY, INK, VERMILION, axes, panels, room_for_legend, title
 from remlblup.plot.traces import plot_traces
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ def plot_convergence(
 ) -> Axes | np.ndarray:
     """See `Plotted.plot_convergence`."""
     choose("kind", kind, KINDS)
+    drawn = draw(fit, kind, compare, parameters, ax)
+    if kind in ("criteria", "all"):
+        room_for_legend(drawn[0] if isinstance(drawn, np.ndarray) else drawn)
+    return drawn
+
+
+def draw(fit: Estimates, kind: str, compare: Any, parameters: Any, ax: Any) -> Axes | np.ndarray:
+    """What is asked for, in one Axes or several."""
     known = fit._equations.knows_likelihood
     if not known and compare is None and kind in ("criteria", "all"):
         if kind == "criteria":

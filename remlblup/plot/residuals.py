@@ -11,7 +11,7 @@ from remlblup.diagnostics.envelope import envelope, how_many, studentized_draws
 from remlblup.errors import OptionError, choose
 from remlblup.plot.by import plot_by
 from remlblup.plot.quantiles import draw_quantiles
-from remlblup.plot.scatter import name_extremes, points, response_of, smooth_line
+from remlblup.plot.scatter import name_extremes, points, response_of, smooth_lines
 from remlblup.plot.style import GREY, axes, title
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def plot_fitted(fit: DiagnosticMethods, ax: Axes | None) -> Axes:
     y = fit.residuals.to_numpy() * (np.sqrt(spec.weights) if weighted else 1.0)
     points(ax, fit, x, y)
     ax.axhline(0.0, color=GREY, lw=1, zorder=1.5)
-    smooth_line(ax, x, y)
+    smooth_lines(ax, fit, x, y)
     if fit._equations.knows_likelihood:  # else no residual has an error to be judged by
         name_extremes(ax, fit, x, y)
     response = response_of(fit)
@@ -73,7 +73,7 @@ def plot_scale(fit: DiagnosticMethods, ax: Axes | None) -> Axes:
     y = np.sqrt(np.abs(studentized))
     points(ax, fit, x, y)
     ax.axhline(EXPECTED_ROOT, color=GREY, lw=1, ls="--", zorder=1.5, label="expected of a right model")
-    smooth_line(ax, x, y)
+    smooth_lines(ax, fit, x, y)
     name_extremes(ax, fit, x, y)
     ax.set_ylim(bottom=0.0)
     ax.set_xlabel(f"fitted value ({response_of(fit)})")

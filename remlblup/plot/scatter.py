@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ SMOOTHED = 20  # fewer records than this get no smooth
 SPAN = 0.6  # of the records, for each value of the smooth
 # Records with a name, and the height of a line of it in points.
 NAMED, LINE = 3, 9.0
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 MARKERS = (("o", BLUE), ("^", ORANGE), ("s", GREEN), ("D", PURPLE), ("v", SKY), ("P", INK))
 
 
@@ -36,30 +37,52 @@ def points(ax: Axes, fit: DiagnosticMethods, x: Array, y: Array) -> None:
         bar.outline.set_visible(False)
         return
     look = {"s": 18 if n <= 300 else 9, "alpha": 0.7 if n <= 300 else 0.45, "linewidths": 0, "rasterized": n > 1000}
-    responses = fit.specification.responses
-    if not responses or len(responses) > len(MARKERS) or fit.specification.records is None:
+    traits = traits_of(fit)
+    if not 0 < len(traits) <= len(MARKERS):
         ax.scatter(x[known], y[known], color=BLUE, **look)  # type: ignore[arg-type]
         return
-    trait = fit.specification.records.frame["trait"].astype(str).to_numpy()
-    for name, (marker, colour) in zip(responses, MARKERS, strict=False):
-        own = known & (trait == str(name))
+    for (name, of_trait), (marker, colour) in zip(traits.items(), MARKERS, strict=False):
+        own = known & of_trait
         look["alpha"] = 0.7
         ax.scatter(x[own], y[own], color=colour, marker=marker, label=shorten(name, 20), **look)  # type: ignore[arg-type]
     tell(ax)
 
 
-def smooth_line(ax: Axes, x: Array, y: Array) -> None:
+def traits_of(fit: DiagnosticMethods) -> dict[str, np.ndarray]:
+    """Of a fit of several traits, which records are of each."""
+    spec = fit.specification
+    if not spec.responses or spec.records is None:
+        return {}
+    trait = spec.records.frame["trait"].astype(str).to_numpy()
+    return {str(name): trait == str(name) for name in spec.responses}
+
+
+def smooth_lines(ax: Axes, fit: DiagnosticMethods, x: Array, y: Array) -> None:
+    """A smooth through the records; of several traits one for each, which have nothing in common but the axes."""
+    traits = traits_of(fit)
+    if not traits:
+        return smooth_line(ax, x, y, VERMILION, "local linear smooth")
+    for k, (name, own) in enumerate(traits.items()):
+        if len(traits) <= len(MARKERS):
+            smooth_line(ax, x[own], y[own], MARKERS[k][1], f"local linear smooth, {shorten(name, 20)}", DASHES[k])
+        else:
+            smooth_line(ax, x[own], y[own], VERMILION, "local linear smooth of each trait" if k == 0 else "_")
+
+
+def smooth_line(ax: Axes, x: Array, y: Array, colour: str, label: str, dashes: Any = "-") -> None:
     """A robust local linear smooth (Cleveland 1979, by statsmodels), where there is enough to smooth."""
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
     if len(x) < SMOOTHED or not np.ptp(x) > 1e-9 * np.ptp(y):
         return
+    from matplotlib.patheffects import Normal, Stroke
     from statsmodels.nonparametric.smoothers_lowess import lowess
 
     with np.errstate(all="ignore"):  # ties leave a neighbourhood without a slope
         line = lowess(y, x, frac=SPAN, delta=0.01 * float(np.ptp(x)))
     line = line[np.isfinite(line[:, 1])]
-    ax.plot(*line.T, color=VERMILION, lw=1.8, label="local linear smooth")
+    edge = [Stroke(linewidth=3.6, foreground="white"), Normal()]  # points of the same colour lie below
+    ax.plot(*line.T, color=colour, ls=dashes, lw=1.8, label=label, path_effects=edge)
     tell(ax)
 
 

@@ -68,6 +68,22 @@ def panels(
     return np.array([axes(ax) for ax in found], dtype=object)
 
 
+def room_for_legend(ax: Axes) -> None:
+    """Raise the top of logarithmic axes until the legend, at the best place there is, covers no line.
+
+    Called when everything is drawn: the size of the Axes is known then.
+    """
+    legend, figure = ax.get_legend(), ax.figure.figure  # of a part of a figure, the whole
+    for _ in range(5 if legend is not None else 0):
+        figure.draw_without_rendering()
+        box = legend.get_window_extent()  # type: ignore[union-attr]
+        paths = [line.get_transform().transform_path(line.get_path()) for line in ax.lines]
+        if not any(np.size(path.vertices) and path.intersects_bbox(box, filled=False) for path in paths):
+            return
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high * (high / low) ** 0.15)
+
+
 def title(ax: Axes, text: str, below: str = "", colour: str = INK) -> None:
     """A left-aligned bold title, and a smaller line under it."""
     ax.set_title(text, loc="left", fontsize=11, fontweight="bold", color=colour, pad=22 if below else 8)

@@ -57,6 +57,8 @@ def write_report(
         seed=seed,
         in_folder=True,
     )
-    text = "\n\n".join([str(page.summary), *(table.text() for table in sections)])
+    asked_for = [outcome.table.text() if outcome.table else outcome.said for outcome in page.tables_of_means()]
+    text = "\n\n".join([str(page.summary), *asked_for, *(table.text() for table in sections)])
     files: dict[str, str | bytes] = {"report.txt": text + "\n", "report.html": page.html()}
-    return save(fit, folder, escape=escape, extra=files | {f"{p.name}.png": p.png for p in page.pictures})
+    files |= {f"{p.name}.png": p.png for p in page.pictures}
+    return save(fit, folder, escape=escape, extra=files, results=page.results())

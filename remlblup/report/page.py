@@ -19,6 +19,7 @@ from remlblup.report.sections import (
     intervals_table,
     means_of,
     means_table,
+    means_to_dict,
     outliers_table,
     rankings,
     terms_table,
@@ -141,7 +142,17 @@ class Page:
 
     def _fixed(self) -> list[Outcome]:
         out = [Outcome(fixed_table(self.fit, self.fit.df_method)), asked(lambda: tests_table(self.fit))]
-        return out + [asked(lambda m=m: means_table(m)) for m in self.means]  # type: ignore[misc]
+        return out + self.tables_of_means()
+
+    def tables_of_means(self) -> list[Outcome]:
+        """A table for each of the means asked for, or why there is none."""
+        return [asked(lambda m=m: means_table(m)) for m in self.means]  # type: ignore[misc]
+
+    def results(self) -> dict[str, Any]:
+        """What was asked for beside the fit, for fit.json: functions of the components, and means."""
+        functions = [{"name": name, **vars(e)} for name, e in self.summary.functions.items()]
+        means = [means_to_dict(m) for m in self.means]
+        return {name: rows for name, rows in (("functions", functions), ("means", means)) if rows}
 
 
 def write_page(page: Page, path: str | Path) -> Path:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 RANKED = 10  # levels at each end of a ranking
 WHOLE = 24  # levels up to which all are ranked
 EFFECTS = 6  # effects of one term that are ranked
+PLAIN = (str, bool, int, float, np.bool_, np.integer, np.floating)
 MEANS = 60  # means of one table that are printed
 OUTLIERS = 5  # records that are listed
 COLUMNS = 40  # columns of the data that are described
@@ -164,7 +165,7 @@ def arguments_of_means(means: object) -> list[dict[str, Any]]:
         if isinstance(one, Mapping):
             out.append(dict(one))
         elif isinstance(one, str):
-            out.append({"factors": [part.strip() for part in one.split(":")]})
+            out.append({"factors": one})
         elif isinstance(one, Sequence):
             out.append({"factors": list(one)})
         else:
@@ -187,6 +188,20 @@ def means_table(means: PlottedMeans) -> Table:
     header = (*names, "mean", "s.e.", "df", "lower 95 %", "upper 95 %")
     rows = tuple(zip(*levels, mean, error, df, lower, upper, strict=True))
     return Table(f"Means of {', '.join(names)}", header, rows, len(names), note=note.strip("; "))
+
+
+def means_to_dict(means: PlottedMeans) -> dict[str, Any]:
+    """Means as plain types, a row each with its levels by factor; where there are none, why."""
+    try:
+        table = means.table
+    except RemlBlupError as error:
+        return {"said": str(error)}
+    said = ("df_method", "weights", "averaged_over", "at")
+    names = [str(name) for name in table.index.names]
+    keys = table.index if table.index.nlevels > 1 else [(key,) for key in table.index]
+    levels = [{n: v if isinstance(v, PLAIN) else str(v) for n, v in zip(names, key, strict=True)} for key in keys]
+    rows = [{"levels": own, **row} for own, row in zip(levels, table.to_dict("records"), strict=True)]
+    return {"factors": names, **{name: table.attrs[name] for name in said}, "means": rows}
 
 
 # -- random effects --------------------------------------------------------------------------
@@ -250,4 +265,5 @@ def means_of(fit: Any, arguments: Mapping[str, Any]) -> PlottedMeans:
     try:
         return fit.marginal_means(**{"nonestimable": "nan", **arguments})
     except (DataError, ModelError, OptionError) as error:
-        raise type(error)(f"means={arguments.get('factors')!r}: {error}") from None
+        said = str(error).removeprefix("factors=: ")
+        raise type(error)(f"means={arguments.get('factors')!r}: {said}") from None

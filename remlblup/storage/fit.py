@@ -128,7 +128,12 @@ def clean(value: Any) -> Any:
 @within_memory
 @said_elsewhere(ConvergenceWarning)
 def save(
-    fit: Estimates, path: str | Path, *, escape: bool = True, extra: Mapping[str, str | bytes] | None = None
+    fit: Estimates,
+    path: str | Path,
+    *,
+    escape: bool = True,
+    extra: Mapping[str, str | bytes] | None = None,
+    results: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a fit to the folder `path` (made if needed), all of it or nothing; returns the folder.
 
@@ -136,6 +141,7 @@ def save(
     ----------
     escape : write text that a spreadsheet would run as a formula (=…, +…, -…, @…) behind an apostrophe
     extra : further files, such as those of a report
+    results : what was asked for beside the fit and is no part of it: entries of fit.json that are not read again
 
     Raises
     ------
@@ -158,7 +164,7 @@ def save(
         content["model"] = save_model(fit.specification, staging, escape)
         for name, what in (extra or {}).items():
             staging.write(name, what, "report")
-        content = clean({"format": FORMAT, **content, "files": staging.listed})
+        content = clean({"format": FORMAT, **(results or {}), **content, "files": staging.listed})
         staging.write(INDEX, as_json({**content, "checksum": checksum(content)}), "index")
     return folder
 

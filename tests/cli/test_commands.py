@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 
@@ -78,10 +79,41 @@ def test_a_report_of_one_page_with_means(run, tmp_path):
     assert "Means of Variety" in page.read_text(encoding="utf-8")
     code, _, err = run(*model, "--report", tmp_path / "oats.pdf")
     assert code == 2 and "must be the name of an .html file" in err
-    code, _, err = run(*model, "--report", page, "--means", "Sort")
-    assert code == 2 and "Sort" in err and "--means" in err
+    for asked, told in (
+        ("Sort", "'Sort' is"),
+        ("Sort:Variety", "'Sort' in 'Sort:Variety' is"),
+        ("nitro", "'nitro' is"),
+    ):
+        code, out, err = run(*model, "--report", page, "--means", asked)  # before the fit: nothing is printed
+        assert code == 2 and not out and f"--means: {told} no factor or covariate of this model" in err
     code, out, err = run(*model, "--means", "Variety")
     assert code == 2 and not out and "--means go into a report: give --report FILE.html, or --out FOLDER" in err
+
+
+def test_what_options_ask_for_is_in_the_files(run, tmp_path):
+    """Functions and means: in fit.json to every digit, in report.txt as they are printed."""
+    data, out = tmp_path / "oats.csv", tmp_path / "out"
+    oats = rb.datasets.load("oats")
+    oats.to_csv(data, index=False)
+    formula = "yield ~ Variety * nitroF + (1 | Block)"
+    asked = "--function", "share=Block/(Block + residual)", "--means", "Variety", "Variety:nitroF"
+    code, _, err = run("fit", data, formula, "--quiet", "--out", out, "--factor", "nitroF", *asked)
+    assert code == 0, err
+    saved = json.loads((out / "fit.json").read_text(encoding="utf-8"))
+    again = rb.load(out)
+    variances = again.variance_components.set_index("term")["estimate"]
+    (share,) = saved["functions"]
+    assert (share["name"], share["expression"]) == ("share", "Block/(Block + residual)")
+    assert share["estimate"] == pytest.approx(variances["Block"] / variances.sum(), rel=1e-12)
+    assert share["std_error"] == pytest.approx(again.function("Block/(Block + residual)").std_error, rel=1e-6)
+    one, both = saved["means"]
+    assert one["factors"] == ["Variety"] and both["factors"] == ["Variety", "nitroF"]
+    raw = oats.groupby(["Variety", "nitroF"])["yield"].mean()  # in balanced data the means are those of the cells
+    for row in both["means"]:
+        assert row["mean"] == pytest.approx(raw[row["levels"]["Variety"], f"{row['levels']['nitroF']:g}"], rel=1e-9)
+    assert {"mean", "std_error", "df", "lower", "upper"} <= set(one["means"][0])
+    text = (out / "report.txt").read_text(encoding="utf-8")
+    assert "Means of Variety, nitroF" in text and "share" in text
 
 
 def test_quiet_prints_the_report_alone(run, sleepstudy):

@@ -378,3 +378,19 @@ def sleep_of_students():
     """Student's sleep data: two drugs, ten patients."""
     extra = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0, 1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
     return pd.DataFrame({"extra": extra, "group": np.repeat(["1", "2"], 10), "ID": [f"s{i}" for i in range(10)] * 2})
+
+
+def test_crossed_factors_are_written_as_in_the_formula():
+    """``"v:s"`` is the two factors, in either order; a column with a colon in its name is that column."""
+    d = trial()
+    fit = rb.MixedModel("y ~ v * s + (1 | g)", d).fit()
+    listed = fit.marginal_means(["v", "s"]).table
+    for text in ("v:s", " v : s ", "`v`:s"):
+        pd.testing.assert_frame_equal(fit.marginal_means(text).table, listed)
+    pd.testing.assert_frame_equal(fit.marginal_means("v", by="s").table, fit.marginal_means(["v"], by=["s"]).table)
+    with pytest.raises(rb.DataError, match=r"factors=: 'herd' in 'v:herd' is no factor or covariate of this model"):
+        fit.marginal_means("v:herd")
+    with pytest.raises(rb.DataError, match=r"by=: 'herd' in 'herd:s' is no factor"):
+        fit.marginal_means("v", by="herd:s")
+    renamed = rb.MixedModel("y ~ `v:s` + (1 | g)", d.rename(columns={"s": "v:s"})).fit()
+    assert renamed.marginal_means("v:s").table.index.names == ["v:s"]

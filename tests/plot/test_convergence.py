@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -200,3 +202,19 @@ def test_named_errors(sleep, options, error, text):
 def test_what_has_no_path(fixed_only):
     with pytest.raises(rb.ModelError, match="fewer than two parameters"):
         fixed_only.plot_convergence("path")
+
+
+@pytest.mark.parametrize("kind", ["criteria", "all"])
+@pytest.mark.parametrize(("algorithm", "iterations"), [("em", 13), ("ai", 6), ("px-em", 3)])
+def test_the_legend_covers_no_line(slopes, kind, algorithm, iterations):
+    """Every line as it is drawn, the tolerance of the gradient among them, against the box of the legend."""
+    drawn = slopes.fit(algorithm=algorithm, max_iterations=iterations).plot_convergence(kind)
+    ax = drawn[0] if kind == "all" else drawn
+    ax.figure.canvas.draw()
+    box = ax.get_legend().get_window_extent()
+    for line in ax.lines:
+        corners = line.get_transform().transform(line.get_xydata())
+        between = [np.linspace(a, b, 400) for a, b in pairwise(corners)]
+        on = np.concatenate([corners, *between])
+        inside = (box.x0 < on[:, 0]) & (on[:, 0] < box.x1) & (box.y0 < on[:, 1]) & (on[:, 1] < box.y1)
+        assert not inside.any(), line.get_label()

@@ -204,7 +204,7 @@ def test_levels_of_a_ranking_and_their_records():
 
 
 def test_means_that_are_not_there():
-    assert arguments_of_means("a:b") == [{"factors": ["a", "b"]}]
+    assert arguments_of_means("a:b") == [{"factors": "a:b"}]  # marginal_means reads it
     assert arguments_of_means([("a", "b"), {"factors": "c"}]) == [{"factors": ["a", "b"]}, {"factors": "c"}]
     with pytest.raises(rb.OptionError, match="means="):
         arguments_of_means(7)
@@ -213,7 +213,7 @@ def test_means_that_are_not_there():
 
 
 def test_unknown_means_are_told(oats, tmp_path):
-    with pytest.raises(rb.RemlBlupError, match=r"means=\['Sort'\]"):
+    with pytest.raises(rb.RemlBlupError, match=r"means='Sort': 'Sort' is no factor"):
         oats.report(tmp_path / "x.html", means=["Sort"])
     assert not (tmp_path / "x.html").exists()
 

@@ -134,3 +134,30 @@ def test_several_traits_have_a_marker_each():
 def test_named_errors(sleep, options, text):
     with pytest.raises(rb.OptionError, match=text):
         sleep.plot_residuals(**options)
+
+
+def two_traits() -> rb.Fit:
+    """Of one trait the curve is left out upwards, of the other downwards."""
+    rng = np.random.default_rng(2)
+    g, x = rng.integers(0, 12, 150), rng.normal(size=150)
+    milk = 30.0 + 3.0 * x + 2.0 * x**2 + rng.normal(size=12)[g] + rng.normal(size=150)
+    fat = 20.0 + x - 2.0 * x**2 + rng.normal(size=12)[g] + rng.normal(size=150)
+    data = pd.DataFrame({"g": g, "x": x, "milk": milk, "fat": fat})
+    return rb.MixedModel("c(milk, fat) ~ trait * x + diag(trait | g)", data, residual="diag(trait | units)").fit()
+
+
+@pytest.mark.parametrize("kind", ["fitted", "scale", "by"])
+def test_every_trait_has_a_smooth_of_its_own(kind):
+    from statsmodels.nonparametric.smoothers_lowess import lowess
+
+    fit = two_traits()
+    ax = fit.plot_residuals(kind, **({"by": "x"} if kind == "by" else {}))
+    smooths = {str(one.get_label()): one for one in ax.lines if "smooth" in str(one.get_label())}
+    assert list(smooths) == ["local linear smooth, milk", "local linear smooth, fat"]
+    for drawn, points in zip(smooths.values(), ax.collections, strict=False):
+        x, y = points.get_offsets().T  # a marker and a colour for each trait
+        expected = lowess(y, x, frac=0.6, delta=0.01 * np.ptp(x))
+        np.testing.assert_allclose(np.column_stack(drawn.get_data()), expected)
+    if kind == "by":
+        ends = {name: one.get_ydata()[[0, -1]] for name, one in smooths.items()}
+        assert (ends["local linear smooth, milk"] > 0).all() and (ends["local linear smooth, fat"] < 0).all()

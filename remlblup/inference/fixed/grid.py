@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.errors import DataError, ModelError, choose, listed, some
+from remlblup.errors import DataError, ModelError, choose, some
 from remlblup.fit.predict import fixed_rows, random_rows
-from remlblup.inference.fixed.terms import GROUPS, INTERCEPT, fixed_terms, levels_of
+from remlblup.inference.fixed.terms import GROUPS, INTERCEPT, fixed_terms
+from remlblup.inference.fixed.variables import Variables, check_targets
 from remlblup.model.algebra import read_terms
-from remlblup.model.records import offset_columns, term_columns
+from remlblup.model.records import term_columns
 from remlblup.model.response import offset_values
-from remlblup.model.scanner import squeeze
 from remlblup.model.specification import Specification
 from remlblup.model.wilkinson import expression_of
 from remlblup.relationship.labels import match
@@ -31,96 +31,6 @@ from remlblup.relationship.labels import match
 WEIGHTS = ("equal", "proportional", "cells")
 # Elements of the rows of a grid that are made at most.
 MOST = 200_000_000
-
-
-@dataclass(frozen=True)
-class Variables:
-    """The columns of the data that means can be asked for.
-
-    Attributes
-    ----------
-    factors : fixed factors, with their levels in order, as they are in the data
-    covariates : numeric columns
-    random : factors behind the bar of random terms, with the levels of the term
-    spelled : other ways to write a name
-    """
-
-    factors: dict[str, list[Any]]
-    covariates: list[str]
-    random: dict[str, list[Any]]
-    spelled: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, spec: Specification) -> Variables:
-        """Those of a model made from a formula.
-
-        Raises
-        ------
-        ModelError
-            For a model made from matrices.
-        """
-        if spec.formula is None or spec.records is None:
-            raise ModelError(
-                "marginal means need the formula and the data: a model made from matrices has neither. Use"
-                " fit.test with the rows of the means."
-            )
-        frame, factors, spelled = spec.records.frame, {}, {}
-        kinds = {e: (kind.value, state) for e, (kind, state) in spec.fixed.spec.encoder_state.items()}
-        for term in spec.fixed.spec.formula:
-            for factor in term.factors:
-                kind, state = kinds.get(factor.expr, ("", {}))
-                if kind == "categorical":
-                    for name in expression_of(factor).columns:
-                        factors[name] = levels_of(frame[name], state.get("categories", ()))
-                        spelled[squeeze(factor.expr)] = name
-        names = [c for c in read_terms(spec.formula.fixed).columns if c not in factors]
-        for name in [
-            c for c in names if frame[c].dtype.kind == "b"
-        ]:  # yes and no are levels, whatever they are coded by
-            factors[name] = levels_of(frame[name], (False, True))
-        names = [c for c in names if c not in factors]
-        names += offset_columns(spec.formula, frame)
-        random: dict[str, list[Any]] = {}
-        for design in spec.random:
-            if design.term is None:
-                names += design.spec.variables
-                continue
-            for group in design.term.groups:
-                single = len(group.factors) == 1
-                for name in group.factors:
-                    if name in factors or name in names or name not in frame.columns:
-                        continue  # the slope of a covariate is that, whatever else its values group
-                    own = list(design.relationship.labels) if single else levels_of(frame[name], ())
-                    random[name] = own if single or name not in random else random[name]
-                    if single:
-                        spelled[squeeze(group.label)] = spelled[squeeze(design.name)] = name
-            needed = [*term_columns(design.term, frame)[0], *design.term.weights]
-            effects = [c for c in needed if c not in random and c not in factors]
-            for name in effects:
-                if frame[name].dtype.kind in "iuf":
-                    names.append(name)
-                else:
-                    factors[name] = levels_of(frame[name], ())
-        return cls(factors, [c for c in dict.fromkeys(names) if c not in random], random, spelled)
-
-    def named(self, names: Any, what: str) -> list[str]:
-        """Columns by their names or as the formula writes them.
-
-        Raises
-        ------
-        DataError
-        """
-        out = []
-        for name in listed(what, names, DataError):
-            own = name if isinstance(name, str) and self.knows(name) else self.spelled.get(squeeze(str(name)), "")
-            if not own:
-                known = [*self.factors, *self.covariates, *self.random]
-                raise DataError(f"{what}: '{name}' is no factor or covariate of this model. It has {some(known, 20)}.")
-            out.append(own)
-        return out
-
-    def knows(self, name: Any) -> bool:
-        return name in self.factors or name in self.covariates or name in self.random
 
 
 @dataclass(frozen=True)
@@ -165,10 +75,7 @@ def grid(spec: Specification, solution: Any, factors: Any, by: Any, at: Mapping[
     values = at_values(variables, at)
     within += [name for name, v in values.items() if len(v) > 1 and name not in (*targets, *within)]
     named = [*targets, *within]
-    if not targets:
-        raise DataError("factors= names none: give the factors whose levels the means are of.")
-    if len(set(named)) < len(named):
-        raise DataError(f"factors= and by= name {some(sorted({n for n in named if named.count(n) > 1}))} twice.")
+    check_targets(targets, named, "factors= and by= name")
     return _Maker(spec, solution, variables, named, values, weights).grid(tuple(within))
 
 

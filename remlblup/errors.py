@@ -183,6 +183,12 @@ def some(names: Iterable[object], limit: int = 8) -> str:
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
 
 
+def count(n: int, noun: str, one: str = "", many: str = "") -> str:
+    """``1 level``, ``2,000 levels``; with what they do, ``1 row has``, ``2 rows have``."""
+    does = one if n == 1 else many
+    return f"{n:,} {noun}{'' if n == 1 else 's'}{' ' if does else ''}{does}"
+
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
 

@@ -83,3 +83,22 @@ def test_properties_are_told_in_a_line():
             value = inspect.getattr_static(cls, name)
             if not name.startswith("_") and not callable(value):
                 assert inspect.getdoc(value), f"{cls.__name__}.{name}"
+
+
+def test_docstrings_point_to_what_is_there():
+    """A pointer is read in a terminal and on the site: no Markdown links, and a section that the page has."""
+    import re
+    from pathlib import Path
+
+    import remlblup
+
+    package = Path(remlblup.__file__).parent
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    found = 0
+    for file in package.rglob("*.py"):
+        text = " ".join(file.read_text(encoding="utf-8").split())
+        assert not re.search(r"\]\([\w/]+\.md", text), file
+        for section, page in re.findall(r'"([^"]+)" of docs/(\w+\.md)', text):
+            assert f"## {section}\n" in (docs / page).read_text(encoding="utf-8"), (file, section)
+            found += 1
+    assert found

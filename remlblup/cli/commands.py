@@ -18,6 +18,7 @@ from remlblup.errors import (
     DependencyError,
     OptionError,
     RemlBlupWarning,
+    count,
     said_elsewhere,
 )
 
@@ -159,7 +160,7 @@ def flock(folder: Path) -> Fit:
     import numpy as np
 
     import remlblup as rb
-    from remlblup.report.summary import Summary, Table, aligned, count
+    from remlblup.report.summary import Summary, Table, aligned
 
     simulated = rb.simulate_flock()
     truth = simulated.truth
@@ -202,10 +203,10 @@ def read_model(given: Namespace) -> MixedModel:
     pedigrees = named_files("--pedigree", given.pedigree)
     matrices = named_files("--relationship", given.relationship)
     factors = [c.strip() for item in given.factor or () for c in item.split(",") if c.strip()]
-    data = make_factors(read_table(given.data, given.sep), factors)
-    notes = list(data.attrs.get("notes", ()))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RemlBlupWarning)
+        data = make_factors(read_table(given.data, given.sep), factors)
+        notes = list(data.attrs.get("notes", ()))
         relationships = read_relationships(
             pedigrees,
             matrices,

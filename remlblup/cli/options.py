@@ -44,8 +44,29 @@ OPTIONS = (
 )
 
 
+# Rows of a table as the library lists them, labels that count from 0; what cannot be estimated is no row of the data.
+NUMBERS = r"(\d+(?:, \d+)*)( and \d+ more)?"
+ROWS = re.compile(rf"(?<!these data: )\brow(?:\(s\) {NUMBERS}| {NUMBERS}, counting from 0)")
+VERSIONS = re.compile(r"the rows \(counting from 0\) say (row \d+: .*?)(?= \(sire x dam\))")
+
+
+def in_lines(message: str) -> str:
+    """A message with the lines of the file for rows of the table made from it."""
+
+    def lines(found: re.Match[str]) -> str:
+        numbers, more = next(pair for pair in (found.groups()[:2], found.groups()[2:]) if pair[0])
+        own = ", ".join(str(int(n) + 2) for n in numbers.split(", "))
+        return f"line(s) {own}{more or ''} (the header is line 1, empty lines not counted)"
+
+    def versions(found: re.Match[str]) -> str:
+        own = re.sub(r"\brow (\d+):", lambda n: f"line {int(n[1]) + 2}:", found[1])
+        return f"the lines (the header is line 1) say {own}"
+
+    return VERSIONS.sub(versions, ROWS.sub(lines, message)).replace("((the", "(the")
+
+
 def in_options(message: str) -> str:
-    """A message with the options of the command line for the arguments of the library."""
+    """A message with the options of the command line for the arguments of the library, and lines of files for rows."""
     for pattern, option in OPTIONS:
         message = re.sub(pattern, option, message)
-    return message
+    return in_lines(message)

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from remlblup.equations.reliability import reliability_of
 from remlblup.errors import DataError, NotPositiveDefiniteError
 from remlblup.keywords import known_arguments
 from remlblup.linalg.contract import explain_failure
@@ -122,7 +123,7 @@ def henderson(y: Any, X: Any, Z: Any, G: Any, R: Any) -> Henderson:
     pev = np.diag(inverse)[p:].copy()
     prior = variances_of(G, q)
     aliased = tuple(int(k) for k in np.setdiff1d(np.arange(Xm.shape[1]), kept))
-    return Henderson(C, rhs, beta, solution[p:], inverse[:p, :p], pev, 1.0 - pev / prior, aliased)
+    return Henderson(C, rhs, beta, solution[p:], inverse[:p, :p], pev, reliability_of(pev, prior), aliased)
 
 
 def scaled_inverse(C: np.ndarray) -> np.ndarray:

@@ -102,7 +102,7 @@ def _told(
     left[rows] = variance
     for k in np.unique(of_new[of_new >= 0]):
         own, wanted = np.flatnonzero(of_old == k), np.flatnonzero(of_new == k)
-        require(24.0 * len(own) ** 2, f"the errors of {len(own):,} records that tell of new ones")
+        require(24.0 * len(own) ** 2, f"the matrix of errors of {len(own):,} records that tell of new ones")
         if variance <= 0.0:
             continue
         part, rest = conditional(between(here[own], here[own]), between(there[wanted], here[own]), variance)

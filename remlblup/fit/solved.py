@@ -162,7 +162,8 @@ class Solved:
     def random_effects(self) -> pd.DataFrame:
         """term, effect, level, estimate, std_error, pev, reliability, for every level with or without records.
 
-        std_error is √PEV, PEV = var(û − u); reliability = 1 − PEV/(σ²_ii K_ll). Where a pedigree has groups of
+        std_error is √PEV, PEV = var(û − u); reliability = 1 − PEV/(σ²_ii K_ll), zero where it differs from zero by
+        rounding (1e-9) alone; a negative one is meant. Where a pedigree has groups of
         unknown parents, u is the animal's own part and that of its groups, Qg + a; the groups are fixed effects, and
         where one of them was set aside (`aliased`) all levels are relative to it.
         """

@@ -242,7 +242,9 @@ class ComponentMethods(InferenceMethods):
 
     @exclusive
     def heritability(self, term: str, method: str = "components") -> float:
-        """Heritability by one of its definitions; [components.md](components.md) says when they agree.
+        """Heritability by one of its definitions.
+
+        When they agree is in "Heritability of a trial" of docs/components.md.
 
         Parameters
         ----------

@@ -29,4 +29,8 @@ def is_compiled() -> bool:
 def announce_compilation() -> None:
     """Say on stderr, once per process, that the first sparse model on a machine waits for the compiler."""
     if not is_compiled():
-        print("remlblup: compiling the sparse kernels, once on this machine (some 20 s) …", file=sys.stderr, flush=True)
+        print(
+            "remlblup: compiling the sparse kernels, once on this machine (under a minute) …",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import CodesWarning, DataError, RemlBlupWarning, some, warn
+from remlblup.errors import CodesWarning, DataError, RemlBlupWarning, count, some, warn
 from remlblup.model.algebra import Terms, read_terms
 from remlblup.model.columns import Column, Columns
 from remlblup.model.frame import check_no_dates
@@ -209,7 +209,7 @@ def warn_of_written_missing(frame: pd.DataFrame, factors: Iterable[str]) -> None
         words = [v for v in column.coded.levels if isinstance(v, str) and v.strip() in WRITTEN_MISSING]
         if n := int(column.series.isin(words).sum()):
             text = (
-                f"the column '{name}' holds {some(words)} in {n:,} rows, taken as a level; "
+                f"the column '{name}' holds {some(words)} in {count(n, 'row')}, taken as a level; "
                 "read from a file it is missing"
             )
             warn(

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array, Index
-from remlblup.errors import DataError, FormulaError, ModelError, OptionError, some
+from remlblup.errors import DataError, FormulaError, ModelError, OptionError, count, some
 from remlblup.linalg.memory import require
 from remlblup.model.columns import Columns
 from remlblup.model.design import RandomDesign
@@ -159,9 +159,9 @@ def residual_over_places(
         first = np.flatnonzero(twice)[0]
         same = frame.index[(unit == unit[first]) & (place == place[first])]
         raise DataError(
-            f"{int(twice.sum())} records lie at places where others lie too, such as row(s) {some(same)} at"
-            f" {effects.names[place[first]]}: their errors would be one and the same. Add '+ units', errors of"
-            " their own (a nugget), or correct the coordinates."
+            f"{count(int(twice.sum()), 'record', 'lies', 'lie')} at places where others lie too,"
+            f" such as row(s) {some(same)} at {effects.names[place[first]]}: their errors would be one and the same."
+            " Add '+ units', errors of their own (a nugget), or correct the coordinates."
         )
     structure = over_places(keyword, effects, options)
     if not twice.any() and structure.size <= SMALL and len(np.unique(unit)) > 1:

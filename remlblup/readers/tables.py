@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import lzma
 import os
 import re
@@ -26,6 +27,7 @@ from remlblup.errors import (
 )
 from remlblup.linalg.memory import within_memory
 from remlblup.readers.separators import check_one_column, guess_separator, separator_of
+from remlblup.readers.short_rows import tell_short_rows
 from remlblup.relationship.coerce import looks_like_pedigree
 from remlblup.relationship.genomic.genotypes import Genotypes
 from remlblup.relationship.genomic.relationship import genomic_relationship
@@ -163,6 +165,7 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
             check_one_column(path, separator, names.iloc[0])
         _check_names(path, names)
         frame = pd.read_csv(path, na_values=MISSING, **common, **options)
+        tell_short_rows(path, frame, separator)
         if not isinstance(frame.index, pd.RangeIndex):
             print(
                 f"note: the rows of {path} have more fields than its first line has names; "
@@ -175,7 +178,7 @@ def _read_csv(path: Path, sep: str | None, **options: Any) -> tuple[pd.DataFrame
         raise DataError(f"{path} is empty: it must hold a line of names, and the data below it.") from None
     except (pd.errors.ParserError, re.error) as error:
         raise DataError(f"{path} cannot be read as a table: {_reason(str(error))}") from None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
     return frame.rename(columns=lambda c: str(c).strip()), separator
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remlblup.arrays import Array
+from remlblup.errors import count
 from remlblup.model.grouping import UNITS
 from remlblup.report.mathml import (
     Math,
@@ -27,7 +28,6 @@ from remlblup.report.mathml import (
     table,
     words,
 )
-from remlblup.report.text import count
 from remlblup.structure.residual.blocks import Blocks
 from remlblup.structure.residual.exponential import Exponential
 from remlblup.structure.residual.field import Field

@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, EstimabilityWarning, ModelError, OptionError, RemlBlupError, said_elsewhere
+from remlblup.errors import (
+    DataError,
+    EstimabilityWarning,
+    ModelError,
+    OptionError,
+    RemlBlupError,
+    count,
+    said_elsewhere,
+)
 from remlblup.fit.tables.effects import accuracy, records_by_level
 from remlblup.model.grouping import UNITS
 from remlblup.model.records import factors_of
 from remlblup.report.summary import is_units
-from remlblup.report.text import Table, aligned, count, fixed_point, p_value
+from remlblup.report.text import Table, aligned, fixed_point, p_value
 
 if TYPE_CHECKING:
     from remlblup.diagnostics.methods import DiagnosticMethods

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import ConvergenceWarning, said_elsewhere, some
+from remlblup.errors import ConvergenceWarning, count, said_elsewhere, some
 from remlblup.fit.errors.satterthwaite import MISSING
 from remlblup.linalg.memory import all_within_memory
 from remlblup.model.design import FixedDesign
@@ -21,7 +21,6 @@ from remlblup.report.text import (
     WIDTH,
     Table,
     aligned,
-    count,
     described,
     fixed_point,
     p_value,
@@ -225,7 +224,9 @@ def fixed_table(fit: Solved, df_method: str = "residual", limit: int = COEFFICIE
     if full["df"].isna().any():
         more = "\n".join(filter(None, [more, MISSING]))
     header = ("coefficient", "estimate", "s.e.", "df", "t", "p", "lower 95 %", "upper 95 %")
-    return Table(f"Fixed effects ({df_method} df)", header, tuple(zip(*columns, strict=True)), note=more)
+    known = len(full) > 0 and bool(np.isinf(full["df"]).all())
+    how = "infinite df, for all variances are given" if known else f"{df_method} df"
+    return Table(f"Fixed effects ({how})", header, tuple(zip(*columns, strict=True)), note=more)
 
 
 def random_table(fit: Solved, limit: int = 5) -> Table:

@@ -92,11 +92,6 @@ def under_headings(table: Table) -> Table:
     return Table(table.title, ("  " + table.header[1], *table.header[2:]), tuple(rows), 1, table.words, table.note)
 
 
-def count(n: int, noun: str) -> str:
-    """``1 level``, ``2,000 levels``."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 def described(facts: Iterable[tuple[str, str]]) -> str:
     """Names and texts in two columns, folded at 100 characters."""
     lines = []

@@ -115,7 +115,7 @@ def test_a_part_of_the_individuals_in_another_order(case):
     a = rb.snp_effects(whole, TERM, case.genotypes, frequencies=case.p)
     b = rb.snp_effects(whole, TERM, shuffled, frequencies=case.p)
     np.testing.assert_allclose(a["effect"], b["effect"], rtol=1e-12)
-    with pytest.raises(rb.RelationshipError, match=r"1 levels of 'vm\(id, G\)' have no genotypes: 'i0'"):
+    with pytest.raises(rb.RelationshipError, match=r"of the levels of 'vm\(id, G\)' 1 level has no genotypes: 'i0'"):
         rb.snp_effects(whole, TERM, case.genotypes.select(ids=case.genotypes.ids[1:]), frequencies=case.p)
 
 

@@ -271,3 +271,15 @@ def test_independent_effects_have_no_matrix():
 def test_a_zero_variance_leaves_its_correlations_blank():
     table = matrix_table("term", "trait", ("a", "b"), np.diag([2.0, 0.0]), np.zeros((2, 2)))
     assert table.rows == (("a", "2.0000", ""), ("b", "0", "0"))
+
+
+def test_the_heading_of_infinite_df_says_why():
+    """Variances that are given, by `solve` or by fix=, make the tests normal; other headings name their method."""
+    from remlblup.cli.commands import solution_report
+
+    model = rb.MixedModel("Reaction ~ Days + (1 | Subject)", rb.datasets.load("sleepstudy"))
+    fit = model.fit()
+    held = model.fit(fix=fit.variances)
+    for text in (solution_report(model.solve(fit.variances)), str(held.summary())):
+        assert "\nFixed effects (infinite df, for all variances are given)\n" in text
+    assert "\nFixed effects (Satterthwaite df)\n" in str(fit.summary())

@@ -53,14 +53,14 @@ def test_a_blank_in_new_data(blank):
 
 @pytest.mark.parametrize("blank", BLANKS)
 def test_a_blank_names_nobody(blank):
-    with pytest.raises(rb.RelationshipError, match=r"1 labels are missing \(row 1"):
+    with pytest.raises(rb.RelationshipError, match=r"1 label is missing \(row 1"):
         rb.Relationship(np.eye(2), ["a", blank])
-    with pytest.raises(rb.DataError, match="1 individuals have no name"):
+    with pytest.raises(rb.DataError, match="1 individual has no name"):
         rb.Genotypes.from_matrix(np.ones((2, 2)), ids=["a", blank])
-    with pytest.raises(rb.DataError, match="1 markers have no name"):
+    with pytest.raises(rb.DataError, match="1 marker has no name"):
         rb.Genotypes.from_matrix(np.ones((2, 2)), ids=["a", "b"], markers=["m", blank])
     for unknown in (["0"], [-9], ()):
-        with pytest.raises(rb.PedigreeError, match="1 rows of the pedigree have no animal id"):
+        with pytest.raises(rb.PedigreeError, match="1 row of the pedigree has no animal id"):
             rb.Pedigree(["a", blank], [None, "a"], [None, None], unknown=unknown)
         ped = rb.Pedigree(["a", "b", "c"], [None, "a", blank], [None, blank, None], unknown=unknown)
         assert ped.labels.tolist() == ["a", "b", "c"] and ped.dam.tolist() == [-1, -1, -1]

@@ -110,7 +110,7 @@ def test_the_derivatives_of_many_variances_are_refused_before_they_are_made(monk
     d = visits(600)
     model = rb.MixedModel("y ~ 1 + ar1h(t | s)", pd.concat([d, d], ignore_index=True), engine="sparse")
     monkeypatch.setenv("REMLBLUP_MEMORY_GB", "4")
-    with pytest.raises(MemoryLimitError, match=r"601 parameters over 600 effects|equations of a term with 600 effects"):
+    with pytest.raises(MemoryLimitError, match=r"601 parameters over 600 effects|system of a term with 600 effects"):
         model.fit()
 
 

@@ -61,7 +61,7 @@ def test_inbreeding_of_founders_as_a_fraction():
     )
     ped = Pedigree.from_frame(table, selfing="gen", hermaphrodites=True)
     np.testing.assert_allclose(ped.inbreeding, [0.5, 0, 0.5])
-    with pytest.raises(PedigreeError, match="1 animals have a fraction: 'x'"):
+    with pytest.raises(PedigreeError, match="1 animal has a fraction: 'x'"):
         Pedigree.from_frame(table.assign(gen=[0, 0, 0.5]), selfing="gen")
     with pytest.raises(PedigreeError, match=r"no number of generations \(row 1, 2"):
         Pedigree.from_frame(table.assign(gen=[0, -1, "S2"]), selfing="gen")

@@ -213,9 +213,9 @@ def test_errors(call, error, message):
 def test_nothing_known_of_a_marker_or_an_individual():
     M = np.array([[0, 1, np.nan], [1, 2, np.nan], [np.nan, np.nan, np.nan]])
     g = rb.Genotypes.from_matrix(M, ids=list("abc"))
-    with pytest.raises(rb.DataError, match="1 markers have no genotypes at all: 3"):
+    with pytest.raises(rb.DataError, match="1 marker has no genotypes at all: 3"):
         rb.genomic_matrix(g)
-    with pytest.raises(rb.DataError, match="1 individuals have no genotypes at all: 'c'"):
+    with pytest.raises(rb.DataError, match="1 individual has no genotypes at all: 'c'"):
         rb.genomic_matrix(g.select(markers=[1, 2]))
 
 

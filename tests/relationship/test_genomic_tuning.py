@@ -81,9 +81,9 @@ def test_christensen_is_method_2(G):
 
 def test_errors(G):
     other = G.rename(index={4: 9}, columns={4: 9})
-    with pytest.raises(rb.RelationshipError, match="1 individuals of K are not in the other matrix: 4"):
+    with pytest.raises(rb.RelationshipError, match="of K, 1 individual is not in the other matrix: 4"):
         rb.blend(G, other)
-    with pytest.raises(rb.RelationshipError, match="1 individuals of the other matrix are not in K: 4"):
+    with pytest.raises(rb.RelationshipError, match="of the other matrix, 1 individual is not in K: 4"):
         rb.tune(G.drop(index=4, columns=4), G)
     with pytest.raises(rb.RelationshipError, match="not in the relationship: 77"):
         rb.tune(G.rename(index={4: 77}, columns={4: 77}), PEDIGREE)

@@ -171,7 +171,10 @@ def test_csv_without_a_header(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,m1,m2\na,0,1\nb,1\n", r"1 rows of .*header, 3: line 3 \(individual b\) has 2\."),
+        (
+            "id,m1,m2\na,0,1\nb,1\n",
+            r"1 row of .* has not as many cells as its header, 3: line 3 \(individual b\) has 2\.",
+        ),
         ("id,m1,m2\na,0,1,2\n\nb,1\n", r"2 rows of .*: line 2 \(individual a\) has 4; line 4 \(individual b\) has 2"),
         ('m1,m2\n"a, b",0,1\n', r"line 2 \(individual a, b\) has 3.*that of the ids as well"),
         ("id,m1,m1\na,0,1\n", "markers occur more than once: 'm1'"),

@@ -150,7 +150,7 @@ def test_errors_of_the_labels():
     assert "does not say which row" in error(K)
     assert "3 rows but 2 labels" in error(K, ["a", "b"])
     assert "more than once: '7'" in error(K, [7, "7", "8"])
-    assert "1 labels are missing (row 1" in error(K, ["a", None, "b"])
+    assert "1 label is missing (row 1" in error(K, ["a", None, "b"])
     assert "not numbers" in error([["a", "b"], ["c", "d"]], [1, 2])
     assert "complex" in error(1j * K, LABELS)
     assert "complex" in error(sp.csc_array(1j * K), LABELS)

@@ -147,7 +147,7 @@ def test_pruning_by_hand():
         ped.prune([5], generations=-1)
     grouped = Pedigree(["a", "b"], ["g", "a"], ["g", "g"], groups=["g"])
     assert grouped.prune(["b"]).groups.tolist() == ["g"]
-    with pytest.raises(PedigreeError, match=r"1 animals would lose a parent .*'b'"):
+    with pytest.raises(PedigreeError, match=r"1 animal would lose a parent .*'b'"):
         grouped.prune(["b"], generations=0)
 
 

@@ -144,7 +144,7 @@ def test_groups_by_label():
     expected = FULL_SIBS.statistics(years.to_numpy())
     for given in (years[::-1], years.to_dict(), pd.concat([years, pd.Series([1999], ["elsewhere"])])):
         np.testing.assert_array_equal(FULL_SIBS.statistics(given), expected)
-    with pytest.raises(OptionError, match="no value for 1 animals: 'j'"):
+    with pytest.raises(OptionError, match="no value for 1 animal: 'j'"):
         FULL_SIBS.statistics(years[:-1])
     with pytest.raises(OptionError, match="no value for 10 animals"):
         FULL_SIBS.statistics(years.reset_index(drop=True))

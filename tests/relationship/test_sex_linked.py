@@ -89,9 +89,9 @@ def test_dosage_compensation_doubles_males():
 
 def test_errors_name_animals():
     ped = Pedigree(["s", "d", "son"], [None, None, "s"], [None, None, "d"])
-    with pytest.raises(PedigreeError, match="1 animals are dams but of the other sex in sex=: 'd'"):
+    with pytest.raises(PedigreeError, match="1 animal is among the dams but of the other sex in sex=: 'd'"):
         ped.sex_linked({"s": "M", "d": "M", "son": "F"})
-    with pytest.raises(PedigreeError, match="1 animals have no sex: 'son'"):
+    with pytest.raises(PedigreeError, match="1 animal has no sex: 'son'"):
         ped.sex_linked({"s": "M", "d": "F"})
     with pytest.raises(PedigreeError, match="more than two sexes: '1', '2', '3'"):
         ped.sex_linked([1, 2, 3])

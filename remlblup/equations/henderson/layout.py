@@ -286,7 +286,7 @@ def check_products(M: CrossProducts, slots: Sequence[Slot], sources: np.ndarray)
         entries += width[i] * width[j] * len(at)
     require(
         BYTES[0] * lists + BYTES[1] * entries,
-        f"the equations of a term with {width.max():,.0f} effects",
+        f"the system of a term with {width.max():,.0f} effects",
         "or round its effects to fewer values; a correlation along a line belongs into residual=, where it is sparse.",
     )
 

@@ -77,7 +77,7 @@ class Probes:
             If a relationship is zero.
         """
         n, needed = products.spec.n, (count - first) * bytes_each(products.spec)
-        require(needed, f"products with {count:,} probes of {n:,} records", "or give fewer probes=.")
+        require(needed, f"a product with {count:,} probes of {n:,} records", "or give fewer probes=.")
         z = signs(n, seed, range(first, count))
         blocks = products.related(products.scores(z))
         for design, block in zip(products.spec.random, blocks, strict=True):

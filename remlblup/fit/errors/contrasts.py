@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
+from remlblup.equations.reliability import reliability_of
 from remlblup.errors import DataError, listed
 from remlblup.fit.errors.estimable import estimable
 from remlblup.fit.tables.effects import effect_index, term_index
@@ -48,8 +49,7 @@ def contrasts(
     rows = sp.hstack([fixed, before, sp.csr_array(K), after])
     pev = np.where(known, equations.prediction_variances(solution, sp.csr_array(rows)), np.nan)
     variance = prior * np.einsum("kq,qk->k", K, np.asarray(design.relationship.multiply(np.ascontiguousarray(K.T))))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)
+    reliability = reliability_of(pev, variance)
     return pd.DataFrame(
         {"estimate": np.where(known, K @ u, np.nan), "std_error": np.sqrt(pev), "pev": pev, "reliability": reliability},
         index=pd.Index(names, name="contrast"),

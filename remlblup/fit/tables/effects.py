@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from remlblup.arrays import Array
 from remlblup.equations.base import Equations
+from remlblup.equations.reliability import reliability_of
 from remlblup.errors import DataError, ModelError, VarianceError, some
 from remlblup.fit.tables.functions import covariance_matrices, joined
 from remlblup.fit.tables.shown import Shown, table_of, text, text_at
@@ -52,8 +53,7 @@ def random_effects(equations: Equations, solution: Any, blocks: Sequence[Array],
         variance = prior[:, None] * k[None, :]
         # Without constraints Σ may be indefinite: such effects have no distribution and no errors.
         pev = np.where((variance >= 0.0) & (pev >= -1e-9 * np.abs(variance)), np.maximum(pev, 0.0), np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            reliability = np.where(variance > 0.0, 1.0 - pev / variance, np.nan)
+        reliability = reliability_of(pev, variance)
         named = [[design.name], design.structure.effects, design.relationship.labels]
         values.append([np.asarray(of_column, dtype=object) for of_column in named])
         effect, level = np.divmod(np.arange(design.t * design.q), design.q)

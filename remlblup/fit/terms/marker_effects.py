@@ -7,7 +7,7 @@ import pandas as pd
 
 from remlblup.arrays import Array
 from remlblup.equations.base import CHUNK
-from remlblup.errors import ModelError, OptionError, RelationshipError, choose, some
+from remlblup.errors import ModelError, OptionError, RelationshipError, choose, count, some
 from remlblup.fit.solved import Solved
 from remlblup.fit.tables.effects import effect_index, term_index
 from remlblup.keywords import known_arguments
@@ -114,7 +114,7 @@ def snp_effects(
     absent = match(genotypes.ids, design.relationship.labels) < 0
     if absent.any():
         raise RelationshipError(
-            f"{int(absent.sum())} levels of '{design.name}' have no genotypes: "
+            f"of the levels of '{design.name}' {count(int(absent.sum()), 'level', 'has', 'have')} no genotypes: "
             f"{some(design.relationship.labels[absent])}."
         )
     code = coding(genotypes, method, frequencies)

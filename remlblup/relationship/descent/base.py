@@ -9,7 +9,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import PedigreeError, RelationshipError, some
+from remlblup.errors import PedigreeError, RelationshipError, count, some
 from remlblup.linalg.memory import Need
 from remlblup.relationship.base import RelationshipBase, are_all, check_dense, conformable
 from remlblup.relationship.descent import numerator, numerator_matrix
@@ -252,7 +252,8 @@ class DescentRelationship(RelationshipBase):
         none_left = g + np.flatnonzero(self.mendelian_variance[g:] <= numerator.NO_VARIANCE)
         if none_left.size:
             raise PedigreeError(
-                f"The relationship matrix is singular: {none_left.size} animals come from completely inbred parents "
-                f"(F = 1) and have no Mendelian variance: {some(self.labels[none_left])}. Keep one animal of each "
+                f"The relationship matrix is singular: "
+                f"{count(none_left.size, 'animal', 'comes', 'come')} from completely inbred parents "
+                f"(F = 1) with no Mendelian variance: {some(self.labels[none_left])}. Keep one animal of each "
                 "fully inbred line, shorten the line's pedigree, or declare identical animals as clones."
             )

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from remlblup.errors import PedigreeError, choose
+from remlblup.errors import PedigreeError, choose, count
 from remlblup.linalg.interrupts import interrupted_as_such
 from remlblup.relationship.base import conformable
 
@@ -280,8 +280,9 @@ def check_variance(variance: np.ndarray) -> None:
     none_left = int((variance <= NO_VARIANCE).sum())
     if none_left:
         raise PedigreeError(
-            f"The relationship matrix is singular: {none_left} animals come from completely inbred parents "
-            "(F = 1) and have no Mendelian variance. Keep one animal of each fully inbred line, or shorten "
+            f"The relationship matrix is singular: "
+            f"{count(none_left, 'animal', 'comes', 'come')} from completely inbred parents "
+            "(F = 1) with no Mendelian variance. Keep one animal of each fully inbred line, or shorten "
             "the line's pedigree."
         )
 

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import objects
-from remlblup.errors import DataError, OptionError, some
+from remlblup.errors import DataError, OptionError, count, some
 from remlblup.linalg.well_formed import array_of, require_well_formed
 from remlblup.relationship.genomic.parts import HeldPart, Part
 from remlblup.relationship.labels import as_items, canonical, nameless
@@ -92,7 +92,9 @@ def check_labels(labels: np.ndarray, size: int, what: str) -> None:
     keys = canonical(labels)
     missing = np.flatnonzero(nameless(keys))
     if missing.size:
-        raise DataError(f"{missing.size} {what}s have no name (position {some(missing)}, counting from 0).")
+        raise DataError(
+            f"{count(missing.size, what, 'has', 'have')} no name (position {some(missing)}, counting from 0)."
+        )
     repeated = pd.Index(keys, dtype=object).duplicated()
     if repeated.any():
         raise DataError(

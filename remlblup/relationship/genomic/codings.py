@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import DataError, choose, some
+from remlblup.errors import DataError, choose, count, some
 from remlblup.relationship.genomic.genotypes import Genotypes
 from remlblup.relationship.labels import match
 
@@ -131,14 +131,16 @@ def _require_genotypes(genotypes: Genotypes, observed: np.ndarray) -> None:
     empty = np.isnan(observed)
     if empty.any():
         raise DataError(
-            f"{int(empty.sum())} markers have no genotypes at all: {some(genotypes.markers[empty])}. Remove them:"
+            f"{count(int(empty.sum()), 'marker', 'has', 'have')} no genotypes at all:"
+            f" {some(genotypes.markers[empty])}. Remove them:"
             " genotypes.filter(...)."
         )
     if genotypes._by_marker[0][:, 3].any():
         absent = genotypes.call_rate_individuals.to_numpy() == 0.0
         if absent.any():
             raise DataError(
-                f"{int(absent.sum())} individuals have no genotypes at all: {some(genotypes.ids[absent])}. Remove them:"
+                f"{count(int(absent.sum()), 'individual', 'has', 'have')} no genotypes at all:"
+                f" {some(genotypes.ids[absent])}. Remove them:"
                 " genotypes.filter(...)."
             )
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import DataError, DependencyError, OptionError, choose, some
+from remlblup.errors import DataError, DependencyError, OptionError, choose, count, some
 from remlblup.linalg.threads import n_threads
 from remlblup.relationship.genomic.arrays import ArraySource, unpack_matrix
 from remlblup.relationship.genomic.parts import BedPart
@@ -272,9 +272,9 @@ def _check_rows(file: Path, mark: str, width: int) -> None:
                 wrong.append(f"line {number} (individual {_cells(line, mark)[0]}) has {found:,}")
     if wrong:
         raise DataError(
-            f"{len(wrong)} rows of {file} have other numbers of cells than its header, {width:,}:"
-            f" {'; '.join(wrong[:5])}. Every row needs an id and a cell for each marker (empty or NA if missing), the"
-            " header a name for each column, that of the ids as well."
+            f"{count(len(wrong), 'row')} of {file} {'has' if len(wrong) == 1 else 'have'} not as many cells as its"
+            f" header, {width:,}: {'; '.join(wrong[:5])}. Every row needs an id and a cell for each"
+            " marker (empty or NA if missing), the header a name for each column, that of the ids as well."
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import OptionError, RelationshipError, choose, some
+from remlblup.errors import OptionError, RelationshipError, choose, count, some
 from remlblup.keywords import known_arguments
 from remlblup.relationship.base import RelationshipBase
 from remlblup.relationship.given.frame import labelled_matrix
@@ -199,11 +199,12 @@ def _of_individuals(other: object, labels: np.ndarray) -> np.ndarray:
     place, back = match(own, labels), match(labels, own)
     if (place < 0).any():
         raise RelationshipError(
-            f"{int((place < 0).sum())} individuals of K are not in the other matrix: {some(labels[place < 0])}."
+            f"of K, {count(int((place < 0).sum()), 'individual', 'is', 'are')} not in the other matrix:"
+            f" {some(labels[place < 0])}."
         )
     if (back < 0).any():
         raise RelationshipError(
-            f"{int((back < 0).sum())} individuals of the other matrix are not in K: {some(own[back < 0])}. Select those"
-            " of K first, in case the two are not of the same population."
+            f"of the other matrix, {count(int((back < 0).sum()), 'individual', 'is', 'are')} not in K:"
+            f" {some(own[back < 0])}. Select those of K first, in case the two are not of the same population."
         )
     return matrix[np.ix_(place, place)]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import RelationshipError, some
+from remlblup.errors import RelationshipError, count, some
 from remlblup.linalg.magnitude import require_magnitude
 from remlblup.linalg.well_formed import require_well_formed
 from remlblup.relationship.base import symmetrise
@@ -102,7 +102,9 @@ def clean_labels(labels: Iterable | None, size: int) -> np.ndarray:
         raise RelationshipError(f"The matrix has {size} rows but {len(names)} labels were given.")
     missing = np.flatnonzero(nameless(keys))
     if missing.size:
-        raise RelationshipError(f"{missing.size} labels are missing (row {some(missing)}, counting from 0).")
+        raise RelationshipError(
+            f"{count(missing.size, 'label', 'is', 'are')} missing (row {some(missing)}, counting from 0)."
+        )
     repeated = pd.Index(keys, dtype=object).duplicated()
     if repeated.any():
         raise RelationshipError(

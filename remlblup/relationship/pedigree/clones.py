@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import PedigreeError, some
+from remlblup.errors import PedigreeError, count, some
 from remlblup.relationship.labels import canonical, match, tidy
 from remlblup.relationship.pedigree.reading import UNKNOWN, Family
 
@@ -43,7 +43,8 @@ def read_selfing(family: Family, selfing: Iterable) -> Family:
     wrong = fraction & ((result > 1) | ~founder)
     if wrong.any():
         raise PedigreeError(
-            f"selfing= must be a whole number of generations; {wrong.sum()} animals have a fraction: "
+            f"selfing= must be a whole number of generations; "
+            f"{count(int(wrong.sum()), 'animal', 'has', 'have')} a fraction: "
             f"{some(family.labels[wrong])}. (A fraction below 1 is taken as the inbreeding coefficient of an "
             "animal without known parents only.)"
         )

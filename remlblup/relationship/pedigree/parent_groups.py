@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from remlblup.errors import PedigreeError, RelationshipError, some
+from remlblup.errors import PedigreeError, RelationshipError, count, some
 from remlblup.relationship.descent import numerator
 from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.labels import as_items, canonical, match, tidy
@@ -91,7 +91,7 @@ def separate_groups(family: Family, groups: Iterable) -> Family:
     lacking = animals[((family.sire < 0) | (family.dam < 0))[animals]]
     if lacking.size:
         raise PedigreeError(
-            f"{lacking.size} animals have a parent that is neither known nor of a group: "
+            f"{count(lacking.size, 'animal', 'has', 'have')} a parent that is neither known nor of a group: "
             f"{some(family.labels[lacking])}. With groups= every unknown parent needs one: write its group "
             f"({some(labels)}) in place of the missing sire or dam."
         )

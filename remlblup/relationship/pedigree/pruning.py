@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from remlblup.errors import OptionError, PedigreeError, some
+from remlblup.errors import OptionError, PedigreeError, count, some
 from remlblup.relationship.descent.genealogy import ancestors
 from remlblup.relationship.pedigree.reading import Family
 
@@ -32,7 +32,8 @@ def pruned(family: Family, animals: np.ndarray, generations: int | None, drop_un
         cut = (short.sire < 0) & (short.sire_group < 0) | (short.dam < 0) & (short.dam_group < 0)
         if cut.any():
             raise PedigreeError(
-                f"{cut.sum()} animals would lose a parent and have no group in its place: {some(short.labels[cut])}. "
+                f"{count(int(cut.sum()), 'animal')} would lose a parent and have no group in its place: "
+                f"{some(short.labels[cut])}. "
                 "In a pedigree with groups keep all ancestors: prune(animals)."
             )
     return short

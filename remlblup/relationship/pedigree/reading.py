@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import PedigreeError, RemlBlupWarning, some, warn
+from remlblup.errors import PedigreeError, RemlBlupWarning, count, some, warn
 from remlblup.relationship.labels import as_items, canonical, check_exact, integers, tidy
 
 #: Codes that mean "parent unknown", besides missing values.
@@ -236,9 +236,9 @@ def _check_ids(ids: Iterable, no_label: np.ndarray) -> None:
     if rows.size:
         values = list(dict.fromkeys(str(value) for value in np.asarray(ids, dtype=object)[rows[:1000]]))
         raise PedigreeError(
-            f"{rows.size} rows of the pedigree have no animal id (row {some(rows)}, counting from 0; the "
-            f"value there is {some(values)}). Fill them in or drop them; if that value is a real animal, "
-            "say what means 'unknown' in this pedigree with unknown=...."
+            f"{count(rows.size, 'row')} of the pedigree {'has' if rows.size == 1 else 'have'} no animal id"
+            f" (row {some(rows)}, counting from 0; the value there is {some(values)}). Fill them in or drop them;"
+            " if that value is a real animal, say what means 'unknown' in this pedigree with unknown=...."
         )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.cached import cached_property
-from remlblup.errors import PedigreeError, choose, some
+from remlblup.errors import PedigreeError, choose, count, some
 from remlblup.relationship.base import RelationshipBase, conformable
 from remlblup.relationship.descent.base import DescentRelationship
 from remlblup.relationship.labels import absent, canonical, match, with_missing
@@ -144,11 +144,15 @@ def read_sex(
         wrong = role[result[role] != expected]
         if wrong.size:
             raise PedigreeError(
-                f"{wrong.size} animals are {('sires', 'dams')[k]} but of the other sex in sex=: "
-                f"{some(pedigree.labels[wrong])}. Correct their sex or the rows where they are parents."
+                f"{count(wrong.size, 'animal', 'is', 'are')} among the {('sires', 'dams')[k]} "
+                f"but of the other sex in sex=: {some(pedigree.labels[wrong])}."
+                " Correct their sex or the rows where they are parents."
             )
     if missing.any():
-        raise PedigreeError(f"{missing.sum()} animals have no sex: {some(pedigree.labels[missing])}. Give it in sex=.")
+        raise PedigreeError(
+            f"{count(int(missing.sum()), 'animal', 'has', 'have')} no sex: {some(pedigree.labels[missing])}."
+            " Give it in sex=."
+        )
     return result.astype(bool)
 
 

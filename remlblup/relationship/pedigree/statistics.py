@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from remlblup.errors import OptionError, PedigreeError, some
+from remlblup.errors import OptionError, PedigreeError, count, some
 from remlblup.linalg.interrupts import interrupted_as_such
 from remlblup.linalg.memory import all_within_memory
 from remlblup.relationship.descent import numerator
@@ -206,8 +206,8 @@ def _groups_of(pedigree: Population, by: object) -> np.ndarray:
     at = match(series.index, pedigree.labels)
     if (at < 0).any():
         raise OptionError(
-            f"by= has no value for {(at < 0).sum():,} animals: {some(pedigree.labels[at < 0])}. The index of a Series "
-            "names the animals; give by.to_numpy() for values in the order of `labels`."
+            f"by= has no value for {count(int((at < 0).sum()), 'animal')}: {some(pedigree.labels[at < 0])}."
+            " The index of a Series names the animals; give by.to_numpy() for values in the order of `labels`."
         )
     return series.to_numpy()[at]
 

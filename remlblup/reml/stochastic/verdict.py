@@ -8,6 +8,7 @@ import numpy as np
 
 from remlblup.arrays import Array
 from remlblup.equations.stochastic.engine import EXACT, VARIATES
+from remlblup.errors import count
 from remlblup.linalg.scaled_solve import scaled_inverse
 from remlblup.reml.convergence import Convergence, Criterion, explain
 from remlblup.reml.monte_carlo import MonteCarlo, root_covariance
@@ -92,7 +93,7 @@ def judged(
         by_design=bool(confounded),
         names=() if whole else vanished,
     )
-    reason += f" Stochastic: {monte_carlo.probes} probes of seed {monte_carlo.seed}, no log-likelihood."
+    reason += f" Stochastic: {count(monte_carlo.probes, 'probe')} of seed {monte_carlo.seed}, no log-likelihood."
     if names := doubtful(space, point):
         reason += f" On the boundary by a score within its Monte Carlo error: {', '.join(names)}."
     boundary = labels(space, space.boundary(point))

@@ -163,9 +163,9 @@ class Solved:
         """term, effect, level, estimate, std_error, pev, reliability, for every level with or without records.
 
         std_error is √PEV, PEV = var(û − u); reliability = 1 − PEV/(σ²_ii K_ll), zero where it differs from zero by
-        rounding (1e-9) alone; a negative one is meant. Where a pedigree has groups of
-        unknown parents, u is the animal's own part and that of its groups, Qg + a; the groups are fixed effects, and
-        where one of them was set aside (`aliased`) all levels are relative to it.
+        rounding (1e-9) alone; what is negative by more stays. Where a pedigree has groups of unknown parents, u is the
+        animal's own part and that of its groups, Qg + a; the groups are fixed effects, and where one of them was set
+        aside (`aliased`) all levels are relative to it.
         """
         effects, covariances = self._level_effects, self._level_covariances
         table = tables.random_effects(self._equations, self._solution, effects, covariances)

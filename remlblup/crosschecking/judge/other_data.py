@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from remlblup.crosschecking.judge.variant import Ours, Variant
 from remlblup.crosschecking.readers.text import is_number
+from remlblup.errors import count
 from remlblup.model.specification import Specification
 from remlblup.relationship.pedigree.pedigree import Pedigree
 
@@ -45,7 +46,9 @@ def other_records(ours: Ours) -> Iterator[Variant]:
     for reason, words, keep in dropped(ours):
         gone = int((~keep).sum())
         if 0 < gone < len(frame) - ours.spec.p - 2:
-            yield Variant(reason, f"{words} ({gone} rows)", partial(ours.model, frame[keep]), slight=gone == 1)
+            yield Variant(
+                reason, f"{words} ({count(int(gone), 'row')})", partial(ours.model, frame[keep]), slight=gone == 1
+            )
     for whole, columns in ((frame, ours.spec.responses), (ours.whole, ours.spec.responses or (ours.spec.response,))):
         if whole is None:
             continue

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from remlblup.arrays import Array
-from remlblup.errors import RemlBlupWarning, some, warn
+from remlblup.errors import RemlBlupWarning, count, some, warn
 from remlblup.model.design import RandomDesign
 from remlblup.model.incidence import Incidence
 from remlblup.model.specification import Specification
@@ -39,12 +39,13 @@ def warn_of_repeats(spec: Specification) -> None:
     repeated = repeated_rows(spec)
     if not len(repeated):
         return
-    one = len(repeated) == 1
-    who = "1 record repeats another" if one else f"{len(repeated)} records repeat others"
+    who, them = (
+        count(len(repeated), "record", "repeats another", "repeat others"),
+        "it" if len(repeated) == 1 else "them",
+    )
     warn(
-        f"{who} in every column that the model reads, the response included: row{'' if one else 's'} {some(repeated)}."
-        f" If rows were pasted twice, leave {'it' if one else 'them'} out: R is estimated from how records that are"
-        " alike otherwise differ.",
+        f"{who} in every column that the model reads, the response included: row(s) {some(repeated)}. If rows were"
+        f" pasted twice, leave {them} out: R is estimated from how records that are alike otherwise differ.",
         RemlBlupWarning,
     )
 
@@ -66,13 +67,13 @@ def may_repeat(spec: Specification) -> bool:
     of_records = run_lengths(equal)
     if len(of_records) >= MANY and np.gcd.reduce(of_records) > 1:
         return True
-    pairs, count = int(same_effects.sum()), int(equal.sum())
+    pairs, ties = int(same_effects.sum()), int(equal.sum())
     # Of the ties those between records of other effects are by chance, or there is one more to come.
-    mean = CLOSER * pairs * (max(tied - count, 0.0) + 1.0) / every
-    if not is_fine or not count or by_chance(count, mean) > CHANCE:
+    mean = CLOSER * pairs * (max(tied - ties, 0.0) + 1.0) / every
+    if not is_fine or not ties or by_chance(ties, mean) > CHANCE:
         return False
     near = same_effects & (steps > 0.0) & (steps < 1.5 * gaps[gaps > 0.0].min(initial=np.inf))
-    return count > ROUNDED * int(near.sum())
+    return ties > ROUNDED * int(near.sum())
 
 
 def run_lengths(as_before: np.ndarray) -> np.ndarray:
@@ -128,8 +129,8 @@ def fingerprint(spec: Specification) -> Array:
     return np.asarray(out)
 
 
-def by_chance(count: int, mean: float) -> float:
-    """How often a Poisson variable of this mean is `count` or more."""
+def by_chance(number: int, mean: float) -> float:
+    """How often a Poisson variable of this mean is `number` or more."""
     from scipy.special import pdtrc
 
-    return float(pdtrc(count - 1, mean))
+    return float(pdtrc(number - 1, mean))

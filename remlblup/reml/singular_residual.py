@@ -311,12 +311,13 @@ def no_maximum(names: tuple[str, ...], repeated: Collection[object]) -> str:
     """The reason where V becomes singular with R; rows that repeat others differ from these by nothing."""
     of = f" of {some(names)}" if len(names) == 1 else f" of a combination of {some(names)}" if names else ""
     also = ", or for a trait that is a function of another." if len(names) > 1 else "."
-    look = f"Look for a random term with one record per level{also}"
     if len(repeated):
-        look = f"Rows {some(repeated)} repeat others in every column that the model reads: leave copies out."
+        look = f": row(s) {some(repeated)} repeat others in every column that the model reads. Leave copies out."
+    else:
+        look = f". Look for a random term with one record per level{also}"
     return (
         f"the residual variance{of} goes to zero and V becomes singular with it: the random and fixed effects explain"
-        f" these records exactly, and the likelihood rises without end. {look}"
+        f" these records exactly, and the likelihood rises without end{look}"
     )
 
 

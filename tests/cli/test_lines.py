@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -27,6 +28,16 @@ def test_rows_of_data(tmp_path, capsys):
     assert main(["fit", str(file), "y ~ x + (1 | id)", "--weights", "w"]) == 2
     lines = f"{line_of(file, '2,2.5,0,3')}, {line_of(file, '4,1.0,-1,5')}"
     assert f"'w' is not in line(s) {lines}{AT}:" in capsys.readouterr().err
+
+
+def test_rows_that_repeat_others(tmp_path, capsys):
+    file = tmp_path / "d.csv"
+    rows = [f"{k % 6},{y:.3f}" for k, y in enumerate(np.random.default_rng(1).normal(size=30))]
+    file.write_text("\n".join(["id,y", *rows, *rows[4:7]]) + "\n", encoding="utf-8")
+    main(["fit", str(file), "y ~ 1 + (1 | id)", "--out", str(tmp_path / "out")])
+    said = "".join(capsys.readouterr())
+    assert "3 records repeat others" in said and f"line(s) 32, 33, 34{AT}" in said
+    assert file.read_text(encoding="utf-8").splitlines()[31:] == rows[4:7]
 
 
 def test_rows_of_a_pedigree(tmp_path, capsys):

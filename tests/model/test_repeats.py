@@ -82,13 +82,13 @@ def test_few_rows_pasted_twice_are_named(name, rows):
 def test_labels_are_those_of_the_data():
     data = pd.concat([DATA, DATA.iloc[[5]]]).set_index(pd.Index([f"row {k}" for k in range(len(DATA) + 1)]))
     (text,) = said(lambda: rb.MixedModel("y ~ sex + (1 | vm(id, A))", data, {"A": PEDIGREE}))
-    assert f"row 'row {len(DATA)}'" in text
+    assert f"row(s) 'row {len(DATA)}'" in text
 
 
 def test_matrices_are_told_too():
     Z, y = np.kron(np.eye(30), np.ones((2, 1))), np.random.default_rng(2).normal(size=30)
     (text,) = said(lambda: rb.MixedModel.from_matrices(np.repeat(y, 2), np.ones((60, 1)), [Z]))
-    assert "30 records repeat others" in text and "rows 1, 3, 5" in text
+    assert "30 records repeat others" in text and "row(s) 1, 3, 5" in text
 
 
 def test_records_at_other_times_repeat_nothing():
@@ -126,7 +126,7 @@ def test_the_reason_of_no_maximum_names_the_copies():
         with pytest.warns(RemlBlupWarning):
             fit = rb.MixedModel(data=twice(data, range(40, 80)), **model).fit()
         assert not fit.converged
-        assert "Rows 120, 121, 122" in fit.convergence.reason and "one record per level" not in fit.convergence.reason
+        assert "row(s) 120, 121, 122" in fit.convergence.reason and "one record per level" not in fit.convergence.reason
 
 
 def test_without_copies_the_reason_is_the_model():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import inspect
 import re
@@ -87,18 +88,19 @@ def test_properties_are_told_in_a_line():
 
 def test_docstrings_point_to_what_is_there():
     """A pointer is read in a terminal and on the site: no Markdown links, and a section that the page has."""
-    import re
-    from pathlib import Path
-
-    import remlblup
-
-    package = Path(remlblup.__file__).parent
-    docs = Path(__file__).resolve().parents[1] / "docs"
+    docs = INDEX.parents[1]
     found = 0
-    for file in package.rglob("*.py"):
-        text = " ".join(file.read_text(encoding="utf-8").split())
-        assert not re.search(r"\]\([\w/]+\.md", text), file
-        for section, page in re.findall(r'"([^"]+)" of docs/(\w+\.md)', text):
-            assert f"## {section}\n" in (docs / page).read_text(encoding="utf-8"), (file, section)
-            found += 1
+    for file in Path(rb.__file__).parent.rglob("*.py"):
+        for text in docstrings(file):
+            assert not re.search(r"\]\([\w/]+\.md", text), file
+            for section, page in re.findall(r'"([^"]+)" of docs/(\w+\.md)', text):
+                assert f"## {section}\n" in (docs / page).read_text(encoding="utf-8"), (file, section)
+                found += 1
     assert found
+
+
+def docstrings(file):
+    """Those of a module, its classes and functions, each as one line."""
+    kinds = ast.Module, ast.ClassDef, ast.FunctionDef
+    nodes = (node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, kinds))
+    return [" ".join(text.split()) for node in nodes if (text := ast.get_docstring(node))]

@@ -107,24 +107,25 @@ def by_effects(spec: Specification) -> tuple[np.ndarray, np.ndarray, Array]:
 
 
 def fingerprint(spec: Specification) -> Array:
-    """(n,) a number for the row of [X Z] of each record: W r with r drawn once and for all.
+    """(n,) a number for the row of [X Z] of each record: W r, the elements of r without a relation to each other.
 
     Equal rows are summed in the same order, and have the same number to the last bit.
     """
-    rng = np.random.default_rng(0)
-    X = spec.fixed.matrix
+    X, m = spec.fixed.matrix, spec.p
+    r = np.sin(np.arange(1.0, spec.p + spec.n_random + 1.0) ** 2)
     if sp.issparse(X):
-        out = X @ rng.normal(size=X.shape[1])
+        out = X @ r[:m]
     else:
         out = np.zeros(len(spec.y))
-        for column, r in zip(X.T, rng.normal(size=X.shape[1]), strict=True):
-            out += column * r
+        for column, factor in zip(X.T, r[:m].tolist(), strict=True):
+            out += column * factor
     for design in spec.random:
-        U = rng.normal(size=(design.q, design.t))
+        U = r[m : m + design.t * design.q].reshape(design.t, design.q)
+        m += U.size
         if isinstance(design.columns, Incidence):
-            out += design.columns.predictors(U).sum(axis=1)
+            out += design.columns.predictors(U.T).sum(axis=1)
         else:
-            for z, u in zip(design.columns, U.T, strict=True):
+            for z, u in zip(design.columns, U, strict=True):
                 out += z @ u
     return np.asarray(out)
 

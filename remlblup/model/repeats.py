@@ -1,7 +1,7 @@
 """Records that repeat others in all that a model reads: rows pasted twice, files joined that overlap.
 
-Such copies say that records differ by less than they do: R is too small, and where records else differ in their levels
-it has no estimate at all, for ℓ rises without end as R goes to zero.
+Such copies say that records differ by less than they do: R is too small, and where no other records share a level it
+has no estimate at all, for ℓ rises without end as R goes to zero.
 """
 
 from __future__ import annotations
@@ -39,10 +39,8 @@ def warn_of_repeats(spec: Specification) -> None:
     repeated = repeated_rows(spec)
     if not len(repeated):
         return
-    who, them = (
-        count(len(repeated), "record", "repeats another", "repeat others"),
-        "it" if len(repeated) == 1 else "them",
-    )
+    who = count(len(repeated), "record", "repeats another", "repeat others")
+    them = "it" if len(repeated) == 1 else "them"
     warn(
         f"{who} in every column that the model reads, the response included: row(s) {some(repeated)}. If rows were"
         f" pasted twice, leave {them} out: R is estimated from how records that are alike otherwise differ.",
@@ -122,11 +120,7 @@ def fingerprint(spec: Specification) -> Array:
     for design in spec.random:
         U = r[m : m + design.t * design.q].reshape(design.t, design.q)
         m += U.size
-        if isinstance(design.columns, Incidence):
-            out += design.columns.predictors(U.T).sum(axis=1)
-        else:
-            for z, u in zip(design.columns, U, strict=True):
-                out += z @ u
+        out += design.predictors(U.T).sum(axis=1)
     return np.asarray(out)
 
 

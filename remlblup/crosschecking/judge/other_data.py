@@ -46,9 +46,7 @@ def other_records(ours: Ours) -> Iterator[Variant]:
     for reason, words, keep in dropped(ours):
         gone = int((~keep).sum())
         if 0 < gone < len(frame) - ours.spec.p - 2:
-            yield Variant(
-                reason, f"{words} ({count(int(gone), 'row')})", partial(ours.model, frame[keep]), slight=gone == 1
-            )
+            yield Variant(reason, f"{words} ({count(gone, 'row')})", partial(ours.model, frame[keep]), slight=gone == 1)
     for whole, columns in ((frame, ours.spec.responses), (ours.whole, ours.spec.responses or (ours.spec.response,))):
         if whole is None:
             continue
